@@ -1,0 +1,1 @@
+"""The ledger's data and its rules, free of IO. See README.md."""

@@ -1,0 +1,45 @@
+"""Every bound of the protocol, with units in the names. Nothing else may live here.
+
+A bound that all validators must share to agree on validity is marked (consensus); changing one of
+those changes the protocol version. The others protect this process alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Canonical encoding (consensus).
+CBOR_DEPTH_MAX: Final = 8
+CBOR_ITEMS_MAX: Final = 262_144
+
+# Transactions (consensus).
+TX_BYTES_MAX: Final = 1_048_576
+TX_RECORDS_MAX: Final = 10_000
+TX_NONCE_BYTES: Final = 16
+TX_LIFETIME_MS_MAX: Final = 600_000
+IDENTITY_ID_BYTES_MAX: Final = 64
+RECORD_TYPE_BYTES_MAX: Final = 32
+RECORD_REFERENCE_BYTES_MAX: Final = 128
+
+# Blocks (consensus).
+BLOCK_TXS_MAX: Final = 5_000
+BLOCK_BYTES_MAX: Final = 4_194_304
+BLOCK_RECORDS_MAX: Final = 20_000
+
+# Membership and certificates (consensus).
+VALIDATORS_MAX: Final = 64
+WINDOW_SLOTS_MAX: Final = 4
+STATE_VALUE_BYTES_MAX: Final = 65_536
+
+# One peer message on the wire: a whole block with its certificate must fit.
+PEER_MESSAGE_BYTES_MAX: Final = 8_388_608
+PEER_FRAME_BYTES_MAX: Final = 16_777_216
+PEER_QUEUE_BYTES_MAX: Final = 67_108_864
+
+# Mempool of one node.
+MEMPOOL_TXS_MAX: Final = 100_000
+MEMPOOL_BYTES_MAX: Final = 134_217_728
+
+# A receipt or a trust file read from disk by a verifier.
+RECEIPT_BYTES_MAX: Final = 4_194_304
+TRUST_FILE_BYTES_MAX: Final = 4_194_304
