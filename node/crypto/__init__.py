@@ -1,0 +1,1 @@
+"""Algorithms, keys and certificates; knows nothing of blocks. See README.md."""

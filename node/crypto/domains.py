@@ -1,0 +1,42 @@
+"""Domain tags: one per use of a hash or signature, and the one way to prefix them.
+
+Only tags live here. A tag separates uses: bytes hashed or signed for one purpose can never be
+presented for another. Tags hold no NUL and are followed by one, so no tagged message of one use is
+also a tagged message of another, whatever the data.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Transactions: `TX_BODY` gives the transaction id and is what the sender signs; `TX` binds body and
+# signature together and is what a block commits to.
+TX_BODY: Final = b"govchain/v1/tx-body"
+TX: Final = b"govchain/v1/tx"
+RESULT: Final = b"govchain/v1/result"
+
+# Consensus.
+HEADER: Final = b"govchain/v1/header"
+PROPOSAL: Final = b"govchain/v1/proposal"
+VOTE: Final = b"govchain/v1/vote"
+VIEW_CHANGE: Final = b"govchain/v1/view-change"
+NEW_VIEW: Final = b"govchain/v1/new-view"
+
+# What a chain is: its genesis, who votes, by which parameters.
+GENESIS: Final = b"govchain/v1/genesis"
+VALIDATOR_SET: Final = b"govchain/v1/validator-set"
+PARAMETERS: Final = b"govchain/v1/parameters"
+
+# The state tree. (The log is an RFC 9162 tree, whose leaf and node prefixes that RFC fixes.)
+STATE_KEY: Final = b"govchain/v1/state-key"
+STATE_LEAF: Final = b"govchain/v1/state-leaf"
+STATE_NODE: Final = b"govchain/v1/state-node"
+
+# Files a person keeps.
+RECEIPT: Final = b"govchain/v1/receipt"
+KEY_FILE: Final = b"govchain/v1/key-file"
+
+
+def tagged(tag: bytes, data: bytes) -> bytes:
+    """Return the bytes to hash or sign for the use `tag` names: tag, NUL, data."""
+    return tag + b"\x00" + data

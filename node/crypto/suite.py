@@ -1,0 +1,146 @@
+"""The table of algorithm suites, fixed per chain at genesis, and of document digests.
+
+Nothing outside this package names an algorithm: other rooms hold a `Suite` and a `DocumentDigest`.
+The suites here are the only ones a chain can be founded on; a further one is a further row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from cryptography.hazmat.primitives import hashes
+
+from node.crypto.signature import (
+    P256_SIGNATURE_BYTES,
+    Ed25519PublicKey,
+    P256PublicKey,
+    PublicKey,
+)
+from node.errors import CryptoError
+
+K = TypeVar("K", int, str)
+V = TypeVar("V")
+
+
+class Hasher(Protocol):
+    """A hash being computed over bytes that arrive in pieces."""
+
+    def update(self, data: bytes, /) -> None:
+        """Append `data` to what is hashed."""
+
+    def digest(self) -> bytes:
+        """Return the digest of everything so far; more may follow."""
+
+
+class NewHash(Protocol):
+    """Starts a hash, over `data` if given."""
+
+    def __call__(self, data: bytes = b"", /) -> Hasher:
+        """Return a hasher that has already taken in `data`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The algorithms of one chain. Sizes are in bytes.
+
+    `new_hash` starts a streaming hash; `load_public_key` decodes the key of a vote or transaction,
+    `load_cosignature_key` that of a checkpoint cosignature. Both raise `CryptoError`.
+    """
+
+    suite_id: int
+    name: str
+    digest_size: int
+    signature_size: int
+    new_hash: NewHash
+    load_public_key: Callable[[bytes], PublicKey]
+    load_cosignature_key: Callable[[bytes], PublicKey]
+
+    def hash(self, data: bytes) -> bytes:
+        """Return the digest of `data`."""
+        return self.new_hash(data).digest()
+
+    def tagged_hash(self, tag: bytes, data: bytes) -> bytes:
+        """Return the digest of tag, NUL, data, where `tag` is one of `node.crypto.domains`."""
+        return self.new_hash(tag + b"\x00" + data).digest()
+
+
+INTERNATIONAL: Final = Suite(
+    suite_id=1,
+    name="international",
+    digest_size=32,
+    signature_size=P256_SIGNATURE_BYTES,
+    new_hash=hashlib.sha256,
+    load_public_key=P256PublicKey.decode,
+    load_cosignature_key=Ed25519PublicKey.decode,
+)
+
+SUITES: Final = (INTERNATIONAL,)
+
+
+def suite_by_id(suite_id: int) -> Suite:
+    """Return the suite with this number, or raise `CryptoError`."""
+    return _row({suite.suite_id: suite for suite in SUITES}, suite_id, "suite")
+
+
+def suite_by_name(name: str) -> Suite:
+    """Return the suite with this name, or raise `CryptoError`."""
+    return _row({suite.name: suite for suite in SUITES}, name, "suite")
+
+
+class _Sm3:
+    """SM3 (GB/T 32905) in the shape of `Hasher`.
+
+    `hashlib` offers it only where Python's own OpenSSL was built with it; this library always does.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, data: bytes = b"", /) -> None:
+        self._state = hashes.Hash(hashes.SM3())
+        self._state.update(data)
+
+    def update(self, data: bytes, /) -> None:
+        self._state.update(data)
+
+    def digest(self) -> bytes:
+        return self._state.copy().finalize()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentDigest:
+    """An algorithm by which a record may name a document. `size` is in bytes.
+
+    Independent of the suite: a chain of either suite takes records with any of these.
+    """
+
+    digest_id: int
+    name: str
+    size: int
+    new_hash: NewHash
+
+
+SHA_256: Final = DocumentDigest(digest_id=1, name="sha-256", size=32, new_hash=hashlib.sha256)
+SM3: Final = DocumentDigest(digest_id=2, name="sm3", size=32, new_hash=_Sm3)
+
+DOCUMENT_DIGESTS: Final = (SHA_256, SM3)
+
+
+def document_digest_by_id(digest_id: int) -> DocumentDigest:
+    """Return the document digest with this number, or raise `CryptoError`."""
+    table = {digest.digest_id: digest for digest in DOCUMENT_DIGESTS}
+    return _row(table, digest_id, "digest algorithm")
+
+
+def document_digest_by_name(name: str) -> DocumentDigest:
+    """Return the document digest with this name, or raise `CryptoError`."""
+    table = {digest.name: digest for digest in DOCUMENT_DIGESTS}
+    return _row(table, name, "digest algorithm")
+
+
+def _row(table: Mapping[K, V], key: K, what: str) -> V:
+    if key not in table:
+        raise CryptoError(f"{what}: expected one of {list(table)}, got {key!r:.40}")
+    return table[key]
