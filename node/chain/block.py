@@ -1,0 +1,231 @@
+"""Header, block, transaction result: the shapes. Rules about them live in validation.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from node.chain.certificate import QuorumCertificate
+from node.chain.encoding import (
+    decode,
+    encode,
+    expect_array,
+    expect_blob,
+    expect_bool,
+    expect_bytes,
+    expect_list,
+    expect_uint,
+    expect_version,
+)
+from node.chain.transaction import Transaction
+from node.crypto import domains
+from node.crypto.suite import Suite
+from node.errors import DecodeError
+from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX, VALIDATORS_MAX
+
+HEADER_BYTES_MAX = 1_024
+DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The summary a quorum certifies. All roots are those *after* executing the block."""
+
+    chain_id: bytes
+    epoch: int
+    height: int
+    view: int
+    """The view in which this block was first proposed; a view change keeps it."""
+    time_ms: int
+    """T, the agreed time, milliseconds since 1970 UTC; strictly after the parent's."""
+    time_degraded: bool
+    """True where validators could not vouch for T: no timestamp token is issued for the block."""
+    parent: bytes
+    """Digest of the header of `height - 1`."""
+    proposer: int
+    """Index of the validator that stamped T."""
+    tx_root: bytes
+    """RFC 9162 root over the transaction hashes."""
+    log_size: int
+    log_roots: tuple[bytes, ...]
+    """Root of the chain-wide log, one per log hash (SHA-256 first)."""
+    state_root: bytes
+    results_root: bytes
+    """RFC 9162 root over the encoded results, one per transaction."""
+    next_set_digest: bytes
+    """Hash of the validator set that decides the next height."""
+    parameters_digest: bytes
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `header`."""
+        return [
+            1,
+            self.chain_id,
+            self.epoch,
+            self.height,
+            self.view,
+            self.time_ms,
+            self.time_degraded,
+            self.parent,
+            self.proposer,
+            self.tx_root,
+            self.log_size,
+            list(self.log_roots),
+            self.state_root,
+            self.results_root,
+            self.next_set_digest,
+            self.parameters_digest,
+        ]
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes; their hash is the header digest."""
+        return encode(self.to_value())
+
+    @classmethod
+    def from_value(cls, value: object) -> Header:
+        """Read the CBOR array `header`; raises `DecodeError`."""
+        (
+            version,
+            chain_id,
+            epoch,
+            height,
+            view,
+            time_ms,
+            time_degraded,
+            parent,
+            proposer,
+            tx_root,
+            log_size,
+            log_roots,
+            state_root,
+            results_root,
+            next_set_digest,
+            parameters_digest,
+        ) = expect_array(value, 16, "header")
+        expect_version(version, "header")
+        roots = expect_list(log_roots, 2, "header log roots")
+        if not roots:
+            raise DecodeError("header log roots: expected one or two, got none")
+        return cls(
+            chain_id=expect_bytes(chain_id, "header chain id", size=DIGEST_BYTES),
+            epoch=expect_uint(epoch, "header epoch"),
+            height=expect_uint(height, "header height"),
+            view=expect_uint(view, "header view"),
+            time_ms=expect_uint(time_ms, "header time"),
+            time_degraded=expect_bool(time_degraded, "header degraded flag"),
+            parent=expect_bytes(parent, "header parent", size=DIGEST_BYTES),
+            proposer=expect_uint(proposer, "header proposer", VALIDATORS_MAX - 1),
+            tx_root=expect_bytes(tx_root, "header transaction root", size=DIGEST_BYTES),
+            log_size=expect_uint(log_size, "header log size"),
+            log_roots=tuple(
+                expect_bytes(root, "header log root", size=DIGEST_BYTES) for root in roots
+            ),
+            state_root=expect_bytes(state_root, "header state root", size=DIGEST_BYTES),
+            results_root=expect_bytes(results_root, "header results root", size=DIGEST_BYTES),
+            next_set_digest=expect_bytes(next_set_digest, "header set hash", size=DIGEST_BYTES),
+            parameters_digest=expect_bytes(
+                parameters_digest, "header parameters hash", size=DIGEST_BYTES
+            ),
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Header:
+        """Read a header from its canonical bytes; raises `DecodeError`."""
+        return cls.from_value(decode(data, what="header", size_max=HEADER_BYTES_MAX))
+
+    def digest(self, suite: Suite) -> bytes:
+        """Return the header digest that votes sign and the next header names as parent."""
+        return suite.tagged_hash(domains.HEADER, self.encode())
+
+
+class ResultCode(IntEnum):
+    """Outcome of one transaction inside a valid block. Numbers are consensus and never reused."""
+
+    OK = 0
+    EXPIRED = 1
+    """The block's T is later than the transaction's not-after, or more than ten minutes earlier."""
+    NOT_PERMITTED = 2
+    """The sender's role does not allow this operation."""
+    IDENTITY_NOT_VALID = 3
+    """The sender's certificate was not valid at the block's T."""
+    REFERENCE_IN_FORCE = 4
+    """A first record under a reference that already has one in force."""
+    REFERENCE_NOT_IN_FORCE = 5
+    """Superseding or withdrawing what is not in force."""
+    DIGEST_ALGORITHM_UNKNOWN = 6
+    REFERENCE_MISSING = 7
+    """Superseding or withdrawing without naming a reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionResult:
+    """What became of one transaction."""
+
+    tx_id: bytes
+    code: ResultCode
+    operation_index: int
+    """The operation that failed; 0 when all succeeded."""
+    log_index: int
+    """Log index of its first record; later operations follow. The log size reached when failed."""
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes, a leaf under the header's results root."""
+        return encode([1, self.tx_id, self.code.value, self.operation_index, self.log_index])
+
+    @classmethod
+    def decode(cls, data: bytes) -> TransactionResult:
+        """Read a result; raises `DecodeError`."""
+        version, tx_id, code, operation_index, log_index = expect_array(
+            decode(data, what="result", size_max=256), 5, "result"
+        )
+        expect_version(version, "result")
+        return cls(
+            tx_id=expect_bytes(tx_id, "result transaction id", size=DIGEST_BYTES),
+            code=ResultCode(expect_uint(code, "result code", max(ResultCode).value)),
+            operation_index=expect_uint(operation_index, "result operation"),
+            log_index=expect_uint(log_index, "result log index"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedBlock:
+    """A header, its transactions and its commit certificate, as stored and as synced.
+
+    Untrusted when it comes from a peer, until the certificate is checked and the block executed.
+    """
+
+    header: Header
+    transactions: tuple[Transaction, ...]
+    certificate: QuorumCertificate
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes of the CBOR array `certified-block`."""
+        return encode(
+            [
+                1,
+                self.header.to_value(),
+                [transaction.encoded for transaction in self.transactions],
+                self.certificate.to_value(),
+            ]
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, suite: Suite) -> CertifiedBlock:
+        """Read a certified block; raises `DecodeError`. Signatures are not checked here."""
+        version, header, encoded, certificate = expect_array(
+            decode(data, what="certified block", size_max=PEER_MESSAGE_BYTES_MAX),
+            4,
+            "certified block",
+        )
+        expect_version(version, "certified block")
+        return cls(
+            Header.from_value(header),
+            tuple(
+                Transaction.decode(
+                    expect_blob(item, "block transaction", size_max=TX_BYTES_MAX), suite
+                )
+                for item in expect_list(encoded, BLOCK_TXS_MAX, "block transactions")
+            ),
+            QuorumCertificate.from_value(certificate, suite.signature_size),
+        )

@@ -1,0 +1,242 @@
+"""Votes, and the quorum certificates made of them. Checking one needs the validator set only.
+
+A certificate is a quorum of votes *of one view* over one header digest. A PREPARE quorum is a
+prepared certificate, a COMMIT quorum a commit certificate (OSDI'99 section 4.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from node.chain.encoding import (
+    encode,
+    expect_array,
+    expect_bytes,
+    expect_list,
+    expect_uint,
+    expect_version,
+)
+from node.chain.membership import ValidatorSet
+from node.crypto import domains
+from node.errors import DecodeError, PeerError
+from node.limits import VALIDATORS_MAX
+
+DIGEST_BYTES = 32
+
+
+class Phase(IntEnum):
+    """The two voting phases."""
+
+    PREPARE = 1
+    COMMIT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a vote is about: everything it signs except its own time."""
+
+    phase: Phase
+    view: int
+    height: int
+    header_digest: bytes
+
+    def sign_bytes(self, chain_id: bytes, validators: ValidatorSet, time_ms: int) -> bytes:
+        """Return the byte string a vote signs; binds chain, epoch, set, phase, view and time."""
+        return encode(
+            [
+                domains.VOTE,
+                chain_id,
+                validators.epoch,
+                validators.digest,
+                self.phase.value,
+                self.view,
+                self.height,
+                self.header_digest,
+                time_ms,
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One validator's signed statement; untrusted until its signature is checked."""
+
+    subject: Subject
+    validator: int
+    """Index in the epoch's validator set."""
+    time_ms: int
+    """The voter's own UTC clock when it voted."""
+    signature: bytes
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `vote`."""
+        subject = self.subject
+        return [
+            subject.phase.value,
+            subject.view,
+            subject.height,
+            subject.header_digest,
+            self.validator,
+            self.time_ms,
+            self.signature,
+        ]
+
+    @classmethod
+    def from_value(cls, value: object, signature_size: int) -> Vote:
+        """Read the CBOR array `vote`; raises `DecodeError`."""
+        phase, view, height, digest, validator, time_ms, signature = expect_array(value, 7, "vote")
+        return cls(
+            Subject(
+                _expect_phase(phase),
+                expect_uint(view, "vote view"),
+                expect_uint(height, "vote height"),
+                expect_bytes(digest, "vote digest", size=DIGEST_BYTES),
+            ),
+            expect_uint(validator, "vote validator", VALIDATORS_MAX - 1),
+            expect_uint(time_ms, "vote time"),
+            expect_bytes(signature, "vote signature", size=signature_size),
+        )
+
+    def verify(self, chain_id: bytes, validators: ValidatorSet) -> bool:
+        """Say whether the signature is the named member's over exactly this vote."""
+        if self.validator >= validators.size:
+            return False
+        message = self.subject.sign_bytes(chain_id, validators, self.time_ms)
+        return validators.vote_keys[self.validator].verify(message, self.signature)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateVote:
+    """A vote inside a certificate, which states the subject once for all."""
+
+    validator: int
+    time_ms: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumCertificate:
+    """Votes of distinct members over one subject, in index order. Untrusted until verified."""
+
+    epoch: int
+    set_digest: bytes
+    subject: Subject
+    votes: tuple[CertificateVote, ...]
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `certificate`."""
+        subject = self.subject
+        return [
+            1,
+            self.epoch,
+            self.set_digest,
+            subject.phase.value,
+            subject.view,
+            subject.height,
+            subject.header_digest,
+            [[vote.validator, vote.time_ms, vote.signature] for vote in self.votes],
+        ]
+
+    @classmethod
+    def from_value(cls, value: object, signature_size: int) -> QuorumCertificate:
+        """Read the CBOR array `certificate`; raises `DecodeError`.
+
+        Voters must be listed in strictly ascending index order, so that none counts twice and one
+        set of votes has one encoding.
+        """
+        version, epoch, set_digest, phase, view, height, digest, listed = expect_array(
+            value, 8, "certificate"
+        )
+        expect_version(version, "certificate")
+        votes = []
+        previous = -1
+        for item in expect_list(listed, VALIDATORS_MAX, "certificate votes"):
+            validator, time_ms, signature = expect_array(item, 3, "certificate vote")
+            expect_uint(validator, "certificate voter", VALIDATORS_MAX - 1)
+            if validator <= previous:
+                raise DecodeError(
+                    f"certificate: expected voters in ascending order, got {validator} "
+                    f"after {previous}"
+                )
+            previous = validator
+            votes.append(
+                CertificateVote(
+                    validator,
+                    expect_uint(time_ms, "certificate vote time"),
+                    expect_bytes(signature, "certificate signature", size=signature_size),
+                )
+            )
+        subject = Subject(
+            _expect_phase(phase),
+            expect_uint(view, "certificate view"),
+            expect_uint(height, "certificate height"),
+            expect_bytes(digest, "certificate digest", size=DIGEST_BYTES),
+        )
+        return cls(
+            expect_uint(epoch, "certificate epoch"),
+            expect_bytes(set_digest, "certificate set hash", size=DIGEST_BYTES),
+            subject,
+            tuple(votes),
+        )
+
+    def expand(self) -> tuple[Vote, ...]:
+        """Return the votes as they were sent."""
+        return tuple(
+            Vote(self.subject, vote.validator, vote.time_ms, vote.signature) for vote in self.votes
+        )
+
+    def seal_time_ms(self) -> int:
+        """Return S, the lower median of the signed vote times (architecture section 5)."""
+        times = sorted(vote.time_ms for vote in self.votes)
+        return times[(len(times) - 1) // 2]
+
+
+def build_certificate(votes: list[Vote], validators: ValidatorSet) -> QuorumCertificate:
+    """Return the certificate of checked votes, which must share one subject."""
+    ordered = sorted(votes, key=lambda vote: vote.validator)
+    return QuorumCertificate(
+        validators.epoch,
+        validators.digest,
+        ordered[0].subject,
+        tuple(CertificateVote(vote.validator, vote.time_ms, vote.signature) for vote in ordered),
+    )
+
+
+def check_certificate(
+    certificate: QuorumCertificate, chain_id: bytes, validators: ValidatorSet, phase: Phase
+) -> None:
+    """Check a certificate completely; raises `PeerError` naming the rule it breaks.
+
+    1. it is of the wanted phase, of this epoch and of this set;
+    2. distinct members (guaranteed by decoding) reach the quorum;
+    3. every signature verifies, those above the quorum too.
+    """
+    subject = certificate.subject
+    if subject.phase is not phase:
+        raise PeerError("certificate-phase", f"expected {phase.name}, got {subject.phase.name}")
+    if certificate.epoch != validators.epoch or certificate.set_digest != validators.digest:
+        raise PeerError(
+            "certificate-set",
+            f"expected epoch {validators.epoch} and set {validators.digest.hex()[:16]}, got epoch "
+            f"{certificate.epoch} and set {certificate.set_digest.hex()[:16]}",
+        )
+    voters = frozenset(vote.validator for vote in certificate.votes)
+    if len(voters) != len(certificate.votes) or len(voters) < validators.quorum:
+        raise PeerError(
+            "certificate-quorum",
+            f"expected {validators.quorum} distinct votes, got {len(voters)}",
+        )
+    for vote in certificate.expand():
+        if not vote.verify(chain_id, validators):
+            raise PeerError(
+                "certificate-signature", f"the vote of validator {vote.validator} does not verify"
+            )
+
+
+def _expect_phase(value: object) -> Phase:
+    number = expect_uint(value, "vote phase", Phase.COMMIT.value)
+    if number == 0:
+        raise DecodeError("vote phase: expected 1 (prepare) or 2 (commit), got 0")
+    return Phase(number)

@@ -1,0 +1,161 @@
+"""Validators, their ordered set, and quorum arithmetic. Integers only; nothing here counts votes.
+
+Source of the arithmetic: n validators tolerate f = (n - 1) // 3 Byzantine ones, and any two quorums
+of ceil((n + f + 1) / 2) share at least f + 1 members, hence a correct one. That equals 2f + 1 only
+when n = 3f + 1; a flat 2f + 1 is unsafe for n = 5 or 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from node.chain.encoding import (
+    encode,
+    expect_array,
+    expect_blob,
+    expect_bytes,
+    expect_list,
+    expect_text,
+    expect_version,
+)
+from node.crypto import domains
+from node.crypto.signature import PublicKey
+from node.crypto.suite import Suite
+from node.errors import DecodeError
+from node.limits import IDENTITY_ID_BYTES_MAX, VALIDATORS_MAX
+
+COSIGNATURE_KEY_BYTES = 32
+BLS_KEY_BYTES = 48
+PUBLIC_KEY_BYTES_MAX = 128
+
+
+def faults_tolerated(n: int) -> int:
+    """Return f, the number of Byzantine validators a set of `n` tolerates."""
+    return (n - 1) // 3
+
+
+def quorum_size(n: int) -> int:
+    """Return q = ceil((n + f + 1) / 2)."""
+    return (n + faults_tolerated(n) + 2) // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validator:
+    """One consensus participant as the chain knows it."""
+
+    validator_id: str
+    """Unique for ever within the chain, at most 64 bytes, for instance `validator-1`."""
+    organisation: str
+    vote_key: bytes
+    """Public key of its votes, encoded as the suite defines."""
+    cosignature_key: bytes
+    """Ed25519 public key (32 bytes) of its tree-head cosignatures."""
+    bls_key: bytes | None = None
+    """BLS12-381 public key in G1 (48 bytes), its possession proved at registration, or None."""
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `validator` of proto/govchain.cddl."""
+        return [
+            self.validator_id,
+            self.organisation,
+            self.vote_key,
+            self.cosignature_key,
+            self.bls_key,
+        ]
+
+    @classmethod
+    def from_value(cls, value: object) -> Validator:
+        """Read the CBOR array `validator`; raises `DecodeError`."""
+        validator_id, organisation, vote_key, cosignature_key, bls_key = expect_array(
+            value, 5, "validator"
+        )
+        return cls(
+            validator_id=expect_text(validator_id, "validator id", size_max=IDENTITY_ID_BYTES_MAX),
+            organisation=expect_text(
+                organisation, "validator organisation", size_max=IDENTITY_ID_BYTES_MAX
+            ),
+            vote_key=expect_blob(vote_key, "vote key", size_max=PUBLIC_KEY_BYTES_MAX),
+            cosignature_key=expect_bytes(
+                cosignature_key, "cosignature key", size=COSIGNATURE_KEY_BYTES
+            ),
+            bls_key=None
+            if bls_key is None
+            else expect_bytes(bls_key, "BLS key", size=BLS_KEY_BYTES),
+        )
+
+
+@dataclass(frozen=True)
+class ValidatorSet:
+    """The ordered validators of one epoch; a validator's index is its position."""
+
+    epoch: int
+    validators: tuple[Validator, ...]
+    suite: Suite
+
+    def __post_init__(self) -> None:
+        """Refuse an empty or oversized set, or one that repeats an id or a key."""
+        if not 1 <= len(self.validators) <= VALIDATORS_MAX:
+            raise DecodeError(
+                f"validator set: expected 1..{VALIDATORS_MAX} members, got {len(self.validators)}"
+            )
+        ids = [validator.validator_id for validator in self.validators]
+        keys = [validator.vote_key for validator in self.validators]
+        if len(frozenset(ids)) != len(ids) or len(frozenset(keys)) != len(keys):
+            raise DecodeError("validator set: an id or a vote key occurs twice")
+
+    @property
+    def size(self) -> int:
+        """Return n."""
+        return len(self.validators)
+
+    @cached_property
+    def faults(self) -> int:
+        """Return f."""
+        return faults_tolerated(len(self.validators))
+
+    @cached_property
+    def quorum(self) -> int:
+        """Return q."""
+        return quorum_size(len(self.validators))
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Return the set hash that votes and headers bind: members, keys and epoch."""
+        return self.suite.tagged_hash(domains.VALIDATOR_SET, self.encode())
+
+    @cached_property
+    def vote_keys(self) -> tuple[PublicKey, ...]:
+        """Return the parsed vote keys in index order; raises `CryptoError` on a malformed key."""
+        return tuple(self.suite.load_public_key(v.vote_key) for v in self.validators)
+
+    def primary(self, view: int) -> int:
+        """Return the index of the primary of `view`."""
+        return view % len(self.validators)
+
+    def index_of(self, validator_id: str) -> int | None:
+        """Return the index of a member, or None."""
+        for index, validator in enumerate(self.validators):
+            if validator.validator_id == validator_id:
+                return index
+        return None
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `validator-set`."""
+        return [1, self.epoch, [validator.to_value() for validator in self.validators]]
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes whose hash votes bind."""
+        return encode(self.to_value())
+
+    @classmethod
+    def from_value(cls, value: object, suite: Suite) -> ValidatorSet:
+        """Read the CBOR array `validator-set`; raises `DecodeError`."""
+        version, epoch, members = expect_array(value, 3, "validator set")
+        expect_version(version, "validator set")
+        if type(epoch) is not int or epoch < 0:
+            raise DecodeError("validator set: epoch must be an unsigned integer")
+        listed: Sequence[Any] = expect_list(members, VALIDATORS_MAX, "validator set")
+        return cls(epoch, tuple(Validator.from_value(member) for member in listed), suite)

@@ -1,0 +1,224 @@
+"""Records (what notarization writes), their columnar payload, and the leaves of the log.
+
+Content never goes on chain: a record holds a document's digest. A record that carries a reference
+also has a current status in the state tree (see node/execution/notary.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from node.chain.encoding import (
+    decode,
+    encode,
+    expect_array,
+    expect_blob,
+    expect_bytes,
+    expect_list,
+    expect_text,
+    expect_uint,
+    expect_version,
+)
+from node.errors import DecodeError
+from node.limits import (
+    IDENTITY_ID_BYTES_MAX,
+    RECORD_REFERENCE_BYTES_MAX,
+    RECORD_TYPE_BYTES_MAX,
+    TX_RECORDS_MAX,
+)
+
+DIGEST_BYTES = 32
+LEAF_BYTES_MAX = 1_024
+
+
+class RecordAction(IntEnum):
+    """What a record does to the status of its reference."""
+
+    RECORD = 0
+    """A first record; its reference, if any, must not be in force yet."""
+    SUPERSEDE = 1
+    """Replaces the record in force under the same issuer, type and reference."""
+    WITHDRAW = 2
+    """Ends the record in force under the same issuer, type and reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One notarized fact."""
+
+    digest_algorithm: int
+    """Id in `node.crypto.suite`'s registry of document digests (1 = SHA-256, 2 = SM3)."""
+    digest: bytes
+    """32 bytes."""
+    type_code: str
+    reference: str | None = None
+    action: RecordAction = RecordAction.RECORD
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `record`."""
+        return [
+            self.digest_algorithm,
+            self.digest,
+            self.type_code,
+            self.reference,
+            int(self.action),
+        ]
+
+    @classmethod
+    def from_value(cls, value: object) -> Record:
+        """Read the CBOR array `record`; raises `DecodeError`."""
+        algorithm, digest, type_code, reference, action = expect_array(value, 5, "record")
+        return cls(
+            digest_algorithm=expect_uint(algorithm, "record digest algorithm", 255),
+            digest=expect_bytes(digest, "record digest", size=DIGEST_BYTES),
+            type_code=expect_text(type_code, "record type", size_max=RECORD_TYPE_BYTES_MAX),
+            reference=_expect_reference(reference),
+            action=_expect_action(action),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notarization:
+    """The payload of a notarization: one or many records of one algorithm, type and action.
+
+    Columnar, so that a batch decodes in a handful of items: all digests in one byte string.
+    """
+
+    digest_algorithm: int
+    type_code: str
+    action: RecordAction
+    digests: bytes
+    """count * 32 bytes."""
+    references: tuple[str | None, ...] | None = None
+    """One entry per record, or None where no record carries a reference."""
+
+    @property
+    def count(self) -> int:
+        """Return the number of records."""
+        return len(self.digests) // DIGEST_BYTES
+
+    def record(self, index: int) -> Record:
+        """Return the record of operation `index`."""
+        return Record(
+            digest_algorithm=self.digest_algorithm,
+            digest=self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES],
+            type_code=self.type_code,
+            reference=None if self.references is None else self.references[index],
+            action=self.action,
+        )
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records in operation order."""
+        return (self.record(index) for index in range(self.count))
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `notarization`."""
+        references = None if self.references is None else list(self.references)
+        return [
+            self.digest_algorithm,
+            self.type_code,
+            int(self.action),
+            self.digests,
+            references,
+        ]
+
+    @classmethod
+    def from_value(cls, value: object) -> Notarization:
+        """Read the CBOR array `notarization`; raises `DecodeError`."""
+        algorithm, type_code, action, digests, references = expect_array(value, 5, "notarization")
+        expect_blob(digests, "notarization digests", size_max=TX_RECORDS_MAX * DIGEST_BYTES)
+        count, rest = divmod(len(digests), DIGEST_BYTES)
+        if rest or not count:
+            raise DecodeError(
+                f"notarization digests: expected a positive multiple of {DIGEST_BYTES} bytes, "
+                f"got {len(digests)}"
+            )
+        listed: tuple[str | None, ...] | None = None
+        if references is not None:
+            listed = tuple(
+                _expect_reference(reference)
+                for reference in expect_list(references, count, "notarization references")
+            )
+            if len(listed) != count or all(reference is None for reference in listed):
+                raise DecodeError(
+                    f"notarization references: expected {count} entries, not all null, or null"
+                )
+        return cls(
+            digest_algorithm=expect_uint(algorithm, "notarization digest algorithm", 255),
+            type_code=expect_text(type_code, "notarization type", size_max=RECORD_TYPE_BYTES_MAX),
+            action=_expect_action(action),
+            digests=digests,
+            references=listed,
+        )
+
+
+class LeafKind(IntEnum):
+    """What a leaf of the log stands for."""
+
+    HEADER = 0
+    RECORD = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordLeaf:
+    """A committed record as the log holds it: when, by whom, in which transaction, and what."""
+
+    height: int
+    time_ms: int
+    """The block's agreed time T, milliseconds since 1970 UTC."""
+    tx_id: bytes
+    operation_index: int
+    sender: str
+    """Identity id of the submitter: with it, a leaf alone proves who asked."""
+    record: Record
+
+    def encode(self) -> bytes:
+        """Return the leaf's bytes, the input of the RFC 9162 leaf hash."""
+        return encode(
+            [
+                1,
+                LeafKind.RECORD.value,
+                self.height,
+                self.time_ms,
+                self.tx_id,
+                self.operation_index,
+                self.sender,
+                self.record.to_value(),
+            ]
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> RecordLeaf:
+        """Read a record leaf; raises `DecodeError`."""
+        version, kind, height, time_ms, tx_id, operation_index, sender, record = expect_array(
+            decode(data, what="record leaf", size_max=LEAF_BYTES_MAX), 8, "record leaf"
+        )
+        expect_version(version, "record leaf")
+        if type(kind) is not int or kind != LeafKind.RECORD:
+            raise DecodeError(f"record leaf: expected kind {LeafKind.RECORD.value}, got {kind!r}")
+        return cls(
+            height=expect_uint(height, "leaf height"),
+            time_ms=expect_uint(time_ms, "leaf time"),
+            tx_id=expect_bytes(tx_id, "leaf transaction id", size=DIGEST_BYTES),
+            operation_index=expect_uint(operation_index, "leaf operation", TX_RECORDS_MAX - 1),
+            sender=expect_text(sender, "leaf sender", size_max=IDENTITY_ID_BYTES_MAX),
+            record=Record.from_value(record),
+        )
+
+
+def encode_header_leaf(height: int, header_digest: bytes) -> bytes:
+    """Return the leaf that commits the header of `height`; the first leaf of the next block."""
+    return encode([1, LeafKind.HEADER.value, height, header_digest])
+
+
+def _expect_reference(value: object) -> str | None:
+    if value is None:
+        return None
+    return expect_text(value, "record reference", size_max=RECORD_REFERENCE_BYTES_MAX)
+
+
+def _expect_action(value: object) -> RecordAction:
+    return RecordAction(expect_uint(value, "record action", RecordAction.WITHDRAW.value))
