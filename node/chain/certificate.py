@@ -44,19 +44,17 @@ class Subject:
 
     def sign_bytes(self, chain_id: bytes, validators: ValidatorSet, time_ms: int) -> bytes:
         """Return the byte string a vote signs; binds chain, epoch, set, phase, view and time."""
-        return encode(
-            [
-                domains.VOTE,
-                chain_id,
-                validators.epoch,
-                validators.digest,
-                self.phase.value,
-                self.view,
-                self.height,
-                self.header_digest,
-                time_ms,
-            ]
-        )
+        statement = [
+            chain_id,
+            validators.epoch,
+            validators.digest,
+            self.phase.value,
+            self.view,
+            self.height,
+            self.header_digest,
+            time_ms,
+        ]
+        return domains.tagged(domains.VOTE, encode(statement))
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,14 +209,14 @@ def _last_perfect_subtree(size: int) -> tuple[int, int]:
 
 def _check_index(index: int, size: int) -> None:
     if not 0 <= index < size <= UINT64_MAX:
-        raise ProofError("proof-index", f"expected an index below size {size:#x}, got {index:#x}")
+        raise ProofError("proof-index", f"expected an index below size {size}, got {index}")
 
 
 def _check_sizes(old_size: int, new_size: int) -> None:
     if not 0 < old_size <= new_size <= UINT64_MAX:
         raise ProofError(
             "proof-sizes",
-            f"expected 0 < old size <= new size < 2**64, got {old_size:#x} and {new_size:#x}",
+            f"expected 0 < old size <= new size < 2**64, got {old_size} and {new_size}",
         )
 
 

@@ -118,7 +118,7 @@ class VerifiedTransaction:
 
 def signed_bytes(tx_id: bytes) -> bytes:
     """Return what a sender signs. `tx_id` commits to the body, and the body to the chain id."""
-    return domains.TX_SIGNATURE + b"\x00" + tx_id
+    return domains.tagged(domains.TX_SIGNATURE, tx_id)
 
 
 def sign_transaction(body: TransactionBody, signer: Signer, suite: Suite) -> Transaction:

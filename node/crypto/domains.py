@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-# Transactions: `TX_BODY` gives the transaction id and is what the sender signs; `TX` binds body and
-# signature together and is what a block commits to.
+# Transactions: `TX_BODY` gives the transaction id, `TX_SIGNATURE` prefixes that id where the sender
+# signs it, and `TX` binds id and signature together: it is what a block commits to.
 TX_BODY: Final = b"govchain/v1/tx-body"
+TX_SIGNATURE: Final = b"govchain/v1/tx-signature"
 TX: Final = b"govchain/v1/tx"
 RESULT: Final = b"govchain/v1/result"
 
