@@ -1,0 +1,1 @@
+"""Storage: everything that touches the disk. It knows bytes and durability, not the protocol."""

@@ -1,0 +1,209 @@
+"""The key-value port on LevelDB: the only module that imports the binding.
+
+Foreign exceptions die here, as `StorageError` with cause and fix. Three traits of LevelDB and its
+binding shape the code:
+
+- Replaying its own log, LevelDB by default drops what is damaged and goes on behind the gap. Here
+  it refuses to open instead, and verifies the checksum of every block it reads.
+- When it starts a new log file it does not sync the old one, so a synced batch could survive a
+  power loss that an earlier, unsynced batch does not. `write` syncs the older logs first.
+- The binding's ranged iterator returns nothing for a backward range that holds only its first
+  key, and takes some damage for the end of the data. Scans use the raw iterator.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import plyvel
+
+from node.errors import StorageError
+from node.storage.kv import WriteBatch, scan_bounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelDBOptions:
+    """What one process may tune; nothing here changes what is stored."""
+
+    bloom_bits_per_key: int = 10
+    """Filter per table, so that looking up an absent key reads no block: 10 bits err in 1%."""
+
+    cache_bytes: int = 32 * 2**20
+    """Uncompressed blocks kept in memory, beside the operating system's own cache."""
+
+    write_buffer_bytes: int = 16 * 2**20
+    """Written data kept in memory before it becomes a sorted table. Up to twice this is held, and
+    as much is replayed when the store opens."""
+
+    table_bytes: int = 8 * 2**20
+    """Size of one sorted table: larger than LevelDB's 2 MiB, as a ledger grows to many tables."""
+
+    open_files_max: int = 500
+    """File descriptors LevelDB may hold."""
+
+
+class LevelDBStore:
+    """A `KeyValueStore` in one directory, which one process at a time may open."""
+
+    def __init__(self, database: Any, path: Path) -> None:  # noqa: ANN401 - the binding has no types
+        self._database = database
+        self._path = path
+        self._write_lock = threading.Lock()
+        self._unsynced = False
+        self._failure: StorageError | None = None
+
+    @classmethod
+    def open(
+        cls, path: Path, *, create: bool, options: LevelDBOptions | None = None
+    ) -> LevelDBStore:
+        """Open the store at `path`; with `create` an absent one is made, in an existing parent.
+
+        Raises `StorageError`: in use by a process (GC-3002), damaged (GC-3003), disk full
+        (GC-3004), or any other refusal of the disk (GC-3001).
+        """
+        options = options or LevelDBOptions()
+        with _foreign_errors_explained(path):
+            database = plyvel.DB(
+                os.fspath(path),
+                create_if_missing=create,
+                paranoid_checks=True,
+                bloom_filter_bits=options.bloom_bits_per_key,
+                lru_cache_size=options.cache_bytes,
+                write_buffer_size=options.write_buffer_bytes,
+                max_file_size=options.table_bytes,
+                max_open_files=options.open_files_max,
+            )
+            if create:
+                _sync(path.parent)  # LevelDB syncs its directory, but not that directory's name
+        return cls(database, path)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+        with _foreign_errors_explained(self._path):
+            value: bytes | None = self._database.get(key, verify_checksums=True)
+        return value
+
+    def scan(
+        self, prefix: bytes, *, start: bytes = b"", reverse: bool = False, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs under `prefix` in order, as `KeyValueStore.scan` promises."""
+        lower, upper = scan_bounds(prefix, start, reverse=reverse)
+        with _foreign_errors_explained(self._path):
+            # An iterator of LevelDB sees the store as it was when the iterator was made: now.
+            cursor = self._database.raw_iterator(verify_checksums=True)
+        return islice(self._pairs(cursor, lower, upper, reverse=reverse), limit)
+
+    def write(self, batch: WriteBatch, *, sync: bool) -> None:
+        """Apply `batch` whole or not at all, as `KeyValueStore.write` promises."""
+        with self._write_lock:
+            if self._failure is not None:
+                raise StorageError(
+                    f"{self._path}: refused after a failed write: {self._failure}",
+                    fix="stop the node, repair what failed and start it again",
+                ) from self._failure
+            try:
+                with _foreign_errors_explained(self._path):
+                    self._write(batch, sync=sync)
+            except StorageError as error:
+                self._failure = error
+                raise
+
+    def close(self) -> None:
+        """Release the store; an iterator still in use ends with `StorageError`."""
+        self._database.close()
+
+    def _write(self, batch: WriteBatch, *, sync: bool) -> None:
+        if sync and self._unsynced:
+            for log in self._path.glob("*.log"):
+                with suppress(FileNotFoundError):  # its content has just become a synced table
+                    _sync(log)
+        foreign = self._database.write_batch(sync=sync)
+        for key, value in batch.changes():
+            if value is None:
+                foreign.delete(key)
+            else:
+                foreign.put(key, value)
+        foreign.write()
+        self._unsynced = not sync
+
+    def _pairs(
+        self,
+        cursor: Any,  # noqa: ANN401 - the binding has no types
+        lower: bytes,
+        upper: bytes | None,
+        *,
+        reverse: bool,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        with _foreign_errors_explained(self._path), closing(cursor):
+            if reverse:
+                _seek_below(cursor, upper)
+            else:
+                cursor.seek(lower)
+            while cursor.valid():
+                key, value = cursor.item()
+                if key < lower or (upper is not None and key >= upper):
+                    return
+                yield key, value
+                if reverse:
+                    cursor.prev()
+                else:
+                    cursor.next()
+
+
+def _seek_below(cursor: Any, upper: bytes | None) -> None:  # noqa: ANN401 - the binding has no types
+    """Put `cursor` on the last key below `upper`; None means on the last key of all."""
+    if upper is not None:
+        cursor.seek(upper)
+        if cursor.valid():
+            cursor.prev()
+            return
+    cursor.seek_to_last()
+
+
+def _sync(path: Path) -> None:
+    """Make the content of a file, or the names in a directory, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _foreign_errors_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (plyvel.Error, OSError, RuntimeError) as error:  # RuntimeError: the store is closed
+        raise _explain(error, path) from error
+
+
+def _explain(error: Exception, path: Path) -> StorageError:
+    """Say what a failure of the binding means; its exceptions carry LevelDB's text as bytes."""
+    cause = error.args[0] if error.args else ""
+    text = cause.decode(errors="replace") if isinstance(cause, bytes) else str(error)
+    if text.startswith("IO error: lock "):
+        return StorageError(
+            f"{path}: the database is in use by a running process",
+            code="GC-3002",
+            fix="stop the other process, or give this node a directory of its own",
+        )
+    if isinstance(error, plyvel.CorruptionError):
+        return StorageError(
+            f"{path}: the database is damaged: {text}",
+            code="GC-3003",
+            fix="move the directory away; the node rebuilds it from the other validators",
+        )
+    if "No space left on device" in text:
+        return StorageError(
+            f"{path}: the disk is full: {text}",
+            code="GC-3004",
+            fix="free space on this file system and start the node again; nothing synced is lost",
+        )
+    return StorageError(f"{path}: {text}", fix="check the path, its permissions and the disk")
