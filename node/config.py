@@ -1,0 +1,286 @@
+"""What one process is told at its start: `NodeConfig` and `ClientProfile`, read from TOML.
+
+Nothing here may influence consensus; what every node shares is in the genesis. A file is read
+whole, strictly and once: an unknown, missing or unusable field is refused by its name. Files refer
+to others by paths relative to their own folder, so that a home can be moved.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn, Self
+
+from node.errors import ConfigError
+from node.limits import IDENTITY_ID_BYTES_MAX, VALIDATORS_MAX
+
+NODE_FILE: Final = "node.toml"
+PROFILE_FILE: Final = "profile.toml"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+_VERSION: Final = 1
+_PORT_MAX: Final = 65_535
+_VERIFY_THREADS_MAX: Final = 256
+_CHAIN_ID_BYTES: Final = 32
+_ABSENT: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens. Written `host:port`, an IPv6 host in brackets: `[::1]:7100`."""
+
+    host: str
+    """DNS name or IP address, without brackets."""
+    port: int
+    """1..65535."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `host:port`; raises `ConfigError` saying what was expected."""
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            colon = ""  # an IPv6 address without brackets: nobody can tell where it ends
+        is_number = port.isascii() and port.isdigit()
+        if not (colon and host and is_number and 0 < int(port) <= _PORT_MAX):
+            raise ConfigError(f"expected host:port with a port of 1..{_PORT_MAX}, got {text!r:.80}")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A validator and where it listens: to its peers in a node's file, to clients in a profile."""
+
+    validator_id: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """One validator process: who it is, where it listens, whom it connects to."""
+
+    home: Path
+    """Absolute folder of `node.toml`; not a field of the file. All paths are absolute."""
+    validator_id: str
+    peer_address: Address
+    """Where other validators connect."""
+    client_address: Address
+    """Where clients connect."""
+    metrics_address: Address | None = None
+    """Where Prometheus scrapes, in clear text; None serves no metrics."""
+    peers: tuple[Endpoint, ...] = ()
+    """The other validators."""
+    key_file: Path | None = None
+    """The secret that opens the keys; None means a passphrase from the environment."""
+    verify_threads: int = 2
+    """Threads that check transaction signatures."""
+    log_level: str = "info"
+    """One of `LOG_LEVELS`."""
+
+    @classmethod
+    def load(cls, home: Path) -> Self:
+        """Read `node.toml` of a node's home; raises `ConfigError` naming file and field."""
+        fields = _Fields.read(home.resolve() / NODE_FILE)
+        validator_id = fields.identity("validator_id")
+        config = cls(
+            home=fields.folder,
+            validator_id=validator_id,
+            peer_address=fields.address("peer_address"),
+            client_address=fields.address("client_address"),
+            metrics_address=fields.address_or_none("metrics_address"),
+            peers=fields.endpoints("peers"),
+            key_file=fields.path_or_none("key_file"),
+            verify_threads=fields.integer(
+                "verify_threads", least=1, most=_VERIFY_THREADS_MAX, default=2
+            ),
+            log_level=fields.choice("log_level", LOG_LEVELS, default="info"),
+        )
+        fields.finish()
+        if validator_id in (peer.validator_id for peer in config.peers):
+            fields.refuse("peers", f"{validator_id!r} is this node itself")
+        own = (config.peer_address, config.client_address, config.metrics_address)
+        taken = [str(address) for address in own if address is not None]
+        if len(frozenset(taken)) != len(taken):
+            fields.refuse("client_address", "expected an address of its own for each use")
+        return config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientProfile:
+    """How a client reaches a chain, and as whom."""
+
+    home: Path
+    """Absolute folder of the profile; not a field of the file. All paths are absolute."""
+    chain_id: bytes
+    """32 bytes."""
+    suite: str
+    """Name of the chain's suite."""
+    identity: str
+    """Who signs unless told otherwise."""
+    credentials: str
+    """Folder of client.pem and client.key, where `{identity}` stands for who signs."""
+    ca_bundle: Path
+    """Certificates of the organisations' authorities (PEM)."""
+    genesis: Path
+    """The chain's genesis file."""
+    endpoints: tuple[Endpoint, ...]
+    """The validators, in the order in which they are tried."""
+    key_file: Path | None = None
+    """The secret that opens the key; None means a passphrase from the environment."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a profile; raises `ConfigError` naming file and field."""
+        fields = _Fields.read(path.resolve())
+        profile = cls(
+            home=fields.folder,
+            chain_id=fields.hexadecimal("chain_id", size=_CHAIN_ID_BYTES),
+            suite=fields.text("suite"),
+            identity=fields.identity("identity"),
+            credentials=fields.text("credentials"),
+            ca_bundle=fields.path("ca_bundle"),
+            genesis=fields.path("genesis"),
+            endpoints=fields.endpoints("endpoints"),
+            key_file=fields.path_or_none("key_file"),
+        )
+        fields.finish()
+        if not profile.endpoints:
+            fields.refuse("endpoints", "expected at least one validator, got none")
+        return profile
+
+    def credentials_of(self, identity: str) -> Path:
+        """Return the folder of this identity's client.pem and client.key."""
+        return self.home / self.credentials.replace("{identity}", identity)
+
+
+class _Fields:
+    """The one validator: hands out a table's fields by name and type, and refuses the rest."""
+
+    def __init__(self, path: Path, table: Mapping[str, Any], place: str = "") -> None:
+        self._path = path
+        self._table = dict(table)
+        self._place = place
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file of version 1."""
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{path}: no such file",
+                fix="name the folder of a network, or make one: govchain testnet up",
+            ) from error
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}", fix="make it readable") from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path}: {error}", fix="correct the file: it is TOML") from error
+        fields = cls(path, table)
+        fields.integer("version", least=_VERSION, most=_VERSION)
+        return fields
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the file, which relative paths start from."""
+        return self._path.parent
+
+    def refuse(self, name: str, message: str) -> NoReturn:
+        """Raise `ConfigError` naming file and field."""
+        raise ConfigError(
+            f"{self._path}: {self._place}{name}: {message}", fix=f"correct {name} in {self._path}"
+        )
+
+    def finish(self) -> None:
+        """Refuse what no one asked for."""
+        for name in self._table:
+            self.refuse(name, "unknown field")
+
+    def text(self, name: str, default: object = _ABSENT) -> str:
+        """Take a text that is not empty."""
+        value = self._take(name, default)
+        if not isinstance(value, str) or not value:
+            self.refuse(name, f"expected a text, got {value!r:.80}")
+        return value
+
+    def identity(self, name: str) -> str:
+        """Take the id of a validator or client."""
+        value = self.text(name)
+        if len(value.encode()) > IDENTITY_ID_BYTES_MAX:
+            self.refuse(name, f"expected at most {IDENTITY_ID_BYTES_MAX} bytes, got {value!r:.80}")
+        return value
+
+    def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
+        """Take one of some words."""
+        value = self.text(name, default)
+        if value not in choices:
+            self.refuse(name, f"expected one of {', '.join(choices)}, got {value!r:.80}")
+        return value
+
+    def integer(self, name: str, *, least: int, most: int, default: object = _ABSENT) -> int:
+        """Take a whole number within bounds, both included."""
+        value = self._take(name, default)
+        if type(value) is not int or not least <= value <= most:
+            self.refuse(name, f"expected a whole number of {least}..{most}, got {value!r:.80}")
+        return value
+
+    def hexadecimal(self, name: str, *, size: int) -> bytes:
+        """Take `size` bytes written in hexadecimal."""
+        value = self.text(name)
+        try:
+            data = bytes.fromhex(value)
+        except ValueError:
+            data = b""
+        if len(data) != size:
+            self.refuse(name, f"expected {2 * size} hexadecimal digits, got {value!r:.80}")
+        return data
+
+    def path(self, name: str) -> Path:
+        """Take a path, made absolute."""
+        return self.folder / self.text(name)
+
+    def path_or_none(self, name: str) -> Path | None:
+        """Take a path, made absolute, where there is one."""
+        return self.path(name) if name in self._table else None
+
+    def address(self, name: str) -> Address:
+        """Take `host:port`."""
+        value = self.text(name)
+        try:
+            return Address.parse(value)
+        except ConfigError as error:
+            self.refuse(name, str(error))
+
+    def address_or_none(self, name: str) -> Address | None:
+        """Take `host:port` where it is given."""
+        return self.address(name) if name in self._table else None
+
+    def endpoints(self, name: str) -> tuple[Endpoint, ...]:
+        """Take a list of tables, each naming a validator once and its address."""
+        value = self._take(name, [])
+        if not isinstance(value, list) or len(value) > VALIDATORS_MAX:
+            self.refuse(name, f"expected at most {VALIDATORS_MAX} tables [[{name}]]")
+        endpoints = tuple(self._endpoint(name, at, item) for at, item in enumerate(value))
+        ids = [endpoint.validator_id for endpoint in endpoints]
+        if len(frozenset(ids)) != len(ids):
+            self.refuse(name, "expected each validator once")
+        return endpoints
+
+    def _endpoint(self, name: str, at: int, item: object) -> Endpoint:
+        if not isinstance(item, dict):
+            self.refuse(name, f"expected tables [[{name}]], got {item!r:.80}")
+        fields = _Fields(self._path, item, f"{name}[{at}].")
+        endpoint = Endpoint(fields.identity("validator_id"), fields.address("address"))
+        fields.finish()
+        return endpoint
+
+    def _take(self, name: str, default: object) -> object:
+        value = self._table.pop(name, default)
+        if value is _ABSENT:
+            self.refuse(name, "missing field")
+        return value

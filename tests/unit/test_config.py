@@ -1,0 +1,160 @@
+"""Files of nodes and clients: what is read, and that whatever is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.config import Address, ClientProfile, Endpoint, NodeConfig
+from node.errors import ConfigError
+
+NODE = """\
+version = 1
+validator_id = "validator-1"
+peer_address = "127.0.0.1:7100"
+client_address = "[::1]:7101"
+metrics_address = "127.0.0.1:7102"
+key_file = "../../secret.key"
+verify_threads = 4
+log_level = "debug"
+
+[[peers]]
+validator_id = "validator-2"
+address = "node-2.example:7110"
+"""
+
+PROFILE = f"""\
+version = 1
+chain_id = "{"ab" * 32}"
+suite = "international"
+identity = "agency-1"
+credentials = "clients/{{identity}}"
+ca_bundle = "ca-bundle.pem"
+genesis = "genesis.cbor"
+
+[[endpoints]]
+validator_id = "validator-1"
+address = "127.0.0.1:7101"
+"""
+
+
+def load_node(home: Path, text: str) -> NodeConfig:
+    (home / "node.toml").write_text(text, encoding="utf-8")
+    return NodeConfig.load(home)
+
+
+def load_profile(home: Path, text: str) -> ClientProfile:
+    path = home / "profile.toml"
+    path.write_text(text, encoding="utf-8")
+    return ClientProfile.load(path)
+
+
+def test_a_complete_node_file_is_read(tmp_path: Path) -> None:
+    config = load_node(tmp_path, NODE)
+    assert config == NodeConfig(
+        home=tmp_path.resolve(),
+        validator_id="validator-1",
+        peer_address=Address("127.0.0.1", 7100),
+        client_address=Address("::1", 7101),
+        metrics_address=Address("127.0.0.1", 7102),
+        peers=(Endpoint("validator-2", Address("node-2.example", 7110)),),
+        key_file=tmp_path.resolve() / "../../secret.key",
+        verify_threads=4,
+        log_level="debug",
+    )
+
+
+def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
+    config = load_node(tmp_path, "\n".join(NODE.splitlines()[:4]))
+    assert config.metrics_address is None
+    assert config.key_file is None
+    assert config.peers == ()
+    assert (config.verify_threads, config.log_level) == (2, "info")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("version = 1", "version = 2", "version: expected a whole number of 1..1, got 2"),
+        ("version = 1\n", "", "version: missing field"),
+        ('"validator-1"', '""', "validator_id: expected a text"),
+        ('"validator-1"', "7", "validator_id: expected a text, got 7"),
+        ('"validator-1"', f'"{"v" * 65}"', "validator_id: expected at most 64 bytes"),
+        ('"127.0.0.1:7100"', '"127.0.0.1"', "peer_address: expected host:port"),
+        ('"127.0.0.1:7100"', '":7100"', "peer_address: expected host:port"),
+        ('"127.0.0.1:7100"', '"::1:7100"', "peer_address: expected host:port"),
+        ('"127.0.0.1:7100"', '"127.0.0.1:0"', "peer_address: expected host:port"),
+        ('"127.0.0.1:7100"', '"127.0.0.1:65536"', "peer_address: expected host:port"),
+        ('"127.0.0.1:7100"', '"[::1]:7101"', "client_address: expected an address of its own"),
+        ("verify_threads = 4", "verify_threads = 0", "verify_threads: expected a whole number"),
+        ("verify_threads = 4", "verify_threads = true", "verify_threads: expected a whole number"),
+        ('"debug"', '"loud"', "log_level: expected one of debug, info, warning, error"),
+        ("log_level", "log_levle", "log_levle: unknown field"),
+        ('address = "node-2', 'adress = "node-2', "peers[0].address: missing field"),
+        ('"validator-2"', '"validator-1"', "peers: 'validator-1' is this node itself"),
+        ("[[peers]]", "[peers]", "peers: expected at most 64 tables"),
+    ],
+)
+def test_a_bad_field_of_a_node_file_is_named(
+    tmp_path: Path, old: str, new: str, named: str
+) -> None:
+    assert old in NODE
+    with pytest.raises(ConfigError) as raised:
+        load_node(tmp_path, NODE.replace(old, new, 1))
+    assert named in str(raised.value)
+    assert str(tmp_path) in str(raised.value)
+    assert raised.value.fix
+
+
+def test_a_validator_listed_twice_is_refused(tmp_path: Path) -> None:
+    peer = NODE[NODE.index("[[peers]]") :]
+    with pytest.raises(ConfigError, match="peers: expected each validator once"):
+        load_node(tmp_path, NODE + peer)
+
+
+@pytest.mark.parametrize("content", [b"version = ", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "node.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"node\.toml"):
+        NodeConfig.load(tmp_path)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file") as raised:
+        NodeConfig.load(tmp_path)
+    assert "govchain testnet up" in raised.value.fix
+
+
+def test_a_profile_is_read_and_finds_credentials_by_identity(tmp_path: Path) -> None:
+    profile = load_profile(tmp_path, PROFILE)
+    assert profile.chain_id == b"\xab" * 32
+    assert profile.endpoints == (Endpoint("validator-1", Address("127.0.0.1", 7101)),)
+    assert profile.credentials_of("auditor-1") == tmp_path.resolve() / "clients/auditor-1"
+    assert profile.key_file is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("ab" * 32, "ab" * 31, "chain_id: expected 64 hexadecimal digits"),
+        ("ab" * 32, "xy" * 32, "chain_id: expected 64 hexadecimal digits"),
+        (
+            '[[endpoints]]\nvalidator_id = "validator-1"\naddress = "127.0.0.1:7101"',
+            "",
+            "endpoints",
+        ),
+        ('genesis = "genesis.cbor"', "", "genesis: missing field"),
+        ('"127.0.0.1:7101"', '"here"', "endpoints[0].address: expected host:port"),
+    ],
+)
+def test_a_bad_field_of_a_profile_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert old in PROFILE
+    with pytest.raises(ConfigError) as raised:
+        load_profile(tmp_path, PROFILE.replace(old, new, 1))
+    assert named in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:1", "[::1]:65535", "validator-1.example:443"])
+def test_an_address_is_written_as_it_is_read(text: str) -> None:
+    assert str(Address.parse(text)) == text
