@@ -28,6 +28,7 @@ BLOCK_RECORDS_MAX: Final = 20_000
 
 # Membership and certificates (consensus).
 VALIDATORS_MAX: Final = 64
+CERTIFICATE_BYTES_MAX: Final = 8_192
 WINDOW_SLOTS_MAX: Final = 4
 STATE_VALUE_BYTES_MAX: Final = 65_536
 

@@ -11,7 +11,7 @@ low s leaves one valid form: nobody can turn a signature into another one over t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Protocol, Self
+from typing import ClassVar, Final, Protocol, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -71,12 +71,25 @@ class Signer(Protocol):
         """Return the signature over `message`; the same message gives the same signature."""
 
 
+class SoftwareSigner(Signer, Protocol):
+    """A signer whose private key lies in this process, and so can be made and stored by us."""
+
+    algorithm: ClassVar[str]  # names the algorithm in key files
+
+    @classmethod
+    def from_secret(cls, secret: bytes) -> Self:
+        """Build from `SECRET_BYTES` secret bytes; raise `CryptoError` if they make no key."""
+
+    def export_secret(self) -> bytes:
+        """Return what `from_secret` takes. For the key store alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class P256PublicKey:
     """A point of P-256 in its compressed form (SEC 1 section 2.3.3), 33 bytes."""
 
     encoded: bytes
-    _key: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
+    library_key: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -109,7 +122,7 @@ class P256PublicKey:
         if not (0 < r < P256_ORDER and 0 < s <= _P256_ORDER_HALF):
             return False
         try:
-            self._key.verify(encode_dss_signature(r, s), message, _VERIFY)
+            self.library_key.verify(encode_dss_signature(r, s), message, _VERIFY)
         except InvalidSignature:
             return False
         return True
@@ -118,6 +131,8 @@ class P256PublicKey:
 @dataclass(frozen=True, slots=True)
 class P256Signer:
     """Signs with a P-256 key in memory; nonces follow RFC 6979, s is always the low one."""
+
+    algorithm: ClassVar[str] = "ecdsa-p256"
 
     public_key: P256PublicKey
     private_key: ec.EllipticCurvePrivateKey = field(repr=False, compare=False)
@@ -175,6 +190,8 @@ class Ed25519PublicKey:
 @dataclass(frozen=True, slots=True)
 class Ed25519Signer:
     """Signs with an Ed25519 key in memory; RFC 8032 makes the signature deterministic."""
+
+    algorithm: ClassVar[str] = "ed25519"
 
     public_key: Ed25519PublicKey
     _private_key: ed25519.Ed25519PrivateKey = field(repr=False, compare=False)

@@ -17,7 +17,9 @@ from node.crypto.signature import (
     P256_SIGNATURE_BYTES,
     Ed25519PublicKey,
     P256PublicKey,
+    P256Signer,
     PublicKey,
+    SoftwareSigner,
 )
 from node.errors import CryptoError
 
@@ -47,7 +49,8 @@ class Suite:
     """The algorithms of one chain. Sizes are in bytes.
 
     `new_hash` starts a streaming hash; `load_public_key` decodes the key of a vote or transaction,
-    `load_cosignature_key` that of a checkpoint cosignature. Both raise `CryptoError`.
+    `load_cosignature_key` that of a checkpoint cosignature; both raise `CryptoError`.
+    `signer_type` is what the key store makes and loads for votes and transactions.
     """
 
     suite_id: int
@@ -57,6 +60,7 @@ class Suite:
     new_hash: NewHash
     load_public_key: Callable[[bytes], PublicKey]
     load_cosignature_key: Callable[[bytes], PublicKey]
+    signer_type: type[SoftwareSigner]
 
     def hash(self, data: bytes) -> bytes:
         """Return the digest of `data`."""
@@ -75,6 +79,7 @@ INTERNATIONAL: Final = Suite(
     new_hash=hashlib.sha256,
     load_public_key=P256PublicKey.decode,
     load_cosignature_key=Ed25519PublicKey.decode,
+    signer_type=P256Signer,
 )
 
 SUITES: Final = (INTERNATIONAL,)

@@ -1,0 +1,392 @@
+"""X.509 certificates: built for organisations and their members, read and checked at a given time.
+
+One level only: each organisation has one authority, which issues to its members directly. A
+member's certificate names it by the URI `govchain:<role>:<identity id>` (percent-encoded) among its
+alternative names. Whether an identity still has its rights is for the chain's state to say.
+
+Keys are of P-256 under every suite, because TLS libraries agree on nothing else. Times are in ms
+(UTC) and arguments, as are serial numbers; X.509 keeps whole seconds, so the rest is cut off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Final, TypeAlias, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+from node.crypto.signature import P256PublicKey, P256Signer, Signer
+from node.errors import CryptoError
+from node.limits import CERTIFICATE_BYTES_MAX, IDENTITY_ID_BYTES_MAX
+
+LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PEM_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+_ROLE: Final = re.compile(r"[a-z]{1,16}")
+_URI_SCHEME: Final = "govchain"
+_URI_LITERALS: Final = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+)
+_UNDERSTOOD: Final = (
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+)
+
+_Extension: TypeAlias = tuple[x509.ExtensionType, bool]  # and whether it is critical
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuance:
+    """What an authority decides for one certificate: its serial number and its validity.
+
+    `serial_number` is one the authority never used before (`keystore.new_serial_number`). Validity
+    includes both times; usual are ten years for an authority and two for a member.
+    """
+
+    serial_number: int
+    not_before_ms: int
+    not_after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """An organisation's authority, able to issue: its certificate (PEM or DER) and its key."""
+
+    certificate: bytes
+    signer: Signer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Whom a certificate is for. `public_key` is the encoding of a P-256 key, 33 bytes."""
+
+    identity_id: str
+    role: str
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateIdentity:
+    """What a member's certificate says. Validity includes both times."""
+
+    identity_id: str
+    role: str
+    organisation: str
+    public_key_encoded: bytes  # 33 bytes, as in `Member`
+    not_before_ms: int
+    not_after_ms: int
+    fingerprint: bytes  # SHA-256 of the DER form, as openssl and browsers show it
+
+
+# --- Building. Every function returns DER; `encode_pem` gives the form of files and of TLS. ---
+
+
+def build_authority_certificate(signer: Signer, organisation: str, issuance: Issuance) -> bytes:
+    """Build the self-signed certificate of the authority of `organisation` (1-64 characters)."""
+    extensions: list[_Extension] = [
+        (x509.BasicConstraints(ca=True, path_length=0), True),
+        (_usage(authority=True), True),
+    ]
+    try:
+        name = _name(organisation, organisation)
+        key = signer.public_key.encoded
+        return _issue(signer, issuance, extensions, subject=name, public_key=key, issuer=name)
+    except (ValueError, OverflowError) as error:
+        raise CryptoError(f"authority certificate of {organisation!r:.80}: {error}") from error
+
+
+def build_node_certificate(
+    authority: Authority, member: Member, issuance: Issuance, *, hosts: Sequence[str]
+) -> bytes:
+    """Build the certificate a node shows as TLS server and as client of its peers.
+
+    `hosts` are the DNS names and IP addresses (v4 or v6) by which others reach the node;
+    `LOOPBACK_HOSTS` are those by which programs of the same machine do.
+    """
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    return _build_member_certificate(authority, member, issuance, usages, hosts)
+
+
+def build_identity_certificate(authority: Authority, member: Member, issuance: Issuance) -> bytes:
+    """Build the certificate of an agency, auditor or operator: TLS client and signatures."""
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _build_member_certificate(authority, member, issuance, usages, ())
+
+
+def encode_pem(certificate: bytes) -> bytes:
+    """Return the PEM form of one certificate given as PEM or DER."""
+    return _load(certificate).public_bytes(Encoding.PEM)
+
+
+def encode_der(certificate: bytes) -> bytes:
+    """Return the DER form of one certificate given as PEM or DER."""
+    return _load(certificate).public_bytes(Encoding.DER)
+
+
+def _build_member_certificate(
+    authority: Authority,
+    member: Member,
+    issuance: Issuance,
+    extended_usages: Sequence[x509.ObjectIdentifier],
+    hosts: Sequence[str],
+) -> bytes:
+    issuer = _load(authority.certificate)
+    if _public_key(issuer).encoded != authority.signer.public_key.encoded:
+        raise CryptoError("authority: its key is not the one its certificate names")
+    try:
+        uri = x509.UniformResourceIdentifier(_encode_uri(member.role, member.identity_id))
+        extensions: list[_Extension] = [
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (_usage(authority=False), True),
+            (x509.ExtendedKeyUsage(extended_usages), False),
+            (x509.SubjectAlternativeName([uri, *map(_host_name, hosts)]), False),
+        ]
+        return _issue(
+            authority.signer,
+            issuance,
+            extensions,
+            subject=_name(_organisation(issuer), member.identity_id),
+            public_key=member.public_key,
+            issuer=issuer.subject,
+        )
+    except (ValueError, OverflowError) as error:
+        raise CryptoError(f"certificate of {member.identity_id!r:.80}: {error}") from error
+
+
+def _issue(
+    signer: Signer,
+    issuance: Issuance,
+    extensions: Sequence[_Extension],
+    *,
+    subject: x509.Name,
+    public_key: bytes,
+    issuer: x509.Name,
+) -> bytes:
+    if not isinstance(signer, P256Signer):
+        raise CryptoError("authority: expected a P-256 key held in memory")
+    subject_key = P256PublicKey.decode(public_key).library_key
+    issuer_key = signer.public_key.library_key
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(subject_key)
+        .serial_number(issuance.serial_number)
+        .not_valid_before(_datetime(issuance.not_before_ms))
+        .not_valid_after(_datetime(issuance.not_after_ms))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(subject_key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False
+        )
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    certificate = builder.sign(signer.private_key, hashes.SHA256(), ecdsa_deterministic=True)
+    return certificate.public_bytes(Encoding.DER)
+
+
+def _usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(organisation: str, common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def _host_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+# --- Reading and checking. ---
+
+
+def read_identity(certificate: bytes) -> CertificateIdentity:
+    """Read a member's certificate (PEM or DER), whoever issued it and whenever it is valid.
+
+    Raises `CryptoError` unless it keeps the profile: (1) one well-formed certificate of bounded
+    size; (2) no critical extension that is not understood here; (3) a P-256 key; (4) not an
+    authority's; (5) for digital signatures, not for signing certificates, and for TLS clients;
+    (6) exactly one organisation and one identity named.
+    """
+    return _read_identity(_load(certificate))
+
+
+def verify_identity(certificate: bytes, authority: bytes, at_ms: int) -> CertificateIdentity:
+    """Check that `authority` issued the member's `certificate` and that both are valid at `at_ms`.
+
+    Both are PEM or DER. Raises `CryptoError` unless: (1) the certificate keeps the profile of
+    `read_identity`; (2) the authority's is one of an authority that may sign certificates; (3) it
+    names the authority as issuer and bears its signature; (4) both name the same organisation;
+    (5) both are valid at that time.
+    """
+    leaf, issuer = _load(certificate), _load(authority)
+    identity = _read_identity(leaf)  # (1)
+    _require_authority(issuer)  # (2)
+    try:
+        leaf.verify_directly_issued_by(issuer)  # (3)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+        what = f"certificate of {identity.identity_id!r}"
+        raise CryptoError(f"{what}: not issued by the authority of its organisation") from error
+    if identity.organisation != _organisation(issuer):  # (4)
+        got = f"{identity.organisation!r}, its authority {_organisation(issuer)!r}"
+        raise CryptoError(f"certificate of {identity.identity_id!r}: names organisation {got}")
+    _require_valid(leaf, at_ms, f"certificate of {identity.identity_id!r}")  # (5)
+    _require_valid(issuer, at_ms, f"authority certificate of {identity.organisation!r}")
+    return identity
+
+
+def _read_identity(leaf: x509.Certificate) -> CertificateIdentity:
+    extensions = _extensions(leaf)
+    public_key = _public_key(leaf)
+    constraints = _extension(extensions, x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
+        raise CryptoError("certificate: expected a member's, got an authority's")
+    usage = _extension(extensions, x509.KeyUsage)
+    if usage is None or not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
+        raise CryptoError("certificate: expected the key usage digital signature, and no issuing")
+    extended_usage = _extension(extensions, x509.ExtendedKeyUsage)
+    if extended_usage is None or ExtendedKeyUsageOID.CLIENT_AUTH not in extended_usage:
+        raise CryptoError("certificate: expected the extended key usage client authentication")
+    role, identity_id = _decode_uri(_extension(extensions, x509.SubjectAlternativeName))
+    return CertificateIdentity(
+        identity_id=identity_id,
+        role=role,
+        organisation=_organisation(leaf),
+        public_key_encoded=public_key.encoded,
+        not_before_ms=_milliseconds(leaf.not_valid_before_utc),
+        not_after_ms=_milliseconds(leaf.not_valid_after_utc),
+        fingerprint=leaf.fingerprint(hashes.SHA256()),
+    )
+
+
+def _require_authority(issuer: x509.Certificate) -> None:
+    extensions = _extensions(issuer)
+    constraints = _extension(extensions, x509.BasicConstraints)
+    usage = _extension(extensions, x509.KeyUsage)
+    if constraints is None or not constraints.ca or usage is None or not usage.key_cert_sign:
+        raise CryptoError("authority certificate: expected one that may sign certificates")
+    _public_key(issuer)
+
+
+def _require_valid(certificate: x509.Certificate, at_ms: int, what: str) -> None:
+    not_before_ms = _milliseconds(certificate.not_valid_before_utc)
+    not_after_ms = _milliseconds(certificate.not_valid_after_utc)
+    if not not_before_ms <= at_ms <= not_after_ms:
+        raise CryptoError(f"{what}: valid in {not_before_ms}..{not_after_ms} ms, got {at_ms} ms")
+
+
+def _load(data: bytes) -> x509.Certificate:
+    if len(data) > CERTIFICATE_BYTES_MAX:
+        got = f"at most {CERTIFICATE_BYTES_MAX} bytes, got {len(data)}"
+        raise CryptoError(f"certificate: expected {got}")
+    if data.count(_PEM_BEGIN) > 1:
+        raise CryptoError("certificate: expected one, got a chain")
+    try:
+        if _PEM_BEGIN in data:
+            return x509.load_pem_x509_certificate(data)
+        return x509.load_der_x509_certificate(data)
+    except (ValueError, x509.InvalidVersion) as error:
+        raise CryptoError("certificate: expected X.509 in PEM or DER form") from error
+
+
+def _extensions(certificate: x509.Certificate) -> x509.Extensions:
+    try:
+        extensions = certificate.extensions
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise CryptoError("certificate: malformed extensions") from error
+    for extension in extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            oid = extension.oid.dotted_string
+            raise CryptoError(f"certificate: critical extension {oid} is not understood")
+    return extensions
+
+
+def _extension(extensions: x509.Extensions, kind: type[_Kind]) -> _Kind | None:
+    try:
+        return extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _public_key(certificate: x509.Certificate) -> P256PublicKey:
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CryptoError("certificate: expected a P-256 key, got an unknown one") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise CryptoError(f"certificate: expected a P-256 key, got {type(key).__name__}")
+    return P256PublicKey.wrap(key)
+
+
+def _organisation(certificate: x509.Certificate) -> str:
+    try:
+        names = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    except ValueError as error:
+        raise CryptoError("certificate: malformed subject") from error
+    if len(names) != 1:
+        raise CryptoError(f"certificate: expected one organisation, got {len(names)}")
+    return str(names[0].value)
+
+
+def _encode_uri(role: str, identity_id: str) -> str:
+    if not _ROLE.fullmatch(role):
+        raise CryptoError(f"role: expected 1 to 16 lower-case letters, got {role!r:.40}")
+    identity = identity_id.encode()
+    if not 0 < len(identity) <= IDENTITY_ID_BYTES_MAX:
+        got = f"1 to {IDENTITY_ID_BYTES_MAX} bytes, got {len(identity)}"
+        raise CryptoError(f"identity id: expected {got}")
+    escaped = "".join(chr(b) if b in _URI_LITERALS else f"%{b:02X}" for b in identity)
+    return f"{_URI_SCHEME}:{role}:{escaped}"
+
+
+def _decode_uri(names: x509.SubjectAlternativeName | None) -> tuple[str, str]:
+    """Return role and identity id; only the form `_encode_uri` gives is taken."""
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier) if names else []
+    ours = [uri.split(":") for uri in uris if uri.startswith(f"{_URI_SCHEME}:")]
+    if len(ours) != 1 or len(ours[0]) != len(("scheme", "role", "identity")):
+        raise CryptoError(f"certificate: expected one name {_URI_SCHEME}:<role>:<identity id>")
+    _, role, escaped = ours[0]
+    raw = re.sub(rb"%([0-9A-F]{2})", lambda hit: bytes([int(hit[1], 16)]), escaped.encode())
+    identity_id = raw.decode(errors="replace")
+    if _encode_uri(role, identity_id) != f"{_URI_SCHEME}:{role}:{escaped}":
+        raise CryptoError(f"certificate: identity {escaped!r} is not in its canonical form")
+    return role, identity_id
+
+
+def _datetime(time_ms: int) -> datetime:
+    return _EPOCH + timedelta(seconds=time_ms // 1000)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

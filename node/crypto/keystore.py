@@ -1,0 +1,324 @@
+"""Private keys on disk, encrypted at rest. The only IO and the only randomness of this room.
+
+One key per file, mode 0600, a JSON object in one fixed layout: what the key is for, its algorithm
+and public key, in the clear, then the 32 secret bytes under AES-256-GCM. The clear fields are the
+associated data, so a file altered anywhere does not open, and no key opens as one of another
+purpose. The lock is either a passphrase (scrypt) or a key file of random bytes (HKDF-SHA256).
+
+Secrets are never logged and never part of a `repr` or an error. Python cannot wipe memory: whoever
+can read this process's memory has its keys. A device behind `Signer` is the answer to that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+import unicodedata
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Final, Literal, Protocol, Self, overload
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from node.crypto import domains
+from node.crypto.aead import AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, seal, unseal
+from node.crypto.bls import BlsSigner
+from node.crypto.signature import SECRET_BYTES, Ed25519Signer, P256Signer, Signer, SoftwareSigner
+from node.crypto.suite import SUITES, Suite
+from node.errors import CryptoError
+
+PASSPHRASE_CHARACTERS_MIN: Final = 12
+KEY_FILE_BYTES_MIN: Final = 32
+PRIVATE_FILE_BYTES_MAX: Final = 4_096
+
+_FORMAT: Final = "govchain-key/1"
+_SALT_BYTES: Final = 16
+_SIZES: Final = (_SALT_BYTES, AEAD_NONCE_BYTES, SECRET_BYTES + AEAD_TAG_BYTES)
+_FIX_RESTORE: Final = "restore the file from a backup: it was altered"
+_MODE_PRIVATE: Final = 0o600
+_MODE_OTHERS: Final = 0o077
+
+
+class KeyPurpose(StrEnum):
+    """What a key is for. It opens for no other purpose."""
+
+    VOTE = "vote"  # a validator's proposals, votes and view changes
+    COSIGNATURE = "cosignature"  # a validator's checkpoints
+    AGGREGATE = "aggregate"  # a validator's share of an aggregated checkpoint
+    IDENTITY = "identity"  # the transactions of an agency, auditor or operator
+    TLS = "tls"  # connections
+    AUTHORITY = "authority"  # the certificates of an organisation
+
+
+# Purposes whose algorithm an outside format dictates; the others follow the chain's suite.
+_SIGNER_BY_PURPOSE: Final[Mapping[KeyPurpose, type[SoftwareSigner]]] = {
+    KeyPurpose.COSIGNATURE: Ed25519Signer,
+    KeyPurpose.AGGREGATE: BlsSigner,
+    KeyPurpose.TLS: P256Signer,
+    KeyPurpose.AUTHORITY: P256Signer,
+}
+_SIGNER_BY_ALGORITHM: Final = {
+    signer_type.algorithm: signer_type
+    for signer_type in (*_SIGNER_BY_PURPOSE.values(), *(suite.signer_type for suite in SUITES))
+}
+
+
+class KeySecret(Protocol):
+    """What unlocks key files. `lock` names, in the file, how it is turned into a key."""
+
+    lock: ClassVar[str]
+
+    def derive_key(self, salt: bytes) -> bytes:
+        """Return the 32-byte key that locks the one file bearing this salt."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PassphraseSecret:
+    """A passphrase a person remembers. Each file takes a third of a second and 128 MiB to open."""
+
+    lock: ClassVar[str] = "scrypt-131072-8-1"
+
+    _passphrase: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self._passphrase) < PASSPHRASE_CHARACTERS_MIN:
+            raise CryptoError(
+                f"passphrase: expected at least {PASSPHRASE_CHARACTERS_MIN} characters",
+                fix="choose several unrelated words",
+            )
+
+    def derive_key(self, salt: bytes) -> bytes:
+        """Return the file's key. The same text typed on another system gives the same key."""
+        passphrase = unicodedata.normalize("NFKC", self._passphrase).encode()
+        return Scrypt(salt=salt, length=AEAD_KEY_BYTES, n=2**17, r=8, p=1).derive(passphrase)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyFileSecret:
+    """A file of random bytes, for nodes that start unattended; keep it apart from the keys."""
+
+    lock: ClassVar[str] = "hkdf-sha256"
+
+    _random_bytes: bytes = field(repr=False)
+
+    @classmethod
+    def generate(cls, path: Path) -> Self:
+        """Create the file with fresh random bytes. Refuses to replace one."""
+        random_bytes = secrets.token_bytes(KEY_FILE_BYTES_MIN)
+        _create_private_file(path, random_bytes)
+        return cls(random_bytes)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the file, which only its owner may be able to read."""
+        random_bytes = _read_private_file(path)
+        if len(random_bytes) < KEY_FILE_BYTES_MIN:
+            got = f"at least {KEY_FILE_BYTES_MIN} random bytes, got {len(random_bytes)}"
+            raise CryptoError(f"{path}: expected {got}", fix="restore the key file from a backup")
+        return cls(random_bytes)
+
+    def derive_key(self, salt: bytes) -> bytes:
+        """Return the file's key."""
+        derivation = HKDF(hashes.SHA256(), AEAD_KEY_BYTES, salt=salt, info=domains.KEY_FILE)
+        return derivation.derive(self._random_bytes)
+
+
+def new_serial_number() -> int:
+    """Return a random serial number for a certificate, in 1..2**159-1."""
+    return x509.random_serial_number()
+
+
+@overload
+def generate_key(purpose: Literal[KeyPurpose.AGGREGATE], suite: Suite) -> BlsSigner: ...
+@overload
+def generate_key(purpose: KeyPurpose, suite: Suite) -> SoftwareSigner: ...
+def generate_key(purpose: KeyPurpose, suite: Suite) -> SoftwareSigner:
+    """Make a new key for `purpose` on a chain of `suite`."""
+    signer_type = _SIGNER_BY_PURPOSE.get(purpose, suite.signer_type)
+    while True:
+        with suppress(CryptoError):  # a P-256 scalar out of range: one draw in 2**32
+            return signer_type.from_secret(secrets.token_bytes(SECRET_BYTES))
+
+
+def save_key(path: Path, key: SoftwareSigner, secret: KeySecret, purpose: KeyPurpose) -> None:
+    """Store `key` encrypted under `secret`, durably, mode 0600. Refuses to replace a file."""
+    unsealed = _KeyFile(
+        purpose=purpose.value,
+        algorithm=key.algorithm,
+        public_key=key.public_key.encoded,
+        lock=secret.lock,
+        salt=secrets.token_bytes(_SALT_BYTES),
+        nonce=secrets.token_bytes(AEAD_NONCE_BYTES),
+    )
+    key_bytes, context = secret.derive_key(unsealed.salt), unsealed.associated_data()
+    sealed = seal(key_bytes, unsealed.nonce, key.export_secret(), context)
+    _create_private_file(path, replace(unsealed, sealed=sealed).encode())
+
+
+def load_signer(path: Path, secret: KeySecret, purpose: KeyPurpose) -> Signer:
+    """Open the key at `path`, which must be one for `purpose`.
+
+    Raises `CryptoError`, naming the file and what to do, if the file is missing, readable by
+    others, malformed, of another purpose, or does not open with `secret`.
+    """
+    return _load_key(path, secret, purpose)
+
+
+def load_tls_key_pem(path: Path, secret: KeySecret) -> bytes:
+    """Open the TLS key at `path` as unencrypted PKCS #8 PEM, for a TLS library's memory only.
+
+    Raises as `load_signer` does.
+    """
+    key = _load_key(path, secret, KeyPurpose.TLS)
+    if not isinstance(key, P256Signer):
+        raise CryptoError(f"{path}: expected a P-256 key, got {key.algorithm}")
+    return key.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KeyFile:
+    """The content of a key file, field by field in the file's order."""
+
+    purpose: str
+    algorithm: str
+    public_key: bytes
+    lock: str
+    salt: bytes
+    nonce: bytes
+    sealed: bytes = b""
+
+    def encode(self) -> bytes:
+        return (json.dumps(self._fields(), indent=2) + "\n").encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Decode a file in exactly the layout `encode` gives; raise `ValueError` on any other."""
+        values = json.loads(data)
+        if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
+            raise ValueError("expected an object of texts")
+        file = cls(
+            purpose=values.get("purpose", ""),
+            algorithm=values.get("algorithm", ""),
+            public_key=bytes.fromhex(values.get("public_key", "")),
+            lock=values.get("lock", ""),
+            salt=bytes.fromhex(values.get("salt", "")),
+            nonce=bytes.fromhex(values.get("nonce", "")),
+            sealed=bytes.fromhex(values.get("sealed", "")),
+        )
+        if file.encode() != data or (len(file.salt), len(file.nonce), len(file.sealed)) != _SIZES:
+            raise ValueError("expected the layout of this version")
+        return file
+
+    def associated_data(self) -> bytes:
+        """Return what the encryption binds: every field but the encrypted one."""
+        clear = {name: value for name, value in self._fields().items() if name != "sealed"}
+        return domains.tagged(domains.KEY_FILE, json.dumps(clear).encode())
+
+    def _fields(self) -> dict[str, str]:
+        return {
+            "format": _FORMAT,
+            "purpose": self.purpose,
+            "algorithm": self.algorithm,
+            "public_key": self.public_key.hex(),
+            "lock": self.lock,
+            "salt": self.salt.hex(),
+            "nonce": self.nonce.hex(),
+            "sealed": self.sealed.hex(),
+        }
+
+
+def _load_key(path: Path, secret: KeySecret, purpose: KeyPurpose) -> SoftwareSigner:
+    data = _read_private_file(path)
+    try:
+        file = _KeyFile.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise CryptoError(
+            f"{path}: not a key file of format {_FORMAT}", fix=_FIX_RESTORE
+        ) from error
+    if file.purpose != purpose:
+        raise CryptoError(
+            f"{path}: expected a key for {purpose}, got one for {file.purpose!r:.40}",
+            fix="name the file that holds the key for this purpose",
+        )
+    if file.lock != secret.lock:
+        raise CryptoError(
+            f"{path}: expected a secret for {file.lock!r:.40}, got one for {secret.lock}",
+            fix="give the key file instead of the passphrase, or the passphrase instead of it",
+        )
+    try:
+        plaintext = unseal(
+            secret.derive_key(file.salt), file.nonce, file.sealed, file.associated_data()
+        )
+    except CryptoError as error:
+        raise CryptoError(
+            f"{path}: does not open with this secret",
+            fix=f"check the passphrase or key file; if it is right, {_FIX_RESTORE}",
+        ) from error
+    signer_type = _SIGNER_BY_ALGORITHM.get(file.algorithm)
+    if signer_type is None:
+        raise CryptoError(
+            f"{path}: holds a key of algorithm {file.algorithm!r:.40}, which is not known here",
+            fix="open it with the version of the program that wrote it",
+        )
+    return signer_type.from_secret(plaintext)
+
+
+def _create_private_file(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner may read: whole and durable, or not there at all."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE_PRIVATE)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, path)  # a rename would replace what is there
+        finally:
+            temporary.unlink()
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except FileExistsError as error:
+        raise CryptoError(
+            f"{path}: exists already, and keys are never overwritten",
+            fix="choose another name, or move the old key away",
+        ) from error
+    except OSError as error:
+        raise CryptoError(
+            f"{path}: cannot be written: {error.strerror}", fix="check the directory and its rights"
+        ) from error
+
+
+def _read_private_file(path: Path) -> bytes:
+    """Read a regular file that nobody but its owner may read or write."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(PRIVATE_FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise CryptoError(
+            f"{path}: cannot be read: {error.strerror}", fix="check the path and its rights"
+        ) from error
+    if not stat.S_ISREG(mode) or len(data) > PRIVATE_FILE_BYTES_MAX:
+        raise CryptoError(
+            f"{path}: expected a regular file of at most {PRIVATE_FILE_BYTES_MAX} bytes",
+            fix="check the path",
+        )
+    if mode & _MODE_OTHERS:
+        raise CryptoError(
+            f"{path}: others than its owner may use it (mode {stat.S_IMODE(mode):04o})",
+            fix=f"chmod 600 {path}",
+        )
+    return data
