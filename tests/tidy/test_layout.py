@@ -1,0 +1,108 @@
+"""Every room says what lives in it, every module too, and no folder of tests is forgotten."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ROOM_README_LINES_MAX = 80  # a page
+
+
+def rooms(root: Path) -> list[Path]:
+    """Return the folders under `node/` that hold modules."""
+    return [
+        folder for folder in sorted((root / "node").iterdir()) if next(folder.rglob("*.py"), None)
+    ]
+
+
+def rooms_without_page(root: Path) -> list[str]:
+    """Return the rooms whose README.md is missing, empty or longer than a page."""
+    return [
+        room.name
+        for room in rooms(root)
+        if not (page := room / "README.md").is_file()
+        or not 0 < len(page.read_text().splitlines()) <= ROOM_README_LINES_MAX
+    ]
+
+
+def namespace_folders(root: Path) -> list[str]:
+    """Return the folders under `node/` that hold modules but no `__init__.py`."""
+    folders = {module.parent for module in (root / "node").rglob("*.py")}
+    return sorted(str(f.relative_to(root)) for f in folders if not (f / "__init__.py").exists())
+
+
+def modules_without_docstring(root: Path) -> list[str]:
+    """Return the hand-written modules that do not open by saying what may live there."""
+    return [
+        str(module.relative_to(root))
+        for folder in ("node", "tests", "bench")
+        for module in sorted((root / folder).rglob("*.py"))
+        if (root / "node/rpc/pb") not in module.parents
+        and not ast.get_docstring(ast.parse(module.read_bytes()))
+    ]
+
+
+def forgotten_tests(root: Path) -> list[str]:
+    """Return the folders under `tests/` that neither `check` nor `.ci/run` runs."""
+    commands = (root / "check").read_text() + (root / ".ci/run").read_text()
+    run = set(re.findall(r"\btests/(\w+)", commands))
+    folders = {
+        test.relative_to(root / "tests").parts[0] for test in (root / "tests").rglob("test_*.py")
+    }
+    return sorted(folders - run)
+
+
+def test_every_room_has_a_page() -> None:
+    assert rooms_without_page(ROOT) == []
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    assert namespace_folders(ROOT) == []
+
+
+def test_every_module_opens_with_what_lives_there() -> None:
+    assert modules_without_docstring(ROOT) == []
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    assert forgotten_tests(ROOT) == []
+
+
+def test_a_room_without_a_page_is_found(tmp_path: Path) -> None:
+    for room, page in {"bare": None, "empty": "", "long": "line\n" * 81, "good": "what\n"}.items():
+        (tmp_path / "node" / room).mkdir(parents=True)
+        (tmp_path / "node" / room / "module.py").touch()
+        if page is not None:
+            (tmp_path / "node" / room / "README.md").write_text(page)
+    (tmp_path / "node" / "adr").mkdir()
+    assert rooms_without_page(tmp_path) == ["bare", "empty", "long"]
+
+
+def test_a_namespace_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "node" / "chain").mkdir(parents=True)
+    (tmp_path / "node" / "__init__.py").touch()
+    (tmp_path / "node" / "chain" / "block.py").touch()
+    assert namespace_folders(tmp_path) == ["node/chain"]
+
+
+def test_a_module_without_docstring_is_found(tmp_path: Path) -> None:
+    for folder in ("node/rpc/pb", "tests/unit", "bench"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "node" / "good.py").write_text('"""What lives here."""\n')
+    (tmp_path / "node" / "bad.py").write_text("# What lives here.\n")
+    (tmp_path / "node/rpc/pb/generated_pb2.py").write_text("VALUE = 1\n")
+    (tmp_path / "tests/unit/test_bad.py").write_text("VALUE = 1\n")
+    assert modules_without_docstring(tmp_path) == ["node/bad.py", "tests/unit/test_bad.py"]
+
+
+def test_a_forgotten_folder_of_tests_is_found(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / "check").write_text("fast_tests=(tests/tidy tests/unit)\n")
+    (tmp_path / ".ci/run").write_text("python -m pytest tests/docker -rs\n")
+    for folder in ("tidy", "unit/chain", "docker", "lost/deep"):
+        (tmp_path / "tests" / folder).mkdir(parents=True)
+        (tmp_path / "tests" / folder / "test_it.py").touch()
+    (tmp_path / "tests" / "data").mkdir()
+    assert forgotten_tests(tmp_path) == ["lost"]
