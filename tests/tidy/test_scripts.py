@@ -16,7 +16,7 @@ LOCKED = "requirements.txt"
 
 
 class Machine:
-    """A checkout at a path with a space, on a machine with few tools and no python but given ones."""
+    """A checkout at a path with a space, on a machine with few tools and no python of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "a checkout"
