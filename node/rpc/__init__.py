@@ -1,0 +1,1 @@
+"""gRPC between validators and with clients. See README.md."""

@@ -1,0 +1,293 @@
+"""What the client API asks of the node that serves it, and the values both sides of the wire speak.
+
+Only the port `NodeApi`, its values and its bounds live here: no protobuf, no gRPC. `NodeApi` is
+implemented by the composition root; `LedgerClient` gives its callers the same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, Protocol
+
+from node.chain.block import ResultCode
+
+BATCH_TXS_MAX: Final = 1_000
+BATCHES_OUTSTANDING_MAX: Final = 32  # per stream
+WAIT_MS_MAX: Final = 60_000
+RECEIPTS_PAGE_MAX: Final = 256
+RECORDS_PAGE_MAX: Final = 1_000
+PAGE_TOKEN_BYTES_MAX: Final = 64
+
+
+# --- Submitting ---
+
+
+class AdmissionCode(IntEnum):
+    """A validator's first word on a transaction. Numbers are those of the wire, never reused."""
+
+    ACCEPTED = 1
+    DUPLICATE_PENDING = 2
+    """Known here and not final yet: treated as accepted."""
+    ALREADY_FINAL = 3
+    """Known and final: its result is known."""
+    MALFORMED = 4
+    WRONG_CHAIN = 5
+    UNKNOWN_SENDER = 6
+    BAD_SIGNATURE = 7
+    EXPIRED = 8
+    TOO_FAR_AHEAD = 9
+    """Its not-after lies more than ten minutes ahead."""
+    NOT_PERMITTED = 10
+    POOL_FULL = 11
+    """No room; `retry_after_ms` says when to come back."""
+    NOT_READY = 12
+    """This validator is starting or catching up: another may be ready."""
+
+    @property
+    def is_admitted(self) -> bool:
+        """Say whether the transaction is, or will be, final unless it expires first."""
+        return self <= AdmissionCode.ALREADY_FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The verdict of admission on one transaction."""
+
+    code: AdmissionCode
+    message: str = ""
+    """Why it was refused, for a person; empty when admitted."""
+    retry_after_ms: int = 0
+    """When to come back; 0 where trying again does not help."""
+
+
+ACCEPTED: Final = Admission(AdmissionCode.ACCEPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class FinalResult:
+    """What became of one admitted transaction. It can no longer change."""
+
+    code: ResultCode
+    height: int
+    """Of its block; 0 when it expired without having been included (the code is EXPIRED then)."""
+    time_ms: int
+    """T of its block, milliseconds since 1970 UTC."""
+    operation_index: int
+    """The operation that failed; 0 when all succeeded."""
+    log_index: int
+    """Log index of its first record."""
+
+
+class BatchTicket(Protocol):
+    """A batch inside the node. One future serves the whole batch, whatever its size."""
+
+    @property
+    def admissions(self) -> Sequence[Admission]:
+        """One verdict per transaction of the batch, in its order."""
+
+    @property
+    def results(self) -> Sequence[FinalResult | None]:
+        """What is known by now, in the order of the batch; None where refused or not final yet."""
+
+    async def wait_final(self) -> None:
+        """Return when every admitted transaction has its result, at once if none was admitted.
+
+        Cancelling the wait changes nothing for the transactions.
+        """
+
+    def close(self) -> None:
+        """Forget the batch's waiting, not its transactions: nobody will ask again."""
+
+
+# --- Status ---
+
+
+class Health(IntEnum):
+    """How a validator is. Numbers are those of the wire."""
+
+    STARTING = 1
+    CATCHING_UP = 2
+    READY = 3
+    HALTED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """One validator's word about itself."""
+
+    validator_id: str
+    chain_id: bytes
+    version: str
+    health: Health
+    health_detail: str
+    """Why it is not ready, for a person; empty when ready."""
+    height: int
+    header_digest: bytes
+    """Digest of the header at `height`."""
+    time_ms: int
+    """T of that header, milliseconds since 1970 UTC."""
+    view: int
+    epoch: int
+    peers_connected: int
+    pending: int
+    """Transactions waiting for a block."""
+
+
+# --- Receipts and records ---
+
+
+class RecordStatus(IntEnum):
+    """Whether a record still stands. Numbers are those of the wire."""
+
+    NONE = 0
+    """It carries no reference, hence has no status."""
+    IN_FORCE = 1
+    SUPERSEDED = 2
+    WITHDRAWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFilter:
+    """Which records are asked for: those that match every field given."""
+
+    reference: str | None = None
+    type_code: str | None = None
+    from_ms: int | None = None
+    """Earliest T, inclusive."""
+    to_ms: int | None = None
+    """Latest T, exclusive."""
+    digest: bytes | None = None
+    """32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEntry:
+    """A committed record as the log holds it."""
+
+    log_index: int
+    leaf: bytes
+    """Canonical `record-leaf`: what `node.chain.record.RecordLeaf.decode` takes."""
+    status: RecordStatus
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Records in log order."""
+
+    records: tuple[RecordEntry, ...]
+    next_page_token: bytes
+    """Opaque, at most 64 bytes; empty on the last page."""
+
+
+# --- Blocks ---
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block as stored."""
+
+    block: bytes
+    """Canonical `certified-block`."""
+    results: tuple[bytes, ...]
+    """Canonical `result`, one per transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedTransaction:
+    """A transaction with its place in the chain and its outcome."""
+
+    height: int
+    index: int
+    """Position in its block."""
+    time_ms: int
+    """T of its block, milliseconds since 1970 UTC."""
+    transaction: bytes
+    """Canonical `transaction`."""
+    result: bytes
+    """Canonical `result`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedHeader:
+    """What a trust file pins."""
+
+    header: bytes
+    """Canonical `header`."""
+    certificate: bytes
+    """Canonical `certificate`; empty for height 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSummary:
+    """A committed block in one line."""
+
+    height: int
+    header_digest: bytes
+    time_ms: int
+    """T, milliseconds since 1970 UTC."""
+    time_degraded: bool
+    view: int
+    proposer: int
+    """Index in the validator set."""
+    transactions: int
+    records: int
+    signers: int
+    """Votes in the commit certificate."""
+
+
+# --- The port ---
+
+
+class NodeApi(Protocol):
+    """The node as its client API sees it. Arguments are bounded and well formed when they arrive.
+
+    Every method may raise `ClientError` for a request that cannot be served as asked; any other
+    error means that the node is at fault.
+    """
+
+    async def submit_batch(self, transactions: Sequence[bytes], submitter: str) -> BatchTicket:
+        """Judge 1..`BATCH_TXS_MAX` encoded transactions for admission and queue the sound ones.
+
+        `submitter` is the identity of the connection, a hint for fairness and logs: rights are
+        judged on the signed transactions.
+        """
+
+    async def status(self) -> NodeStatus:
+        """Return how the node is."""
+
+    async def receipt_of_operation(self, tx_id: bytes, operation_index: int) -> bytes | None:
+        """Return the canonical receipt of one record, or None if there is no such record."""
+
+    async def receipt_of_digest(self, digest: bytes) -> bytes | None:
+        """Return the canonical receipt of the earliest record of a document's digest, or None."""
+
+    async def receipts(
+        self, tx_id: bytes, first_operation: int, limit: int
+    ) -> Sequence[bytes] | None:
+        """Return up to `limit` receipts of a transaction from one operation on, none past the last.
+
+        None if no transaction of this id wrote records.
+        """
+
+    async def records(self, wanted: RecordFilter, limit: int, page_token: bytes) -> RecordPage:
+        """Return up to `limit` matching records; an empty token asks for the first page."""
+
+    async def block(self, height: int) -> Block | None:
+        """Return a committed block, or None above the tip."""
+
+    async def transaction(self, tx_id: bytes) -> CommittedTransaction | None:
+        """Return a committed transaction, or None."""
+
+    async def certified_header(self, height: int | None) -> CertifiedHeader | None:
+        """Return a committed header with its certificate, the newest if `height` is None."""
+
+    async def genesis(self) -> bytes:
+        """Return the canonical genesis."""
+
+    def blocks(self, from_height: int) -> AsyncGenerator[BlockSummary]:
+        """Yield every committed block from `from_height` on, waiting for those to come.
+
+        It is closed (`aclose`) when the caller goes away.
+        """
