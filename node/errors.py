@@ -1,8 +1,9 @@
 """The error tree of the whole node, and `invariant`. Nothing else may live here.
 
 Families say whose fault an error is: data that came from outside (`DecodeError`, `CryptoError`,
-`PeerError`), the caller (`ClientError`, `ConfigError`), this machine (`StorageError`), or us
-(`InvariantViolation`). An error a person can meet carries a stable code and the fix.
+`PeerError`, `ProofError`), the caller (`ClientError`, `ConfigError`), this machine
+(`StorageError`), or us (`InvariantViolation`). An error a person can meet carries a stable code and
+the fix.
 """
 
 from __future__ import annotations
@@ -39,6 +40,16 @@ class PeerError(NodeError):
     """Another validator broke a rule of the protocol; `rule` names it for traces and tests."""
 
     code = "GC-1003"
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(f"{rule}: {message}")
+        self.rule = rule
+
+
+class ProofError(NodeError):
+    """A proof does not show what it claims; `rule` names the broken rule for tests and readers."""
+
+    code = "GC-1004"
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(f"{rule}: {message}")

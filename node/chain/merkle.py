@@ -8,7 +8,7 @@ the leaves from index * 2**height up to (index + 1) * 2**height, or to the end o
 
 Where the RFC is silent or loose, these verifiers are strict:
 
-- a digest of another size than `DIGEST_BYTES` (an empty one, say) never verifies, as leaf or root;
+- a digest of another size than `DIGEST_BYTES` (an empty one, say) is never hashed into a root;
 - nothing is in the empty tree, whatever root is given for it;
 - nothing is a consistency proof from the empty tree, not even to itself: it would show nothing.
   Who starts from an empty tree has no old head to hold on to, and needs no proof;
@@ -39,7 +39,10 @@ _NODE_PREFIX: Final = b"\x01"
 
 @dataclass(frozen=True, slots=True)
 class TreeHead:
-    """How many leaves a tree has, and the root over them."""
+    """How many leaves a tree has, and the root over them.
+
+    Both must come from one trusted source: a root alone does not fix the size of its tree.
+    """
 
     size: int
     root: bytes
@@ -64,7 +67,10 @@ def hash_pairs(row: Sequence[bytes], hash_function: HashFunction) -> list[bytes]
 
 
 def merkle_root(leaf_hashes: Sequence[bytes], hash_function: HashFunction) -> bytes:
-    """Return the root over `leaf_hashes` with len - 1 hashes; over none it is the hash of nothing."""
+    """Return the root over `leaf_hashes`; over none it is the hash of nothing.
+
+    Takes one hash less than there are leaves.
+    """
     if not leaf_hashes:
         return hash_function(b"")
     return _rows(leaf_hashes, hash_function)[-1][0]
@@ -154,11 +160,11 @@ def verify_consistency(
     or `proof-root`.
     """
     _check_sizes(old.size, new.size)
-    _check_digest_sizes(old.root, new.root, *path)
     if old.size == new.size:
         _check_path_length(path, 0)
         _check_root(new.root, old.root)
         return
+    _check_digest_sizes(old.root, *path)
     height, index = _last_perfect_subtree(old.size)
     siblings = _siblings(height, index, new.size)
     _check_path_length(path, len(siblings) + (1 if index else 0))
