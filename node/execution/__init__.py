@@ -1,0 +1,1 @@
+"""Execution: what a block does to the state, computed alike by every correct node. Pure."""

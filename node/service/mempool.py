@@ -1,0 +1,309 @@
+"""Verified transactions waiting for a block: a pure object without IO or clock. No rules here.
+
+Its words. A *body* is one signed transaction, named by its tx_hash. A *request* is what a body asks
+for, named by its tx_id: bodies under several signatures can stand for one request, and a chain
+takes a request once. A *slot* is an undecided proposal, named by its header digest; it *pins* the
+bodies it lists until it is decided or dropped.
+
+Invariants, each checked by the stateful test:
+
+- M1 one request waits at most once: the first body to come stands for it. Another body of it (a
+  twin) is held only while a slot pins it.
+- M2 a request waits in a queue exactly while none of its bodies is pinned. So `take` never gives
+  out what an undecided slot already carries, under whichever signature.
+- M3 queues are in order of arrival, and a request that a dropped slot lets go is back at its place.
+- M4 count and bytes stay within the bounds, but for the bodies that slots pin. Those are bounded by
+  the window and the block limits.
+
+Every operation costs O(1) per transaction it names, `expire` O(1) per second of lifetime besides,
+and `unpin` O(n) in the few transactions that earlier dropped slots left behind.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
+from typing import Final
+
+from node.chain.transaction import VerifiedTransaction
+from node.execution.lifetime import is_within_lifetime
+from node.limits import MEMPOOL_BYTES_MAX, MEMPOOL_TXS_MAX
+
+RETRY_AFTER_MS_MIN: Final = 50
+RETRY_AFTER_MS_MAX: Final = 10_000
+RETRY_AFTER_MS_UNKNOWN: Final = 1_000
+"""The answer before two blocks have shown a drain rate."""
+
+_DRAINS_REMEMBERED: Final = 16
+_ROOM_FRACTION: Final = 32  # a client told to wait finds 1/32 of the pool drained, not one place
+_EXPIRY_BUCKET_MS: Final = 1_000
+
+
+class AddOutcome(Enum):
+    """What became of an offered transaction."""
+
+    ADDED = auto()
+    DUPLICATE = auto()
+    """Its request waits already, under this signature or another."""
+    FULL = auto()
+    """No room; `retry_after_ms` says when to come back."""
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A tx_id with the bodies held for it."""
+
+    body: VerifiedTransaction
+    sequence: int
+    """Order of arrival."""
+    twins: dict[bytes, VerifiedTransaction]
+    """Bodies of the same request under other signatures, by tx_hash; each is pinned."""
+    queue: _Queue | None
+    """Where it waits; None while one of its bodies is pinned."""
+
+
+_Queue = OrderedDict[bytes, _Request]
+_by_arrival = attrgetter("sequence")
+
+
+class Mempool:
+    """First in, first out. `txs_max` bounds the requests, `bytes_max` the encoded bodies."""
+
+    def __init__(
+        self, *, txs_max: int = MEMPOOL_TXS_MAX, bytes_max: int = MEMPOOL_BYTES_MAX
+    ) -> None:
+        self._txs_max = txs_max
+        self._bytes_max = bytes_max
+        self._requests: dict[bytes, _Request] = {}  # by tx_id
+        self._bodies: dict[bytes, VerifiedTransaction] = {}  # by tx_hash, twins included
+        self._bytes = 0
+        self._arrivals = 0
+        self._arrived: _Queue = OrderedDict()
+        self._returned: _Queue = OrderedDict()  # let go by dropped slots: mostly empty
+        self._slots: dict[bytes, Sequence[bytes]] = {}
+        self._pins: dict[bytes, int] = {}  # by tx_hash, whether its body is here or not
+        self._expiry: dict[int, dict[bytes, _Request]] = {}  # by not-after // bucket, then tx_id
+        self._drains: deque[tuple[int, int]] = deque(maxlen=_DRAINS_REMEMBERED)
+
+    @property
+    def pending_count(self) -> int:
+        """Return the number of requests held, pinned ones included."""
+        return len(self._requests)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Return the encoded size of all bodies held, pinned ones included."""
+        return self._bytes
+
+    def add(self, tx: VerifiedTransaction) -> AddOutcome:
+        """Queue a transaction whose admission the caller has checked.
+
+        The caller checks: signature under the key in state, lifetime, not on the chain yet, and
+        small enough for a block. A body that a slot pins is kept whatever the bounds.
+        """
+        is_known = tx.transaction.tx_id in self._requests
+        if self.hold_body(tx):
+            return AddOutcome.DUPLICATE if is_known else AddOutcome.ADDED
+        if is_known:
+            return AddOutcome.DUPLICATE
+        if not self._has_room_for(tx):
+            return AddOutcome.FULL
+        self._insert(tx, self._arrived)
+        return AddOutcome.ADDED
+
+    def hold_body(self, tx: VerifiedTransaction) -> bool:
+        """Keep a body that an undecided slot names; say whether it is held now.
+
+        For bodies fetched for a proposal: `pin` the slot first, then hand in what was `missing`.
+        Such a body is held even if the pool is full, and even if its request waits under another
+        signature. A body that no slot pins is refused: it has to come through `add`.
+        """
+        tx_id, tx_hash = tx.transaction.tx_id, tx.transaction.tx_hash
+        if tx_hash in self._bodies:
+            return True
+        if tx_hash not in self._pins:
+            return False
+        request = self._requests.get(tx_id)
+        if request is None:
+            self._insert(tx, None)
+        else:
+            self._keep_body(tx)
+            request.twins[tx_hash] = tx
+            self._dequeue(request)
+        return True
+
+    def get(self, tx_hash: bytes) -> VerifiedTransaction | None:
+        """Return the body with this hash, pending or pinned."""
+        return self._bodies.get(tx_hash)
+
+    def missing(self, tx_hashes: Iterable[bytes]) -> list[bytes]:
+        """Return those hashes whose bodies are not held, in the given order."""
+        return [tx_hash for tx_hash in tx_hashes if tx_hash not in self._bodies]
+
+    def take(
+        self, *, time_ms: int, txs_max: int, bytes_max: int, records_max: int
+    ) -> list[VerifiedTransaction]:
+        """Return what to propose at T = `time_ms`, oldest first; nothing is removed or pinned.
+
+        Left out are pinned requests and those whose lifetime does not include T. The batch ends at
+        the first transaction that does not fit, so that no younger one overtakes it; the oldest is
+        taken even if it exceeds `bytes_max` or `records_max` alone, so that a caller who shrinks
+        his batches can not starve it (admission refuses what exceeds the limits of a block).
+        """
+        taken: list[VerifiedTransaction] = []
+        bytes_left, records_left = bytes_max, records_max
+        for request in self._waiting():
+            if len(taken) == txs_max:
+                break
+            transaction = request.body.transaction
+            if not is_within_lifetime(transaction.body.not_after_ms, time_ms):
+                continue
+            bytes_left -= len(transaction.encoded)
+            records_left -= transaction.body.payload.count
+            if taken and (bytes_left < 0 or records_left < 0):
+                break
+            taken.append(request.body)
+        return taken
+
+    def pin(self, slot: bytes, tx_hashes: Sequence[bytes]) -> None:
+        """Keep the bodies that the undecided proposal `slot` lists, those still to come included.
+
+        They survive expiry and are not taken. Slots may overlap: a body is let go with the last
+        slot that lists it. Pinning a slot again changes nothing, as its digest fixes its list.
+        """
+        if slot in self._slots:
+            return
+        self._slots[slot] = tx_hashes
+        for tx_hash in tx_hashes:
+            self._pins[tx_hash] = self._pins.get(tx_hash, 0) + 1
+            body = self._bodies.get(tx_hash)
+            if body is not None:
+                self._dequeue(self._requests[body.transaction.tx_id])
+
+    def unpin(self, slot: bytes) -> None:
+        """Forget a decided or dropped slot; what it alone held waits again at its old place.
+
+        What came over the bounds, as a pinned body, goes while the pool is still over them. After
+        a commit, call `remove_committed` first. An unknown slot is no error.
+        """
+        let_go: dict[bytes, _Request] = {}
+        for tx_hash in self._slots.pop(slot, ()):
+            pins = self._pins.pop(tx_hash)
+            if pins > 1:
+                self._pins[tx_hash] = pins - 1
+            elif tx_hash in self._bodies:
+                tx_id = self._bodies[tx_hash].transaction.tx_id
+                request = let_go[tx_id] = self._requests[tx_id]
+                twin = request.twins.pop(tx_hash, None)
+                if twin is not None:
+                    self._forget_body(twin)
+        self._requeue([request for request in let_go.values() if not self._is_pinned(request)])
+
+    def remove_committed(self, tx_ids: Iterable[bytes], *, time_ms: int) -> None:
+        """Forget the requests of a committed block with T = `time_ms`, in every signature.
+
+        Ids that are not here count too: together they are the drain rate.
+        """
+        count = 0
+        for tx_id in tx_ids:
+            count += 1
+            request = self._requests.get(tx_id)
+            if request is not None:
+                self._drop(request)
+        self._drains.append((time_ms, count))
+
+    def expire(self, time_ms: int) -> list[bytes]:
+        """Drop what no block at T >= `time_ms` can include; return the tx ids, pinned ones spared.
+
+        A pinned one whose slot is dropped goes with the next call.
+        """
+        last_bucket = (time_ms - 1) // _EXPIRY_BUCKET_MS
+        expired = [
+            request
+            for bucket, requests in self._expiry.items()
+            if bucket <= last_bucket
+            for request in requests.values()
+            if request.queue is not None and request.body.transaction.body.not_after_ms < time_ms
+        ]
+        for request in expired:
+            self._drop(request)
+        return [request.body.transaction.tx_id for request in expired]
+
+    def retry_after_ms(self) -> int:
+        """Return how long a client refused with FULL should wait, from the recent drain rate."""
+        drained = sum(count for _, count in islice(self._drains, 1, None))
+        if not drained:
+            return RETRY_AFTER_MS_UNKNOWN
+        elapsed_ms = self._drains[-1][0] - self._drains[0][0]
+        wait_ms = self._txs_max * elapsed_ms // (_ROOM_FRACTION * drained)
+        return min(max(wait_ms, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX)
+
+    def _waiting(self) -> Iterator[_Request]:
+        if not self._returned:
+            return iter(self._arrived.values())
+        return merge(self._returned.values(), self._arrived.values(), key=_by_arrival)
+
+    def _has_room_for(self, tx: VerifiedTransaction) -> bool:
+        return (
+            len(self._requests) < self._txs_max
+            and self._bytes + len(tx.transaction.encoded) <= self._bytes_max
+        )
+
+    def _is_over_bounds(self) -> bool:
+        return len(self._requests) > self._txs_max or self._bytes > self._bytes_max
+
+    def _insert(self, tx: VerifiedTransaction, queue: _Queue | None) -> None:
+        transaction = tx.transaction
+        self._arrivals += 1
+        request = _Request(tx, self._arrivals, {}, queue)
+        self._requests[transaction.tx_id] = request
+        self._keep_body(tx)
+        bucket = transaction.body.not_after_ms // _EXPIRY_BUCKET_MS
+        self._expiry.setdefault(bucket, {})[transaction.tx_id] = request
+        if queue is not None:
+            queue[transaction.tx_id] = request
+
+    def _drop(self, request: _Request) -> None:
+        transaction = request.body.transaction
+        self._dequeue(request)
+        del self._requests[transaction.tx_id]
+        for body in (request.body, *request.twins.values()):
+            self._forget_body(body)
+        bucket = transaction.body.not_after_ms // _EXPIRY_BUCKET_MS
+        del self._expiry[bucket][transaction.tx_id]
+        if not self._expiry[bucket]:
+            del self._expiry[bucket]
+
+    def _keep_body(self, tx: VerifiedTransaction) -> None:
+        self._bodies[tx.transaction.tx_hash] = tx
+        self._bytes += len(tx.transaction.encoded)
+
+    def _forget_body(self, tx: VerifiedTransaction) -> None:
+        del self._bodies[tx.transaction.tx_hash]
+        self._bytes -= len(tx.transaction.encoded)
+
+    def _dequeue(self, request: _Request) -> None:
+        if request.queue is not None:
+            del request.queue[request.body.transaction.tx_id]
+            request.queue = None
+
+    def _is_pinned(self, request: _Request) -> bool:
+        return bool(request.twins) or request.body.transaction.tx_hash in self._pins
+
+    def _requeue(self, requests: list[_Request]) -> None:
+        """Put back what no slot pins any more, but for the youngest that exceed the bounds."""
+        requests.sort(key=_by_arrival)
+        while requests and self._is_over_bounds():
+            self._drop(requests.pop())
+        if not requests:
+            return
+        waiting = sorted([*self._returned.values(), *requests], key=_by_arrival)
+        self._returned.clear()
+        for request in waiting:
+            self._returned[request.body.transaction.tx_id] = request
+            request.queue = self._returned

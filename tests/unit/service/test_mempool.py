@@ -1,0 +1,280 @@
+"""The pool's promises one by one, and that its cost does not grow with its size."""
+
+from __future__ import annotations
+
+import time
+
+from node.chain.record import Notarization, RecordAction
+from node.chain.transaction import (
+    Transaction,
+    TransactionBody,
+    TransactionKind,
+    VerifiedTransaction,
+)
+from node.limits import TX_LIFETIME_MS_MAX
+from node.service.mempool import (
+    RETRY_AFTER_MS_MAX,
+    RETRY_AFTER_MS_MIN,
+    RETRY_AFTER_MS_UNKNOWN,
+    AddOutcome,
+    Mempool,
+)
+
+NOW_MS = 1_700_000_000_000
+NO_LIMIT = 2**40
+SLOT_A, SLOT_B = b"a" * 32, b"b" * 32
+
+
+def tx(
+    number: int,
+    *,
+    not_after_ms: int = NOW_MS + 60_000,
+    signature: int = 0,
+    size_bytes: int = 100,
+    records: int = 1,
+) -> VerifiedTransaction:
+    """Return a transaction; the pool looks at neither its key nor its signature."""
+    body = TransactionBody(
+        chain_id=bytes(32),
+        sender="agency-1",
+        nonce=number.to_bytes(16, "big"),
+        not_after_ms=not_after_ms,
+        kind=TransactionKind.NOTARIZE,
+        payload=Notarization(
+            digest_algorithm=1,
+            type_code="licence",
+            action=RecordAction.RECORD,
+            digests=bytes(32 * records),
+        ),
+    )
+    tx_id = number.to_bytes(32, "big")
+    tx_hash = signature.to_bytes(8, "big") + number.to_bytes(24, "big")
+    transaction = Transaction(body, bytes(64), bytes(size_bytes), tx_id, tx_hash)
+    return VerifiedTransaction(transaction, bytes(33))
+
+
+def filled(*transactions: VerifiedTransaction) -> Mempool:
+    pool = Mempool()
+    for transaction in transactions:
+        assert pool.add(transaction) is AddOutcome.ADDED
+    return pool
+
+
+def hashes(*transactions: VerifiedTransaction) -> list[bytes]:
+    return [transaction.transaction.tx_hash for transaction in transactions]
+
+
+def ids(*transactions: VerifiedTransaction) -> list[bytes]:
+    return [transaction.transaction.tx_id for transaction in transactions]
+
+
+def take(pool: Mempool, time_ms: int = NOW_MS, txs_max: int = 1_000) -> list[VerifiedTransaction]:
+    return pool.take(time_ms=time_ms, txs_max=txs_max, bytes_max=NO_LIMIT, records_max=NO_LIMIT)
+
+
+def test_transactions_come_out_in_order_of_arrival_and_stay() -> None:
+    pool = filled(tx(3), tx(1), tx(2))
+    assert take(pool) == [tx(3), tx(1), tx(2)]
+    assert take(pool, txs_max=2) == [tx(3), tx(1)]
+    assert pool.pending_count == 3
+    assert pool.pending_bytes == 300
+
+
+def test_a_request_is_pending_once_under_whatever_signature() -> None:
+    pool = filled(tx(1))
+    assert pool.add(tx(1)) is AddOutcome.DUPLICATE
+    assert pool.add(tx(1, signature=1)) is AddOutcome.DUPLICATE
+    assert pool.get(tx(1, signature=1).transaction.tx_hash) is None
+    assert take(pool) == [tx(1)]
+
+
+def test_a_full_pool_refuses_by_count_and_by_bytes() -> None:
+    by_count = Mempool(txs_max=2)
+    assert [by_count.add(tx(n)) for n in (1, 2, 3)] == [
+        AddOutcome.ADDED,
+        AddOutcome.ADDED,
+        AddOutcome.FULL,
+    ]
+    assert by_count.add(tx(1)) is AddOutcome.DUPLICATE  # known, though there is no room
+    by_bytes = Mempool(bytes_max=250)
+    assert [by_bytes.add(tx(n)) for n in (1, 2, 3)][-1] is AddOutcome.FULL
+    assert by_bytes.add(tx(4, size_bytes=50)) is AddOutcome.ADDED
+
+
+def test_a_batch_ends_at_the_first_that_does_not_fit() -> None:
+    pool = filled(tx(1), tx(2, size_bytes=500), tx(3), tx(4, records=5))
+    limits = {"time_ms": NOW_MS, "txs_max": 10}
+    assert pool.take(**limits, bytes_max=250, records_max=10) == [tx(1)]
+    assert pool.take(**limits, bytes_max=700, records_max=7) == [
+        tx(1),
+        tx(2, size_bytes=500),
+        tx(3),
+    ]
+
+
+def test_the_oldest_is_taken_even_if_it_exceeds_a_shrunken_batch() -> None:
+    pool = filled(tx(1, size_bytes=500, records=5), tx(2))
+    taken = pool.take(time_ms=NOW_MS, txs_max=10, bytes_max=100, records_max=1)
+    assert taken == [tx(1, size_bytes=500, records=5)]
+
+
+def test_only_what_can_be_included_is_taken() -> None:
+    expired = tx(1, not_after_ms=NOW_MS - 1)
+    last_moment = tx(2, not_after_ms=NOW_MS)
+    furthest = tx(3, not_after_ms=NOW_MS + TX_LIFETIME_MS_MAX)
+    too_early = tx(4, not_after_ms=NOW_MS + TX_LIFETIME_MS_MAX + 1)
+    pool = filled(expired, last_moment, furthest, too_early)
+    assert take(pool) == [last_moment, furthest]
+    assert take(pool, NOW_MS + 1) == [furthest, too_early]
+
+
+def test_a_pinned_transaction_is_held_but_not_taken_again() -> None:
+    pool = filled(tx(1), tx(2), tx(3))
+    pool.pin(SLOT_A, hashes(tx(1), tx(3)))
+    assert take(pool) == [tx(2)]
+    assert pool.missing(hashes(tx(1), tx(2), tx(3))) == []
+    assert pool.get(tx(1).transaction.tx_hash) == tx(1)
+
+
+def test_a_dropped_slot_returns_its_transactions_to_their_places() -> None:
+    pool = filled(tx(1), tx(2), tx(3), tx(4))
+    pool.pin(SLOT_A, hashes(tx(4)))
+    pool.pin(SLOT_B, hashes(tx(3), tx(1)))
+    pool.add(tx(5))
+    pool.unpin(SLOT_B)
+    assert take(pool) == [tx(1), tx(2), tx(3), tx(5)]
+    pool.unpin(SLOT_A)
+    assert take(pool) == [tx(1), tx(2), tx(3), tx(4), tx(5)]
+
+
+def test_a_transaction_in_two_slots_is_let_go_with_the_last() -> None:
+    pool = filled(tx(1))
+    pool.pin(SLOT_A, hashes(tx(1)))
+    pool.pin(SLOT_A, hashes(tx(1)))
+    pool.pin(SLOT_B, hashes(tx(1)))
+    pool.unpin(SLOT_A)
+    assert take(pool) == []
+    pool.unpin(SLOT_B)
+    assert take(pool) == [tx(1)]
+    pool.unpin(SLOT_B)
+    assert take(pool) == [tx(1)]
+
+
+def test_pinned_transactions_survive_expiry_until_they_are_let_go() -> None:
+    pool = filled(tx(1), tx(2), tx(3, not_after_ms=NOW_MS + 60_001))
+    pool.pin(SLOT_A, hashes(tx(1)))
+    assert pool.expire(NOW_MS + 60_000) == []
+    assert pool.expire(NOW_MS + 60_001) == ids(tx(2))
+    assert pool.get(tx(1).transaction.tx_hash) is not None
+    pool.unpin(SLOT_A)
+    assert take(pool, NOW_MS + 60_001) == [tx(3, not_after_ms=NOW_MS + 60_001)]
+    assert pool.expire(NOW_MS + 60_001) == ids(tx(1))
+    assert pool.pending_count == 1
+
+
+def test_a_body_nobody_pinned_has_to_come_through_add() -> None:
+    pool = Mempool()
+    assert not pool.hold_body(tx(1))
+    assert pool.missing(hashes(tx(1))) == hashes(tx(1))
+
+
+def test_a_fetched_body_is_held_even_in_a_full_pool_and_waits_when_let_go() -> None:
+    pool = Mempool(txs_max=1)
+    assert pool.add(tx(1)) is AddOutcome.ADDED
+    pool.pin(SLOT_A, hashes(tx(1), tx(2)))
+    assert pool.missing(hashes(tx(1), tx(2))) == hashes(tx(2))
+    assert pool.hold_body(tx(2))
+    assert pool.hold_body(tx(2))
+    assert pool.pending_count == 2
+    pool.remove_committed(ids(tx(1)), time_ms=NOW_MS)
+    pool.unpin(SLOT_A)
+    assert take(pool) == [tx(2)]
+
+
+def test_what_came_over_the_bounds_goes_when_its_slot_is_dropped() -> None:
+    pool = Mempool(txs_max=1)
+    pool.add(tx(1))
+    pool.pin(SLOT_A, hashes(tx(2)))
+    assert pool.hold_body(tx(2))
+    pool.unpin(SLOT_A)
+    assert take(pool) == [tx(1)]
+    assert (pool.pending_count, pool.pending_bytes) == (1, 100)
+
+
+def test_a_twin_of_a_pending_request_is_held_and_keeps_it_from_being_taken() -> None:
+    twin = tx(1, signature=1)
+    pool = filled(tx(1), tx(2))
+    pool.pin(SLOT_A, hashes(twin))
+    assert take(pool) == [tx(1), tx(2)]  # that the slot means the same request shows with the body
+    assert pool.hold_body(twin)
+    assert take(pool) == [tx(2)]
+    assert pool.get(twin.transaction.tx_hash) == twin
+    assert pool.get(tx(1).transaction.tx_hash) == tx(1)
+    pool.unpin(SLOT_A)
+    assert take(pool) == [tx(1), tx(2)]
+    assert pool.get(twin.transaction.tx_hash) is None
+
+
+def test_a_pinned_twin_that_arrives_by_gossip_is_held() -> None:
+    twin = tx(1, signature=1)
+    pool = filled(tx(1))
+    pool.pin(SLOT_A, hashes(twin))
+    assert pool.add(twin) is AddOutcome.DUPLICATE
+    assert pool.missing(hashes(twin)) == []
+
+
+def test_a_commit_removes_every_body_of_the_request() -> None:
+    twin = tx(1, signature=1)
+    pool = filled(tx(1), tx(2))
+    pool.pin(SLOT_A, hashes(twin))
+    pool.hold_body(twin)
+    pool.remove_committed(ids(tx(1), tx(9)), time_ms=NOW_MS)
+    assert pool.missing(hashes(tx(1), twin)) == hashes(tx(1), twin)
+    pool.unpin(SLOT_A)
+    assert take(pool) == [tx(2)]
+    assert (pool.pending_count, pool.pending_bytes) == (1, 100)
+
+
+def test_a_slot_that_lists_two_bodies_of_one_request_lets_go_of_both() -> None:
+    twin = tx(1, signature=1)
+    for listed in ([tx(1), twin], [twin, tx(1)]):
+        pool = filled(tx(1))
+        pool.pin(SLOT_A, [*hashes(*listed), *hashes(*listed)])
+        pool.hold_body(twin)
+        pool.unpin(SLOT_A)
+        assert take(pool) == [tx(1)]
+        assert pool.pending_bytes == 100
+
+
+def test_the_wait_of_a_full_pool_follows_the_drain_rate() -> None:
+    pool = Mempool(txs_max=32_000)  # room for 1,000 is what a client should find
+    assert pool.retry_after_ms() == RETRY_AFTER_MS_UNKNOWN
+    pool.remove_committed(ids(tx(1)), time_ms=NOW_MS)
+    assert pool.retry_after_ms() == RETRY_AFTER_MS_UNKNOWN
+    pool.remove_committed([bytes(32)] * 500, time_ms=NOW_MS + 1_000)
+    assert pool.retry_after_ms() == 2_000
+    for second in range(2, 40):
+        pool.remove_committed([bytes(32)], time_ms=NOW_MS + second * 1_000)
+    assert pool.retry_after_ms() == RETRY_AFTER_MS_MAX
+    for millisecond in range(40):
+        pool.remove_committed([bytes(32)] * 1_000, time_ms=NOW_MS + 60_000 + millisecond)
+    assert pool.retry_after_ms() == RETRY_AFTER_MS_MIN
+
+
+def test_a_block_costs_the_same_in_a_pool_of_100_000() -> None:
+    def block_ms(pool_size: int) -> float:
+        pool = filled(*(tx(number) for number in range(pool_size)))
+        took_ms = []
+        for block in range(10):
+            started = time.perf_counter()
+            taken = take(pool, txs_max=500)
+            pool.pin(SLOT_A, hashes(*taken))
+            pool.missing(hashes(*taken))
+            pool.remove_committed(ids(*taken), time_ms=NOW_MS + block)
+            pool.unpin(SLOT_A)
+            pool.expire(NOW_MS)
+            took_ms.append((time.perf_counter() - started) * 1_000)
+            assert len(taken) == 500
+        return min(took_ms)
+
+    assert block_ms(100_000) < 5 * block_ms(5_000)
