@@ -32,6 +32,7 @@ LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PEM_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+_DNS_NAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _ROLE: Final = re.compile(r"[a-z]{1,16}")
 _URI_SCHEME: Final = "govchain"
 _URI_LITERALS: Final = frozenset(
@@ -225,6 +226,8 @@ def _host_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(host))
     except ValueError:
+        if not _DNS_NAME.fullmatch(host):
+            raise CryptoError(f"host: expected a DNS name or an IP address, got {host!r}") from None
         return x509.DNSName(host)
 
 

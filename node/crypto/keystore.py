@@ -273,7 +273,7 @@ def _load_key(path: Path, secret: KeySecret, purpose: KeyPurpose) -> SoftwareSig
 
 
 def _create_private_file(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner may read: whole and durable, or not there at all."""
+    """Write a new file that only its owner may read: whole or not at all, durable on return."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE_PRIVATE)
