@@ -1,0 +1,685 @@
+"""The PBFT core: `Core.step(event, now) -> actions`. Deterministic, single-threaded, sans-IO.
+
+Reading order: `step` dispatches; `_progress` draws every consequence of what is now known, lowest
+height first; the view-change half starts at `_leave_view`. README.md has the argument for safety
+and liveness, and the table of transitions. Section numbers refer to Castro and Liskov, OSDI'99.
+"""
+
+from __future__ import annotations
+
+
+from typing import assert_never
+
+from node.chain.block import Header
+from node.chain.certificate import Phase, Subject, Vote, build_certificate
+from node.chain.genesis import Parameters
+from node.chain.membership import ValidatorSet
+from node.chain.time_rules import delay_for, is_timely
+from node.chain.validation import HeaderContext, check_header_follows
+from node.consensus.events import (
+    Action,
+    AdoptNewView,
+    AnnounceNewView,
+    BuildProposal,
+    CastProposal,
+    CastViewChange,
+    CastVote,
+    Commit,
+    DecidedReceived,
+    Event,
+    Halt,
+    NewViewReceived,
+    Now,
+    OwnNewViewDurable,
+    OwnViewChangeDurable,
+    OwnVoteDurable,
+    PoolChanged,
+    ProposalBuilt,
+    ProposalReceived,
+    ReportEvidence,
+    Retain,
+    Send,
+    StatusReceived,
+    Tick,
+    Trace,
+    Validate,
+    Validated,
+    ViewChangeReceived,
+    VoteReceived,
+)
+from node.consensus.messages import CertifiedHeader, NewView, Proposal, Status, ViewChange
+from node.consensus.new_view import ViewStart, new_view
+from node.consensus.pacemaker import Pacemaker
+from node.consensus.state import Offer, Recovered, Slot, slots_prepared
+from node.consensus.verification import DigestOf
+from node.errors import InvariantViolation, PeerError, invariant
+
+
+class Core:
+    """One validator's consensus state machine for one epoch."""
+
+    def __init__(  # noqa: PLR0913 - one argument per thing a validator is made of
+        self,
+        *,
+        validators: ValidatorSet,
+        me: int,
+        parameters: Parameters,
+        context: HeaderContext,
+        genesis_digest: bytes,
+        digest_of: DigestOf,
+        recovered: Recovered,
+    ) -> None:
+        """Start from durable state. `me` is this validator's index in `validators`."""
+        self.validators, self.me, self.parameters, self.context = validators, me, parameters, context
+        self._genesis_digest, self._digest_of = genesis_digest, digest_of
+        self._window = parameters.window_slots
+        self.tip, self.tip_digest = recovered.tip, recovered.tip_digest
+        self.recent = recovered.recent
+        self.view, self.view_active = recovered.view, recovered.view_active
+        self.new_view = recovered.new_view
+        self._start = ViewStart((), ())
+        self._announced_view = 0
+        self._view_changes: dict[int, ViewChange] = {}
+        """The VIEW-CHANGE of the highest view of each validator."""
+        self._slots: dict[int, Slot] = {}
+        self._verdicts: dict[bytes, bool] = {}
+        """Whether execution confirmed an undecided header, by digest."""
+        self._asked: dict[bytes, int] = {}
+        """Headers whose validation was asked for, with the number of holders named."""
+        self._early: dict[int, list[Vote]] = {}
+        """Votes for a view not entered yet, bounded per validator."""
+        self._cast: dict[tuple[Phase, int], tuple[int, bytes]] = {}
+        """Double-sign guard: view and digest of the last own vote per phase and height."""
+        self._own_durable: dict[tuple[Phase, int], Vote] = {}
+        self._building: tuple[int, int] | None = None
+        self._pool_pending = False
+        self._halted = False
+        self._clock = Pacemaker(parameters)
+        self._out: list[Action] = []
+        self._restore(recovered)
+
+    # ------------------------------------------------------------------ the interface
+
+    def step(self, event: Event, now: Now) -> list[Action]:  # noqa: C901, PLR0912 - the dispatch table
+        """Take one event and return what to do, in order. Never raises for what a peer sent."""
+        if self._halted:
+            return []
+        self._out = []
+        match event:
+            case ProposalReceived():
+                self._on_proposal(event)
+            case VoteReceived():
+                self._on_vote(event.vote)
+            case OwnVoteDurable():
+                self._on_own_vote(event.vote)
+            case Validated():
+                self._on_validated(event)
+            case ProposalBuilt():
+                self._on_built(event)
+            case PoolChanged():
+                self._pool_pending = event.pending
+            case DecidedReceived():
+                self._on_decided(event.decided)
+            case StatusReceived():
+                self._on_status(event.validator, event.status)
+            case ViewChangeReceived():
+                self._on_view_change(event.view_change)
+            case OwnViewChangeDurable():
+                self._on_view_change(event.view_change)
+            case NewViewReceived():
+                self._on_new_view(event.new_view)
+            case OwnNewViewDurable():
+                if event.new_view.view == self.view and not self.view_active:
+                    self._enter_view(event.new_view)
+            case Tick():
+                pass
+            case _:
+                assert_never(event)
+        self._progress(now)
+        self._run_timers(now)
+        return self._out
+
+    def deadline(self) -> int:
+        """Return the monotonic time (ms) by which `Tick` must come."""
+        return self._clock.deadline_ms()
+
+    def wants_vote(self, vote: Vote) -> bool:
+        """Say cheaply whether a vote could matter, before its signature is checked.
+
+        This stops verification at the quorum: at most q - 1 checks per phase and slot.
+        """
+        subject = vote.subject
+        if vote.validator == self.me or not self._in_reach(subject.height):
+            return False
+        if subject.view != self.view or not self.view_active:
+            return subject.view >= self.view
+        slot = self._slots.get(subject.height)
+        if slot is None:
+            return True
+        held = slot.votes(subject.phase)
+        previous = held.get(vote.validator)
+        if previous is not None:
+            return previous.subject.header_digest != subject.header_digest
+        if slot.decided is not None:
+            return False
+        return len(slot.matching(subject.phase, subject.header_digest)) < self.validators.quorum
+
+    @property
+    def window_top(self) -> int:
+        """Return the highest height that may be proposed now."""
+        return self._anchor_height() + self._window
+
+    def wants_proposal(self, proposal: Proposal) -> bool:
+        """Say cheaply whether a proposal could matter, before anything in it is checked."""
+        header = proposal.header
+        if header.view != self.view or not self.view_active or not self._in_reach(header.height):
+            return False
+        slot = self._slots.get(header.height)
+        return slot is None or (slot.offer is None and slot.header is None)
+
+    # ------------------------------------------------------------------ normal case (section 4.2)
+
+    def _on_proposal(self, event: ProposalReceived) -> None:
+        proposal, subject = event.proposal, event.proposal.vote.subject
+        self._on_vote(proposal.vote)
+        if subject.view != self.view or not self.view_active or not self._in_reach(subject.height):
+            return
+        slot = self._slot(subject.height)
+        if slot.offer is None:
+            slot.offer = Offer(proposal, subject.header_digest, event.arrival_utc_ms)
+
+    def _on_vote(self, vote: Vote) -> None:
+        subject = vote.subject
+        if vote.validator == self.me or not self._in_reach(subject.height):
+            return
+        if subject.view > self.view or (subject.view == self.view and not self.view_active):
+            early = self._early.setdefault(vote.validator, [])
+            early.append(vote)
+            del early[: -4 * self._window]  # the newest: two phases of two windows
+        elif subject.view == self.view:
+            self._record_vote(vote)
+
+    def _record_vote(self, vote: Vote) -> None:
+        """Count the first vote of a validator per phase and slot; a second digest is evidence."""
+        votes = self._slot(vote.subject.height).votes(vote.subject.phase)
+        first = votes.setdefault(vote.validator, vote)
+        if first.subject.header_digest != vote.subject.header_digest:
+            self._out.append(ReportEvidence(first, vote))
+
+    def _on_own_vote(self, vote: Vote) -> None:
+        """Count an own vote now that it is durable, if it is still of the current view."""
+        if vote.subject.height <= self.tip.height:
+            return
+        self._own_durable[vote.subject.phase, vote.subject.height] = vote
+        if vote.subject.view == self.view:
+            self._record_vote(vote)
+
+    def _on_validated(self, event: Validated) -> None:
+        self._verdicts[event.header_digest] = event.matches
+        if event.matches:
+            return
+        for slot in self._slots.values():
+            for item in _held(slot):
+                if item.certificate.subject.header_digest == event.header_digest:
+                    self._halt(
+                        f"block {slot.height} is certified and this node's execution differs: "
+                        f"{event.header_digest.hex()}"
+                    )
+        self._trace("proposal-invalid", self.tip.height + 1, event.header_digest.hex())
+
+    def _on_built(self, event: ProposalBuilt) -> None:
+        if self._building != (event.view, event.height):
+            self._retain()
+            return
+        self._building = None
+        if event.header is None:
+            self._pool_pending = False  # until the driver says otherwise
+            return
+        digest = self._digest_of(event.header)
+        slot = self._slot(event.height)
+        slot.accept(event.header, digest, event.tx_hashes)
+        self._verdicts[digest] = True
+        self._guard(Subject(Phase.PREPARE, self.view, event.height, digest))
+        slot.prepare_cast = True
+        self._out.append(CastProposal(event.header, digest, event.tx_hashes, self.view))
+
+    def _on_decided(self, decided: CertifiedHeader) -> None:
+        height = decided.header.height
+        if self._in_reach(height):
+            slot = self._slot(height)
+            if slot.decided is None:
+                slot.decided = decided
+
+    def _progress(self, now: Now) -> None:
+        """Draw every consequence, lowest height first, until nothing changes."""
+        while not self._halted and self._commit_next(now):
+            pass
+        if self._halted:
+            return
+        self._advance_view_change(now)
+        if self.view_active:
+            self._accept_offers()
+            self._vote()
+            while not self._halted and self._commit_next(now):
+                self._accept_offers()
+                self._vote()
+            self._ask_for_proposal()
+        self._ask_for_validation()
+
+    def _accept_offers(self) -> None:
+        """Accept, in height order, the offers whose parent is accepted or decided (rule R1)."""
+        header, digest = self._anchor()
+        for height in range(header.height + 1, self.window_top + 1):
+            slot = self._slots.get(height)
+            if slot is None:
+                return
+            if slot.header is None and slot.offer is not None and not slot.refused:
+                self._accept_offer(slot, slot.offer, header, digest)
+            if slot.header is None:
+                return
+            header, digest = slot.header, slot.digest
+
+    def _accept_offer(self, slot: Slot, offer: Offer, parent: Header, parent_digest: bytes) -> None:
+        header = offer.proposal.header
+        failed_views = self.view - self._tip_view()
+        delay_ms = delay_for(failed_views, self.parameters)
+        try:
+            check_header_follows(header, parent, parent_digest, self.context)
+            if header.time_degraded:
+                raise PeerError("header-degraded", "no view change allows degraded time here")
+            if not is_timely(
+                offer.arrival_utc_ms, header.time_ms, self.parameters.precision_ms, delay_ms
+            ):
+                raise PeerError(
+                    "header-timely", f"T {header.time_ms} arrived at {offer.arrival_utc_ms}"
+                )
+        except PeerError as error:
+            slot.refused = True
+            self._trace(error.rule, slot.height, str(error))
+            return
+        slot.accept(header, offer.digest, offer.proposal.tx_hashes)
+
+    def _vote(self) -> None:
+        """Cast PREPARE where a header is confirmed, and COMMIT above an unbroken prepared run."""
+        unbroken = True
+        for height in range(self.tip.height + 1, self.window_top + 1):
+            slot = self._slots.get(height)
+            if slot is None or slot.header is None:
+                return
+            if not self._verdicts.get(slot.digest):
+                return
+            if not slot.prepare_cast:
+                slot.prepare_cast = True
+                subject = Subject(Phase.PREPARE, self.view, height, slot.digest)
+                self._guard(subject)
+                self._out.append(CastVote(subject, None))
+            prepares = slot.matching(Phase.PREPARE, slot.digest)
+            if not slot.prepared_here and len(prepares) >= self.validators.quorum:
+                slot.prepared_here = True
+                certificate = build_certificate(prepares, self.validators)
+                slot.learn_prepared(CertifiedHeader(slot.header, certificate))
+            unbroken = unbroken and slot.prepared_here
+            if unbroken and not slot.commit_cast:
+                slot.commit_cast = True
+                subject = Subject(Phase.COMMIT, self.view, height, slot.digest)
+                self._guard(subject)
+                self._out.append(CastVote(subject, slot.prepared))
+            self._try_decide(slot)
+
+    def _try_decide(self, slot: Slot) -> None:
+        if slot.decided is not None or slot.header is None:
+            return
+        commits = slot.matching(Phase.COMMIT, slot.digest)
+        if len(commits) >= self.validators.quorum:
+            certificate = build_certificate(commits, self.validators)
+            slot.decided = CertifiedHeader(slot.header, certificate)
+
+    def _commit_next(self, now: Now) -> bool:
+        """Deliver the next height if it is decided and confirmed; true when something moved."""
+        height = self.tip.height + 1
+        slot = self._slots.get(height)
+        if slot is None or slot.decided is None:
+            return False
+        header, certificate = slot.decided.header, slot.decided.certificate
+        digest = certificate.subject.header_digest
+        if not self._verdicts.get(digest):
+            if digest in self._verdicts:
+                self._halt(f"block {height} is decided and this node's execution differs")
+            return False
+        if header.parent != self.tip_digest:
+            self._halt(f"two certified blocks below height {height}: more than f faults")
+            return False
+        self._out.append(Commit(header, digest, certificate))
+        if slot.header is not None and slot.digest != digest:
+            self._refuse_above(height)
+        self.tip, self.tip_digest = header, digest
+        self.recent = (*self.recent, slot.decided)[-self._window :]
+        del self._slots[height]
+        for phase in Phase:
+            self._cast.pop((phase, height), None)
+            self._own_durable.pop((phase, height), None)
+        if self._building is not None and self._building[1] <= height:
+            self._building = None
+        self._retain()
+        self._clock.progressed(now)
+        return True
+
+    def _ask_for_proposal(self) -> None:
+        """As primary, ask for the next block when a slot is free and something waits."""
+        if self.validators.primary(self.view) != self.me or not self._pool_pending:
+            return
+        if self._building is not None:
+            return
+        header, digest = self._anchor()
+        if header.height > self.tip.height:
+            return  # this node does not hold the state of the base yet
+        for height in range(header.height + 1, self.window_top + 1):
+            slot = self._slots.get(height)
+            if slot is None or slot.header is None:
+                if (Phase.PREPARE, height) in self._cast_here():
+                    return  # this view's vote for the height is spent
+                self._building = (self.view, height)
+                self._out.append(BuildProposal(self.view, height, digest))
+                return
+            if not self._verdicts.get(slot.digest):
+                return
+            header, digest = slot.header, slot.digest
+
+    def _ask_for_validation(self) -> None:
+        """Ask the driver to confirm what is accepted or decided, naming who holds the bodies."""
+        for height in range(self.tip.height + 1, self.tip.height + 2 * self._window + 1):
+            slot = self._slots.get(height)
+            if slot is None:
+                continue
+            if slot.header is not None:
+                holders = sorted({self.validators.primary(self.view), *slot.prepares})
+                self._ask(slot.header, slot.digest, slot.tx_hashes, tuple(holders))
+            for item in _held(slot):
+                voters = tuple(vote.validator for vote in item.certificate.votes)
+                digest = item.certificate.subject.header_digest
+                if item is slot.decided or digest == slot.digest:
+                    known = slot.tx_hashes if digest == slot.digest else None
+                    self._ask(item.header, digest, known, voters)
+
+    def _ask(
+        self,
+        header: Header,
+        digest: bytes,
+        tx_hashes: tuple[bytes, ...] | None,
+        holders: tuple[int, ...],
+    ) -> None:
+        others = tuple(holder for holder in holders if holder != self.me)
+        if digest in self._verdicts or self._asked.get(digest, -1) >= len(others):
+            return
+        self._asked[digest] = len(others)
+        self._out.append(Validate(header, digest, tx_hashes, others))
+
+    # ------------------------------------------------------------------ view change (section 4.4)
+
+    def _on_view_change(self, message: ViewChange) -> None:
+        held = self._view_changes.get(message.validator)
+        if held is None or held.view < message.view:
+            self._view_changes[message.validator] = message
+
+    def _on_new_view(self, message: NewView) -> None:
+        if message.view > self.view or (message.view == self.view and not self.view_active):
+            for view_change in message.view_changes:
+                self._on_view_change(view_change)
+            self._enter_view(message)
+            self._out.append(AdoptNewView(message))
+
+    def _advance_view_change(self, now: Now) -> None:
+        """Join a higher view on f + 1 (section 4.5.2), and start a view as its primary."""
+        while True:
+            above = sorted(vc.view for vc in self._view_changes.values() if vc.view > self.view)
+            if len(above) <= self.validators.faults or above[0] <= self._highest_certified_view():
+                break
+            self._leave_view(above[0], now)
+        if self.view_active or self.validators.primary(self.view) != self.me:
+            return
+        gathered = [vc for _, vc in sorted(self._view_changes.items()) if vc.view == self.view]
+        mine = any(view_change.validator == self.me for view_change in gathered)
+        if mine and len(gathered) >= self.validators.quorum and self._announced_view < self.view:
+            self._announced_view = self.view
+            self._out.append(
+                AnnounceNewView(
+                    NewView(
+                        epoch=self.validators.epoch, view=self.view, view_changes=tuple(gathered)
+                    )
+                )
+            )
+
+    def _leave_view(self, target: int, now: Now) -> None:
+        """Stop voting below `target` and say what is held. The promise is durable before it leaves."""
+        invariant(target > self.view, f"view {self.view} may not fall back to {target}")
+        self.view, self.view_active = target, False
+        self._building = None
+        self._clock.left_view(now)
+        self._trace("view-left", self.tip.height, f"towards view {target}")
+        self._out.append(
+            CastViewChange(
+                ViewChange(
+                    epoch=self.validators.epoch,
+                    view=target,
+                    validator=self.me,
+                    committed=self.recent,
+                    prepared=slots_prepared(
+                        self._slots, self.tip.height, self.tip.height + self._window
+                    ),
+                    clock_bit=self.tip.time_ms > now.utc_ms + self.parameters.precision_ms,
+                    clock_ms=now.utc_ms,
+                )
+            )
+        )
+
+    def _enter_view(self, message: NewView) -> None:
+        """Start the view from what its quorum showed, dropping what it does not carry over."""
+        self._start = new_view(message.view_changes, self._genesis_digest, self._digest_of)
+        self.view, self.view_active, self.new_view = message.view, True, message
+        self._building = None
+        carried = {item.header.height: item for item in self._start.carried}
+        for slot in self._slots.values():
+            item = carried.get(slot.height)
+            same = item is not None and item.certificate.subject.header_digest == slot.digest
+            known = slot.tx_hashes if same else None
+            slot.leave_view()
+            slot.tx_hashes = known
+        for item in self._start.base:
+            self._on_decided(item)
+        for height, item in carried.items():
+            if self._in_reach(height):
+                slot = self._slot(height)
+                digest = item.certificate.subject.header_digest
+                slot.accept(item.header, digest, slot.tx_hashes)
+                slot.learn_prepared(item)
+        self._retain()
+        self._clock.entered_view()
+        self._trace("view-entered", self._start_height(), f"carried {len(carried)}")
+        early, self._early = self._early, {}
+        for _, votes in sorted(early.items()):
+            for vote in votes:
+                self._on_vote(vote)
+
+    # ------------------------------------------------------------------ time, and those behind
+
+    def _run_timers(self, now: Now) -> None:
+        """Expire the view, and repeat what may have been lost."""
+        if self._halted:
+            return
+        support = sum(1 for vc in self._view_changes.values() if vc.view >= self.view)
+        work = self._pool_pending or any(slot.header is not None for slot in self._slots.values())
+        expired = self._clock.run(
+            now,
+            waiting=support >= self.validators.quorum if not self.view_active else work,
+            failed_views=self.view - self._tip_view(),
+            busy=work or not self.view_active,
+        )
+        if expired.view:
+            if not self.view_active:
+                for _, view_change in sorted(self._view_changes.items()):
+                    if view_change.view >= self.view:
+                        self._out.append(Send(None, view_change))
+            self._leave_view(max(self.view, self._highest_certified_view()) + 1, now)
+        if expired.repeat:
+            self._repeat(stalled=expired.stalled)
+
+    def _repeat(self, *, stalled: bool) -> None:
+        """Say where this validator stands and, when stalled, send again what may have been lost."""
+        self._out.append(Send(None, Status(self.view, self.view_active, self.tip.height)))
+        if not self.view_active:
+            own = self._view_changes.get(self.me)
+            if own is not None:
+                self._out.append(Send(None, own))
+            return
+        if not stalled:
+            return
+        if self.new_view is not None and self.validators.primary(self.view) == self.me:
+            self._repeat_new_view()
+        for (phase, height), vote in sorted(self._own_durable.items()):
+            slot = self._slots.get(height)
+            if slot is None or vote.subject.view != self.view or slot.header is None:
+                continue
+            fresh = slot.header.view == self.view and slot.header.proposer == self.me
+            if phase is Phase.PREPARE and fresh and slot.tx_hashes is not None:
+                self._out.append(Send(None, Proposal(slot.header, slot.tx_hashes, vote)))
+            else:
+                self._out.append(Send(None, vote))
+
+    def _repeat_new_view(self) -> None:
+        """Repeat the NEW-VIEW only while nothing was decided in the view."""
+        if self.new_view is not None and self._tip_view() < self.view and self._slots:
+            self._out.append(Send(None, self.new_view))
+
+    def _on_status(self, validator: int, status: Status) -> None:
+        """Answer a peer that is behind with certificates; a status itself proves nothing."""
+        if validator == self.me:
+            return
+        for item in self.recent:
+            if item.header.height > status.height:
+                self._out.append(Send(validator, item))
+        behind = status.view < self.view or (status.view == self.view and not status.view_active)
+        if not behind:
+            return
+        if self.view_active and self.new_view is not None:
+            self._out.append(Send(validator, self.new_view))
+        own = self._view_changes.get(self.me)
+        if not self.view_active and own is not None and own.view == self.view:
+            self._out.append(Send(validator, own))
+
+    # ------------------------------------------------------------------ small things
+
+    def _restore(self, recovered: Recovered) -> None:
+        """Rebuild slots from durable state; what is undecided is validated again."""
+        if recovered.view_change is not None:
+            self._view_changes[self.me] = recovered.view_change
+        if recovered.new_view is not None:
+            for view_change in recovered.new_view.view_changes:
+                self._on_view_change(view_change)
+            self._enter_view(recovered.new_view)
+            self.view, self.view_active = recovered.view, recovered.view_active
+            self._out = []
+        self._announced_view = self.view if self.view_active else 0
+        for item in recovered.prepared:
+            if self._in_reach(item.header.height):
+                self._slot(item.header.height).learn_prepared(item)
+        blocks = {self._digest_of(header): (header, hashes) for header, hashes in recovered.blocks}
+        for vote in recovered.votes:
+            subject = vote.subject
+            if subject.height <= self.tip.height:
+                continue
+            self._cast[subject.phase, subject.height] = (subject.view, subject.header_digest)
+            self._own_durable[subject.phase, subject.height] = vote
+            if subject.view != self.view or not self.view_active:
+                continue
+            slot = self._slot(subject.height)
+            self._record_vote(vote)
+            if subject.phase is Phase.COMMIT:
+                slot.commit_cast = True
+                continue
+            slot.prepare_cast = True
+            block = blocks.get(subject.header_digest)
+            if block is None:
+                raise InvariantViolation(f"the log holds a vote but not its block {subject.height}")
+            slot.accept(block[0], subject.header_digest, block[1])
+
+    def _guard(self, subject: Subject) -> None:
+        """Record an own vote, refusing to vote twice for one (phase, height) in one view."""
+        key = (subject.phase, subject.height)
+        view, digest = self._cast.get(key, (-1, b""))
+        invariant(
+            subject.view > view or (subject.view == view and subject.header_digest == digest),
+            f"second {subject.phase.name} at height {subject.height} in view {subject.view}",
+        )
+        self._cast[key] = (subject.view, subject.header_digest)
+
+    def _cast_here(self) -> dict[tuple[Phase, int], bytes]:
+        """Return the own votes cast in this view."""
+        return {key: digest for key, (view, digest) in self._cast.items() if view == self.view}
+
+    def _slot(self, height: int) -> Slot:
+        slot = self._slots.get(height)
+        if slot is None:
+            slot = self._slots[height] = Slot(height)
+        return slot
+
+    def _in_reach(self, height: int) -> bool:
+        """Heights remembered at all: twice the window, for peers that are a window ahead."""
+        return self.tip.height < height <= self.tip.height + 2 * self._window
+
+    def _start_height(self) -> int:
+        """Return the height the current view starts above."""
+        return self._start.base[-1].header.height if self._start.base else 0
+
+    def _anchor(self) -> tuple[Header, bytes]:
+        """Return what the view builds on: the tip, or the view's base where the tip is behind it.
+
+        Nothing at or below the base is up for decision in this view.
+        """
+        if self._start_height() > self.tip.height:
+            base = self._start.base[-1]
+            return base.header, base.certificate.subject.header_digest
+        return self.tip, self.tip_digest
+
+    def _anchor_height(self) -> int:
+        return max(self._start_height(), self.tip.height)
+
+    def _tip_view(self) -> int:
+        return self.recent[-1].certificate.subject.view if self.recent else 0
+
+    def _highest_certified_view(self) -> int:
+        """Return the highest view any held certificate is of: no use leaving for one below it."""
+        views = [item.certificate.subject.view for item in self.recent]
+        for slot in self._slots.values():
+            views += [item.certificate.subject.view for item in _held(slot)]
+        return max(views, default=0)
+
+    def _refuse_above(self, height: int) -> None:
+        """Another block than the accepted one was decided: nothing built on that can follow."""
+        for slot in self._slots.values():
+            if slot.height > height and slot.header is not None:
+                slot.refused = True
+                slot.header, slot.digest, slot.tx_hashes = None, b"", None
+
+    def _retain(self) -> None:
+        """Forget, and have the driver forget, every header no longer pursued."""
+        digests = []
+        for slot in self._slots.values():
+            digests += [item.certificate.subject.header_digest for item in _held(slot)]
+            if slot.header is not None:
+                digests.append(slot.digest)
+        self._verdicts = {d: ok for d, ok in self._verdicts.items() if d in digests}
+        self._asked = {d: count for d, count in self._asked.items() if d in digests}
+        self._out.append(Retain(tuple(digests)))
+
+    def _trace(self, rule: str, height: int, detail: str) -> None:
+        self._out.append(Trace(rule, self.view, height, detail))
+
+    def _halt(self, reason: str) -> None:
+        self._halted = True
+        self._out.append(Halt(reason))
+
+
+def _held(slot: Slot) -> list[CertifiedHeader]:
+    return [item for item in (slot.prepared, slot.decided) if item is not None]
+
+

@@ -1,0 +1,277 @@
+"""What goes into the core and what comes out: two closed sets of frozen dataclasses.
+
+Events carry *verified* messages: the driver decoded them strictly and checked every signature in
+them (verification.py) before they became events. Actions are obeyed in order. The contract about
+durability: what a `Cast...` or `Announce...` action signs is appended to the write-ahead log in
+the order of the actions, and leaves the process, and comes back as an event, only when durable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.chain.block import Header
+from node.chain.certificate import QuorumCertificate, Subject, Vote
+from node.consensus.messages import CertifiedHeader, NewView, Proposal, Status, ViewChange
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Two readings of this node's clocks, milliseconds: for timers, and UTC for agreed time."""
+
+    monotonic_ms: int
+    utc_ms: int
+
+
+# --- Events ---
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalReceived:
+    """A proposal whose embedded vote verified. `arrival_utc_ms`: when its frame came in."""
+
+    proposal: Proposal
+    arrival_utc_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoteReceived:
+    """Another validator's vote, its signature checked."""
+
+    vote: Vote
+
+
+@dataclass(frozen=True, slots=True)
+class ViewChangeReceived:
+    """Another validator's VIEW-CHANGE, checked whole."""
+
+    view_change: ViewChange
+
+
+@dataclass(frozen=True, slots=True)
+class NewViewReceived:
+    """A NEW-VIEW, checked whole."""
+
+    new_view: NewView
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedReceived:
+    """A header with a checked commit certificate, from a peer or from block sync."""
+
+    decided: CertifiedHeader
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReceived:
+    """Peer `validator` says where it stands."""
+
+    validator: int
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChanged:
+    """Whether any transaction waits to be ordered."""
+
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalBuilt:
+    """The answer to `BuildProposal`; `header` is None when there was nothing to propose."""
+
+    view: int
+    height: int
+    header: Header | None
+    tx_hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The answer to `Validate`: every body is held and execution gave exactly this header, or not.
+
+    `matches` False means the bodies are held and the block is wrong.
+    """
+
+    header_digest: bytes
+    matches: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OwnVoteDurable:
+    """A vote this validator cast is on disk (the answer to `CastVote` and `CastProposal`)."""
+
+    vote: Vote
+
+
+@dataclass(frozen=True, slots=True)
+class OwnViewChangeDurable:
+    """A VIEW-CHANGE this validator cast is on disk."""
+
+    view_change: ViewChange
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNewViewDurable:
+    """A NEW-VIEW this validator announces as primary is on disk."""
+
+    new_view: NewView
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; the driver sends one when `deadline()` is reached."""
+
+
+Event = (
+    ProposalReceived
+    | VoteReceived
+    | ViewChangeReceived
+    | NewViewReceived
+    | DecidedReceived
+    | StatusReceived
+    | PoolChanged
+    | ProposalBuilt
+    | Validated
+    | OwnVoteDurable
+    | OwnViewChangeDurable
+    | OwnNewViewDurable
+    | Tick
+)
+
+
+# --- Actions ---
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProposal:
+    """Build a block on `parent_digest` from the pool and answer with `ProposalBuilt`."""
+
+    view: int
+    height: int
+    parent_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Validate:
+    """Hold every body of this header durably-to-be, execute it, answer with `Validated`.
+
+    `tx_hashes` is None where only the header is known: `holders` (validator indices) have the list.
+    """
+
+    header: Header
+    header_digest: bytes
+    tx_hashes: tuple[bytes, ...] | None
+    holders: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CastProposal:
+    """Log the block and this validator's PREPARE for it; when durable, broadcast both in one."""
+
+    header: Header
+    header_digest: bytes
+    tx_hashes: tuple[bytes, ...]
+    view: int
+
+
+@dataclass(frozen=True, slots=True)
+class CastVote:
+    """Sign, log, and when durable broadcast a vote.
+
+    `evidence` is the prepared certificate a COMMIT rests on; it is logged with the vote.
+    """
+
+    subject: Subject
+    evidence: CertifiedHeader | None
+
+
+@dataclass(frozen=True, slots=True)
+class CastViewChange:
+    """Sign, log, and when durable broadcast a VIEW-CHANGE."""
+
+    view_change: ViewChange
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceNewView:
+    """Sign, log, and when durable broadcast a NEW-VIEW (primary only)."""
+
+    new_view: NewView
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptNewView:
+    """Log a NEW-VIEW that this validator accepted; its first vote there depends on it."""
+
+    new_view: NewView
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Make this validated block final: apply it, in order, exactly once."""
+
+    header: Header
+    header_digest: bytes
+    certificate: QuorumCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class Retain:
+    """These are the undecided headers still pursued: release the transactions of all others."""
+
+    header_digests: tuple[bytes, ...]
+
+
+Sendable = Proposal | Vote | ViewChange | NewView | CertifiedHeader | Status
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send again what is durable already. `to` is a validator index, or None for all others."""
+
+    to: int | None
+    message: Sendable
+
+
+@dataclass(frozen=True, slots=True)
+class ReportEvidence:
+    """Two votes of one validator for one (phase, view, height) with different digests."""
+
+    first: Vote
+    second: Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A transition or refusal, by rule id; never needed for correctness."""
+
+    rule: str
+    view: int
+    height: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Stop this node at once: a certified block contradicts its own execution."""
+
+    reason: str
+
+
+Action = (
+    BuildProposal
+    | Validate
+    | CastProposal
+    | CastVote
+    | CastViewChange
+    | AnnounceNewView
+    | AdoptNewView
+    | Commit
+    | Retain
+    | Send
+    | ReportEvidence
+    | Trace
+    | Halt
+)

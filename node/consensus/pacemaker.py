@@ -1,0 +1,84 @@
+"""The core's timers: when a view has failed, and when to repeat what may have been lost.
+
+Rules (OSDI'99 section 4.5, architecture section 4): the view timer runs only while work waits; the
+NEW-VIEW timer only while a quorum of VIEW-CHANGEs for this view or a later one is held; both double
+with each view that failed since the last commit, are capped, and start over on a commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.chain.genesis import Parameters
+from node.consensus.events import Now
+
+_DOUBLINGS_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What is due."""
+
+    view: bool
+    repeat: bool
+    stalled: bool
+    """True when nothing was committed for as long as a repetition takes."""
+
+
+class Pacemaker:
+    """Deadlines on the monotonic clock, milliseconds."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        """Start with nothing armed."""
+        self._parameters = parameters
+        self._waiting_since_ms: int | None = None
+        self._failed_views = 0
+        self._repeat_at_ms = 0
+        self._progressed_at_ms = 0
+        self._view_due_ms: int | None = None
+
+    def timeout_ms(self, failed_views: int) -> int:
+        """Return how long to wait for a view after `failed_views` views without a commit."""
+        doubled = self._parameters.view_timeout_ms << min(max(failed_views, 0), _DOUBLINGS_MAX)
+        return min(doubled, self._parameters.view_timeout_max_ms)
+
+    def progressed(self, now: Now) -> None:
+        """Note a commit: every wait starts over."""
+        self._waiting_since_ms = None
+        self._progressed_at_ms = now.monotonic_ms
+
+    def left_view(self, now: Now) -> None:
+        """Note that a view was left: the wait for the next one has not begun."""
+        self._waiting_since_ms = None
+        self._repeat_at_ms = now.monotonic_ms + self._parameters.view_timeout_ms // 2
+
+    def entered_view(self) -> None:
+        """Note that a view began."""
+        self._waiting_since_ms = None
+
+    def run(self, now: Now, *, waiting: bool, failed_views: int, busy: bool) -> Expired:
+        """Advance to `now`. `waiting`: the view timer should run; `busy`: repeat often."""
+        timeout_ms = self.timeout_ms(failed_views)
+        if not waiting:
+            self._waiting_since_ms = None
+        elif self._waiting_since_ms is None:
+            self._waiting_since_ms = now.monotonic_ms
+        self._view_due_ms = (
+            None if self._waiting_since_ms is None else self._waiting_since_ms + timeout_ms
+        )
+        interval_ms = max(self._parameters.view_timeout_ms // (2 if busy else 1), 1)
+        repeat = now.monotonic_ms >= self._repeat_at_ms
+        if repeat:
+            self._repeat_at_ms = now.monotonic_ms + interval_ms
+        stalled = now.monotonic_ms >= self._progressed_at_ms + interval_ms
+        view = self._view_due_ms is not None and now.monotonic_ms >= self._view_due_ms
+        if view:
+            self._waiting_since_ms = None
+            self._view_due_ms = None
+        return Expired(view=view, repeat=repeat, stalled=stalled)
+
+    def deadline_ms(self) -> int:
+        """Return the next time `run` has something to do."""
+        if self._view_due_ms is None:
+            return self._repeat_at_ms
+        return min(self._view_due_ms, self._repeat_at_ms)
