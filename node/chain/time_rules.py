@@ -1,0 +1,46 @@
+"""The agreed-time rule: which T a primary stamps, and which T a replica calls timely.
+
+Pure integer arithmetic on milliseconds (UTC); every clock reading is an argument. The seal time S
+lives where the votes do, in `QuorumCertificate.seal_time_ms`.
+
+The rule is proposer-based time with one difference: the tolerance grows only up to what genesis
+promises, because a notary must not widen its accuracy silently (architecture section 5).
+"""
+
+from __future__ import annotations
+
+from node.chain.genesis import Parameters
+
+
+def proposal_time(parent_time_ms: int, clock_ms: int) -> int:
+    """Return the T a primary stamps: its clock, but strictly after the parent's T.
+
+    Where the parent's T is ahead of the clock, replicas whose clocks agree with this one accept the
+    result only once they are within PRECISION of it.
+    """
+    return max(clock_ms, parent_time_ms + 1)
+
+
+def is_timely(arrival_ms: int, time_ms: int, precision_ms: int, delay_ms: int) -> bool:
+    """Tell whether a header stamped `time_ms` may be prepared, having arrived at `arrival_ms`.
+
+    `arrival_ms` is the replica's clock when the header came, before anything is fetched or
+    executed. Timely is [T - PRECISION, T + D + PRECISION], both ends included, D = `delay_ms`.
+    """
+    return time_ms - precision_ms <= arrival_ms <= time_ms + delay_ms + precision_ms
+
+
+def delay_for(failed_views: int, parameters: Parameters) -> int:
+    """Return D in ms after `failed_views` views without a commit.
+
+    D starts at the message delay of genesis and grows by a tenth (rounded up) per failed view, so
+    that a delay set too small cannot halt the chain, but never past the point where
+    D + PRECISION + clock error would exceed the promised accuracy.
+    """
+    longest_ms = parameters.accuracy_ms - parameters.precision_ms - parameters.clock_error_ms
+    delay_ms = parameters.message_delay_ms
+    for _ in range(failed_views):
+        if delay_ms >= longest_ms:
+            break
+        delay_ms += (delay_ms + 9) // 10
+    return min(delay_ms, longest_ms)
