@@ -180,7 +180,10 @@ def load_tls_key_pem(path: Path, secret: KeySecret) -> bytes:
     """
     key = _load_key(path, secret, KeyPurpose.TLS)
     if not isinstance(key, P256Signer):
-        raise CryptoError(f"{path}: expected a P-256 key, got {key.algorithm}")
+        raise CryptoError(
+            f"{path}: expected a P-256 key, got {key.algorithm}",
+            fix="make a new TLS key and have its certificate issued",
+        )
     return key.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 

@@ -273,6 +273,13 @@ def test_the_tls_key_comes_as_pem_of_the_same_key(tmp_path: Path, secret: KeyFil
     assert pem not in path.read_bytes()
 
 
+def test_a_tls_key_that_tls_cannot_use_is_refused(tmp_path: Path, secret: KeyFileSecret) -> None:
+    path = tmp_path / "tls.key"
+    save_key(path, Ed25519Signer.from_secret(b"\x07" * 32), secret, KeyPurpose.TLS)
+    with pytest.raises(CryptoError, match=r"tls\.key: expected a P-256 key, got ed25519"):
+        load_tls_key_pem(path, secret)
+
+
 @dataclass(frozen=True)
 class Holder:
     """Any structure that holds secrets and is shown in a log by mistake."""
