@@ -66,6 +66,17 @@ def hash_pairs(row: Sequence[bytes], hash_function: HashFunction) -> list[bytes]
     ]
 
 
+def tree_rows(leaf_hashes: Sequence[bytes], hash_function: HashFunction) -> list[Sequence[bytes]]:
+    """Return the rows of the tree, from the leaves to the root; see the head of this module."""
+    rows = [leaf_hashes]
+    while len(rows[-1]) > 1:
+        row = hash_pairs(rows[-1], hash_function)
+        if len(rows[-1]) % 2:
+            row.append(rows[-1][-1])
+        rows.append(row)
+    return rows
+
+
 def merkle_root(leaf_hashes: Sequence[bytes], hash_function: HashFunction) -> bytes:
     """Return the root over `leaf_hashes`; over none it is the hash of nothing.
 
@@ -73,7 +84,7 @@ def merkle_root(leaf_hashes: Sequence[bytes], hash_function: HashFunction) -> by
     """
     if not leaf_hashes:
         return hash_function(b"")
-    return _rows(leaf_hashes, hash_function)[-1][0]
+    return tree_rows(leaf_hashes, hash_function)[-1][0]
 
 
 def inclusion_path(
@@ -83,7 +94,7 @@ def inclusion_path(
 
     Raises `ProofError` if there is no such leaf.
     """
-    rows = _rows(leaf_hashes, hash_function)
+    rows = tree_rows(leaf_hashes, hash_function)
     return inclusion_path_of(lambda height, at: rows[height][at], index, len(leaf_hashes))
 
 
@@ -94,7 +105,7 @@ def consistency_path(
 
     Raises `ProofError` unless 0 < old_size <= len(leaf_hashes).
     """
-    rows = _rows(leaf_hashes, hash_function)
+    rows = tree_rows(leaf_hashes, hash_function)
     return consistency_path_of(lambda height, at: rows[height][at], old_size, len(leaf_hashes))
 
 
@@ -178,17 +189,6 @@ def verify_consistency(
             new_node = node_hash(digest, new_node, hash_function)
     _check_root(old.root, old_node, "proof-old-root")
     _check_root(new.root, new_node)
-
-
-def _rows(leaf_hashes: Sequence[bytes], hash_function: HashFunction) -> list[Sequence[bytes]]:
-    """Return the rows of the tree, from the leaves to the root."""
-    rows = [leaf_hashes]
-    while len(rows[-1]) > 1:
-        row = hash_pairs(rows[-1], hash_function)
-        if len(rows[-1]) % 2:
-            row.append(rows[-1][-1])
-        rows.append(row)
-    return rows
 
 
 def _siblings(height: int, index: int, size: int) -> list[tuple[int, int]]:

@@ -231,12 +231,17 @@ def test_a_root_costs_one_hash_less_than_it_has_leaves(size: int) -> None:
 # --- Each refusal names its rule ---
 
 
-def assert_refused(rule: str, *, index: int = 5, size: int = 11, **changed: Any) -> None:
-    leaves = some_leaves(11)
-    path = changed.get("path", inclusion_path(leaves, 5, sha256))
-    head = TreeHead(size, changed.get("root", merkle_root(leaves, sha256)))
+def assert_refused(
+    rule: str,
+    *,
+    index: int = 5,
+    size: int = 11,
+    leaf: bytes = some_leaves(11)[5],
+    path: Sequence[bytes] = tuple(inclusion_path(some_leaves(11), 5, sha256)),
+    root: bytes = merkle_root(some_leaves(11), sha256),
+) -> None:
     with pytest.raises(ProofError) as caught:
-        verify_inclusion(changed.get("leaf", leaves[5]), index, path, head, sha256)
+        verify_inclusion(leaf, index, path, TreeHead(size, root), sha256)
     assert caught.value.rule == rule
     assert rule in str(caught.value)
 
