@@ -1,0 +1,1 @@
+"""Receipts, trust files and their verification offline, free of IO. See README.md."""

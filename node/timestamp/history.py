@@ -1,0 +1,166 @@
+"""Certified headers, how trust passes from one epoch's set to the next, and what one chain allows.
+
+A handover is the last header of an epoch, certified by that epoch's set, with the set it names for
+the next height. Receipts and trust files carry lists of them; nothing is trusted until checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from node.chain.block import Header
+from node.chain.certificate import Phase, QuorumCertificate, check_certificate
+from node.chain.encoding import decode, encode, expect_array
+from node.chain.genesis import Genesis
+from node.chain.membership import ValidatorSet
+from node.crypto.suite import Suite
+from node.errors import ProofError
+
+HANDOVERS_MAX: Final = 1_024
+CERTIFIED_HEADER_BYTES_MAX: Final = 16_384
+HANDOVER_BYTES_MAX: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedHeader:
+    """A header and the commit certificate said to be its own. Untrusted until checked."""
+
+    header: Header
+    certificate: QuorumCertificate
+
+    def check_subject(self, suite: Suite) -> None:
+        """Check that the certificate speaks of this header; raises `ProofError`.
+
+        That needs no keys: COMMIT, the header's epoch, height and digest, and a view not before the
+        one in which the header was first proposed (a view change carries it into later ones).
+        """
+        header, certificate = self.header, self.certificate
+        subject = certificate.subject
+        expect_equal("certificate-phase", Phase.COMMIT.name, subject.phase.name)
+        expect_equal("certificate-epoch", header.epoch, certificate.epoch)
+        expect_equal("certificate-height", header.height, subject.height)
+        expect_equal("certificate-digest", header.digest(suite).hex(), subject.header_digest.hex())
+        if subject.view < header.view:
+            raise ProofError(
+                "certificate-view", f"expected at least view {header.view}, got {subject.view}"
+            )
+
+    def check(self, chain_id: bytes, validators: ValidatorSet) -> None:
+        """Check that `validators` certified this header of this chain.
+
+        Raises `ProofError`, `PeerError` or, where the set holds a malformed key, `CryptoError`.
+        """
+        expect_equal("header-chain", chain_id.hex(), self.header.chain_id.hex())
+        self.check_subject(validators.suite)
+        check_certificate(self.certificate, chain_id, validators, Phase.COMMIT)
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `certified-header`."""
+        return [self.header.to_value(), self.certificate.to_value()]
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode(self.to_value())
+
+    @classmethod
+    def decode(cls, data: bytes, suite: Suite) -> CertifiedHeader:
+        """Read a certified header; raises `DecodeError`."""
+        value = decode(data, what="certified header", size_max=CERTIFIED_HEADER_BYTES_MAX)
+        header, certificate = expect_array(value, 2, "certified header")
+        return cls(
+            Header.from_value(header),
+            QuorumCertificate.from_value(certificate, suite.signature_size),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """The last header of an epoch, certified, and the set of the next. Untrusted until checked."""
+
+    block: CertifiedHeader
+    next_set: ValidatorSet
+
+    def check(self, chain_id: bytes, validators: ValidatorSet) -> None:
+        """Check that `validators`, the set of the epoch that ends, handed over to `next_set`.
+
+        Raises what `CertifiedHeader.check` raises.
+        """
+        self.block.check(chain_id, validators)
+        expect_equal("handover-epoch", validators.epoch + 1, self.next_set.epoch)
+        expect_equal(
+            "handover-set", self.block.header.next_set_digest.hex(), self.next_set.digest.hex()
+        )
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `handover`."""
+        return [*self.block.to_value(), self.next_set.to_value()]
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode(self.to_value())
+
+    @classmethod
+    def from_value(cls, value: object, suite: Suite) -> Handover:
+        """Read the CBOR array `handover`; raises `DecodeError`."""
+        header, certificate, next_set = expect_array(value, 3, "handover")
+        return cls(
+            CertifiedHeader(
+                Header.from_value(header),
+                QuorumCertificate.from_value(certificate, suite.signature_size),
+            ),
+            ValidatorSet.from_value(next_set, suite),
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, suite: Suite) -> Handover:
+        """Read a handover from its canonical bytes; raises `DecodeError`."""
+        return cls.from_value(decode(data, what="handover", size_max=HANDOVER_BYTES_MAX), suite)
+
+
+def check_one_chain(genesis: Genesis, blocks: Iterable[CertifiedHeader]) -> None:
+    """Check that certified headers can all stand on the chain of `genesis`; raises `ProofError`.
+
+    Each height has one header. From one height to a later one: T rises by a millisecond or more per
+    block, the log grows by a leaf or more per block, epochs never fall. A header names its parent
+    and the set of the next height; within an epoch the set stays.
+    """
+    ordered = sorted(blocks, key=lambda block: block.header.height)
+    for block in ordered:
+        header = block.header
+        _expect_rise("history-time", genesis.created_ms, header.time_ms, header.height)
+        _expect_rise("history-log-size", 0, header.log_size, header.height)
+    for lower, higher in pairwise(ordered):
+        _check_successive(lower, higher, genesis.suite)
+
+
+def _check_successive(lower: CertifiedHeader, higher: CertifiedHeader, suite: Suite) -> None:
+    old, new = lower.header, higher.header
+    digest = old.digest(suite)
+    blocks = new.height - old.height
+    if not blocks:
+        expect_equal("history-fork", digest.hex(), new.digest(suite).hex())
+        return
+    _expect_rise("history-time", old.time_ms, new.time_ms, blocks)
+    _expect_rise("history-log-size", old.log_size, new.log_size, blocks)
+    if new.epoch < old.epoch:
+        raise ProofError("history-epoch", f"expected at least {old.epoch}, got {new.epoch}")
+    if blocks == 1:
+        expect_equal("history-parent", digest.hex(), new.parent.hex())
+    if blocks == 1 or new.epoch == old.epoch:
+        set_digest = higher.certificate.set_digest
+        expect_equal("history-set", old.next_set_digest.hex(), set_digest.hex())
+
+
+def _expect_rise(rule: str, old: int, new: int, blocks: int) -> None:
+    """Expect a quantity to have risen by one or more per block."""
+    if new < old + blocks:
+        raise ProofError(rule, f"expected at least {old + blocks}, got {new}")
+
+
+def expect_equal(rule: str, expected: object, got: object) -> None:
+    """Raise `ProofError` of `rule`, with both values, unless they are equal."""
+    if expected != got:
+        raise ProofError(rule, f"expected {expected}, got {got}")

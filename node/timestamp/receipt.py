@@ -1,0 +1,231 @@
+"""The receipt: the native proof bundle a person keeps for one record. Its shape and its views.
+
+A receipt is data that anyone may have written: it proves nothing until `verify.py` says so. It is
+exported as the canonical bytes of the CBOR array `receipt` of proto/govchain.cddl, in a file named
+`*.receipt`. Two nodes may export different receipts for one record: their quorums may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from node.chain.block import Header
+from node.chain.certificate import QuorumCertificate
+from node.chain.encoding import (
+    decode,
+    encode,
+    expect_array,
+    expect_blob,
+    expect_bytes,
+    expect_list,
+    expect_uint,
+    expect_version,
+)
+from node.chain.record import LEAF_BYTES_MAX, RecordLeaf
+from node.crypto.suite import (
+    SHA_256,
+    DocumentDigest,
+    Suite,
+    document_digest_by_id,
+    suite_by_id,
+)
+from node.errors import CryptoError, DecodeError
+from node.limits import RECEIPT_BYTES_MAX
+from node.timestamp.history import HANDOVERS_MAX, CertifiedHeader, Handover
+
+RECEIPT_SUFFIX: Final = ".receipt"
+LOG_PATH_HASHES_MAX: Final = 64
+_DIGEST_BYTES: Final = 32
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Everything needed, besides a trust file, to show that a record was committed, and when."""
+
+    chain_id: bytes
+    suite: Suite
+    leaf: RecordLeaf
+    log_index: int
+    """Position of the leaf in the chain-wide log, from 0."""
+    log_path: tuple[bytes, ...]
+    """RFC 9162 inclusion path in the tree of `header.log_size` leaves."""
+    block: CertifiedHeader
+    """The header of the block that committed the record, and its commit certificate."""
+    handovers: tuple[Handover, ...]
+    """From a set that the trust file leads to, one per epoch, up to the header's epoch."""
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes of the CBOR array `receipt`."""
+        return encode(
+            [
+                1,
+                self.chain_id,
+                self.suite.suite_id,
+                self.leaf.encode(),
+                self.log_index,
+                list(self.log_path),
+                *self.block.to_value(),
+                [handover.to_value() for handover in self.handovers],
+                None,
+            ]
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Receipt:
+        """Read a receipt; raises `DecodeError` on all but the canonical bytes of one.
+
+        Only the shape is checked here. The last field is the place of a timestamp token: null.
+        """
+        (
+            version,
+            chain_id,
+            suite_id,
+            leaf,
+            log_index,
+            log_path,
+            header,
+            certificate,
+            handovers,
+            token,
+        ) = expect_array(decode(data, what="receipt", size_max=RECEIPT_BYTES_MAX), 10, "receipt")
+        expect_version(version, "receipt")
+        if token is not None:
+            raise DecodeError(f"receipt token: expected null, got {type(token).__name__}")
+        suite = _expect_suite(suite_id)
+        return cls(
+            chain_id=expect_bytes(chain_id, "receipt chain id", size=_DIGEST_BYTES),
+            suite=suite,
+            leaf=RecordLeaf.decode(expect_blob(leaf, "receipt leaf", size_max=LEAF_BYTES_MAX)),
+            log_index=expect_uint(log_index, "receipt log index"),
+            log_path=tuple(
+                expect_bytes(node, "receipt log path", size=_DIGEST_BYTES)
+                for node in expect_list(log_path, LOG_PATH_HASHES_MAX, "receipt log path")
+            ),
+            block=CertifiedHeader(
+                Header.from_value(header),
+                QuorumCertificate.from_value(certificate, suite.signature_size),
+            ),
+            handovers=tuple(
+                Handover.from_value(item, suite)
+                for item in expect_list(handovers, HANDOVERS_MAX, "receipt handovers")
+            ),
+        )
+
+
+def build_receipt(
+    suite: Suite,
+    leaf: bytes,
+    log_index: int,
+    log_path: Sequence[bytes],
+    *,
+    block: CertifiedHeader,
+    handovers: Sequence[Handover] = (),
+) -> Receipt:
+    """Return the receipt of the record whose encoded leaf stands at `log_index`.
+
+    `log_path` is its inclusion path in the log as of `block`, the block that committed it. Give the
+    handovers of every epoch since genesis: any trust file of the chain can then root the receipt.
+    Raises `DecodeError` unless `leaf` is a record leaf.
+    """
+    return Receipt(
+        chain_id=block.header.chain_id,
+        suite=suite,
+        leaf=RecordLeaf.decode(leaf),
+        log_index=log_index,
+        log_path=tuple(log_path),
+        block=block,
+        handovers=tuple(handovers),
+    )
+
+
+def digest_algorithm_of(receipt: bytes) -> DocumentDigest:
+    """Return the algorithm to hash a document with before it is compared with this receipt.
+
+    SHA-256 where the bytes do not tell: verification then says what is wrong with them.
+    """
+    try:
+        return document_digest_by_id(Receipt.decode(receipt).leaf.record.digest_algorithm)
+    except (CryptoError, DecodeError):
+        return SHA_256
+
+
+def view_receipt(receipt: Receipt) -> dict[str, Any]:
+    """Return what a receipt says as JSON values, for people; says nothing about its truth.
+
+    Bytes are hex, times ISO 8601 UTC beside their milliseconds. Not a format: only the canonical
+    bytes are.
+    """
+    leaf, header, certificate = receipt.leaf, receipt.block.header, receipt.block.certificate
+    seal_time_ms = certificate.seal_time_ms() if certificate.votes else None
+    return {
+        "version": 1,
+        "chain_id": receipt.chain_id.hex(),
+        "suite": receipt.suite.name,
+        "record": {
+            "digest_algorithm": digest_name(leaf.record.digest_algorithm),
+            "digest": leaf.record.digest.hex(),
+            "type": leaf.record.type_code,
+            "reference": leaf.record.reference,
+            "action": leaf.record.action.name.lower(),
+        },
+        "sender": leaf.sender,
+        "transaction": leaf.tx_id.hex(),
+        "operation": leaf.operation_index,
+        "height": header.height,
+        "epoch": header.epoch,
+        "header": header.digest(receipt.suite).hex(),
+        "time": iso_time(header.time_ms),
+        "time_ms": header.time_ms,
+        "time_degraded": header.time_degraded,
+        "seal_time": None if seal_time_ms is None else iso_time(seal_time_ms),
+        "seal_time_ms": seal_time_ms,
+        "log_index": receipt.log_index,
+        "log_size": header.log_size,
+        "log_root": header.log_roots[0].hex(),
+        "log_path": [node.hex() for node in receipt.log_path],
+        "votes": [
+            {
+                "validator": vote.validator,
+                "time": iso_time(vote.time_ms),
+                "time_ms": vote.time_ms,
+                "signature": vote.signature.hex(),
+            }
+            for vote in certificate.votes
+        ],
+        "handovers": [
+            {
+                "height": handover.block.header.height,
+                "epoch": handover.next_set.epoch,
+                "validators": [member.validator_id for member in handover.next_set.validators],
+            }
+            for handover in receipt.handovers
+        ],
+    }
+
+
+def iso_time(time_ms: int) -> str:
+    """Return ISO 8601 UTC with milliseconds, or the number and its unit past the year 9999."""
+    try:
+        moment = _EPOCH + timedelta(milliseconds=time_ms)
+    except OverflowError:
+        return f"{time_ms} ms"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def digest_name(digest_id: int) -> str:
+    """Return the name of a document digest algorithm, or words for a number that has none."""
+    try:
+        return document_digest_by_id(digest_id).name
+    except CryptoError:
+        return f"unknown ({digest_id})"
+
+
+def _expect_suite(value: object) -> Suite:
+    try:
+        return suite_by_id(expect_uint(value, "receipt suite", 255))
+    except CryptoError as error:
+        raise DecodeError(f"receipt: {error}") from error

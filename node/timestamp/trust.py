@@ -1,0 +1,198 @@
+"""The trust file: what an auditor pins, and the only way from it to a `TrustAnchor`.
+
+JSON, because people keep, compare and mail it; everything hashed or signed inside is base64 of
+canonical bytes. A genesis alone roots every receipt that brings its handovers along. The pinned
+header is what protects against retired keys: epochs before it can no longer be rewritten.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from node.chain.genesis import Genesis
+from node.chain.membership import ValidatorSet
+from node.crypto.suite import Suite
+from node.errors import CryptoError, DecodeError, PeerError, ProofError
+from node.limits import TRUST_FILE_BYTES_MAX
+from node.timestamp.history import (
+    HANDOVERS_MAX,
+    CertifiedHeader,
+    Handover,
+    check_one_chain,
+    expect_equal,
+)
+
+TRUST_FORMAT: Final = "govchain-trust"
+TRUST_VERSION: Final = 1
+_FIELDS: Final = ("format", "version", "chain_id", "genesis", "handovers", "pinned")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustAnchor:
+    """What a verifier starts from, checked through; made only by `TrustFile.establish`."""
+
+    genesis: Genesis
+    validator_sets: tuple[ValidatorSet, ...]
+    """Of every epoch from 0 to the anchor's; the position is the epoch."""
+    handovers: tuple[Handover, ...]
+    """What led from each of those sets to the next."""
+    pinned: CertifiedHeader | None
+    """A header of the last of those epochs; None where only the genesis is pinned."""
+
+    @property
+    def suite(self) -> Suite:
+        """Return the chain's suite."""
+        return self.genesis.suite
+
+    @property
+    def chain_id(self) -> bytes:
+        """Return the chain id."""
+        return self.genesis.chain_id
+
+    @property
+    def epoch(self) -> int:
+        """Return the latest epoch whose validator set is known."""
+        return len(self.validator_sets) - 1
+
+    @property
+    def blocks(self) -> tuple[CertifiedHeader, ...]:
+        """Return every certified header the anchor holds, in ascending order of heights."""
+        pinned = () if self.pinned is None else (self.pinned,)
+        return (*(handover.block for handover in self.handovers), *pinned)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustFile:
+    """A trust file as written: its fields, decoded but not checked against each other."""
+
+    chain_id: bytes
+    genesis: Genesis
+    handovers: tuple[Handover, ...] = ()
+    pinned: CertifiedHeader | None = None
+
+    def encode(self) -> bytes:
+        """Return the JSON text, indented, in UTF-8, ending in a line feed."""
+        fields = {
+            "format": TRUST_FORMAT,
+            "version": TRUST_VERSION,
+            "chain_id": self.chain_id.hex(),
+            "genesis": _to_base64(self.genesis.encode()),
+            "handovers": [_to_base64(handover.encode()) for handover in self.handovers],
+            "pinned": None if self.pinned is None else _to_base64(self.pinned.encode()),
+        }
+        return (json.dumps(fields, indent=2) + "\n").encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> TrustFile:
+        """Read a trust file; raises `DecodeError` naming what is missing, unknown or malformed."""
+        if len(data) > TRUST_FILE_BYTES_MAX:
+            raise DecodeError(
+                f"trust file: expected at most {TRUST_FILE_BYTES_MAX} bytes, got {len(data)}"
+            )
+        fields = _read_object(data)
+        if fields.get("format") != TRUST_FORMAT:
+            raise DecodeError(f"trust file: expected format {TRUST_FORMAT!r}")
+        version = fields.get("version")
+        if type(version) is not int or version != TRUST_VERSION:
+            raise DecodeError(f"trust file version: expected {TRUST_VERSION}, got {version!r:.40}")
+        for name in (*_FIELDS, *fields):
+            if name not in fields or name not in _FIELDS:
+                problem = "missing" if name not in fields else "unknown"
+                raise DecodeError(f"trust file: {problem} field {name!r:.40}")
+        genesis = Genesis.decode(_from_base64(fields["genesis"], "genesis"))
+        handovers, pinned = fields["handovers"], fields["pinned"]
+        if not isinstance(handovers, list) or len(handovers) > HANDOVERS_MAX:
+            raise DecodeError(f"trust file handovers: expected a list of at most {HANDOVERS_MAX}")
+        return cls(
+            chain_id=_from_hex(fields["chain_id"], "chain_id"),
+            genesis=genesis,
+            handovers=tuple(
+                Handover.decode(_from_base64(item, "handovers"), genesis.suite)
+                for item in handovers
+            ),
+            pinned=None
+            if pinned is None
+            else CertifiedHeader.decode(_from_base64(pinned, "pinned"), genesis.suite),
+        )
+
+    def establish(self) -> TrustAnchor:
+        """Check the file through and return what it pins. Raises `ProofError` naming the rule.
+
+        1. The chain id is the hash of the genesis.
+        2. Each handover is certified by the set it ends, the first by the genesis set.
+        3. The pinned header is certified by the set of its epoch, the last one handed over to.
+        4. All headers can stand on one chain. Handovers without a pinned header pin nothing.
+        """
+        try:
+            expect_equal("trust-chain-id", self.genesis.chain_id.hex(), self.chain_id.hex())
+            validator_sets = [self.genesis.validators]
+            for handover in self.handovers:
+                handover.check(self.chain_id, validator_sets[-1])
+                validator_sets.append(handover.next_set)
+            if self.pinned is not None:
+                self.pinned.check(self.chain_id, validator_sets[-1])
+            elif self.handovers:
+                raise ProofError("trust-pinned", "expected a pinned header after the handovers")
+            anchor = TrustAnchor(
+                genesis=self.genesis,
+                validator_sets=tuple(validator_sets),
+                handovers=self.handovers,
+                pinned=self.pinned,
+            )
+            check_one_chain(self.genesis, anchor.blocks)
+        except (CryptoError, PeerError) as error:
+            raise ProofError("trust-certificate", str(error)) from error
+        return anchor
+
+
+def load_trust(data: bytes) -> TrustAnchor:
+    """Return the anchor of a trust file's bytes.
+
+    Raises `DecodeError` if they are no trust file, `ProofError` if what it pins does not hold.
+    """
+    return TrustFile.decode(data).establish()
+
+
+def _read_object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"trust file: expected a JSON object: {error}") from error
+    if not isinstance(value, dict):
+        raise DecodeError(f"trust file: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object; a name that occurs twice has no one meaning."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise DecodeError("trust file: a field occurs twice")
+    return fields
+
+
+def _to_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _from_base64(value: object, field: str) -> bytes:
+    try:
+        data = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+    except ValueError:
+        data = b""
+    if not data or _to_base64(data) != value:
+        raise DecodeError(f"trust file {field}: expected base64 text")
+    return data
+
+
+def _from_hex(value: object, field: str) -> bytes:
+    try:
+        data = bytes.fromhex(value) if isinstance(value, str) else b""
+    except ValueError:
+        data = b""
+    if not data or data.hex() != value:
+        raise DecodeError(f"trust file {field}: expected lower-case hex text")
+    return data
