@@ -1,0 +1,268 @@
+"""Executing a block: the one function from (parent state, block) to everything the block does.
+
+The other rooms enter execution here; `__all__` is what they need. Nothing fails half-way: a block
+that breaks a rule raises before anything exists, and what `execute` returns is complete.
+
+Rules a *block* must keep, or it is invalid and `PeerError` names the rule. All are judged by the
+parent's state and the block itself, so every correct node agrees:
+
+- B1 `block-transactions`, `block-bytes`, `block-records`: within the limits of the chain;
+- B2 `tx-chain`: every transaction names this chain;
+- B3 `tx-repeated`: no tx_id twice, neither in the block nor on the chain below it;
+- B4 `tx-sender`: every sender has, in the parent's state, the key its signature verified under;
+- B5 `header-...`: the header follows its parent (H1 to H9 of node.chain.validation).
+
+Rules a *transaction* must keep, or it has no effect, and a failed result inside a valid block says
+why. They are judged at the block's height and T, in this order, after what earlier transactions of
+the block changed:
+
+- T1 `EXPIRED`: T lies within its lifetime (lifetime.py);
+- T2 `IDENTITY_NOT_VALID`: the sender's certificate is valid at T, both ends included;
+- T3 `NOT_PERMITTED`: the sender is an agency;
+- then the rules of the service it addresses (notary.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from node.chain.block import Header, ResultCode, TransactionResult
+from node.chain.genesis import Genesis, Identity, Role
+from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileGrowth
+from node.chain.merkle import leaf_hash, merkle_root
+from node.chain.record import RecordLeaf, encode_header_leaf
+from node.chain.state_tree import EMPTY, TreeUpdate, update
+from node.chain.transaction import TransactionBody, VerifiedTransaction
+from node.chain.validation import HeaderContext, check_header_follows
+from node.errors import InvariantViolation, PeerError
+from node.execution.lifetime import is_within_lifetime
+from node.execution.notary import Failure, Position, notarize
+from node.execution.registry import find_identity, genesis_state, sender_key
+from node.execution.state import BlockInputs, ExecutedBlock, StateReader
+from node.limits import BLOCK_RECORDS_MAX
+
+__all__ = ["BlockInputs", "ExecutedBlock", "Executor", "StateReader", "sender_key"]
+
+_NO_PARENT: Final = bytes(32)
+
+
+class Executor:
+    """Executes blocks of one chain. Holds what genesis fixes, and no state."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self._genesis = genesis
+        self._suite = genesis.suite
+        self._parameters = genesis.parameters
+        self._context = HeaderContext.of_genesis(genesis)
+
+    def genesis_block(self) -> ExecutedBlock:
+        """Return the block of height 0: no parent, no transactions, an empty log, the first state.
+
+        Its T is when genesis was created.
+        """
+        state = genesis_state(self._genesis)
+        tree = update(EMPTY, state, _no_node, self._suite)
+        inputs = BlockInputs(
+            height=0,
+            view=0,
+            time_ms=self._genesis.created_ms,
+            time_degraded=False,
+            proposer=0,
+        )
+        header = self._header(
+            inputs, _NO_PARENT, frontier=EMPTY_FRONTIER, tree=tree, transactions=(), results=()
+        )
+        return ExecutedBlock(
+            header=header,
+            digest=header.digest(self._suite),
+            transactions=(),
+            tx_ids=frozenset(),
+            results=(),
+            leaves=(),
+            frontier=EMPTY_FRONTIER,
+            log_growth=TileGrowth(0, ()),
+            state_writes=state,
+            tree=tree,
+        )
+
+    def execute(
+        self,
+        parent: StateReader,
+        inputs: BlockInputs,
+        transactions: Sequence[VerifiedTransaction],
+    ) -> ExecutedBlock:
+        """Return the block of `transactions` on `parent`; raises `PeerError` where B1 to B5 break.
+
+        Proposer and replicas run this alike: a replica compares the header it gets with the one
+        proposed, which covers order, time, content and outcome.
+        """
+        tx_ids = self._check_transactions(parent, transactions)
+        senders = _check_senders(parent, transactions)
+        run = _Run(parent, inputs)
+        results = tuple(
+            run.carry_out(verified, senders[verified.transaction.body.sender])
+            for verified in transactions
+        )
+        hash_function = self._suite.hash
+        frontier, log_growth = parent.log_frontier.append(
+            [leaf_hash(leaf, hash_function) for leaf in run.leaves], hash_function
+        )
+        tree = update(parent.header.state_root, run.writes, parent.node, self._suite)
+        header = self._header(
+            inputs,
+            parent.header_digest,
+            frontier=frontier,
+            tree=tree,
+            transactions=transactions,
+            results=results,
+        )
+        check_header_follows(header, parent.header, parent.header_digest, self._context)  # B5
+        return ExecutedBlock(
+            header=header,
+            digest=header.digest(self._suite),
+            transactions=tuple(transactions),
+            tx_ids=tx_ids,
+            results=results,
+            leaves=tuple(run.leaves),
+            frontier=frontier,
+            log_growth=log_growth,
+            state_writes=run.writes,
+            tree=tree,
+        )
+
+    def _check_transactions(
+        self, parent: StateReader, transactions: Sequence[VerifiedTransaction]
+    ) -> frozenset[bytes]:
+        """Check B1 to B3; return the transaction ids."""
+        size_bytes = records = 0
+        for verified in transactions:
+            transaction = verified.transaction
+            size_bytes += len(transaction.encoded)
+            records += transaction.body.payload.count
+            if transaction.body.chain_id != self._context.chain_id:
+                expected, got = self._context.chain_id.hex(), transaction.body.chain_id.hex()
+                raise PeerError("tx-chain", f"expected {expected}, got {got}")
+            if parent.has_transaction(transaction.tx_id):
+                raise PeerError("tx-repeated", f"{transaction.tx_id.hex()} is on the chain already")
+        _check_limit("block-transactions", len(transactions), self._parameters.block_txs_max)
+        _check_limit("block-bytes", size_bytes, self._parameters.block_bytes_max)
+        _check_limit("block-records", records, BLOCK_RECORDS_MAX)
+        tx_ids = frozenset(verified.transaction.tx_id for verified in transactions)
+        if len(tx_ids) != len(transactions):
+            raise PeerError(
+                "tx-repeated", f"{len(transactions)} transactions have {len(tx_ids)} ids"
+            )
+        return tx_ids
+
+    def _header(
+        self,
+        inputs: BlockInputs,
+        parent_digest: bytes,
+        *,
+        frontier: LogFrontier,
+        tree: TreeUpdate,
+        transactions: Sequence[VerifiedTransaction],
+        results: Sequence[TransactionResult],
+    ) -> Header:
+        hash_function = self._suite.hash
+        tx_hashes = [verified.transaction.tx_hash for verified in transactions]
+        tx_leaves = [leaf_hash(tx_hash, hash_function) for tx_hash in tx_hashes]
+        result_leaves = [leaf_hash(result.encode(), hash_function) for result in results]
+        return Header(
+            chain_id=self._context.chain_id,
+            epoch=self._context.epoch,
+            height=inputs.height,
+            view=inputs.view,
+            time_ms=inputs.time_ms,
+            time_degraded=inputs.time_degraded,
+            parent=parent_digest,
+            proposer=inputs.proposer,
+            tx_root=merkle_root(tx_leaves, hash_function),
+            log_size=frontier.size,
+            log_roots=(frontier.root(hash_function),),
+            state_root=tree.root,
+            results_root=merkle_root(result_leaves, hash_function),
+            next_set_digest=self._context.next_set_digest,
+            parameters_digest=self._context.parameters_digest,
+        )
+
+
+class _Run:
+    """One pass over the transactions of a block: what they have written and logged so far."""
+
+    def __init__(self, parent: StateReader, inputs: BlockInputs) -> None:
+        self._parent = parent
+        self._height, self._time_ms = inputs.height, inputs.time_ms
+        self._log_size = parent.log_frontier.size
+        self.writes: dict[bytes, bytes | None] = {}
+        self.leaves = [encode_header_leaf(parent.header.height, parent.header_digest)]
+
+    def carry_out(self, verified: VerifiedTransaction, sender: Identity) -> TransactionResult:
+        """Apply one transaction, whole or not at all."""
+        transaction = verified.transaction
+        at = Position(self._height, self._time_ms, self._log_size + len(self.leaves))
+        outcome = self._outcome(transaction.body, sender, at)
+        if isinstance(outcome, Failure):
+            return TransactionResult(
+                tx_id=transaction.tx_id,
+                code=outcome.code,
+                operation_index=outcome.operation_index,
+                log_index=at.log_index,
+            )
+        self.writes.update(outcome)
+        for index, record in enumerate(transaction.body.payload.records()):
+            leaf = RecordLeaf(
+                height=at.height,
+                time_ms=at.time_ms,
+                tx_id=transaction.tx_id,
+                operation_index=index,
+                sender=transaction.body.sender,
+                record=record,
+            )
+            self.leaves.append(leaf.encode())
+        return TransactionResult(
+            tx_id=transaction.tx_id, code=ResultCode.OK, operation_index=0, log_index=at.log_index
+        )
+
+    def _outcome(
+        self, body: TransactionBody, sender: Identity, at: Position
+    ) -> Mapping[bytes, bytes] | Failure:
+        if not is_within_lifetime(body.not_after_ms, at.time_ms):
+            return Failure(ResultCode.EXPIRED)  # T1
+        if not sender.not_before_ms <= at.time_ms <= sender.not_after_ms:
+            return Failure(ResultCode.IDENTITY_NOT_VALID)  # T2
+        if sender.role is not Role.AGENCY:
+            return Failure(ResultCode.NOT_PERMITTED)  # T3
+        return notarize(body.payload, body.sender, at, self._read)
+
+    def _read(self, key: bytes) -> bytes | None:
+        return self.writes[key] if key in self.writes else self._parent.get(key)
+
+
+def _check_senders(
+    parent: StateReader, transactions: Sequence[VerifiedTransaction]
+) -> dict[str, Identity]:
+    """Check B4; return the senders as they stand in the parent's state."""
+    senders: dict[str, Identity] = {}
+    for verified in transactions:
+        sender_id = verified.transaction.body.sender
+        sender = senders.get(sender_id)
+        if sender is None:
+            sender = find_identity(parent, sender_id)
+            if sender is None:
+                raise PeerError("tx-sender", f"expected a known identity, got {sender_id!r}")
+            senders[sender_id] = sender
+        if verified.sender_key != sender.public_key:
+            expected, got = sender.public_key.hex(), verified.sender_key.hex()
+            raise PeerError("tx-sender", f"{sender_id}: expected key {expected}, got {got}")
+    return senders
+
+
+def _check_limit(rule: str, got: int, limit: int) -> None:
+    if got > limit:
+        raise PeerError(rule, f"expected at most {limit}, got {got}")
+
+
+def _no_node(node_hash: bytes) -> bytes:
+    raise InvariantViolation(f"the tree before genesis has no node, yet {node_hash.hex()} was read")

@@ -1,0 +1,53 @@
+"""A state that is not stored: a block executed on top of a state that may itself be an overlay."""
+
+from __future__ import annotations
+
+from node.chain.block import Header
+from node.chain.log import LogFrontier
+from node.execution.state import ExecutedBlock, StateReader
+
+
+class Overlay:
+    """The `StateReader` after `executed`, which was executed on `parent`.
+
+    Overlays stack over the consensus window. Dropping one costs nothing: it changes nothing below.
+    """
+
+    __slots__ = ("_executed", "_parent")
+
+    def __init__(self, parent: StateReader, executed: ExecutedBlock) -> None:
+        self._parent = parent
+        self._executed = executed
+
+    @property
+    def header(self) -> Header:
+        """The header of the executed block."""
+        return self._executed.header
+
+    @property
+    def header_digest(self) -> bytes:
+        """Its digest."""
+        return self._executed.digest
+
+    @property
+    def log_frontier(self) -> LogFrontier:
+        """The log after it."""
+        return self._executed.frontier
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value the block wrote under a state key, or what was there before."""
+        writes = self._executed.state_writes
+        return writes[key] if key in writes else self._parent.get(key)
+
+    def node(self, node_hash: bytes) -> bytes:
+        """Return a node of the state tree, new with this block or older."""
+        stored = self._executed.tree.new_nodes.get(node_hash)
+        return self._parent.node(node_hash) if stored is None else stored
+
+    def has_transaction(self, tx_id: bytes) -> bool:
+        """Say whether this block or one below it holds the transaction."""
+        return tx_id in self._executed.tx_ids or self._parent.has_transaction(tx_id)
+
+    def rebase(self, parent: StateReader) -> None:
+        """Read what lies below from `parent`: the ledger, once the parent block is committed."""
+        self._parent = parent
