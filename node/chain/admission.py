@@ -48,6 +48,8 @@ class Admission:
     """Why it was refused, for a person; empty when admitted."""
     retry_after_ms: int = 0
     """When to come back; 0 where trying again does not help."""
+    tx_id: bytes | None = None
+    """Of the transaction, where it was well formed and is known already."""
 
 
 ACCEPTED: Final = Admission(AdmissionCode.ACCEPTED)
@@ -66,3 +68,8 @@ class FinalResult:
     """The operation that failed; 0 when all succeeded."""
     log_index: int
     """Log index of its first record."""
+
+    @classmethod
+    def expired(cls) -> FinalResult:
+        """Return the result of a transaction no block can include any more."""
+        return cls(ResultCode.EXPIRED, height=0, time_ms=0, operation_index=0, log_index=0)

@@ -7,7 +7,6 @@ and liveness, and the table of transitions. Section numbers refer to Castro and 
 
 from __future__ import annotations
 
-
 from typing import assert_never
 
 from node.chain.block import Header
@@ -58,7 +57,7 @@ from node.errors import InvariantViolation, PeerError, invariant
 class Core:
     """One validator's consensus state machine for one epoch."""
 
-    def __init__(  # noqa: PLR0913 - one argument per thing a validator is made of
+    def __init__(
         self,
         *,
         validators: ValidatorSet,
@@ -70,7 +69,12 @@ class Core:
         recovered: Recovered,
     ) -> None:
         """Start from durable state. `me` is this validator's index in `validators`."""
-        self.validators, self.me, self.parameters, self.context = validators, me, parameters, context
+        self.validators, self.me, self.parameters, self.context = (
+            validators,
+            me,
+            parameters,
+            context,
+        )
         self._genesis_digest, self._digest_of = genesis_digest, digest_of
         self._window = parameters.window_slots
         self.tip, self.tip_digest = recovered.tip, recovered.tip_digest
@@ -252,7 +256,7 @@ class Core:
 
     def _progress(self, now: Now) -> None:
         """Draw every consequence, lowest height first, until nothing changes."""
-        while not self._halted and self._commit_next(now):
+        while self._commit_next(now):
             pass
         if self._halted:
             return
@@ -260,7 +264,7 @@ class Core:
         if self.view_active:
             self._accept_offers()
             self._vote()
-            while not self._halted and self._commit_next(now):
+            while self._commit_next(now):
                 self._accept_offers()
                 self._vote()
             self._ask_for_proposal()
@@ -281,23 +285,23 @@ class Core:
 
     def _accept_offer(self, slot: Slot, offer: Offer, parent: Header, parent_digest: bytes) -> None:
         header = offer.proposal.header
-        failed_views = self.view - self._tip_view()
-        delay_ms = delay_for(failed_views, self.parameters)
         try:
             check_header_follows(header, parent, parent_digest, self.context)
-            if header.time_degraded:
-                raise PeerError("header-degraded", "no view change allows degraded time here")
-            if not is_timely(
-                offer.arrival_utc_ms, header.time_ms, self.parameters.precision_ms, delay_ms
-            ):
-                raise PeerError(
-                    "header-timely", f"T {header.time_ms} arrived at {offer.arrival_utc_ms}"
-                )
+            self._check_time(header, offer.arrival_utc_ms)
         except PeerError as error:
             slot.refused = True
             self._trace(error.rule, slot.height, str(error))
             return
         slot.accept(header, offer.digest, offer.proposal.tx_hashes)
+
+    def _check_time(self, header: Header, arrival_utc_ms: int) -> None:
+        """Check what only this node's clock can tell (architecture section 5)."""
+        if header.time_degraded:
+            raise PeerError("header-degraded", "no view change allows degraded time here")
+        delay_ms = delay_for(self.view - self._tip_view(), self.parameters)
+        precision_ms = self.parameters.precision_ms
+        if not is_timely(arrival_utc_ms, header.time_ms, precision_ms, delay_ms):
+            raise PeerError("header-timely", f"T {header.time_ms} arrived at {arrival_utc_ms}")
 
     def _vote(self) -> None:
         """Cast PREPARE where a header is confirmed, and COMMIT above an unbroken prepared run."""
@@ -338,7 +342,7 @@ class Core:
         """Deliver the next height if it is decided and confirmed; true when something moved."""
         height = self.tip.height + 1
         slot = self._slots.get(height)
-        if slot is None or slot.decided is None:
+        if self._halted or slot is None or slot.decided is None:
             return False
         header, certificate = slot.decided.header, slot.decided.certificate
         digest = certificate.subject.header_digest
@@ -450,7 +454,7 @@ class Core:
             )
 
     def _leave_view(self, target: int, now: Now) -> None:
-        """Stop voting below `target` and say what is held. The promise is durable before it leaves."""
+        """Stop voting below `target` and say what is held; durable before it leaves."""
         invariant(target > self.view, f"view {self.view} may not fall back to {target}")
         self.view, self.view_active = target, False
         self._building = None
@@ -681,5 +685,3 @@ class Core:
 
 def _held(slot: Slot) -> list[CertifiedHeader]:
     return [item for item in (slot.prepared, slot.decided) if item is not None]
-
-

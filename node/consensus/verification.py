@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from node.chain.block import Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, check_certificate
@@ -23,7 +24,7 @@ CERTIFICATES_REMEMBERED = 256
 
 @dataclass(frozen=True)
 class Verifier:
-    """Checks messages of one epoch. Remembers certificates that verified (never those that failed)."""
+    """Checks messages of one epoch; remembers certificates that verified, never those that failed."""
 
     chain_id: bytes
     validators: ValidatorSet
@@ -94,7 +95,7 @@ class Verifier:
                 "view-change-committed",
                 f"expected {min(self.window_slots, tip_height)} headers, got {len(committed)}",
             )
-        for older, newer in zip(committed, committed[1:], strict=False):
+        for older, newer in pairwise(committed):
             if (
                 newer.header.height != older.header.height + 1
                 or newer.header.parent != older.certificate.subject.header_digest

@@ -1,1 +1,1 @@
-"""Services of one running node: the driver and what it drives. They contain no rules."""
+"""What makes the pure rooms a running validator. See README.md."""

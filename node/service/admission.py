@@ -1,0 +1,113 @@
+"""The gate transactions pass once per node: decode, judge cheaply, check the signature, remember.
+
+`screen` does what is cheap on the calling thread and returns candidates; `check_signatures` does
+what is costly and may run on any thread; both verdicts are one node's opinion, not consensus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node.chain.admission import Admission, AdmissionCode
+from node.chain.genesis import Genesis
+from node.chain.transaction import Transaction, VerifiedTransaction, verify_transaction
+from node.crypto.signature import PublicKey
+from node.errors import CryptoError, DecodeError
+from node.limits import TX_LIFETIME_MS_MAX
+
+KEYS_REMEMBERED = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A transaction that passed `screen`, and the key its signature must verify under."""
+
+    transaction: Transaction
+    key: PublicKey
+
+
+Verdict = Candidate | Admission
+
+
+class Gate:
+    """Judges encoded transactions against what this node knows."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        *,
+        key_of: Callable[[str], bytes | None],
+        is_pending: Callable[[bytes], bool],
+        is_final: Callable[[bytes], bool],
+    ) -> None:
+        """`key_of` reads a sender's key from committed state; the others look up a tx_id."""
+        self._chain_id, self._suite = genesis.chain_id, genesis.suite
+        self._bytes_max = genesis.parameters.block_bytes_max
+        self._key_of, self._is_pending, self._is_final = key_of, is_pending, is_final
+        self._keys: dict[bytes, PublicKey] = {}
+
+    def screen(self, encoded: Sequence[bytes], time_ms: int) -> list[Verdict]:
+        """Judge everything but signatures. `time_ms`: the later of the tip's T + 1 and UTC."""
+        return [self._screen_one(data, time_ms) for data in encoded]
+
+    def _screen_one(self, data: bytes, time_ms: int) -> Verdict:  # noqa: PLR0911 - one per verdict
+        try:
+            transaction = Transaction.decode(data, self._suite)
+        except DecodeError as error:
+            return Admission(AdmissionCode.MALFORMED, str(error))
+        body = transaction.body
+        if body.chain_id != self._chain_id:
+            return Admission(
+                AdmissionCode.WRONG_CHAIN,
+                f"expected chain {self._chain_id.hex()}, got {body.chain_id.hex()}",
+            )
+        if len(data) > self._bytes_max:
+            return Admission(
+                AdmissionCode.NOT_PERMITTED,
+                f"expected at most {self._bytes_max} bytes, got {len(data)}",
+            )
+        if self._is_pending(transaction.tx_id):
+            return Admission(AdmissionCode.DUPLICATE_PENDING, tx_id=transaction.tx_id)
+        if self._is_final(transaction.tx_id):
+            return Admission(AdmissionCode.ALREADY_FINAL, tx_id=transaction.tx_id)
+        if body.not_after_ms < time_ms:
+            return Admission(
+                AdmissionCode.EXPIRED, f"valid until {body.not_after_ms}, it is {time_ms} ms now"
+            )
+        if body.not_after_ms > time_ms + TX_LIFETIME_MS_MAX:
+            return Admission(
+                AdmissionCode.TOO_FAR_AHEAD,
+                f"valid until {body.not_after_ms}, at most {time_ms + TX_LIFETIME_MS_MAX} allowed",
+            )
+        key = self._key(body.sender)
+        if key is None:
+            return Admission(AdmissionCode.UNKNOWN_SENDER, f"{body.sender!r} is not registered")
+        return Candidate(transaction, key)
+
+    def candidate(self, transaction: Transaction) -> Candidate | None:
+        """Return a transaction named by a proposal with its sender's key; None if unknown."""
+        key = self._key(transaction.body.sender)
+        return None if key is None else Candidate(transaction, key)
+
+    def _key(self, sender: str) -> PublicKey | None:
+        encoded = self._key_of(sender)
+        if encoded is None:
+            return None
+        key = self._keys.get(encoded)
+        if key is None:
+            if len(self._keys) >= KEYS_REMEMBERED:
+                self._keys.clear()
+            key = self._keys[encoded] = self._suite.load_public_key(encoded)
+        return key
+
+
+def check_signatures(candidates: Sequence[Candidate]) -> list[VerifiedTransaction | None]:
+    """Check each signature; None where it does not verify. Pure, safe on any thread."""
+    checked: list[VerifiedTransaction | None] = []
+    for candidate in candidates:
+        try:
+            checked.append(verify_transaction(candidate.transaction, candidate.key))
+        except CryptoError:
+            checked.append(None)
+    return checked

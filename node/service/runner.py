@@ -1,0 +1,295 @@
+"""The asyncio shell of one validator: feeds the engine, drains it, syncs the log, re-arms a timer.
+
+No rules here. Everything runs on one event loop, but for two things that threads do: checking
+transaction signatures in batches (the library releases the interpreter lock) and `fdatasync`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from node.chain.admission import Admission, AdmissionCode, FinalResult
+from node.chain.transaction import VerifiedTransaction
+from node.consensus.events import Now
+from node.errors import NodeError
+from node.execution.apply import ExecutedBlock
+from node.service.admission import Candidate, check_signatures
+from node.service.engine import CheckJob, CommittedBlock, Engine, Outgoing, Output
+from node.service.tickets import Ticket, TicketOffice
+
+CHECK_CHUNK = 64
+"""Signatures per thread job: about 4 ms of work."""
+GOSSIP_DELAY_MS = 2
+"""How long singles are gathered before they are passed on."""
+
+
+class Log(Protocol):
+    """The write-ahead log as the shell sees it."""
+
+    @property
+    def last_lsn(self) -> int:
+        """Newest record appended."""
+
+    @property
+    def durable_lsn(self) -> int:
+        """Newest record on disk."""
+
+    @property
+    def rotation_due(self) -> bool:
+        """Whether the log has grown enough to be replaced by a snapshot."""
+
+    def sync(self) -> int:
+        """Block until all appended records are on disk; return the newest."""
+
+    def rotate(self, snapshot_records: Sequence[tuple[int, bytes]]) -> int:
+        """Replace the log by a snapshot, durably; return the newest durable record."""
+
+
+class Transport(Protocol):
+    """The peers as the shell sees them."""
+
+    def send(self, peer: int, kind: int, data: bytes) -> None:
+        """Queue a message for one peer; a lower kind is more urgent."""
+
+    def broadcast(self, kind: int, data: bytes) -> None:
+        """Queue a message for every peer."""
+
+
+class Observer(Protocol):
+    """Telemetry as the shell sees it."""
+
+    def turned(self, output: Output) -> None:
+        """Look at what a turn produced."""
+
+
+class Runner:
+    """Runs one engine until stopped."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        log: Log,
+        transport: Transport,
+        observer: Observer,
+        *,
+        now: Callable[[], Now],
+        verify_threads: int,
+        flush_ledger: Callable[[], None],
+        find_result: Callable[[bytes], FinalResult | None],
+    ) -> None:
+        """`flush_ledger` makes all committed blocks durable; `find_result` looks up a tx_id."""
+        self.engine = engine
+        self._log, self._transport, self._observer, self._now = log, transport, observer, now
+        self._flush_ledger, self._find_result = flush_ledger, find_result
+        self._verify_threads = verify_threads
+        self._checkers = ThreadPoolExecutor(verify_threads, "verify")
+        self._syncer = ThreadPoolExecutor(1, "wal-sync")
+        self._syncing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._gossip_timer: asyncio.TimerHandle | None = None
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._stopped: asyncio.Future[None] | None = None
+        self.tickets = TicketOffice()
+        self.on_committed: list[Callable[[CommittedBlock], None]] = []
+
+    # ------------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Run until `stop`; raises the `NodeError` that ended it otherwise."""
+        self._stopped = asyncio.get_running_loop().create_future()
+        gc.freeze()
+        self.engine.start(self._now())
+        self._after_turn()
+        try:
+            await self._stopped
+        finally:
+            await self._wind_down()
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """End `run`: in order, or with the error that makes going on impossible."""
+        if self._stopped is None or self._stopped.done():
+            return
+        if error is None:
+            self._stopped.set_result(None)
+        else:
+            self._stopped.set_exception(error)
+
+    async def _wind_down(self) -> None:
+        for timer in (self._timer, self._gossip_timer):
+            if timer is not None:
+                timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._checkers.shutdown(wait=True)
+        self._syncer.shutdown(wait=True)
+
+    # ------------------------------------------------------------------ inputs
+
+    def received(self, peer: int, messages: Sequence[bytes]) -> None:
+        """Take a frame of a peer (called by the transport on the loop)."""
+        if self._is_over:
+            return
+        self.engine.receive(peer, messages, self._now())
+        self._after_turn()
+
+    async def submit(self, transactions: Sequence[bytes]) -> Ticket:
+        """Judge, check and queue encoded transactions; the ticket tells what becomes of them."""
+        engine = self.engine
+        verdicts = engine.gate.screen(transactions, engine.time_ms(self._now()))
+        candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
+        checked = await self._check(candidates)
+        tx_ids, admissions, sound = [], [], []
+        results = iter(checked)
+        for verdict in verdicts:
+            if isinstance(verdict, Admission):
+                tx_ids.append(verdict.tx_id)
+                admissions.append(verdict)
+                continue
+            verified = next(results)
+            tx_ids.append(verdict.transaction.tx_id)
+            if verified is None:
+                admissions.append(Admission(AdmissionCode.BAD_SIGNATURE, "does not verify"))
+            else:
+                sound.append((len(admissions), verified))
+                admissions.append(Admission(AdmissionCode.ACCEPTED))
+        ticket = self.tickets.open(tx_ids, admissions)
+        answers = engine.admit([verified for _, verified in sound], self._now(), from_client=True)
+        for (index, _), answer in zip(sound, answers, strict=True):
+            ticket.revise(index, answer)
+        for index, admission in enumerate(admissions):
+            tx_id = tx_ids[index]
+            if admission.code is AdmissionCode.ALREADY_FINAL and tx_id is not None:
+                result = self._find_result(tx_id)
+                if result is not None:
+                    ticket.settle(index, result)
+        self._after_turn()
+        return ticket
+
+    # ------------------------------------------------------------------ after every turn
+
+    @property
+    def _is_over(self) -> bool:
+        return self._stopped is None or self._stopped.done()
+
+    def _after_turn(self) -> None:
+        """Carry out what the engine asked for, until it asks for nothing more."""
+        if self._is_over:
+            return
+        output = self.engine.drain()
+        self._observer.turned(output)
+        for message in output.messages:
+            self._post(message)
+        for block in output.committed:
+            self._settle_tickets(block.executed)
+            for listener in self.on_committed:
+                listener(block)
+        for tx_id in output.expired:
+            self.tickets.settle(tx_id, FinalResult.expired())
+        for job in output.jobs:
+            self._spawn(self._run_job(job))
+        if self.engine.halted:
+            self.stop(NodeError(f"halted: {self.engine.halted}", code="GC-9002"))
+            return
+        if self.engine.has_gossip and self._gossip_timer is None:
+            loop = asyncio.get_running_loop()
+            self._gossip_timer = loop.call_later(GOSSIP_DELAY_MS / 1_000, self._flush_gossip)
+        self._sync_log()
+        self._arm_timer()
+
+    def _post(self, message: Outgoing) -> None:
+        if message.to is None:
+            self._transport.broadcast(message.kind, message.data)
+        else:
+            self._transport.send(message.to, message.kind, message.data)
+
+    def _settle_tickets(self, executed: ExecutedBlock) -> None:
+        if not len(self.tickets):
+            return
+        header = executed.header
+        for result in executed.results:
+            self.tickets.settle(
+                result.tx_id,
+                FinalResult(
+                    code=result.code,
+                    height=header.height,
+                    time_ms=header.time_ms,
+                    operation_index=result.operation_index,
+                    log_index=result.log_index,
+                ),
+            )
+
+    def _flush_gossip(self) -> None:
+        self._gossip_timer = None
+        self.engine.flush_gossip()
+        self._after_turn()
+
+    # ------------------------------------------------------------------ threads
+
+    def _sync_log(self) -> None:
+        """Start a group commit unless one is running: what comes meanwhile shares the next one."""
+        if self._syncing or self._log.last_lsn == self._log.durable_lsn:
+            return
+        self._syncing = True
+        self._spawn(self._sync_once())
+
+    async def _sync_once(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            if self._log.rotation_due:
+                self._flush_ledger()
+                lsn = self._log.rotate(self.engine.snapshot())
+            else:
+                lsn = await loop.run_in_executor(self._syncer, self._log.sync)
+        except NodeError as error:
+            self.stop(error)  # what the disk holds is unknown now
+            return
+        self._syncing = False
+        self.engine.durable(lsn, self._now())
+        self._after_turn()
+
+    async def _check(self, candidates: Sequence[Candidate]) -> list[VerifiedTransaction | None]:
+        """Check signatures on the verification threads, in chunks."""
+        loop = asyncio.get_running_loop()
+        chunks = [
+            candidates[start : start + CHECK_CHUNK]
+            for start in range(0, len(candidates), CHECK_CHUNK)
+        ]
+        parts = await asyncio.gather(
+            *(loop.run_in_executor(self._checkers, check_signatures, chunk) for chunk in chunks)
+        )
+        return [verified for part in parts for verified in part]
+
+    async def _run_job(self, job: CheckJob) -> None:
+        verdicts = await self._check(job.candidates)
+        self.engine.checked(job, verdicts, self._now())
+        self._after_turn()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(self._reap)
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled() and task.exception() is not None:
+            self.stop(task.exception())
+
+    # ------------------------------------------------------------------ the timer
+
+    def _arm_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait_ms = max(self.engine.deadline() - self._now().monotonic_ms, 1)
+        self._timer = asyncio.get_running_loop().call_later(wait_ms / 1_000, self._ticked)
+
+    def _ticked(self) -> None:
+        self._timer = None
+        if self._is_over:
+            return
+        self.engine.tick(self._now())
+        self._after_turn()
