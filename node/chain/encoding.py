@@ -19,6 +19,9 @@ from node.errors import DecodeError
 from node.limits import CBOR_DEPTH_MAX, CBOR_ITEMS_MAX
 
 UINT64_MAX: Final = 2**64 - 1
+_BYTES: Final = 2  # major types (RFC 8949 section 3.1)
+_TEXT: Final = 3
+_ARRAY: Final = 4
 _ONE_BYTE_ARGUMENT: Final = 24
 _EIGHT_BYTE_ARGUMENT: Final = 27
 _SIMPLE_VALUES: Final = (0xF4, 0xF5, 0xF6)  # false, true, null
@@ -51,43 +54,46 @@ def _scan_heads(data: bytes, what: str) -> None:
     """Walk the item heads: reject foreign types, and bound depth and item count, in O(items)."""
     position, end = 0, len(data)
     open_arrays: list[int] = []  # items still expected in each array being read
-    items = 0
-    while True:
+    for _ in range(CBOR_ITEMS_MAX):
         if position >= end:
             raise DecodeError(f"{what}: expected more bytes after {end}")
-        head = data[position]
-        major, info = head >> 5, head & 0x1F
-        position += 1
-        items += 1
-        if items > CBOR_ITEMS_MAX:
-            raise DecodeError(f"{what}: expected at most {CBOR_ITEMS_MAX} items")
-        opened = False
-        if head not in _SIMPLE_VALUES:
-            if major > 4 or info > _EIGHT_BYTE_ARGUMENT:  # noqa: PLR2004 - major type 4 is the array
-                raise DecodeError(f"{what}: item head 0x{head:02x} at byte {position - 1} is not allowed")
-            argument = info
-            if info >= _ONE_BYTE_ARGUMENT:
-                width = 1 << (info - _ONE_BYTE_ARGUMENT)
-                argument = int.from_bytes(data[position : position + width], "big")
-                position += width
-            if major in (2, 3):
-                position += argument
-            elif major == 4 and argument:  # noqa: PLR2004 - as above
-                if argument > end - position:
-                    raise DecodeError(f"{what}: array of {argument} items cannot fit in the input")
-                if len(open_arrays) == CBOR_DEPTH_MAX:
-                    raise DecodeError(f"{what}: nested deeper than {CBOR_DEPTH_MAX} arrays")
-                open_arrays.append(argument)
-                opened = True
-        while not opened and open_arrays:
+        position, members = _scan_head(data, position, what)
+        if members:
+            if members > end - position:
+                raise DecodeError(f"{what}: array of {members} items cannot fit in the input")
+            if len(open_arrays) == CBOR_DEPTH_MAX:
+                raise DecodeError(f"{what}: nested deeper than {CBOR_DEPTH_MAX} arrays")
+            open_arrays.append(members)
+            continue
+        while open_arrays:
             open_arrays[-1] -= 1
             if open_arrays[-1]:
                 break
             open_arrays.pop()
         if not open_arrays:
-            break
-    if position != end:
-        raise DecodeError(f"{what}: expected {position} bytes, got {end}")
+            if position != end:
+                raise DecodeError(f"{what}: expected {position} bytes, got {end}")
+            return
+    raise DecodeError(f"{what}: expected at most {CBOR_ITEMS_MAX} items")
+
+
+def _scan_head(data: bytes, position: int, what: str) -> tuple[int, int]:
+    """Return where the next item starts, and how many members the item at `position` opens."""
+    head = data[position]
+    major, info = head >> 5, head & 0x1F
+    if head in _SIMPLE_VALUES:
+        return position + 1, 0
+    if major > _ARRAY or info > _EIGHT_BYTE_ARGUMENT:
+        raise DecodeError(f"{what}: item head 0x{head:02x} at byte {position} is not allowed")
+    position += 1
+    argument = info
+    if info >= _ONE_BYTE_ARGUMENT:
+        width = 1 << (info - _ONE_BYTE_ARGUMENT)
+        argument = int.from_bytes(data[position : position + width], "big")
+        position += width
+    if major in (_BYTES, _TEXT):
+        return position + argument, 0
+    return position, argument if major == _ARRAY else 0
 
 
 # --- Field checks used by every `from_value`. Each error names the field and what was found. ---

@@ -24,7 +24,7 @@ CERTIFICATES_REMEMBERED = 256
 
 @dataclass(frozen=True)
 class Verifier:
-    """Checks messages of one epoch; remembers certificates that verified, never those that failed."""
+    """Checks messages of one epoch; remembers only certificates that verified."""
 
     chain_id: bytes
     validators: ValidatorSet
