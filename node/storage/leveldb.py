@@ -25,6 +25,7 @@ from typing import Any
 import plyvel
 
 from node.errors import StorageError
+from node.storage.filesystem import sync_path
 from node.storage.kv import WriteBatch, scan_bounds
 
 
@@ -81,7 +82,7 @@ class LevelDBStore:
                 max_open_files=options.open_files_max,
             )
             if create:
-                _sync(path.parent)  # LevelDB syncs its directory, but not that directory's name
+                sync_path(path.parent)  # LevelDB syncs its directory, but not that directory's name
         return cls(database, path)
 
     def get(self, key: bytes) -> bytes | None:
@@ -123,7 +124,7 @@ class LevelDBStore:
         if sync and self._unsynced:
             for log in self._path.glob("*.log"):
                 with suppress(FileNotFoundError):  # its content has just become a synced table
-                    _sync(log)
+                    sync_path(log)
         foreign = self._database.write_batch(sync=sync)
         for key, value in batch.changes():
             if value is None:
@@ -167,15 +168,6 @@ def _seek_below(cursor: Any, upper: bytes | None) -> None:  # noqa: ANN401 - the
     cursor.seek_to_last()
 
 
-def _sync(path: Path) -> None:
-    """Make the content of a file, or the names in a directory, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def _foreign_errors_explained(path: Path) -> Iterator[None]:
     try:
@@ -204,6 +196,6 @@ def _explain(error: Exception, path: Path) -> StorageError:
         return StorageError(
             f"{path}: the disk is full: {text}",
             code="GC-3004",
-            fix="free space on this file system and start the node again; nothing synced is lost",
+            fix="free space here and start the node again; nothing synced is lost",
         )
     return StorageError(f"{path}: {text}", fix="check the path, its permissions and the disk")

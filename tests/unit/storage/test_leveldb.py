@@ -83,6 +83,20 @@ def test_a_damaged_table_is_reported_and_never_read_around(
     assert "damaged" in str(caught.value)
 
 
+def test_a_damaged_value_is_reported_and_never_returned(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    filled(path, 2_000).close()
+    for table in path.glob("*.ldb"):
+        content = bytearray(table.read_bytes())
+        content[100] ^= 0x01
+        table.write_bytes(content)
+    store = LevelDBStore.open(path, create=False)
+    with pytest.raises(StorageError) as caught:
+        store.get(b"%06d" % 0)
+    assert caught.value.code == "GC-3003"
+    store.close()
+
+
 def test_a_damaged_log_refuses_to_open_and_never_loses_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "db"
     store = LevelDBStore.open(path, create=True)
@@ -147,26 +161,39 @@ def test_after_a_failed_write_the_store_refuses_writes_until_it_is_reopened(
     reopened.close()
 
 
-def test_a_synced_write_first_syncs_the_logs_that_hold_unsynced_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "db"
-    store = LevelDBStore.open(path, create=True)
-    synced: list[str] = []
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what the store itself syncs, beside what LevelDB does, in order."""
+    names: list[str] = []
     fsync = os.fsync
 
     def recording_fsync(descriptor: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
+        names.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", recording_fsync)
+    return names
+
+
+def test_creating_a_database_makes_its_name_durable(tmp_path: Path, synced: list[str]) -> None:
+    LevelDBStore.open(tmp_path / "db", create=True).close()
+    assert synced == [tmp_path.name]
+
+
+def test_a_synced_write_first_syncs_the_logs_that_hold_unsynced_ones(
+    tmp_path: Path, synced: list[str]
+) -> None:
+    path = tmp_path / "db"
+    store = LevelDBStore.open(path, create=True)
+    (log,) = path.glob("*.log")
+    synced.clear()
     store.write(one(b"a", b"1"), sync=True)
     assert synced == []
     store.write(one(b"b", b"2"), sync=False)
     store.write(one(b"c", b"3"), sync=True)
-    assert synced == [".log"]
+    assert synced == [log.name]
     store.write(one(b"d", b"4"), sync=True)
-    assert synced == [".log"]
+    assert synced == [log.name]
     store.close()
 
 

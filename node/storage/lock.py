@@ -1,0 +1,65 @@
+"""The lock that keeps a second process from using the same key or home directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from node.errors import StorageError
+
+LOCK_NAME: Final = "lock"
+_PID_BYTES_MAX: Final = 20
+
+
+class InstanceLock:
+    """An exclusive lock on a directory, held from `with` to its end or the process's.
+
+    The operating system releases it when the process dies, however it dies. It binds processes of
+    one machine; what keeps a key from two machines is the vote record in the log.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / LOCK_NAME
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Take the lock without waiting; raises `StorageError`, GC-3002 where it is held."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                self._take(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise StorageError(
+                f"{self._path}: cannot be locked: {error}",
+                fix="check the path, its permissions and that its file system has locks",
+            ) from error
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release the lock. The file stays: removing it could free a lock just taken on it."""
+        os.close(self._descriptor)
+
+    def _take(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = os.pread(descriptor, _PID_BYTES_MAX, 0).decode(errors="replace").strip()
+            raise StorageError(
+                f"{self._path.parent}: in use by process {pid or 'unknown'}",
+                code="GC-3002",
+                fix="stop that process, or give this node a directory and a key of its own",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
