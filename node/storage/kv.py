@@ -61,9 +61,9 @@ class KeyValueStore(Protocol):
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         """Apply `batch` whole or not at all, even across a crash.
 
-        With `sync` the batch and every batch before it are durable on return. Without it, what a
-        crash leaves is a prefix of the batches written since: never a later batch without an
-        earlier one.
+        With `sync` the batch and every batch before it are durable on return. Without it the batch
+        outlives the process at once, and a power loss takes it together with those after it: what
+        remains is a prefix of the unsynced batches. Where an engine keeps less, its module says so.
 
         After an error it is unknown whether the batch was applied. The store refuses every later
         write, and only reopening it tells.

@@ -1,14 +1,17 @@
 """The key-value port on LevelDB: the only module that imports the binding.
 
-Foreign exceptions die here, as `StorageError` with cause and fix. Three traits of LevelDB and its
-binding shape the code:
+Foreign exceptions die here, as `StorageError` with cause and fix. Four traits of LevelDB and its
+binding shape the code and its use:
 
 - Replaying its own log, LevelDB by default drops what is damaged and goes on behind the gap. Here
   it refuses to open instead, and verifies the checksum of every block it reads.
 - When it starts a new log file it does not sync the old one, so a synced batch could survive a
   power loss that an earlier, unsynced batch does not. `write` syncs the older logs first.
 - The binding's ranged iterator returns nothing for a backward range that holds only its first
-  key, and takes some damage for the end of the data. Scans use the raw iterator.
+  key. Scans use the raw iterator.
+- A page of zeros in its own log it takes for the end of that 32 KiB block and goes on behind it. So
+  after a power loss (not after the death of the process) unsynced batches may lack one in their
+  middle and nobody notices. Batches that must not have a gap are written with `sync`.
 """
 
 from __future__ import annotations

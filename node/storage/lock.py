@@ -17,8 +17,8 @@ _PID_BYTES_MAX: Final = 20
 class InstanceLock:
     """An exclusive lock on a directory, held from `with` to its end or the process's.
 
-    The operating system releases it when the process dies, however it dies. It binds processes of
-    one machine; what keeps a key from two machines is the vote record in the log.
+    The operating system releases it when the process dies, however it dies. It binds the processes
+    of one machine; the same key on a second machine is not its to see.
     """
 
     def __init__(self, directory: Path) -> None:
