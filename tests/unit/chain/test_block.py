@@ -1,0 +1,110 @@
+"""Headers, results and certified blocks: one encoding each; header rules one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
+from node.chain.certificate import Phase, Subject, build_certificate
+from node.chain.validation import HeaderContext, check_header_follows
+from node.crypto.suite import INTERNATIONAL
+from node.errors import DecodeError, PeerError
+from tests.unit.chain.test_certificate import vote
+from tests.unit.execution.small_chain import GENESIS, payload, tx
+
+CONTEXT = HeaderContext.of_genesis(GENESIS)
+PARENT = Header(
+    chain_id=GENESIS.chain_id,
+    epoch=0,
+    height=9,
+    view=1,
+    time_ms=1_000,
+    time_degraded=False,
+    parent=bytes(32),
+    proposer=1,
+    tx_root=bytes(32),
+    log_size=20,
+    log_roots=(bytes(32),),
+    state_root=bytes(32),
+    results_root=bytes(32),
+    next_set_digest=CONTEXT.next_set_digest,
+    parameters_digest=CONTEXT.parameters_digest,
+)
+CHILD = replace(PARENT, height=10, time_ms=1_001, parent=PARENT.digest(INTERNATIONAL), log_size=21)
+
+
+def test_header_round_trip_and_digest_binds_every_field() -> None:
+    assert Header.decode(CHILD.encode()) == CHILD
+    changed = [
+        replace(CHILD, chain_id=b"\x01" * 32),
+        replace(CHILD, epoch=1),
+        replace(CHILD, height=11),
+        replace(CHILD, view=2),
+        replace(CHILD, time_ms=1_002),
+        replace(CHILD, time_degraded=True),
+        replace(CHILD, parent=b"\x01" * 32),
+        replace(CHILD, proposer=2),
+        replace(CHILD, tx_root=b"\x01" * 32),
+        replace(CHILD, log_size=22),
+        replace(CHILD, log_roots=(bytes(32), bytes(32))),
+        replace(CHILD, state_root=b"\x01" * 32),
+        replace(CHILD, results_root=b"\x01" * 32),
+        replace(CHILD, next_set_digest=b"\x01" * 32),
+        replace(CHILD, parameters_digest=b"\x01" * 32),
+    ]
+    digests = [header.digest(INTERNATIONAL) for header in (CHILD, *changed)]
+    assert len(frozenset(digests)) == len(digests) == 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"chain_id": bytes(32)}, "header-chain"),
+        ({"epoch": 1}, "header-epoch"),
+        ({"height": 11}, "header-height"),
+        ({"parent": bytes(32)}, "header-parent"),
+        ({"time_ms": 1_000}, "header-time"),
+        ({"view": 0, "proposer": 0}, "header-view"),
+        ({"proposer": 2}, "header-proposer"),
+        ({"log_size": 20}, "header-log-size"),
+        ({"next_set_digest": bytes(32)}, "header-next-set"),
+        ({"parameters_digest": bytes(32)}, "header-parameters"),
+    ],
+)
+def test_each_header_rule(changes: dict[str, object], rule: str) -> None:
+    parent_digest = PARENT.digest(INTERNATIONAL)
+    check_header_follows(CHILD, PARENT, parent_digest, CONTEXT)
+    with pytest.raises(PeerError) as caught:
+        check_header_follows(
+            replace(CHILD, **changes),  # type: ignore[arg-type] # one field, typed by the table
+            PARENT,
+            parent_digest,
+            CONTEXT,
+        )
+    assert caught.value.rule == rule
+
+
+def test_refuses_headers_with_no_or_too_many_log_roots() -> None:
+    for roots in ((), (bytes(32),) * 3):
+        with pytest.raises(DecodeError, match="header log roots"):
+            Header.decode(replace(CHILD, log_roots=roots).encode())
+
+
+def test_results_round_trip_and_bound_their_code() -> None:
+    result = TransactionResult(
+        tx_id=b"\x05" * 32, code=ResultCode.REFERENCE_IN_FORCE, operation_index=3, log_index=9
+    )
+    assert TransactionResult.decode(result.encode()) == result
+    with pytest.raises(DecodeError, match="result code"):
+        TransactionResult.decode(result.encode().replace(b"\x04\x03", b"\x17\x03"))
+
+
+def test_a_certified_block_round_trips() -> None:
+    subject = Subject(Phase.COMMIT, 1, CHILD.height, CHILD.digest(INTERNATIONAL))
+    certificate = build_certificate([vote(i, subject) for i in (0, 1, 2)], GENESIS.validators)
+    block = CertifiedBlock(CHILD, (tx(payload("a")).transaction,), certificate)
+    assert CertifiedBlock.decode(block.encode(), INTERNATIONAL) == block
+    with pytest.raises(DecodeError):
+        CertifiedBlock.decode(block.encode()[:-1], INTERNATIONAL)

@@ -1,0 +1,74 @@
+"""Quorum arithmetic against its definition, and validator sets that are what they claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+
+from node.chain.membership import Validator, ValidatorSet, faults_tolerated, quorum_size
+from node.crypto.suite import INTERNATIONAL
+from node.errors import DecodeError
+from tests.unit.execution.small_chain import GENESIS
+
+
+@pytest.mark.parametrize("n", range(1, 65))
+def test_two_quorums_share_a_correct_validator_and_correct_ones_alone_make_one(n: int) -> None:
+    f, q = faults_tolerated(n), quorum_size(n)
+    assert 3 * f + 1 <= n < 3 * (f + 1) + 1
+    assert 2 * q - n >= f + 1, "the overlap of two quorums holds a correct validator"
+    assert 2 * (q - 1) - n < f + 1, "no smaller quorum would do"
+    assert n - f >= q, "the correct ones suffice"
+
+
+def test_the_table_of_the_design() -> None:
+    assert [quorum_size(n) for n in (1, 4, 5, 6, 7, 10, 16, 31)] == [1, 3, 4, 4, 5, 7, 11, 21]
+
+
+def test_overlap_by_enumeration_for_a_small_set() -> None:
+    quorums = [frozenset(c) for c in combinations(range(5), quorum_size(5))]
+    assert min(len(a & b) for a in quorums for b in quorums) >= faults_tolerated(5) + 1
+
+
+def test_round_trip_primary_and_lookup() -> None:
+    validators = GENESIS.validators
+    again = ValidatorSet.from_value(validators.to_value(), INTERNATIONAL)
+    assert again.digest == validators.digest
+    assert [validators.primary(view) for view in range(6)] == [0, 1, 2, 3, 0, 1]
+    assert validators.index_of("validator-3") == 2
+    assert validators.index_of("nobody") is None
+
+
+def test_the_digest_binds_epoch_order_and_every_key() -> None:
+    base = GENESIS.validators
+    members = base.validators
+    variants = [
+        ValidatorSet(1, members, INTERNATIONAL),
+        ValidatorSet(0, members[::-1], INTERNATIONAL),
+        ValidatorSet(0, members[:3], INTERNATIONAL),
+        ValidatorSet(
+            0, (replace(members[0], cosignature_key=b"\x09" * 32), *members[1:]), INTERNATIONAL
+        ),
+        ValidatorSet(0, (replace(members[0], bls_key=bytes(48)), *members[1:]), INTERNATIONAL),
+    ]
+    digests = [base.digest, *(variant.digest for variant in variants)]
+    assert len(frozenset(digests)) == len(digests)
+
+
+def test_refuses_twins_and_the_empty_set() -> None:
+    first = GENESIS.validators.validators[0]
+    with pytest.raises(DecodeError, match="twice"):
+        ValidatorSet(0, (first, first), INTERNATIONAL)
+    with pytest.raises(DecodeError, match="twice"):
+        ValidatorSet(0, (first, replace(first, validator_id="other")), INTERNATIONAL)
+    with pytest.raises(DecodeError, match="expected 1..64 members, got 0"):
+        ValidatorSet(0, (), INTERNATIONAL)
+
+
+def test_refuses_malformed_members() -> None:
+    value = GENESIS.validators.validators[0].to_value()
+    with pytest.raises(DecodeError, match="cosignature key: expected 32 bytes"):
+        Validator.from_value([*value[:3], bytes(31), None])
+    with pytest.raises(DecodeError, match="BLS key: expected 48 bytes"):
+        Validator.from_value([*value[:4], bytes(47)])
