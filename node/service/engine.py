@@ -677,7 +677,9 @@ class Engine:
 
     def _commit(self, action: ev.Commit, now: ev.Now) -> None:
         executed = self._executed[action.header_digest]
-        self._ledger.commit(executed, action.certificate, sync=False)
+        # Synced, although the log could rebuild it: a database may lose an unsynced write from the
+        # middle of its own log, and a state tree with a hole is worse than one that is behind.
+        self._ledger.commit(executed, action.certificate, sync=True)
         self._records.append(CommittedRecord(CertifiedHeader(action.header, action.certificate)))
         for child in self._overlays.values():
             if child.header.parent == action.header_digest:

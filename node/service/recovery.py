@@ -138,7 +138,7 @@ class _Replay:
                     f"block {header.height} of the log gives other roots than its certificate",
                     fix="the state database is damaged: remove data/ and start again to rebuild it",
                 )
-            ledger.commit(executed, item.certificate, sync=False)
+            ledger.commit(executed, item.certificate, sync=True)
             count += 1
 
     def result(self, ledger: Ledger, genesis_digest: bytes, recommitted: int) -> Recovery:
