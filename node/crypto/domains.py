@@ -33,6 +33,9 @@ STATE_KEY: Final = b"govchain/v1/state-key"
 STATE_LEAF: Final = b"govchain/v1/state-leaf"
 STATE_NODE: Final = b"govchain/v1/state-node"
 
+# A validator's own files: whose log it is.
+LOG_IDENTITY: Final = b"govchain/v1/log-identity"
+
 # Files a person keeps.
 RECEIPT: Final = b"govchain/v1/receipt"
 KEY_FILE: Final = b"govchain/v1/key-file"

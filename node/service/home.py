@@ -1,0 +1,35 @@
+"""One validator's folder: the names in it, whether it is whole, and whose log it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from node.chain.genesis import Genesis
+from node.crypto import domains
+from node.errors import ConfigError
+
+KEYS_FOLDER: Final = "keys"
+VOTE_KEY_FILE: Final = "keys/vote.key"
+TLS_KEY_FILE: Final = "keys/tls.key"
+TLS_FILE: Final = "tls.pem"
+DATA_FOLDER: Final = "data"
+"""The key-value store. It may be removed: blocks come back from the log and from peers."""
+WAL_FOLDER: Final = "wal"
+"""The write-ahead log. It is irreplaceable: it holds what this validator has signed."""
+
+
+def require_whole(home: Path) -> None:
+    """Check that `home` was made to the end; raises `ConfigError` naming what is missing."""
+    for name in (VOTE_KEY_FILE, TLS_KEY_FILE, TLS_FILE, WAL_FOLDER):
+        if not (home / name).exists():
+            raise ConfigError(
+                f"{home}: is no whole home of a validator: {name} is missing",
+                code="GC-2108",
+                fix="restore it from a backup; never start with an empty log under an old key",
+            )
+
+
+def log_identity(genesis: Genesis, validator_id: str) -> bytes:
+    """Return whose log it is: 32 bytes over chain and validator."""
+    return genesis.suite.tagged_hash(domains.LOG_IDENTITY, genesis.chain_id + validator_id.encode())

@@ -1,0 +1,236 @@
+"""What a validator tells those who watch it: metrics for Prometheus, traces for the log.
+
+Nothing is counted twice: a scrape reads the counters that the running parts keep anyway, so the hot
+path pays for one histogram alone. No rules may live here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, Protocol
+
+import structlog
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from node.errors import ConfigError
+from node.service import clock
+from node.service.engine import Engine, Output
+
+LOOP_LAG_INTERVAL_MS: Final = 100
+RULES_TO_WARN_OF: Final = frozenset(
+    {"view-left", "view-entered", "equivocation", "proposal-invalid"}
+)
+"""Traces worth an operator's attention; all others are for debugging."""
+
+_LATENCY_S: Final = (
+    0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0
+)  # fmt: skip
+
+
+class PeerFigures(Protocol):
+    """What passed between this validator and one peer since the start."""
+
+    is_connected: bool
+    frames_sent: int
+    messages_sent: int
+    bytes_sent: int
+    frames_received: int
+    messages_received: int
+    bytes_received: int
+    messages_dropped: int
+    bytes_dropped: int
+
+
+class Figures(Protocol):
+    """What telemetry asks of the running parts at a scrape."""
+
+    @property
+    def engine(self) -> Engine:
+        """The validator."""
+
+    @property
+    def fsyncs(self) -> int:
+        """Syncs of the write-ahead log since the start."""
+
+    @property
+    def batches_waiting(self) -> int:
+        """Transactions somebody waits for."""
+
+    @property
+    def health(self) -> int:
+        """Number of the validator's health on the wire."""
+
+    @property
+    def peers(self) -> Mapping[str, PeerFigures]:
+        """Figures of every peer by validator id."""
+
+
+class Telemetry:
+    """The figures of one validator; also the runner's `Observer`."""
+
+    def __init__(self, *, validator_id: str, chain_id: bytes, version: str) -> None:
+        self.registry = CollectorRegistry()
+        self._identity = {
+            "validator": validator_id, "chain_id": chain_id.hex(), "version": version
+        }  # fmt: skip
+        self._log = structlog.get_logger()
+        self._traces_by_rule: dict[str, int] = {}
+        self._lag = _LoopLag()
+        self._final_latency = Histogram(
+            "govchain_submit_to_final_seconds",
+            "From the submission of a batch to the finality of its last transaction here.",
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
+
+    def serve(self, host: str, port: int, figures: Figures) -> Callable[[], None]:
+        """Serve metrics over HTTP, on a thread of its own; return what ends that.
+
+        Raises `ConfigError` where the address is not to be had.
+        """
+        self.registry.register(_Scrape(self._identity, figures, self._traces_by_rule, self._lag))
+        try:
+            server, thread = start_http_server(port, host, self.registry)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {error.strerror}",
+                code="GC-2204",
+                fix="stop the program that uses the port, or configure another metrics_address",
+            ) from error
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return stop
+
+    def watch_loop(self) -> None:
+        """Begin to measure how late the running event loop gets to what is due."""
+        self._lag.start(asyncio.get_running_loop())
+
+    def turned(self, output: Output) -> None:
+        """Log the traces of a turn."""
+        for trace in output.traces:
+            rule = trace.rule
+            self._traces_by_rule[rule] = self._traces_by_rule.get(rule, 0) + 1
+            say = self._log.warning if rule in RULES_TO_WARN_OF else self._log.debug
+            say(rule, view=trace.view, height=trace.height, detail=trace.detail)
+
+    def became_final(self, submitted_ms: int) -> None:
+        """Note that a whole batch submitted at monotonic `submitted_ms` is final."""
+        self._final_latency.observe((clock.monotonic_ms() - submitted_ms) / 1_000)
+
+
+class _LoopLag:
+    """The worst delay of the event loop since it was last asked for."""
+
+    def __init__(self) -> None:
+        self._worst_s = 0.0
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        due_s = loop.time() + LOOP_LAG_INTERVAL_MS / 1_000
+
+        def wake() -> None:
+            self._worst_s = max(self._worst_s, loop.time() - due_s)
+            self.start(loop)
+
+        loop.call_at(due_s, wake)
+
+    def take_worst_s(self) -> float:
+        worst_s, self._worst_s = self._worst_s, 0.0
+        return worst_s
+
+
+class _Scrape(Collector):
+    """Reads the counters of the running parts when Prometheus asks, on its thread."""
+
+    def __init__(
+        self,
+        identity: dict[str, str],
+        figures: Figures,
+        traces_by_rule: dict[str, int],
+        lag: _LoopLag,
+    ) -> None:
+        self._identity, self._figures = identity, figures
+        self._traces_by_rule, self._lag = traces_by_rule, lag
+
+    def describe(self) -> Iterator[Metric]:
+        """Say nothing in advance: what there is to say depends on the parts running."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every figure."""
+        yield InfoMetricFamily("govchain_node", "Who this validator is.", self._identity)
+        yield from self._gauges()
+        yield from self._counters()
+        yield from self._peers()
+        traces = CounterMetricFamily(
+            "govchain_traces", "Transitions and refusals of consensus.", labels=["rule"]
+        )
+        for rule, count in tuple(self._traces_by_rule.items()):
+            traces.add_metric([rule], count)
+        yield traces
+
+    def _gauges(self) -> Iterator[Metric]:
+        figures, engine = self._figures, self._figures.engine
+        for name, text, value in (
+            ("height", "Height of the newest final block.", engine.height),
+            ("view", "The view this validator is in.", engine.core.view),
+            ("view_active", "1 in a view, 0 between views.", int(engine.core.view_active)),
+            ("health", "1 starting, 2 catching up, 3 ready, 4 halted.", figures.health),
+            ("pool_transactions", "Transactions held.", engine.mempool.pending_count),
+            ("pool_bytes", "Their encoded size.", engine.mempool.pending_bytes),
+            ("waited_for_transactions", "Transactions clients wait for.", figures.batches_waiting),
+            (
+                "peers_connected",
+                "Peers that messages go out to.",
+                sum(peer.is_connected for peer in figures.peers.values()),
+            ),
+            (
+                "loop_lag_seconds",
+                "Worst delay of the event loop since the last scrape.",
+                self._lag.take_worst_s(),
+            ),
+        ):
+            yield GaugeMetricFamily(f"govchain_{name}", text, value)
+
+    def _counters(self) -> Iterator[Metric]:
+        counters = self._figures.engine.counters
+        for name, text, value in (
+            ("blocks_committed", "Blocks made final.", counters.blocks_committed),
+            ("transactions_committed", "Transactions made final.", counters.txs_committed),
+            ("proposals_built", "Blocks proposed as primary.", counters.proposals_built),
+            ("votes_signed", "Votes cast.", counters.votes_signed),
+            (
+                "votes_checked",
+                "Votes of others that were checked.",
+                counters.votes_checked,
+            ),
+            ("messages_refused", "Peer messages that broke a rule.", counters.messages_refused),
+            ("bodies_asked", "Requests for missing transactions.", counters.bodies_asked),
+            ("blocks_synced", "Blocks fetched instead of voted on.", counters.blocks_synced),
+            ("fsyncs", "Syncs of the write-ahead log.", self._figures.fsyncs),
+        ):
+            yield CounterMetricFamily(f"govchain_{name}", text, value)
+
+    def _peers(self) -> Iterator[Metric]:
+        peers = self._figures.peers
+        for name, text in (
+            ("frames_sent", "Frames sent to a peer."),
+            ("messages_sent", "Messages in them."),
+            ("bytes_sent", "Bytes of these messages."),
+            ("frames_received", "Frames received from a peer."),
+            ("messages_received", "Messages in them."),
+            ("bytes_received", "Bytes of these messages."),
+            ("messages_dropped", "Messages to a peer that were not sent."),
+            ("bytes_dropped", "Bytes of these messages."),
+        ):
+            family = CounterMetricFamily(f"govchain_peer_{name}", text, labels=["peer"])
+            for validator_id, figures in peers.items():
+                family.add_metric([validator_id], getattr(figures, name))
+            yield family
