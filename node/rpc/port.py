@@ -12,7 +12,10 @@ from enum import IntEnum
 from typing import Final, Protocol
 
 from node.chain.admission import Admission, FinalResult
+from node.limits import TX_BYTES_MAX
 
+REQUEST_BYTES_MAX: Final = 4 * TX_BYTES_MAX
+REPLY_BYTES_MAX: Final = 16 * TX_BYTES_MAX  # a block with its results
 BATCH_TXS_MAX: Final = 1_000
 BATCHES_OUTSTANDING_MAX: Final = 32  # per stream
 WAIT_MS_MAX: Final = 60_000

@@ -1,0 +1,209 @@
+"""The client API as gRPC serves it: requests bounded and checked, passed to the node, answered.
+
+Nothing is decided here. What a caller may do is judged on the transactions it signed, by the node
+behind the port; who the caller is was judged by the guard before a method is reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from typing import Final, TypeVar
+
+import grpc
+
+from node.errors import ClientError
+from node.rpc import convert
+from node.rpc.guard import NotFound, caller
+from node.rpc.pb import ledger_pb2 as pb
+from node.rpc.pb.ledger_pb2_grpc import LedgerServicer
+from node.rpc.port import (
+    BATCH_TXS_MAX,
+    BATCHES_OUTSTANDING_MAX,
+    PAGE_TOKEN_BYTES_MAX,
+    RECEIPTS_PAGE_MAX,
+    RECORDS_PAGE_MAX,
+    WAIT_MS_MAX,
+    BatchTicket,
+    NodeApi,
+)
+
+_DIGEST_BYTES: Final = 32
+_PAGE_BYTES_AIM: Final = 4_194_304  # a page of receipts ends before the one that would exceed this
+
+_Found = TypeVar("_Found")
+_BatchContext = grpc.aio.ServicerContext[pb.SubmitBatch, pb.SubmitBatchReply]
+
+
+class LedgerApi(LedgerServicer):
+    """Serves the client API from a node. Every method of it is described in ledger.proto."""
+
+    def __init__(self, node: NodeApi) -> None:
+        self._node = node
+
+    async def Submit(self, request: pb.SubmitRequest, context: object) -> pb.SubmitReply:
+        """Judge transactions, then wait until those admitted are final or the time is up."""
+        ticket = await self._submit(request.transactions)
+        try:
+            if request.wait_ms:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(request.wait_ms, WAIT_MS_MAX) / 1_000):
+                        await ticket.wait_final()
+            return pb.SubmitReply(
+                admissions=convert.admissions_to_pb(ticket.admissions),
+                results=convert.results_to_pb(ticket.results),
+            )
+        finally:
+            ticket.close()
+
+    async def SubmitStream(  # type: ignore[override]  # the stub knows the generator style alone
+        self, request_iterator: AsyncIterator[pb.SubmitBatch], context: _BatchContext
+    ) -> None:
+        """Judge batches as they come and report each when it is final."""
+        await context.send_initial_metadata(())
+        places = asyncio.Semaphore(BATCHES_OUTSTANDING_MAX)
+        writing = asyncio.Lock()  # gRPC takes one write at a time
+        async with asyncio.TaskGroup() as tasks:
+            await places.acquire()
+            async for batch in request_iterator:
+                ticket = await self._submit(batch.transactions)
+                reply = pb.SubmitBatchReply(
+                    batch_id=batch.batch_id,
+                    admissions=convert.admissions_to_pb(ticket.admissions),
+                )
+                # It starts once this task waits, so its report comes second; it closes the ticket.
+                tasks.create_task(
+                    self._finish(batch.batch_id, ticket, context, places, writing=writing)
+                )
+                async with writing:
+                    await context.write(reply)
+                await places.acquire()
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: object) -> pb.Status:
+        """Say how this validator is."""
+        return convert.status_to_pb(await self._node.status())
+
+    async def GetReceipt(self, request: pb.GetReceiptRequest, context: object) -> pb.Receipt:
+        """Return the receipt of one record."""
+        match request.WhichOneof("key"):
+            case "operation":
+                tx_id = _digest(request.operation.tx_id, "transaction id")
+                index = request.operation.operation_index
+                receipt = await self._node.receipt_of_operation(tx_id, index)
+                what = f"operation {index} of transaction {tx_id.hex()}"
+            case "digest":
+                digest = _digest(request.digest, "digest")
+                receipt = await self._node.receipt_of_digest(digest)
+                what = f"record of digest {digest.hex()}"
+            case _:
+                raise ClientError("receipt: expected an operation or a digest, got neither")
+        return pb.Receipt(receipt=_found(receipt, what))
+
+    async def GetReceipts(
+        self, request: pb.GetReceiptsRequest, context: object
+    ) -> pb.GetReceiptsReply:
+        """Return receipts of one transaction, as many as asked for and fit."""
+        tx_id = _digest(request.tx_id, "transaction id")
+        limit = _limit(request.limit, RECEIPTS_PAGE_MAX)
+        found = await self._node.receipts(tx_id, request.first_operation, limit)
+        receipts = _found(found, f"records of transaction {tx_id.hex()}")
+        page: list[bytes] = []
+        room_bytes = _PAGE_BYTES_AIM
+        for receipt in receipts:
+            room_bytes -= len(receipt)
+            if page and room_bytes < 0:
+                break
+            page.append(receipt)
+        return pb.GetReceiptsReply(receipts=page)
+
+    async def GetRecords(
+        self, request: pb.GetRecordsRequest, context: object
+    ) -> pb.GetRecordsReply:
+        """Return one page of matching records."""
+        wanted = convert.record_filter_from_pb(request)
+        if wanted.digest is not None:
+            _digest(wanted.digest, "digest")
+        limit = _limit(request.limit, RECORDS_PAGE_MAX)
+        if len(request.page_token) > PAGE_TOKEN_BYTES_MAX:
+            raise ClientError(f"page token: expected at most {PAGE_TOKEN_BYTES_MAX} bytes")
+        page = await self._node.records(wanted, limit, request.page_token)
+        return convert.record_page_to_pb(page)
+
+    async def GetBlock(self, request: pb.GetBlockRequest, context: object) -> pb.Block:
+        """Return a committed block."""
+        block = _found(await self._node.block(request.height), f"block {request.height}")
+        return pb.Block(block=block.block, results=block.results)
+
+    async def GetTransaction(
+        self, request: pb.GetTransactionRequest, context: object
+    ) -> pb.CommittedTransaction:
+        """Return a committed transaction."""
+        tx_id = _digest(request.tx_id, "transaction id")
+        found = await self._node.transaction(tx_id)
+        return convert.transaction_to_pb(_found(found, f"transaction {tx_id.hex()}"))
+
+    async def GetCertifiedHeader(
+        self, request: pb.GetCertifiedHeaderRequest, context: object
+    ) -> pb.CertifiedHeader:
+        """Return a committed header and its certificate."""
+        height = request.height if request.HasField("height") else None
+        found = await self._node.certified_header(height)
+        certified = _found(found, f"header of height {height}")
+        return pb.CertifiedHeader(header=certified.header, certificate=certified.certificate)
+
+    async def GetGenesis(self, request: pb.GetGenesisRequest, context: object) -> pb.Genesis:
+        """Return the genesis."""
+        return pb.Genesis(genesis=await self._node.genesis())
+
+    async def Subscribe(
+        self, request: pb.SubscribeRequest, context: object
+    ) -> AsyncIterator[pb.BlockSummary]:
+        """Report every committed block from a height on."""
+        async with aclosing(self._node.blocks(request.from_height)) as summaries:
+            async for summary in summaries:
+                yield convert.summary_to_pb(summary)
+
+    async def _submit(self, transactions: Sequence[bytes]) -> BatchTicket:
+        if not 0 < len(transactions) <= BATCH_TXS_MAX:
+            raise ClientError(
+                f"batch: expected 1..{BATCH_TXS_MAX} transactions, got {len(transactions)}"
+            )
+        return await self._node.submit_batch(list(transactions), caller.get().identity_id)
+
+    async def _finish(
+        self,
+        batch_id: int,
+        ticket: BatchTicket,
+        context: _BatchContext,
+        places: asyncio.Semaphore,
+        *,
+        writing: asyncio.Lock,
+    ) -> None:
+        """Report a batch when it is final, and make room for the next."""
+        try:
+            await ticket.wait_final()
+            final = pb.BatchResults(results=convert.results_to_pb(ticket.results))
+            async with writing:
+                await context.write(pb.SubmitBatchReply(batch_id=batch_id, final=final))
+        finally:
+            ticket.close()
+        places.release()
+
+
+def _found(value: _Found | None, what: str) -> _Found:
+    if value is None:
+        raise NotFound(f"no {what} here")
+    return value
+
+
+def _digest(value: bytes, what: str) -> bytes:
+    if len(value) != _DIGEST_BYTES:
+        raise ClientError(f"{what}: expected {_DIGEST_BYTES} bytes, got {len(value)}")
+    return value
+
+
+def _limit(value: int, most: int) -> int:
+    if not 0 < value <= most:
+        raise ClientError(f"limit: expected 1..{most}, got {value}")
+    return value

@@ -1,0 +1,359 @@
+"""The client library: submit transactions and ask questions, at whichever validator answers.
+
+Used by the command line, the quickstart and the benchmark. No protobuf type shows in it. Every call
+ends by its deadline, with a value or an error of the `ClientError` family: `NetworkUnavailable`,
+`NotFound`, `Refused`, `NotFinal`, `AccessError`, `WrongChainError`. What one validator says may be
+wrong: whoever keeps a receipt, a header or a block verifies it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from itertools import cycle
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+
+from node.chain.admission import AdmissionCode
+from node.errors import ClientError, DecodeError, invariant
+from node.rpc import convert
+from node.rpc.connection import (
+    Connections,
+    LedgerEndpoint,
+    NetworkUnavailable,
+    after_ms,
+    is_over,
+    judge,
+    read_failure,
+)
+from node.rpc.guard import NotFound, WrongChainError
+from node.rpc.identity import AccessError, TlsIdentity
+from node.rpc.pb import ledger_pb2 as pb
+from node.rpc.port import (
+    BATCHES_OUTSTANDING_MAX,
+    RECEIPTS_PAGE_MAX,
+    RECORDS_PAGE_MAX,
+    WAIT_MS_MAX,
+    Block,
+    BlockSummary,
+    CertifiedHeader,
+    CommittedTransaction,
+    NodeStatus,
+    RecordFilter,
+    RecordPage,
+)
+from node.rpc.submission import BatchCall, BatchStream, NotFinal, Refused, Submission, check_request
+
+__all__ = [
+    "AccessError",
+    "BatchStream",
+    "LedgerClient",
+    "LedgerEndpoint",
+    "NetworkUnavailable",
+    "NotFinal",
+    "NotFound",
+    "Refused",
+    "Submission",
+    "WrongChainError",
+]
+
+TIMEOUT_MS: Final = 10_000
+_ANSWER_MS: Final = 1_000  # what a validator may take to answer, beyond the wait it is asked for
+_PAUSE_MS: Final = 100  # before the validators are asked again
+_ELSEWHERE: Final = (AdmissionCode.POOL_FULL, AdmissionCode.NOT_READY)
+"""Refusals that speak of one validator, not of the transaction."""
+
+
+class LedgerClient:
+    """One chain, seen through its validators. Use it as an async context manager.
+
+    `tls` is the client's certificate and key, `roots_pem` the authorities it believes, `chain_id`
+    the chain it means: a validator of another chain refuses it. Nothing is connected until asked.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[LedgerEndpoint],
+        *,
+        tls: TlsIdentity,
+        roots_pem: bytes,
+        chain_id: bytes,
+    ) -> None:
+        self._connections = Connections(endpoints, tls=tls, roots_pem=roots_pem, chain_id=chain_id)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connections.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- Submitting ---
+
+    async def submit(
+        self, transactions: Sequence[bytes], timeout_ms: int = TIMEOUT_MS
+    ) -> tuple[Submission, ...]:
+        """Submit encoded transactions; return their outcomes, in order, when all are settled.
+
+        Validators are tried in turn with the same bytes, which is safe: a transaction takes effect
+        once. A refusal for want of room or readiness is tried elsewhere before it counts. After
+        `timeout_ms` it returns what is known by then (`Submission.final` tells). Raises
+        `NetworkUnavailable` if no validator answered at all, `ClientError` for too large a request.
+        """
+        check_request(transactions)
+        deadline_s = after_ms(timeout_ms)
+        known: list[Submission | None] = [None] * len(transactions)
+        while True:
+            failures: list[ClientError] = []
+            for endpoint, share_s in self._connections.turns(deadline_s):
+                asked = [index for index, outcome in enumerate(known) if not _is_settled(outcome)]
+                request = [transactions[index] for index in asked]
+                try:
+                    answers = await self._submit_to(endpoint, request, share_s)
+                except (grpc.aio.AioRpcError, DecodeError) as error:
+                    failures.append(read_failure(endpoint, error))
+                    continue
+                self._connections.prefer(endpoint)
+                for index, answer in zip(asked, answers, strict=True):
+                    known[index] = _merge(known[index], answer)
+                if all(map(_is_settled, known)):
+                    break
+            outcomes = tuple(outcome for outcome in known if outcome is not None)
+            if not outcomes:
+                raise judge(failures)
+            if not any(map(_is_pending, outcomes)) or is_over(deadline_s):
+                return outcomes
+            await asyncio.sleep(_PAUSE_MS / 1_000)
+
+    async def open_stream(
+        self, *, outstanding_max: int = 5, timeout_ms: int = TIMEOUT_MS
+    ) -> BatchStream:
+        """Open a stream of batches to the first validator that takes one.
+
+        `outstanding_max` batches, 1..32, are under way at once; each has `timeout_ms`. Raises
+        `NetworkUnavailable` if no validator takes a stream.
+        """
+        invariant(
+            0 < outstanding_max <= BATCHES_OUTSTANDING_MAX,
+            f"outstanding batches: expected 1..{BATCHES_OUTSTANDING_MAX}, got {outstanding_max}",
+        )
+        failures: list[ClientError] = []
+        for endpoint, share_s in self._connections.turns(after_ms(timeout_ms)):
+            stub = self._connections.stub(endpoint)
+            call: BatchCall = stub.SubmitStream(metadata=self._connections.metadata)
+            try:
+                async with asyncio.timeout(share_s):
+                    await call.initial_metadata()  # sent when the validator has let us in
+            except TimeoutError:
+                call.cancel()
+                failures.append(read_failure(endpoint, TimeoutError("no answer in time")))
+                continue
+            if not call.done():
+                self._connections.prefer(endpoint)
+                return BatchStream(
+                    endpoint, call, outstanding_max=outstanding_max, timeout_ms=timeout_ms
+                )
+            try:
+                await call.read()
+            except grpc.aio.AioRpcError as error:
+                failures.append(read_failure(endpoint, error))
+        raise judge(failures)
+
+    async def _submit_to(
+        self, endpoint: LedgerEndpoint, transactions: Sequence[bytes], share_s: float
+    ) -> list[Submission]:
+        share_ms = int(share_s * 1_000)
+        wait_ms = share_ms - min(_ANSWER_MS, share_ms // 4)
+        reply = await self._connections.stub(endpoint).Submit(
+            pb.SubmitRequest(transactions=transactions, wait_ms=min(wait_ms, WAIT_MS_MAX)),
+            timeout=share_s,
+            metadata=self._connections.metadata,
+        )
+        admissions = convert.admissions_from_pb(reply.admissions, len(transactions))
+        results = convert.results_from_pb(reply.results, len(transactions))
+        return list(map(Submission, admissions, results))
+
+    # --- Asking ---
+
+    async def status(self, timeout_ms: int = TIMEOUT_MS) -> NodeStatus:
+        """Return how the first validator that answers is."""
+        return await self._connections.ask(
+            lambda api: api.GetStatus, pb.GetStatusRequest(), convert.status_from_pb, timeout_ms
+        )
+
+    async def statuses(self, timeout_ms: int = TIMEOUT_MS) -> dict[str, NodeStatus | ClientError]:
+        """Return how every validator is, by validator id, or why it did not say; asked at once."""
+        endpoints = self._connections.endpoints
+        found = await asyncio.gather(
+            *(self._status_of(endpoint, timeout_ms) for endpoint in endpoints)
+        )
+        ids = [endpoint.validator_id for endpoint in endpoints]
+        return dict(zip(ids, found, strict=True))
+
+    async def receipt_of_operation(
+        self, tx_id: bytes, operation_index: int = 0, timeout_ms: int = TIMEOUT_MS
+    ) -> bytes:
+        """Return the canonical receipt of one record; raises `NotFound`."""
+        operation = pb.GetReceiptRequest.Operation(tx_id=tx_id, operation_index=operation_index)
+        return await self._receipt(pb.GetReceiptRequest(operation=operation), timeout_ms)
+
+    async def receipt_of_digest(self, digest: bytes, timeout_ms: int = TIMEOUT_MS) -> bytes:
+        """Return the canonical receipt of the earliest record of a digest; raises `NotFound`."""
+        return await self._receipt(pb.GetReceiptRequest(digest=digest), timeout_ms)
+
+    async def receipts(
+        self, tx_id: bytes, first_operation: int = 0, timeout_ms: int = TIMEOUT_MS
+    ) -> AsyncIterator[bytes]:
+        """Yield the canonical receipts of a transaction from one operation on, in order.
+
+        Each page of them has `timeout_ms`. Raises `NotFound` if the transaction wrote no records.
+        """
+        operation = first_operation
+        while True:
+            request = pb.GetReceiptsRequest(
+                tx_id=tx_id, first_operation=operation, limit=RECEIPTS_PAGE_MAX
+            )
+            page = await self._connections.ask(
+                lambda api: api.GetReceipts, request, lambda reply: reply.receipts, timeout_ms
+            )
+            for receipt in page:
+                yield receipt
+            operation += len(page)
+            if not page:
+                return
+
+    async def records(
+        self,
+        wanted: RecordFilter,
+        *,
+        limit: int = RECORDS_PAGE_MAX,
+        page_token: bytes = b"",
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> RecordPage:
+        """Return one page of matching records, in log order; at most `limit`, 1..1,000."""
+        request = convert.records_request_to_pb(wanted, limit, page_token)
+        return await self._connections.ask(
+            lambda api: api.GetRecords, request, convert.record_page_from_pb, timeout_ms
+        )
+
+    async def block(self, height: int, timeout_ms: int = TIMEOUT_MS) -> Block:
+        """Return a committed block; raises `NotFound`."""
+        return await self._connections.ask(
+            lambda api: api.GetBlock,
+            pb.GetBlockRequest(height=height),
+            lambda reply: Block(reply.block, tuple(reply.results)),
+            timeout_ms,
+        )
+
+    async def transaction(self, tx_id: bytes, timeout_ms: int = TIMEOUT_MS) -> CommittedTransaction:
+        """Return a committed transaction; raises `NotFound`."""
+        request = pb.GetTransactionRequest(tx_id=tx_id)
+        return await self._connections.ask(
+            lambda api: api.GetTransaction, request, convert.transaction_from_pb, timeout_ms
+        )
+
+    async def certified_header(
+        self, height: int | None = None, timeout_ms: int = TIMEOUT_MS
+    ) -> CertifiedHeader:
+        """Return a header with its certificate, the newest unless told; raises `NotFound`."""
+        return await self._connections.ask(
+            lambda api: api.GetCertifiedHeader,
+            pb.GetCertifiedHeaderRequest(height=height),
+            lambda reply: CertifiedHeader(reply.header, reply.certificate),
+            timeout_ms,
+        )
+
+    async def genesis(self, timeout_ms: int = TIMEOUT_MS) -> bytes:
+        """Return the canonical genesis."""
+        return await self._connections.ask(
+            lambda api: api.GetGenesis,
+            pb.GetGenesisRequest(),
+            lambda reply: reply.genesis,
+            timeout_ms,
+        )
+
+    async def blocks(
+        self, from_height: int, timeout_ms: int = TIMEOUT_MS
+    ) -> AsyncIterator[BlockSummary]:
+        """Yield every committed block from a height on, those to come included, for `timeout_ms`.
+
+        Where a validator fails, the next one goes on. Raises `NetworkUnavailable` when every one
+        failed since the last block. Close the iterator (`aclose`) to stop early.
+        """
+        deadline_s = after_ms(timeout_ms)
+        height = from_height
+        failures: dict[LedgerEndpoint, ClientError] = {}
+        for endpoint in cycle(self._connections.endpoints):
+            if is_over(deadline_s):
+                return
+            if endpoint in failures:
+                raise judge(list(failures.values()))
+            stream = self._connections.stub(endpoint).Subscribe(
+                pb.SubscribeRequest(from_height=height),
+                timeout=deadline_s - asyncio.get_running_loop().time(),
+                metadata=self._connections.metadata,
+            )
+            failures[endpoint] = NetworkUnavailable(f"{endpoint.validator_id} ended the stream")
+            try:
+                async for message in stream:
+                    yield _read_summary(message, height)
+                    failures.clear()
+                    height += 1
+            except (grpc.aio.AioRpcError, DecodeError) as error:
+                failures[endpoint] = read_failure(endpoint, error)
+            finally:
+                stream.cancel()
+
+    async def _status_of(
+        self, endpoint: LedgerEndpoint, timeout_ms: int
+    ) -> NodeStatus | ClientError:
+        stub = self._connections.stub(endpoint)
+        try:
+            reply = await stub.GetStatus(
+                pb.GetStatusRequest(),
+                timeout=timeout_ms / 1_000,
+                metadata=self._connections.metadata,
+            )
+            return convert.status_from_pb(reply)
+        except (grpc.aio.AioRpcError, DecodeError) as error:
+            return read_failure(endpoint, error)
+
+    async def _receipt(self, request: pb.GetReceiptRequest, timeout_ms: int) -> bytes:
+        return await self._connections.ask(
+            lambda api: api.GetReceipt, request, lambda reply: reply.receipt, timeout_ms
+        )
+
+
+def _read_summary(message: pb.BlockSummary, height: int) -> BlockSummary:
+    if message.height != height:
+        raise DecodeError(f"block summary: expected height {height}, got {message.height}")
+    return convert.summary_from_pb(message)
+
+
+def _is_settled(outcome: Submission | None) -> bool:
+    """Say whether no validator could say more."""
+    if outcome is None:
+        return False
+    code = outcome.admission.code
+    return outcome.result is not None or not (code.is_admitted or code in _ELSEWHERE)
+
+
+def _is_pending(outcome: Submission) -> bool:
+    return outcome.result is None and outcome.admission.code.is_admitted
+
+
+def _merge(known: Submission | None, answer: Submission) -> Submission:
+    """Return what is known after another answer: no refusal undoes an admission."""
+    if known is not None and _is_pending(known) and not answer.admission.code.is_admitted:
+        return known
+    return answer

@@ -1,0 +1,233 @@
+"""Between protobuf messages and the values of port.py, in both directions. Nothing is judged here.
+
+What comes from the other side is bounded by gRPC's message size; a number that is no code, or an
+index outside its batch, raises `DecodeError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import TypeVar
+
+from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
+from node.chain.block import ResultCode
+from node.errors import DecodeError
+from node.rpc import port
+from node.rpc.pb import ledger_pb2 as pb
+
+_Code = TypeVar("_Code", bound=IntEnum)
+
+
+def admissions_to_pb(admissions: Sequence[Admission]) -> pb.Admissions:
+    """Return the message of one request's admission verdicts."""
+    return pb.Admissions(
+        codes=[admission.code.value for admission in admissions],  # type: ignore[misc]
+        refusals=[
+            pb.Refusal(
+                index=index, message=admission.message, retry_after_ms=admission.retry_after_ms
+            )
+            for index, admission in enumerate(admissions)
+            if not admission.code.is_admitted
+        ],
+    )
+
+
+def admissions_from_pb(message: pb.Admissions, count: int) -> list[Admission]:
+    """Return the verdicts on a request of `count` transactions."""
+    if len(message.codes) != count:
+        raise DecodeError(f"admissions: expected {count} codes, got {len(message.codes)}")
+    admissions = [ACCEPTED if code == pb.ACCEPTED else _admission(code) for code in message.codes]
+    for refusal in message.refusals:
+        index = _index(refusal.index, count)
+        admissions[index] = Admission(
+            admissions[index].code, refusal.message, refusal.retry_after_ms
+        )
+    return admissions
+
+
+def results_to_pb(results: Iterable[FinalResult | None]) -> list[pb.FinalResult]:
+    """Return the messages of those results that are known."""
+    return [
+        pb.FinalResult(
+            index=index,
+            height=result.height,
+            time_ms=result.time_ms,
+            code=result.code.value,
+            operation_index=result.operation_index,
+            log_index=result.log_index,
+        )
+        for index, result in enumerate(results)
+        if result is not None
+    ]
+
+
+def results_from_pb(messages: Iterable[pb.FinalResult], count: int) -> list[FinalResult | None]:
+    """Return the known results of a request of `count` transactions, in its order."""
+    results: list[FinalResult | None] = [None] * count
+    for message in messages:
+        results[_index(message.index, count)] = FinalResult(
+            _code(ResultCode, message.code),
+            message.height,
+            message.time_ms,
+            message.operation_index,
+            message.log_index,
+        )
+    return results
+
+
+def status_to_pb(status: port.NodeStatus) -> pb.Status:
+    """Return the message of a validator's status."""
+    return pb.Status(
+        validator_id=status.validator_id,
+        chain_id=status.chain_id,
+        version=status.version,
+        health=status.health.value,  # type: ignore[arg-type]
+        health_detail=status.health_detail,
+        height=status.height,
+        header_digest=status.header_digest,
+        time_ms=status.time_ms,
+        view=status.view,
+        epoch=status.epoch,
+        peers_connected=status.peers_connected,
+        pending=status.pending,
+    )
+
+
+def status_from_pb(message: pb.Status) -> port.NodeStatus:
+    """Return a validator's status."""
+    return port.NodeStatus(
+        validator_id=message.validator_id,
+        chain_id=message.chain_id,
+        version=message.version,
+        health=_code(port.Health, message.health),
+        health_detail=message.health_detail,
+        height=message.height,
+        header_digest=message.header_digest,
+        time_ms=message.time_ms,
+        view=message.view,
+        epoch=message.epoch,
+        peers_connected=message.peers_connected,
+        pending=message.pending,
+    )
+
+
+def records_request_to_pb(
+    wanted: port.RecordFilter, limit: int, page_token: bytes
+) -> pb.GetRecordsRequest:
+    """Return the message that asks for one page of records."""
+    return pb.GetRecordsRequest(
+        reference=wanted.reference,
+        type_code=wanted.type_code,
+        from_ms=wanted.from_ms,
+        to_ms=wanted.to_ms,
+        digest=wanted.digest,
+        limit=limit,
+        page_token=page_token,
+    )
+
+
+def record_filter_from_pb(message: pb.GetRecordsRequest) -> port.RecordFilter:
+    """Return which records are asked for."""
+    return port.RecordFilter(
+        reference=message.reference if message.HasField("reference") else None,
+        type_code=message.type_code if message.HasField("type_code") else None,
+        from_ms=message.from_ms if message.HasField("from_ms") else None,
+        to_ms=message.to_ms if message.HasField("to_ms") else None,
+        digest=message.digest if message.HasField("digest") else None,
+    )
+
+
+def record_page_to_pb(page: port.RecordPage) -> pb.GetRecordsReply:
+    """Return the message of one page of records."""
+    return pb.GetRecordsReply(
+        records=[
+            pb.RecordEntry(
+                log_index=entry.log_index,
+                leaf=entry.leaf,
+                status=entry.status.value,  # type: ignore[arg-type]
+            )
+            for entry in page.records
+        ],
+        next_page_token=page.next_page_token,
+    )
+
+
+def record_page_from_pb(message: pb.GetRecordsReply) -> port.RecordPage:
+    """Return one page of records."""
+    return port.RecordPage(
+        tuple(
+            port.RecordEntry(entry.log_index, entry.leaf, _code(port.RecordStatus, entry.status))
+            for entry in message.records
+        ),
+        message.next_page_token,
+    )
+
+
+def transaction_to_pb(transaction: port.CommittedTransaction) -> pb.CommittedTransaction:
+    """Return the message of a committed transaction."""
+    return pb.CommittedTransaction(
+        height=transaction.height,
+        index=transaction.index,
+        time_ms=transaction.time_ms,
+        transaction=transaction.transaction,
+        result=transaction.result,
+    )
+
+
+def transaction_from_pb(message: pb.CommittedTransaction) -> port.CommittedTransaction:
+    """Return a committed transaction."""
+    return port.CommittedTransaction(
+        height=message.height,
+        index=message.index,
+        time_ms=message.time_ms,
+        transaction=message.transaction,
+        result=message.result,
+    )
+
+
+def summary_to_pb(summary: port.BlockSummary) -> pb.BlockSummary:
+    """Return the message of a block in one line."""
+    return pb.BlockSummary(
+        height=summary.height,
+        header_digest=summary.header_digest,
+        time_ms=summary.time_ms,
+        time_degraded=summary.time_degraded,
+        view=summary.view,
+        proposer=summary.proposer,
+        transactions=summary.transactions,
+        records=summary.records,
+        signers=summary.signers,
+    )
+
+
+def summary_from_pb(message: pb.BlockSummary) -> port.BlockSummary:
+    """Return a block in one line."""
+    return port.BlockSummary(
+        height=message.height,
+        header_digest=message.header_digest,
+        time_ms=message.time_ms,
+        time_degraded=message.time_degraded,
+        view=message.view,
+        proposer=message.proposer,
+        transactions=message.transactions,
+        records=message.records,
+        signers=message.signers,
+    )
+
+
+def _admission(code: int) -> Admission:
+    return Admission(_code(AdmissionCode, code))
+
+
+def _code(kind: type[_Code], number: int) -> _Code:
+    try:
+        return kind(number)
+    except ValueError as error:
+        raise DecodeError(f"{kind.__name__}: {number} is none") from error
+
+
+def _index(index: int, count: int) -> int:
+    if index >= count:
+        raise DecodeError(f"index: expected less than {count}, got {index}")
+    return index

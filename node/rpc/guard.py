@@ -1,0 +1,125 @@
+"""What every call to the client API passes through: who calls, which chain is meant, what failed.
+
+Only what is common to all methods lives here: authentication, and the one table from errors to
+gRPC status codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, Final, TypeAlias
+
+import grpc
+
+from node.crypto.certificate import CertificateIdentity
+from node.errors import ClientError, DecodeError, NodeError
+from node.rpc.identity import AccessError, Gatekeeper
+
+CHAIN_ID_KEY: Final = "govchain-chain-id"
+"""Metadata by which a client may say, in hexadecimal, which chain it means."""
+
+CODE_KEY: Final = "govchain-code"
+"""Trailing metadata that carries the code of an error."""
+
+caller: ContextVar[CertificateIdentity] = ContextVar("caller")
+"""Who makes the call being served."""
+
+
+class WrongChainError(ClientError):
+    """The client means another chain than this validator serves."""
+
+    code = "GC-2202"
+
+
+class NotFound(ClientError):  # noqa: N818 - absence is an answer
+    """There is no such record, block or transaction."""
+
+    code = "GC-2203"
+
+
+_STATUS: Final = (
+    (AccessError, grpc.StatusCode.PERMISSION_DENIED),
+    (WrongChainError, grpc.StatusCode.FAILED_PRECONDITION),
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (ClientError, grpc.StatusCode.INVALID_ARGUMENT),
+    (DecodeError, grpc.StatusCode.INVALID_ARGUMENT),
+)
+"""The first row whose error it is; anything else is this node's own fault: INTERNAL."""
+
+_HANDLERS: Final = {
+    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
+    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
+    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
+    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+}
+
+_Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a generic type for type checkers only
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Lets a call through to its method when the caller is a member's and means this chain.
+
+    `on_failure` learns of every error that is not the caller's.
+    """
+
+    def __init__(
+        self, gatekeeper: Gatekeeper, chain_id: bytes, on_failure: Callable[[Exception], None]
+    ) -> None:
+        self._gatekeeper = gatekeeper
+        self._chain_id = chain_id.hex()
+        self._on_failure = on_failure
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler | None:
+        """Put this guard around the method called."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None  # no such method: gRPC says so
+        name, build = _HANDLERS[handler.request_streaming, handler.response_streaming]
+        behaviour = getattr(handler, name)
+
+        async def guarded(request: object, context: _Context) -> object:
+            return await self._serve(behaviour, request, context)
+
+        return build(guarded, handler.request_deserializer, handler.response_serializer)
+
+    async def _serve(
+        self, behaviour: Callable[[Any, _Context], Any], request: object, context: _Context
+    ) -> object:
+        try:
+            self._admit(context)
+            outcome = behaviour(request, context)
+            if not isinstance(outcome, AsyncIterator):
+                return await outcome
+            async for reply in outcome:
+                await context.write(reply)
+        except grpc.aio.BaseError:
+            raise  # the caller has gone away
+        except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
+            await self._refuse(context, error)
+        return None
+
+    def _admit(self, context: _Context) -> None:
+        caller.set(self._gatekeeper.identify(context.auth_context()))
+        for key, value in context.invocation_metadata() or ():
+            if key == CHAIN_ID_KEY and value != self._chain_id:
+                raise WrongChainError(f"expected chain {self._chain_id}, got {value!r:.80}")
+
+    async def _refuse(self, context: _Context, error: Exception) -> None:
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, grpc.aio.BaseError):
+            raise error  # as above, in a task of the method
+        for kind, status in _STATUS:
+            if isinstance(error, kind):
+                await context.abort(status, str(error), ((CODE_KEY, error.code),))
+        self._on_failure(error)
+        code = error.code if isinstance(error, NodeError) else NodeError.code
+        await context.abort(
+            grpc.StatusCode.INTERNAL, "this validator failed; its log says why", ((CODE_KEY, code),)
+        )

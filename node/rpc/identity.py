@@ -1,0 +1,111 @@
+"""Who is on the other end of a connection: TLS credentials, and certificates judged.
+
+Only authentication lives here. What an identity may do is judged on the transactions it signed.
+gRPC's TLS accepts any authority it was given for any name, and TLS 1.2 besides, so both are judged
+again on every call, from the properties of the connection that the handshake established.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import grpc
+
+from node.crypto.certificate import (
+    CertificateIdentity,
+    encode_pem,
+    read_identity,
+    verify_identity,
+)
+from node.errors import ClientError, CryptoError
+
+VERDICT_MS: Final = 60_000
+"""How long a verdict on a certificate is believed before it is judged again."""
+
+_VERDICTS_MAX: Final = 1_024
+_TLS_VERSION: Final = b"TLSv1.3"
+
+AuthContext = Mapping[str, Iterable[bytes]]
+"""What gRPC knows of a connection, by property name."""
+
+
+class AccessError(ClientError):
+    """The connection's certificate does not entitle it to what it asks for."""
+
+    code = "GC-2201"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsIdentity:
+    """What this process shows of itself."""
+
+    certificate_pem: bytes
+    private_key_pem: bytes = field(repr=False)
+
+
+class Gatekeeper:
+    """Says who is on the other end, by the authorities of the member organisations.
+
+    `authorities` are certificates (PEM or DER) by organisation id; `now_ms` reads the clock (UTC).
+    """
+
+    def __init__(self, authorities: Mapping[str, bytes], now_ms: Callable[[], int]) -> None:
+        self._authorities = authorities
+        self._now_ms = now_ms
+        self._verdicts: dict[bytes, tuple[int, CertificateIdentity]] = {}
+
+    @property
+    def roots_pem(self) -> bytes:
+        """Return all authorities in the form TLS libraries take."""
+        return b"".join(encode_pem(authority) for authority in self._authorities.values())
+
+    def root_pem(self, organisation: str) -> bytes:
+        """Return the authority of one organisation in the form TLS libraries take."""
+        return encode_pem(self._authorities[organisation])
+
+    def identify(self, context: AuthContext) -> CertificateIdentity:
+        """Return who showed the certificate of a connection.
+
+        Raises `AccessError` unless: (1) the connection is of TLS 1.3; (2) one certificate was shown
+        that keeps the profile of this chain; (3) the organisation it names is a member; (4) the
+        authority of that organisation, and no other, issued it, and both are valid now.
+        """
+        if list(context.get("ssl_tls_version", ())) != [_TLS_VERSION]:  # (1)
+            raise AccessError("expected a connection of TLS 1.3")
+        shown = list(context.get("x509_pem_cert", ()))
+        if len(shown) != 1:  # (2)
+            raise AccessError(f"expected one client certificate, got {len(shown)}")
+        now_ms = self._now_ms()
+        judged_ms, identity = self._verdicts.get(shown[0], (None, None))
+        if identity is None or judged_ms is None or abs(now_ms - judged_ms) > VERDICT_MS:
+            identity = self._judge(shown[0], now_ms)
+            if len(self._verdicts) >= _VERDICTS_MAX:
+                self._verdicts.clear()
+            self._verdicts[shown[0]] = (now_ms, identity)
+        return identity
+
+    def _judge(self, certificate: bytes, now_ms: int) -> CertificateIdentity:
+        try:
+            organisation = read_identity(certificate).organisation  # (2)
+            authority = self._authorities.get(organisation)
+            if authority is None:  # (3)
+                raise AccessError(f"organisation {organisation!r} is not a member of this chain")
+            return verify_identity(certificate, authority, now_ms)  # (4)
+        except CryptoError as error:
+            raise AccessError(str(error)) from error
+
+
+def server_credentials(tls: TlsIdentity, gatekeeper: Gatekeeper) -> grpc.ServerCredentials:
+    """Return credentials that show `tls` and ask every client for a member's certificate."""
+    return grpc.ssl_server_credentials(
+        [(tls.private_key_pem, tls.certificate_pem)],
+        root_certificates=gatekeeper.roots_pem,
+        require_client_auth=True,
+    )
+
+
+def channel_credentials(tls: TlsIdentity, roots_pem: bytes) -> grpc.ChannelCredentials:
+    """Return credentials that show `tls` and believe servers certified under `roots_pem`."""
+    return grpc.ssl_channel_credentials(roots_pem, tls.private_key_pem, tls.certificate_pem)

@@ -1,0 +1,145 @@
+"""The two servers of a node: one for its peers, one for clients. Starting and stopping, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from node.errors import ConfigError
+from node.limits import PEER_FRAME_BYTES_MAX
+from node.rpc.api import LedgerApi
+from node.rpc.guard import Guard
+from node.rpc.identity import Gatekeeper, TlsIdentity, server_credentials
+from node.rpc.pb import ledger_pb2
+from node.rpc.pb.ledger_pb2_grpc import add_LedgerServicer_to_server
+from node.rpc.pb.peer_pb2_grpc import add_PeerServicer_to_server
+from node.rpc.peer import KEEPALIVE_OPTIONS, PeerTransport
+from node.rpc.port import REPLY_BYTES_MAX, REQUEST_BYTES_MAX, NodeApi
+
+LEDGER_SERVICE: Final = ledger_pb2.DESCRIPTOR.services_by_name["Ledger"].full_name
+
+CALLS_MAX: Final = 1_024
+"""Calls of clients served at once; more are refused with RESOURCE_EXHAUSTED."""
+
+_OPTIONS: Final = (
+    *KEEPALIVE_OPTIONS,
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.so_reuseport", 0),  # else a second process would silently share the port
+)
+_PEER_OPTIONS: Final = (
+    *_OPTIONS,
+    ("grpc.max_receive_message_length", PEER_FRAME_BYTES_MAX),
+    ("grpc.max_concurrent_streams", 2),  # per connection; one is used
+)
+_CLIENT_OPTIONS: Final = (
+    *_OPTIONS,
+    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+    ("grpc.max_send_message_length", REPLY_BYTES_MAX),
+    ("grpc.max_concurrent_streams", 128),
+    ("grpc.max_connection_age_ms", 3_600_000),  # certificates are shown again at least hourly
+    ("grpc.max_connection_age_grace_ms", 60_000),
+)
+
+
+class PeerServer:
+    """Listens for the streams of other validators. `addresses` are `host:port`, port 0 for any."""
+
+    def __init__(
+        self,
+        transport: PeerTransport,
+        addresses: Sequence[str],
+        *,
+        tls: TlsIdentity,
+        gatekeeper: Gatekeeper,
+    ) -> None:
+        self._transport = transport
+        self._addresses = addresses
+        self._credentials = server_credentials(tls, gatekeeper)
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> tuple[int, ...]:
+        """Listen; return the port of each address. Raises `ConfigError` if one is not to be had."""
+        server = grpc.aio.server(options=_PEER_OPTIONS)
+        add_PeerServicer_to_server(self._transport, server)
+        ports = _bind(server, self._addresses, self._credentials)
+        await server.start()
+        self._server = server
+        return ports
+
+    async def stop(self) -> None:
+        """Stop listening and end the streams of the peers."""
+        if self._server is not None:
+            await self._server.stop(None)
+
+
+class ClientServer:
+    """Listens for clients: the client API, the standard health service and reflection.
+
+    It reports NOT_SERVING until `set_ready` says otherwise. `on_failure` learns of every error of
+    a call that is not the caller's fault.
+    """
+
+    def __init__(
+        self,
+        node: NodeApi,
+        addresses: Sequence[str],
+        *,
+        tls: TlsIdentity,
+        gatekeeper: Gatekeeper,
+        chain_id: bytes,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._node = node
+        self._addresses = addresses
+        self._credentials = server_credentials(tls, gatekeeper)
+        self._guard = Guard(gatekeeper, chain_id, on_failure)
+        self._health = health.aio.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> tuple[int, ...]:
+        """Listen; return the port of each address. Raises `ConfigError` if one is not to be had."""
+        await self.set_ready(ready=False)
+        server = grpc.aio.server(
+            interceptors=[self._guard], options=_CLIENT_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+        )
+        add_LedgerServicer_to_server(LedgerApi(self._node), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(
+            (LEDGER_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+        ports = _bind(server, self._addresses, self._credentials)
+        await server.start()
+        self._server = server
+        return ports
+
+    async def set_ready(self, *, ready: bool) -> None:
+        """Report through the health service whether this node serves."""
+        status = health_pb2.HealthCheckResponse
+        for service in (health.OVERALL_HEALTH, LEDGER_SERVICE):
+            await self._health.set(service, status.SERVING if ready else status.NOT_SERVING)
+
+    async def stop(self, grace_ms: int) -> None:
+        """Refuse new calls, give those under way `grace_ms` to end, then end them."""
+        await self._health.enter_graceful_shutdown()
+        if self._server is not None:
+            await self._server.stop(grace_ms / 1_000)
+
+
+def _bind(
+    server: grpc.aio.Server, addresses: Sequence[str], credentials: grpc.ServerCredentials
+) -> tuple[int, ...]:
+    ports = []
+    for address in addresses:
+        try:
+            ports.append(server.add_secure_port(address, credentials))
+        except RuntimeError as error:
+            raise ConfigError(
+                f"cannot listen on {address}: {error}",
+                code="GC-2204",
+                fix="stop the program that uses the port, or configure another one",
+            ) from error
+    return tuple(ports)
