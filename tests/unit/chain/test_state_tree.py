@@ -1,0 +1,366 @@
+"""The state tree: its hashes by hand, its deepest shape, its costs, and each refusal.
+
+Its laws, against a slow reference, are in tests/property/chain.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+
+import pytest
+
+from node.chain.encoding import encode
+from node.chain.state_tree import (
+    DEPTH_MAX,
+    EMPTY,
+    StateLeaf,
+    StateProof,
+    TreeUpdate,
+    key_path,
+    prove,
+    update,
+    verify_proof,
+)
+from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
+from node.crypto.suite import INTERNATIONAL, Hasher, Suite
+from node.errors import DecodeError, ProofError, StorageError
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+class Store:
+    """The nodes of one tree, kept as an owner of updates would keep them."""
+
+    def __init__(self, suite: Suite = INTERNATIONAL) -> None:
+        self.suite = suite
+        self.root = EMPTY
+        self.nodes: dict[bytes, bytes] = {}
+        self.reads: Counter[bytes] = Counter()
+
+    def read(self, node: bytes) -> bytes:
+        self.reads[node] += 1
+        return self.nodes[node]
+
+    def apply(self, changes: Mapping[bytes, bytes | None]) -> TreeUpdate:
+        done = update(self.root, changes, self.read, self.suite)
+        for stale in done.stale_nodes:
+            del self.nodes[stale]
+        self.nodes |= done.new_nodes
+        self.root = done.root
+        return done
+
+    def prove(self, key: bytes) -> StateProof:
+        return prove(self.root, key, self.read, self.suite)
+
+
+class KeyAsPath:
+    """SHA-256, except that the key path is the key itself: lets a test choose where keys go."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._data = data
+
+    def update(self, data: bytes, /) -> None:
+        self._data += data
+
+    def digest(self) -> bytes:
+        prefix = tagged(STATE_KEY, b"")
+        return (
+            self._data.removeprefix(prefix) if self._data.startswith(prefix) else sha256(self._data)
+        )
+
+
+CHOSEN_PATHS = dataclasses.replace(INTERNATIONAL, new_hash=KeyAsPath)
+
+
+def path_of(*bits: int) -> bytes:
+    """Return the key path that starts with `bits` and goes on with zeros."""
+    return sum(bit << 255 - at for at, bit in enumerate(bits)).to_bytes(32, "big")
+
+
+def leaf_by_hand(path: bytes, value: bytes) -> bytes:
+    return sha256(tagged(STATE_LEAF, path + sha256(value)))
+
+
+def inner_by_hand(left: bytes, right: bytes) -> bytes:
+    return sha256(tagged(STATE_NODE, left + right))
+
+
+# --- Hashes by hand ---
+
+
+def test_a_map_of_one_key_is_its_leaf() -> None:
+    store = Store()
+    done = store.apply({b"key": b"value"})
+    path = sha256(b"govchain/v1/state-key\x00key")
+    assert key_path(b"key", INTERNATIONAL) == path
+    assert done.root == sha256(b"govchain/v1/state-leaf\x00" + path + sha256(b"value"))
+    assert done.new_nodes == {done.root: b"\x00" + path + sha256(b"value")}
+    assert done.stale_nodes == ()
+    assert store.prove(b"key") == StateProof((), None)
+
+
+def test_inner_nodes_reach_down_to_where_keys_part() -> None:
+    a, b, c = path_of(0), path_of(1, 0, 0), path_of(1, 0, 1)
+    store = Store(CHOSEN_PATHS)
+    store.apply({a: b"A", b: b"B", c: b"C"})
+    pair = inner_by_hand(leaf_by_hand(b, b"B"), leaf_by_hand(c, b"C"))
+    chain = inner_by_hand(pair, EMPTY)
+    root = inner_by_hand(leaf_by_hand(a, b"A"), chain)
+    assert store.root == root
+    assert store.nodes[root] == b"\x01" + leaf_by_hand(a, b"A") + chain
+    assert store.nodes[chain] == b"\x01" + pair + EMPTY
+    assert len(store.nodes) == 6
+
+    deleted = store.apply({c: None})
+    assert store.root == inner_by_hand(leaf_by_hand(a, b"A"), leaf_by_hand(b, b"B"))
+    assert list(deleted.new_nodes) == [store.root]  # the leaf of b moved up, but is no new node
+    assert sorted(deleted.stale_nodes) == sorted([root, chain, pair, leaf_by_hand(c, b"C")])
+    assert len(store.nodes) == 3
+
+
+def test_a_map_emptied_is_the_empty_map() -> None:
+    store = Store()
+    store.apply({b"a": b"1", b"b": b"2", b"c": b""})
+    store.apply({b"a": None, b"b": None, b"c": None})
+    assert (store.root, store.nodes) == (EMPTY, {})
+    assert store.apply({b"a": None}) == TreeUpdate(EMPTY, {}, ())
+
+
+def test_what_changes_nothing_has_no_new_and_no_stale_nodes() -> None:
+    store = Store()
+    store.apply({bytes([at]): b"value" for at in range(50)})
+    same = {bytes([7]): b"value", bytes([8]): b"value", b"absent": None}
+    assert store.apply(same) == TreeUpdate(store.root, {}, ())
+    assert store.apply({}) == TreeUpdate(store.root, {}, ())
+
+
+def test_a_node_that_comes_back_is_new_again() -> None:
+    store = Store()
+    first = store.apply({b"a": b"1", b"b": b"2"})
+    second = store.apply({b"a": b"other"})
+    third = store.apply({b"a": b"1"})
+    assert third.root == first.root
+    assert set(third.new_nodes) == set(second.stale_nodes) != set()
+    assert all(first.new_nodes[node] == data for node, data in third.new_nodes.items())
+
+
+# --- The deepest shape ---
+
+
+def test_paths_that_part_at_the_last_bit() -> None:
+    low, high = bytes(31) + b"\x00", bytes(31) + b"\x01"
+    store = Store(CHOSEN_PATHS)
+    store.apply({low: b"L"})
+    store.apply({high: b"H"})
+    assert len(store.nodes) == DEPTH_MAX + 2
+    for key, value in ((low, b"L"), (high, b"H")):
+        proof = store.prove(key)
+        assert len(proof.siblings) == DEPTH_MAX
+        verify_proof(store.root, key, value, StateProof.decode(proof.encode()), CHOSEN_PATHS)
+    together = Store(CHOSEN_PATHS)
+    together.apply({high: b"H", low: b"L"})
+    assert together.nodes == store.nodes
+
+    store.apply({low: None})
+    assert list(store.nodes) == [store.root] == [leaf_by_hand(high, b"H")]
+
+
+# --- Costs ---
+
+
+class HashLog:
+    """SHA-256 that remembers what it hashed."""
+
+    def __init__(self) -> None:
+        self.inputs: list[bytes] = []
+
+    def __call__(self, data: bytes = b"", /) -> Hasher:
+        self.inputs.append(data)
+        return hashlib.sha256(data)
+
+    def count(self, tag: bytes) -> int:
+        return sum(data.startswith(tagged(tag, b"")) for data in self.inputs)
+
+
+def test_a_batch_reads_and_hashes_each_node_once() -> None:
+    hashing = HashLog()
+    store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
+    store.apply({f"old {at}".encode(): f"{at}".encode() for at in range(4000)})
+    changes = {f"new {at}".encode(): f"new {at}".encode() for at in range(500)}
+    hashing.inputs.clear()
+    store.reads.clear()
+    done = store.apply(changes)
+
+    assert max(Counter(hashing.inputs).values()) == 1
+    assert max(store.reads.values()) == 1
+    assert hashing.count(STATE_KEY) == 500
+    inner = sum(data.startswith(b"\x01") for data in done.new_nodes.values())
+    assert hashing.count(STATE_NODE) == inner
+    # 500 keys spread over 2**9 subtrees: about 9 shared levels, then log2(4500 / 500) of their own.
+    assert inner <= 500 * 6
+    moved = (
+        hashing.count(STATE_LEAF) - 500
+    )  # leaves met on the way are hashed again, at most one each
+    assert 0 < moved <= 500
+
+
+def test_a_single_change_costs_one_path() -> None:
+    hashing = HashLog()
+    store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
+    store.apply({f"{at}".encode(): b"v" for at in range(4096)})
+    depth = len(store.prove(b"77").siblings)
+    hashing.inputs.clear()
+    store.reads.clear()
+    done = store.apply({b"77": b"changed"})
+    assert hashing.count(STATE_NODE) == depth
+    assert len(hashing.inputs) == depth + 3  # key path, value, leaf
+    assert store.reads.total() == depth + 1
+    assert len(done.new_nodes) == len(done.stale_nodes) == depth + 1
+
+
+def test_the_order_of_changes_does_not_show() -> None:
+    changes = {f"{at}".encode(): f"{at}".encode() for at in range(100)}
+    store, reverse = Store(), Store()
+    done = store.apply(changes)
+    again = reverse.apply(dict(reversed(changes.items())))
+    assert list(done.new_nodes) == list(again.new_nodes)
+    drop = dict.fromkeys(list(changes)[::3])
+    assert store.apply(drop) == reverse.apply(dict(reversed(drop.items())))
+
+
+# --- A store that fails ---
+
+
+def test_a_missing_node_is_the_readers_error() -> None:
+    store = Store()
+    store.apply({b"a": b"1", b"b": b"2"})
+    store.nodes.clear()
+    with pytest.raises(KeyError):
+        store.apply({b"a": b"3"})
+    with pytest.raises(KeyError):
+        store.prove(b"a")
+
+
+@pytest.mark.parametrize(
+    "node", [b"", b"\x00" * 64, b"\x01" * 66, b"\x02" * 65], ids=["empty", "short", "long", "kind"]
+)
+def test_a_malformed_node_is_a_storage_error(node: bytes) -> None:
+    with pytest.raises(StorageError, match="malformed"):
+        prove(b"r" * 32, b"key", lambda _: node, INTERNATIONAL)
+    with pytest.raises(StorageError, match="malformed"):
+        update(b"r" * 32, {b"key": b"value"}, lambda _: node, INTERNATIONAL)
+
+
+def test_a_store_that_never_ends_is_a_storage_error() -> None:
+    endless = b"\x01" + b"r" * 64
+    with pytest.raises(StorageError, match="depth 256"):
+        prove(b"r" * 32, b"key", lambda _: endless, INTERNATIONAL)
+    with pytest.raises(StorageError, match="depth 256"):
+        update(b"r" * 32, {b"key": b"value"}, lambda _: endless, INTERNATIONAL)
+
+
+# --- Proofs, and each refusal by its rule ---
+
+A, B, C = path_of(0), path_of(1, 0, 0), path_of(1, 0, 1)
+ABSENT_AT_EMPTY, ABSENT_AT_LEAF = path_of(1, 1), path_of(0, 1)
+
+
+@pytest.fixture
+def store() -> Store:
+    store = Store(CHOSEN_PATHS)
+    store.apply({A: b"A", B: b"B", C: b"C"})
+    return store
+
+
+def refused(store: Store, rule: str, key: bytes, value: bytes | None, proof: StateProof) -> None:
+    with pytest.raises(ProofError) as caught:
+        verify_proof(store.root, key, value, proof, store.suite)
+    assert caught.value.rule == rule
+
+
+def test_the_three_kinds_of_proof(store: Store) -> None:
+    presence, at_empty, at_leaf = map(store.prove, (B, ABSENT_AT_EMPTY, ABSENT_AT_LEAF))
+    assert [len(proof.siblings) for proof in (presence, at_empty, at_leaf)] == [3, 2, 1]
+    assert presence.other_leaf is None
+    assert at_empty.other_leaf is None
+    assert at_leaf.other_leaf == StateLeaf(A, sha256(b"A"))
+    verify_proof(store.root, B, b"B", presence, store.suite)
+    verify_proof(store.root, ABSENT_AT_EMPTY, None, at_empty, store.suite)
+    verify_proof(store.root, ABSENT_AT_LEAF, None, at_leaf, store.suite)
+    verify_proof(EMPTY, B, None, Store().prove(B), store.suite)
+
+
+def test_a_proof_shows_nothing_else(store: Store) -> None:
+    presence, at_empty, at_leaf = map(store.prove, (B, ABSENT_AT_EMPTY, ABSENT_AT_LEAF))
+    refused(store, "state-root", B, b"b", presence)
+    refused(store, "state-root", B, None, presence)
+    refused(store, "state-root", C, b"C", presence)
+    refused(store, "state-root", ABSENT_AT_EMPTY, b"", at_empty)
+    refused(store, "state-root", B, None, at_empty)
+    refused(store, "state-other-leaf", ABSENT_AT_LEAF, b"A", at_leaf)
+    refused(Store(CHOSEN_PATHS), "state-root", B, b"B", presence)
+
+
+def test_refusals_by_rule(store: Store) -> None:
+    presence, at_empty, at_leaf = map(store.prove, (B, ABSENT_AT_EMPTY, ABSENT_AT_LEAF))
+    deep = StateProof((b"s" * 32,) * 257, None)
+    refused(store, "state-depth", B, b"B", deep)
+    for siblings in ((b"s" * 31,), (b"s" * 33, b"s" * 31), (b"",)):
+        refused(store, "state-digest-size", B, b"B", StateProof(siblings, None))
+    refused(store, "state-digest-size", ABSENT_AT_LEAF, None, with_other(at_leaf, A, b""))
+    refused(store, "state-digest-size", ABSENT_AT_LEAF, None, with_other(at_leaf, A[1:], b"v" * 33))
+    padded = StateProof((*presence.siblings, EMPTY), None)
+    refused(store, "state-superfluous", B, b"B", padded)
+    refused(store, "state-superfluous", ABSENT_AT_EMPTY, None, StateProof((EMPTY,), None))
+    refused(store, "state-other-leaf", A, None, with_other(at_leaf, A, sha256(b"A")))
+    refused(store, "state-other-leaf", ABSENT_AT_EMPTY, None, with_other(at_leaf, A, sha256(b"A")))
+    refused(store, "state-root", ABSENT_AT_EMPTY, None, StateProof(at_empty.siblings[::-1], None))
+
+
+def with_other(proof: StateProof, path: bytes, digest: bytes) -> StateProof:
+    return StateProof(proof.siblings, StateLeaf(path, digest))
+
+
+def test_no_piece_of_the_tree_proves_a_present_key_absent(store: Store) -> None:
+    siblings = store.prove(B).siblings
+    leaves = [StateLeaf(path, sha256(value)) for path, value in ((A, b"A"), (B, b"B"), (C, b"C"))]
+    for shown in range(len(siblings) + 1):
+        for other in (None, *leaves):
+            with pytest.raises(ProofError):
+                verify_proof(store.root, B, None, StateProof(siblings[:shown], other), store.suite)
+
+
+@pytest.mark.parametrize("key", [B, ABSENT_AT_LEAF], ids=["presence", "absence"])
+def test_no_byte_of_a_proof_can_be_anything_else(store: Store, key: bytes) -> None:
+    value = {B: b"B"}.get(key)
+    encoded = bytearray(store.prove(key).encode())
+    verify_proof(store.root, key, value, StateProof.decode(bytes(encoded)), store.suite)
+    for at in range(len(encoded)):
+        for mask in range(1, 256):
+            encoded[at] ^= mask
+            with pytest.raises((DecodeError, ProofError)):
+                verify_proof(store.root, key, value, StateProof.decode(bytes(encoded)), store.suite)
+            encoded[at] ^= mask
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([[b"s" * 31], None], "sibling: expected 32 bytes, got 31 bytes"),
+        ([[b"s" * 32] * 257, None], "at most 256 items"),
+        ([[], None, 0], "array of 2 items"),
+        ([[], []], "other leaf: expected an array of 2 items"),
+        ([[], [b"p" * 32, b"v"]], "value digest: expected 32 bytes"),
+        ([[], [b"p", b"v" * 32]], "key path: expected 32 bytes"),
+        ([[], False], "other leaf"),
+        ([None, None], "siblings: expected an array"),
+    ],
+)
+def test_a_malformed_proof_is_refused(value: object, message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        StateProof.decode(encode(value))
