@@ -9,12 +9,9 @@ from node.chain.genesis import Genesis
 from node.crypto import domains
 from node.errors import ConfigError
 
-KEYS_FOLDER: Final = "keys"
 VOTE_KEY_FILE: Final = "keys/vote.key"
 TLS_KEY_FILE: Final = "keys/tls.key"
 TLS_FILE: Final = "tls.pem"
-DATA_FOLDER: Final = "data"
-"""The key-value store. It may be removed: blocks come back from the log and from peers."""
 WAL_FOLDER: Final = "wal"
 """The write-ahead log. It is irreplaceable: it holds what this validator has signed."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Protocol
 
 from node.chain.admission import Admission, AdmissionCode, FinalResult
@@ -25,6 +26,7 @@ CHECK_CHUNK = 64
 """Signatures per thread job: about 4 ms of work."""
 GOSSIP_DELAY_MS = 2
 """How long singles are gathered before they are passed on."""
+_KNOWN = (AdmissionCode.DUPLICATE_PENDING, AdmissionCode.ALREADY_FINAL)
 
 
 class Log(Protocol):
@@ -134,8 +136,9 @@ class Runner:
         """Take a frame of a peer (called by the transport on the loop)."""
         if self._is_over:
             return
-        self.engine.receive(peer, messages, self._now())
-        self._after_turn()
+        with self._ending_on_error():
+            self.engine.receive(peer, messages, self._now())
+            self._after_turn()
 
     async def submit(self, transactions: Sequence[bytes]) -> Ticket:
         """Judge, check and queue encoded transactions; the ticket tells what becomes of them."""
@@ -158,23 +161,42 @@ class Runner:
                 sound.append((len(admissions), verified))
                 admissions.append(Admission(AdmissionCode.ACCEPTED))
         ticket = self.tickets.open(tx_ids, admissions)
-        answers = engine.admit([verified for _, verified in sound], self._now(), from_client=True)
+        with self._ending_on_error():
+            answers = engine.admit(
+                [verified for _, verified in sound], self._now(), from_client=True
+            )
         for (index, _), answer in zip(sound, answers, strict=True):
             ticket.revise(index, answer)
-        for index, admission in enumerate(admissions):
-            tx_id = tx_ids[index]
-            if admission.code is AdmissionCode.ALREADY_FINAL and tx_id is not None:
-                result = self._find_result(tx_id)
-                if result is not None:
-                    ticket.settle(index, result)
-        self._after_turn()
+        self._settle_known(ticket)
+        with self._ending_on_error():
+            self._after_turn()
         return ticket
+
+    def _settle_known(self, ticket: Ticket) -> None:
+        """Settle what was final before anybody waited for it, or became so during the checks."""
+        for index, (tx_id, admission) in enumerate(
+            zip(ticket.tx_ids, ticket.admissions, strict=True)
+        ):
+            if tx_id is None or admission.code not in _KNOWN:
+                continue
+            if not self.engine.mempool.is_pending(tx_id):
+                self.tickets.forget_one(ticket, index)
+                ticket.settle(index, self._find_result(tx_id) or FinalResult.expired())
 
     # ------------------------------------------------------------------ after every turn
 
     @property
     def _is_over(self) -> bool:
         return self._stopped is None or self._stopped.done()
+
+    @contextmanager
+    def _ending_on_error(self) -> Iterator[None]:
+        """End the run on any error in here: what the engine or the disk holds is then unknown."""
+        try:
+            yield
+        except Exception as error:
+            self.stop(error)
+            raise
 
     def _after_turn(self) -> None:
         """Carry out what the engine asked for, until it asks for nothing more."""
@@ -225,8 +247,9 @@ class Runner:
 
     def _flush_gossip(self) -> None:
         self._gossip_timer = None
-        self.engine.flush_gossip()
-        self._after_turn()
+        with self._ending_on_error():
+            self.engine.flush_gossip()
+            self._after_turn()
 
     # ------------------------------------------------------------------ threads
 
@@ -291,5 +314,6 @@ class Runner:
         self._timer = None
         if self._is_over:
             return
-        self.engine.tick(self._now())
-        self._after_turn()
+        with self._ending_on_error():
+            self.engine.tick(self._now())
+            self._after_turn()

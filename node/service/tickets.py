@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from node.chain.admission import Admission, FinalResult
 
@@ -26,6 +26,14 @@ class Ticket:
         """Return when every admitted transaction has its result."""
         if self.outstanding:
             await asyncio.shield(self._done)
+
+    def when_final(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once, when the last admitted transaction gets its result.
+
+        It is not called where none waits now, nor after `close`.
+        """
+        if self.outstanding:
+            self._done.add_done_callback(lambda done: None if done.cancelled() else callback())
 
     def settle(self, index: int, result: FinalResult) -> None:
         """Note the result of one transaction."""
