@@ -19,8 +19,8 @@ from node.limits import TX_LIFETIME_MS_MAX
 from node.service.mempool import AddOutcome, Mempool
 
 START_MS = 1_700_000_000_000
-REQUESTS = 24
-TXS_MAX, BYTES_MAX = 8, 1_000
+REQUESTS = 9
+TXS_MAX, BYTES_MAX = 4, 700
 
 
 def make_tx(number: int, signature: int) -> VerifiedTransaction:
@@ -30,7 +30,7 @@ def make_tx(number: int, signature: int) -> VerifiedTransaction:
         chain_id=bytes(32),
         sender="agency-1",
         nonce=number.to_bytes(16, "big"),
-        not_after_ms=START_MS + number * 700 + (TX_LIFETIME_MS_MAX if number % 7 == 0 else 0),
+        not_after_ms=START_MS + number * 700 + (TX_LIFETIME_MS_MAX if number == 7 else 0),
         kind=TransactionKind.NOTARIZE,
         payload=Notarization(
             digest_algorithm=1,
@@ -54,9 +54,14 @@ ALL = {
     for tx in (make_tx(number, signature) for number in range(REQUESTS) for signature in (0, 1))
 }
 known_hashes = st.sampled_from(list(ALL))
-slots = st.sampled_from([b"slot-1", b"slot-2", b"slot-3"])
-hash_lists = st.lists(known_hashes, max_size=6)
-times_ms = st.integers(START_MS, START_MS + REQUESTS * 700)
+slots = st.sampled_from([b"slot-1", b"slot-2"])
+hash_lists = st.lists(known_hashes, max_size=8)
+# Just before, at and just after each not-after.
+times_ms = st.builds(
+    lambda number, offset: START_MS + number * 700 + offset,
+    st.integers(0, REQUESTS),
+    st.sampled_from([-1, 0, 1]),
+)
 
 
 @dataclass
@@ -172,19 +177,14 @@ class MempoolAgainstModel(RuleBasedStateMachine):
     def hold_body(self, tx_hash: bytes) -> None:
         assert self.pool.hold_body(ALL[tx_hash]) is self.slow.hold(ALL[tx_hash])
 
-    @rule(slot=slots, listed=hash_lists)
-    def pin(self, slot: bytes, listed: list[bytes]) -> None:
+    @rule(slot=slots, listed=hash_lists, fetch=st.booleans())
+    def pin(self, slot: bytes, listed: list[bytes], fetch: bool) -> None:  # noqa: FBT001 - drawn
         self.pool.pin(slot, listed)
         self.slow.slots.setdefault(slot, listed)
-
-    @rule(slot=slots)
-    def fetch_missing(self, slot: bytes) -> None:
-        listed = self.slow.slots.get(slot, [])
         missing = self.pool.missing(listed)
-        assert missing == [h for h in listed if h not in self.slow.bodies()]
-        for tx_hash in missing:
-            assert self.pool.hold_body(ALL[tx_hash])
-            assert self.slow.hold(ALL[tx_hash])
+        assert missing == [tx_hash for tx_hash in listed if tx_hash not in self.slow.bodies()]
+        for tx_hash in missing if fetch else ():
+            assert self.pool.hold_body(ALL[tx_hash]) is self.slow.hold(ALL[tx_hash])
 
     @rule(slot=slots)
     def unpin(self, slot: bytes) -> None:
@@ -222,5 +222,5 @@ class MempoolAgainstModel(RuleBasedStateMachine):
             assert self.pool.get(tx_hash) is held.get(tx_hash)
 
 
-MempoolAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+MempoolAgainstModel.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
 TestMempoolAgainstModel = MempoolAgainstModel.TestCase
