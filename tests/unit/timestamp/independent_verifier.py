@@ -1,0 +1,246 @@
+"""A second verifier of receipts, written from proto/RECEIPT.md and govchain.cddl alone.
+
+It imports nothing of this product, and is as plain as the page: an oracle, not an example of style.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import cbor2
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+Value: TypeAlias = Any  # decoded CBOR, or a shape
+
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+# Shapes: int = uint up to it; bytes/str = exactly or (least, most) sizes; [..] = fields; ("*", ..).
+UINT, DIGEST = ("uint", 2**64 - 1), ("bytes", 32, 32)
+ID, BOOL = ("text", 1, 64), ("bool",)
+HEADER: Value = [
+    ("is", 1),
+    DIGEST,
+    UINT,
+    UINT,
+    UINT,
+    UINT,
+    BOOL,
+    DIGEST,
+    ("uint", 63),
+    DIGEST,
+    UINT,
+]
+HEADER += [("*", 1, 2, DIGEST), DIGEST, DIGEST, DIGEST, DIGEST]
+VOTE: Value = [("uint", 63), UINT, ("bytes", 64, 64)]
+CERTIFICATE: Value = [("is", 1), UINT, DIGEST, ("in", 1, 2), UINT, UINT, DIGEST, ("*", 0, 64, VOTE)]
+MEMBER: Value = [
+    ID,
+    ID,
+    ("bytes", 0, 128),
+    ("bytes", 32, 32),
+    ("or", ("bytes", 48, 48), ("is", None)),
+]
+SET: Value = [("is", 1), UINT, ("*", 1, 64, MEMBER)]
+HANDOVER: Value = [HEADER, CERTIFICATE, SET]
+RECORD: Value = [("uint", 255), DIGEST, ("text", 1, 32), ("or", ("text", 1, 128), ("is", None))]
+RECORD += [("in", 0, 1, 2)]
+LEAF: Value = [("is", 1), ("is", 1), UINT, UINT, DIGEST, ("uint", 9999), ID, RECORD]
+RECEIPT: Value = [
+    ("is", 1),
+    DIGEST,
+    ("is", 1),
+    ("bytes", 0, 1024),
+    UINT,
+    ("*", 0, 64, DIGEST),
+    HEADER,
+]
+RECEIPT += [CERTIFICATE, ("*", 0, 1024, HANDOVER), ("is", None)]
+
+
+class RefusedError(Exception):
+    """Verification ends here."""
+
+
+def need(condition: object, what: str = "") -> None:
+    if not condition:
+        raise RefusedError(what)
+
+
+def fits(value: Value, shape: Value) -> bool:
+    if isinstance(shape, list):
+        return isinstance(value, list) and len(value) == len(shape) and all(map(fits, value, shape))
+    match shape:
+        case ("uint", most):
+            return type(value) is int and 0 <= value <= most
+        case ("bytes", least, most):
+            return isinstance(value, bytes) and least <= len(value) <= most
+        case ("text", least, most):
+            sized = isinstance(value, str) and least <= len(value.encode()) <= most
+            return sized and value.isprintable()
+        case ("bool",):
+            return isinstance(value, bool)
+        case ("*", least, most, item):
+            sized = isinstance(value, list) and least <= len(value) <= most
+            return sized and all(fits(one, item) for one in value)
+        case ("or", one, other):
+            return fits(value, one) or fits(value, other)
+        case (_, *literals):
+            return any(type(value) is type(one) and value == one for one in literals)
+    raise ValueError(f"no shape: {shape}")
+
+
+def read(data: bytes, shape: Value) -> Value:
+    try:
+        value = cbor2.loads(data)
+    except Exception as error:
+        raise RefusedError("not CBOR") from error
+    need(fits(value, shape) and cbor2.dumps(value) == data, "not the encoding of its structure")
+    return value
+
+
+def check_shapes(certificate: Value, handovers: Value) -> None:
+    for votes in (certificate[7], *(handover[1][7] for handover in handovers)):
+        need(all(one[0] < next_one[0] for one, next_one in pairwise(votes)), "voters")
+    for members in (handover[2][2] for handover in handovers):
+        for at in (0, 2):
+            need(len({member[at] for member in members}) == len(members), "members")
+
+
+def tagged(tag: str, value: Value) -> bytes:
+    return hashlib.sha256(b"govchain/v1/" + tag.encode() + b"\x00" + cbor2.dumps(value)).digest()
+
+
+def check_about(certificate: Value, header: Value) -> None:
+    _, epoch, _, phase, view, height, digest, _ = certificate
+    need((phase, epoch, height) == (2, header[2], header[3]), "phase, epoch, height")
+    need(digest == tagged("header", header) and view >= header[4], "digest, view")
+
+
+def check_certified(header: Value, certificate: Value, validators: Value, chain_id: bytes) -> None:
+    need(header[1] == chain_id, "chain")
+    check_about(certificate, header)
+    _, epoch, set_hash, phase, view, height, digest, votes = certificate
+    need((epoch, set_hash) == (validators[1], tagged("validator-set", validators)), "set")
+    try:
+        points = [point(member[2]) for member in validators[2]]
+    except ValueError as error:
+        raise RefusedError("vote key") from error
+    n = len(points)
+    need(len(votes) >= (n + (n - 1) // 3 + 2) // 2, "quorum")
+    for voter, time, signature in votes:
+        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+        need(voter < n and 1 <= r < ORDER and 1 <= s <= ORDER // 2, "voter, r, s")
+        statement = cbor2.dumps([chain_id, epoch, set_hash, phase, view, height, digest, time])
+        signed = b"govchain/v1/vote\x00" + statement
+        try:
+            points[voter].verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature as error:
+            raise RefusedError("signature") from error
+
+
+def point(key: bytes) -> ec.EllipticCurvePublicKey:
+    need(len(key) == 33, "vote key")
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key)
+
+
+def check_handover(handover: Value, validators: Value, chain_id: bytes) -> Value:
+    header, certificate, next_set = handover
+    check_certified(header, certificate, validators, chain_id)
+    need(next_set[1] == validators[1] + 1, "next epoch")
+    need(header[14] == tagged("validator-set", next_set), "next set")
+    return next_set
+
+
+def check_one_chain(pairs: Value, created: int) -> None:
+    pairs = sorted(pairs, key=lambda pair: pair[0][3])
+    for header, _ in pairs:
+        need(header[5] >= created + header[3] and header[10] >= header[3], "since genesis")
+    for (old, _), (new, certificate) in pairwise(pairs):
+        up = new[3] - old[3]
+        need(up or tagged("header", old) == tagged("header", new), "fork")
+        risen = new[5] - old[5] >= up and new[10] - old[10] >= up and new[2] >= old[2]
+        need(not up or risen, "time, log, epoch")
+        need(up != 1 or new[7] == tagged("header", old), "parent")
+        same = up == 1 or (up and new[2] == old[2])
+        need(not same or old[14] == certificate[2], "set")
+
+
+def path_root(leaf: bytes, i: int, n: int, path: list[bytes]) -> bytes:
+    need(i < n, "index")
+    r, last, rest = hashlib.sha256(b"\x00" + leaf).digest(), n - 1, list(path)
+    while last > 0:
+        if i % 2 or i < last:
+            need(rest, "path too short")
+            p = rest.pop(0)
+            r = hashlib.sha256(b"\x01" + (p + r if i % 2 else r + p)).digest()
+        i, last = i // 2, last // 2
+    need(not rest, "path too long")
+    return r
+
+
+class Trust:
+    """A trust file, steps A to D."""
+
+    def __init__(self, text: bytes) -> None:
+        fields = json.loads(text)
+        names = ["chain_id", "format", "genesis", "handovers", "pinned", "version"]
+        need((sorted(fields), fields["format"], fields["version"]) == (names, "govchain-trust", 1))
+        genesis = cbor2.loads(base64.b64decode(fields["genesis"]))
+        self.chain_id, self.created = tagged("genesis", genesis), genesis[3]
+        need(self.chain_id.hex() == fields["chain_id"] and genesis[7][1] == 0, "A")
+        self.sets, self.pairs = [genesis[7]], []
+        for item in fields["handovers"]:
+            handover = read(base64.b64decode(item), HANDOVER)
+            check_shapes(handover[1], [handover])
+            self.sets.append(check_handover(handover, self.sets[-1], self.chain_id))
+            self.pairs.append((handover[0], handover[1]))
+        if fields["pinned"] is not None:
+            header, certificate = read(base64.b64decode(fields["pinned"]), [HEADER, CERTIFICATE])
+            check_certified(header, certificate, self.sets[-1], self.chain_id)
+            self.pairs.append((header, certificate))
+        check_one_chain(self.pairs, self.created)
+
+
+def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
+    step = 1
+    try:
+        _, chain_id, _, leaf, index, path, header, certificate, handovers, _ = read(data, RECEIPT)
+        _, _, height, time, _, _, _, (algorithm, digest, _, _, action) = read(leaf, LEAF)
+        check_shapes(certificate, handovers)
+        step = 2
+        name = {1: "sha-256", 2: "sm3"}.get(algorithm)
+        need(f"{name}:{digest.hex()}" == document, "document")
+        step = 3
+        need([chain_id, height, time] == [header[1], header[3], header[5]], "block")
+        step = 4
+        need(path_root(leaf, index, header[10], path) == header[11][0], "root")
+        step = 5
+        check_about(certificate, header)
+        step = 6
+        epoch, anchor_epoch = header[2], len(trust.sets) - 1
+        first = handovers[0][0][2] if handovers else epoch
+        if chain_id != trust.chain_id or epoch < anchor_epoch or first > anchor_epoch:
+            return "not rooted", step
+        validators = trust.sets[first]
+        for handover in handovers:
+            validators = check_handover(handover, validators, chain_id)
+            known = trust.sets[validators[1]] if validators[1] <= anchor_epoch else validators
+            need(known == validators, "known set")
+        need(validators[1] == epoch, "epoch reached")
+        step = 7
+        check_certified(header, certificate, validators, chain_id)
+        step = 8
+        theirs = [(handover[0], handover[1]) for handover in handovers]
+        check_one_chain([*trust.pairs, *theirs, (header, certificate)], trust.created)
+        step = 9
+        need(action != 2, "withdrawn")
+    except RefusedError:
+        return "not verified", step
+    return "verified", None

@@ -1,0 +1,75 @@
+"""The verifier written from proto/RECEIPT.md alone and ours: the same verdict, at the same step.
+
+If the page lacked a rule, or the code had one more, the two would disagree on a case.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from node.timestamp.trust import load_trust
+from node.timestamp.verify import NamedDigest, verify_receipt
+from tests.unit.timestamp import independent_verifier
+from tests.unit.timestamp.independent_verifier import Trust, verify
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
+CASES = sorted((VECTORS / "cases").glob("*.json"))
+
+
+def trust_file(name: str) -> bytes:
+    return (VECTORS / "trust" / name).read_bytes()
+
+
+def test_it_imports_nothing_of_this_product() -> None:
+    tree = ast.parse(Path(independent_verifier.__file__).read_text())
+    imported = [
+        alias.name
+        for found in ast.walk(tree)
+        if isinstance(found, ast.Import)
+        for alias in found.names
+    ]
+    imported += [
+        found.module or "" for found in ast.walk(tree) if isinstance(found, ast.ImportFrom)
+    ]
+    assert imported
+    assert not [name for name in imported if name.split(".")[0] in {"node", "tests"}]
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_it_gives_every_vector_its_stated_verdict(path: Path) -> None:
+    case = json.loads(path.read_text(encoding="utf-8"))
+    verdict = verify(
+        base64.b64decode(case["receipt"]), case["digest"], Trust(trust_file(case["trust"]))
+    )
+    assert verdict == (case["outcome"], case["step"])
+
+
+def test_it_verifies_the_plain_files() -> None:
+    document = hashlib.sha256((VECTORS / "document.txt").read_bytes()).hexdigest()
+    receipt = (VECTORS / "document.txt.receipt").read_bytes()
+    trust = Trust(trust_file("genesis.json"))
+    assert verify(receipt, f"sha-256:{document}", trust) == ("verified", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "masks"), [("good-all-signed", (0x01, 0xFF)), ("good-epoch-2-pinned", (0x10,))]
+)
+def test_both_refuse_every_flipped_byte_at_the_same_step(name: str, masks: tuple[int, ...]) -> None:
+    case = json.loads((VECTORS / "cases" / f"{name}.json").read_text(encoding="utf-8"))
+    data, text = base64.b64decode(case["receipt"]), trust_file(case["trust"])
+    trust, anchor, document = Trust(text), load_trust(text), NamedDigest.parse(case["digest"])
+    for position, mask in product(range(len(data)), masks):
+        flipped = bytearray(data)
+        flipped[position] ^= mask
+        ours = verify_receipt(bytes(flipped), anchor, document)
+        failed = ours.failure
+        assert failed is not None
+        theirs = verify(bytes(flipped), case["digest"], trust)
+        assert theirs == (ours.outcome.value, failed.step), (position, mask, failed.detail)
