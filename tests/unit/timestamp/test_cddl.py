@@ -1,0 +1,172 @@
+"""proto/govchain.cddl says what the code writes, and nothing wider than the code reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cbor2
+import pytest
+
+from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
+from node.chain.certificate import QuorumCertificate, Vote
+from node.chain.encoding import decode, encode
+from node.chain.genesis import Genesis, Identity, Organisation, Parameters
+from node.chain.membership import ValidatorSet
+from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
+from node.chain.transaction import (
+    Transaction,
+    TransactionBody,
+    TransactionKind,
+    sign_transaction,
+)
+from node.errors import DecodeError
+from node.timestamp.history import CertifiedHeader, Handover
+from node.timestamp.receipt import Receipt
+from tests.unit.timestamp.cddl import Schema
+from tests.vectors.receipt.chain import AGENCY, SUITE, Chain, record_of, seed, signer, validator_set
+
+SCHEMA = Schema((Path(__file__).parents[3] / "proto" / "govchain.cddl").read_text())
+
+
+def nested(read: Callable[[object], object]) -> Callable[[bytes], object]:
+    return lambda data: read(decode(data, what="value", size_max=2**20))
+
+
+def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
+    """Return (rule, encoding, decoder) of every structure the code can read."""
+    chain = Chain.found()
+    chain.append(record_of(b"1"))
+    chain.append(record_of(b"2", reference=None), next_set=validator_set(1, (1, 2, 3, 4, 5)))
+    receipt = chain.receipt(chain.append(record_of(b"3", action=RecordAction.SUPERSEDE)))
+    block = chain.blocks[-1]
+    vote = block.certificate.expand()[0]
+    body = TransactionBody(
+        chain_id=chain.genesis.chain_id,
+        sender=AGENCY,
+        nonce=seed("nonce")[:16],
+        not_after_ms=2**64 - 1,
+        kind=TransactionKind.NOTARIZE,
+        payload=Notarization(
+            digest_algorithm=1,
+            type_code="证照",
+            action=RecordAction.RECORD,
+            digests=seed("one") + seed("two"),
+            references=(None, "粤2025"),
+        ),
+    )
+    transaction = sign_transaction(body, signer(AGENCY), SUITE)
+    certified = CertifiedBlock(block.header, (transaction, transaction), block.certificate)
+    result = TransactionResult(
+        tx_id=transaction.tx_id,
+        code=ResultCode.REFERENCE_MISSING,
+        operation_index=1,
+        log_index=9,
+    )
+    genesis, size = chain.genesis, SUITE.signature_size
+    bls = replace(genesis.validators.validators[0], bls_key=bytes(48))
+    with_bls = replace(genesis.validators, validators=(bls,))
+    return [
+        ("transaction", transaction.encoded, lambda data: Transaction.decode(data, SUITE)),
+        ("tx-body", body.encode(), TransactionBody.decode),
+        ("notarization", encode(body.payload.to_value()), nested(Notarization.from_value)),
+        ("record-leaf", receipt.leaf.encode(), RecordLeaf.decode),
+        ("record", encode(receipt.leaf.record.to_value()), nested(Record.from_value)),
+        ("header", block.header.encode(), Header.decode),
+        ("result", result.encode(), TransactionResult.decode),
+        ("certified-block", certified.encode(), lambda data: CertifiedBlock.decode(data, SUITE)),
+        ("vote", encode(vote.to_value()), nested(lambda value: Vote.from_value(value, size))),
+        (
+            "certificate",
+            encode(block.certificate.to_value()),
+            nested(lambda value: QuorumCertificate.from_value(value, size)),
+        ),
+        (
+            "validator-set",
+            with_bls.encode(),
+            nested(lambda value: ValidatorSet.from_value(value, SUITE)),
+        ),
+        ("parameters", encode(genesis.parameters.to_value()), nested(Parameters.from_value)),
+        (
+            "organisation",
+            encode(genesis.organisations[0].to_value()),
+            nested(Organisation.from_value),
+        ),
+        ("identity", encode(genesis.identities[0].to_value()), nested(Identity.from_value)),
+        ("genesis", genesis.encode(), Genesis.decode),
+        ("receipt", receipt.encode(), Receipt.decode),
+        (
+            "handover",
+            chain.handovers[0].encode(),
+            lambda data: Handover.decode(data, SUITE),
+        ),
+        ("certified-header", block.encode(), lambda data: CertifiedHeader.decode(data, SUITE)),
+    ]
+
+
+SAMPLES = samples()
+by_rule = pytest.mark.parametrize(
+    ("rule", "data", "read"), SAMPLES, ids=[rule for rule, _, _ in SAMPLES]
+)
+
+
+@by_rule
+def test_what_the_code_writes_is_what_the_rule_says(
+    rule: str, data: bytes, read: Callable[[bytes], object]
+) -> None:
+    assert SCHEMA.matches(rule, data)
+    read(data)
+
+
+@by_rule
+def test_a_field_more_or_less_is_refused_by_both(
+    rule: str, data: bytes, read: Callable[[bytes], object]
+) -> None:
+    value = cbor2.loads(data)
+    for changed in ([*value, None], value[:-1]):
+        assert not SCHEMA.matches(rule, cbor2.dumps(changed))
+        with pytest.raises(DecodeError):
+            read(cbor2.dumps(changed))
+
+
+@by_rule
+def test_whatever_byte_changes_the_code_reads_nothing_that_the_rule_refuses(
+    rule: str, data: bytes, read: Callable[[bytes], object]
+) -> None:
+    for position in range(min(len(data), 2_000)):
+        for mask in (0x01, 0x02, 0x20, 0xFF):
+            changed = bytearray(data)
+            changed[position] ^= mask
+            try:
+                read(bytes(changed))
+            except DecodeError:
+                continue
+            assert SCHEMA.matches(rule, bytes(changed)), (position, mask)
+
+
+def test_a_vote_signs_the_statement_that_the_rule_says() -> None:
+    chain = Chain.found()
+    chain.append(record_of(b"1"))
+    vote = chain.blocks[0].certificate.expand()[0]
+    signed = vote.subject.sign_bytes(chain.genesis.chain_id, chain.validators, vote.time_ms)
+    tag, _, statement = signed.partition(b"\0")
+    assert tag == b"govchain/v1/vote"
+    assert SCHEMA.matches("vote-statement", statement)
+
+
+def test_header_leaves_and_record_leaves_are_told_apart() -> None:
+    chain = Chain.found()
+    chain.append(record_of(b"1"))
+    header_leaf, record_leaf = chain.leaves
+    kinds = ("leaf", "header-leaf", "record-leaf")
+    assert [SCHEMA.matches(kind, header_leaf) for kind in kinds] == [True, True, False]
+    assert [SCHEMA.matches(kind, record_leaf) for kind in kinds] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "text", ["a = b", "a = uint\na = bstr", "a = {}", "a = [uint", "a uint", "a = [x: uint ; y"]
+)
+def test_a_text_that_is_no_such_schema_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        Schema(text)
