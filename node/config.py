@@ -110,6 +110,21 @@ class NodeConfig:
             fields.refuse("client_address", "expected an address of its own for each use")
         return config
 
+    @property
+    def keys(self) -> Path:
+        """Folder of the node's private keys: vote.key, cosignature.key, tls.key, maybe bls.key."""
+        return self.home / "keys"
+
+    @property
+    def data(self) -> Path:
+        """Folder of the database."""
+        return self.home / "data"
+
+    @property
+    def wal(self) -> Path:
+        """Folder of the write-ahead log."""
+        return self.home / "wal"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientProfile:

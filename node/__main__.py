@@ -1,0 +1,9 @@
+"""`python -m node`: the command `govchain`, for where its script is not installed."""
+
+from __future__ import annotations
+
+import sys
+
+from node.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,163 @@
+"""Processes by an identity that is never reused: the process id together with its start time.
+
+Linux only: the start time comes from /proc, and a file descriptor of the process makes sure that a
+signal reaches the process that was looked at, not a later one with its number.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from node.errors import ConfigError, invariant
+from node.service.topology import write_file
+
+_STATE: Final = 0  # positions among the fields of /proc/<pid>/stat after the command's name
+_START_TIME: Final = 19
+_DEAD_STATES: Final = ("Z", "X")
+_MILLISECONDS: Final = 1_000
+
+
+class ProcessRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One process, past or present."""
+
+    pid: int
+    start_ticks: int
+    """When it started, in clock ticks since the system did."""
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessRecord | None:
+        """Return the record of a process alive now, or None."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[_STATE] in _DEAD_STATES else cls(pid, int(fields[_START_TIME]))
+
+    @classmethod
+    def load(cls, path: Path) -> ProcessRecord | None:
+        """Read a record, or None where there is none; raises `ConfigError` on anything else."""
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ConfigError(
+                f"{path}: no record of a process: {error}",
+                code="GC-2107",
+                fix=f"stop the node yourself if it runs, then remove {path}",
+            ) from error
+
+    def encode(self) -> bytes:
+        """Return the content of the file that records it."""
+        return msgspec.json.encode(self) + b"\n"
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether this very process still runs."""
+        return ProcessRecord.of(self.pid) == self
+
+
+def claim(path: Path) -> None:
+    """Record the calling process at `path`; raises `ConfigError` while another one runs."""
+    holder = ProcessRecord.load(path)
+    if holder is not None and holder.pid != os.getpid() and holder.is_alive:
+        raise ConfigError(
+            f"{path.parent}: in use by process {holder.pid}",
+            code="GC-3002",
+            fix="stop that process, or give this node a directory and a key of its own",
+        )
+    own = ProcessRecord.of(os.getpid())
+    invariant(own is not None, "a running process is alive")
+    write_file(path, own.encode())
+
+
+def spawn_detached(
+    arguments: Sequence[str], *, environment: Mapping[str, str], log: Path
+) -> ProcessRecord:
+    """Start a program in a session of its own, its output appended to `log`, and record it.
+
+    It outlives this process, and a Ctrl-C meant for this process does not reach it.
+    """
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    pid = os.posix_spawn(
+        arguments[0],
+        arguments,
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.fspath(log), append, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    return ProcessRecord.of(pid) or ProcessRecord(pid, 0)  # 0: it has ended already
+
+
+def wait_for_an_exit(processes: Collection[ProcessRecord], timeout_s: float) -> None:
+    """Return as soon as one of the processes has ended, and after the time in any case."""
+    with _open_all(processes) as descriptors:
+        if len(descriptors) == len(processes):
+            _poll(descriptors, timeout_s)
+
+
+def stop_processes(
+    processes: Collection[ProcessRecord], *, grace_s: float
+) -> tuple[ProcessRecord, ...]:
+    """End processes: SIGTERM, `grace_s` for all together to finish, then SIGKILL.
+
+    Returns those that had to be killed. None of them runs any more.
+    """
+    with _open_all(processes) as descriptors:
+        for descriptor in descriptors:
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        left = dict(descriptors)
+        deadline_s = time.monotonic() + grace_s
+        while left and (remaining_s := deadline_s - time.monotonic()) > 0:
+            for ended in _poll(left, remaining_s):
+                del left[ended]
+        for descriptor in left:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            _poll([descriptor], None)
+        for process in descriptors.values():
+            _reap(process.pid)
+        return tuple(left.values())
+
+
+@contextmanager
+def _open_all(processes: Collection[ProcessRecord]) -> Iterator[dict[int, ProcessRecord]]:
+    """Yield a descriptor of each process alive; it is looked at once its id cannot be reused."""
+    with ExitStack() as stack:
+        descriptors = {}
+        for process in processes:
+            with suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(process.pid)
+                stack.callback(os.close, descriptor)
+                if process.is_alive:
+                    descriptors[descriptor] = process
+        yield descriptors
+
+
+def _poll(descriptors: Collection[int], timeout_s: float | None) -> list[int]:
+    """Return the descriptors whose process has ended, waiting for the first one."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    timeout_ms = None if timeout_s is None else int(timeout_s * _MILLISECONDS) + 1
+    return [descriptor for descriptor, _ in poll.poll(timeout_ms)]
+
+
+def _reap(pid: int) -> None:
+    """Take note of the end of a process that was started by this one."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)

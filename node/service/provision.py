@@ -1,0 +1,374 @@
+"""The genesis tool: makes everything a network of one machine consists of, or nothing at all.
+
+Organisations with one authority each, validators with their keys and TLS certificates, clients,
+the genesis that binds them, and the files that tell each process what it needs. Private keys are
+written encrypted and never leave the key store otherwise. Running the nodes is for supervisor.py.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
+from node.chain.membership import Validator, ValidatorSet
+from node.crypto.certificate import (
+    LOOPBACK_HOSTS,
+    Authority,
+    Issuance,
+    Member,
+    build_authority_certificate,
+    build_identity_certificate,
+    build_node_certificate,
+    encode_pem,
+)
+from node.crypto.keystore import (
+    KeyFileSecret,
+    KeyPurpose,
+    generate_key,
+    new_serial_number,
+    save_key,
+)
+from node.crypto.suite import Suite
+from node.errors import ConfigError, invariant
+from node.limits import VALIDATORS_MAX
+from node.service.home import WAL_FOLDER, log_identity
+from node.service.topology import (
+    CA_BUNDLE_FILE,
+    GENESIS_FILE,
+    PORTS_PER_NODE,
+    SECRET_FILE,
+    TOPOLOGY_FILE,
+    NodeEntry,
+    Topology,
+    is_vacant,
+    lock_folder,
+    split_ports,
+    sync_folder,
+    write_file,
+)
+from node.storage.wal import WriteAheadLog
+
+DEFAULT_IDENTITY: Final = "agency-1"
+
+_FIRST_ORGANISATION: Final = "org-1"
+_CLIENTS: Final = ((DEFAULT_IDENTITY, Role.AGENCY), ("auditor-1", Role.AUDITOR))
+_FOLDER_MODE: Final = 0o700
+
+_DAY_MS: Final = 86_400_000
+_CLOCK_SLACK_MS: Final = 300_000
+"""Certificates begin this much before genesis: clocks of one network may differ."""
+_AUTHORITY_DAYS: Final = 3_650
+_MEMBER_DAYS: Final = 730
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPlan:
+    """What a network of one machine is to be."""
+
+    name: str
+    """Part of the genesis, at most 128 bytes."""
+    suite: Suite
+    created_ms: int
+    node_count: int
+    ports: Sequence[int]
+    """Peer, client and metrics port of each node, one node after the other."""
+    host: str = "127.0.0.1"
+    """IP address all nodes listen on."""
+    with_aggregate_keys: bool = False
+    """Give validators BLS keys, their possession proved; each takes about a second to make."""
+    parameters: Parameters = field(default_factory=Parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Organisation:
+    """An organisation being founded."""
+
+    organisation_id: str
+    authority: Authority
+
+    def to_genesis(self) -> Organisation:
+        return Organisation(
+            organisation_id=self.organisation_id,
+            name=self.organisation_id,
+            ca_certificate=self.authority.certificate,
+        )
+
+
+def provision(home: Path, plan: NetworkPlan) -> Topology:
+    """Make the network's files in `home`, which must not exist or be empty.
+
+    Everything is made in a folder beside it that takes its name at the very end: a network that is
+    there is whole. Raises `ConfigError` and leaves nothing behind when it cannot be made.
+    """
+    if not 1 <= plan.node_count <= VALIDATORS_MAX:
+        raise ConfigError(
+            f"expected 1..{VALIDATORS_MAX} nodes, got {plan.node_count}",
+            fix="choose a number with -n; 4 tolerates one faulty validator",
+        )
+    invariant(len(plan.ports) == plan.node_count * PORTS_PER_NODE, "three ports for each node")
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with lock_folder(home.parent, wait=True):
+            return _provision_alone(home, plan)
+    except OSError as error:
+        raise ConfigError(
+            f"{home}: cannot be made: {error.strerror}",
+            code="GC-2103",
+            fix="check the folder above it: its rights and the space on its disk",
+        ) from error
+
+
+def _provision_alone(home: Path, plan: NetworkPlan) -> Topology:
+    if not is_vacant(home):
+        raise ConfigError(
+            f"{home}: exists already and is not empty",
+            code="GC-2102",
+            fix=f"name another folder with --home, or remove this one: rm -r {home}",
+        )
+    workshop = home.with_name(f".{home.name}.unfinished")
+    if workshop.exists():  # left by a run that was killed: nothing ever depended on it
+        shutil.rmtree(workshop)
+    try:
+        workshop.mkdir(mode=_FOLDER_MODE)
+        topology = _Provisioning(workshop, plan).run()
+        workshop.rename(home)
+        sync_folder(home.parent)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    return topology
+
+
+def write_addresses(home: Path, topology: Topology) -> None:
+    """Write where nodes listen into every `node.toml` and profile, then into the topology.
+
+    Fields that do not concern addresses stay as they are; comments do not.
+    """
+    for node in topology.nodes:
+        peers = [
+            _endpoint(peer.id, peer.host, peer.peer_port)
+            for peer in topology.nodes
+            if peer.id != node.id
+        ]
+        addresses = {
+            "peer_address": _address(node.host, node.peer_port),
+            "client_address": _address(node.host, node.client_port),
+            "metrics_address": _address(node.host, node.metrics_port),
+        }
+        _update_toml(home / node.home / "node.toml", {**addresses, "peers": peers})
+    endpoints = [_endpoint(node.id, node.host, node.client_port) for node in topology.nodes]
+    for profile in (home / "profile.toml", *sorted(home.glob("clients/*/profile.toml"))):
+        _update_toml(profile, {"endpoints": endpoints})
+    write_file(home / TOPOLOGY_FILE, topology.encode())
+
+
+class _Provisioning:
+    """One run of the genesis tool over an empty folder."""
+
+    def __init__(self, folder: Path, plan: NetworkPlan) -> None:
+        self._folder = folder
+        self._plan = plan
+        self._suite = plan.suite
+        self._secret = KeyFileSecret.generate(folder / SECRET_FILE)
+
+    def run(self) -> Topology:
+        numbers = range(1, self._plan.node_count + 1)
+        organisations = [self._found_organisation(f"org-{number}") for number in numbers]
+        validators = [
+            self._equip_validator(f"validator-{number}", organisation)
+            for number, organisation in zip(numbers, organisations, strict=True)
+        ]
+        clients = [
+            self._equip_client(client_id, role, organisations[0]) for client_id, role in _CLIENTS
+        ]
+        genesis = Genesis(
+            suite=self._suite,
+            name=self._plan.name,
+            created_ms=self._plan.created_ms,
+            testnet=True,
+            parameters=self._plan.parameters,
+            organisations=tuple(organisation.to_genesis() for organisation in organisations),
+            validators=ValidatorSet(0, tuple(validators), self._suite),
+            identities=tuple(clients),
+        )
+        topology = self._lay_out(genesis)
+        self._distribute(genesis, organisations, topology)
+        write_addresses(self._folder, topology)
+        return topology
+
+    def _found_organisation(self, organisation_id: str) -> _Organisation:
+        folder = self._make_folder("organisations", organisation_id)
+        signer = generate_key(KeyPurpose.AUTHORITY, self._suite)
+        certificate = build_authority_certificate(
+            signer, organisation_id, self._issuance(_AUTHORITY_DAYS)
+        )
+        write_file(folder / "ca.pem", encode_pem(certificate))
+        save_key(folder / "ca.key", signer, self._secret, KeyPurpose.AUTHORITY)
+        return _Organisation(organisation_id, Authority(certificate, signer))
+
+    def _equip_validator(self, validator_id: str, organisation: _Organisation) -> Validator:
+        home = self._make_folder("nodes", validator_id)
+        keys = self._make_folder("nodes", validator_id, "keys")
+        vote_key = generate_key(KeyPurpose.VOTE, self._suite)
+        save_key(keys / "vote.key", vote_key, self._secret, KeyPurpose.VOTE)
+        cosignature_key = generate_key(KeyPurpose.COSIGNATURE, self._suite)
+        save_key(keys / "cosignature.key", cosignature_key, self._secret, KeyPurpose.COSIGNATURE)
+        tls_key = generate_key(KeyPurpose.TLS, self._suite)
+        save_key(keys / "tls.key", tls_key, self._secret, KeyPurpose.TLS)
+        member = Member(
+            identity_id=validator_id, role="validator", public_key=tls_key.public_key.encoded
+        )
+        hosts = dict.fromkeys((validator_id, self._plan.host, *LOOPBACK_HOSTS))
+        certificate = build_node_certificate(
+            organisation.authority, member, self._issuance(_MEMBER_DAYS), hosts=tuple(hosts)
+        )
+        write_file(home / "tls.pem", encode_pem(certificate))
+        return Validator(
+            validator_id=validator_id,
+            organisation=organisation.organisation_id,
+            vote_key=vote_key.public_key.encoded,
+            cosignature_key=cosignature_key.public_key.encoded,
+            bls_key=self._make_aggregate_key(keys) if self._plan.with_aggregate_keys else None,
+        )
+
+    def _make_aggregate_key(self, keys: Path) -> bytes:
+        """Return the public key of a new BLS key whose possession has been proved."""
+        key = generate_key(KeyPurpose.AGGREGATE, self._suite)
+        proof = key.prove_possession()
+        invariant(key.public_key.verify_possession(proof), "a proof of possession verifies")
+        save_key(keys / "bls.key", key, self._secret, KeyPurpose.AGGREGATE)
+        write_file(keys / "bls.proof", proof)
+        return key.public_key.encoded
+
+    def _equip_client(self, client_id: str, role: Role, organisation: _Organisation) -> Identity:
+        folder = self._make_folder("clients", client_id)
+        identity_key = generate_key(KeyPurpose.IDENTITY, self._suite)
+        save_key(folder / "client.key", identity_key, self._secret, KeyPurpose.IDENTITY)
+        tls_key = generate_key(KeyPurpose.TLS, self._suite)
+        save_key(folder / "tls.key", tls_key, self._secret, KeyPurpose.TLS)
+        member = Member(
+            identity_id=client_id,
+            role=role.name.lower(),
+            public_key=tls_key.public_key.encoded,
+        )
+        issuance = self._issuance(_MEMBER_DAYS)
+        certificate = build_identity_certificate(organisation.authority, member, issuance)
+        write_file(folder / "client.pem", encode_pem(certificate))
+        return Identity(
+            identity_id=client_id,
+            organisation=organisation.organisation_id,
+            role=role,
+            public_key=identity_key.public_key.encoded,
+            not_before_ms=issuance.not_before_ms,
+            not_after_ms=issuance.not_after_ms,
+        )
+
+    def _lay_out(self, genesis: Genesis) -> Topology:
+        return Topology(
+            version=1,
+            name=genesis.name,
+            chain_id=genesis.chain_id.hex(),
+            suite=genesis.suite.name,
+            created_ms=genesis.created_ms,
+            nodes=tuple(
+                NodeEntry(
+                    id=validator.validator_id,
+                    organisation=validator.organisation,
+                    host=self._plan.host,
+                    peer_port=peer_port,
+                    client_port=client_port,
+                    metrics_port=metrics_port,
+                    home=f"nodes/{validator.validator_id}",
+                )
+                for validator, (peer_port, client_port, metrics_port) in zip(
+                    genesis.validators.validators, split_ports(self._plan.ports), strict=True
+                )
+            ),
+        )
+
+    def _distribute(
+        self, genesis: Genesis, organisations: Sequence[_Organisation], topology: Topology
+    ) -> None:
+        """Give everyone the genesis, the authorities' certificates and a file of settings."""
+        encoded = genesis.encode()
+        invariant(Genesis.decode(encoded) == genesis, "a genesis reads back as written")
+        bundle = b"".join(encode_pem(each.authority.certificate) for each in organisations)
+        for holder in (".", *(node.home for node in topology.nodes)):
+            write_file(self._folder / holder / GENESIS_FILE, encoded)
+            write_file(self._folder / holder / CA_BUNDLE_FILE, bundle)
+        for node in topology.nodes:
+            WriteAheadLog.create(
+                self._folder / node.home / WAL_FOLDER, log_identity(genesis, node.id)
+            )
+            settings = {"version": 1, "validator_id": node.id, "key_file": f"../../{SECRET_FILE}"}
+            write_file(self._folder / node.home / "node.toml", _render_toml(settings))
+        profile = {
+            "version": 1,
+            "chain_id": topology.chain_id,
+            "suite": topology.suite,
+        }
+        shared = {
+            **profile,
+            "identity": DEFAULT_IDENTITY,
+            "credentials": "clients/{identity}",
+            "ca_bundle": CA_BUNDLE_FILE,
+            "genesis": GENESIS_FILE,
+            "key_file": SECRET_FILE,
+        }
+        write_file(self._folder / "profile.toml", _render_toml(shared))
+        for client_id, _role in _CLIENTS:
+            own = {
+                **profile,
+                "identity": client_id,
+                "credentials": ".",
+                "ca_bundle": f"../../{CA_BUNDLE_FILE}",
+                "genesis": f"../../{GENESIS_FILE}",
+                "key_file": f"../../{SECRET_FILE}",
+            }
+            write_file(self._folder / "clients" / client_id / "profile.toml", _render_toml(own))
+
+    def _issuance(self, days: int) -> Issuance:
+        created_ms = self._plan.created_ms
+        return Issuance(
+            serial_number=new_serial_number(),
+            not_before_ms=created_ms - _CLOCK_SLACK_MS,
+            not_after_ms=created_ms + days * _DAY_MS,
+        )
+
+    def _make_folder(self, *parts: str) -> Path:
+        folder = self._folder.joinpath(*parts)
+        folder.mkdir(mode=_FOLDER_MODE, parents=True)
+        return folder
+
+
+def _endpoint(validator_id: str, host: str, port: int) -> dict[str, str]:
+    return {"validator_id": validator_id, "address": _address(host, port)}
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _update_toml(path: Path, changes: Mapping[str, Any]) -> None:
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    write_file(path, _render_toml({**table, **changes}))
+
+
+def _render_toml(table: Mapping[str, Any]) -> bytes:
+    """Render texts, whole numbers and truth values, then lists of tables of texts.
+
+    A JSON text is a TOML basic string, and so for numbers and truth values.
+    """
+    plain = {name: value for name, value in table.items() if not isinstance(value, list)}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in plain.items()]
+    for name, tables in table.items():
+        if isinstance(tables, list):
+            for each in tables:
+                lines += ["", f"[[{name}]]"]
+                lines += [f"{field} = {json.dumps(value)}" for field, value in each.items()]
+    return ("\n".join(lines) + "\n").encode()

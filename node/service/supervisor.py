@@ -1,0 +1,235 @@
+"""Runs a network's validators as processes of this machine, and makes what is so what should be.
+
+Everything it knows it finds on disk and in /proc, so any later call takes up where an earlier one
+left off: running nodes are adopted, dead ones started, ports that others took are replaced. What
+"healthy" means is asked of a probe, because only the room above can speak to a node.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import node
+from node.errors import NodeError
+from node.service.process import (
+    ProcessRecord,
+    spawn_detached,
+    stop_processes,
+    wait_for_an_exit,
+)
+from node.service.provision import write_addresses
+from node.service.topology import (
+    PORTS_PER_NODE,
+    NodeEntry,
+    Topology,
+    find_free_ports,
+    is_port_free,
+    lock_folder,
+    split_ports,
+    write_file,
+)
+
+LOG_FILE: Final = "node.log"
+PROCESS_FILE: Final = "node.pid"
+
+NODE_COMMAND: Final = (sys.executable, "-P", "-m", "node", "node", "run")
+"""Runs one node, given `--home` and its folder."""
+
+LOG_TAIL_LINES: Final = 20
+STOP_GRACE_S: Final = 15.0
+
+_LOG_TAIL_BYTES: Final = 65_536
+_PROBE_INTERVAL_S: Final = 0.1
+
+
+class Step(StrEnum):
+    """What happened to a node, for whoever tells the operator."""
+
+    ADOPTED = "adopted"  # it ran already
+    STARTED = "started"
+    STOPPED = "stopped"
+    KILLED = "killed"  # it did not stop in time
+    MOVED = "moved"  # its ports were taken; it has new ones
+    SERVING = "serving"
+
+
+class SupervisionError(NodeError):
+    """Nodes did not come up, or cannot be handled; `log_tail` is of the guilty node, if one is."""
+
+    code = "GC-2106"
+
+    def __init__(
+        self, message: str, *, fix: str, node_id: str = "", log_tail: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, fix=fix)
+        self.node_id = node_id
+        self.log_tail = tuple(log_tail)
+
+
+Report = Callable[[Step, str], None]
+Probe = Callable[[NodeEntry], bool]
+"""Tells whether a node serves. Must not raise and must return within about a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProcess:
+    """A node and its process, if it runs."""
+
+    entry: NodeEntry
+    process: ProcessRecord | None
+
+
+class Supervisor:
+    """One network's processes."""
+
+    def __init__(
+        self, home: Path, report: Report, *, command: Sequence[str] = NODE_COMMAND
+    ) -> None:
+        self._home = home.resolve()
+        self._report = report
+        self._command = command
+        self.topology = Topology.load(self._home)
+
+    def inspect(self) -> tuple[NodeProcess, ...]:
+        """Return every node with its process, in the topology's order."""
+        return tuple(NodeProcess(entry, self._find(entry)) for entry in self.topology.nodes)
+
+    def up(self) -> None:
+        """Make every node run. Does nothing to nodes that do; raises `SupervisionError`."""
+        with lock_folder(self._home, wait=False):
+            if moved := self._entries_without_ports():
+                self._move(moved)
+            for entry, process in ((each.entry, each.process) for each in self.inspect()):
+                if process is None:
+                    self._start(entry)
+                    self._report(Step.STARTED, entry.id)
+                else:
+                    self._report(Step.ADOPTED, entry.id)
+
+    def wait_until_serving(self, probe: Probe, *, timeout_s: float) -> tuple[NodeEntry, ...]:
+        """Return the nodes that serve, once they are a quorum.
+
+        Raises `SupervisionError` naming a guilty node: one that ended, where the rest is no quorum,
+        or one that does not serve in time.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        serving: dict[str, NodeEntry] = {}
+        while True:
+            nodes = self.inspect()
+            for entry in (each.entry for each in nodes if each.process is not None):
+                if entry.id not in serving and probe(entry):
+                    serving[entry.id] = entry
+                    self._report(Step.SERVING, entry.id)
+            if len(serving) >= self.topology.quorum:
+                return tuple(serving.values())
+            alive = [each.process for each in nodes if each.process is not None]
+            ended = [each.entry for each in nodes if each.process is None]
+            if len(alive) < self.topology.quorum:
+                raise self._guilty(ended[0], "ended instead of serving")
+            if (remaining_s := deadline_s - time.monotonic()) <= 0:
+                silent = [each.entry for each in nodes if each.entry.id not in serving]
+                raise self._guilty(silent[0], f"does not serve after {timeout_s:.0f} s")
+            wait_for_an_exit(alive, min(_PROBE_INTERVAL_S, remaining_s))
+
+    def down(self) -> None:
+        """Stop every node that runs, gracefully if it lets us."""
+        with lock_folder(self._home, wait=False):
+            self._stop(self.inspect())
+
+    def destroy(self) -> None:
+        """Stop every node and remove the network's folder with all it holds."""
+        with lock_folder(self._home, wait=False):
+            self._stop(self.inspect())
+            shutil.rmtree(self._home)
+
+    def log_tail(self, entry: NodeEntry, lines: int = LOG_TAIL_LINES) -> tuple[str, ...]:
+        """Return the last lines a node wrote."""
+        try:
+            with (self._folder(entry) / LOG_FILE).open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _LOG_TAIL_BYTES))
+                text = file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ()
+        return tuple(text.splitlines()[-lines:])
+
+    def _find(self, entry: NodeEntry) -> ProcessRecord | None:
+        folder = self._folder(entry)
+        recorded = ProcessRecord.load(folder / PROCESS_FILE)
+        return recorded if recorded is not None and recorded.is_alive else None
+
+    def _entries_without_ports(self) -> list[NodeEntry]:
+        """Return the nodes at rest whose ports something else holds."""
+        return [
+            each.entry
+            for each in self.inspect()
+            if each.process is None
+            and not all(is_port_free(each.entry.host, port) for port in each.entry.ports)
+        ]
+
+    def _move(self, moved: Collection[NodeEntry]) -> None:
+        """Give nodes new ports. The others stop first, as they know the old ones."""
+        self._stop(self.inspect())
+        spare = [port for entry in self.topology.nodes for port in entry.ports]
+        ports: dict[str, tuple[int, int, int]] = {}
+        for entry in moved:
+            (ports[entry.id],) = split_ports(
+                find_free_ports(entry.host, PORTS_PER_NODE, spare=spare)
+            )
+            spare += ports[entry.id]
+        nodes = [_with_ports(entry, ports.get(entry.id)) for entry in self.topology.nodes]
+        self.topology = msgspec.structs.replace(self.topology, nodes=tuple(nodes))
+        write_addresses(self._home, self.topology)
+        for entry in moved:
+            self._report(Step.MOVED, entry.id)
+
+    def _start(self, entry: NodeEntry) -> None:
+        folder = self._folder(entry)
+        arguments = (*self._command, "--home", str(folder))
+        process = spawn_detached(arguments, environment=_environment(), log=folder / LOG_FILE)
+        write_file(folder / PROCESS_FILE, process.encode())
+
+    def _stop(self, nodes: Collection[NodeProcess]) -> None:
+        running = [(each.entry, each.process) for each in nodes if each.process is not None]
+        killed = stop_processes([process for _, process in running], grace_s=STOP_GRACE_S)
+        for entry, process in running:
+            (self._folder(entry) / PROCESS_FILE).unlink(missing_ok=True)
+            self._report(Step.KILLED if process in killed else Step.STOPPED, entry.id)
+
+    def _guilty(self, entry: NodeEntry, what: str) -> SupervisionError:
+        return SupervisionError(
+            f"{entry.id} {what}",
+            fix=f"mend what its log says ({self._folder(entry) / LOG_FILE}), "
+            "then run again: govchain testnet up",
+            node_id=entry.id,
+            log_tail=self.log_tail(entry),
+        )
+
+    def _folder(self, entry: NodeEntry) -> Path:
+        return self._home / entry.home
+
+
+def _with_ports(entry: NodeEntry, ports: tuple[int, int, int] | None) -> NodeEntry:
+    if ports is None:
+        return entry
+    peer_port, client_port, metrics_port = ports
+    return msgspec.structs.replace(
+        entry, peer_port=peer_port, client_port=client_port, metrics_port=metrics_port
+    )
+
+
+def _environment() -> Mapping[str, str]:
+    """Return what a node's process inherits: all of ours, and where this very package lies."""
+    root = str(Path(node.__file__).parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}

@@ -1,0 +1,214 @@
+"""A local network on disk: which files make it up, which nodes it has, where they listen.
+
+`testnet.json` is the marker: it is written last, so a folder that holds it holds a whole network.
+Only facts about files and ports live here; making them is for provision.py, running for
+supervisor.py.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from node.chain.membership import faults_tolerated, quorum_size
+from node.errors import ConfigError
+
+TOPOLOGY_FILE: Final = "testnet.json"
+GENESIS_FILE: Final = "genesis.cbor"
+SECRET_FILE: Final = "secret.key"  # noqa: S105 - a file name
+CA_BUNDLE_FILE: Final = "ca-bundle.pem"
+
+PORTS_PER_NODE: Final = 3
+_PORT_FIRST: Final = 17_100  # below the range from which Linux draws ports of outgoing connections
+_PORT_LAST: Final = 32_767
+_VERSION: Final = 1
+
+
+class NodeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One validator of the network."""
+
+    id: str
+    organisation: str
+    host: str
+    """IP address it listens on."""
+    peer_port: int
+    client_port: int
+    metrics_port: int
+    home: str
+    """Folder, relative to the network's."""
+
+    @property
+    def ports(self) -> tuple[int, int, int]:
+        """Return peer, client and metrics port."""
+        return (self.peer_port, self.client_port, self.metrics_port)
+
+
+class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of `testnet.json`."""
+
+    version: int
+    name: str
+    chain_id: str
+    """64 hexadecimal digits."""
+    suite: str
+    created_ms: int
+    nodes: tuple[NodeEntry, ...]
+
+    @property
+    def faults(self) -> int:
+        """Return f, the number of faulty validators the network tolerates."""
+        return faults_tolerated(len(self.nodes))
+
+    @property
+    def quorum(self) -> int:
+        """Return q, the number of validators that must run for the chain to go on."""
+        return quorum_size(len(self.nodes))
+
+    def encode(self) -> bytes:
+        """Return the bytes of the file, readable by people."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def load(cls, home: Path) -> Topology:
+        """Read the network in `home`; raises `ConfigError` saying what is there instead."""
+        path = home / TOPOLOGY_FILE
+        try:
+            topology = msgspec.json.decode(path.read_bytes(), type=cls)
+        except FileNotFoundError as error:
+            raise _no_network(home) from error
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ConfigError(
+                f"{path}: {error}", code="GC-2102", fix=f"restore the file, or remove {home}"
+            ) from error
+        if topology.version != _VERSION or not topology.nodes:
+            raise ConfigError(
+                f"{path}: expected version {_VERSION} with at least one node, got version "
+                f"{topology.version} with {len(topology.nodes)}",
+                code="GC-2102",
+                fix="use the version of govchain that made this network",
+            )
+        return topology
+
+
+def is_network(home: Path) -> bool:
+    """Tell whether `home` holds a network, whole by construction."""
+    return (home / TOPOLOGY_FILE).is_file()
+
+
+def is_vacant(home: Path) -> bool:
+    """Tell whether a network may be made in `home`: nothing is there, or an empty folder."""
+    if home.is_symlink() or not home.is_dir():
+        return not os.path.lexists(home)
+    return not any(home.iterdir())
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file durably and at once: a reader finds the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name[:64]}.{secrets.token_hex(8)}.part")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def lock_folder(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the one right to change what is in `folder`; the system gives it back if we die.
+
+    Raises `ConfigError` when another process holds it and `wait` is false.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"{folder}: another command is changing this network",
+            code="GC-2105",
+            fix="wait until it has finished, then try again",
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def is_port_free(host: str, port: int) -> bool:
+    """Tell whether a server could listen on this port now."""
+    with ExitStack() as stack:
+        return _reserve(host, port, stack)
+
+
+def find_free_ports(host: str, count: int, *, spare: Collection[int] = ()) -> tuple[int, ...]:
+    """Return `count` ports free at this moment, none of them in `spare`, or raise `ConfigError`.
+
+    All are held while the rest is looked for, so none is returned twice.
+    """
+    found: list[int] = []
+    with ExitStack() as stack:
+        for port in range(_PORT_FIRST, _PORT_LAST + 1):
+            if port not in spare and _reserve(host, port, stack):
+                found.append(port)
+            if len(found) == count:
+                return tuple(found)
+    raise ConfigError(
+        f"expected {count} free ports on {host} in {_PORT_FIRST}..{_PORT_LAST}, got {len(found)}",
+        code="GC-2104",
+        fix=f"check that {host} is an address of this machine, or stop what holds its ports",
+    )
+
+
+def split_ports(ports: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield peer, client and metrics port of each node."""
+    for first in range(0, len(ports), PORTS_PER_NODE):
+        peer_port, client_port, metrics_port = ports[first : first + PORTS_PER_NODE]
+        yield peer_port, client_port, metrics_port
+
+
+def _reserve(host: str, port: int, stack: ExitStack) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        holder.bind((host, port))
+        holder.listen(1)
+    except OSError:
+        holder.close()
+        return False
+    stack.enter_context(holder)
+    return True
+
+
+def _no_network(home: Path) -> ConfigError:
+    if is_vacant(home):
+        return ConfigError(
+            f"{home}: no network here",
+            code="GC-2101",
+            fix=f"make one: govchain testnet up --home {home}",
+        )
+    return ConfigError(
+        f"{home}: exists, but is no whole network: {TOPOLOGY_FILE} is missing",
+        code="GC-2102",
+        fix=f"look into it, then remove it (rm -r {home}) or name another folder with --home",
+    )

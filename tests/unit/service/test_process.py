@@ -1,0 +1,106 @@
+"""Processes: recognised by more than their number, stopped gently first, never mistaken."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.errors import ConfigError
+from node.service.process import (
+    ProcessRecord,
+    claim,
+    spawn_detached,
+    stop_processes,
+    wait_for_an_exit,
+)
+
+GENTLE = "import signal; print('up', flush=True); signal.pause()"
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); "
+    "[signal.pause() for _ in iter(int, 1)]"
+)
+
+
+def spawn(folder: Path, program: str) -> ProcessRecord:
+    """Start a program and return once it has printed its first line."""
+    pipe = folder / f"pipe-{len(list(folder.iterdir()))}"
+    os.mkfifo(pipe)
+    descriptor = os.open(
+        pipe, os.O_RDONLY | os.O_NONBLOCK
+    )  # a reader first: opening to write waits
+    command = (sys.executable, "-c", program)
+    record = spawn_detached(command, environment=dict(os.environ), log=pipe)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, encoding="utf-8") as output:
+        assert output.readline() == "up\n"
+    return record
+
+
+@pytest.fixture
+def gentle(tmp_path: Path) -> Iterator[ProcessRecord]:
+    record = spawn(tmp_path, GENTLE)
+    yield record
+    stop_processes([record], grace_s=10)
+
+
+def test_a_process_is_alive_until_it_is_stopped(gentle: ProcessRecord) -> None:
+    assert gentle.is_alive
+    assert os.getsid(gentle.pid) == gentle.pid, "it must survive the terminal of its parent"
+    assert stop_processes([gentle], grace_s=10) == ()
+    assert not gentle.is_alive
+
+
+def test_a_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
+    stubborn, gentle = spawn(tmp_path, STUBBORN), spawn(tmp_path, GENTLE)
+    assert stop_processes([stubborn, gentle], grace_s=0.5) == (stubborn,)
+    assert not stubborn.is_alive
+    assert not gentle.is_alive
+
+
+def test_a_reused_process_id_is_another_process_and_left_alone(gentle: ProcessRecord) -> None:
+    earlier = ProcessRecord(gentle.pid, gentle.start_ticks - 1)
+    assert not earlier.is_alive
+    assert stop_processes([earlier], grace_s=10) == ()
+    assert gentle.is_alive
+
+
+def test_waiting_ends_with_the_first_exit(tmp_path: Path, gentle: ProcessRecord) -> None:
+    other = spawn(tmp_path, "import sys; print('up', flush=True)")
+    wait_for_an_exit([gentle, other], 60)
+    assert not other.is_alive
+    stop_processes([other], grace_s=1)
+    started_s = time.monotonic()
+    wait_for_an_exit([gentle, other], 60)  # one has ended already
+    assert time.monotonic() - started_s < 30
+
+
+def test_a_record_reads_back_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "node.pid"
+    assert ProcessRecord.load(path) is None
+    path.write_bytes(ProcessRecord(7, 11).encode())
+    assert ProcessRecord.load(path) == ProcessRecord(7, 11)
+
+
+@pytest.mark.parametrize("content", [b"", b"7", b'{"pid": "7", "start_ticks": 1}'])
+def test_a_damaged_record_is_refused_with_a_fix(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "node.pid").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"node\.pid") as raised:
+        ProcessRecord.load(tmp_path / "node.pid")
+    assert (raised.value.code, "remove" in raised.value.fix) == ("GC-2107", True)
+
+
+def test_a_home_is_claimed_once(tmp_path: Path, gentle: ProcessRecord) -> None:
+    path = tmp_path / "node.pid"
+    path.write_bytes(gentle.encode())
+    with pytest.raises(ConfigError, match=f"in use by process {gentle.pid}") as raised:
+        claim(path)
+    assert raised.value.code == "GC-3002"
+    stop_processes([gentle], grace_s=10)
+    claim(path)
+    assert ProcessRecord.load(path) == ProcessRecord.of(os.getpid())
+    claim(path)  # its own claim does not stand in its way
