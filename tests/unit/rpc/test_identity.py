@@ -1,0 +1,95 @@
+"""Who is believed to be on the other end of a connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.rpc.identity import VERDICT_MS, AccessError, Gatekeeper, TlsIdentity
+from tests.unit.rpc.pki import HOUR_MS, Pki, now_ms, shared_pki
+
+Properties = dict[str, list[bytes]]
+
+
+def shown(tls: TlsIdentity, version: bytes = b"TLSv1.3") -> Properties:
+    """Return the properties of a connection on which `tls` was shown."""
+    return {"ssl_tls_version": [version], "x509_pem_cert": [tls.certificate_pem]}
+
+
+@pytest.fixture
+def pki() -> Pki:
+    return shared_pki()
+
+
+def test_a_members_certificate_says_who_it_is(pki: Pki) -> None:
+    identity = pki.gatekeeper().identify(shown(pki.client("agency-1")))
+    assert (identity.role, identity.identity_id, identity.organisation) == (
+        "agency",
+        "agency-1",
+        "org-1",
+    )
+
+
+def test_every_organisation_issues_for_itself(pki: Pki) -> None:
+    gatekeeper = pki.gatekeeper()
+    for number in range(1, 5):
+        identity = gatekeeper.identify(shown(pki.validator(number)))
+        assert identity.organisation == f"org-{number}"
+
+
+@pytest.mark.parametrize("version", [b"TLSv1.2", b"TLSv1.1", b""])
+def test_an_older_tls_is_refused(pki: Pki, version: bytes) -> None:
+    with pytest.raises(AccessError, match=r"TLS 1\.3"):
+        pki.gatekeeper().identify(shown(pki.client(), version))
+
+
+def test_a_connection_without_tls_is_refused(pki: Pki) -> None:
+    with pytest.raises(AccessError, match=r"TLS 1\.3"):
+        pki.gatekeeper().identify({})
+
+
+def test_a_connection_without_certificate_is_refused(pki: Pki) -> None:
+    with pytest.raises(AccessError, match="one client certificate, got 0"):
+        pki.gatekeeper().identify({"ssl_tls_version": [b"TLSv1.3"]})
+
+
+def test_another_organisation_is_refused(pki: Pki) -> None:
+    outsider = pki.client(authority=pki.authority(99))
+    with pytest.raises(AccessError, match="'org-99' is not a member"):
+        pki.gatekeeper().identify(shown(outsider))
+
+
+def test_an_authority_under_a_members_name_is_refused(pki: Pki) -> None:
+    impostor = pki.client(authority=pki.authority(99, "org-1"))
+    with pytest.raises(AccessError, match="not issued by the authority of its organisation"):
+        pki.gatekeeper().identify(shown(impostor))
+
+
+def test_something_else_than_a_certificate_is_refused(pki: Pki) -> None:
+    with pytest.raises(AccessError, match="certificate"):
+        pki.gatekeeper().identify(shown(TlsIdentity(b"nonsense", b"")))
+
+
+def test_a_verdict_is_remembered_for_a_while_and_no_longer(pki: Pki) -> None:
+    clock_ms = now_ms()
+    authorities = {name: a.certificate for name, a in pki.authorities.items()}
+    gatekeeper = Gatekeeper(authorities, lambda: clock_ms)
+    client = shown(pki.client(not_after_ms=clock_ms + HOUR_MS))
+    first = gatekeeper.identify(client)
+    clock_ms += VERDICT_MS
+    assert gatekeeper.identify(client) is first
+    clock_ms += 1
+    assert gatekeeper.identify(client) is not first
+    clock_ms += HOUR_MS
+    with pytest.raises(AccessError, match="valid in"):
+        gatekeeper.identify(client)
+
+
+def test_roots_are_those_of_the_members(pki: Pki) -> None:
+    gatekeeper = pki.gatekeeper()
+    each = [gatekeeper.root_pem(f"org-{number}") for number in range(1, 5)]
+    assert gatekeeper.roots_pem == b"".join(each)
+    assert all(root.startswith(b"-----BEGIN CERTIFICATE-----") for root in each)
+
+
+def test_a_private_key_is_not_shown(pki: Pki) -> None:
+    assert "PRIVATE" not in repr(pki.client())
