@@ -1,0 +1,392 @@
+"""The client library against real servers on loopback: submitting, asking, failing over."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from node.chain.admission import Admission, AdmissionCode
+from node.errors import ClientError, InvariantViolation
+from node.rpc.client import (
+    AccessError,
+    LedgerEndpoint,
+    NetworkUnavailable,
+    NotFinal,
+    NotFound,
+    Refused,
+    WrongChainError,
+)
+from node.rpc.port import BATCH_TXS_MAX, REQUEST_BYTES_MAX, RecordFilter
+from tests.unit.rpc.fake_node import DEADLINE_S, running, tx_id
+from tests.unit.rpc.pki import CHAIN_ID
+
+NOWHERE = LedgerEndpoint("validator-9", "127.0.0.1:1")
+
+
+def named(count: int, name: str = "tx") -> list[bytes]:
+    return [f"{name} {number}".encode() for number in range(count)]
+
+
+# --- Submitting ---
+
+
+async def test_what_is_submitted_becomes_final() -> None:
+    async with running(1) as network, network.client() as client:
+        outcomes = await client.submit(named(3))
+        assert [outcome.admission.code for outcome in outcomes] == [AdmissionCode.ACCEPTED] * 3
+        assert [outcome.final().log_index for outcome in outcomes] == [0, 1, 2]
+        assert network.nodes[0].submitters == ["agency-1"]
+        assert network.ledger.tickets == []
+
+
+async def test_the_same_bytes_have_the_same_result_wherever_they_go() -> None:
+    async with running(2) as network:
+        async with network.client(network.endpoints[:1]) as client:
+            first = await client.submit(named(2))
+        async with network.client(network.endpoints[1:]) as client:
+            second = await client.submit(named(2))
+        assert [outcome.final() for outcome in first] == [outcome.final() for outcome in second]
+        assert [o.admission.code for o in second] == [AdmissionCode.ALREADY_FINAL] * 2
+
+
+async def test_a_validator_that_is_away_is_passed_over() -> None:
+    async with running(1) as network, network.client([NOWHERE, *network.endpoints]) as client:
+        [outcome] = await client.submit([b"tx"])
+        assert outcome.final().height == 1
+
+
+async def test_a_validator_that_cannot_finish_is_passed_over_with_the_same_transaction() -> None:
+    async with running(2) as network, network.client() as client:
+        network.nodes[0].isolated = True
+        outcomes = await client.submit(named(3), timeout_ms=1_000)
+        assert [outcome.final().height for outcome in outcomes] == [1, 1, 1]
+        assert network.ledger.blocks[1] == named(3)
+        assert [len(node.submitters) for node in network.nodes] == [1, 1]
+
+
+async def test_a_refusal_says_why() -> None:
+    async with running(2) as network, network.client() as client:
+        network.nodes[0].verdicts[b"forged"] = Admission(
+            AdmissionCode.BAD_SIGNATURE, "it is forged"
+        )
+        good, forged = await client.submit([b"good", b"forged"])
+        assert good.final().height == 1
+        with pytest.raises(Refused, match="BAD_SIGNATURE: it is forged"):
+            forged.final()
+        assert network.nodes[1].submitters == [], (
+            "what is wrong with a transaction is so everywhere"
+        )
+
+
+@pytest.mark.parametrize("code", [AdmissionCode.POOL_FULL, AdmissionCode.NOT_READY])
+async def test_want_of_room_or_readiness_sends_the_client_elsewhere(code: AdmissionCode) -> None:
+    async with running(2) as network, network.client() as client:
+        network.nodes[0].verdicts[b"tx"] = Admission(code, "not here", 250)
+        [outcome] = await client.submit([b"tx"])
+        assert outcome.final().height == 1
+
+
+async def test_a_network_without_room_says_when_to_come_back() -> None:
+    async with running(2) as network, network.client() as client:
+        for node, after_ms in zip(network.nodes, (250, 400), strict=True):
+            node.verdicts[b"tx"] = Admission(AdmissionCode.POOL_FULL, "full", after_ms)
+        [outcome] = await client.submit([b"tx"])
+        with pytest.raises(Refused) as refused:
+            outcome.final()
+        assert refused.value.admission == Admission(AdmissionCode.POOL_FULL, "full", 400)
+
+
+async def test_a_later_refusal_does_not_undo_an_admission() -> None:
+    async with running(2) as network, network.client() as client:
+        network.ledger.held = True
+        network.nodes[1].verdicts[b"tx"] = Admission(AdmissionCode.NOT_READY, "behind")
+        [outcome] = await client.submit([b"tx"], timeout_ms=400)
+        assert network.nodes[1].submitters != []
+        with pytest.raises(NotFinal):
+            outcome.final()
+
+
+async def test_what_is_not_final_in_time_is_said_to_be_so() -> None:
+    async with running(1) as network, network.client() as client:
+        network.ledger.held = True
+        [outcome] = await client.submit([b"tx"], timeout_ms=200)
+        with pytest.raises(NotFinal, match="not final in time"):
+            outcome.final()
+        network.ledger.commit()
+        [outcome] = await client.submit([b"tx"])
+        assert outcome.final().height == 1
+        assert network.ledger.tickets == []
+
+
+async def test_without_a_network_every_call_says_so() -> None:
+    async with running(1) as network, network.client([NOWHERE]) as client:
+        for call in (
+            client.submit([b"tx"]),
+            client.status(),
+            client.genesis(),
+            client.open_stream(),
+            anext(client.blocks(0)),
+            anext(client.receipts(tx_id(b"tx"))),
+        ):
+            with pytest.raises(NetworkUnavailable, match=r"validator-9 \(127\.0\.0\.1:1\)"):
+                await call
+
+
+@pytest.mark.parametrize(
+    "transactions", [[], [b"tx"] * (BATCH_TXS_MAX + 1), [bytes(REQUEST_BYTES_MAX)]]
+)
+async def test_a_request_beyond_the_bounds_is_not_sent(transactions: list[bytes]) -> None:
+    async with running(1) as network, network.client() as client:
+        with pytest.raises(ClientError, match="batch: expected"):
+            await client.submit(transactions)
+        async with await client.open_stream() as stream:
+            with pytest.raises(ClientError, match="batch: expected"):
+                await stream.submit(transactions)
+
+
+async def test_the_largest_request_is_taken() -> None:
+    async with running(1) as network, network.client() as client:
+        sizes = [REQUEST_BYTES_MAX // BATCH_TXS_MAX - 20] * BATCH_TXS_MAX
+        transactions = [index.to_bytes(4, "big") + bytes(n) for index, n in enumerate(sizes)]
+        outcomes = await client.submit(transactions)
+        assert all(outcome.final().height == 1 for outcome in outcomes)
+
+
+# --- Streams of batches ---
+
+
+async def test_many_batches_over_one_stream() -> None:
+    async with running(1) as network, network.client() as client:
+        batches = [named(20, f"batch {number}") for number in range(60)]
+        async with await client.open_stream(outstanding_max=5) as stream:
+            outcomes = await asyncio.gather(*map(stream.submit, batches))
+        for batch, batch_outcomes in zip(batches, outcomes, strict=True):
+            finals = [network.ledger.final[transaction] for transaction in batch]
+            assert [outcome.final() for outcome in batch_outcomes] == finals
+        assert network.nodes[0].tickets_open_max <= 5
+        assert network.ledger.tickets == []
+
+
+async def test_batches_end_in_the_order_in_which_they_are_final() -> None:
+    async with running(1) as network, network.client() as client:
+        network.ledger.held = True
+        async with await client.open_stream() as stream:
+            late = asyncio.create_task(stream.submit([b"late"]))
+            await network.ledger.until(lambda: b"late" in network.ledger.pending)
+            network.nodes[0].verdicts[b"refused"] = Admission(AdmissionCode.EXPIRED, "too late")
+            [refused] = await stream.submit([b"refused"])
+            assert refused.admission.code is AdmissionCode.EXPIRED
+            assert not late.done()
+            network.ledger.commit()
+            [outcome] = await late
+            assert outcome.final().height == 1
+
+
+async def test_a_batch_that_is_not_final_in_time_returns_what_is_known() -> None:
+    async with running(1) as network, network.client() as client:
+        network.ledger.held = True
+        async with await client.open_stream(timeout_ms=200) as stream:
+            [outcome] = await stream.submit([b"tx"])
+            assert outcome.admission.code is AdmissionCode.ACCEPTED
+            assert outcome.result is None
+
+
+async def test_a_batch_that_finds_no_room_in_time_says_so() -> None:
+    async with running(1) as network, network.client() as client:
+        network.ledger.held = True
+        async with await client.open_stream(outstanding_max=1, timeout_ms=200) as stream:
+            first, second = await asyncio.gather(
+                stream.submit([b"first"]), stream.submit([b"second"]), return_exceptions=True
+            )
+            assert isinstance(first, tuple)
+            assert isinstance(second, NotFinal)
+            network.ledger.commit()
+            [again] = await stream.submit([b"first"])  # the place came back with the result
+            assert again.final().height == 1
+
+
+async def test_a_stream_that_breaks_fails_what_was_under_way() -> None:
+    async with running(1) as network, network.client() as client:
+        network.ledger.held = True
+        async with await client.open_stream(outstanding_max=2) as stream:
+            tasks = [asyncio.create_task(stream.submit([b"%d" % n])) for n in range(6)]
+            await network.ledger.until(lambda: len(network.ledger.pending) == 2)
+            await network.servers[0].stop(0)
+            async with asyncio.timeout(DEADLINE_S):
+                for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                    assert isinstance(ended, NetworkUnavailable)
+                with pytest.raises(NetworkUnavailable):
+                    await stream.submit([b"later"])
+
+
+async def test_a_stream_opens_where_it_can() -> None:
+    async with running(2) as network:
+        await network.servers[0].stop(0)
+        async with network.client([NOWHERE, *network.endpoints]) as client:
+            async with await client.open_stream() as stream:
+                assert stream.validator_id == "validator-2"
+            with pytest.raises(InvariantViolation):
+                await client.open_stream(outstanding_max=33)
+
+
+# --- Asking ---
+
+
+async def test_every_question_has_its_answer() -> None:
+    async with running(1) as network, network.client() as client:
+        await client.submit(named(3))
+        wanted = tx_id(b"tx 1")
+        status = await client.status()
+        assert (status.validator_id, status.chain_id, status.height) == ("validator-1", CHAIN_ID, 1)
+        assert await client.receipt_of_operation(wanted) == b"receipt of tx 1"
+        assert await client.receipt_of_digest(wanted) == b"receipt of tx 1"
+        block = await client.block(1)
+        assert (block.block, block.results) == (b"tx 0|tx 1|tx 2", (b"ok",) * 3)
+        transaction = await client.transaction(wanted)
+        assert (transaction.height, transaction.index) == (1, 1)
+        assert transaction.transaction == b"tx 1"
+        assert (await client.certified_header()).header == b"header 1"
+        assert (await client.certified_header(0)).certificate == b""
+        assert await client.genesis() == b"genesis"
+
+
+async def test_what_is_not_there_is_said_to_be_so() -> None:
+    async with running(2) as network, network.client() as client:
+        for call in (
+            client.receipt_of_operation(bytes(32)),
+            client.receipt_of_digest(bytes(32)),
+            client.block(9),
+            client.transaction(bytes(32)),
+            client.certified_header(9),
+            anext(client.receipts(bytes(32))),
+        ):
+            with pytest.raises(NotFound):
+                await call
+
+
+async def test_absence_is_believed_only_when_all_say_so() -> None:
+    async with running(3) as network, network.client() as client:
+        await client.submit([b"tx"])
+        network.nodes[0].behind = True
+        await network.servers[1].stop(0)
+        assert await client.receipt_of_operation(tx_id(b"tx")) == b"receipt of tx"
+        with pytest.raises(NotFound):
+            await client.receipt_of_operation(tx_id(b"another"))
+
+
+async def test_receipts_of_a_batch_come_in_pages() -> None:
+    async with running(1) as network, network.client() as client:
+        await client.submit([b"600:0", b"7:1"])
+        small = [receipt async for receipt in client.receipts(tx_id(b"600:0"))]
+        assert small == [b"%d:" % n for n in range(600)]
+        large = [receipt async for receipt in client.receipts(tx_id(b"7:1"), 2)]
+        assert [receipt[:2] for receipt in large] == [b"%d:" % n for n in range(2, 7)]
+
+
+async def test_records_come_in_pages() -> None:
+    async with running(1) as network, network.client() as client:
+        await client.submit(named(5))
+        first = await client.records(RecordFilter(), limit=3)
+        rest = await client.records(RecordFilter(), limit=3, page_token=first.next_page_token)
+        assert [entry.leaf for entry in (*first.records, *rest.records)] == named(5)
+        assert rest.next_page_token == b""
+        found = await client.records(RecordFilter(digest=tx_id(b"tx 2")))
+        assert [entry.log_index for entry in found.records] == [2]
+
+
+@pytest.mark.parametrize("limit", [0, 1_001])
+async def test_a_page_beyond_the_bounds_is_refused(limit: int) -> None:
+    async with running(1) as network, network.client() as client:
+        with pytest.raises(ClientError, match=r"limit: expected 1\.\.1000") as refused:
+            await client.records(RecordFilter(), limit=limit)
+        assert refused.value.code == "GC-2001"
+
+
+async def test_a_malformed_question_is_refused() -> None:
+    async with running(1) as network, network.client() as client:
+        for call in (
+            client.transaction(b"short"),
+            client.receipt_of_digest(b""),
+            client.receipt_of_operation(bytes(33)),
+            client.records(RecordFilter(digest=b"short")),
+            client.records(RecordFilter(), page_token=bytes(65)),
+        ):
+            with pytest.raises(ClientError, match="expected"):
+                await call
+        assert network.failures == []
+
+
+async def test_how_every_validator_is() -> None:
+    async with running(3) as network, network.client() as client:
+        await network.servers[1].stop(0)
+        statuses = await client.statuses()
+        assert list(statuses) == ["validator-1", "validator-2", "validator-3"]
+        assert isinstance(statuses["validator-2"], NetworkUnavailable)
+        assert [type(status).__name__ for status in statuses.values()].count("NodeStatus") == 2
+
+
+async def test_blocks_are_followed_from_one_validator_to_the_next() -> None:
+    async with running(2) as network, network.client() as client:
+        heights = []
+        async with asyncio.timeout(DEADLINE_S):
+            async for summary in client.blocks(0):
+                heights.append(summary.height)
+                if summary.height == 2:
+                    await network.servers[0].stop(0)
+                if summary.height == 5:
+                    break
+                network.ledger.commit()
+        assert heights == [0, 1, 2, 3, 4, 5]
+
+
+async def test_following_ends_with_its_time() -> None:
+    async with running(1) as network, network.client() as client:
+        heights = [summary.height async for summary in client.blocks(0, timeout_ms=300)]
+        assert heights == [0]
+
+
+# --- Who may ask, and of which chain ---
+
+
+async def test_a_client_of_another_organisation_is_refused() -> None:
+    async with running(1) as network:
+        outsider = network.pki.client(authority=network.pki.authority(99))
+        async with network.client(tls=outsider) as client:
+            with pytest.raises(NetworkUnavailable):
+                await client.status()
+
+
+async def test_a_client_of_a_member_may_ask_whatever_its_organisation() -> None:
+    async with running(1) as network:
+        auditor = network.pki.client("auditor-1", authority=network.pki.authorities["org-3"])
+        async with network.client(tls=auditor) as client:
+            await client.submit([b"tx"])
+            assert network.nodes[0].submitters == ["auditor-1"]
+
+
+async def test_a_server_under_another_name_is_not_believed() -> None:
+    async with running(1) as network:
+        renamed = [LedgerEndpoint("validator-2", network.endpoints[0].address)]
+        async with network.client(renamed) as client:
+            with pytest.raises(NetworkUnavailable):
+                await client.status()
+
+
+async def test_a_client_of_another_chain_is_told_so() -> None:
+    async with running(1) as network, network.client(chain_id=bytes(32)) as client:
+        with pytest.raises(WrongChainError, match=f"expected chain {CHAIN_ID.hex()}"):
+            await client.status()
+        with pytest.raises(WrongChainError):
+            await client.open_stream()
+
+
+async def test_a_node_that_fails_is_no_answer_and_learns_of_it() -> None:
+    async with running(2) as network, network.client() as client:
+        network.nodes[0].broken = KeyError("a bug")
+        assert (await client.status()).validator_id == "validator-2"
+        assert network.failures == [network.nodes[0].broken]
+        network.nodes[1].broken = AccessError("this caller may not know")
+        with pytest.raises(AccessError, match="may not know") as refused:
+            await client.status()
+        assert refused.value.code == "GC-2201"
