@@ -242,8 +242,8 @@ def assert_refused(
 ) -> None:
     with pytest.raises(ProofError) as caught:
         verify_inclusion(leaf, index, path, TreeHead(size, root), sha256)
-    assert caught.value.rule == rule
-    assert rule in str(caught.value)
+    assert caught.value.rule == rule.partition(":")[0]
+    assert str(caught.value).startswith(rule)
 
 
 def test_inclusion_refusals() -> None:
@@ -252,8 +252,8 @@ def test_inclusion_refusals() -> None:
     assert_refused("proof-index", index=-1)
     assert_refused("proof-index", index=0, size=0)
     assert_refused("proof-index", size=2**64)
-    assert_refused("proof-path-length", path=path[:-1])
-    assert_refused("proof-path-length", path=[*path, path[0]])
+    assert_refused("proof-path-length: too short", path=path[:-1])
+    assert_refused("proof-path-length: too long", path=[*path, path[0]])
     assert_refused("proof-path-length", path=[])
     assert_refused("proof-path-length", path=path * 100)
     assert_refused("proof-digest-size", path=[*path[:-1], path[-1] + b"\x00"])

@@ -131,11 +131,14 @@ def test_a_map_emptied_is_the_empty_map() -> None:
     assert store.apply({b"a": None}) == TreeUpdate(EMPTY, {}, ())
 
 
-def test_what_changes_nothing_has_no_new_and_no_stale_nodes() -> None:
-    store = Store()
+def test_what_changes_nothing_has_no_new_and_no_stale_nodes_and_hashes_none() -> None:
+    hashing = HashLog()
+    store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
     store.apply({bytes([at]): b"value" for at in range(50)})
     same = {bytes([7]): b"value", bytes([8]): b"value", b"absent": None}
+    hashing.inputs.clear()
     assert store.apply(same) == TreeUpdate(store.root, {}, ())
+    assert hashing.count(STATE_NODE) == 0
     assert store.apply({}) == TreeUpdate(store.root, {}, ())
 
 
@@ -250,9 +253,9 @@ def test_a_missing_node_is_the_readers_error() -> None:
     "node", [b"", b"\x00" * 64, b"\x01" * 66, b"\x02" * 65], ids=["empty", "short", "long", "kind"]
 )
 def test_a_malformed_node_is_a_storage_error(node: bytes) -> None:
-    with pytest.raises(StorageError, match="malformed"):
+    with pytest.raises(StorageError, match="depth 0: malformed"):
         prove(b"r" * 32, b"key", lambda _: node, INTERNATIONAL)
-    with pytest.raises(StorageError, match="malformed"):
+    with pytest.raises(StorageError, match="depth 0: malformed"):
         update(b"r" * 32, {b"key": b"value"}, lambda _: node, INTERNATIONAL)
 
 
@@ -304,6 +307,10 @@ def test_a_proof_shows_nothing_else(store: Store) -> None:
     refused(store, "state-root", B, None, at_empty)
     refused(store, "state-other-leaf", ABSENT_AT_LEAF, b"A", at_leaf)
     refused(Store(CHOSEN_PATHS), "state-root", B, b"B", presence)
+    for at in range(32):
+        wrong_root = store.root[:at] + bytes([store.root[at] ^ 1]) + store.root[at + 1 :]
+        with pytest.raises(ProofError, match="state-root"):
+            verify_proof(wrong_root, B, b"B", presence, store.suite)
 
 
 def test_refusals_by_rule(store: Store) -> None:
