@@ -80,13 +80,12 @@ class Runner:
         *,
         now: Callable[[], Now],
         verify_threads: int,
-        flush_ledger: Callable[[], None],
         find_result: Callable[[bytes], FinalResult | None],
     ) -> None:
-        """`flush_ledger` makes all committed blocks durable; `find_result` looks up a tx_id."""
+        """Wire the parts on the running event loop; `find_result` looks up a final tx_id."""
         self.engine = engine
         self._log, self._transport, self._observer, self._now = log, transport, observer, now
-        self._flush_ledger, self._find_result = flush_ledger, find_result
+        self._find_result = find_result
         self._verify_threads = verify_threads
         self._checkers = ThreadPoolExecutor(verify_threads, "verify")
         self._syncer = ThreadPoolExecutor(1, "wal-sync")
@@ -264,7 +263,6 @@ class Runner:
         loop = asyncio.get_running_loop()
         try:
             if self._log.rotation_due:
-                self._flush_ledger()
                 lsn = self._log.rotate(self.engine.snapshot())
             else:
                 lsn = await loop.run_in_executor(self._syncer, self._log.sync)

@@ -1,0 +1,549 @@
+"""The composition root: the only module that knows every room. It wires one validator and runs it.
+
+No rules and no protocol live here: what a room asks for through a port is adapted to the room that
+has it. Reading order: `run_node`, `_Validator`, then the adapters `_Switchboard` and `_Api`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+import uvloop
+
+import node
+from node.chain.admission import Admission, AdmissionCode
+from node.chain.encoding import encode
+from node.chain.genesis import Genesis
+from node.config import NodeConfig
+from node.crypto.keystore import KeyPurpose, KeySecret, load_signer, load_tls_key_pem
+from node.errors import ConfigError, InvariantViolation, NodeError, StorageError
+from node.execution.apply import Executor
+from node.rpc import port
+from node.rpc.identity import Gatekeeper, TlsIdentity
+from node.rpc.outbox import Priority
+from node.rpc.peer import PeerState, PeerTransport, RemotePeer
+from node.rpc.server import ClientServer, PeerServer
+from node.service import clock
+from node.service.engine import CommittedBlock, Engine
+from node.service.home import TLS_FILE, TLS_KEY_FILE, VOTE_KEY_FILE, log_identity, require_whole
+from node.service.logs import configure_logs
+from node.service.mempool import Mempool
+from node.service.queries import Queries
+from node.service.recovery import Recovery, recover
+from node.service.runner import Runner
+from node.service.telemetry import Telemetry
+from node.service.tickets import Ticket
+from node.service.wire import MessageKind
+from node.storage.ledger import LedgerStore, RecordQuery
+from node.storage.leveldb import LevelDBStore
+from node.storage.lock import InstanceLock
+from node.storage.wal import WriteAheadLog
+
+EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
+
+STOP_GRACE_MS: Final = 500
+"""How long calls under way may still take once the process is told to stop."""
+HEALTH_INTERVAL_MS: Final = 250
+RETRY_AFTER_MS: Final = 500
+"""When a client refused for want of readiness should come back."""
+
+_PRIORITIES: Final[Mapping[int, Priority]] = {
+    MessageKind.NEW_VIEW: Priority.VIEW_CHANGE,
+    MessageKind.VIEW_CHANGE: Priority.VIEW_CHANGE,
+    MessageKind.VOTE: Priority.VOTE,
+    MessageKind.DECIDED: Priority.VOTE,
+    MessageKind.PROPOSAL: Priority.PROPOSAL,
+    MessageKind.STATUS: Priority.SYNC,
+    MessageKind.WANT_BODIES: Priority.SYNC,
+    MessageKind.BODIES: Priority.SYNC,
+    MessageKind.WANT_BLOCKS: Priority.SYNC,
+    MessageKind.BLOCKS: Priority.SYNC,
+    MessageKind.TRANSACTIONS: Priority.GOSSIP,
+}
+
+_Answer = TypeVar("_Answer")
+
+log = structlog.get_logger()
+
+
+def run_node(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecret) -> int:
+    """Run the validator of `home` until it is told to stop or cannot go on; return the exit code.
+
+    SIGTERM and SIGINT end it in order. What makes it end otherwise is logged, and said on standard
+    error in one line with its code and what to do.
+    """
+    configure_logs(config.log_level, validator=config.validator_id)
+    try:
+        require_whole(home)
+        with InstanceLock(home):
+            _run_alone(home, config, genesis, secret)
+    except NodeError as error:
+        log.critical("ended", code=error.code, reason=str(error), fix=error.fix)
+        fix = f" ({error.fix})" if error.fix else ""
+        print(f"govchain: {error.code}: {error}{fix}", file=sys.stderr)  # noqa: T201 - the last word
+        return EXIT_FAILED
+    except Exception as error:
+        log.critical("crashed", exc_info=error)
+        print(f"govchain: GC-9001: {error!r}; the log has the details", file=sys.stderr)  # noqa: T201
+        return EXIT_FAILED
+    log.info("stopped")
+    return EXIT_DONE
+
+
+def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecret) -> None:
+    me = _own_index(config, genesis)
+    signer = load_signer(home / VOTE_KEY_FILE, secret, KeyPurpose.VOTE)
+    if signer.public_key.encoded != genesis.validators.validators[me].vote_key:
+        raise ConfigError(
+            f"{home / VOTE_KEY_FILE}: is not the key that genesis gives {config.validator_id}",
+            fix="restore the key made with this chain's genesis",
+        )
+    tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
+    with _open_stores(config, genesis) as stores:
+        engine = Engine(
+            genesis=genesis,
+            me=me,
+            signer=signer,
+            executor=stores.executor,
+            ledger=stores.ledger,
+            log=stores.log,
+            mempool=Mempool(),
+            recovery=stores.recovery,
+        )
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+            loop.run(_serve(config, genesis, stores, engine, tls))
+        stores.log.sync()
+
+
+async def _serve(
+    config: NodeConfig, genesis: Genesis, stores: _Stores, engine: Engine, tls: TlsIdentity
+) -> None:
+    await _Validator(config, genesis, stores, engine, tls=tls).run()
+
+
+def _own_index(config: NodeConfig, genesis: Genesis) -> int:
+    me = genesis.validators.index_of(config.validator_id)
+    if me is None:
+        raise ConfigError(
+            f"{config.home}: {config.validator_id!r} is no validator of this chain",
+            fix="correct validator_id in node.toml, or put the right genesis file there",
+        )
+    return me
+
+
+def _remote_peers(config: NodeConfig, genesis: Genesis, me: int) -> list[RemotePeer]:
+    addresses = {peer.validator_id: str(peer.address) for peer in config.peers}
+    others = [
+        (index, validator)
+        for index, validator in enumerate(genesis.validators.validators)
+        if index != me
+    ]
+    named = {validator.validator_id for _, validator in others}
+    if named != addresses.keys():
+        wrong = ", ".join(sorted(named ^ addresses.keys()))
+        raise ConfigError(
+            f"{config.home}: peers: expected every other validator of the genesis, wrong: {wrong}",
+            fix="correct the tables [[peers]] in node.toml",
+        )
+    return [
+        RemotePeer(
+            index=index,
+            validator_id=validator.validator_id,
+            organisation=validator.organisation,
+            address=addresses[validator.validator_id],
+        )
+        for index, validator in others
+    ]
+
+
+# ---------------------------------------------------------------------- what lies on disk
+
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """What of the validator outlives the process, opened, and what was found in it."""
+
+    executor: Executor
+    ledger: LedgerStore
+    log: WriteAheadLog
+    recovery: Recovery
+
+
+@contextmanager
+def _open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[_Stores]:
+    """Open log and ledger, and bring the ledger to where the log shows that it was."""
+    with ExitStack() as stack:
+        wal, replay = WriteAheadLog.open(config.wal, log_identity(genesis, config.validator_id))
+        stack.callback(wal.close)
+        database = LevelDBStore.open(config.data, create=True)
+        stack.callback(database.close)
+        executor = Executor(genesis)
+        ledger = LedgerStore.open(database, genesis.suite, executor.genesis_block())
+        recovery = recover(genesis, executor, ledger, replay.records)
+        log.info(
+            "recovered",
+            height=ledger.tip_height,
+            view=recovery.consensus.view,
+            log_records=len(replay.records),
+            log_bytes_dropped=replay.dropped_bytes,
+            blocks_from_log=recovery.recommitted,
+        )
+        yield _Stores(executor, ledger, wal, recovery)
+
+
+# ---------------------------------------------------------------------- the running validator
+
+
+class _Validator:
+    """One validator wired together: its parts, and the order in which they start and end."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        genesis: Genesis,
+        stores: _Stores,
+        engine: Engine,
+        *,
+        tls: TlsIdentity,
+    ) -> None:
+        """Wire the parts on the running event loop."""
+        self._config, self._genesis, self._stores = config, genesis, stores
+        self.engine, self.ledger = engine, stores.ledger
+        self.queries = Queries(stores.ledger, genesis.suite)
+        self.telemetry = Telemetry(
+            validator_id=config.validator_id, chain_id=genesis.chain_id, version=node.__version__
+        )
+        peers = _remote_peers(config, genesis, engine.me)
+        self.names = {peer.index: peer.validator_id for peer in peers}
+        gatekeeper = Gatekeeper(
+            {each.organisation_id: each.ca_certificate for each in genesis.organisations},
+            clock.utc_ms,
+        )
+        switchboard = _Switchboard(self)
+        self.transport = PeerTransport(
+            peers, switchboard, tls=tls, gatekeeper=gatekeeper, jitter=secrets.SystemRandom().random
+        )
+        self.runner = Runner(
+            engine,
+            stores.log,
+            switchboard,
+            self.telemetry,
+            now=clock.now,
+            verify_threads=config.verify_threads,
+            find_result=self.queries.final_result,
+        )
+        self._api = _Api(self, genesis, config.validator_id)
+        self._peer_server = PeerServer(
+            self.transport, [str(config.peer_address)], tls=tls, gatekeeper=gatekeeper
+        )
+        self._client_server = ClientServer(
+            self._api,
+            [str(config.client_address)],
+            tls=tls,
+            gatekeeper=gatekeeper,
+            chain_id=genesis.chain_id,
+            on_failure=self.failed,
+        )
+        self.health_changed = asyncio.Event()
+        self.health_known, self.health_detail = port.Health.STARTING, "starting"
+
+    async def run(self) -> None:
+        """Serve until told to stop; raises what made it end otherwise."""
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[None]] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, lambda: tasks.append(loop.create_task(self._retire())))
+        async with AsyncExitStack() as parts:
+            await self._start(parts)
+            tasks.append(loop.create_task(self._watch_health()))
+            try:
+                await self.runner.run()
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def _start(self, parts: AsyncExitStack) -> None:
+        parts.callback(self._api.close)
+        address = self._config.metrics_address
+        if address is not None:
+            parts.callback(self.telemetry.serve(address.host, address.port, self))
+        self.telemetry.watch_loop()
+        await self._peer_server.start()
+        parts.push_async_callback(self._peer_server.stop)
+        await self.transport.start()
+        parts.push_async_callback(self.transport.stop)
+        await self._client_server.start()
+        parts.push_async_callback(self._client_server.stop, 0)
+        log.info(
+            "listening",
+            peers=str(self._config.peer_address),
+            clients=str(self._config.client_address),
+            metrics=None if address is None else str(address),
+        )
+
+    async def _retire(self) -> None:
+        """End in order: no new calls, a moment for those under way, then the rest."""
+        log.info("stopping")
+        await self._client_server.stop(STOP_GRACE_MS)
+        self.runner.stop()
+
+    def failed(self, error: Exception) -> None:
+        """Note an error that no caller is to blame for; end where going on would be wrong."""
+        log.error("failed", exc_info=error)
+        if isinstance(error, StorageError | InvariantViolation):
+            self.runner.stop(error)
+
+    # --- Health ---
+
+    async def _watch_health(self) -> None:
+        """Keep the health known, and have the health service tell it."""
+        while True:
+            health, detail = self._judge_health()
+            if health is not self.health_known:
+                log.info("health", health=health.name, detail=detail)
+                await self._client_server.set_ready(ready=health is port.Health.READY)
+            self.health_known, self.health_detail = health, detail
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEALTH_INTERVAL_MS / 1_000):
+                    await self.health_changed.wait()
+            self.health_changed.clear()
+
+    def _judge_health(self) -> tuple[port.Health, str]:
+        needed = self._genesis.validators.quorum - 1
+        connected = len(self.transport.connected)
+        if self.engine.halted:
+            return port.Health.HALTED, self.engine.halted
+        if connected < needed:
+            return port.Health.STARTING, f"connected to {connected} of {needed} peers needed"
+        if self.engine.is_behind:
+            return port.Health.CATCHING_UP, f"at height {self.engine.height}, behind its peers"
+        return port.Health.READY, ""
+
+    # --- Figures for telemetry ---
+
+    @property
+    def fsyncs(self) -> int:
+        """Syncs of the write-ahead log since the start."""
+        return self._stores.log.fsync_count
+
+    @property
+    def batches_waiting(self) -> int:
+        """Transactions somebody waits for."""
+        return len(self.runner.tickets)
+
+    @property
+    def health(self) -> int:
+        """Number of the validator's health on the wire."""
+        return self.health_known.value
+
+    @property
+    def peers(self) -> Mapping[str, PeerState]:
+        """Figures of every peer by validator id."""
+        return {self.names[index]: state for index, state in self.transport.states.items()}
+
+
+# ---------------------------------------------------------------------- adapters
+
+
+class _Switchboard:
+    """Between runner and transport: the runner's `Transport`, the transport's `PeerListener`."""
+
+    def __init__(self, validator: _Validator) -> None:
+        self._validator = validator
+
+    def send(self, peer: int, kind: int, data: bytes) -> None:
+        """Queue a message for one peer."""
+        self._validator.transport.send(peer, _PRIORITIES[kind], data)
+
+    def broadcast(self, kind: int, data: bytes) -> None:
+        """Queue a message for every peer."""
+        self._validator.transport.broadcast(_PRIORITIES[kind], data)
+
+    async def on_messages(self, peer: int, messages: Sequence[bytes]) -> None:
+        """Hand a frame to the engine."""
+        self._validator.runner.received(peer, messages)
+
+    def on_peer(self, peer: int, *, connected: bool) -> None:
+        """Look at the health anew. What the peer missed, status messages bring out."""
+        log.info("peer", peer=self._validator.names[peer], connected=connected)
+        self._validator.health_changed.set()
+
+    def on_failure(self, error: Exception) -> None:
+        """Note this node's own fault."""
+        self._validator.failed(error)
+
+
+class _Api:
+    """The `NodeApi` that the client server serves: domain types in, values of the wire out.
+
+    Reads run on a thread of their own, so that a page of receipts does not hold up a vote.
+    """
+
+    def __init__(self, validator: _Validator, genesis: Genesis, validator_id: str) -> None:
+        self._validator, self._genesis, self._validator_id = validator, genesis, validator_id
+        self._suite, self._queries = genesis.suite, validator.queries
+        self._readers = ThreadPoolExecutor(1, "queries")
+        self._committed = asyncio.Event()
+        validator.runner.on_committed.append(self._note_commit)
+
+    async def submit_batch(self, transactions: Sequence[bytes], submitter: str) -> Ticket:
+        """Judge and queue a batch, unless another validator would serve it better."""
+        validator = self._validator
+        if validator.health_known is not port.Health.READY:
+            refusal = Admission(AdmissionCode.NOT_READY, validator.health_detail, RETRY_AFTER_MS)
+            count = len(transactions)
+            return validator.runner.tickets.open([None] * count, [refusal] * count)
+        log.debug("submitted", submitter=submitter, transactions=len(transactions))
+        submitted_ms = clock.monotonic_ms()
+        ticket = await validator.runner.submit(transactions)
+        ticket.when_final(lambda: validator.telemetry.became_final(submitted_ms))
+        return ticket
+
+    async def status(self) -> port.NodeStatus:
+        """Return how the node is."""
+        validator, engine = self._validator, self._validator.engine
+        header = validator.ledger.header
+        return port.NodeStatus(
+            validator_id=self._validator_id,
+            chain_id=self._genesis.chain_id,
+            version=node.__version__,
+            health=validator.health_known,
+            health_detail=validator.health_detail,
+            height=header.height,
+            header_digest=validator.ledger.header_digest,
+            time_ms=header.time_ms,
+            view=engine.core.view,
+            epoch=header.epoch,
+            peers_connected=len(validator.transport.connected),
+            pending=engine.mempool.pending_count,
+        )
+
+    async def receipt_of_operation(self, tx_id: bytes, operation_index: int) -> bytes | None:
+        """Return the receipt of one record."""
+        found = await self.receipts(tx_id, operation_index, 1)
+        return found[0] if found else None
+
+    async def receipt_of_digest(self, digest: bytes) -> bytes | None:
+        """Return the receipt of the earliest record of a digest."""
+        receipt = await self._read(partial(self._queries.receipt_of_digest, digest))
+        return None if receipt is None else receipt.encode()
+
+    async def receipts(
+        self, tx_id: bytes, first_operation: int, limit: int
+    ) -> Sequence[bytes] | None:
+        """Return receipts of one transaction."""
+        found = await self._read(partial(self._queries.receipts, tx_id, first_operation, limit))
+        return None if found is None else [receipt.encode() for receipt in found]
+
+    async def records(
+        self, wanted: port.RecordFilter, limit: int, page_token: bytes
+    ) -> port.RecordPage:
+        """Return one page of records; the token is the log index where the next one starts."""
+        query = RecordQuery(
+            digest=wanted.digest,
+            reference=wanted.reference,
+            type_code=wanted.type_code,
+            from_ms=wanted.from_ms,
+            to_ms=wanted.to_ms,
+        )
+        start = int.from_bytes(page_token)
+        return await self._read(partial(self._read_records, query, limit, start))
+
+    async def block(self, height: int) -> port.Block | None:
+        """Return a committed block."""
+        return await self._read(partial(self._read_block, height))
+
+    async def transaction(self, tx_id: bytes) -> port.CommittedTransaction | None:
+        """Return a committed transaction."""
+        found = await self._read(partial(self._queries.transaction, tx_id))
+        if found is None:
+            return None
+        return port.CommittedTransaction(
+            height=found.height,
+            index=found.index,
+            time_ms=found.time_ms,
+            transaction=found.transaction.encoded,
+            result=found.result.encode(),
+        )
+
+    async def certified_header(self, height: int | None) -> port.CertifiedHeader | None:
+        """Return a header and its certificate."""
+        wanted = self._validator.ledger.tip_height if height is None else height
+        header, certificate = self._queries.header(wanted) or (None, None)
+        if header is None:
+            return None
+        encoded = b"" if certificate is None else encode(certificate.to_value())
+        return port.CertifiedHeader(header.encode(), encoded)
+
+    async def genesis(self) -> bytes:
+        """Return the genesis."""
+        return self._genesis.encode()
+
+    async def blocks(self, from_height: int) -> AsyncGenerator[port.BlockSummary]:
+        """Yield summaries of blocks from a height on, and of each new one as it is committed."""
+        height = from_height
+        while True:
+            committed = self._committed
+            while height <= self._validator.ledger.tip_height:
+                yield await self._read(partial(self._summarise, height))
+                height += 1
+            await committed.wait()
+
+    def close(self) -> None:
+        """End the reading, before the store under it is closed."""
+        self._readers.shutdown(wait=True)
+
+    async def _read(self, question: Callable[[], _Answer]) -> _Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, question)
+
+    def _note_commit(self, _block: CommittedBlock) -> None:
+        committed, self._committed = self._committed, asyncio.Event()
+        committed.set()
+
+    def _read_records(self, query: RecordQuery, limit: int, start: int) -> port.RecordPage:
+        page = self._queries.records(query, limit=limit, start=start)
+        entries = tuple(
+            port.RecordEntry(
+                found.log_index,
+                found.leaf.encode(),
+                port.RecordStatus(self._queries.status_of(found).value),
+            )
+            for found in page.records
+        )
+        following = page.next_log_index
+        return port.RecordPage(entries, b"" if following is None else following.to_bytes(8))
+
+    def _read_block(self, height: int) -> port.Block | None:
+        block = self._queries.block(height)
+        if block is None:
+            return None
+        return port.Block(block.encode(), tuple(result.encode() for result in block.results()))
+
+    def _summarise(self, height: int) -> port.BlockSummary:
+        block = self._queries.block(height)
+        if block is None:
+            raise InvariantViolation(f"block {height} lies below the tip and is not there")
+        header, certificate = block.header, block.certificate
+        return port.BlockSummary(
+            height=height,
+            header_digest=header.digest(self._suite),
+            time_ms=header.time_ms,
+            time_degraded=header.time_degraded,
+            view=header.view,
+            proposer=header.proposer,
+            transactions=len(block.encoded_transactions),
+            records=max(header.log_size - block.first_log_index - 1, 0),
+            signers=0 if certificate is None else len(certificate.votes),
+        )

@@ -1,0 +1,152 @@
+"""What can be asked of the committed chain, answered in the chain's own types. Reads alone.
+
+May be used from any thread while the engine commits: whatever is read at a height never changes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from node.chain.admission import FinalResult
+from node.chain.block import Header, ResultCode, TransactionResult
+from node.chain.certificate import QuorumCertificate
+from node.chain.transaction import Transaction
+from node.crypto.suite import Suite
+from node.execution.notary import ReferenceStatus, Standing, reference_key
+from node.storage.ledger import FoundRecord, LedgerStore, RecordPage, RecordQuery
+from node.storage.stored_block import StoredBlock
+from node.timestamp.history import CertifiedHeader
+from node.timestamp.receipt import Receipt, build_receipt
+
+BLOCKS_REMEMBERED: Final = 8
+"""Receipts are asked for soon after a block and one after another: it is read once for them all."""
+
+
+class RecordStatus(IntEnum):
+    """Whether a record still stands today. Numbers are those of the wire."""
+
+    NONE = 0
+    """It carries no reference, hence has no status."""
+    IN_FORCE = 1
+    SUPERSEDED = 2
+    """A later record stands under its reference."""
+    WITHDRAWN = 3
+    """Nothing stands under its reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedTransaction:
+    """A transaction, its place in the chain and what became of it."""
+
+    height: int
+    index: int
+    time_ms: int
+    transaction: Transaction
+    result: TransactionResult
+
+
+class Queries:
+    """Reads one ledger."""
+
+    def __init__(self, ledger: LedgerStore, suite: Suite) -> None:
+        self._ledger, self._suite = ledger, suite
+        self._blocks: OrderedDict[int, StoredBlock] = OrderedDict()
+
+    def block(self, height: int) -> StoredBlock | None:
+        """Return a committed block, or None above the tip."""
+        block = self._blocks.get(height) or self._ledger.block(height)
+        if block is not None:
+            self._blocks[height] = block
+            if len(self._blocks) > BLOCKS_REMEMBERED:
+                self._blocks.popitem(last=False)
+        return block
+
+    def header(self, height: int) -> tuple[Header, QuorumCertificate | None] | None:
+        """Return a header and its certificate (genesis has none), or None above the tip."""
+        return self._ledger.header_at(height)
+
+    def transaction(self, tx_id: bytes) -> CommittedTransaction | None:
+        """Return a committed transaction, or None."""
+        found = self._find(tx_id)
+        if found is None:
+            return None
+        block, index = found
+        return CommittedTransaction(
+            height=block.header.height,
+            index=index,
+            time_ms=block.header.time_ms,
+            transaction=block.transaction(index),
+            result=block.result(index),
+        )
+
+    def final_result(self, tx_id: bytes) -> FinalResult | None:
+        """Return what became of a transaction, or None where it is not final."""
+        found = self._find(tx_id)
+        if found is None:
+            return None
+        block, index = found
+        result = block.result(index)
+        return FinalResult(
+            code=result.code,
+            height=block.header.height,
+            time_ms=block.header.time_ms,
+            operation_index=result.operation_index,
+            log_index=result.log_index,
+        )
+
+    def receipts(self, tx_id: bytes, first_operation: int, limit: int) -> list[Receipt] | None:
+        """Return up to `limit` receipts of a transaction's records, from one operation on.
+
+        None where no transaction of this id wrote records.
+        """
+        block, index = self._find(tx_id) or (None, 0)
+        if block is None or block.certificate is None:
+            return None
+        result = block.result(index)
+        if result.code is not ResultCode.OK:
+            return None
+        count = block.transaction(index).body.payload.count
+        first = result.log_index + first_operation
+        log_indexes = range(first, min(result.log_index + count, first + limit))
+        paths = self._ledger.inclusion_paths(log_indexes, block.header.log_size)
+        certified = CertifiedHeader(block.header, block.certificate)
+        return [
+            build_receipt(self._suite, block.leaf(log_index), log_index, path, block=certified)
+            for log_index, path in zip(log_indexes, paths, strict=True)
+        ]
+
+    def receipt_of_digest(self, digest: bytes) -> Receipt | None:
+        """Return the receipt of the earliest record of a document's digest, or None."""
+        for found in self.records(RecordQuery(digest=digest), limit=1, start=0).records:
+            receipts = self.receipts(found.leaf.tx_id, found.leaf.operation_index, 1)
+            return receipts[0] if receipts else None
+        return None
+
+    def records(self, query: RecordQuery, *, limit: int, start: int) -> RecordPage:
+        """Return up to `limit` matching records from log index `start` on, in log order."""
+        return self._ledger.records(query, limit=limit, start=start)
+
+    def status_of(self, found: FoundRecord) -> RecordStatus:
+        """Return whether a record still stands, by the state at the tip."""
+        record = found.leaf.record
+        if record.reference is None:
+            return RecordStatus.NONE
+        key = reference_key(found.leaf.sender, record.type_code, record.reference)
+        value = self._ledger.get(key)
+        if value is None:
+            return RecordStatus.NONE
+        current = ReferenceStatus.decode(value)
+        if current.standing is Standing.WITHDRAWN:
+            return RecordStatus.WITHDRAWN
+        is_current = current.log_index == found.log_index
+        return RecordStatus.IN_FORCE if is_current else RecordStatus.SUPERSEDED
+
+    def _find(self, tx_id: bytes) -> tuple[StoredBlock, int] | None:
+        place = self._ledger.find_transaction(tx_id)
+        if place is None:
+            return None
+        block = self.block(place[0])
+        return None if block is None else (block, place[1])
