@@ -1,0 +1,111 @@
+"""The key schema of the ledger: one table of prefixes, one function per key. Nothing else.
+
+Numbers are 8 bytes, big endian, so that keys sort by them. Records are indexed by log index: it
+grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
+
+| prefix | rest of the key              | value                                                  |
+|--------|------------------------------|--------------------------------------------------------|
+| `!`    |                              | [format version, chain id]                             |
+| `.`    |                              | the tip: [height, header digest, log frontier]         |
+| `H`    | height                       | [header, certificate or null]                          |
+| `B`    | height                       | transactions and results, see stored_block.py          |
+| `T`    | tx_id                        | [height, index in the block]                           |
+| `S`    | state key                    | state value                                            |
+| `N`    | hash of a state-tree node    | the node                                               |
+| `L`    | level (1 byte), index        | a tile of the log                                      |
+| `I`    | log index of its first leaf  | height of a block                                      |
+| `C`    | T of a block                 | log index of its first leaf                            |
+| `d`    | digest, log index            | empty; so are the next two                             |
+| `r`    | reference, NUL, log index    |                                                        |
+| `t`    | type, NUL, log index         |                                                        |
+
+Arrays are canonical CBOR; a height or log index as a value is a number as in keys.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from node.chain.log import TileId
+
+FORMAT: Final = b"!"
+TIP: Final = b"."
+HEADER: Final = b"H"
+BODY: Final = b"B"
+TRANSACTION: Final = b"T"
+STATE: Final = b"S"
+STATE_NODE: Final = b"N"
+LOG_TILE: Final = b"L"
+BLOCK_AT_LOG_INDEX: Final = b"I"
+LOG_INDEX_AT_TIME: Final = b"C"
+RECORD_BY_DIGEST: Final = b"d"
+RECORD_BY_REFERENCE: Final = b"r"
+RECORD_BY_TYPE: Final = b"t"
+
+_NUMBER_BYTES: Final = 8
+_END_OF_TEXT: Final = b"\x00"  # no type and no reference holds a NUL: they are printable
+
+
+def header(height: int) -> bytes:
+    """Return the key of a header and its certificate."""
+    return HEADER + number(height)
+
+
+def body(height: int) -> bytes:
+    """Return the key of a block's transactions and results."""
+    return BODY + number(height)
+
+
+def transaction(tx_id: bytes) -> bytes:
+    """Return the key of where a transaction is."""
+    return TRANSACTION + tx_id
+
+
+def state(state_key: bytes) -> bytes:
+    """Return the key of a current state value."""
+    return STATE + state_key
+
+
+def state_node(node_hash: bytes) -> bytes:
+    """Return the key of a node of the current state tree."""
+    return STATE_NODE + node_hash
+
+
+def log_tile(tile: TileId) -> bytes:
+    """Return the key of a tile of the log."""
+    return LOG_TILE + bytes((tile.level,)) + number(tile.index)
+
+
+def block_at_log_index(first_log_index: int) -> bytes:
+    """Return the key of the block whose first leaf has this log index."""
+    return BLOCK_AT_LOG_INDEX + number(first_log_index)
+
+
+def log_index_at_time(time_ms: int) -> bytes:
+    """Return the key of the first leaf of the block with this T."""
+    return LOG_INDEX_AT_TIME + number(time_ms)
+
+
+def records_by_digest(digest: bytes) -> bytes:
+    """Return the prefix of the records of a document digest."""
+    return RECORD_BY_DIGEST + digest
+
+
+def records_by_reference(reference: str) -> bytes:
+    """Return the prefix of the records with a reference, of whatever issuer and type."""
+    return RECORD_BY_REFERENCE + reference.encode() + _END_OF_TEXT
+
+
+def records_by_type(type_code: str) -> bytes:
+    """Return the prefix of the records of a type."""
+    return RECORD_BY_TYPE + type_code.encode() + _END_OF_TEXT
+
+
+def number(value: int) -> bytes:
+    """Return a number as keys, and values that are one number, hold it."""
+    return value.to_bytes(_NUMBER_BYTES, "big")
+
+
+def last_number(key: bytes) -> int:
+    """Return the number that a key, or a value that is one number, ends with."""
+    return int.from_bytes(key[-_NUMBER_BYTES:], "big")

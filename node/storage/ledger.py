@@ -1,0 +1,415 @@
+"""The committed chain on a key-value store: one atomic batch per block, and all there is to ask.
+
+Whoever holds a `LedgerStore` is its only writer. Between a `commit` and the next, everything read
+is the state after one block: the store is its tip's `StateReader`. A crash leaves the last block
+whose batch was written whole; `open` finds it. How keys look is in keys.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from node.chain.block import CertifiedBlock, Header, TransactionResult
+from node.chain.certificate import QuorumCertificate
+from node.chain.encoding import decode, encode, expect_array, expect_bytes, expect_uint
+from node.chain.log import (
+    LogFrontier,
+    ReadTile,
+    TileId,
+    consistency_path_from_tiles,
+    inclusion_paths_from_tiles,
+    tiles_changed,
+)
+from node.chain.record import Record, RecordLeaf
+from node.chain.state_tree import StateProof, prove
+from node.crypto.suite import Suite
+from node.errors import InvariantViolation, ProofError, StorageError, invariant
+from node.execution.apply import ExecutedBlock
+from node.storage import keys
+from node.storage.indexes import index_entries
+from node.storage.kv import KeyValueStore, WriteBatch
+from node.storage.stored_block import (
+    StoredBlock,
+    damage_explained,
+    decode_header_value,
+    encode_body_value,
+    encode_header_value,
+)
+
+FORMAT_VERSION: Final = 1
+RECORDS_EXAMINED_MAX: Final = 10_000
+"""How many records one call of `records` looks at, whatever its limit."""
+
+_META_BYTES_MAX: Final = 4_096
+_DIGEST_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordQuery:
+    """Which records are wanted: those that match every field given."""
+
+    digest: bytes | None = None
+    reference: str | None = None
+    type_code: str | None = None
+    from_ms: int | None = None
+    """Earliest T, inclusive."""
+    to_ms: int | None = None
+    """Latest T, exclusive."""
+
+    def matches(self, record: Record) -> bool:
+        """Say whether a record matches in all but time, which its block has for it."""
+        return (
+            self.digest in (None, record.digest)
+            and self.reference in (None, record.reference)
+            and self.type_code in (None, record.type_code)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRecord:
+    """A record of the log."""
+
+    log_index: int
+    leaf: RecordLeaf
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Matching records in log order, and where to go on."""
+
+    records: tuple[FoundRecord, ...]
+    next_log_index: int | None
+    """The log index to start the next page at; None if there is nothing more to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tip:
+    header: Header
+    digest: bytes
+    frontier: LogFrontier
+
+
+class LedgerStore:
+    """The chain of one node up to its tip. Get one from `open`."""
+
+    def __init__(self, store: KeyValueStore, suite: Suite, tip: _Tip) -> None:
+        self._store = store
+        self._suite = suite
+        self._tip = tip
+
+    @classmethod
+    def open(cls, store: KeyValueStore, suite: Suite, genesis: ExecutedBlock) -> LedgerStore:
+        """Open the ledger in `store`, or begin it there, durably, with `genesis` if it is empty.
+
+        Raises `StorageError`: no ledger of this format (GC-3010), or another chain's (GC-3011).
+        """
+        if next(store.scan(b"", limit=1), None) is None:
+            batch = _block_batch(genesis, None, _no_tile)
+            batch.put(keys.FORMAT, encode([FORMAT_VERSION, genesis.header.chain_id]))
+            store.write(batch, sync=True)
+        _check_format(store.get(keys.FORMAT), genesis.header.chain_id)
+        return cls(store, suite, _read_tip(store, suite))
+
+    # --- The state at the tip: node.execution's StateReader ---
+
+    @property
+    def header(self) -> Header:
+        """The header of the newest committed block."""
+        return self._tip.header
+
+    @property
+    def header_digest(self) -> bytes:
+        """Its digest."""
+        return self._tip.digest
+
+    @property
+    def log_frontier(self) -> LogFrontier:
+        """The log after it."""
+        return self._tip.frontier
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the current value under a state key, or None."""
+        return self._store.get(keys.state(key))
+
+    def node(self, node_hash: bytes) -> bytes:
+        """Return a node of the current state tree; raises `StorageError` if there is none."""
+        return self._require(keys.state_node(node_hash), "state-tree node")
+
+    def has_transaction(self, tx_id: bytes) -> bool:
+        """Say whether the chain holds this transaction, failed or not."""
+        return self._store.get(keys.transaction(tx_id)) is not None
+
+    # --- Writing ---
+
+    def commit(
+        self, executed: ExecutedBlock, certificate: QuorumCertificate, *, sync: bool
+    ) -> None:
+        """Append the block that follows the tip, in one atomic batch.
+
+        With `sync` it is durable on return. Raises `StorageError` if the write failed: then only
+        opening the store again tells whether the block is there.
+        """
+        header, subject = executed.header, certificate.subject
+        invariant(
+            header.height == self.tip_height + 1 and header.parent == self.header_digest,
+            f"block {header.height} does not follow the tip {self.tip_height}",
+        )
+        invariant(
+            subject.header_digest == executed.digest and subject.height == header.height,
+            f"the certificate of block {header.height} is that of another",
+        )
+        self._store.write(_block_batch(executed, certificate, self._tile), sync=sync)
+        self._tip = _Tip(header, executed.digest, executed.frontier)
+
+    def sync(self) -> None:
+        """Make every committed block durable."""
+        self._store.write(WriteBatch(), sync=True)
+
+    # --- Blocks ---
+
+    @property
+    def tip_height(self) -> int:
+        """Height of the newest committed block; 0 at genesis."""
+        return self._tip.header.height
+
+    def header_at(self, height: int) -> tuple[Header, QuorumCertificate | None] | None:
+        """Return a committed header and its certificate (genesis has none); None above the tip."""
+        value = self._store.get(keys.header(height))
+        return None if value is None else decode_header_value(value, self._suite)
+
+    def block(self, height: int) -> StoredBlock | None:
+        """Return a committed block, or None above the tip."""
+        header = self._store.get(keys.header(height))
+        if header is None:
+            return None
+        body = self._require(keys.body(height), f"body of block {height}")
+        return StoredBlock(header, body, self._suite)
+
+    def certified_block(self, height: int) -> CertifiedBlock | None:
+        """Return a committed block with its certificate; None for genesis and above the tip."""
+        block = self.block(height)
+        return None if block is None else block.certified()
+
+    # --- Transactions ---
+
+    def find_transaction(self, tx_id: bytes) -> tuple[int, int] | None:
+        """Return (height, index in the block) of a committed transaction, or None."""
+        value = self._store.get(keys.transaction(tx_id))
+        if value is None:
+            return None
+        with damage_explained("transaction index"):
+            height, index = expect_array(
+                decode(value, what="transaction index", size_max=_META_BYTES_MAX),
+                2,
+                "transaction index",
+            )
+            return expect_uint(height, "height"), expect_uint(index, "index")
+
+    def result(self, tx_id: bytes) -> TransactionResult | None:
+        """Return what became of a committed transaction, or None."""
+        found = self.find_transaction(tx_id)
+        return None if found is None else self._require_block(found[0]).result(found[1])
+
+    # --- The log and its records ---
+
+    def leaves(self, log_indexes: Iterable[int]) -> Iterator[bytes]:
+        """Yield the leaf at each index; neighbours cost one block read.
+
+        Raises `ProofError` at an index not below the log's size.
+        """
+        return (block.leaf(log_index) for log_index, block in self._located(log_indexes))
+
+    def leaf(self, log_index: int) -> bytes:
+        """Return one leaf of the log, as `leaves`."""
+        return next(self.leaves([log_index]))
+
+    def inclusion_paths(self, log_indexes: Iterable[int], size: int) -> list[list[bytes]]:
+        """Return the path of each leaf to the root of the log when it had `size` leaves.
+
+        Raises `ProofError` unless every index is below `size`. A block's own root is that of its
+        header's `log_size`.
+        """
+        return inclusion_paths_from_tiles(log_indexes, size, self._tile, self._suite.hash)
+
+    def inclusion_path(self, log_index: int, size: int) -> list[bytes]:
+        """Return the path of one leaf, as `inclusion_paths`."""
+        return self.inclusion_paths([log_index], size)[0]
+
+    def consistency_path(self, old_size: int, size: int) -> list[bytes]:
+        """Return the proof that the log of `old_size` leaves is a prefix of that of `size`."""
+        return consistency_path_from_tiles(old_size, size, self._tile, self._suite.hash)
+
+    def records(self, query: RecordQuery, *, limit: int, start: int = 0) -> RecordPage:
+        """Return at most `limit` matching records, in log order from log index `start` on.
+
+        The page can be short, even empty, and yet not the last: one call looks at no more than
+        `RECORDS_EXAMINED_MAX` records.
+        """
+        found: list[FoundRecord] = []
+        candidates = self._located(self._candidates(query, start))
+        for examined, (log_index, block) in enumerate(candidates):
+            if len(found) == limit or examined == RECORDS_EXAMINED_MAX:
+                return RecordPage(tuple(found), log_index)
+            leaf = block.record_leaf(log_index)
+            if leaf is not None and query.matches(leaf.record):
+                found.append(FoundRecord(log_index, leaf))
+        return RecordPage(tuple(found), None)
+
+    # --- The state ---
+
+    def state_proof(self, key: bytes) -> StateProof:
+        """Return the proof of what the tip's state holds for a state key, which may be nothing."""
+        return prove(self.header.state_root, key, self.node, self._suite)
+
+    # --- Reading ---
+
+    def _candidates(self, query: RecordQuery, start: int) -> Iterator[int]:
+        """Yield the log indexes worth looking at, in order, from the narrowest index there is."""
+        first, end = start, self._tip.frontier.size
+        if query.from_ms is not None:
+            first = max(first, self._log_index_at(query.from_ms))
+        if query.to_ms is not None:
+            end = self._log_index_at(query.to_ms)
+        if query.digest is not None:
+            prefix = keys.records_by_digest(query.digest)
+        elif query.reference is not None:
+            prefix = keys.records_by_reference(query.reference)
+        elif query.type_code is not None:
+            prefix = keys.records_by_type(query.type_code)
+        else:
+            yield from range(first, end)
+            return
+        for key, _ in self._store.scan(prefix, start=prefix + keys.number(first)):
+            log_index = keys.last_number(key)
+            if log_index >= end:
+                return
+            yield log_index
+
+    def _log_index_at(self, time_ms: int) -> int:
+        """Return the log index that the first block with T >= `time_ms` begins at."""
+        found = self._store.scan(
+            keys.LOG_INDEX_AT_TIME, start=keys.log_index_at_time(time_ms), limit=1
+        )
+        for _, log_index in found:
+            return keys.last_number(log_index)
+        return self._tip.frontier.size
+
+    def _located(self, log_indexes: Iterable[int]) -> Iterator[tuple[int, StoredBlock]]:
+        """Yield each log index with its block, which neighbours share."""
+        block: StoredBlock | None = None
+        for log_index in log_indexes:
+            if block is None or not block.first_log_index <= log_index < block.header.log_size:
+                block = self._block_of_leaf(log_index)
+            yield log_index, block
+
+    def _block_of_leaf(self, log_index: int) -> StoredBlock:
+        size = self._tip.frontier.size
+        if not 0 <= log_index < size:
+            raise ProofError("proof-index", f"expected an index below {size}, got {log_index}")
+        found = self._store.scan(
+            keys.BLOCK_AT_LOG_INDEX,
+            start=keys.block_at_log_index(log_index),
+            reverse=True,
+            limit=1,
+        )
+        for _, height in found:
+            return self._require_block(keys.last_number(height))
+        raise _damaged(f"no block holds leaf {log_index}")
+
+    def _require_block(self, height: int) -> StoredBlock:
+        block = self.block(height)
+        if block is None:
+            raise _damaged(f"block {height} is missing below the tip {self.tip_height}")
+        return block
+
+    def _require(self, key: bytes, what: str) -> bytes:
+        value = self._store.get(key)
+        if value is None:
+            raise _damaged(f"{what} is missing: {key.hex()}")
+        return value
+
+    def _tile(self, tile: TileId) -> bytes:
+        return self._store.get(keys.log_tile(tile)) or b""
+
+
+def _block_batch(
+    executed: ExecutedBlock, certificate: QuorumCertificate | None, read_tile: ReadTile
+) -> WriteBatch:
+    """Return everything that committing a block changes. It computes nothing: all is executed."""
+    batch = WriteBatch()
+    header, height = executed.header, executed.header.height
+    first_log_index = header.log_size - len(executed.leaves)
+    batch.put(keys.header(height), encode_header_value(header, certificate))
+    batch.put(keys.body(height), encode_body_value(executed))
+    transactions = [verified.transaction for verified in executed.transactions]
+    for key, entry in index_entries(header, first_log_index, transactions, executed.results):
+        batch.put(key, entry)
+    for key, value in executed.state_writes.items():
+        if value is None:
+            batch.delete(keys.state(key))
+        else:
+            batch.put(keys.state(key), value)
+    for node_hash in executed.tree.stale_nodes:
+        batch.delete(keys.state_node(node_hash))
+    for node_hash, node in executed.tree.new_nodes.items():
+        batch.put(keys.state_node(node_hash), node)
+    for tile, content in tiles_changed(executed.log_growth, read_tile).items():
+        batch.put(keys.log_tile(tile), content)
+    batch.put(keys.TIP, encode([height, executed.digest, executed.frontier.to_value()]))
+    return batch
+
+
+def _no_tile(tile: TileId) -> bytes:
+    raise InvariantViolation(f"an empty log has no {tile}")
+
+
+def _check_format(value: bytes | None, chain_id: bytes) -> None:
+    if value is None:
+        raise StorageError(
+            "the database holds something else than a ledger",
+            code="GC-3010",
+            fix="point the node at its own data directory",
+        )
+    with damage_explained("format"):
+        version, stored = expect_array(
+            decode(value, what="format", size_max=_META_BYTES_MAX), 2, "format"
+        )
+    if version != FORMAT_VERSION:
+        raise StorageError(
+            f"the ledger has format {version}, this program reads {FORMAT_VERSION}",
+            code="GC-3010",
+            fix="run the version that wrote it, or remove the data directory to rebuild it",
+        )
+    if stored != chain_id:
+        raise StorageError(
+            f"the ledger is that of chain {stored.hex()}, expected {chain_id.hex()}",
+            code="GC-3011",
+            fix="point the node at the data directory of its own chain",
+        )
+
+
+def _read_tip(store: KeyValueStore, suite: Suite) -> _Tip:
+    value = store.get(keys.TIP)
+    if value is None:
+        raise _damaged("the tip is missing")
+    with damage_explained("tip"):
+        height, digest, frontier = expect_array(
+            decode(value, what="tip", size_max=_META_BYTES_MAX), 3, "tip"
+        )
+        expect_bytes(digest, "tip digest", size=_DIGEST_BYTES)
+        log_frontier = LogFrontier.from_value(frontier)
+        header_value = store.get(keys.header(expect_uint(height, "tip height")))
+    if header_value is None:
+        raise _damaged(f"the header of the tip {height} is missing")
+    header, _ = decode_header_value(header_value, suite)
+    return _Tip(header, digest, log_frontier)
+
+
+def _damaged(message: str) -> StorageError:
+    return StorageError(
+        f"the ledger is damaged: {message}",
+        code="GC-3003",
+        fix="remove the database and start again to rebuild it",
+    )

@@ -1,0 +1,162 @@
+"""A committed block as the ledger keeps it, and the leaves of the log rebuilt from it.
+
+Leaves are not stored: each is a function of header, transactions and results. Two values make a
+block, so that headers and certificates can be read without the transactions:
+
+- header: [header, certificate or null]; the genesis block alone has no certificate;
+- body: [log index of its first leaf, [encoded transaction, ...], places, failures]. `places` holds
+  4 bytes per transaction: how many leaves after the block's first one its own begin. `failures`
+  lists [transaction, code, operation] of those that failed.
+
+What is read here was written by this node: if it is malformed the store is damaged.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
+from node.chain.certificate import QuorumCertificate
+from node.chain.encoding import decode, encode, expect_array
+from node.chain.record import RecordLeaf, encode_header_leaf
+from node.chain.transaction import Transaction
+from node.crypto.suite import Suite
+from node.errors import DecodeError, StorageError
+from node.execution.apply import ExecutedBlock
+from node.limits import PEER_MESSAGE_BYTES_MAX
+
+VALUE_BYTES_MAX: Final = PEER_MESSAGE_BYTES_MAX
+_PLACE_BYTES: Final = 4
+
+
+@contextmanager
+def damage_explained(what: str) -> Iterator[None]:
+    """Turn a `DecodeError` about stored bytes into the `StorageError` it means."""
+    try:
+        yield
+    except DecodeError as error:
+        raise StorageError(
+            f"stored {what}: {error}",
+            code="GC-3003",
+            fix="the database is damaged: remove it and start again to rebuild it",
+        ) from error
+
+
+def encode_header_value(header: Header, certificate: QuorumCertificate | None) -> bytes:
+    """Return the header value of a block."""
+    return encode([header.to_value(), None if certificate is None else certificate.to_value()])
+
+
+def encode_body_value(executed: ExecutedBlock) -> bytes:
+    """Return the body value of a block."""
+    first = executed.header.log_size - len(executed.leaves)
+    places = [result.log_index - first for result in executed.results]
+    return encode(
+        [
+            first,
+            [verified.transaction.encoded for verified in executed.transactions],
+            struct.pack(f">{len(places)}I", *places),
+            [
+                [index, result.code.value, result.operation_index]
+                for index, result in enumerate(executed.results)
+                if result.code is not ResultCode.OK
+            ],
+        ]
+    )
+
+
+def decode_header_value(data: bytes, suite: Suite) -> tuple[Header, QuorumCertificate | None]:
+    """Read a header value; raises `StorageError`."""
+    with damage_explained("header"):
+        header, certificate = expect_array(
+            decode(data, what="header", size_max=VALUE_BYTES_MAX), 2, "header"
+        )
+        return (
+            Header.from_value(header),
+            None
+            if certificate is None
+            else QuorumCertificate.from_value(certificate, suite.signature_size),
+        )
+
+
+class StoredBlock:
+    """One committed block, its transactions decoded only as they are asked for."""
+
+    def __init__(self, header_value: bytes, body_value: bytes, suite: Suite) -> None:
+        """Read both values of a block; raises `StorageError`."""
+        self._suite = suite
+        self.header, self.certificate = decode_header_value(header_value, suite)
+        with damage_explained("block body"):
+            first, encoded, places, failures = expect_array(
+                decode(body_value, what="block body", size_max=VALUE_BYTES_MAX), 4, "block body"
+            )
+        self.first_log_index: int = first
+        self.encoded_transactions: tuple[bytes, ...] = tuple(encoded)
+        self._places = struct.unpack(f">{len(places) // _PLACE_BYTES}I", places)
+        self._failures = {index: (ResultCode(code), at) for index, code, at in failures}
+        self._transactions: dict[int, Transaction] = {}
+
+    def encode(self) -> bytes:
+        """Return the canonical `certified-block`, without decoding its transactions."""
+        certificate = None if self.certificate is None else self.certificate.to_value()
+        return encode([1, self.header.to_value(), list(self.encoded_transactions), certificate])
+
+    def certified(self) -> CertifiedBlock | None:
+        """Return the block with its certificate; None for genesis, which has none."""
+        if self.certificate is None:
+            return None
+        count = len(self.encoded_transactions)
+        transactions = tuple(self.transaction(index) for index in range(count))
+        return CertifiedBlock(self.header, transactions, self.certificate)
+
+    def transaction(self, index: int) -> Transaction:
+        """Return a transaction by its position; raises `StorageError` if it is malformed."""
+        transaction = self._transactions.get(index)
+        if transaction is None:
+            with damage_explained("transaction"):
+                transaction = Transaction.decode(self.encoded_transactions[index], self._suite)
+            self._transactions[index] = transaction
+        return transaction
+
+    def result(self, index: int) -> TransactionResult:
+        """Return the result of the transaction at `index`."""
+        code, operation_index = self._failures.get(index, (ResultCode.OK, 0))
+        return TransactionResult(
+            tx_id=self.transaction(index).tx_id,
+            code=code,
+            operation_index=operation_index,
+            log_index=self.first_log_index + self._places[index],
+        )
+
+    def results(self) -> tuple[TransactionResult, ...]:
+        """Return the results of all transactions."""
+        return tuple(self.result(index) for index in range(len(self.encoded_transactions)))
+
+    def record_leaf(self, log_index: int) -> RecordLeaf | None:
+        """Return the record at `log_index`, one of this block's; None at its header leaf."""
+        place = log_index - self.first_log_index
+        if place == 0:
+            return None
+        # A failed transaction has no leaves and the place of the one after it: the last one counts.
+        index = bisect_right(self._places, place) - 1
+        transaction = self.transaction(index)
+        operation_index = place - self._places[index]
+        return RecordLeaf(
+            height=self.header.height,
+            time_ms=self.header.time_ms,
+            tx_id=transaction.tx_id,
+            operation_index=operation_index,
+            sender=transaction.body.sender,
+            record=transaction.body.payload.record(operation_index),
+        )
+
+    def leaf(self, log_index: int) -> bytes:
+        """Return the encoded leaf at `log_index`, which must be one of this block's."""
+        record = self.record_leaf(log_index)
+        if record is None:
+            return encode_header_leaf(self.header.height - 1, self.header.parent)
+        return record.encode()
