@@ -18,15 +18,16 @@ from typing import Any, Final
 from node.chain.certificate import CertificateVote, Phase, QuorumCertificate
 from node.chain.encoding import decode, encode
 from node.chain.membership import ValidatorSet
+from node.chain.merkle import inclusion_path, leaf_hash
 from node.chain.record import RecordAction
 from node.crypto.signature import P256_ORDER
 from node.crypto.suite import SM3
 from node.limits import RECEIPT_BYTES_MAX
 from node.timestamp.history import CertifiedHeader, Handover
-from node.timestamp.receipt import Receipt
+from node.timestamp.receipt import Receipt, build_receipt
 from node.timestamp.trust import TrustFile
 from node.timestamp.verify import NamedDigest, Outcome, Step
-from tests.vectors.receipt.chain import Chain, certify, record_of, seed, validator_set
+from tests.vectors.receipt.chain import SUITE, Chain, certify, record_of, seed, validator_set
 
 FOLDER: Final = Path(__file__).parent
 DOCUMENT: Final = "This certificate is a test document. 本证照仅供测试。\n".encode()
@@ -484,6 +485,21 @@ def history_cases(chain: Chain) -> Iterator[Case]:
     yield history("epoch-ends-early", "it ends an epoch that went on", ends, "history-set")
     early = instead_of(1, after_ms=0)
     yield history("time-of-genesis", "T not after the genesis", early, "history-time", GENESIS)
+    fork = forked(chain, 4)
+    fork.leaves = []
+    height = fork.append(record_of(DOCUMENT))
+    leaves = [leaf_hash(leaf, SUITE.hash) for leaf in fork.leaves]
+    path = inclusion_path(leaves, 1, SUITE.hash)
+    emptied = build_receipt(SUITE, fork.leaves[1], 1, path, block=fork.blocks[-1])
+    yield history(
+        "log-of-genesis", f"two leaves at height {height}", emptied, "history-log-size", GENESIS
+    )
+    fork = forked(chain, 2)
+    fork.validators, fork.handovers = validator_set(1, SET_1), chain.handovers[:1]
+    early = fork.receipt(fork.append(record_of(b"fork"), record_of(DOCUMENT)), 1)
+    yield history(
+        "epoch-falls", "epoch 1 below the end of epoch 0", early, "history-epoch", GENESIS
+    )
     fork = forked(chain, 3)
     fork.append(record_of(b"fork"), next_set=validator_set(1, SET_1))
     late_handover = fork.receipt(fork.append(record_of(b"fork"), record_of(DOCUMENT)), 1)
