@@ -384,10 +384,17 @@ class Engine:
         self._events.extend(more)
         self._report_pool()
         while self._events and not self.halted:
-            for action in self.core.step(self._events.popleft(), now):
+            event = self._events.popleft()
+            if isinstance(event, ev.Validated) and self._was_released(event):
+                continue
+            for action in self.core.step(event, now):
                 self._obey(action, now)
             if not self._events:
                 self._report_pool()
+
+    def _was_released(self, event: ev.Validated) -> bool:
+        """Whether the core let go of a block after its execution: it will ask again if need be."""
+        return event.matches and event.header_digest not in self._executed
 
     def _report_pool(self) -> None:
         if self.mempool.is_waiting != self._pool_reported:
@@ -565,7 +572,8 @@ class Engine:
                 self.counters.proposals_built += 1
         if header is None:
             self._pool_reported = False  # ask again when the pool or the clock has moved
-        self._events.append(ev.ProposalBuilt(action.view, action.height, header, tx_hashes))
+        # The core hears of it before anything else: a commit between would release the block.
+        self._events.appendleft(ev.ProposalBuilt(action.view, action.height, header, tx_hashes))
 
     def _pursue(self, action: ev.Validate, now: ev.Now) -> None:
         """Begin, or widen, the effort to hold and execute a block."""
