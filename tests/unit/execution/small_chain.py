@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from node.chain.block import Header
+from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
 from node.chain.log import LogFrontier
 from node.chain.membership import Validator, ValidatorSet
@@ -122,6 +123,19 @@ def tx(
     )
     key = signer(key_of or sender)
     return verify_transaction(sign_transaction(body, key, suite), key.public_key)
+
+
+def certify(executed: ExecutedBlock, genesis: Genesis = GENESIS) -> QuorumCertificate:
+    """Return the commit certificate of a block, signed by a quorum half a second after T."""
+    header, validators = executed.header, genesis.validators
+    subject = Subject(Phase.COMMIT, header.view, header.height, executed.digest)
+    time_ms = header.time_ms + 500
+    message = subject.sign_bytes(genesis.chain_id, validators, time_ms)
+    votes = [
+        Vote(subject, index, time_ms, signer(f"validator-{index + 1}").sign(message))
+        for index in range(validators.quorum)
+    ]
+    return build_certificate(votes, validators)
 
 
 class DictState:
