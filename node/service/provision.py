@@ -37,7 +37,7 @@ from node.crypto.keystore import (
 from node.crypto.suite import Suite
 from node.errors import ConfigError, invariant
 from node.limits import VALIDATORS_MAX
-from node.service.home import WAL_FOLDER, log_identity
+from node.service.home import TLS_FILE, TLS_KEY_FILE, VOTE_KEY_FILE, WAL_FOLDER, log_identity
 from node.service.topology import (
     CA_BUNDLE_FILE,
     GENESIS_FILE,
@@ -215,11 +215,11 @@ class _Provisioning:
         home = self._make_folder("nodes", validator_id)
         keys = self._make_folder("nodes", validator_id, "keys")
         vote_key = generate_key(KeyPurpose.VOTE, self._suite)
-        save_key(keys / "vote.key", vote_key, self._secret, KeyPurpose.VOTE)
+        save_key(home / VOTE_KEY_FILE, vote_key, self._secret, KeyPurpose.VOTE)
         cosignature_key = generate_key(KeyPurpose.COSIGNATURE, self._suite)
         save_key(keys / "cosignature.key", cosignature_key, self._secret, KeyPurpose.COSIGNATURE)
         tls_key = generate_key(KeyPurpose.TLS, self._suite)
-        save_key(keys / "tls.key", tls_key, self._secret, KeyPurpose.TLS)
+        save_key(home / TLS_KEY_FILE, tls_key, self._secret, KeyPurpose.TLS)
         member = Member(
             identity_id=validator_id, role="validator", public_key=tls_key.public_key.encoded
         )
@@ -227,7 +227,7 @@ class _Provisioning:
         certificate = build_node_certificate(
             organisation.authority, member, self._issuance(_MEMBER_DAYS), hosts=tuple(hosts)
         )
-        write_file(home / "tls.pem", encode_pem(certificate))
+        write_file(home / TLS_FILE, encode_pem(certificate))
         return Validator(
             validator_id=validator_id,
             organisation=organisation.organisation_id,
@@ -294,7 +294,7 @@ class _Provisioning:
     def _distribute(
         self, genesis: Genesis, organisations: Sequence[_Organisation], topology: Topology
     ) -> None:
-        """Give everyone the genesis, the authorities' certificates and a file of settings."""
+        """Give everyone genesis, authorities and settings, and each validator its empty log."""
         encoded = genesis.encode()
         invariant(Genesis.decode(encoded) == genesis, "a genesis reads back as written")
         bundle = b"".join(encode_pem(each.authority.certificate) for each in organisations)

@@ -77,8 +77,8 @@ class SupervisionError(NodeError):
 
 
 Report = Callable[[Step, str], None]
-Probe = Callable[[NodeEntry], bool]
-"""Tells whether a node serves. Must not raise and must return within about a second."""
+Probe = Callable[[], Collection[str]]
+"""Returns the ids of the nodes that serve. Must not raise, and return within about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +123,23 @@ class Supervisor:
         or one that does not serve in time.
         """
         deadline_s = time.monotonic() + timeout_s
-        serving: dict[str, NodeEntry] = {}
+        serving: set[str] = set()
         while True:
-            nodes = self.inspect()
-            for entry in (each.entry for each in nodes if each.process is not None):
-                if entry.id not in serving and probe(entry):
-                    serving[entry.id] = entry
+            found = probe()
+            for entry in self.topology.nodes:
+                if entry.id in found and entry.id not in serving:
                     self._report(Step.SERVING, entry.id)
+            serving.update(found)
             if len(serving) >= self.topology.quorum:
-                return tuple(serving.values())
+                return tuple(entry for entry in self.topology.nodes if entry.id in serving)
+            nodes = self.inspect()
             alive = [each.process for each in nodes if each.process is not None]
-            ended = [each.entry for each in nodes if each.process is None]
             if len(alive) < self.topology.quorum:
-                raise self._guilty(ended[0], "ended instead of serving")
+                ended = next(each.entry for each in nodes if each.process is None)
+                raise self._guilty(ended, "ended instead of serving")
             if (remaining_s := deadline_s - time.monotonic()) <= 0:
-                silent = [each.entry for each in nodes if each.entry.id not in serving]
-                raise self._guilty(silent[0], f"does not serve after {timeout_s:.0f} s")
+                silent = next(each for each in self.topology.nodes if each.id not in serving)
+                raise self._guilty(silent, f"does not serve after {timeout_s:.0f} s")
             wait_for_an_exit(alive, min(_PROBE_INTERVAL_S, remaining_s))
 
     def down(self) -> None:
