@@ -1,0 +1,34 @@
+"""Hashes one by one: what a tagged hash, a leaf and a node of a tree cost."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from node.chain.merkle import leaf_hash, node_hash
+from node.crypto import domains
+from node.crypto.suite import INTERNATIONAL
+
+COUNT = 1_000
+HASH = INTERNATIONAL.hash
+
+
+@pytest.mark.parametrize("size_bytes", [64, 256, 4_096])
+def test_1000_tagged_hashes(benchmark: BenchmarkFixture, size_bytes: int) -> None:
+    data = [index.to_bytes(size_bytes, "big") for index in range(COUNT)]
+    digests = benchmark(lambda: [INTERNATIONAL.tagged_hash(domains.TX_BODY, item) for item in data])
+    assert len(frozenset(digests)) == COUNT
+
+
+def test_1000_leaf_hashes(benchmark: BenchmarkFixture) -> None:
+    leaves = [index.to_bytes(160, "big") for index in range(COUNT)]
+    hashes = benchmark(lambda: [leaf_hash(leaf, HASH) for leaf in leaves])
+    assert hashes[1] == HASH(b"\x00" + leaves[1])
+
+
+def test_1000_node_hashes(benchmark: BenchmarkFixture) -> None:
+    children = [index.to_bytes(32, "big") for index in range(COUNT + 1)]
+    hashes = benchmark(
+        lambda: [node_hash(children[i], children[i + 1], HASH) for i in range(COUNT)]
+    )
+    assert hashes[1] == HASH(b"\x01" + children[1] + children[2])

@@ -1,0 +1,160 @@
+"""n engines in one thread, their ledgers in memory, every write durable when made: no IO at all.
+
+What a shell does for an engine is done at once; messages between validators keep their order and
+come one per frame. Signatures are keyed hashes, so what is left is the cost of everything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+
+from bench.cores import AGENCY, CREATED_MS, keyed_hash_genesis
+from bench.keyed_hash import KEYED_HASH, signer
+from node.chain.genesis import Genesis
+from node.chain.record import Notarization, RecordAction
+from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
+from node.consensus.events import Now
+from node.errors import InvariantViolation
+from node.execution.apply import Executor
+from node.service.admission import Candidate, check_signatures
+from node.service.engine import Engine, Outgoing
+from node.service.mempool import Mempool
+from node.service.recovery import recover
+from node.service.wire import MessageKind
+from node.storage.ledger import LedgerStore
+from node.storage.memory import MemoryStore
+
+VOTING = (MessageKind.VOTE, MessageKind.PROPOSAL)
+
+
+class MemoryLog:
+    """A log that is durable as soon as it is written, and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.last_lsn = 0
+
+    def append(self, records: Sequence[tuple[int, bytes]]) -> int:
+        self.last_lsn += len(records)
+        return self.last_lsn
+
+
+class EngineNetwork:
+    """A network of engines at rest; each batch handed to the first of them becomes one block."""
+
+    def __init__(self, validator_count: int) -> None:
+        genesis = keyed_hash_genesis(validator_count)
+        self._genesis = genesis
+        self._logs = [MemoryLog() for _ in range(validator_count)]
+        self._engines = [_start(genesis, me, log) for me, log in enumerate(self._logs)]
+        self._durable = [0] * validator_count
+        self._queue: deque[tuple[int, int, bytes]] = deque()  # from, to, message
+        self._nonce = 0
+        self.messages = self.votes_sent = 0
+        for me, engine in enumerate(self._engines):
+            engine.start(self._now)
+            self._after_turn(me)
+        self._run_until_at_rest()  # each says once where it stands
+        self.messages = self.votes_sent = 0
+
+    def sign_batches(self, batches: int, batch_txs: int) -> list[list[bytes]]:
+        """Return encoded transactions of one record each."""
+        return [[self._sign() for _ in range(batch_txs)] for _ in range(batches)]
+
+    def run(self, batches: Sequence[Sequence[bytes]]) -> None:
+        """Make every batch a block, final everywhere, one after the other."""
+        for batch in batches:
+            engine = self._engines[0]
+            verdicts = engine.gate.screen(batch, engine.time_ms(self._now))
+            candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
+            engine.admit(check_signatures(candidates), self._now, from_client=True)
+            self._after_turn(0)
+            self._run_until_at_rest()
+        heights = {engine.height for engine in self._engines}
+        if len(heights) != 1:
+            raise InvariantViolation(f"expected one height, got {heights}")
+
+    @property
+    def blocks(self) -> int:
+        """Return the number of blocks so far."""
+        return self._engines[0].height
+
+    @property
+    def votes_signed(self) -> int:
+        """Return the votes signed so far, by all together."""
+        return sum(engine.counters.votes_signed for engine in self._engines)
+
+    @property
+    def votes_checked(self) -> int:
+        """Return the votes of others checked so far, by all together."""
+        return sum(engine.counters.votes_checked for engine in self._engines)
+
+    @property
+    def _now(self) -> Now:
+        """Delivery takes no time, but a block's T follows its parent's."""
+        return Now(0, CREATED_MS + 1 + self._engines[0].height)
+
+    def _run_until_at_rest(self) -> None:
+        while self._queue:
+            source, target, data = self._queue.popleft()
+            self._engines[target].receive(source, (data,), self._now)
+            self._after_turn(target)
+
+    def _after_turn(self, me: int) -> None:
+        """Do what the engine asked for, until it asks for nothing more."""
+        engine = self._engines[me]
+        while True:
+            engine.flush_gossip()
+            output = engine.drain()
+            for message in output.messages:
+                self._post(me, message)
+            for job in output.jobs:
+                engine.checked(job, check_signatures(job.candidates), self._now)
+            lsn = self._logs[me].last_lsn
+            if lsn == self._durable[me]:
+                if output.jobs:
+                    continue
+                return
+            self._durable[me] = lsn
+            engine.durable(lsn, self._now)
+
+    def _post(self, me: int, message: Outgoing) -> None:
+        everybody = range(len(self._engines)) if message.to is None else (message.to,)
+        others = [other for other in everybody if other != me]
+        self.messages += len(others)
+        self.votes_sent += len(others) if message.kind in VOTING else 0
+        self._queue.extend((me, other, message.data) for other in others)
+
+    def _sign(self) -> bytes:
+        self._nonce += 1
+        nonce = self._nonce.to_bytes(16, "big")
+        body = TransactionBody(
+            chain_id=self._genesis.chain_id,
+            sender=AGENCY,
+            nonce=nonce,
+            not_after_ms=CREATED_MS + 300_000,
+            kind=TransactionKind.NOTARIZE,
+            payload=Notarization(
+                digest_algorithm=1,
+                type_code="licence",
+                action=RecordAction.RECORD,
+                digests=hashlib.sha256(nonce).digest(),
+            ),
+        )
+        return sign_transaction(body, signer(AGENCY), KEYED_HASH).encoded
+
+
+def _start(genesis: Genesis, me: int, log: MemoryLog) -> Engine:
+    executor = Executor(genesis)
+    ledger = LedgerStore.open(MemoryStore(), genesis.suite, executor.genesis_block())
+    return Engine(
+        genesis=genesis,
+        me=me,
+        signer=signer(genesis.validators.validators[me].validator_id),
+        executor=executor,
+        ledger=ledger,
+        log=log,
+        mempool=Mempool(),
+        recovery=recover(genesis, executor, ledger, ()),
+    )
