@@ -1,0 +1,148 @@
+"""How a verb reaches a chain: which profile, as whom, opened with which secret."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import cached_property
+from gettext import gettext as _
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from node.chain.genesis import Genesis
+from node.cli.verb import DEFAULT_HOME, CommandError
+from node.config import PROFILE_FILE, ClientProfile
+from node.crypto.keystore import (
+    KeyFileSecret,
+    KeyPurpose,
+    KeySecret,
+    PassphraseSecret,
+    load_signer,
+    load_tls_key_pem,
+)
+from node.crypto.signature import Signer
+from node.crypto.suite import Suite, suite_by_name
+from node.errors import ConfigError, DecodeError
+from node.rpc.client import LedgerClient, LedgerEndpoint
+from node.rpc.identity import TlsIdentity
+from node.timestamp.trust import TrustAnchor, TrustFile
+
+PASSPHRASE_VARIABLE: Final = "GOVCHAIN_PASSPHRASE"  # noqa: S105 - the name of a variable
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A chain as its profile tells, and who asks."""
+
+    profile: ClientProfile
+    identity: str
+
+    @classmethod
+    def open(cls, home: Path | None, profile: Path | None, identity: str | None) -> Network:
+        """Find the network that the options name; raises `ConfigError` where there is none."""
+        if home is not None and profile is not None:
+            raise click.UsageError(_("give --home or --profile, not both"))
+        found = ClientProfile.load(profile or (home or Path(DEFAULT_HOME)) / PROFILE_FILE)
+        return cls(found, identity or found.identity)
+
+    @property
+    def suite(self) -> Suite:
+        """Return the chain's suite."""
+        return suite_by_name(self.profile.suite)
+
+    @cached_property
+    def genesis(self) -> Genesis:
+        """Return the chain's genesis, which must be the one whose hash is the chain id."""
+        path = self.profile.genesis
+        try:
+            genesis = Genesis.decode(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}", fix="restore the file") from error
+        if genesis.chain_id != self.profile.chain_id:
+            raise ConfigError(
+                f"{path}: expected the genesis of chain {self.profile.chain_id.hex()}, "
+                f"got that of {genesis.chain_id.hex()}",
+                fix="use the genesis of the chain that the profile names",
+            )
+        return genesis
+
+    @cached_property
+    def anchor(self) -> TrustAnchor:
+        """Return what the genesis alone lets us verify."""
+        return TrustFile(chain_id=self.profile.chain_id, genesis=self.genesis).establish()
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Return what signs the identity's transactions."""
+        return load_signer(self._credentials / "client.key", self._secret, KeyPurpose.IDENTITY)
+
+    def client(self) -> LedgerClient:
+        """Return a client; use it as a context manager on a running event loop."""
+        endpoints = [
+            LedgerEndpoint(endpoint.validator_id, str(endpoint.address))
+            for endpoint in self.profile.endpoints
+        ]
+        certificate = _read(self._credentials / "client.pem")
+        key = load_tls_key_pem(self._credentials / "tls.key", self._secret)
+        return LedgerClient(
+            endpoints,
+            tls=TlsIdentity(certificate, key),
+            roots_pem=_read(self.profile.ca_bundle),
+            chain_id=self.profile.chain_id,
+        )
+
+    def ask(self, question: Callable[[LedgerClient], Coroutine[Any, Any, _T]]) -> _T:
+        """Ask one thing and return the answer."""
+
+        async def run() -> _T:
+            async with self.client() as client:
+                return await question(client)
+
+        return asyncio.run(run())
+
+    @property
+    def _credentials(self) -> Path:
+        folder = self.profile.credentials_of(self.identity)
+        if not folder.is_dir():
+            raise ConfigError(
+                f"{folder}: no credentials of {self.identity!r}",
+                fix="name an identity that has some with --as",
+            )
+        return folder
+
+    @cached_property
+    def _secret(self) -> KeySecret:
+        return open_secret(self.profile.key_file)
+
+
+def open_secret(key_file: Path | None) -> KeySecret:
+    """Return what opens keys: the key file, else a passphrase from the environment or a person."""
+    if key_file is not None:
+        return KeyFileSecret.load(key_file)
+    if passphrase := os.environ.get(PASSPHRASE_VARIABLE):
+        return PassphraseSecret(passphrase)
+    if not sys.stdin.isatty():
+        raise CommandError("GC-2311", _("no key_file, no {name}").format(name=PASSPHRASE_VARIABLE))
+    return PassphraseSecret(click.prompt(_("Passphrase"), hide_input=True, err=True))
+
+
+def decode_answer(read: Callable[[bytes], _T], data: bytes) -> _T:
+    """Read what a validator sent; raises `CommandError` blaming it where it is malformed."""
+    try:
+        return read(data)
+    except DecodeError as error:
+        raise CommandError("GC-2305", str(error)) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", fix="restore the file") from error

@@ -1,0 +1,195 @@
+"""What a verb says, and to whom: lines for people, or one JSON object for programs.
+
+Standard output carries the answer, standard error what goes on meanwhile. Colours and moving bars
+appear on a terminal only, and no colours where NO_COLOR is set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from gettext import gettext as _
+from typing import Any, Final
+
+import click
+
+from node.cli.exit_codes import ExitCode
+from node.cli.remedies import remedy_of
+from node.errors import NodeError
+
+JSON_VERSION: Final = 1
+
+_PLAIN_PROGRESS_S: Final = 5.0
+_GAP: Final = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error as it is told: stable code, cause and fix."""
+
+    code: str
+    message: str
+    fix: str
+
+    @classmethod
+    def of(cls, error: NodeError) -> Fault:
+        """Return how an error of ours is told."""
+        return cls(error.code, str(error), error.fix or remedy_of(error.code).fix)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return how a command ends for it."""
+        return remedy_of(self.code).exit_code
+
+    def to_json(self) -> dict[str, str]:
+        """Return the member `error` of the JSON object."""
+        return {"code": self.code, "message": self.message, "fix": self.fix}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a verb found. `facts` are the members of its JSON object beyond the common ones."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    fault: Fault | None = None
+    """Why it is not wholly done, if so; the facts still hold."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return how the command ends."""
+        return ExitCode.DONE if self.fault is None else self.fault.exit_code
+
+
+class Screen:
+    """Where one run of a verb speaks."""
+
+    def __init__(self, verb: str, *, as_json: bool) -> None:
+        self._verb = verb
+        self.as_json = as_json
+
+    def line(self, text: str = "", *, style: str = "") -> None:
+        """Say part of the answer to a person. `style` is a colour, shown on a terminal."""
+        if not self.as_json:
+            click.echo(_styled(text, style), color=_colour_of(sys.stdout))
+
+    def note(self, text: str) -> None:
+        """Say what goes on, to a person."""
+        if not self.as_json:
+            click.echo(text, err=True, color=_colour_of(sys.stderr))
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Say a table: framed on a terminal, aligned lines elsewhere."""
+        if self.as_json:
+            return
+        texts = [[str(cell) for cell in row] for row in rows]
+        if sys.stdout.isatty():
+            _draw_table(columns, texts)
+        else:
+            for line in _align([list(columns), *texts]):
+                click.echo(line)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Yield a function to call with each amount done: a bar, or a line now and then."""
+        if self.as_json:
+            yield lambda _amount: None
+        elif sys.stderr.isatty():
+            with _bar(what, total) as advance:
+                yield advance
+        else:
+            yield _PlainProgress(what, total, self.note)
+
+    def finish(self, answer: Answer) -> ExitCode:
+        """Give the answer, with its fault if it has one, and return how the command ends."""
+        if self.as_json:
+            self._print_json(answer)
+        elif answer.fault is not None:
+            _explain(answer.fault)
+        return answer.exit_code
+
+    def _print_json(self, answer: Answer) -> None:
+        common = {
+            "version": JSON_VERSION,
+            "verb": self._verb,
+            "ok": answer.fault is None,
+            "exit_code": int(answer.exit_code),
+        }
+        error = {} if answer.fault is None else {"error": answer.fault.to_json()}
+        click.echo(json.dumps({**common, **answer.facts, **error}, ensure_ascii=False))
+
+
+def _explain(fault: Fault) -> None:
+    """Say on standard error what is wrong, why, and what to do."""
+    remedy = remedy_of(fault.code)
+    fix = _(fault.fix)
+    if fix == fault.fix and _("fix") != "fix" and fix != remedy.fix:
+        fix = f"{remedy.fix} ({fault.fix})"  # a particular fix that no catalogue can hold
+    headline = _("error {code}: {summary}").format(code=fault.code, summary=remedy.summary)
+    colour = _colour_of(sys.stderr)
+    click.echo(_styled(headline, "red"), err=True, color=colour)
+    for label, text in ((_("cause"), fault.message), (_("fix"), fix)):
+        click.echo(f"  {label}: {text}", err=True, color=colour)
+
+
+def _colour_of(stream: Any) -> bool | None:  # noqa: ANN401 - whatever stands for a standard stream
+    """Return whether to colour: click removes colours where the stream is no terminal (None)."""
+    return False if os.environ.get("NO_COLOR") or not stream.isatty() else None
+
+
+def _styled(text: str, style: str) -> str:
+    return click.style(text, fg=style, bold=True) if style else text
+
+
+def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = (
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        )
+        yield _GAP.join(padded).rstrip()
+
+
+def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total or None)
+        yield lambda amount: progress.advance(task, amount)
+
+
+class _PlainProgress:
+    """Says how far it is when that took a while, one line each time."""
+
+    def __init__(self, what: str, total: int, say: Callable[[str], None]) -> None:
+        self._what = what
+        self._total = total
+        self._say = say
+        self._done = 0
+        self._said_s = time.monotonic()
+
+    def __call__(self, amount: int) -> None:
+        self._done += amount
+        now_s = time.monotonic()
+        if now_s - self._said_s >= _PLAIN_PROGRESS_S:
+            self._said_s = now_s
+            self._say(f"{self._what}: {100 * self._done // max(self._total, 1)} %")

@@ -1,0 +1,334 @@
+"""`govchain testnet`: a whole network on this machine, from nothing to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from node.cli.screen import Answer, Fault, Screen
+from node.cli.verb import CommandError, home_option, verb
+
+if TYPE_CHECKING:
+    from node.errors import ClientError
+    from node.rpc.port import NodeStatus
+    from node.service.supervisor import NodeProcess, Supervisor
+    from node.service.topology import Topology
+
+NODES_DEFAULT: Final = 4
+START_TIMEOUT_S: Final = 60.0
+
+_PROBE_MS: Final = 1_000
+_LOOPBACK: Final = "127.0.0.1"
+
+_nodes_option = click.option(
+    "-n", "--nodes", type=click.IntRange(1, 64), help=_("Validators.") + f"  [{NODES_DEFAULT}]"
+)
+_suite_option = click.option("--suite", help=_("Algorithms of the chain.") + "  [international]")
+
+
+@click.group("testnet", help=_("A whole network on this machine."))
+def testnet() -> None:
+    """Hold the verbs."""
+
+
+@testnet.command("init", help=_("Make the files of a network, its keys and certificates."))
+@_nodes_option
+@_suite_option
+@click.option("--bls", is_flag=True, help=_("Give validators BLS keys too."))
+@home_option
+@verb("testnet init")
+def init(screen: Screen, home: Path, nodes: int | None, suite: str | None, *, bls: bool) -> Answer:
+    """Make a network's files."""
+    topology = make_network(screen, home, nodes, suite, with_aggregate_keys=bls)
+    _show_ports(screen, topology)
+    return Answer({"home": str(home), **describe_topology(topology)})
+
+
+@testnet.command("up", help=_("Make it if need be, start what does not run, repair ports."))
+@_nodes_option
+@_suite_option
+@home_option
+@click.option("--wait/--no-wait", default=True, help=_("Wait until a quorum serves.") + "  [wait]")
+@verb("testnet up")
+def up(screen: Screen, home: Path, nodes: int | None, suite: str | None, *, wait: bool) -> Answer:
+    """Make every node run."""
+    return bring_up(screen, home, nodes, suite, wait=wait)
+
+
+@testnet.command("status", help=_("Show every node; succeeds where a quorum serves."))
+@home_option
+@verb("testnet status")
+def status(screen: Screen, home: Path) -> Answer:
+    """Show every node."""
+    supervisor = _supervisor(screen, home)
+    rows = _inspect(supervisor, home)
+    _show_nodes(screen, rows)
+    topology = supervisor.topology
+    serving = sum(row["health"] == "READY" for row in rows)
+    facts = {"home": str(home), **describe_topology(topology), "serving": serving, "nodes": rows}
+    verdict = _("{serving} of {count} validators serve, {quorum} are needed").format(
+        serving=serving, count=len(topology.nodes), quorum=topology.quorum
+    )
+    screen.line(verdict)
+    if serving < topology.quorum:
+        fix = _("start what does not run: govchain testnet up")
+        return Answer(facts, Fault("GC-2106", verdict, fix))
+    return Answer(facts)
+
+
+@testnet.command("down", help=_("Stop every node; the files stay."))
+@home_option
+@verb("testnet down")
+def down(screen: Screen, home: Path) -> Answer:
+    """Stop every node."""
+    supervisor = _supervisor(screen, home)
+    stopped = [each.entry.id for each in supervisor.inspect() if each.process is not None]
+    supervisor.down()
+    if not stopped:
+        screen.line(_("no validator was running"))
+    return Answer({"home": str(home), "stopped": stopped})
+
+
+@testnet.command("destroy", help=_("Stop every node and remove the folder with all it holds."))
+@home_option
+@verb("testnet destroy")
+def destroy(screen: Screen, home: Path) -> Answer:
+    """Stop every node and remove the folder."""
+    _supervisor(screen, home).destroy()
+    screen.line(_("removed {home}").format(home=home))
+    return Answer({"home": str(home)})
+
+
+def make_network(
+    screen: Screen,
+    home: Path,
+    nodes: int | None,
+    suite: str | None,
+    *,
+    with_aggregate_keys: bool = False,
+) -> Topology:
+    """Make a network's files with fresh keys, on ports free now."""
+    from node.crypto.suite import INTERNATIONAL, suite_by_name
+    from node.service.provision import NetworkPlan, provision
+    from node.service.topology import PORTS_PER_NODE, find_free_ports
+
+    count = nodes or NODES_DEFAULT
+    plan = NetworkPlan(
+        name=home.resolve().name,
+        suite=suite_by_name(suite or INTERNATIONAL.name),
+        created_ms=time.time_ns() // 1_000_000,
+        node_count=count,
+        ports=find_free_ports(_LOOPBACK, count * PORTS_PER_NODE),
+        host=_LOOPBACK,
+        with_aggregate_keys=with_aggregate_keys,
+    )
+    topology = provision(home, plan)
+    made = _("made a network of {count} validators in {home}, chain {chain}")
+    screen.line(made.format(count=count, home=home, chain=topology.chain_id[:16]))
+    return topology
+
+
+def bring_up(
+    screen: Screen, home: Path, nodes: int | None, suite: str | None, *, wait: bool
+) -> Answer:
+    """Make every node run, making the network first where there is none."""
+    from node.service.supervisor import SupervisionError
+    from node.service.topology import is_network, is_vacant
+
+    started_s = time.monotonic()
+    if is_network(home):
+        _expect_same(home, nodes, suite)
+    elif is_vacant(home):
+        make_network(screen, home, nodes, suite)
+    supervisor = _supervisor(screen, home)
+    try:
+        supervisor.up()
+        if wait:
+            _wait(supervisor, home)
+    except SupervisionError as error:
+        return _tell_failure(screen, home, error)
+    rows = _inspect(supervisor, home) if wait else _describe(supervisor.inspect(), {})
+    _show_nodes(screen, rows)
+    elapsed_ms = round((time.monotonic() - started_s) * 1_000)
+    serving = sum(row["health"] == "READY" for row in rows)
+    if wait:
+        said = _("{serving} of {count} validators serve, {quorum} are needed ({seconds:.1f} s)")
+        quorum = supervisor.topology.quorum
+        screen.line(
+            said.format(serving=serving, count=len(rows), quorum=quorum, seconds=elapsed_ms / 1_000)
+        )
+    described = describe_topology(supervisor.topology)
+    facts = {"home": str(home), **described, "serving": serving, "nodes": rows}
+    return Answer({**facts, "elapsed_ms": elapsed_ms})
+
+
+def describe_topology(topology: Topology) -> dict[str, Any]:
+    """Return a network's members of a JSON object."""
+    return {
+        "chain_id": topology.chain_id,
+        "suite": topology.suite,
+        "quorum": topology.quorum,
+        "nodes": [
+            {
+                "id": entry.id,
+                "organisation": entry.organisation,
+                "host": entry.host,
+                "peer_port": entry.peer_port,
+                "client_port": entry.client_port,
+                "metrics_port": entry.metrics_port,
+            }
+            for entry in topology.nodes
+        ],
+    }
+
+
+def _supervisor(screen: Screen, home: Path) -> Supervisor:
+    from node.service.supervisor import Step, Supervisor
+
+    sentences = {
+        Step.ADOPTED: _("{node} runs already"),
+        Step.STARTED: _("{node} started"),
+        Step.STOPPED: _("{node} stopped"),
+        Step.KILLED: _("{node} did not stop in time and was killed"),
+        Step.MOVED: _("{node} has new ports: something else holds the old ones"),
+        Step.SERVING: _("{node} serves"),
+    }
+    return Supervisor(home, lambda step, node: screen.note(sentences[step].format(node=node)))
+
+
+def _expect_same(home: Path, nodes: int | None, suite: str | None) -> None:
+    """Check that options of an existing network say what it is: neither can be changed."""
+    from node.service.topology import Topology
+
+    topology = Topology.load(home)
+    fix = _("remove it first (govchain testnet destroy), or name another folder with --home")
+    if nodes not in (None, len(topology.nodes)):
+        message = _("{home} holds a network of {got} validators, not {wanted}")
+        found = message.format(home=home, got=len(topology.nodes), wanted=nodes)
+        raise CommandError("GC-2102", found, fix)
+    if suite not in (None, topology.suite):
+        message = _("{home} holds a network of suite {got}, not {wanted}")
+        found = message.format(home=home, got=topology.suite, wanted=suite)
+        raise CommandError("GC-2102", found, fix)
+
+
+def _wait(supervisor: Supervisor, home: Path) -> None:
+    from node.cli.network import Network
+
+    client = Network.open(home, None, None).client()
+    with asyncio.Runner() as loop:
+        try:
+            supervisor.wait_until_serving(
+                lambda: _ready(loop.run(client.statuses(_PROBE_MS))), timeout_s=START_TIMEOUT_S
+            )
+        finally:
+            loop.run(client.close())
+
+
+def _ready(statuses: dict[str, NodeStatus | ClientError]) -> Collection[str]:
+    from node.rpc.port import Health, NodeStatus
+
+    return [
+        node_id
+        for node_id, status in statuses.items()
+        if isinstance(status, NodeStatus) and status.health is Health.READY
+    ]
+
+
+def _inspect(supervisor: Supervisor, home: Path) -> list[dict[str, Any]]:
+    from node.cli.network import Network
+
+    network = Network.open(home, None, None)
+    statuses = network.ask(lambda client: client.statuses(_PROBE_MS))
+    return _describe(supervisor.inspect(), statuses)
+
+
+def _describe(
+    nodes: Collection[NodeProcess], statuses: dict[str, NodeStatus | ClientError]
+) -> list[dict[str, Any]]:
+    from node.rpc.port import NodeStatus
+
+    rows = []
+    for each in nodes:
+        entry, process = each.entry, each.process
+        found = statuses.get(entry.id)
+        row: dict[str, Any] = {
+            "id": entry.id,
+            "organisation": entry.organisation,
+            "host": entry.host,
+            "peer_port": entry.peer_port,
+            "client_port": entry.client_port,
+            "metrics_port": entry.metrics_port,
+            "pid": None if process is None else process.pid,
+            "health": "STOPPED" if process is None else "UNKNOWN",
+            "detail": "" if found is None or isinstance(found, NodeStatus) else str(found),
+        }
+        if isinstance(found, NodeStatus):
+            row |= {
+                "health": found.health.name,
+                "detail": found.health_detail,
+                "version": found.version,
+                "height": found.height,
+                "view": found.view,
+                "time_ms": found.time_ms,
+                "peers_connected": found.peers_connected,
+                "pending": found.pending,
+            }
+        rows.append(row)
+    return rows
+
+
+def _show_nodes(screen: Screen, rows: list[dict[str, Any]]) -> None:
+    shown = ("id", "health", "height", "view", "peers_connected", "pid")
+    ports = ("client_port", "peer_port", "metrics_port")
+    titles = (
+        _("validator"),
+        _("health"),
+        _("height"),
+        _("view"),
+        _("peers"),
+        _("process"),
+        _("clients at"),
+        _("peers at"),
+        _("metrics at"),
+    )
+    screen.table(
+        titles,
+        [
+            [
+                *("-" if row.get(name) is None else row[name] for name in shown),
+                *(f"{row['host']}:{row[name]}" for name in ports),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _show_ports(screen: Screen, topology: Topology) -> None:
+    titles = (_("validator"), _("clients at"), _("peers at"), _("metrics at"))
+    screen.table(
+        titles,
+        [
+            [
+                entry.id,
+                *(f"{entry.host}:{port}" for port in (entry.client_port, entry.peer_port)),
+                f"{entry.host}:{entry.metrics_port}",
+            ]
+            for entry in topology.nodes
+        ],
+    )
+
+
+def _tell_failure(screen: Screen, home: Path, error: Any) -> Answer:  # noqa: ANN401 - imported late
+    if error.log_tail:
+        screen.note(_("the last lines of {node}:").format(node=error.node_id))
+        for line in error.log_tail:
+            screen.note(f"    {line}")
+    facts = {"home": str(home), "node": error.node_id, "log_tail": list(error.log_tail)}
+    return Answer(facts, Fault.of(error))

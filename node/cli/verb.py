@@ -1,0 +1,85 @@
+"""What all verbs share: `--json`, the options that name a network, and how errors end a command."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Callable
+from gettext import gettext as _
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from node.cli.remedies import DEFECT_CODE
+from node.cli.screen import Answer, Fault, Screen
+from node.errors import NodeError
+
+DEFAULT_HOME: Final = ".testnet"
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class CommandError(NodeError):
+    """A verb cannot do what it was asked; `code` is one of the table in remedies.py."""
+
+    def __init__(self, code: str, message: str, fix: str = "") -> None:
+        super().__init__(message, code=code, fix=fix)
+
+
+def verb(name: str) -> Callable[[Callable[..., Answer]], Callable[..., int]]:
+    """Make a command's function of one that takes a `Screen` first and returns an `Answer`.
+
+    Put it below `@command`; it adds `--json`, and turns errors of ours into answers.
+    """
+
+    def decorate(function: Callable[..., Answer]) -> Callable[..., int]:
+        @click.option("--json", "as_json", is_flag=True, help=_("Print one JSON object."))
+        @functools.wraps(function)
+        def run(*, as_json: bool, **arguments: object) -> int:
+            screen = Screen(name, as_json=as_json)
+            try:
+                answer = function(screen, **arguments)
+            except NodeError as error:
+                answer = Answer(fault=Fault.of(error))
+            except KeyboardInterrupt:
+                message = _("stopped before it was done")
+                answer = Answer(fault=Fault("GC-2313", message, _("run it again")))
+            except (click.ClickException, BrokenPipeError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the last resort: say what to report
+                traceback.print_exc()
+                fix = _("report it, with the lines above")
+                answer = Answer(fault=Fault(DEFECT_CODE, repr(error), fix))
+            return screen.finish(answer)
+
+        return run
+
+    return decorate
+
+
+def home_option(function: _F) -> _F:
+    """Add `--home`, the folder of a local network."""
+    return click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_HOME,
+        show_default=True,
+        help=_("Folder of the network."),
+    )(function)
+
+
+def network_options(function: _F) -> _F:
+    """Add `--home`, `--profile` and `--as`: which network, and who asks."""
+    home = click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        help=_("Folder of the network.") + f"  [{DEFAULT_HOME}]",
+    )
+    profile = click.option(
+        "--profile",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=_("Client profile of the network, instead of --home."),
+    )
+    identity = click.option("--as", "identity", help=_("Who signs and asks.") + "  [agency-1]")
+    return home(profile(identity(function)))
