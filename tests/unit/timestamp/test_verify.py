@@ -144,6 +144,16 @@ def test_every_record_of_a_block_verifies_and_none_in_place_of_another() -> None
             assert (verdict.outcome is Outcome.VERIFIED) == (document == other)
 
 
+def test_blocks_may_follow_each_other_by_a_millisecond_and_a_leaf() -> None:
+    chain = Chain.found()
+    chain.append(after_ms=1)
+    chain.append(record_of(DOCUMENT), after_ms=1)
+    chain.append(after_ms=1)
+    for pinned_height in (1, 2, 3):
+        anchor = chain.trust(pinned_height).establish()
+        assert verify(chain.receipt(2), anchor).outcome is Outcome.VERIFIED
+
+
 def test_every_pair_of_epochs_is_verified_or_named_unrooted() -> None:
     chain = Chain.found()
     for epoch, numbers in enumerate([(1, 2, 3, 4, 5), (5, 4, 3, 2), (1, 9, 5, 6)], start=1):
