@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 # Canonical encoding (consensus).
-CBOR_DEPTH_MAX: Final = 8
+CBOR_DEPTH_MAX: Final = 10  # a NEW-VIEW in its envelope needs 9
 CBOR_ITEMS_MAX: Final = 262_144
 
 # Transactions (consensus).

@@ -1,0 +1,84 @@
+"""Signed consensus messages of the small test chain, each built in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from node.chain.block import Header
+from node.chain.certificate import Phase, Subject, Vote, build_certificate
+from node.consensus.messages import CertifiedHeader, NewView, ViewChange
+from node.crypto.signature import P256Signer
+from node.execution.apply import ExecutedBlock, Executor
+from node.execution.overlay import Overlay
+from tests.unit.execution.small_chain import (
+    CREATED_MS,
+    GENESIS,
+    DictState,
+    next_inputs,
+    payload,
+    signer,
+    tx,
+)
+
+QUORUM = (0, 1, 2)
+
+
+def validator_signer(validator: int) -> P256Signer:
+    """Return the vote key of a validator by index."""
+    return signer(f"validator-{validator + 1}")
+
+
+def vote(phase: Phase, view: int, header: Header, validator: int) -> Vote:
+    """Return a validator's vote, cast when the chain was created."""
+    subject = Subject(phase, view, header.height, header.digest(GENESIS.suite))
+    message = subject.sign_bytes(GENESIS.chain_id, GENESIS.validators, CREATED_MS)
+    return Vote(subject, validator, CREATED_MS, validator_signer(validator).sign(message))
+
+
+def certified(
+    header: Header, phase: Phase, *, view: int = 0, voters: Sequence[int] = QUORUM
+) -> CertifiedHeader:
+    """Return a header with a certificate over it."""
+    votes = [vote(phase, view, header, voter) for voter in voters]
+    return CertifiedHeader(header, build_certificate(votes, GENESIS.validators))
+
+
+def view_change(
+    validator: int,
+    view: int,
+    *,
+    committed: Sequence[CertifiedHeader] = (),
+    prepared: Sequence[CertifiedHeader] = (),
+) -> ViewChange:
+    """Return a signed VIEW-CHANGE."""
+    unsigned = ViewChange(
+        epoch=0,
+        view=view,
+        validator=validator,
+        committed=tuple(committed),
+        prepared=tuple(prepared),
+        clock_bit=False,
+        clock_ms=CREATED_MS,
+    )
+    message = unsigned.sign_bytes(GENESIS.chain_id)
+    return replace(unsigned, signature=validator_signer(validator).sign(message))
+
+
+def new_view(view: int, view_changes: Sequence[ViewChange]) -> NewView:
+    """Return a NEW-VIEW signed by the primary of its view."""
+    unsigned = NewView(epoch=0, view=view, view_changes=tuple(view_changes))
+    primary = validator_signer(GENESIS.validators.primary(view))
+    return replace(unsigned, signature=primary.sign(unsigned.sign_bytes(GENESIS.chain_id)))
+
+
+def chain_of_blocks(length: int) -> list[ExecutedBlock]:
+    """Return genesis and `length` blocks after it, of one transaction each."""
+    executor = Executor(GENESIS)
+    blocks = [executor.genesis_block()]
+    state: DictState | Overlay = DictState(blocks[0])
+    for height in range(1, length + 1):
+        transaction = tx(payload(f"document {height}"))
+        blocks.append(executor.execute(state, next_inputs(state), [transaction]))
+        state = Overlay(state, blocks[-1])
+    return blocks

@@ -1,0 +1,49 @@
+"""Consensus messages survive the trip through their bytes, the deepest nested one included."""
+
+from __future__ import annotations
+
+from node.chain.certificate import Phase
+from node.consensus.messages import Proposal, Status
+from node.service.log_records import NewViewRecord, decode_log_record, encode_log_record
+from node.service.wire import Message, decode_message, encode_message
+from tests.unit.consensus.signing import (
+    QUORUM,
+    certified,
+    chain_of_blocks,
+    new_view,
+    view_change,
+    vote,
+)
+from tests.unit.execution.small_chain import GENESIS
+
+SIGNATURE_BYTES = GENESIS.suite.signature_size
+HEADERS = [block.header for block in chain_of_blocks(4)]
+
+
+def through_the_wire(message: Message) -> Message:
+    return decode_message(encode_message(message), SIGNATURE_BYTES)
+
+
+def test_a_new_view_with_full_view_changes_survives_wire_and_log() -> None:
+    committed = [certified(header, Phase.COMMIT) for header in HEADERS[1:3]]
+    prepared = [certified(header, Phase.PREPARE) for header in HEADERS[3:5]]
+    message = new_view(
+        1, [view_change(v, 1, committed=committed, prepared=prepared) for v in QUORUM]
+    )
+    assert through_the_wire(message) == message
+    record = NewViewRecord(message)
+    assert decode_log_record(*encode_log_record(record), SIGNATURE_BYTES) == record
+
+
+def test_votes_proposals_certified_headers_and_statuses_survive_the_wire() -> None:
+    block = chain_of_blocks(1)[1]
+    tx_hashes = tuple(tx.transaction.tx_hash for tx in block.transactions)
+    ballot = vote(Phase.PREPARE, 0, block.header, 0)
+    messages: list[Message] = [
+        ballot,
+        Proposal(block.header, tx_hashes, ballot),
+        certified(block.header, Phase.COMMIT),
+        view_change(2, 7),
+        Status(3, view_active=False, height=12),
+    ]
+    assert [through_the_wire(message) for message in messages] == messages
