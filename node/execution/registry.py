@@ -15,6 +15,8 @@ kinds never meet, keys of one kind share a prefix, and a stranger can compute an
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
+from typing import Final
 
 from node.chain.encoding import decode, encode
 from node.chain.genesis import Genesis, Identity
@@ -32,6 +34,8 @@ class StateKind(IntEnum):
     IDENTITY = 4
     REFERENCE = 5
 
+
+_IDENTITIES_REMEMBERED: Final = 1_024  # the senders of most transactions are a few
 
 PARAMETERS_KEY = encode([StateKind.PARAMETERS.value])
 VALIDATOR_SET_KEY = encode([StateKind.VALIDATOR_SET.value])
@@ -63,17 +67,20 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
 def find_identity(state: StateReader, identity_id: str) -> Identity | None:
     """Return an identity as it stands in `state`, or None."""
     value = state.get(identity_key(identity_id))
-    if value is None:
-        return None
-    try:
-        return Identity.from_value(
-            decode(value, what="identity in state", size_max=STATE_VALUE_BYTES_MAX)
-        )
-    except DecodeError as error:
-        raise InvariantViolation(f"state holds a malformed identity: {error}") from error
+    return None if value is None else _decode_identity(value)
 
 
 def sender_key(state: StateReader, sender: str) -> bytes | None:
     """Return the encoded public key that `sender`'s signatures must verify under, or None."""
     identity = find_identity(state, sender)
     return None if identity is None else identity.public_key
+
+
+@lru_cache(maxsize=_IDENTITIES_REMEMBERED)
+def _decode_identity(value: bytes) -> Identity:
+    try:
+        return Identity.from_value(
+            decode(value, what="identity in state", size_max=STATE_VALUE_BYTES_MAX)
+        )
+    except DecodeError as error:
+        raise InvariantViolation(f"state holds a malformed identity: {error}") from error
