@@ -26,7 +26,6 @@ from node.limits import (
     BLOCK_BYTES_MAX,
     BLOCK_TXS_MAX,
     IDENTITY_ID_BYTES_MAX,
-    VALIDATORS_MAX,
     WINDOW_SLOTS_MAX,
 )
 

@@ -100,6 +100,15 @@ class Mempool:
         """Return the encoded size of all bodies held, pinned ones included."""
         return self._bytes
 
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether any request waits for a block, pinned ones left out."""
+        return bool(self._arrived or self._returned)
+
+    def is_pending(self, tx_id: bytes) -> bool:
+        """Say whether the request is held, pinned or not."""
+        return tx_id in self._requests
+
     def add(self, tx: VerifiedTransaction) -> AddOutcome:
         """Queue a transaction whose admission the caller has checked.
 
