@@ -218,8 +218,11 @@ class MempoolAgainstModel(RuleBasedStateMachine):
         held = self.slow.bodies()
         assert self.pool.pending_count == len(self.slow.requests)
         assert self.pool.pending_bytes == self.slow.size_bytes()
-        for tx_hash in ALL:
+        assert self.pool.is_waiting == any(map(self.slow.waits, self.slow.requests))
+        for tx_hash, tx in ALL.items():
             assert self.pool.get(tx_hash) is held.get(tx_hash)
+            known = self.slow.find(tx.transaction.tx_id) is not None
+            assert self.pool.is_pending(tx.transaction.tx_id) == known
 
 
 MempoolAgainstModel.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
