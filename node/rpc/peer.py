@@ -70,13 +70,14 @@ class PeerState:
     connections: int = 0
     """Streams to the peer that came about."""
     frames_sent: int = 0
+    """Handed to a stream: what a broken one still held may not have arrived."""
     messages_sent: int = 0
     bytes_sent: int = 0
     frames_received: int = 0
     messages_received: int = 0
     bytes_received: int = 0
     messages_dropped: int = 0
-    """Not sent: the queue overflowed, or the stream broke under them."""
+    """Not sent, because the queue overflowed."""
     bytes_dropped: int = 0
 
 
@@ -309,16 +310,13 @@ class _Link:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            size_bytes = sum(map(len, messages))
+            state.frames_sent += 1
+            state.messages_sent += len(messages)
+            state.bytes_sent += sum(map(len, messages))
             try:
                 await stream.write(PeerFrame(messages=messages))
             except (grpc.RpcError, asyncio.InvalidStateError):
-                self._outbox.messages_dropped += len(messages)
-                self._outbox.bytes_dropped += size_bytes
                 return
-            state.frames_sent += 1
-            state.messages_sent += len(messages)
-            state.bytes_sent += size_bytes
 
     def _set_connected(self, *, connected: bool) -> None:
         self.state.is_connected = connected

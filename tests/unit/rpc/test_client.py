@@ -59,7 +59,7 @@ async def test_a_validator_that_is_away_is_passed_over() -> None:
 async def test_a_validator_that_cannot_finish_is_passed_over_with_the_same_transaction() -> None:
     async with running(2) as network, network.client() as client:
         network.nodes[0].isolated = True
-        outcomes = await client.submit(named(3), timeout_ms=1_000)
+        outcomes = await client.submit(named(3), timeout_ms=3_000)
         assert [outcome.final().height for outcome in outcomes] == [1, 1, 1]
         assert network.ledger.blocks[1] == named(3)
         assert [len(node.submitters) for node in network.nodes] == [1, 1]
@@ -101,7 +101,7 @@ async def test_a_later_refusal_does_not_undo_an_admission() -> None:
     async with running(2) as network, network.client() as client:
         network.ledger.held = True
         network.nodes[1].verdicts[b"tx"] = Admission(AdmissionCode.NOT_READY, "behind")
-        [outcome] = await client.submit([b"tx"], timeout_ms=400)
+        [outcome] = await client.submit([b"tx"], timeout_ms=2_000)
         assert network.nodes[1].submitters != []
         with pytest.raises(NotFinal):
             outcome.final()
@@ -110,7 +110,7 @@ async def test_a_later_refusal_does_not_undo_an_admission() -> None:
 async def test_what_is_not_final_in_time_is_said_to_be_so() -> None:
     async with running(1) as network, network.client() as client:
         network.ledger.held = True
-        [outcome] = await client.submit([b"tx"], timeout_ms=200)
+        [outcome] = await client.submit([b"tx"], timeout_ms=1_000)
         with pytest.raises(NotFinal, match="not final in time"):
             outcome.final()
         network.ledger.commit()
@@ -186,7 +186,7 @@ async def test_batches_end_in_the_order_in_which_they_are_final() -> None:
 async def test_a_batch_that_is_not_final_in_time_returns_what_is_known() -> None:
     async with running(1) as network, network.client() as client:
         network.ledger.held = True
-        async with await client.open_stream(timeout_ms=200) as stream:
+        async with await client.open_stream(timeout_ms=1_000) as stream:
             [outcome] = await stream.submit([b"tx"])
             assert outcome.admission.code is AdmissionCode.ACCEPTED
             assert outcome.result is None
@@ -195,7 +195,7 @@ async def test_a_batch_that_is_not_final_in_time_returns_what_is_known() -> None
 async def test_a_batch_that_finds_no_room_in_time_says_so() -> None:
     async with running(1) as network, network.client() as client:
         network.ledger.held = True
-        async with await client.open_stream(outstanding_max=1, timeout_ms=200) as stream:
+        async with await client.open_stream(outstanding_max=1, timeout_ms=1_000) as stream:
             first, second = await asyncio.gather(
                 stream.submit([b"first"]), stream.submit([b"second"]), return_exceptions=True
             )
@@ -342,7 +342,7 @@ async def test_blocks_are_followed_from_one_validator_to_the_next() -> None:
 
 async def test_following_ends_with_its_time() -> None:
     async with running(1) as network, network.client() as client:
-        heights = [summary.height async for summary in client.blocks(0, timeout_ms=300)]
+        heights = [summary.height async for summary in client.blocks(0, timeout_ms=1_000)]
         assert heights == [0]
 
 
