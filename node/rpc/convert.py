@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
@@ -16,33 +16,34 @@ from node.errors import DecodeError
 from node.rpc import port
 from node.rpc.pb import ledger_pb2 as pb
 
+_ADMITTED: Final = frozenset(code for code in AdmissionCode if code.is_admitted)
+
 _Code = TypeVar("_Code", bound=IntEnum)
 
 
 def admissions_to_pb(admissions: Sequence[Admission]) -> pb.Admissions:
     """Return the message of one request's admission verdicts."""
-    return pb.Admissions(
-        codes=[admission.code.value for admission in admissions],  # type: ignore[misc]
-        refusals=[
-            pb.Refusal(
+    message = pb.Admissions(codes=[admission.code for admission in admissions])  # type: ignore[misc]
+    for index, admission in enumerate(admissions):
+        if admission.code not in _ADMITTED:
+            message.refusals.add(
                 index=index, message=admission.message, retry_after_ms=admission.retry_after_ms
             )
-            for index, admission in enumerate(admissions)
-            if not admission.code.is_admitted
-        ],
-    )
+    return message
 
 
 def admissions_from_pb(message: pb.Admissions, count: int) -> list[Admission]:
     """Return the verdicts on a request of `count` transactions."""
     if len(message.codes) != count:
         raise DecodeError(f"admissions: expected {count} codes, got {len(message.codes)}")
-    admissions = [ACCEPTED if code == pb.ACCEPTED else _admission(code) for code in message.codes]
+    admissions = [
+        ACCEPTED if code == pb.ACCEPTED else Admission(_code(AdmissionCode, code))
+        for code in message.codes
+    ]
     for refusal in message.refusals:
         index = _index(refusal.index, count)
-        admissions[index] = Admission(
-            admissions[index].code, refusal.message, refusal.retry_after_ms
-        )
+        code = admissions[index].code
+        admissions[index] = Admission(code, refusal.message, refusal.retry_after_ms)
     return admissions
 
 
@@ -53,7 +54,7 @@ def results_to_pb(results: Iterable[FinalResult | None]) -> list[pb.FinalResult]
             index=index,
             height=result.height,
             time_ms=result.time_ms,
-            code=result.code.value,
+            code=result.code,
             operation_index=result.operation_index,
             log_index=result.log_index,
         )
@@ -67,7 +68,7 @@ def results_from_pb(messages: Iterable[pb.FinalResult], count: int) -> list[Fina
     results: list[FinalResult | None] = [None] * count
     for message in messages:
         results[_index(message.index, count)] = FinalResult(
-            _code(ResultCode, message.code),
+            ResultCode.OK if not message.code else _code(ResultCode, message.code),
             message.height,
             message.time_ms,
             message.operation_index,
@@ -214,10 +215,6 @@ def summary_from_pb(message: pb.BlockSummary) -> port.BlockSummary:
         records=message.records,
         signers=message.signers,
     )
-
-
-def _admission(code: int) -> Admission:
-    return Admission(_code(AdmissionCode, code))
 
 
 def _code(kind: type[_Code], number: int) -> _Code:
