@@ -35,7 +35,7 @@ from node.chain.record import RecordLeaf, encode_header_leaf
 from node.chain.state_tree import EMPTY, TreeUpdate, update
 from node.chain.transaction import TransactionBody, VerifiedTransaction
 from node.chain.validation import HeaderContext, check_header_follows
-from node.errors import InvariantViolation, PeerError
+from node.errors import PeerError
 from node.execution.lifetime import is_within_lifetime
 from node.execution.notary import Failure, Position, notarize
 from node.execution.registry import find_identity, genesis_state, sender_key
@@ -45,6 +45,7 @@ from node.limits import BLOCK_RECORDS_MAX
 __all__ = ["BlockInputs", "ExecutedBlock", "Executor", "StateReader", "sender_key"]
 
 _NO_PARENT: Final = bytes(32)
+_NO_NODES: Final[Mapping[bytes, bytes]] = {}
 
 
 class Executor:
@@ -62,7 +63,7 @@ class Executor:
         Its T is when genesis was created.
         """
         state = genesis_state(self._genesis)
-        tree = update(EMPTY, state, _no_node, self._suite)
+        tree = update(EMPTY, state, _NO_NODES.__getitem__, self._suite)
         inputs = BlockInputs(
             height=0,
             view=0,
@@ -262,7 +263,3 @@ def _check_senders(
 def _check_limit(rule: str, got: int, limit: int) -> None:
     if got > limit:
         raise PeerError(rule, f"expected at most {limit}, got {got}")
-
-
-def _no_node(node_hash: bytes) -> bytes:
-    raise InvariantViolation(f"the tree before genesis has no node, yet {node_hash.hex()} was read")

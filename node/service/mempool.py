@@ -15,8 +15,9 @@ Invariants, each checked by the stateful test:
 - M4 count and bytes stay within the bounds, but for the bodies that slots pin. Those are bounded by
   the window and the block limits.
 
-Every operation costs O(1) per transaction it names, `expire` O(1) per second of lifetime besides,
-and `unpin` O(n) in the few transactions that earlier dropped slots left behind.
+Every operation costs O(1) per transaction it names. Besides, `take` looks past what can not be
+included at its T (admission keeps that out, `expire` removes it), `expire` at each second of
+lifetime, and `unpin` at what earlier dropped slots left behind.
 """
 
 from __future__ import annotations

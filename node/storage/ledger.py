@@ -7,7 +7,7 @@ whose batch was written whole; `open` finds it. How keys look is in keys.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +25,7 @@ from node.chain.log import (
 from node.chain.record import Record, RecordLeaf
 from node.chain.state_tree import StateProof, prove
 from node.crypto.suite import Suite
-from node.errors import InvariantViolation, ProofError, StorageError, invariant
+from node.errors import ProofError, StorageError, invariant
 from node.execution.apply import ExecutedBlock
 from node.storage import keys
 from node.storage.indexes import index_entries
@@ -44,6 +44,7 @@ RECORDS_EXAMINED_MAX: Final = 10_000
 
 _META_BYTES_MAX: Final = 4_096
 _DIGEST_BYTES: Final = 32
+_NO_TILES: Final[Mapping[TileId, bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ class LedgerStore:
         Raises `StorageError`: no ledger of this format (GC-3010), or another chain's (GC-3011).
         """
         if next(store.scan(b"", limit=1), None) is None:
-            batch = _block_batch(genesis, None, _no_tile)
+            batch = _block_batch(genesis, None, _NO_TILES.__getitem__)
             batch.put(keys.FORMAT, encode([FORMAT_VERSION, genesis.header.chain_id]))
             store.write(batch, sync=True)
         _check_format(store.get(keys.FORMAT), genesis.header.chain_id)
@@ -359,10 +360,6 @@ def _block_batch(
         batch.put(keys.log_tile(tile), content)
     batch.put(keys.TIP, encode([height, executed.digest, executed.frontier.to_value()]))
     return batch
-
-
-def _no_tile(tile: TileId) -> bytes:
-    raise InvariantViolation(f"an empty log has no {tile}")
 
 
 def _check_format(value: bytes | None, chain_id: bytes) -> None:

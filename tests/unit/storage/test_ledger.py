@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -305,6 +305,15 @@ def test_a_block_that_does_not_follow_is_refused(engine: Engine, committed: Comm
         opened.commit(fork, certify(fork), sync=False)
 
 
+def test_a_deleted_state_value_is_gone(engine: Engine, committed: Committed) -> None:
+    opened, block = engine.ledger(), committed.blocks[0]
+    key = next(iter(GENESIS_BLOCK.state_writes))
+    assert opened.get(key) is not None
+    deleting = replace(block, state_writes={**block.state_writes, key: None})
+    opened.commit(deleting, certify(block), sync=False)
+    assert opened.get(key) is None
+
+
 # --- Crashes ---
 
 
@@ -449,11 +458,7 @@ def small_store() -> dict[bytes, bytes]:
 
 
 def check(contents: dict[bytes, bytes]) -> None:
-    store = MemoryStore()
-    batch = WriteBatch()
-    for key, value in contents.items():
-        batch.put(key, value)
-    store.write(batch, sync=True)
+    store = store_of(contents)
     verify_store(store, LedgerStore.open(store, SUITE, GENESIS_BLOCK), SUITE)
 
 
@@ -491,6 +496,30 @@ def test_nothing_can_be_added(small_store: dict[bytes, bytes], key: bytes) -> No
     assert key not in small_store
     with pytest.raises(StorageError):
         check(small_store | {key: b""})
+
+
+def store_of(contents: dict[bytes, bytes]) -> MemoryStore:
+    store = MemoryStore()
+    batch = WriteBatch()
+    for key, value in contents.items():
+        batch.put(key, value)
+    store.write(batch, sync=True)
+    return store
+
+
+def test_damage_met_on_the_way_is_named(small_store: dict[bytes, bytes]) -> None:
+    def without(family: bytes) -> LedgerStore:
+        kept = {key: value for key, value in small_store.items() if not key.startswith(family)}
+        return LedgerStore.open(store_of(kept), SUITE, GENESIS_BLOCK)
+
+    with pytest.raises(StorageError, match="no block holds leaf 1"):
+        without(keys.BLOCK_AT_LOG_INDEX).leaf(1)
+    with pytest.raises(StorageError, match="body of block 1 is missing"):
+        without(keys.BODY).leaf(1)
+    headless = {key: value for key, value in small_store.items() if key != keys.header(1)}
+    opened = LedgerStore.open(store_of(headless), SUITE, GENESIS_BLOCK)
+    with pytest.raises(StorageError, match="block 1 is missing below the tip 3"):
+        opened.leaf(1)
 
 
 def test_blocks_that_contradict_themselves_are_noticed(small_store: dict[bytes, bytes]) -> None:

@@ -1,0 +1,54 @@
+"""The key schema: families keep apart, numbers keep their order, names end where they end."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from node.chain.log import TileId
+from node.storage import keys
+
+
+def families() -> dict[str, bytes]:
+    return {
+        name: value
+        for name, value in inspect.getmembers(keys)
+        if name.isupper() and not name.startswith("_")
+    }
+
+
+def test_every_family_has_a_prefix_of_its_own_that_the_table_names() -> None:
+    prefixes = list(families().values())
+    assert len(prefixes) == len(frozenset(prefixes)) == 13
+    assert all(len(prefix) == 1 for prefix in prefixes)
+    table = inspect.getdoc(keys) or ""
+    assert all(f"| `{prefix.decode()}`" in table for prefix in prefixes)
+
+
+def test_every_key_lies_in_its_family() -> None:
+    assert keys.header(7).startswith(keys.HEADER)
+    assert keys.body(7).startswith(keys.BODY)
+    assert keys.transaction(bytes(32)) == keys.TRANSACTION + bytes(32)
+    assert keys.state(b"key") == keys.STATE + b"key"
+    assert keys.state_node(bytes(32)) == keys.STATE_NODE + bytes(32)
+    assert keys.log_tile(TileId(1, 2)) == keys.LOG_TILE + b"\x01" + keys.number(2)
+    assert keys.block_at_log_index(7).startswith(keys.BLOCK_AT_LOG_INDEX)
+    assert keys.log_index_at_time(7).startswith(keys.LOG_INDEX_AT_TIME)
+    assert keys.records_by_digest(bytes(32)) == keys.RECORD_BY_DIGEST + bytes(32)
+    assert keys.records_by_reference("R-1") == keys.RECORD_BY_REFERENCE + b"R-1\x00"
+    assert keys.records_by_type("permit") == keys.RECORD_BY_TYPE + b"permit\x00"
+
+
+def test_numbers_sort_as_numbers_and_are_read_back() -> None:
+    numbers = [0, 1, 255, 256, 2**32, 2**64 - 1]
+    made = [keys.header(number) for number in numbers]
+    assert made == sorted(made)
+    assert [keys.last_number(key) for key in made] == numbers
+
+
+@pytest.mark.parametrize("other", ["permits", "per", "permit\u4e2d"])
+def test_a_name_that_begins_like_another_is_not_found_with_it(other: str) -> None:
+    for prefix_of in (keys.records_by_type, keys.records_by_reference):
+        assert not prefix_of(other).startswith(prefix_of("permit"))
+        assert not prefix_of("permit").startswith(prefix_of(other))
