@@ -59,6 +59,8 @@ from node.service.wire import (
     kind_of,
 )
 
+BUILD_AGAIN_AFTER_MS = 50
+"""How long a primary waits that found nothing includable among what waits."""
 FETCH_AFTER_MS = 50
 """How long a proposal waits for gossip to bring its bodies before they are asked for."""
 SYNC_AFTER_MS = 300
@@ -217,6 +219,7 @@ class Engine:
         self._sync_asked_at_ms: int | None = None
         self._committed_at_ms = 0
         self._pool_reported = False
+        self._build_again_at_ms = 0
         self._output = Output()
         for record in recovery.blocks.values():
             self._hold_bodies(record)
@@ -242,6 +245,8 @@ class Engine:
         """Return the monotonic time (ms) by which `tick` is due."""
         due = [self.core.deadline()]
         due += [p.ask_at_ms for p in self._pursuits.values() if p.missing or p.tx_hashes is None]
+        if self.mempool.is_waiting and not self._pool_reported:
+            due.append(self._build_again_at_ms)
         return min(due)
 
     def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> None:
@@ -382,7 +387,7 @@ class Engine:
     def _run(self, now: ev.Now, *more: ev.Event) -> None:
         """Feed events to the core, and what follows from them, until it is at rest."""
         self._events.extend(more)
-        self._report_pool()
+        self._report_pool(now)
         while self._events and not self.halted:
             event = self._events.popleft()
             if isinstance(event, ev.Validated) and self._was_released(event):
@@ -390,16 +395,17 @@ class Engine:
             for action in self.core.step(event, now):
                 self._obey(action, now)
             if not self._events:
-                self._report_pool()
+                self._report_pool(now)
 
     def _was_released(self, event: ev.Validated) -> bool:
         """Whether the core let go of a block after its execution: it will ask again if need be."""
         return event.matches and event.header_digest not in self._executed
 
-    def _report_pool(self) -> None:
-        if self.mempool.is_waiting != self._pool_reported:
-            self._pool_reported = self.mempool.is_waiting
-            self._events.append(ev.PoolChanged(self._pool_reported))
+    def _report_pool(self, now: ev.Now) -> None:
+        is_waiting = self.mempool.is_waiting and now.monotonic_ms >= self._build_again_at_ms
+        if is_waiting != self._pool_reported:
+            self._pool_reported = is_waiting
+            self._events.append(ev.PoolChanged(is_waiting))
 
     def _take(self, peer: int, message: Message, now: ev.Now) -> None:  # noqa: C901, PLR0912 - one case per kind
         """Check a message of `peer` and turn it into an event, or serve it."""
@@ -571,7 +577,9 @@ class Engine:
                 self._remember(executed, parent)
                 self.counters.proposals_built += 1
         if header is None:
-            self._pool_reported = False  # ask again when the pool or the clock has moved
+            # Nothing that waits can be included at this T: the core takes the pool for empty now.
+            self._pool_reported = False
+            self._build_again_at_ms = now.monotonic_ms + BUILD_AGAIN_AFTER_MS
         # The core hears of it before anything else: a commit between would release the block.
         self._events.appendleft(ev.ProposalBuilt(action.view, action.height, header, tx_hashes))
 
