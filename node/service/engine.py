@@ -212,6 +212,8 @@ class Engine:
         self._prepared: dict[int, CertifiedHeader] = dict(recovery.prepared)
         self._last_view_record: LogRecord | None = recovery.last_view_record
         self._last_new_view: NewViewRecord | None = recovery.last_new_view
+        self._lapsed: deque[tuple[int, list[bytes]]] = deque()
+        """Ids that expired by clock before this time (ms), until a block's T says so too."""
         self._gossip: list[bytes] = []
         self._gossip_again_at_ms = 0
         self._peer_heights: dict[int, int] = {}
@@ -238,7 +240,10 @@ class Engine:
         self._gossip_again(now)
         # By clock, what validators with sound clocks will not include: nobody is told yet, as a
         # block of an earlier view may still hold it, but it is no longer work that waits.
-        self.mempool.expire(now.utc_ms - 2 * self.genesis.parameters.accuracy_ms)
+        past_ms = now.utc_ms - 2 * self.genesis.parameters.accuracy_ms
+        lapsed = self.mempool.expire(past_ms)
+        if lapsed:
+            self._lapsed.append((past_ms, lapsed))
         self._turn(now, ev.Tick())
 
     def deadline(self) -> int:
@@ -666,6 +671,15 @@ class Engine:
         matches = executed.header == header
         if matches:
             self._remember(executed, parent)
+        else:
+            self._output.traces.append(
+                ev.Trace(
+                    "execution-differs",
+                    self.core.view,
+                    header.height,
+                    f"proposed {header}, executed {executed.header}",
+                )
+            )
         self._settle(pursuit, matches=matches)
 
     def _settle(self, pursuit: _Pursuit, *, matches: bool) -> None:
@@ -705,6 +719,8 @@ class Engine:
         self._pinned.pop(action.header_digest, None)
         self.mempool.unpin(action.header_digest)
         self._output.expired += self.mempool.expire(action.header.time_ms + 1)
+        while self._lapsed and self._lapsed[0][0] <= action.header.time_ms + 1:
+            self._output.expired += self._lapsed.popleft()[1]
         self._synced.pop(action.header.height, None)
         self._own_votes = {k: v for k, v in self._own_votes.items() if k[1] > action.header.height}
         self._prepared = {h: i for h, i in self._prepared.items() if h > action.header.height}

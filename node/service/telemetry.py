@@ -21,7 +21,7 @@ from node.service.engine import Engine, Output
 
 LOOP_LAG_INTERVAL_MS: Final = 100
 RULES_TO_WARN_OF: Final = frozenset(
-    {"view-left", "view-entered", "equivocation", "proposal-invalid"}
+    {"view-left", "view-entered", "equivocation", "proposal-invalid", "execution-differs"}
 )
 """Traces worth an operator's attention; all others are for debugging."""
 
