@@ -10,6 +10,7 @@ depth and item count before anything is allocated), then decodes, re-encodes and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,6 +20,13 @@ from node.errors import DecodeError
 from node.limits import CBOR_DEPTH_MAX, CBOR_ITEMS_MAX
 
 UINT64_MAX: Final = 2**64 - 1
+# Controls, separators but the space, and marks that hide or reorder what a person reads. A list of
+# our own, because the tables behind `str.isprintable` differ between versions of Python, and
+# validators must agree on what decodes.
+_INVISIBLE: Final = re.compile(
+    "[\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u1680\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f"
+    "\\u3000\\ufeff\\ufff9-\\ufffb]"
+)
 _BYTES: Final = 2  # major types (RFC 8949 section 3.1)
 _TEXT: Final = 3
 _ARRAY: Final = 4
@@ -146,10 +154,10 @@ def expect_blob(value: object, what: str, *, size_max: int) -> bytes:
 
 
 def expect_text(value: object, what: str, *, size_max: int, empty: bool = False) -> str:
-    """Return `value` if it is text of at most `size_max` UTF-8 bytes, printable, not blank."""
+    """Return `value` if it is text of at most `size_max` UTF-8 bytes, not blank, all visible."""
     if type(value) is not str or len(value.encode()) > size_max:
         raise DecodeError(f"{what}: expected text of at most {size_max} bytes, got {value!r:.40}")
-    if not (value or empty) or not value.isprintable():
+    if not (value or empty) or _INVISIBLE.search(value):
         raise DecodeError(f"{what}: expected printable text, got {value!r:.40}")
     return value
 

@@ -16,6 +16,7 @@ from node.chain.encoding import (
     encode,
     expect_array,
     expect_blob,
+    expect_bool,
     expect_bytes,
     expect_list,
     expect_uint,
@@ -167,7 +168,7 @@ def decode_message(data: bytes, signature_size: int) -> Message:  # noqa: PLR091
             digest, whole, listed = expect_array(value, 3, "bodies")
             return Bodies(
                 expect_bytes(digest, "bodies digest", size=DIGEST_BYTES),
-                whole is True,
+                expect_bool(whole, "bodies whole"),
                 _expect_blobs(listed, BLOCK_TXS_MAX, TX_BYTES_MAX, "bodies"),
             )
         case MessageKind.WANT_BLOCKS:

@@ -99,6 +99,17 @@ def test_agrees_with_the_library_on_its_deterministic_form() -> None:
     assert encode(value) == cbor2.dumps(value, canonical=True)
 
 
+@pytest.mark.parametrize("mark", ["\n", "\x7f", "\u00a0", "\u00ad", "\u202e", "\u200b", "\ufeff"])
+def test_text_holds_no_mark_that_hides_or_reorders(mark: str) -> None:
+    with pytest.raises(DecodeError, match="printable"):
+        expect_text(f"a{mark}b", "name", size_max=20)
+
+
+def test_text_of_any_script_and_of_later_unicode_versions_is_fine() -> None:
+    for text in ("证照 粤A-2025", "\U00031350", "Ω é"):  # the second came with Unicode 15
+        assert expect_text(text, "name", size_max=40) == text
+
+
 def test_field_checks_name_the_field_and_what_was_found() -> None:
     with pytest.raises(DecodeError, match="header: expected an array of 2 items, got 1 items"):
         expect_array([1], 2, "header")

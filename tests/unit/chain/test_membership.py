@@ -62,7 +62,7 @@ def test_refuses_twins_and_the_empty_set() -> None:
         ValidatorSet(0, (first, first), INTERNATIONAL)
     with pytest.raises(DecodeError, match="twice"):
         ValidatorSet(0, (first, replace(first, validator_id="other")), INTERNATIONAL)
-    with pytest.raises(DecodeError, match="expected 1..64 members, got 0"):
+    with pytest.raises(DecodeError, match=r"expected 1\.\.64 members, got 0"):
         ValidatorSet(0, (), INTERNATIONAL)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -19,6 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 Value: TypeAlias = Any  # decoded CBOR, or a shape
 
+INVISIBLE = re.compile(
+    "[\u0000-\u001f\u007f-\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb]"
+)
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 # Shapes: int = uint up to it; bytes/str = exactly or (least, most) sizes; [..] = fields; ("*", ..).
@@ -83,7 +87,7 @@ def fits(value: Value, shape: Value) -> bool:
             return isinstance(value, bytes) and least <= len(value) <= most
         case ("text", least, most):
             sized = isinstance(value, str) and least <= len(value.encode()) <= most
-            return sized and value.isprintable()
+            return sized and not INVISIBLE.search(value)
         case ("bool",):
             return isinstance(value, bool)
         case ("*", least, most, item):
