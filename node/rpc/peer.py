@@ -315,7 +315,7 @@ class _Link:
             state.bytes_sent += sum(map(len, messages))
             try:
                 await stream.write(PeerFrame(messages=messages))
-            except (grpc.RpcError, asyncio.InvalidStateError):
+            except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
                 return
 
     def _set_connected(self, *, connected: bool) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -136,10 +138,21 @@ def _bind(
     for address in addresses:
         try:
             ports.append(server.add_secure_port(address, credentials))
-        except RuntimeError as error:
+        except RuntimeError as error:  # whose message tells nothing
             raise ConfigError(
-                f"cannot listen on {address}: {error}",
+                f"cannot listen on {address}: {_why_not(address)}",
                 code="GC-2204",
-                fix="stop the program that uses the port, or configure another one",
+                fix="free the port or configure another one; see that tls.pem is of the TLS key",
             ) from error
     return tuple(ports)
+
+
+def _why_not(address: str) -> str:
+    """Say why nothing can listen on an address, by trying to, without TLS."""
+    parts = urlsplit(f"//{address}")
+    family = socket.AF_INET6 if ":" in (parts.hostname or "") else socket.AF_INET
+    try:
+        with socket.create_server((parts.hostname or "", parts.port or 0), family=family):
+            return "its certificate and its key do not fit together"
+    except OSError as error:
+        return error.strerror or str(error)

@@ -139,7 +139,7 @@ class BatchStream:
             message = pb.SubmitBatch(batch_id=self._submitted, transactions=transactions)
             try:
                 await self._call.write(message)
-            except (grpc.RpcError, asyncio.InvalidStateError):
+            except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
                 await self._reader  # it learns why, and fails this batch with the others
 
     async def _read(self) -> None:

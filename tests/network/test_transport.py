@@ -324,6 +324,34 @@ async def test_a_fault_of_the_listener_is_reported_to_it() -> None:
         assert isinstance(ear.failures[0], KeyError)
 
 
+async def test_a_fault_in_learning_of_a_peer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    guests = Party(2)
+    fault = KeyError("our own fault")
+
+    def fail(_peer: int, **_news: bool) -> None:
+        raise fault
+
+    monkeypatch.setattr(guests.ears[0], "on_peer", fail)
+    await guests.start()
+    try:
+        await guests.ears[0].until(lambda: guests.ears[0].failures == [fault])
+    finally:
+        await guests.stop()
+
+
+async def test_a_peer_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.rpc.peer.CONNECT_TIMEOUT_MS", 100)
+    guests = Party(2)
+    host, _, port = guests.addresses[1].rpartition(":")
+    with socket.create_server((host, int(port))):
+        await guests.start(0)
+        try:
+            await guests.ears[0].until(lambda: guests.ears[0].pauses > 1)
+            assert guests.transports[0].states[1].last_error == "no answer within 100 ms"
+        finally:
+            await guests.stop(0)
+
+
 # --- Impostors ---
 
 

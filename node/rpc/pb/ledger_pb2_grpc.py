@@ -105,7 +105,8 @@ class LedgerServicer:
     def SubmitStream(self, request_iterator, context):
         """Submits many batches over one stream. Each is answered twice: when it was judged for admission,
         in the order of submission, and when all of it is final, in the order in which that happens.
-        A validator reads no further batch while 32 are not final.
+        A validator reads no further batch while 32 are not final, and ends streams that are more than
+        an hour old: open another and submit again what was not final.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,7 +161,7 @@ class LedgerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Subscribe(self, request, context):
-        """Every committed block from a height on, those to come included.
+        """Every committed block from a height on, those to come included. Ended after an hour as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,8 @@ class LedgerStub:
     SubmitStream: _grpc.StreamStreamMultiCallable[_ledger_pb2.SubmitBatch, _ledger_pb2.SubmitBatchReply]
     """Submits many batches over one stream. Each is answered twice: when it was judged for admission,
     in the order of submission, and when all of it is final, in the order in which that happens.
-    A validator reads no further batch while 32 are not final.
+    A validator reads no further batch while 32 are not final, and ends streams that are more than
+    an hour old: open another and submit again what was not final.
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetStatusRequest, _ledger_pb2.Status]
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]
@@ -55,7 +56,7 @@ class LedgerStub:
     GetCertifiedHeader: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]
     GetGenesis: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetGenesisRequest, _ledger_pb2.Genesis]
     Subscribe: _grpc.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.BlockSummary]
-    """Every committed block from a height on, those to come included."""
+    """Every committed block from a height on, those to come included. Ended after an hour as above."""
 
 @_typing.type_check_only
 class LedgerAsyncStub(LedgerStub):
@@ -67,7 +68,8 @@ class LedgerAsyncStub(LedgerStub):
     SubmitStream: _aio.StreamStreamMultiCallable[_ledger_pb2.SubmitBatch, _ledger_pb2.SubmitBatchReply]  # type: ignore[assignment]
     """Submits many batches over one stream. Each is answered twice: when it was judged for admission,
     in the order of submission, and when all of it is final, in the order in which that happens.
-    A validator reads no further batch while 32 are not final.
+    A validator reads no further batch while 32 are not final, and ends streams that are more than
+    an hour old: open another and submit again what was not final.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetStatusRequest, _ledger_pb2.Status]  # type: ignore[assignment]
     GetReceipt: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]  # type: ignore[assignment]
@@ -78,7 +80,7 @@ class LedgerAsyncStub(LedgerStub):
     GetCertifiedHeader: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]  # type: ignore[assignment]
     GetGenesis: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetGenesisRequest, _ledger_pb2.Genesis]  # type: ignore[assignment]
     Subscribe: _aio.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.BlockSummary]  # type: ignore[assignment]
-    """Every committed block from a height on, those to come included."""
+    """Every committed block from a height on, those to come included. Ended after an hour as above."""
 
 class LedgerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -99,7 +101,8 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.SubmitBatchReply], _abc.AsyncIterator[_ledger_pb2.SubmitBatchReply]]:
         """Submits many batches over one stream. Each is answered twice: when it was judged for admission,
         in the order of submission, and when all of it is final, in the order in which that happens.
-        A validator reads no further batch while 32 are not final.
+        A validator reads no further batch while 32 are not final, and ends streams that are more than
+        an hour old: open another and submit again what was not final.
         """
 
     @_abc_1.abstractmethod
@@ -164,6 +167,6 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.SubscribeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.BlockSummary], _abc.AsyncIterator[_ledger_pb2.BlockSummary]]:
-        """Every committed block from a height on, those to come included."""
+        """Every committed block from a height on, those to come included. Ended after an hour as above."""
 
 def add_LedgerServicer_to_server(servicer: LedgerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

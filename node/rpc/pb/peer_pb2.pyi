@@ -22,8 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PeerFrame(_message.Message):
-    """Everything that waited for one peer, most urgent first. At most 1,024 messages of 8 MiB each,
-    9 MiB together.
+    """Everything that waited for one peer, most urgent first: at most 1,024 messages, of at most 8 MiB
+    each and 16 MiB together.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

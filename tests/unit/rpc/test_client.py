@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+import grpc
 import pytest
 
 from node.chain.admission import Admission, AdmissionCode
@@ -17,9 +22,12 @@ from node.rpc.client import (
     Refused,
     WrongChainError,
 )
+from node.rpc.identity import server_credentials
+from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.port import BATCH_TXS_MAX, REQUEST_BYTES_MAX, RecordFilter
-from tests.unit.rpc.fake_node import DEADLINE_S, running, tx_id
-from tests.unit.rpc.pki import CHAIN_ID
+from node.rpc.server import LEDGER_SERVICE
+from tests.unit.rpc.fake_node import DEADLINE_S, FakeNetwork, running, tx_id
+from tests.unit.rpc.pki import CHAIN_ID, shared_pki
 
 NOWHERE = LedgerEndpoint("validator-9", "127.0.0.1:1")
 
@@ -346,6 +354,108 @@ async def test_following_ends_with_its_time() -> None:
         assert heights == [0]
 
 
+# --- Validators that lie or say nothing ---
+
+
+async def claim_seven(_request: pb.SubmitRequest, _context: object) -> pb.SubmitReply:
+    return pb.SubmitReply(admissions=pb.Admissions(codes=[pb.ACCEPTED] * 7))
+
+
+async def say_nothing(_request: pb.GetStatusRequest, _context: object) -> pb.Status:
+    return pb.Status()
+
+
+async def skip_a_block(
+    request: pb.SubscribeRequest, _context: object
+) -> AsyncIterator[pb.BlockSummary]:
+    yield pb.BlockSummary(height=request.from_height + 1)
+
+
+@asynccontextmanager
+async def lying(*replies: pb.SubmitBatchReply) -> AsyncIterator[LedgerEndpoint]:
+    """Yield a validator with a true certificate and false answers, `replies` to any batch."""
+
+    async def reply_at_random(
+        batches: AsyncIterator[pb.SubmitBatch],
+        context: grpc.aio.ServicerContext[pb.SubmitBatch, pb.SubmitBatchReply],
+    ) -> None:
+        await context.send_initial_metadata(())
+        await anext(aiter(batches))
+        for reply in replies:
+            await context.write(reply)
+
+    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Submit": grpc.unary_unary_rpc_method_handler(
+            claim_seven, pb.SubmitRequest.FromString, pb.SubmitReply.SerializeToString
+        ),
+        "GetStatus": grpc.unary_unary_rpc_method_handler(
+            say_nothing, pb.GetStatusRequest.FromString, pb.Status.SerializeToString
+        ),
+        "Subscribe": grpc.unary_stream_rpc_method_handler(
+            skip_a_block, pb.SubscribeRequest.FromString, pb.BlockSummary.SerializeToString
+        ),
+        "SubmitStream": grpc.stream_stream_rpc_method_handler(
+            reply_at_random, pb.SubmitBatch.FromString, pb.SubmitBatchReply.SerializeToString
+        ),
+    }
+    pki = shared_pki()
+    server = grpc.aio.server()
+    server.add_registered_method_handlers(LEDGER_SERVICE, methods)
+    credentials = server_credentials(pki.validator(4), pki.gatekeeper())
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    try:
+        yield LedgerEndpoint("validator-4", f"127.0.0.1:{port}")
+    finally:
+        await server.stop(None)
+
+
+async def test_an_answer_of_another_form_is_none() -> None:
+    async with lying() as liar, running(1) as network:
+        async with network.client([liar]) as client:
+            for call in (client.submit([b"tx"]), client.status(), anext(client.blocks(0))):
+                with pytest.raises(NetworkUnavailable, match=r"expected|is none"):
+                    await call
+            assert isinstance((await client.statuses())["validator-4"], NetworkUnavailable)
+        async with network.client([liar, *network.endpoints]) as client:
+            [outcome] = await client.submit([b"tx"])
+            assert outcome.final().height == 1
+        async with network.client([liar, *network.endpoints]) as client:
+            assert (await client.status()).validator_id == "validator-1"
+        async with network.client([liar, *network.endpoints]) as client:
+            assert (await anext(client.blocks(1))).height == 1
+
+
+@pytest.mark.parametrize(
+    ("replies", "why"),
+    [
+        ([pb.SubmitBatchReply(batch_id=9)], "none of this id"),
+        ([pb.SubmitBatchReply(batch_id=1, final=pb.BatchResults())], "final before"),
+        ([pb.SubmitBatchReply(batch_id=1, admissions=pb.Admissions())], "expected 1 codes"),
+        ([], "ended the stream"),
+    ],
+)
+async def test_a_stream_of_another_form_breaks(
+    replies: list[pb.SubmitBatchReply], why: str
+) -> None:
+    async with lying(*replies) as liar, running(1) as network, network.client([liar]) as client:
+        stream = await client.open_stream()
+        with pytest.raises(NetworkUnavailable, match=why):
+            await stream.submit([b"tx"])
+        await stream.close()
+
+
+async def test_a_validator_that_says_nothing_takes_its_share_of_the_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        silent = LedgerEndpoint("validator-3", f"127.0.0.1:{mute.getsockname()[1]}")
+        async with running(1) as network, network.client([silent, *network.endpoints]) as client:
+            stream = await client.open_stream(timeout_ms=1_000)
+            assert stream.validator_id == "validator-1"
+            await stream.close()
+        async with running(1) as network, network.client([silent, *network.endpoints]) as client:
+            assert (await client.status(timeout_ms=1_000)).validator_id == "validator-1"
+
+
 # --- Who may ask, and of which chain ---
 
 
@@ -363,6 +473,12 @@ async def test_a_client_of_a_member_may_ask_whatever_its_organisation() -> None:
         async with network.client(tls=auditor) as client:
             await client.submit([b"tx"])
             assert network.nodes[0].submitters == ["auditor-1"]
+
+
+async def test_a_client_knows_whom_to_ask() -> None:
+    network = FakeNetwork(1)
+    with pytest.raises(ClientError, match="at least one validator"):
+        network.client()
 
 
 async def test_a_server_under_another_name_is_not_believed() -> None:

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from node.errors import ConfigError, StorageError
 from node.rpc.guard import CHAIN_ID_KEY, CODE_KEY
-from node.rpc.identity import channel_credentials
+from node.rpc.identity import TlsIdentity, channel_credentials
 from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.pb.ledger_pb2_grpc import LedgerStub
 from node.rpc.port import BATCH_TXS_MAX, BATCHES_OUTSTANDING_MAX
@@ -223,20 +223,23 @@ async def test_stopping_lets_calls_under_way_end() -> None:
         await stopping
 
 
+def make_server(network: FakeNetwork, address: str, tls: TlsIdentity | None = None) -> ClientServer:
+    return ClientServer(
+        network.nodes[0],
+        [address],
+        tls=tls or network.pki.validator(1),
+        gatekeeper=network.pki.gatekeeper(),
+        chain_id=CHAIN_ID,
+        on_failure=network.failures.append,
+    )
+
+
 async def test_a_port_in_use_is_said_to_be_so() -> None:
-    network = FakeNetwork(1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        server = ClientServer(
-            network.nodes[0],
-            [f"127.0.0.1:{taken.getsockname()[1]}"],
-            tls=network.pki.validator(1),
-            gatekeeper=network.pki.gatekeeper(),
-            chain_id=CHAIN_ID,
-            on_failure=network.failures.append,
-        )
-        with pytest.raises(ConfigError, match="cannot listen on") as refused:
+        server = make_server(FakeNetwork(1), f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(ConfigError, match="Address already in use") as refused:
             await server.start()
         assert refused.value.code == "GC-2204"
         await server.stop(0)
@@ -244,16 +247,29 @@ async def test_a_port_in_use_is_said_to_be_so() -> None:
 
 async def test_two_processes_do_not_share_a_port() -> None:
     async with running(1) as network:
-        second = ClientServer(
-            network.nodes[0],
-            [network.endpoints[0].address],
-            tls=network.pki.validator(1),
-            gatekeeper=network.pki.gatekeeper(),
-            chain_id=CHAIN_ID,
-            on_failure=network.failures.append,
-        )
-        with pytest.raises(ConfigError, match="cannot listen on"):
+        second = make_server(network, network.endpoints[0].address)
+        with pytest.raises(ConfigError, match="Address already in use"):
             await second.start()
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("192.0.2.1:0", "Cannot assign requested address"),
+        ("no.such.host.invalid:0", "not known|resolution"),
+    ],
+)
+async def test_an_address_of_another_machine_is_said_to_be_so(address: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        await make_server(FakeNetwork(1), address).start()
+
+
+async def test_a_key_of_another_certificate_is_said_to_be_so() -> None:
+    network = FakeNetwork(1)
+    certificate, key = network.pki.validator(1), network.pki.validator(2)
+    mixed = TlsIdentity(certificate.certificate_pem, key.private_key_pem)
+    with pytest.raises(ConfigError, match="do not fit together"):
+        await make_server(network, "127.0.0.1:0", mixed).start()
 
 
 async def test_ipv6() -> None:
