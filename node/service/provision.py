@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -100,11 +100,14 @@ class _Organisation:
         )
 
 
-def provision(home: Path, plan: NetworkPlan) -> Topology:
+def provision(
+    home: Path, plan: NetworkPlan, *, adapt: Callable[[Path, Topology], None] | None = None
+) -> Topology:
     """Make the network's files in `home`, which must not exist or be empty.
 
     Everything is made in a folder beside it that takes its name at the very end: a network that is
-    there is whole. Raises `ConfigError` and leaves nothing behind when it cannot be made.
+    there is whole. `adapt` may change the files in that folder, which it is given, before they
+    count. Raises `ConfigError` and leaves nothing behind when it cannot be made.
     """
     if not 1 <= plan.node_count <= VALIDATORS_MAX:
         raise ConfigError(
@@ -115,7 +118,7 @@ def provision(home: Path, plan: NetworkPlan) -> Topology:
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with lock_folder(home.parent, wait=True):
-            return _provision_alone(home, plan)
+            return _provision_alone(home, plan, adapt)
     except OSError as error:
         raise ConfigError(
             f"{home}: cannot be made: {error.strerror}",
@@ -124,7 +127,9 @@ def provision(home: Path, plan: NetworkPlan) -> Topology:
         ) from error
 
 
-def _provision_alone(home: Path, plan: NetworkPlan) -> Topology:
+def _provision_alone(
+    home: Path, plan: NetworkPlan, adapt: Callable[[Path, Topology], None] | None
+) -> Topology:
     if not is_vacant(home):
         raise ConfigError(
             f"{home}: exists already and is not empty",
@@ -137,6 +142,8 @@ def _provision_alone(home: Path, plan: NetworkPlan) -> Topology:
     try:
         workshop.mkdir(mode=_FOLDER_MODE)
         topology = _Provisioning(workshop, plan).run()
+        if adapt is not None:
+            adapt(workshop, topology)
         workshop.rename(home)
         sync_folder(home.parent)
     finally:
@@ -151,7 +158,7 @@ def write_addresses(home: Path, topology: Topology) -> None:
     """
     for node in topology.nodes:
         peers = [
-            _endpoint(peer.id, peer.host, peer.peer_port)
+            endpoint_table(peer.id, peer.host, peer.peer_port)
             for peer in topology.nodes
             if peer.id != node.id
         ]
@@ -160,11 +167,25 @@ def write_addresses(home: Path, topology: Topology) -> None:
             "client_address": _address(node.host, node.client_port),
             "metrics_address": _address(node.host, node.metrics_port),
         }
-        _update_toml(home / node.home / "node.toml", {**addresses, "peers": peers})
-    endpoints = [_endpoint(node.id, node.host, node.client_port) for node in topology.nodes]
+        update_toml(home / node.home / "node.toml", {**addresses, "peers": peers})
+    endpoints = [endpoint_table(node.id, node.host, node.client_port) for node in topology.nodes]
     for profile in (home / "profile.toml", *sorted(home.glob("clients/*/profile.toml"))):
-        _update_toml(profile, {"endpoints": endpoints})
+        update_toml(profile, {"endpoints": endpoints})
     write_file(home / TOPOLOGY_FILE, topology.encode())
+
+
+def endpoint_table(validator_id: str, host: str, port: int) -> dict[str, str]:
+    """Return the table by which settings name a validator and where it listens."""
+    return {"validator_id": validator_id, "address": _address(host, port)}
+
+
+def update_toml(path: Path, changes: Mapping[str, Any]) -> None:
+    """Set fields of a settings file: texts, whole numbers, truth values, lists of tables of texts.
+
+    Other fields stay as they are; comments do not.
+    """
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    write_file(path, _render_toml({**table, **changes}))
 
 
 class _Provisioning:
@@ -346,17 +367,8 @@ class _Provisioning:
         return folder
 
 
-def _endpoint(validator_id: str, host: str, port: int) -> dict[str, str]:
-    return {"validator_id": validator_id, "address": _address(host, port)}
-
-
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _update_toml(path: Path, changes: Mapping[str, Any]) -> None:
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    write_file(path, _render_toml({**table, **changes}))
 
 
 def _render_toml(table: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,190 @@
+"""A network for containers: the Compose document, and the homes that its services mount.
+
+The document depends on the number of validators alone. What differs from one machine to the next,
+who owns the homes and which ports are published, stands beside it in the file that Compose reads
+its variables from. Everything holds for Compose 1.29 and for the Compose Specification.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from node.errors import ConfigError
+from node.service.provision import NetworkPlan, endpoint_table, provision, update_toml
+from node.service.topology import SECRET_FILE, TOPOLOGY_FILE, Topology, write_file
+
+COMPOSE_FILE: Final = "compose.yaml"
+VARIABLES_FILE: Final = ".env"
+NETWORK_FOLDER: Final = "network"
+
+PUBLISHED_HOST: Final = "127.0.0.1"
+PEER_PORT: Final = 7_100
+CLIENT_PORT: Final = 7_200
+METRICS_PORT: Final = 7_300
+
+_HOME: Final = "/var/lib/govchain"  # as docker/Dockerfile has it
+_LISTEN_HOST: Final = "0.0.0.0"  # noqa: S104 - inside a container, on the network of the validators
+_SECRET_NAME: Final = "key-file"  # noqa: S105 - a name
+_SIGNATURE: Final = "# Written by: govchain testnet export compose"
+
+
+class ContainerUser(NamedTuple):
+    """Whom the containers run as, and whose the homes are. Compose takes numbers only."""
+
+    user_id: int
+    group_id: int
+
+    @classmethod
+    def choose(cls) -> ContainerUser:
+        """Return the caller, who can own files; for root, who should run nothing, the image's."""
+        if os.geteuid() == 0:
+            return IMAGE_USER
+        return cls(os.geteuid(), os.getegid())
+
+
+IMAGE_USER: Final = ContainerUser(10_001, 10_001)
+"""The user that docker/Dockerfile makes."""
+
+
+def plan_ports(published: Sequence[int]) -> tuple[int, ...]:
+    """Return the ports of a `NetworkPlan` whose clients come by the published ports."""
+    return tuple(port for each in published for port in (PEER_PORT, each, METRICS_PORT))
+
+
+def export_compose(folder: Path, plan: NetworkPlan, user: ContainerUser) -> Topology:
+    """Write a Compose document, its variables and a network for it into `folder`.
+
+    The network is made as by `provision`, then bound to containers: validators listen inside theirs
+    and find each other by name; clients find them at the plan's host and client ports. Raises
+    `ConfigError` when one of the files is there already and somebody else's.
+    """
+    network = folder / NETWORK_FOLDER
+    if network.exists():
+        raise ConfigError(
+            f"{network}: exists already",
+            code="GC-2102",
+            fix="name another folder with --out, or remove this one, keys and chain included: "
+            f"rm -r {network}",
+        )
+    for name in (COMPOSE_FILE, VARIABLES_FILE):
+        _refuse_to_replace(folder / name)
+    topology = provision(network, plan, adapt=partial(_bind_to_containers, user=user))
+    ids = [node.id for node in topology.nodes]
+    published = [node.client_port for node in topology.nodes]
+    try:
+        variables = render_variables(ids, published, user)
+        write_file(folder / VARIABLES_FILE, variables.encode())
+        write_file(folder / COMPOSE_FILE, render_compose(ids).encode())
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be written: {error.strerror}",
+            code="GC-2103",
+            fix=f"check its rights and the space on its disk, then remove {network}",
+        ) from error
+    return topology
+
+
+def render_compose(validator_ids: Sequence[str]) -> str:
+    """Return the Compose document of a network, one service for each validator."""
+    return _HEAD + "\n".join(map(_render_service, validator_ids)) + _TAIL
+
+
+def render_variables(
+    validator_ids: Sequence[str], published: Sequence[int], user: ContainerUser
+) -> str:
+    """Return the values of the variables in the Compose document, one port for each validator."""
+    ports = zip(map(_port_variable, validator_ids), published, strict=True)
+    settings = [("GOVCHAIN_USER", f"{user.user_id}:{user.group_id}"), *ports]
+    return "".join(f"{line}\n" for line in (_SIGNATURE, *(f"{n}={v}" for n, v in settings)))
+
+
+def _port_variable(validator_id: str) -> str:
+    return f"{validator_id.upper().replace('-', '_')}_PORT"
+
+
+_UNSET: Final = f":?it is not set; see the top of {COMPOSE_FILE}"
+
+_HEAD: Final = f"""\
+{_SIGNATURE}
+# Beside this file the same command writes what it needs and no repository holds: the validators'
+# homes with fresh keys in {NETWORK_FOLDER}/, and in {VARIABLES_FILE} who runs them and on which ports clients come.
+
+x-validator: &validator
+  image: ${{GOVCHAIN_IMAGE:-localhost/govchain}}
+  pull_policy: never
+  user: "${{GOVCHAIN_USER{_UNSET}}}"
+  init: true
+  restart: unless-stopped
+  stop_grace_period: 15s
+  read_only: true
+  tmpfs: [/tmp]
+  cap_drop: [ALL]
+  security_opt: ["no-new-privileges:true"]
+  networks: [validators]
+  secrets: [{_SECRET_NAME}]
+
+services:
+"""
+
+_TAIL: Final = f"""
+networks:
+  validators: {{}}
+
+# Opens the keys, which lie encrypted in the homes.
+secrets:
+  {_SECRET_NAME}:
+    file: ./{NETWORK_FOLDER}/{SECRET_FILE}
+"""
+
+
+def _render_service(validator_id: str) -> str:
+    port = f"{PUBLISHED_HOST}:${{{_port_variable(validator_id)}{_UNSET}}}:{CLIENT_PORT}"
+    return f"""\
+  {validator_id}:
+    <<: *validator
+    ports: ["{port}"]
+    volumes:
+      - {{type: bind, source: ./{NETWORK_FOLDER}/nodes/{validator_id}, target: {_HOME}}}
+"""
+
+
+def _bind_to_containers(folder: Path, topology: Topology, user: ContainerUser) -> None:
+    """Make homes of local processes those of containers, which others must not run any more."""
+    for node in topology.nodes:
+        settings = {
+            "key_file": f"/run/secrets/{_SECRET_NAME}",
+            "peer_address": f"{_LISTEN_HOST}:{PEER_PORT}",
+            "client_address": f"{_LISTEN_HOST}:{CLIENT_PORT}",
+            "metrics_address": f"{_LISTEN_HOST}:{METRICS_PORT}",
+            "peers": [
+                endpoint_table(peer.id, peer.id, PEER_PORT)
+                for peer in topology.nodes
+                if peer.id != node.id
+            ],
+        }
+        update_toml(folder / node.home / "node.toml", settings)
+    (folder / TOPOLOGY_FILE).unlink()
+    if user != (os.geteuid(), os.getegid()):
+        nodes = folder / "nodes"
+        for path in (folder / SECRET_FILE, nodes, *nodes.rglob("*")):
+            os.chown(path, *user)
+
+
+def _refuse_to_replace(path: Path) -> None:
+    """Check that a file is not there, or was written here."""
+    try:
+        is_ours = path.read_bytes().startswith(_SIGNATURE.encode())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", code="GC-2102") from error
+    if not is_ours:
+        raise ConfigError(
+            f"{path}: exists already, and was not written by this command",
+            code="GC-2102",
+            fix="name another folder with --out",
+        )
