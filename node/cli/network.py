@@ -61,10 +61,7 @@ class Network:
     def genesis(self) -> Genesis:
         """Return the chain's genesis, which must be the one whose hash is the chain id."""
         path = self.profile.genesis
-        try:
-            genesis = Genesis.decode(path.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", fix="restore the file") from error
+        genesis = read_genesis(path)
         if genesis.chain_id != self.profile.chain_id:
             raise ConfigError(
                 f"{path}: expected the genesis of chain {self.profile.chain_id.hex()}, "
@@ -89,12 +86,12 @@ class Network:
             LedgerEndpoint(endpoint.validator_id, str(endpoint.address))
             for endpoint in self.profile.endpoints
         ]
-        certificate = _read(self._credentials / "client.pem")
+        certificate = read_file(self._credentials / "client.pem")
         key = load_tls_key_pem(self._credentials / "tls.key", self._secret)
         return LedgerClient(
             endpoints,
             tls=TlsIdentity(certificate, key),
-            roots_pem=_read(self.profile.ca_bundle),
+            roots_pem=read_file(self.profile.ca_bundle),
             chain_id=self.profile.chain_id,
         )
 
@@ -141,7 +138,13 @@ def decode_answer(read: Callable[[bytes], _T], data: bytes) -> _T:
         raise CommandError("GC-2305", str(error)) from error
 
 
-def _read(path: Path) -> bytes:
+def read_genesis(path: Path) -> Genesis:
+    """Read a genesis file."""
+    return Genesis.decode(read_file(path))
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file that a home or profile names; raises `ConfigError` where it is not readable."""
     try:
         return path.read_bytes()
     except OSError as error:

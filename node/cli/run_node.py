@@ -1,4 +1,4 @@
-"""`govchain node run`: one validator in the foreground, as supervisors start it."""
+"""`govchain node`: one validator. `run` keeps it in the foreground, as supervisors start it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from node.cli.node_health import health
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
 
@@ -14,6 +15,9 @@ from node.cli.verb import CommandError, verb
 @click.group("node", help=_("One validator."))
 def node_group() -> None:
     """Hold the verbs."""
+
+
+node_group.add_command(health)
 
 
 @node_group.command("run", help=_("Run a validator until it is told to stop (SIGTERM, Ctrl-C)."))
@@ -27,20 +31,14 @@ def node_group() -> None:
 def run(screen: Screen, home: Path) -> Answer:
     """Run a validator."""
     from node.assembly import run_node
-    from node.chain.genesis import Genesis
-    from node.cli.network import open_secret
+    from node.cli.network import open_secret, read_genesis
     from node.config import NodeConfig
-    from node.errors import ConfigError
     from node.service.process import claim
     from node.service.supervisor import PROCESS_FILE
     from node.service.topology import GENESIS_FILE
 
     config = NodeConfig.load(home)
-    path = config.home / GENESIS_FILE
-    try:
-        genesis = Genesis.decode(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", fix="restore the file") from error
+    genesis = read_genesis(config.home / GENESIS_FILE)
     secret = open_secret(config.key_file)
     claim(config.home / PROCESS_FILE)
     screen.note(_("{validator} starts").format(validator=config.validator_id))

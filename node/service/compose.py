@@ -110,8 +110,9 @@ _UNSET: Final = f":?it is not set; see the top of {COMPOSE_FILE}"
 
 _HEAD: Final = f"""\
 {_SIGNATURE}
-# Beside this file the same command writes what it needs and no repository holds: the validators'
-# homes with fresh keys in {NETWORK_FOLDER}/, and in {VARIABLES_FILE} who runs them and on which ports clients come.
+# Beside this file the same command writes what it needs and no repository holds: the homes of the
+# validators with fresh keys ({NETWORK_FOLDER}/), and who runs them and at which ports clients come
+# ({VARIABLES_FILE}).
 
 x-validator: &validator
   image: ${{GOVCHAIN_IMAGE:-localhost/govchain}}
