@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from node.cli.export import export
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, home_option, verb
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 NODES_DEFAULT: Final = 4
 START_TIMEOUT_S: Final = 60.0
 
+_ATTEMPTS: Final = 3
+"""How often to look for other ports when something took those found free before a node could."""
 _PROBE_MS: Final = 1_000
 _LOOPBACK: Final = "127.0.0.1"
 
@@ -35,6 +38,9 @@ _suite_option = click.option("--suite", help=_("Algorithms of the chain.") + "  
 @click.group("testnet", help=_("A whole network on this machine."))
 def testnet() -> None:
     """Hold the verbs."""
+
+
+testnet.add_command(export)
 
 
 @testnet.command("init", help=_("Make the files of a network, its keys and certificates."))
@@ -147,12 +153,15 @@ def bring_up(
     elif is_vacant(home):
         make_network(screen, home, nodes, suite)
     supervisor = _supervisor(screen, home)
-    try:
-        supervisor.up()
-        if wait:
-            _wait(supervisor, home)
-    except SupervisionError as error:
-        return _tell_failure(screen, home, error)
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            supervisor.up()
+            if wait:
+                _wait(supervisor, home)
+            break
+        except SupervisionError as error:
+            if not (attempts_left and error.is_port_conflict):
+                return _tell_failure(screen, home, error)
     rows = _inspect(supervisor, home) if wait else _describe(supervisor.inspect(), {})
     _show_nodes(screen, rows)
     elapsed_ms = round((time.monotonic() - started_s) * 1_000)

@@ -48,6 +48,7 @@ NODE_COMMAND: Final = (sys.executable, "-P", "-m", "node", "node", "run")
 LOG_TAIL_LINES: Final = 20
 STOP_GRACE_S: Final = 15.0
 
+_PORT_IN_USE: Final = "GC-2204"
 _LOG_TAIL_BYTES: Final = 65_536
 _PROBE_INTERVAL_S: Final = 0.1
 
@@ -74,6 +75,11 @@ class SupervisionError(NodeError):
         super().__init__(message, fix=fix)
         self.node_id = node_id
         self.log_tail = tuple(log_tail)
+
+    @property
+    def is_port_conflict(self) -> bool:
+        """Tell whether the node could not listen; `up` finds other ports."""
+        return any(_PORT_IN_USE in line for line in self.log_tail)
 
 
 Report = Callable[[Step, str], None]

@@ -29,6 +29,7 @@ CA_BUNDLE_FILE: Final = "ca-bundle.pem"
 PORTS_PER_NODE: Final = 3
 _PORT_FIRST: Final = 17_100  # below the range from which Linux draws ports of outgoing connections
 _PORT_LAST: Final = 32_767
+_PORT_STEP: Final = 100
 _VERSION: Final = 1
 
 
@@ -163,11 +164,14 @@ def is_port_free(host: str, port: int) -> bool:
 def find_free_ports(host: str, count: int, *, spare: Collection[int] = ()) -> tuple[int, ...]:
     """Return `count` ports free at this moment, none of them in `spare`, or raise `ConfigError`.
 
-    All are held while the rest is looked for, so none is returned twice.
+    All are held while the rest is looked for, so none is returned twice. The search begins at
+    random, so that two networks made at the same moment hardly ever get the same ports.
     """
     found: list[int] = []
+    ports = range(_PORT_FIRST, _PORT_LAST + 1)
+    first = secrets.randbelow(len(ports) // _PORT_STEP) * _PORT_STEP
     with ExitStack() as stack:
-        for port in range(_PORT_FIRST, _PORT_LAST + 1):
+        for port in (*ports[first:], *ports[:first]):
             if port not in spare and _reserve(host, port, stack):
                 found.append(port)
             if len(found) == count:

@@ -1,0 +1,111 @@
+"""`govchain block`: what a block holds, and who certified it."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from node.cli.screen import Answer, Screen
+from node.cli.verb import NetworkChoice, network_options, verb
+
+if TYPE_CHECKING:
+    from node.chain.block import CertifiedBlock
+    from node.cli.network import Network
+    from node.rpc.client import LedgerClient
+    from node.rpc.port import Block
+
+NEWEST: Final = "newest"
+
+
+@click.group("block", help=_("Look a block up."))
+def block() -> None:
+    """Hold the verbs."""
+
+
+@block.command("show", help=_("Show a block by its height, or the newest one."))
+@click.argument("height", default=NEWEST, metavar="HEIGHT|newest")
+@network_options
+@verb("block show")
+def show(screen: Screen, *, height: str, network: NetworkChoice) -> Answer:
+    """Show a block."""
+    if height != NEWEST and not (height.isascii() and height.isdigit()):
+        raise click.UsageError(_("{text}: expected a height, or newest").format(text=height))
+    found = network.open()
+    answer = found.ask(lambda client: _fetch(client, height))
+    certified = _check(found, answer.block)
+    facts = _describe(found, certified)
+    _show(screen, facts)
+    return Answer({"block": facts})
+
+
+def _check(network: Network, encoded: bytes) -> CertifiedBlock:
+    """Return the block if the validators certified its header, and the header its transactions."""
+    from node.chain.block import CertifiedBlock
+    from node.chain.merkle import leaf_hash, merkle_root
+    from node.cli.network import decode_answer
+    from node.cli.verb import CommandError
+    from node.errors import CryptoError, PeerError, ProofError
+    from node.timestamp.history import CertifiedHeader, expect_equal
+
+    suite = network.suite
+    block = decode_answer(lambda data: CertifiedBlock.decode(data, suite), encoded)
+    try:
+        header = CertifiedHeader(block.header, block.certificate)
+        header.check(network.profile.chain_id, network.genesis.validators)
+        leaves = [leaf_hash(each.tx_hash, suite.hash) for each in block.transactions]
+        root = merkle_root(leaves, suite.hash)
+        expect_equal("block-transactions", block.header.tx_root.hex(), root.hex())
+    except (CryptoError, PeerError, ProofError) as error:
+        raise CommandError("GC-2305", str(error)) from error
+    return block
+
+
+async def _fetch(client: LedgerClient, height: str) -> Block:
+    number = (await client.status()).height if height == NEWEST else int(height)
+    return await client.block(number)
+
+
+def _describe(network: Network, certified: CertifiedBlock) -> dict[str, Any]:
+    from node.timestamp.receipt import iso_time
+
+    header, certificate = certified.header, certified.certificate
+    members = network.genesis.validators.validators
+    return {
+        "height": header.height,
+        "digest": header.digest(network.suite).hex(),
+        "parent": header.parent.hex(),
+        "time": iso_time(header.time_ms),
+        "time_ms": header.time_ms,
+        "time_degraded": header.time_degraded,
+        "seal_time_ms": certificate.seal_time_ms(),
+        "epoch": header.epoch,
+        "view": header.view,
+        "proposer": members[header.proposer].validator_id,
+        "transactions": [each.tx_id.hex() for each in certified.transactions],
+        "records": sum(each.body.payload.count for each in certified.transactions),
+        "log_size": header.log_size,
+        "log_root": header.log_roots[0].hex(),
+        "state_root": header.state_root.hex(),
+        "results_root": header.results_root.hex(),
+        "signers": [members[vote.validator].validator_id for vote in certificate.votes],
+        "validators": len(members),
+    }
+
+
+def _show(screen: Screen, facts: dict[str, Any]) -> None:
+    lines = (
+        (_("block"), facts["height"]),
+        (_("digest"), facts["digest"]),
+        (_("follows"), facts["parent"]),
+        (_("time"), facts["time"]),
+        (_("proposed by"), f"{facts['proposer']} ({_('view')} {facts['view']})"),
+        (_("signed by"), ", ".join(facts["signers"])),
+        (_("transactions"), len(facts["transactions"])),
+        (_("records"), facts["records"]),
+        (_("size of the log"), facts["log_size"]),
+        (_("root of the log"), facts["log_root"]),
+        (_("root of the state"), facts["state_root"]),
+    )
+    screen.table((_("field"), _("value")), lines)

@@ -1,0 +1,270 @@
+"""The checks behind `govchain doctor`: each looks at one thing and says what it found and the fix.
+
+Nothing is changed, but for a file written and removed again to time the disk.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import stat
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from gettext import gettext as _
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+import node
+from node.errors import NodeError
+from node.rpc.port import Health, NodeStatus
+from node.service.supervisor import NodeProcess
+from node.service.topology import is_port_free
+
+PACKAGES: Final = ("cbor2", "click", "cryptography", "grpcio", "msgspec", "plyvel", "protobuf")
+
+_PYTHON_VERSIONS: Final = ((3, 11), (3, 12))
+_DISK_PROBLEM_BYTES: Final = 1 << 30
+_DISK_WARNING_BYTES: Final = 5 << 30
+_SYNC_ROUNDS: Final = 16
+_SYNC_BYTES: Final = 4_096
+_SYNC_WARNING_MS: Final = 20.0
+_SYNC_PROBLEM_MS: Final = 200.0
+_CERTIFICATE_WARNING_DAYS: Final = 30
+_TOOL_TIMEOUT_S: Final = 5
+_CHRONY_OFFSET: Final = 4  # position of the system clock's offset, in s, of `chronyc -c tracking`
+_S_PER_DAY: Final = 86_400
+_OTHERS: Final = 0o077
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    """Name of the check, the same in every language."""
+    level: Level
+    detail: str
+    fix: str = ""
+
+
+def check_versions() -> Iterator[Finding]:
+    """Look at the interpreter and the packages."""
+    got = sys.version_info[:2]
+    detail = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    if got not in _PYTHON_VERSIONS or platform.system() != "Linux":
+        fix = _("use Python 3.11 or 3.12 on Linux")
+        yield Finding("versions", Level.PROBLEM, detail, fix)
+    found, missing = [], []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        fix = _("install the locked packages again: ./run does")
+        yield Finding("versions", Level.PROBLEM, _("missing: ") + ", ".join(missing), fix)
+    yield Finding("versions", Level.OK, ", ".join((f"govchain {node.__version__}", detail, *found)))
+
+
+def check_disk(folder: Path) -> Iterator[Finding]:
+    """Look at the space left where the data lies, and at how long a sync takes there."""
+    usage = shutil.disk_usage(folder)
+    detail = _("{free:.1f} of {total:.1f} GiB are free").format(
+        free=usage.free / (1 << 30), total=usage.total / (1 << 30)
+    )
+    level = Level.WARNING if usage.free < _DISK_WARNING_BYTES else Level.OK
+    level = Level.PROBLEM if usage.free < _DISK_PROBLEM_BYTES else level
+    yield Finding("disk", level, detail, "" if level is Level.OK else _("free space, or move"))
+    yield _check_sync(folder)
+
+
+def _check_sync(folder: Path) -> Finding:
+    try:
+        times_ms = [*_time_syncs(folder)]
+    except OSError as error:
+        return Finding("fsync", Level.PROBLEM, f"{folder}: {error.strerror}", _("check its rights"))
+    median_ms, worst_ms = statistics.median(times_ms), max(times_ms)
+    detail = _("a sync takes {median:.1f} ms, at worst {worst:.1f} ms").format(
+        median=median_ms, worst=worst_ms
+    )
+    if median_ms >= _SYNC_WARNING_MS:
+        level = Level.PROBLEM if median_ms >= _SYNC_PROBLEM_MS else Level.WARNING
+        fix = _("use a disk that syncs faster: every vote waits for one")
+        return Finding("fsync", level, detail, fix)
+    return Finding("fsync", Level.OK, detail)
+
+
+def _time_syncs(folder: Path) -> Iterator[float]:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
+        for _round in range(_SYNC_ROUNDS):
+            started_s = time.perf_counter()
+            os.write(file.fileno(), bytes(_SYNC_BYTES))
+            os.fdatasync(file.fileno())
+            yield (time.perf_counter() - started_s) * 1_000
+
+
+def check_clock(bound_ms: int) -> Iterator[Finding]:
+    """Ask the time daemon, whichever runs, how far the clock is off; `bound_ms` is promised."""
+    offset_ms = _ask_chrony()
+    if offset_ms is None:
+        offset_ms = _ask_ntp()
+    if offset_ms is not None:
+        detail = _("{offset:+.1f} ms off, says the time daemon; {bound} ms are promised").format(
+            offset=offset_ms, bound=bound_ms
+        )
+        if abs(offset_ms) <= bound_ms:
+            yield Finding("clock", Level.OK, detail)
+        else:
+            yield Finding("clock", Level.PROBLEM, detail, _("let the time daemon step the clock"))
+    elif (synchronised := _ask_systemd()) is not None:
+        level = Level.OK if synchronised else Level.PROBLEM
+        detail = _("synchronised") if synchronised else _("not synchronised")
+        yield Finding(
+            "clock",
+            level,
+            detail,
+            "" if synchronised else _("turn it on: timedatectl set-ntp true"),
+        )
+    else:
+        detail = _("no time daemon answers: nobody knows how far the clock is off")
+        yield Finding("clock", Level.UNKNOWN, detail, _("install one: apt-get install chrony"))
+
+
+def check_permissions(home: Path) -> Iterator[Finding]:
+    """Look at who may read the private files."""
+    open_files = [
+        path
+        for path in sorted(home.rglob("*.key"))
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) & _OTHERS
+    ]
+    for path in open_files:
+        detail = _("{path}: others than its owner may use it").format(path=path)
+        yield Finding("permissions", Level.PROBLEM, detail, f"chmod 600 {path}")
+    if not open_files:
+        yield Finding("permissions", Level.OK, _("private files are for their owner alone"))
+
+
+def check_certificates(home: Path, now_s: float) -> Iterator[Finding]:
+    """Look at how long the certificates are valid."""
+    soonest: tuple[float, Path] | None = None
+    for path in sorted([*home.rglob("tls.pem"), *home.rglob("client.pem"), *home.rglob("ca.pem")]):
+        try:
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        except (OSError, ValueError) as error:
+            fix = _("restore the file from a backup")
+            yield Finding("certificates", Level.PROBLEM, f"{path}: {error}", fix)
+            continue
+        days = (certificate.not_valid_after_utc.timestamp() - now_s) / _S_PER_DAY
+        if days < _CERTIFICATE_WARNING_DAYS:
+            level = Level.PROBLEM if days < 0 else Level.WARNING
+            detail = _("{path}: valid for {days:.0f} more days").format(path=path, days=days)
+            yield Finding("certificates", level, detail, _("have it renewed by its authority"))
+        if soonest is None or days < soonest[0]:
+            soonest = (days, path)
+    if soonest is not None and soonest[0] >= _CERTIFICATE_WARNING_DAYS:
+        detail = _("the first to end has {days:.0f} more days: {path}")
+        yield Finding("certificates", Level.OK, detail.format(days=soonest[0], path=soonest[1]))
+
+
+def check_nodes(
+    nodes: Sequence[NodeProcess], statuses: Mapping[str, NodeStatus | NodeError], home: Path
+) -> Iterator[Finding]:
+    """Look at each node: its process, its ports, its word about itself, its version."""
+    for each in nodes:
+        name = each.entry.id
+        status = statuses.get(name)
+        log = home / each.entry.home / "node.log"
+        fix = _("mend what its log says ({log}), then: govchain testnet up").format(log=log)
+        if each.process is None:
+            yield _check_stopped(each)
+        elif not isinstance(status, NodeStatus):
+            detail = _("{node} runs but does not answer: {why}").format(node=name, why=status)
+            yield Finding("nodes", Level.PROBLEM, detail, fix)
+        elif status.health is not Health.READY:
+            detail = f"{name}: {status.health.name}, {status.health_detail}"
+            yield Finding("nodes", Level.PROBLEM, detail, fix)
+        elif status.version != node.__version__:
+            detail = _("{node} runs version {got}, this is {own}").format(
+                node=name, got=status.version, own=node.__version__
+            )
+            restart = _("start it anew: govchain testnet down, then up")
+            yield Finding("versions", Level.WARNING, detail, restart)
+        else:
+            detail = _("{node} serves, at height {height}")
+            yield Finding("nodes", Level.OK, detail.format(node=name, height=status.height))
+
+
+def _check_stopped(each: NodeProcess) -> Finding:
+    """Say of a node at rest whether it could start."""
+    entry = each.entry
+    taken = [port for port in entry.ports if not is_port_free(entry.host, port)]
+    if taken:
+        detail = _("{node} is stopped, and something else holds its ports: {ports}")
+        ports = ", ".join(map(str, taken))
+        fix = _("let it have others: govchain testnet up")
+        return Finding("ports", Level.PROBLEM, detail.format(node=entry.id, ports=ports), fix)
+    detail = _("{node} is stopped").format(node=entry.id)
+    return Finding("nodes", Level.WARNING, detail, _("start it: govchain testnet up"))
+
+
+def _ask_chrony() -> float | None:
+    fields = _ask("chronyc", "-c", "tracking").split(",")
+    if len(fields) <= _CHRONY_OFFSET or fields[-1].strip() != "Normal":
+        return None
+    return _to_float(fields[_CHRONY_OFFSET], scale=1_000)
+
+
+def _ask_ntp() -> float | None:
+    for field in _ask("ntpq", "-c", "rv 0 offset").replace(",", " ").split():
+        if field.startswith("offset="):
+            return _to_float(field.removeprefix("offset="), scale=1)
+    return None
+
+
+def _ask_systemd() -> bool | None:
+    answer = _ask("timedatectl", "show", "--property=NTPSynchronized", "--value").strip()
+    return {"yes": True, "no": False}.get(answer)
+
+
+def _ask(*command: str) -> str:
+    """Return what a tool of this machine prints; nothing where it is missing or fails."""
+    program = shutil.which(command[0])
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments, found on the user's own path
+            (program, *command[1:]),
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=_TOOL_TIMEOUT_S,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
+
+
+def _to_float(text: str, *, scale: int) -> float | None:
+    try:
+        return float(text) * scale
+    except ValueError:
+        return None

@@ -1,0 +1,83 @@
+"""`govchain doctor`: what is wrong with this machine and the network on it, and what to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from node.cli.screen import Answer, Fault, Screen
+from node.cli.verb import home_option, verb
+
+if TYPE_CHECKING:
+    from node.cli.checkup import Finding
+
+_STATUS_MS: Final = 2_000
+_CLOCK_ERROR_MS: Final = 50  # of a network's genesis, where there is none to ask
+
+
+@click.command("doctor", help=_("Find what is wrong with this machine and the network on it."))
+@home_option
+@verb("doctor")
+def doctor(screen: Screen, *, home: Path) -> Answer:
+    """Find what is wrong."""
+    from node.cli.checkup import Level
+
+    findings = [*_examine(home)]
+    levels = {
+        Level.OK: _("ok"),
+        Level.UNKNOWN: _("unknown"),
+        Level.WARNING: _("warning"),
+        Level.PROBLEM: _("PROBLEM"),
+    }
+    screen.table(
+        (_("check"), _("verdict"), _("finding"), _("fix")),
+        [(each.check, levels[each.level], each.detail, each.fix or "-") for each in findings],
+    )
+    facts = {"home": str(home), "findings": [asdict(each) for each in findings]}
+    problems = [each for each in findings if each.level is Level.PROBLEM]
+    if not problems:
+        return Answer(facts)
+    message = _("{problems} of {count} findings are problems")
+    cause = message.format(problems=len(problems), count=len(findings))
+    return Answer(facts, Fault("GC-2302", cause, problems[0].fix))
+
+
+def _examine(home: Path) -> Iterator[Finding]:
+    from node.cli import checkup
+    from node.service.topology import is_network
+
+    yield from checkup.check_versions()
+    if not is_network(home):
+        yield from checkup.check_disk(Path.cwd())
+        yield from checkup.check_clock(_CLOCK_ERROR_MS)
+        detail = _("no network in {home}").format(home=home)
+        fix = _("make one: govchain testnet up")
+        yield checkup.Finding("nodes", checkup.Level.UNKNOWN, detail, fix)
+        return
+    yield from checkup.check_disk(home)
+    yield from checkup.check_permissions(home)
+    yield from checkup.check_certificates(home, time.time())
+    yield from _examine_network(home)
+
+
+def _examine_network(home: Path) -> Iterator[Finding]:
+    """Look at what needs the network's own files; a file that cannot be read is a finding too."""
+    from node.cli import checkup
+    from node.cli.network import Network
+    from node.errors import NodeError
+    from node.service.supervisor import Supervisor
+
+    try:
+        network = Network.open(home, None, None)
+        yield from checkup.check_clock(network.genesis.parameters.clock_error_ms)
+        nodes = Supervisor(home, lambda _step, _node: None).inspect()
+        statuses = network.ask(lambda client: client.statuses(_STATUS_MS))
+        yield from checkup.check_nodes(nodes, statuses, home)
+    except NodeError as error:
+        yield checkup.Finding("files", checkup.Level.PROBLEM, str(error), Fault.of(error).fix)

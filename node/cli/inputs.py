@@ -1,0 +1,180 @@
+"""The documents a person names: found in folders, told apart, hashed. No chain is known here."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from gettext import gettext as _
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from node.cli.screen import Fault
+from node.cli.verb import CommandError
+from node.crypto.suite import DocumentDigest
+
+STANDARD_INPUT: Final = "-"
+
+_CHUNK_BYTES: Final = 1_048_576
+
+_FileKey = tuple[int, int]
+"""Device and number of a file or folder: what it is, by whichever name."""
+
+
+@dataclass(slots=True)
+class Document:
+    """One name among the documents, and what is known of it by now."""
+
+    label: str
+    """How people and JSON name it."""
+    path: Path | None
+    """None for standard input."""
+    size_bytes: int = 0
+    digest: bytes | None = None
+    same_as: str | None = None
+    """Label of another name of this very file, which stands for it."""
+    fault: Fault | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Tell whether it is to be hashed and recorded."""
+        return self.fault is None and self.same_as is None
+
+
+def find_documents(
+    arguments: Sequence[str], *, apart_from: Collection[Path] = ()
+) -> list[Document]:
+    """Return what the arguments name, folders searched, in an order that depends on names only.
+
+    Links are followed. A file or folder reached by several names counts once; a folder that leads
+    back into itself, and whatever cannot be read or is no file, is returned with its fault. Folders
+    in `apart_from` are passed over.
+    """
+    return _Search(apart_from).run(arguments)
+
+
+def hash_document(
+    document: Document, algorithm: DocumentDigest, advance: Callable[[int], None]
+) -> None:
+    """Set the digest of a document, or its fault. `advance` is told the bytes read."""
+    try:
+        if document.path is None:
+            document.digest = _hash_stream(sys.stdin.buffer, algorithm, advance)
+            return
+        with document.path.open("rb") as file:
+            before = os.fstat(file.fileno())
+            digest = _hash_stream(file, algorithm, advance)
+            after = os.fstat(file.fileno())
+    except OSError as error:
+        document.fault = _unreadable(document.label, error)
+        return
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        message = _("{file}: changed while it was read").format(file=document.label)
+        document.fault = Fault("GC-2301", message, _("wait until nobody writes to it"))
+        return
+    document.digest = digest
+
+
+def hash_one(argument: str, algorithm: DocumentDigest) -> bytes:
+    """Return the digest of one file, or of standard input; raises `CommandError`."""
+    if argument == STANDARD_INPUT:
+        return _hash_stream(sys.stdin.buffer, algorithm, lambda _amount: None)
+    try:
+        with Path(argument).open("rb") as file:
+            return _hash_stream(file, algorithm, lambda _amount: None)
+    except OSError as error:
+        fault = _unreadable(display(argument), error)
+        raise CommandError(fault.code, fault.message, fault.fix) from error
+
+
+def display(path: str | Path) -> str:
+    """Return a path as text that can be printed, whatever bytes it is made of."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+class _Search:
+    """One search through the arguments. A stack, not recursion: folders nest deeper than calls."""
+
+    def __init__(self, apart_from: Collection[Path]) -> None:
+        self._documents: list[Document] = []
+        self._files: dict[_FileKey, Document] = {}
+        self._folders = {key for folder in apart_from if (key := _key_of(folder)) is not None}
+
+    def run(self, arguments: Sequence[str]) -> list[Document]:
+        waiting = [(argument, frozenset[_FileKey]()) for argument in reversed(arguments)]
+        while waiting:
+            name, above = waiting.pop()
+            waiting.extend(reversed([*self._visit(name, above)]))
+        return self._documents
+
+    def _visit(
+        self, name: str, above: frozenset[_FileKey]
+    ) -> Iterator[tuple[str, frozenset[_FileKey]]]:
+        """Take one name in; yield what is to be visited next. `above` are the folders it is in."""
+        if name == STANDARD_INPUT:
+            self._add(Document(STANDARD_INPUT, None), (-1, -1), is_link=False)
+            return
+        try:
+            status = os.stat(name)  # noqa: PTH116 - names may be any bytes
+            key = (status.st_dev, status.st_ino)
+            if stat.S_ISDIR(status.st_mode):
+                yield from self._enter(name, key, above)
+            elif stat.S_ISREG(status.st_mode):
+                document = Document(display(name), Path(name), status.st_size)
+                self._add(document, key, is_link=os.path.islink(name))  # noqa: PTH114 - as above
+            else:
+                message = _("{file}: not a file").format(file=display(name))
+                self._refuse(name, message, _("name files and folders"))
+        except OSError as error:
+            fault = _unreadable(display(name), error)
+            self._refuse(name, fault.message, fault.fix)
+
+    def _enter(
+        self, name: str, key: _FileKey, above: frozenset[_FileKey]
+    ) -> Iterator[tuple[str, frozenset[_FileKey]]]:
+        if key in above:
+            message = _("{file}: leads back to a folder it is in").format(file=display(name))
+            self._refuse(name, message, _("remove the link, or name folders without it"))
+        elif key not in self._folders:
+            self._folders.add(key)
+            for child in sorted(os.listdir(name)):  # noqa: PTH208 - names may be any bytes
+                yield os.path.join(name, child), above | {key}  # noqa: PTH118 - as above
+
+    def _add(self, document: Document, key: _FileKey, *, is_link: bool) -> None:
+        self._documents.append(document)
+        first = self._files.setdefault(key, document)
+        if first is document:
+            return
+        if is_link or first.path is None or not first.path.is_symlink():
+            document.same_as = first.label
+        else:  # the file itself stands for the link that was met before it
+            self._files[key] = document
+            first.same_as = document.label
+
+    def _refuse(self, name: str, message: str, fix: str) -> None:
+        fault = Fault("GC-2301", message, fix)
+        self._documents.append(Document(display(name), Path(name), fault=fault))
+
+
+def _key_of(path: Path) -> _FileKey | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
+
+
+def _hash_stream(
+    stream: BinaryIO, algorithm: DocumentDigest, advance: Callable[[int], None]
+) -> bytes:
+    hasher = algorithm.new_hash()
+    while chunk := stream.read(_CHUNK_BYTES):
+        hasher.update(chunk)
+        advance(len(chunk))
+    return hasher.digest()
+
+
+def _unreadable(label: str, error: OSError) -> Fault:
+    return Fault("GC-2301", f"{label}: {error.strerror}", _("check the path and its rights"))

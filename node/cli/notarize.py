@@ -1,0 +1,199 @@
+"""`govchain notarize`: record the digests of documents, and keep a receipt of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from node.cli.receipt import RECEIPTS_FOLDER
+from node.cli.screen import Answer, Fault, Screen
+from node.cli.verb import CommandError, NetworkChoice, network_options, verb
+from node.limits import RECORD_REFERENCE_BYTES_MAX, RECORD_TYPE_BYTES_MAX, TX_RECORDS_MAX
+
+if TYPE_CHECKING:
+    from node.cli.inputs import Document
+    from node.cli.network import Network
+    from node.cli.submission import Outlook, Recorded
+
+TYPE_DEFAULT: Final = "document"
+
+
+@click.command(
+    "notarize",
+    help=_(
+        "Record the digests of files, of all files in folders, or of standard input (-), and keep "
+        "one receipt of each. The content never leaves this machine."
+    ),
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RECEIPTS_FOLDER,
+    show_default=True,
+    help=_("Folder of the receipts."),
+)
+@click.option("--type", "type_code", default=TYPE_DEFAULT, show_default=True, help=_("Type code."))
+@click.option("--ref", "reference", help=_("Reference of the record; for a single document."))
+@click.option(
+    "--batch",
+    "batch_size",
+    type=click.IntRange(1, TX_RECORDS_MAX),
+    default=1_000,
+    show_default=True,
+    help=_("Documents in one transaction."),
+)
+@network_options
+@verb("notarize")
+def notarize(
+    screen: Screen,
+    *,
+    paths: tuple[str, ...],
+    out: Path,
+    type_code: str,
+    reference: str | None,
+    batch_size: int,
+    network: NetworkChoice,
+) -> Answer:
+    """Record documents and keep their receipts."""
+    from node.cli.inputs import find_documents
+    from node.cli.submission import Outlook
+
+    _check_text("--type", type_code, RECORD_TYPE_BYTES_MAX)
+    if reference is not None:
+        _check_text("--ref", reference, RECORD_REFERENCE_BYTES_MAX)
+    found = network.open()
+    documents = find_documents(paths, apart_from=(out, found.profile.home))
+    if reference is not None and len(documents) != 1:
+        raise click.UsageError(_("--ref names one record: give a single document with it"))
+    outlook = Outlook(type_code, reference, batch_size)
+    items = record_documents(screen, found, documents, outlook, out)
+    for item in items:
+        _tell(screen, item)
+    return summarize(items)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What became of one document."""
+
+    document: Document
+    recorded: Recorded | None = None
+    """None for what could not be read, or stands for another document."""
+    receipt: Path | None = None
+    """The file of its receipt, where one was written."""
+    fault: Fault | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its row of the JSON object."""
+        from node.cli.submission import DIGEST
+        from node.cli.wording import describe_attestation
+
+        document, recorded = self.document, self.recorded
+        row: dict[str, Any] = {"path": document.label, "status": "recorded"}
+        if document.digest is not None:
+            row["digest"] = f"{DIGEST.name}:{document.digest.hex()}"
+        if recorded is not None:
+            row |= {"transaction": recorded.tx_id.hex(), "operation": recorded.operation_index}
+            if recorded.attestation is not None:
+                row |= describe_attestation(recorded.attestation)
+        if self.receipt is not None:
+            row["receipt"] = str(self.receipt)
+        if document.same_as is not None:
+            row |= {"status": "same_file", "same_as": document.same_as}
+        if self.fault is not None:
+            row |= {"status": "failed", "error": self.fault.to_json()}
+        return row
+
+
+def record_documents(
+    screen: Screen, network: Network, documents: Sequence[Document], outlook: Outlook, out: Path
+) -> list[Item]:
+    """Hash and record documents, write their receipts; return what became of each, in order."""
+    from node.cli.inputs import hash_document
+    from node.cli.receipt_files import name_receipts
+    from node.cli.submission import DIGEST, record_digests
+
+    readable = [document for document in documents if document.is_wanted]
+    size_bytes = sum(document.size_bytes for document in readable)
+    with screen.progress(_("hashing"), size_bytes) as advance:
+        for document in readable:
+            hash_document(document, DIGEST, advance)
+    digests = [each.digest for each in readable if each.digest is not None]
+    if not digests:
+        return [Item(document, fault=document.fault) for document in documents]
+    with screen.progress(_("recording"), len(digests)) as advance:
+        recorded = iter(record_digests(network, digests, outlook, advance))
+    names = iter(name_receipts([each for each in readable if each.digest is not None]))
+    return [
+        Item(document, fault=document.fault)
+        if document.digest is None
+        else _keep(document, next(recorded), out / next(names))
+        for document in documents
+    ]
+
+
+def summarize(items: Sequence[Item]) -> Answer:
+    """Return the answer for all documents: done, or how the failed ones failed."""
+    faults = [item.fault for item in items if item.fault is not None]
+    done = sum(item.receipt is not None and item.fault is None for item in items)
+    rows = [item.to_json() for item in items]
+    facts = {"items": rows, "recorded": done, "failed": len(faults)}
+    if not items:
+        message = _("the folders hold no files")
+        return Answer(facts, Fault("GC-2304", message, _("name at least one file")))
+    if not faults:
+        return Answer(facts)
+    if not done and len({fault.exit_code for fault in faults}) == 1:
+        return Answer(facts, faults[0])
+    message = _("{failed} of {count} documents failed").format(failed=len(faults), count=len(items))
+    return Answer(facts, Fault("GC-2302", message, _("see the documents listed as failed")))
+
+
+def tell_trouble(screen: Screen, item: Item) -> None:
+    """Say what is to be said of a document that has no receipt of its own."""
+    document, fault = item.document, item.fault
+    if document.same_as is not None:
+        said = _("SAME FILE  {file} is {other}")
+        screen.line(said.format(file=document.label, other=document.same_as))
+    if fault is not None:
+        said = _("FAILED  {file}: {code} {cause}")
+        text = said.format(file=document.label, code=fault.code, cause=fault.message)
+        screen.line(text, style="red")
+
+
+def _tell(screen: Screen, item: Item) -> None:
+    from node.cli.wording import existence
+
+    attestation = None if item.recorded is None else item.recorded.attestation
+    if item.fault is None and attestation is not None:
+        said = _("RECORDED  {file} {existence}  {receipt}")
+        known = existence(attestation)
+        text = said.format(file=item.document.label, existence=known, receipt=item.receipt)
+        screen.line(text, style="green")
+    tell_trouble(screen, item)
+
+
+def _keep(document: Document, recorded: Recorded, path: Path) -> Item:
+    """Write one receipt."""
+    from node.cli.receipt_files import save_receipt
+
+    if recorded.fault is not None:
+        return Item(document, recorded, fault=recorded.fault)
+    try:
+        save_receipt(path, recorded.receipt)
+    except CommandError as error:
+        return Item(document, recorded, fault=Fault.of(error))
+    return Item(document, recorded, path)
+
+
+def _check_text(option: str, text: str, size_max: int) -> None:
+    """Check a text that goes into a record."""
+    if not 0 < len(text.encode(errors="surrogateescape")) <= size_max:
+        message = _("{option}: expected 1 to {size} bytes")
+        raise click.UsageError(message.format(option=option, size=size_max))

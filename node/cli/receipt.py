@@ -1,0 +1,125 @@
+"""`govchain receipt`: show what a receipt says, or fetch one again from the chain."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from node.cli.screen import Answer, Screen
+from node.cli.verb import CommandError, NetworkChoice, network_options, verb
+
+if TYPE_CHECKING:
+    from node.cli.network import Network
+    from node.timestamp.verify import NamedDigest
+
+RECEIPTS_FOLDER: Final = "receipts"
+
+_TX_PREFIX: Final = "tx:"
+
+
+@click.group("receipt", help=_("Show or fetch receipts."))
+def receipt() -> None:
+    """Hold the verbs."""
+
+
+@receipt.command("show", help=_("Show what a receipt says. Whether it is true is for verify."))
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="RECEIPT")
+@verb("receipt show")
+def show(screen: Screen, *, path: Path) -> Answer:
+    """Show what a receipt says."""
+    from node.cli.subjects import read_file
+    from node.errors import DecodeError
+    from node.timestamp.receipt import Receipt, view_receipt
+
+    try:
+        view = view_receipt(Receipt.decode(read_file(path)))
+    except DecodeError as error:
+        fix = _("name a file made by govchain notarize")
+        raise CommandError("GC-1001", f"{path}: {error}", fix) from error
+    record = view["record"]
+    unvouched = _("{time} (not vouched for)").format(time=view["time"])
+    lines = (
+        (_("document"), f"{record['digest_algorithm']}:{record['digest']}"),
+        (_("type"), record["type"]),
+        (_("reference"), record["reference"] or "-"),
+        (_("action"), record["action"]),
+        (_("recorded by"), view["sender"]),
+        (_("time"), view["time"] if not view["time_degraded"] else unvouched),
+        (_("sealed"), view["seal_time"]),
+        (_("block"), f"{view['height']} ({view['header']})"),
+        (_("signatures"), len(view["votes"])),
+        (_("transaction"), f"{view['transaction']}:{view['operation']}"),
+        (_("place in the log"), f"{view['log_index']} / {view['log_size']}"),
+        (_("chain"), f"{view['chain_id']} ({view['suite']})"),
+    )
+    screen.table((_("field"), _("value")), lines)
+    screen.line(_("This is what the receipt says; govchain verify tells whether it is true."))
+    return Answer({"receipt": view})
+
+
+@receipt.command(
+    "fetch",
+    help=_(
+        "Fetch a receipt, verify it against the genesis and write it. Name it by its document (a "
+        "file, - for standard input, or a digest: the earliest record) or by its transaction."
+    ),
+)
+@click.argument("subject", metavar="FILE|DIGEST|-|tx:ID[:OPERATION]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RECEIPTS_FOLDER,
+    show_default=True,
+    help=_("Folder of the receipts."),
+)
+@network_options
+@verb("receipt fetch")
+def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) -> Answer:
+    """Fetch a receipt."""
+    from node.cli.inputs import STANDARD_INPUT, Document
+    from node.cli.receipt_files import name_receipts, save_receipt
+    from node.cli.verify import tell_verdict
+    from node.cli.wording import describe_verdict
+    from node.timestamp.verify import verify_receipt
+
+    found = network.open()
+    ask = _ask_by_operation if subject.startswith(_TX_PREFIX) else _ask_by_document
+    encoded, digest = ask(found, subject)
+    verdict = verify_receipt(encoded, found.anchor, digest)
+    if verdict.attestation is None:  # the receipt of a withdrawal is a sound one, and has it
+        failure = verdict.failure
+        raise CommandError("GC-2305", "" if failure is None else failure.detail)
+    path = None if subject == STANDARD_INPUT else Path(subject)
+    (name,) = name_receipts([Document(subject, path)])
+    save_receipt(out / name, encoded)
+    tell_verdict(screen, subject, verdict)
+    screen.line(_("written to {path}").format(path=out / name))
+    return Answer({"receipt": str(out / name), "digest": str(digest), **describe_verdict(verdict)})
+
+
+def _ask_by_document(network: Network, subject: str) -> tuple[bytes, NamedDigest]:
+    from node.cli.subjects import read_document
+
+    digest = read_document(subject)
+    return network.ask(lambda client: client.receipt_of_digest(digest.value)), digest
+
+
+def _ask_by_operation(network: Network, subject: str) -> tuple[bytes, NamedDigest]:
+    """Return a receipt and the digest it names itself: the document is not at hand."""
+    from node.cli.network import decode_answer
+    from node.cli.subjects import read_tx_id
+    from node.crypto.suite import document_digest_by_id
+    from node.timestamp.receipt import Receipt
+    from node.timestamp.verify import NamedDigest
+
+    digits, colon, operation = subject.removeprefix(_TX_PREFIX).partition(":")
+    tx_id = read_tx_id(digits)
+    if colon and not (operation.isascii() and operation.isdigit()):
+        raise click.UsageError(_("{text}: expected tx:ID or tx:ID:OPERATION").format(text=subject))
+    index = int(operation or 0)
+    encoded = network.ask(lambda client: client.receipt_of_operation(tx_id, index))
+    record = decode_answer(Receipt.decode, encoded).leaf.record
+    return encoded, NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)

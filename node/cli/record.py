@@ -1,0 +1,144 @@
+"""`govchain record`: what the chain holds of documents."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from node.cli.screen import Answer, Screen
+from node.cli.verb import CommandError, NetworkChoice, network_options, verb
+
+if TYPE_CHECKING:
+    from node.rpc.client import LedgerClient
+    from node.rpc.port import RecordEntry, RecordFilter
+
+LIMIT_DEFAULT: Final = 100
+_LIMIT_MAX: Final = 100_000
+_PAGE_MAX: Final = 1_000
+
+
+@click.group("record", help=_("Look records up."))
+def record() -> None:
+    """Hold the verbs."""
+
+
+@record.command("show", help=_("Show every record of one document."))
+@click.argument("document", metavar="FILE|DIGEST|-")
+@network_options
+@verb("record show")
+def show(screen: Screen, *, document: str, network: NetworkChoice) -> Answer:
+    """Show every record of one document."""
+    from node.cli.subjects import read_document
+    from node.rpc.port import RecordFilter
+
+    digest = read_document(document)
+    rows, more = _find(network, RecordFilter(digest=digest.value), _LIMIT_MAX)
+    if not rows:
+        message = _("{document}: no record of {digest}")
+        fix = _("notarize it: govchain notarize")
+        raise CommandError("GC-2203", message.format(document=document, digest=digest), fix)
+    _show(screen, rows, more=more)
+    return Answer({"digest": str(digest), "records": rows, "more": more})
+
+
+@record.command("list", help=_("List records in the order of the chain."))
+@click.option("--ref", "reference", help=_("Only those of this reference."))
+@click.option("--type", "type_code", help=_("Only those of this type."))
+@click.option("--from", "from_text", metavar="TIME", help=_("Not before this time."))
+@click.option("--to", "to_text", metavar="TIME", help=_("Before this time."))
+@click.option(
+    "--limit",
+    type=click.IntRange(1, _LIMIT_MAX),
+    default=LIMIT_DEFAULT,
+    show_default=True,
+    help=_("Records at most."),
+)
+@network_options
+@verb("record list")
+def list_records(
+    screen: Screen,
+    *,
+    reference: str | None,
+    type_code: str | None,
+    from_text: str | None,
+    to_text: str | None,
+    limit: int,
+    network: NetworkChoice,
+) -> Answer:
+    """List records."""
+    from node.cli.subjects import read_time_ms
+    from node.rpc.port import RecordFilter
+
+    wanted = RecordFilter(
+        reference=reference,
+        type_code=type_code,
+        from_ms=None if from_text is None else read_time_ms(from_text),
+        to_ms=None if to_text is None else read_time_ms(to_text),
+    )
+    rows, more = _find(network, wanted, limit)
+    _show(screen, rows, more=more)
+    return Answer({"records": rows, "more": more})
+
+
+def _find(
+    network: NetworkChoice, wanted: RecordFilter, limit: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """Return matching records, at most `limit`, and whether there are more."""
+
+    async def question(client: LedgerClient) -> tuple[list[RecordEntry], bool]:
+        found: list[RecordEntry] = []
+        token = b""
+        while len(found) < limit:
+            room = min(limit - len(found), _PAGE_MAX)
+            page = await client.records(wanted, limit=room, page_token=token)
+            found += page.records
+            token = page.next_page_token
+            if not token:
+                break
+        return found, bool(token)
+
+    entries, more = network.open().ask(question)
+    return [_describe(entry) for entry in entries], more
+
+
+def _describe(entry: RecordEntry) -> dict[str, Any]:
+    from node.chain.record import RecordLeaf
+    from node.cli.network import decode_answer
+    from node.timestamp.receipt import digest_name, iso_time
+
+    leaf = decode_answer(RecordLeaf.decode, entry.leaf)
+    return {
+        "log_index": entry.log_index,
+        "height": leaf.height,
+        "time": iso_time(leaf.time_ms),
+        "time_ms": leaf.time_ms,
+        "digest": f"{digest_name(leaf.record.digest_algorithm)}:{leaf.record.digest.hex()}",
+        "type": leaf.record.type_code,
+        "reference": leaf.record.reference,
+        "action": leaf.record.action.name.lower(),
+        "status": entry.status.name.lower(),
+        "sender": leaf.sender,
+        "transaction": leaf.tx_id.hex(),
+        "operation": leaf.operation_index,
+    }
+
+
+def _show(screen: Screen, rows: list[dict[str, Any]], *, more: bool) -> None:
+    shown = ("log_index", "height", "time", "digest", "type", "reference", "status", "sender")
+    titles = (
+        _("place in the log"),
+        _("block"),
+        _("time"),
+        _("document"),
+        _("type"),
+        _("reference"),
+        _("standing"),
+        _("recorded by"),
+    )
+    screen.table(
+        titles, [["-" if row[name] is None else row[name] for name in shown] for row in rows]
+    )
+    if more:
+        screen.note(_("there are more: raise --limit, or narrow the search"))

@@ -1,0 +1,111 @@
+"""How verdicts and times are spoken, the same in every verb.
+
+A receipt shows that a document existed *no later than* a time; nothing here may say more.
+"""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from typing import Any
+
+from node.timestamp.receipt import digest_name, iso_time
+from node.timestamp.verify import Attestation, Outcome, Step, Verdict
+
+
+def outcome_word(outcome: Outcome) -> str:
+    """Return the verdict in capitals."""
+    return {
+        Outcome.VERIFIED: _("VERIFIED"),
+        Outcome.NOT_VERIFIED: _("NOT VERIFIED"),
+        Outcome.NOT_ROOTED: _("NOT ROOTED"),
+    }[outcome]
+
+
+def outcome_style(outcome: Outcome) -> str:
+    """Return the colour of a verdict."""
+    return {Outcome.VERIFIED: "green", Outcome.NOT_VERIFIED: "red"}.get(outcome, "yellow")
+
+
+def existence(attestation: Attestation) -> str:
+    """Return since when the document is known to exist, and who says so."""
+    if attestation.time_degraded:
+        sentence = _(
+            "existed no later than {time}, as sealed; the block's own time is not vouched for "
+            "(block {height}, {signers} of {validators} validators signed)"
+        )
+        time_ms = attestation.seal_time_ms
+    else:
+        sentence = _(
+            "existed no later than {time} "
+            "(block {height}, {signers} of {validators} validators signed)"
+        )
+        time_ms = attestation.time_ms
+    return sentence.format(
+        time=iso_time(time_ms),
+        height=attestation.height,
+        signers=len(attestation.signers),
+        validators=attestation.validator_count,
+    )
+
+
+def headline(label: str, verdict: Verdict) -> str:
+    """Return the first line of an answer: the verdict in words."""
+    word = outcome_word(verdict.outcome)
+    if verdict.attestation is not None and verdict.outcome is Outcome.VERIFIED:
+        return f"{word}  {label} {existence(verdict.attestation)}"
+    return f"{word}  {label}"
+
+
+def step_title(step: Step) -> str:
+    """Return what a step of verification establishes."""
+    return {
+        Step.RECEIPT: _("the receipt is well formed"),
+        Step.DOCUMENT: _("the document is the one recorded"),
+        Step.BLOCK: _("the record and the header speak of one block"),
+        Step.LOG: _("the record stands in the log"),
+        Step.CERTIFICATE: _("the certificate is of this header"),
+        Step.ROOT: _("the trust file leads to the validators"),
+        Step.SIGNATURES: _("a quorum of them signed, and every signature is valid"),
+        Step.HISTORY: _("it fits the chain that the trust file pins"),
+        Step.RECORD: _("the record states that the document exists"),
+    }[step]
+
+
+def describe_attestation(attestation: Attestation) -> dict[str, Any]:
+    """Return what a quorum attests, as JSON members."""
+    record = attestation.record
+    return {
+        "digest": f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}",
+        "type": record.type_code,
+        "reference": record.reference,
+        "action": record.action.name.lower(),
+        "sender": attestation.sender,
+        "transaction": attestation.tx_id.hex(),
+        "operation": attestation.operation_index,
+        "height": attestation.height,
+        "time": iso_time(attestation.time_ms),
+        "time_ms": attestation.time_ms,
+        "time_degraded": attestation.time_degraded,
+        "accuracy_ms": attestation.accuracy_ms,
+        "seal_time_ms": attestation.seal_time_ms,
+        "signers": list(attestation.signers),
+        "validators": attestation.validator_count,
+    }
+
+
+def describe_verdict(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as JSON members: the outcome, every step taken, what is attested."""
+    attestation = verdict.attestation
+    return {
+        "verdict": verdict.outcome.value,
+        "steps": [
+            {
+                "step": int(report.step),
+                "name": report.step.name.lower(),
+                "passed": report.passed,
+                "detail": report.detail,
+            }
+            for report in verdict.steps
+        ],
+        "attestation": None if attestation is None else describe_attestation(attestation),
+    }
