@@ -858,17 +858,19 @@ class Engine:
     def _take_blocks(self, message: Blocks, now: ev.Now) -> None:
         """Check consecutive blocks by their certificates and feed them as decided."""
         self._sync_asked_at_ms = None
-        for encoded in message.blocks:
-            block = CertifiedBlock.decode(encoded, self._suite)
-            height = block.header.height
-            if height != self.height + len(self._synced) + 1:
-                continue
-            self._verifier.check_decided(CertifiedHeader(block.header, block.certificate))
-            tx_hashes = tuple(transaction.tx_hash for transaction in block.transactions)
-            self._verifier.check_tx_root(block.header, tx_hashes)
-            self._synced[height] = block
-        self._feed_synced()
-        self._run(now)
+        try:
+            for encoded in message.blocks:
+                block = CertifiedBlock.decode(encoded, self._suite)
+                height = block.header.height
+                if height != self.height + len(self._synced) + 1:
+                    continue
+                self._verifier.check_decided(CertifiedHeader(block.header, block.certificate))
+                tx_hashes = tuple(transaction.tx_hash for transaction in block.transactions)
+                self._verifier.check_tx_root(block.header, tx_hashes)
+                self._synced[height] = block
+        finally:
+            self._feed_synced()  # what was sound before a false block counts
+            self._run(now)
 
     def _feed_synced(self) -> None:
         """Offer the next synced block to the core; the certificate vouches for its signatures."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from node.chain.certificate import Phase, Vote
+from node.chain.block import CertifiedBlock
+from node.chain.certificate import Phase
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Now
-from node.execution.apply import Executor
+from node.execution.apply import ExecutedBlock, Executor
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service.engine import Engine
 from node.service.mempool import Mempool
 from node.service.recovery import recover
-from node.service.wire import Message, decode_message
+from node.service.wire import Blocks, Message, decode_message, encode_message
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
-from tests.unit.consensus.signing import validator_signer
+from tests.unit.consensus.signing import certified, chain_of_blocks, validator_signer
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS, payload, tx
 
 
@@ -75,3 +77,19 @@ def test_a_primary_with_nothing_includable_waits_instead_of_asking_itself_for_ev
     assert primary.engine.deadline() <= 100  # it looks again before long
     primary.engine.tick(primary.at(100))
     assert primary.log.records  # by now the transaction can be included
+
+
+def certified_block(block: ExecutedBlock) -> CertifiedBlock:
+    transactions = tuple(verified.transaction for verified in block.transactions)
+    certificate = certified(block.header, Phase.COMMIT).certificate
+    return CertifiedBlock(block.header, transactions, certificate)
+
+
+def test_sound_blocks_before_a_false_one_are_taken() -> None:
+    behind = Lone(3)
+    _, first, second = [certified_block(block) for block in chain_of_blocks(2)]
+    false = replace(second, transactions=())
+    blocks = Blocks((first.encode(), false.encode()))
+    behind.engine.receive(1, [encode_message(blocks)], behind.at(1))
+    assert behind.engine.height == 1
+    assert behind.engine.counters.messages_refused == 1
