@@ -150,7 +150,8 @@ class Core:
     def wants_vote(self, vote: Vote) -> bool:
         """Say cheaply whether a vote could matter, before its signature is checked.
 
-        This stops verification at the quorum: at most q - 1 checks per phase and slot.
+        This stops verification at the quorum: at most q - 1 checks per phase and slot, counting
+        on the own vote, and where no header is known yet, on the one that comes with the proposal.
         """
         subject = vote.subject
         if vote.validator == self.me or not self._in_reach(subject.height):
@@ -158,15 +159,23 @@ class Core:
         if subject.view != self.view or not self.view_active:
             return subject.view >= self.view
         slot = self._slots.get(subject.height)
-        if slot is None:
-            return True
-        held = slot.votes(subject.phase)
-        previous = held.get(vote.validator)
+        votes = {} if slot is None else slot.votes(subject.phase)
+        previous = votes.get(vote.validator)
         if previous is not None:
             return previous.subject.header_digest != subject.header_digest
-        if slot.decided is not None:
+        if slot is not None and slot.decided is not None:
             return False
-        return len(slot.matching(subject.phase, subject.header_digest)) < self.validators.quorum
+        coming = [self.me]
+        primary = self.validators.primary(self.view)
+        if subject.phase is Phase.PREPARE and (slot is None or slot.header is None):
+            coming += [] if primary in (self.me, vote.validator) else [primary]
+        held = [
+            other
+            for other in votes.values()
+            if other.subject.header_digest == subject.header_digest
+            and other.validator not in coming
+        ]
+        return len(held) + len(coming) < self.validators.quorum
 
     @property
     def window_top(self) -> int:

@@ -22,7 +22,7 @@ class Expired:
     view: bool
     repeat: bool
     stalled: bool
-    """True when nothing was committed for as long as a repetition takes."""
+    """True when there was work, and nothing was committed, for as long as a repetition takes."""
 
 
 class Pacemaker:
@@ -32,7 +32,7 @@ class Pacemaker:
         """Start with nothing armed."""
         self._parameters = parameters
         self._waiting_since_ms: int | None = None
-        self._failed_views = 0
+        self._busy_since_ms: int | None = None
         self._repeat_at_ms = 0
         self._progressed_at_ms = 0
         self._view_due_ms: int | None = None
@@ -70,7 +70,13 @@ class Pacemaker:
         repeat = now.monotonic_ms >= self._repeat_at_ms
         if repeat:
             self._repeat_at_ms = now.monotonic_ms + interval_ms
-        stalled = now.monotonic_ms >= self._progressed_at_ms + interval_ms
+        if not busy:
+            self._busy_since_ms = None
+        elif self._busy_since_ms is None:
+            self._busy_since_ms = now.monotonic_ms
+        stalled = self._busy_since_ms is not None and (
+            now.monotonic_ms >= max(self._busy_since_ms, self._progressed_at_ms) + interval_ms
+        )
         view = self._view_due_ms is not None and now.monotonic_ms >= self._view_due_ms
         if view:
             self._waiting_since_ms = None

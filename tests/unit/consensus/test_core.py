@@ -1,0 +1,59 @@
+"""The core alone: events in, actions out, one rule per test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from node.chain.certificate import Phase
+from node.chain.validation import HeaderContext
+from node.consensus.core import Core
+from node.consensus.events import Now, ProposalReceived, VoteReceived
+from node.consensus.messages import Proposal
+from node.consensus.state import Recovered
+from tests.unit.consensus.signing import chain_of_blocks, vote
+from tests.unit.execution.small_chain import GENESIS
+
+BLOCKS = chain_of_blocks(3)
+FIRST = BLOCKS[1]
+PROPOSAL = Proposal(
+    FIRST.header,
+    tuple(tx.transaction.tx_hash for tx in FIRST.transactions),
+    vote(Phase.PREPARE, 0, FIRST.header, 0),
+)
+NOW = Now(monotonic_ms=0, utc_ms=FIRST.header.time_ms)
+
+
+def fresh_core(me: int) -> Core:
+    return Core(
+        validators=GENESIS.validators,
+        me=me,
+        parameters=GENESIS.parameters,
+        context=HeaderContext.of_genesis(GENESIS),
+        genesis_digest=BLOCKS[0].digest,
+        digest_of=lambda header: header.digest(GENESIS.suite),
+        recovered=Recovered(tip=BLOCKS[0].header, tip_digest=BLOCKS[0].digest, recent=()),
+    )
+
+
+def test_a_vote_is_wanted_only_while_the_quorum_needs_it_besides_those_sure_to_come() -> None:
+    core = fresh_core(3)
+    prepares = [vote(Phase.PREPARE, 0, FIRST.header, validator) for validator in range(3)]
+    commits = [vote(Phase.COMMIT, 0, FIRST.header, validator) for validator in range(3)]
+    # Without the proposal: the primary's PREPARE comes with it, the own one after it.
+    assert core.wants_vote(prepares[1])
+    core.step(VoteReceived(prepares[1]), NOW)
+    assert not core.wants_vote(prepares[1])
+    assert not core.wants_vote(prepares[2])
+    core.step(ProposalReceived(PROPOSAL, NOW.utc_ms), NOW)
+    assert not core.wants_vote(prepares[2])
+    for commit in commits[:2]:
+        assert core.wants_vote(commit)
+        core.step(VoteReceived(commit), NOW)
+    assert not core.wants_vote(commits[2])
+
+
+def test_a_second_vote_for_another_header_is_always_wanted_as_evidence() -> None:
+    core = fresh_core(3)
+    core.step(VoteReceived(vote(Phase.COMMIT, 0, FIRST.header, 1)), NOW)
+    other_header = replace(FIRST.header, time_ms=FIRST.header.time_ms + 1)
+    assert core.wants_vote(vote(Phase.COMMIT, 0, other_header, 1))

@@ -1,0 +1,41 @@
+"""The timers: when a view has failed, and when repeating is worth the traffic."""
+
+from __future__ import annotations
+
+from node.chain.genesis import Parameters
+from node.consensus.events import Now
+from node.consensus.pacemaker import Pacemaker
+
+PARAMETERS = Parameters(view_timeout_ms=1_000, view_timeout_max_ms=4_000)
+
+
+def at(monotonic_ms: int) -> Now:
+    return Now(monotonic_ms=monotonic_ms, utc_ms=0)
+
+
+def test_a_view_fails_after_its_timeout_of_waiting_and_not_while_idle() -> None:
+    clock = Pacemaker(PARAMETERS)
+    assert not clock.run(at(5_000), waiting=False, failed_views=0, busy=False).view
+    assert not clock.run(at(6_000), waiting=True, failed_views=0, busy=True).view
+    assert not clock.run(at(6_999), waiting=True, failed_views=0, busy=True).view
+    assert clock.run(at(7_000), waiting=True, failed_views=0, busy=True).view
+
+
+def test_timeouts_double_with_failed_views_up_to_the_cap() -> None:
+    clock = Pacemaker(PARAMETERS)
+    assert [clock.timeout_ms(failed) for failed in (0, 1, 2, 3, 1_000)] == [
+        1_000,
+        2_000,
+        4_000,
+        4_000,
+        4_000,
+    ]
+
+
+def test_work_that_came_a_moment_ago_has_not_stalled_however_long_the_chain_was_idle() -> None:
+    clock = Pacemaker(PARAMETERS)
+    clock.run(at(60_000), waiting=False, failed_views=0, busy=False)
+    assert not clock.run(at(60_001), waiting=True, failed_views=0, busy=True).stalled
+    assert clock.run(at(60_501), waiting=True, failed_views=0, busy=True).stalled
+    clock.progressed(at(60_600))
+    assert not clock.run(at(60_700), waiting=True, failed_views=0, busy=True).stalled
