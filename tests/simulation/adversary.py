@@ -1,0 +1,346 @@
+"""Byzantine validators: the real engine, with what it sends twisted by tricks, under its own key.
+
+They may do anything but sign for others. What they say before the network sees it goes through
+`_twisted`; what they hear, through `receive`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import islice
+
+from node.chain.block import CertifiedBlock
+from node.chain.certificate import Phase, Subject, Vote
+from node.consensus.messages import CertifiedHeader, NewView, Proposal, Status, ViewChange
+from node.errors import NodeError, PeerError
+from node.execution.apply import BlockInputs, ExecutedBlock, StateReader
+from node.execution.overlay import Overlay
+from node.service.engine import Engine, Output
+from node.service.wire import (
+    Blocks,
+    Bodies,
+    Message,
+    MessageKind,
+    decode_message,
+    encode_message,
+)
+from tests.simulation.network import Frame
+from tests.simulation.node import LogRecords, SimulatedValidator
+from tests.simulation.world import MS
+
+HEARD_MAX = 200
+
+
+class Trick(Enum):
+    """One thing a Byzantine validator does besides following the protocol."""
+
+    TWINS = "runs twice under one key, and peers see one of the two or both"
+    EQUIVOCATE = "proposes two blocks for one height, and votes for either where it was proposed"
+    VOTE_FOR_ALL = "votes in both phases for every header it hears of"
+    HIDE = "leaves certificates out of its VIEW-CHANGEs, differently for each peer"
+    TWO_NEW_VIEWS = "starts a view from different quorums for different peers"
+    LIE = "reports false heights and views"
+    SILENT = "sends some kinds of message to nobody"
+    SELECTIVE = "sends nothing to one peer after another"
+    WITHHOLD = "never passes on a transaction, a body or a block"
+    FALSE_BODIES = "answers with altered bodies and blocks"
+    GARBLE = "sends damaged messages"
+    REPLAY = "sends old messages of others again"
+
+
+class Unobserved:
+    """The observer of validators that are not judged."""
+
+    def started(self, validator: SimulatedValidator) -> None:
+        """Ignore it."""
+
+    def crashed(self, validator: SimulatedValidator) -> None:
+        """Ignore it."""
+
+    def turned(self, validator: SimulatedValidator, output: Output) -> None:
+        """Ignore it."""
+
+    def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
+        """Ignore it."""
+
+    def synced(self, validator: SimulatedValidator, records: LogRecords) -> None:
+        """Ignore it."""
+
+    def rotated(self, validator: SimulatedValidator, records: LogRecords) -> None:
+        """Ignore it."""
+
+    def halted(self, validator: SimulatedValidator, reason: str) -> None:
+        """Ignore it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A block made to contradict another, on the state it stands on."""
+
+    executed: ExecutedBlock
+    parent: StateReader
+
+
+class ByzantineValidator(SimulatedValidator):
+    """A validator that plays tricks. Its own engine may fail over them: that ends nothing."""
+
+    tricks: tuple[Trick, ...] = ()
+    silent_kinds: tuple[MessageKind, ...] = ()
+
+    def play(self, tricks: Sequence[Trick]) -> None:
+        """Set what it does; draw what it is silent about."""
+        self.tricks = tuple(tricks)
+        count = self.world.random.randrange(1, 5)
+        self.silent_kinds = tuple(self.world.random.sample(list(MessageKind), count))
+        self._forks: dict[bytes, Fork] = {}
+        """By the digest of the block that each contradicts."""
+        self._voted: dict[Subject, None] = {}
+        self._leaving: dict[int, dict[int, ViewChange]] = {}
+        """The VIEW-CHANGEs heard, by view and sender."""
+        self._heard: deque[bytes] = deque(maxlen=HEARD_MAX)
+
+    def _take_turn(self, turn: Callable[[Engine], object]) -> None:
+        with suppress(NodeError, LookupError):
+            super()._take_turn(turn)
+
+    # ------------------------------------------------------------------ what it hears
+
+    def receive(self, peer: int, frame: Frame) -> None:
+        if self.engine is not None:
+            for data in frame:
+                self._heard.append(data)
+                if data[1:2] and data[1] in (
+                    MessageKind.VOTE,
+                    MessageKind.PROPOSAL,
+                    MessageKind.VIEW_CHANGE,
+                ):
+                    self._listen(data)
+        super().receive(peer, frame)
+
+    def _listen(self, data: bytes) -> None:
+        with suppress(NodeError):
+            message = self._decoded(data)
+            if isinstance(message, ViewChange):
+                self._leaving.setdefault(message.view, {})[message.validator] = message
+            elif Trick.VOTE_FOR_ALL in self.tricks:
+                subject = message.vote.subject if isinstance(message, Proposal) else None
+                if isinstance(message, Vote):
+                    subject = message.subject
+                if subject is not None:
+                    self._vote_for_all(subject)
+
+    def _vote_for_all(self, heard: Subject) -> None:
+        for phase in Phase:
+            subject = replace(heard, phase=phase)
+            if subject in self._voted:
+                continue
+            self._voted[subject] = None
+            vote = encode_message(self._vote(subject))
+            for peer in range(self.genesis.validators.size):
+                if peer != self.index and self.world.chance(700):
+                    self.network.send(self.place, peer, [vote])
+
+    # ------------------------------------------------------------------ what it says
+
+    def _send(self, peer: int, frame: list[bytes]) -> None:
+        twisted = [data for said in frame for data in self._twisted(peer, said)]
+        if twisted:
+            self.network.send(self.place, peer, twisted)
+
+    def _twisted(self, peer: int, data: bytes) -> list[bytes]:
+        """Return what `peer` is sent instead of `data`."""
+        kind = MessageKind(data[1])
+        if Trick.SILENT in self.tricks and kind in self.silent_kinds:
+            return []
+        if Trick.SELECTIVE in self.tricks and self._slighted() == peer:
+            return []
+        if Trick.WITHHOLD in self.tricks and kind in (
+            MessageKind.TRANSACTIONS,
+            MessageKind.BODIES,
+            MessageKind.BLOCKS,
+        ):
+            return []
+        said = self._reworded(peer, kind, data)
+        if Trick.GARBLE in self.tricks and self.world.chance(100):
+            said = self._damaged(said)
+        if Trick.REPLAY in self.tricks and self._heard and self.world.chance(200):
+            return [said, self.world.random.choice(self._heard)]
+        return [said]
+
+    def _reworded(self, peer: int, kind: MessageKind, data: bytes) -> bytes:
+        tricks, random = self.tricks, self.world.random
+        other_side = peer % 2 == 1
+        message: Message | None = None
+        if kind is MessageKind.PROPOSAL and Trick.EQUIVOCATE in tricks and other_side:
+            message = self._other_proposal(self._decoded(data))
+        elif kind is MessageKind.VOTE and Trick.EQUIVOCATE in tricks and other_side:
+            message = self._other_vote(self._decoded(data))
+        elif kind is MessageKind.VIEW_CHANGE and Trick.HIDE in tricks:
+            message = self._hiding(self._decoded(data))
+        elif kind is MessageKind.NEW_VIEW and Trick.TWO_NEW_VIEWS in tricks and other_side:
+            message = self._other_new_view(self._decoded(data))
+        elif kind is MessageKind.STATUS and Trick.LIE in tricks:
+            message = Status(
+                random.randrange(20), random.randrange(2) == 0, random.choice((0, 5, 50, 10**9))
+            )
+        elif kind is MessageKind.BODIES and Trick.FALSE_BODIES in tricks:
+            message = self._false_bodies(self._decoded(data))
+        elif kind is MessageKind.BLOCKS and Trick.FALSE_BODIES in tricks:
+            message = self._false_blocks(self._decoded(data))
+        return data if message is None else encode_message(message)
+
+    def _slighted(self) -> int:
+        return self.world.now_us // (700 * MS) % self.genesis.validators.size
+
+    def _damaged(self, data: bytes) -> bytes:
+        random = self.world.random
+        if random.randrange(3) == 0:
+            return data[: random.randrange(len(data))]
+        damaged = bytearray(data)
+        for _ in range(random.randrange(1, 4)):
+            damaged[random.randrange(len(damaged))] = random.randrange(256)
+        return bytes(damaged)
+
+    # ------------------------------------------------------------------ two tongues
+
+    def _other_proposal(self, message: Message) -> Proposal | None:
+        """Return a proposal for the same height and view that contradicts `message`."""
+        if not isinstance(message, Proposal) or message.vote.validator != self.index:
+            return None
+        header, digest = message.header, message.vote.subject.header_digest
+        fork = self._forks.get(digest)
+        if fork is None:
+            fork = self._fork(message)
+            if fork is None:
+                return None
+            self._forks[digest] = fork
+        executed = fork.executed
+        subject = Subject(Phase.PREPARE, header.view, header.height, executed.digest)
+        return Proposal(
+            executed.header,
+            tuple(tx.transaction.tx_hash for tx in executed.transactions),
+            self._vote(subject),
+        )
+
+    def _fork(self, proposal: Proposal) -> Fork | None:
+        header, engine = proposal.header, self.engine
+        below = self._forks.get(header.parent)
+        parent: StateReader | None = None
+        if below is not None:
+            parent = Overlay(below.parent, below.executed)
+        elif self.ledger.header_digest == header.parent:
+            parent = self.ledger
+        if parent is None or engine is None:
+            return None
+        bodies = [engine.mempool.get(tx_hash) for tx_hash in proposal.tx_hashes]
+        transactions = [body for body in bodies if body is not None]
+        self.world.random.shuffle(transactions)
+        kept = self.world.random.randrange(1, len(transactions) + 1) if transactions else 0
+        inputs = BlockInputs(
+            height=header.height,
+            view=header.view,
+            time_ms=header.time_ms + 1,
+            time_degraded=False,
+            proposer=self.index,
+        )
+        with suppress(PeerError):
+            return Fork(self.executor.execute(parent, inputs, transactions[:kept]), parent)
+        return None
+
+    def _other_vote(self, message: Message) -> Vote | None:
+        if not isinstance(message, Vote) or message.validator != self.index:
+            return None
+        fork = self._forks.get(message.subject.header_digest)
+        if fork is None:
+            return None
+        return self._vote(replace(message.subject, header_digest=fork.executed.digest))
+
+    def _vote(self, subject: Subject) -> Vote:
+        time_ms = self.now().utc_ms
+        signed = subject.sign_bytes(self.genesis.chain_id, self.genesis.validators, time_ms)
+        return Vote(subject, self.index, time_ms, self.signer.sign(signed))
+
+    def _hiding(self, message: Message) -> ViewChange | None:
+        """Return the same VIEW-CHANGE showing less, or what was true some blocks ago."""
+        if not isinstance(message, ViewChange) or message.validator != self.index:
+            return None
+        random = self.world.random
+        tip = message.committed[-1].header.height if message.committed else 0
+        older = max(0, tip - random.randrange(4))
+        window = self.genesis.parameters.window_slots
+        committed = []
+        for height in range(max(1, older - window + 1), older + 1):
+            block = self.ledger.certified_block(height)
+            if block is not None:
+                committed.append(CertifiedHeader(block.header, block.certificate))
+        kept = random.randrange(len(message.prepared) + 1)
+        showing = replace(
+            message,
+            committed=tuple(committed),
+            prepared=() if older < tip else tuple(islice(message.prepared, kept)),
+            signature=b"",
+        )
+        signature = self.signer.sign(showing.sign_bytes(self.genesis.chain_id))
+        return replace(showing, signature=signature)
+
+    def _other_new_view(self, message: Message) -> NewView | None:
+        """Return a NEW-VIEW for the same view from another quorum."""
+        if not isinstance(message, NewView) or not message.view_changes:
+            return None
+        known = {view_change.validator: view_change for view_change in message.view_changes}
+        known |= self._leaving.get(message.view, {})
+        own = known.get(self.index)
+        hidden = None if own is None else self._hiding(own)
+        if hidden is not None:
+            known[self.index] = hidden
+        quorum = self.genesis.validators.quorum
+        chosen = sorted(self.world.random.sample(sorted(known), min(quorum, len(known))))
+        other = NewView(
+            epoch=message.epoch,
+            view=message.view,
+            view_changes=tuple(known[validator] for validator in chosen),
+        )
+        signature = self.signer.sign(other.sign_bytes(self.genesis.chain_id))
+        return replace(other, signature=signature)
+
+    def _false_bodies(self, message: Message) -> Bodies | None:
+        if not isinstance(message, Bodies) or not message.transactions:
+            return None
+        transactions = list(message.transactions)
+        which = self.world.random.randrange(len(transactions))
+        trick = self.world.random.randrange(3)
+        if trick == 0:
+            del transactions[which]
+        elif trick == 1:
+            transactions.append(transactions[which])
+        else:
+            transactions[which] = self._damaged(transactions[which])
+        return replace(message, transactions=tuple(transactions))
+
+    def _false_blocks(self, message: Message) -> Blocks | None:
+        if not isinstance(message, Blocks):
+            return None
+        random = self.world.random
+        blocks = list(message.blocks)
+        which = random.randrange(len(blocks))
+        block = CertifiedBlock.decode(blocks[which], self.genesis.suite)
+        trick = random.randrange(4)
+        if trick == 0:
+            false = replace(block, header=replace(block.header, time_ms=block.header.time_ms + 1))
+        elif trick == 1:
+            false = replace(block, transactions=block.transactions[1:])
+        elif trick == 2:
+            votes = block.certificate.votes
+            false = replace(block, certificate=replace(block.certificate, votes=votes[1:]))
+        else:
+            del blocks[which]
+            return Blocks(tuple(blocks))
+        blocks[which] = false.encode()
+        return Blocks(tuple(blocks))
+
+    def _decoded(self, data: bytes) -> Message:
+        return decode_message(data, self.genesis.suite.signature_size)

@@ -1,0 +1,329 @@
+"""A whole run: build the validators of a plan, let all go wrong, heal, and demand progress."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from node.chain.genesis import Genesis, Identity, Organisation, Role
+from node.chain.membership import Validator, ValidatorSet
+from node.execution.apply import Executor
+from node.service.wire import MessageKind
+from tests.simulation.adversary import ByzantineValidator, Trick, Unobserved
+from tests.simulation.keys import KeyRing
+from tests.simulation.network import CALM, Network
+from tests.simulation.node import CrashPoint, SimulatedValidator
+from tests.simulation.oracles import Oracles, Violation
+from tests.simulation.plan import (
+    ARMED_US,
+    Blackout,
+    Burst,
+    Crash,
+    Cut,
+    Fault,
+    Plan,
+    draw_plan,
+)
+from tests.simulation.transcript import Transcript
+from tests.simulation.workload import Clients
+from tests.simulation.world import MS, SECOND, UTC_AT_START_MS, World
+
+AGENCIES = ("agency-1", "agency-2", "agency-3")
+YEAR_MS = 31_536_000_000
+LATE_REQUESTS = 5
+"""Asked after the faults have stopped: progress means new work too."""
+QUIET_US = 3 * SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of a run."""
+
+    seed: int
+    size: int
+    violation: str
+    """Empty when every oracle was content."""
+    blocks: int
+    steps: int
+    views: int
+    """The highest view any correct validator was in."""
+    healing_ms: int
+    """From the end of the faults until everything asked was final everywhere."""
+    trace: str
+
+
+def run_seed(seed: int, size: int, write: Callable[[str], None] | None = None) -> Report:
+    """Run what `seed` stands for with `size` validators; `write` takes a transcript's lines."""
+    random = Random(seed * 64 + size)
+    plan = draw_plan(random, size)
+    cluster = Cluster(plan, random)
+    if write is not None:
+        write(f"{plan}")
+        cluster.world.transcript = Transcript(write, cluster.genesis.suite.signature_size)
+    violation = ""
+    try:
+        cluster.run()
+    except Violation as broken:
+        violation = str(broken)
+    except Exception:  # noqa: BLE001 - whatever a correct validator raises is a finding (oracle X)
+        violation = f"X: {traceback.format_exc()}"
+    oracles = cluster.oracles
+    return Report(
+        seed=seed,
+        size=size,
+        violation=violation,
+        blocks=len(oracles.headers) - 1,
+        steps=cluster.world.steps,
+        views=oracles.view_max,
+        healing_ms=(cluster.healed_at_us - cluster.plan.chaos_us) // MS,
+        trace=cluster.world.trace_digest,
+    )
+
+
+class Cluster:
+    """The validators, clients and judges of one run."""
+
+    def __init__(self, plan: Plan, random: Random) -> None:
+        self.plan = plan
+        self.world = world = World(random)
+        self.network = Network(world, plan.links, holds_when_cut=plan.cut_links_hold)
+        ring = KeyRing()
+        self.genesis = genesis = found_chain(plan, ring)
+        self.executor = Executor(genesis)
+        self.oracles = Oracles(world, genesis, self.executor.genesis_block().header)
+        self.healed_at_us = 0
+        self.places: list[SimulatedValidator] = []
+        """By place: one per validator, then the second places of twins."""
+        self.correct: list[SimulatedValidator] = []
+        for index in range(plan.size):
+            self._place(index, ring)
+        self._twins = [v for v, tricks in plan.byzantine.items() if Trick.TWINS in tricks]
+        for index in self._twins:
+            self._place(index, ring)
+        self._cut_pairs: tuple[tuple[int, int], ...] = ()
+        self._hidden: list[tuple[int, int]] = []
+        """Directed pairs of places, one of them a twin's, that do not see each other."""
+        self.clients = Clients(
+            world=world,
+            profile=plan.workload,
+            genesis=genesis,
+            signers={name: ring.signer(name) for name in AGENCIES},
+            validators=self.places,
+            submitted=self.oracles.submitted,
+            is_final=lambda tx_id: tx_id in self.oracles.executed,
+        )
+        self.oracles.on_final = self.clients.settle
+
+    def _place(self, index: int, ring: KeyRing) -> None:
+        tricks = self.plan.byzantine.get(index)
+        signer = ring.signer(f"validator-{index}").watched_by(partial(self.oracles.signed, index))
+        validator_type = SimulatedValidator if tricks is None else ByzantineValidator
+        validator = validator_type(
+            world=self.world,
+            network=self.network,
+            observer=self.oracles if tricks is None else Unobserved(),
+            genesis=self.genesis,
+            executor=self.executor,
+            index=index,
+            signer=signer,
+            machine=self.plan.machines[index],
+        )
+        self.places.append(validator)
+        if tricks is None:
+            self.correct.append(validator)
+            self.oracles.judge(index)
+        elif isinstance(validator, ByzantineValidator):
+            validator.play(tricks)
+
+    # ------------------------------------------------------------------ the run
+
+    def run(self) -> None:
+        """Run the plan to its end; raises `Violation`."""
+        world, plan = self.world, self.plan
+        self._hide_twins()
+        for fault in plan.faults:
+            world.after(fault.at_us, partial(self._strike, fault))
+        for validator in self.places:
+            validator.start()
+        self.clients.schedule(0, plan.chaos_us, plan.workload.requests)
+        world.run_until(plan.chaos_us)
+        self._heal()
+        self.clients.schedule(world.now_us, world.now_us + 2 * SECOND, LATE_REQUESTS)
+        end_us = world.now_us + progress_bound_us(plan)
+        world.run_until(world.now_us + 2 * SECOND)
+        if not self._is_done() and not world.run_until(end_us, self._is_done):
+            raise Violation(f"L: {self._describe_stall()}")
+        self.healed_at_us = world.now_us
+        world.run_until(world.now_us + QUIET_US)
+        self.oracles.judge_stores(self.correct)
+        if plan.is_faultless:
+            self._judge_counts()
+
+    def _is_done(self) -> bool:
+        """Whether all that was asked is final at every correct validator."""
+        if self.clients.pending:
+            return False
+        height = len(self.oracles.headers) - 1
+        return all(validator.ledger.tip_height == height for validator in self.correct)
+
+    def _heal(self) -> None:
+        self._tell("all faults end")
+        self.network.profile = CALM
+        self._cut_pairs = ()
+        self._hidden.clear()
+        self._apply_cuts()
+        for validator in self.places:
+            validator.armed = None
+            if not validator.is_up:
+                validator.start()
+
+    def _describe_stall(self) -> str:
+        where = []
+        for validator in self.correct:
+            engine = validator.engine
+            if engine is not None:
+                core = engine.core
+                where.append(
+                    f"{validator.index}: height {engine.height} view {core.view}"
+                    f"{'' if core.view_active else ' (leaving)'}"
+                    f" pool {engine.mempool.pending_count}"
+                )
+        waiting = len(self.clients.pending)
+        return f"{waiting} requests are not final in time; " + "; ".join(where)
+
+    def _judge_counts(self) -> None:
+        """Hold a run without faults to the exact cost of its blocks."""
+        n, q = self.plan.size, self.genesis.validators.quorum
+        blocks = len(self.oracles.headers) - 1
+        messages = self.oracles.messages
+        votes = messages[MessageKind.VOTE] + messages[MessageKind.PROPOSAL]
+        limits = {
+            "votes sent": (votes, blocks * 2 * n * (n - 1)),
+            "vote signatures": (self._count("votes_signed"), blocks * 2 * n),
+            "vote checks": (self._count("votes_checked"), blocks * n * (2 * q - 2)),
+            "views": (self.oracles.view_max, 0),
+            "view changes": (messages[MessageKind.VIEW_CHANGE], 0),
+            "refused messages": (self._count("messages_refused"), 0),
+        }
+        for what, (got, limit) in limits.items():
+            if got > limit:
+                raise Violation(f"C: {got} {what} for {blocks} blocks, expected at most {limit}")
+
+    def _count(self, counter: str) -> int:
+        engines = [validator.engine for validator in self.correct]
+        return sum(getattr(engine.counters, counter) for engine in engines if engine is not None)
+
+    def _tell(self, what: str) -> None:
+        if self.world.transcript is not None:
+            self.world.transcript.note(self.world.now_us, "", what)
+
+    # ------------------------------------------------------------------ faults
+
+    def _strike(self, fault: Fault) -> None:
+        world = self.world
+        self._tell(f"{fault}")
+        match fault:
+            case Crash():
+                self._crash(fault)
+            case Cut():
+                self._cut_pairs = fault.pairs
+                self._apply_cuts()
+                world.after(fault.until_us - fault.at_us, self._rejoin)
+            case Burst():
+                self.network.profile = fault.profile
+                world.after(fault.until_us - fault.at_us, self._calm_down)
+            case Blackout():
+                for validator, down_us in zip(self.places, fault.down_us, strict=False):
+                    validator.crash(power_loss=True, down_us=down_us)
+
+    def _crash(self, fault: Crash) -> None:
+        validator = self.places[fault.validator]
+        if fault.point is CrashPoint.AT_ONCE:
+            validator.crash(power_loss=fault.power_loss, down_us=fault.down_us)
+        elif validator.is_up:
+            validator.armed = (fault.point, fault.down_us)
+            self.world.after(ARMED_US, partial(self._disarm, validator, validator.life))
+
+    def _disarm(self, validator: SimulatedValidator, life: int) -> None:
+        if validator.life == life:
+            validator.armed = None
+
+    def _rejoin(self) -> None:
+        self._cut_pairs = ()
+        self._apply_cuts()
+
+    def _calm_down(self) -> None:
+        if self.world.now_us < self.plan.chaos_us:
+            self.network.profile = self.plan.links
+
+    def _apply_cuts(self) -> None:
+        """Cut what the current fault cuts, and the view that twins' peers have of them."""
+        pairs = list(self._hidden)
+        for source, target in self._cut_pairs:
+            pairs += [
+                (a, b)
+                for a, one in enumerate(self.places)
+                for b, other in enumerate(self.places)
+                if one.index == source and other.index == target
+            ]
+        self.network.cut(pairs)
+
+    def _hide_twins(self) -> None:
+        """Draw which of two twins each peer sees, or both; draw again later."""
+        if not self._twins or self.world.now_us >= self.plan.chaos_us:
+            return
+        random = self.world.random
+        self._hidden.clear()
+        for second, index in enumerate(self._twins, start=self.plan.size):
+            for peer in self.correct:
+                unseen = random.choice((index, second, None))
+                if unseen is not None:
+                    self._hidden += [(unseen, peer.place), (peer.place, unseen)]
+        self._apply_cuts()
+        self.world.after(random.randrange(200 * MS, 3 * SECOND), self._hide_twins)
+
+
+def progress_bound_us(plan: Plan) -> int:
+    """Return how long after the faults everything asked may take to become final everywhere."""
+    faults = (plan.size - 1) // 3
+    return ((faults + 2) * plan.parameters.view_timeout_max_ms + 10_000) * MS
+
+
+def found_chain(plan: Plan, ring: KeyRing) -> Genesis:
+    """Return the genesis of a plan, with the keys of a ring."""
+    suite = ring.suite
+    validators = tuple(
+        Validator(
+            validator_id=f"validator-{index}",
+            organisation="org-1",
+            vote_key=ring.signer(f"validator-{index}").public_key.encoded,
+            cosignature_key=bytes((index,)) * 32,
+        )
+        for index in range(plan.size)
+    )
+    identities = tuple(
+        Identity(
+            identity_id=name,
+            organisation="org-1",
+            role=Role.AGENCY,
+            public_key=ring.signer(name).public_key.encoded,
+            not_before_ms=UTC_AT_START_MS - YEAR_MS,
+            not_after_ms=UTC_AT_START_MS + YEAR_MS,
+        )
+        for name in AGENCIES
+    )
+    return Genesis(
+        suite=suite,
+        name="simulation",
+        created_ms=UTC_AT_START_MS - 1_000,
+        testnet=True,
+        parameters=plan.parameters,
+        organisations=(
+            Organisation(organisation_id="org-1", name="Org 1", ca_certificate=b"\x30\x00"),
+        ),
+        validators=ValidatorSet(0, validators, suite),
+        identities=identities,
+    )

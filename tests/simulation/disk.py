@@ -1,0 +1,83 @@
+"""The disk of one simulated validator: a log segment of which only the synced prefix is certain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from node.storage.segment import Record, SegmentHeader, encode_record, parse_segment
+
+
+class SimulatedLog:
+    """The write-ahead log in its real format, without files. Survives its validator's crashes."""
+
+    def __init__(self, identity: bytes) -> None:
+        self._identity = identity
+        self._number = 1
+        self._first_lsn = 1
+        self.durable_bytes = bytearray(self._header(base_records=0))
+        self._unsynced: list[tuple[int, bytes]] = []
+        """Records (type, payload) not covered by a completed sync, oldest first."""
+        self.last_lsn = 0
+        self.durable_lsn = 0
+        self.syncs = 0
+
+    def append(self, records: Sequence[tuple[int, bytes]]) -> int:
+        """Write records where a crash may take them; return the last one's number."""
+        self._unsynced += records
+        self.last_lsn += len(records)
+        return self.last_lsn
+
+    def synced(self, lsn: int) -> list[tuple[int, bytes]]:
+        """Complete a sync begun when `lsn` was the last record; return what became durable."""
+        count = lsn - self.durable_lsn
+        records, self._unsynced = self._unsynced[:count], self._unsynced[count:]
+        self.durable_bytes += _framed(records)
+        self.durable_lsn = lsn
+        self.syncs += 1
+        return records
+
+    def rotate(self, snapshot: Sequence[tuple[int, bytes]]) -> int:
+        """Replace everything by `snapshot`, durably and at once."""
+        self._number += 1
+        self._first_lsn = self.last_lsn + 1
+        self.durable_bytes = bytearray(self._header(base_records=len(snapshot)))
+        self.durable_bytes += _framed(snapshot)
+        self._unsynced.clear()
+        self.last_lsn += len(snapshot)
+        self.durable_lsn = self.last_lsn
+        self.syncs += 1
+        return self.last_lsn
+
+    def crash(self, random: Random, *, power_loss: bool) -> None:
+        """Keep what a restart would find: after a power loss a prefix, its last record torn."""
+        lost = _framed(self._unsynced)
+        self._unsynced.clear()
+        if power_loss and lost:
+            kept = random.randrange(len(lost) + 1)
+            never_written = random.choice((0, 0, 1, 64))  # the file grew, its bytes did not come
+            lost = lost[:kept] + bytes(never_written)
+        self.durable_bytes += lost
+
+    def open(self) -> tuple[Record, ...]:
+        """Parse the log as a starting validator does, and begin a new segment with its records."""
+        parsed = parse_segment(bytes(self.durable_bytes))
+        parsed.require_sound()
+        self._number += 1
+        self._first_lsn = parsed.header.first_lsn
+        self.durable_bytes = bytearray(self._header(base_records=len(parsed.records)))
+        self.durable_bytes += _framed(parsed.records)
+        self.last_lsn = self.durable_lsn = self._first_lsn + len(parsed.records) - 1
+        return parsed.records
+
+    def _header(self, *, base_records: int) -> bytes:
+        return SegmentHeader(
+            number=self._number,
+            first_lsn=self._first_lsn,
+            base_records=base_records,
+            identity=self._identity,
+        ).encode()
+
+
+def _framed(records: Sequence[tuple[int, bytes]]) -> bytes:
+    return b"".join(encode_record(kind, payload) for kind, payload in records)

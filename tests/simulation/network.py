@@ -1,0 +1,132 @@
+"""Links between simulated validators: each direction of each pair delays, loses and repeats alone.
+
+A *place* is where a validator's process runs. A Byzantine validator may run in two places under one
+key; what peers send to the validator reaches those of its places that see the sender.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tests.simulation.world import MS, World
+
+Frame = tuple[bytes, ...]
+Receiver = Callable[[int, Frame], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkProfile:
+    """How all links behave; chances in permille, per frame."""
+
+    delay_min_us: int = 100
+    delay_max_us: int = 2 * MS
+    slow_permille: int = 0
+    """Frames that take up to `slow_max_us` instead."""
+    slow_max_us: int = 0
+    loss_permille: int = 0
+    duplicate_permille: int = 0
+    corrupt_permille: int = 0
+    """One bit of one message flips."""
+    in_order: bool = True
+
+
+CALM = LinkProfile()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One process of one validator."""
+
+    validator: int
+    receive: Receiver
+
+
+class Network:
+    """Carries frames from place to validator."""
+
+    def __init__(self, world: World, profile: LinkProfile, *, holds_when_cut: bool) -> None:
+        """`holds_when_cut`: a cut link delivers late (a stalled stream), or else loses."""
+        self._world = world
+        self.profile = profile
+        self._holds_when_cut = holds_when_cut
+        self.places: list[Place] = []
+        self._of_validator: dict[int, list[int]] = {}
+        self._last_arrival_us: dict[tuple[int, int], int] = {}
+        self._cut: dict[tuple[int, int], None] = {}
+        """Directed pairs of places that do not reach each other."""
+        self._held: list[tuple[int, int, Frame]] = []
+        self.frames_sent = 0
+        self.dropped: Counter[str] = Counter()
+
+    def join(self, validator: int, receive: Receiver) -> int:
+        """Add a place and return its number."""
+        self.places.append(Place(validator, receive))
+        place = len(self.places) - 1
+        self._of_validator.setdefault(validator, []).append(place)
+        return place
+
+    def send(self, source: int, to_validator: int, messages: Sequence[bytes]) -> None:
+        """Send messages in one frame to every place of a validator."""
+        for target in self._of_validator[to_validator]:
+            if target != source:
+                self._send_one(source, target, tuple(messages))
+
+    def cut(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Make exactly these directed pairs of places unreachable."""
+        self._cut = dict.fromkeys(pairs)
+        held, self._held = self._held, []
+        for source, target, frame in held:
+            self._send_one(source, target, frame)
+
+    def _send_one(self, source: int, target: int, frame: Frame) -> None:
+        world, profile = self._world, self.profile
+        self.frames_sent += 1
+        if (source, target) in self._cut:
+            self._stop(source, target, frame)
+            return
+        if world.chance(profile.loss_permille):
+            self.dropped["lost"] += 1
+            return
+        copies = 2 if world.chance(profile.duplicate_permille) else 1
+        for _ in range(copies):
+            sent = frame
+            if world.chance(profile.corrupt_permille):
+                sent = self._corrupted(frame)
+            world.after(
+                self._delay_us(source, target), partial(self._deliver, source, target, sent)
+            )
+
+    def _stop(self, source: int, target: int, frame: Frame) -> None:
+        if self._holds_when_cut:
+            self._held.append((source, target, frame))
+        else:
+            self.dropped["cut"] += 1
+
+    def _delay_us(self, source: int, target: int) -> int:
+        world, profile = self._world, self.profile
+        longest_us = profile.delay_max_us
+        if world.chance(profile.slow_permille):
+            longest_us = max(longest_us, profile.slow_max_us)
+        delay_us = world.random.randrange(profile.delay_min_us, longest_us + 1)
+        if not profile.in_order:
+            return delay_us
+        earliest_us = self._last_arrival_us.get((source, target), 0)
+        arrival_us = max(world.now_us + delay_us, earliest_us)
+        self._last_arrival_us[source, target] = arrival_us
+        return arrival_us - world.now_us
+
+    def _deliver(self, source: int, target: int, frame: Frame) -> None:
+        if (source, target) in self._cut:
+            self._stop(source, target, frame)
+            return
+        self.places[target].receive(self.places[source].validator, frame)
+
+    def _corrupted(self, frame: Frame) -> Frame:
+        random = self._world.random
+        which = random.randrange(len(frame))
+        data = bytearray(frame[which])
+        data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        return (*frame[:which], bytes(data), *frame[which + 1 :])

@@ -1,0 +1,315 @@
+"""One simulated validator: the real engine over a simulated disk, its shell driven by the world.
+
+It does what the asyncio shell of a validator does, in the same order, except that everything that
+takes time there is an event here. What its process holds is lost in a crash; `log` and `store` are
+what the disk keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Protocol
+
+from node.chain.genesis import Genesis
+from node.consensus.events import Now
+from node.crypto.signature import Signer
+from node.execution.apply import Executor
+from node.service.admission import Candidate, check_signatures
+from node.service.engine import CheckJob, Engine, Output
+from node.service.mempool import Mempool
+from node.service.recovery import recover
+from node.storage.ledger import LedgerStore
+from node.storage.memory import MemoryStore
+from tests.simulation.disk import SimulatedLog
+from tests.simulation.network import Frame, Network
+from tests.simulation.world import MS, World
+
+LogRecords = Sequence[tuple[int, bytes]]
+GOSSIP_DELAY_US = 2 * MS
+
+
+class CrashPoint(Enum):
+    """Where, around making something durable, a process dies."""
+
+    AT_ONCE = "at once"
+    BEFORE_SEND = "after append, before any message of the turn"
+    AFTER_APPEND = "after append and the turn's messages, before the sync begins"
+    AFTER_SYNC = "after the sync, before anything that waited for it"
+    AMID_SEND = "when some peers were sent the messages of a turn and others not"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The clock and disk of one validator."""
+
+    clock_offset_ms: int = 0
+    """How far its UTC clock is off true time."""
+    sync_min_us: int = 100
+    sync_max_us: int = 2 * MS
+    check_max_us: int = 1 * MS
+    """How long checking a batch of signatures takes at most."""
+    rotate_permille: int = 0
+    """How often a log is replaced by its snapshot instead of synced."""
+
+
+class Observer(Protocol):
+    """Told of everything a validator does that others, or its next life, could notice."""
+
+    def started(self, validator: SimulatedValidator) -> None:
+        """Note that it recovered from its disk and is about to take its first turn."""
+
+    def crashed(self, validator: SimulatedValidator) -> None:
+        """Note that it died; its log holds what it will find."""
+
+    def turned(self, validator: SimulatedValidator, output: Output) -> None:
+        """Note that it took a turn, of which nothing has left yet."""
+
+    def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
+        """Note that it is about to hand a frame to the network."""
+
+    def synced(self, validator: SimulatedValidator, records: LogRecords) -> None:
+        """Note that log records (type, payload) became durable."""
+
+    def rotated(self, validator: SimulatedValidator, records: LogRecords) -> None:
+        """Note that the ledger was synced, and the log replaced by these records, durably."""
+
+    def halted(self, validator: SimulatedValidator, reason: str) -> None:
+        """Note that it stopped for good."""
+
+
+class SimulatedValidator:
+    """A validator process at one place, started and killed at will."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        network: Network,
+        observer: Observer,
+        genesis: Genesis,
+        executor: Executor,
+        index: int,
+        signer: Signer,
+        machine: Machine,
+    ) -> None:
+        self.world, self.network, self.observer = world, network, observer
+        self.genesis, self.executor, self.index = genesis, executor, index
+        self.signer, self.machine = signer, machine
+        self.place = network.join(index, self.receive)
+        self.log = SimulatedLog(genesis.chain_id)
+        self.store = MemoryStore()
+        self.ledger = self._open_ledger()
+        self.engine: Engine | None = None
+        self.life = 0
+        """Counts starts: what an earlier life left in the world's heap is void."""
+        self.armed: tuple[CrashPoint, int] | None = None
+        """The point the process is going to die at, and for how long (us)."""
+        self._monotonic_offset_ms = 0
+        self._syncing = False
+        self._gossip_due = False
+        self._timer_at_ms: int | None = None
+
+    # ------------------------------------------------------------------ life
+
+    @property
+    def is_up(self) -> bool:
+        return self.engine is not None
+
+    def start(self) -> None:
+        """Recover from the disk and run, unless it runs already."""
+        if self.engine is not None:
+            return
+        self.life += 1
+        self.armed = None
+        self._syncing = self._gossip_due = False
+        self._timer_at_ms = None
+        self._monotonic_offset_ms = self.world.random.randrange(10_000_000)
+        self.ledger = self._open_ledger()
+        records = self.log.open()
+        recovery = recover(self.genesis, self.executor, self.ledger, records)
+        mempool = Mempool(txs_max=5_000)
+        self.engine = Engine(
+            genesis=self.genesis,
+            me=self.index,
+            signer=self.signer,
+            executor=self.executor,
+            ledger=self.ledger,
+            log=self.log,
+            mempool=mempool,
+            recovery=recovery,
+        )
+        self._note("start", self.ledger.tip_height, len(records))
+        self.observer.started(self)
+        self._take_turn(lambda engine: engine.start(self.now()))
+
+    def crash(self, *, power_loss: bool, down_us: int) -> None:
+        """End the process for a while; with `power_loss` the disk forgets what it did not sync."""
+        if self.engine is None:
+            return
+        self.engine = None
+        self.armed = None
+        random = self.world.random
+        self.log.crash(random, power_loss=power_loss)
+        unsynced = self.store.unsynced_batches
+        self.store = self.store.crash(
+            keep=random.randrange(unsynced + 1) if power_loss else unsynced
+        )
+        self._note("crash", power_loss, len(self.log.durable_bytes))
+        self.observer.crashed(self)
+        self.world.after(down_us, self.start)
+
+    def _note(self, what: str, *facts: int) -> None:
+        self.world.note(what, self.place, *facts)
+        if self.world.transcript is not None:
+            self.world.transcript.note(self.world.now_us, str(self.place), f"== {what} {facts}")
+
+    def _open_ledger(self) -> LedgerStore:
+        return LedgerStore.open(self.store, self.genesis.suite, self.executor.genesis_block())
+
+    def now(self) -> Now:
+        """Read this validator's clocks."""
+        return Now(
+            monotonic_ms=self.world.now_us // MS + self._monotonic_offset_ms,
+            utc_ms=self.world.utc_ms + self.machine.clock_offset_ms,
+        )
+
+    # ------------------------------------------------------------------ inputs
+
+    def receive(self, peer: int, frame: Frame) -> None:
+        """Take a frame from the network."""
+        if self.engine is not None:
+            self.world.note("receive", self.place, peer, *frame)
+            if self.world.transcript is not None:
+                name = str(self.place)
+                self.world.transcript.received(self.world.now_us, name, peer, frame)
+            self._take_turn(lambda engine: engine.receive(peer, frame, self.now()))
+
+    def submit(self, transactions: Sequence[bytes]) -> None:
+        """Take transactions of a client."""
+        self._take_turn(lambda engine: self._admit(engine, transactions))
+
+    def _admit(self, engine: Engine, transactions: Sequence[bytes]) -> None:
+        now = self.now()
+        verdicts = engine.gate.screen(transactions, engine.time_ms(now))
+        candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
+        engine.admit(check_signatures(candidates), now, from_client=True)
+
+    # ------------------------------------------------------------------ after every turn
+
+    def _take_turn(self, turn: Callable[[Engine], object]) -> None:
+        """Let the engine, if the process is up, do something, and carry out what follows."""
+        if self.engine is not None:
+            turn(self.engine)
+            self._after_turn(self.engine)
+
+    def _after_turn(self, engine: Engine) -> None:
+        """Carry out what the engine asked for."""
+        output = engine.drain()
+        if self.world.transcript is not None:
+            self.world.transcript.traced(self.world.now_us, str(self.place), output.traces)
+        self.observer.turned(self, output)
+        appended = self.log.last_lsn > self.log.durable_lsn
+        if appended and self._dies_at(CrashPoint.BEFORE_SEND):
+            return
+        if output.messages and self._is_armed_for(CrashPoint.AMID_SEND):
+            peers = range(self.genesis.validators.size)
+            reached = self.world.random.sample(peers, self.world.random.randrange(len(peers)))
+            self._post(output, to=reached)
+            self._dies_at(CrashPoint.AMID_SEND)
+            return
+        self._post(output)
+        for job in output.jobs:
+            delay_us = self.world.random.randrange(self.machine.check_max_us + 1)
+            self.world.after(delay_us, partial(self._checked, self.life, job))
+        if engine.halted:
+            self.observer.halted(self, engine.halted)
+            return
+        if engine.has_gossip and not self._gossip_due:
+            self._gossip_due = True
+            self.world.after(GOSSIP_DELAY_US, partial(self._flush_gossip, self.life))
+        if appended and self._dies_at(CrashPoint.AFTER_APPEND):
+            return
+        self._sync_log()
+        self._arm_timer(engine)
+
+    def _post(self, output: Output, *, to: Sequence[int] | None = None) -> None:
+        """Send the messages of a turn, one frame per peer; `to` limits whom they reach."""
+        if not output.messages:
+            return
+        for peer in range(self.genesis.validators.size) if to is None else to:
+            if peer != self.index:
+                frame = [m.data for m in output.messages if m.to is None or m.to == peer]
+                self._send(peer, frame)
+
+    def _send(self, peer: int, frame: list[bytes]) -> None:
+        if frame:
+            self.observer.sending(self, peer, frame)
+            self.network.send(self.place, peer, frame)
+
+    def _checked(self, life: int, job: CheckJob) -> None:
+        if life == self.life:
+            verdicts = check_signatures(job.candidates)
+            self._take_turn(lambda engine: engine.checked(job, verdicts, self.now()))
+
+    def _flush_gossip(self, life: int) -> None:
+        if life == self.life:
+            self._gossip_due = False
+            self._take_turn(lambda engine: engine.flush_gossip())
+
+    # ------------------------------------------------------------------ the log
+
+    def _sync_log(self) -> None:
+        """Begin a group commit unless one is under way."""
+        if self._syncing or self.log.last_lsn == self.log.durable_lsn:
+            return
+        self._syncing = True
+        machine = self.machine
+        delay_us = self.world.random.randrange(machine.sync_min_us, machine.sync_max_us + 1)
+        self.world.after(delay_us, partial(self._synced, self.life, self.log.last_lsn))
+
+    def _synced(self, life: int, lsn: int) -> None:
+        engine = self.engine
+        if engine is None or life != self.life:
+            return
+        self._syncing = False
+        if self.world.chance(self.machine.rotate_permille):
+            self.ledger.sync()
+            snapshot = engine.snapshot()
+            lsn = self.log.rotate(snapshot)
+            self.observer.rotated(self, snapshot)
+        else:
+            self.observer.synced(self, self.log.synced(lsn))
+        if not self._dies_at(CrashPoint.AFTER_SYNC):
+            self._take_turn(lambda engine: engine.durable(lsn, self.now()))
+
+    def _is_armed_for(self, point: CrashPoint) -> bool:
+        return self.armed is not None and self.armed[0] is point
+
+    def _dies_at(self, point: CrashPoint) -> bool:
+        if self.armed is None or self.armed[0] is not point:
+            return False
+        self.crash(power_loss=True, down_us=self.armed[1])
+        return True
+
+    # ------------------------------------------------------------------ the timer
+
+    def _arm_timer(self, engine: Engine) -> None:
+        now_ms = self.now().monotonic_ms
+        due_ms = max(engine.deadline(), now_ms + 1)
+        if self._timer_at_ms is not None and self._timer_at_ms <= due_ms:
+            return  # it comes early enough, and looks again
+        self._timer_at_ms = due_ms
+        self.world.after((due_ms - now_ms) * MS, partial(self._ticked, self.life, due_ms))
+
+    def _ticked(self, life: int, at_ms: int) -> None:
+        engine = self.engine
+        if engine is None or life != self.life or at_ms != self._timer_at_ms:
+            return
+        self._timer_at_ms = None
+        if engine.deadline() <= self.now().monotonic_ms:
+            self._take_turn(lambda engine: engine.tick(self.now()))
+        else:
+            self._arm_timer(engine)

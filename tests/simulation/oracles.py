@@ -1,0 +1,347 @@
+"""What must hold at every step, said independently of the code under test.
+
+The oracles see every signature when it is made, every log record when it becomes durable, every
+frame when it leaves and every block when it becomes final. They do their own quorum arithmetic and
+read signed bytes with the plain CBOR library. A broken rule raises `Violation` at once.
+
+- A1 agreement: one header per height at all correct validators.
+- A2 certificates: among all signatures in existence, two headers of one height are never both
+  certifiable by COMMITs of one view, nor two of one (view, height) by PREPAREs.
+- A3 validity: every transaction was signed by a client, every commit certificate by a quorum.
+- A4 parents: blocks follow each other, T strictly increases.
+- A5 once: no transaction is executed twice.
+- A6 roots: validators of equal height hold equal stores.
+- D1 no correct validator signs twice for one (phase, view, height), across crashes.
+- D2 nothing leaves with a signature of a correct validator that its disk may still lose.
+- D3 no PREPARE leaves before the block it is about is durable.
+- G1 COMMIT follows a quorum of PREPAREs of the same view, for it and every slot above the tip.
+- G2 a VIEW-CHANGE shows every slot its sender ever sent COMMIT for, and ends voting below it.
+- X a correct validator neither halts nor raises.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cbor2
+
+from node.chain.block import Header
+from node.chain.certificate import Phase, QuorumCertificate
+from node.chain.genesis import Genesis
+from node.crypto import domains
+from node.service.engine import CommittedBlock, Output
+from node.service.log_records import RecordType
+from node.service.wire import MessageKind
+from node.storage import keys
+from tests.simulation.node import LogRecords, SimulatedValidator
+from tests.simulation.world import World
+
+_OF_VIEWS = (RecordType.VIEW_CHANGE, RecordType.NEW_VIEW)
+_VOTE = domains.tagged(domains.VOTE, b"")
+_VIEW_CHANGE = domains.tagged(domains.VIEW_CHANGE, b"")
+
+
+class Violation(AssertionError):  # noqa: N818 - an oracle's verdict, not an error of the program
+    """A rule is broken; the message begins with its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A signed vote, as its bytes say."""
+
+    phase: int
+    view: int
+    height: int
+    digest: bytes
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        return (self.phase, self.view, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A signed VIEW-CHANGE, as its bytes say."""
+
+    view: int
+    tip: int
+    shown: tuple[tuple[int, int], ...]
+    """(height, view) of each prepared certificate."""
+
+
+Statement = Ballot | Leaving
+
+
+@dataclass(slots=True)
+class Conduct:
+    """What one correct validator is bound by."""
+
+    volatile: dict[bytes, Statement] = field(default_factory=dict)
+    """Signed and not known to be durable: may not have left. By signature."""
+    ballots: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
+    """(phase, view, height) to digest of every vote that exists for good or may yet."""
+    commits: dict[int, int] = field(default_factory=dict)
+    """Height to the highest view of a durable COMMIT."""
+    left_for: int = 0
+    """The highest view of a durable VIEW-CHANGE."""
+    blocks: dict[bytes, None] = field(default_factory=dict)
+    """Digests of the blocks whose bodies its disk holds."""
+    tip: int = 0
+    """Height of the newest block it committed, as of its last whole turn."""
+    ledger_height: Callable[[], int] = lambda: 0
+    """The same, in the middle of a turn too."""
+
+
+class Oracles:
+    """The judge of one run. `correct` lists the validators that follow the protocol."""
+
+    def __init__(self, world: World, genesis: Genesis, genesis_header: Header) -> None:
+        self._world, self._genesis = world, genesis
+        n = genesis.validators.size
+        self.quorum = (n + (n - 1) // 3) // 2 + 1  # the least that makes two share f + 1
+        self.headers: list[Header] = [genesis_header]
+        self.digests: list[bytes] = [genesis_header.digest(genesis.suite)]
+        self.executed: dict[bytes, int] = {}
+        """tx_id to height."""
+        self.submitted: dict[bytes, None] = {}
+        """tx_ids clients signed."""
+        self.conduct: dict[int, Conduct] = {}
+        """Of the correct validators alone."""
+        self._signers: dict[tuple[int, int, int], dict[bytes, dict[int, None]]] = {}
+        self._certifiable: dict[int, bytes] = {}
+        """Height to the one header that a quorum of COMMITs of one view exists for."""
+        self.messages: Counter[MessageKind] = Counter()
+        """Sent by correct validators, each addressee counted."""
+        self.view_max = 0
+        self.on_final: Callable[[bytes], None] = lambda _: None
+        """Told each tx_id when the first correct validator commits it."""
+
+    def judge(self, validator: int) -> None:
+        """Hold a validator to the rules from now on."""
+        self.conduct[validator] = Conduct()
+
+    # ------------------------------------------------------------------ signatures
+
+    def signed(self, validator: int, message: bytes, signature: bytes) -> None:
+        """Take note of a signature the moment it comes into existence."""
+        statement = _read_statement(message)
+        if isinstance(statement, Ballot):
+            self._count(validator, statement)
+        conduct = self.conduct.get(validator)
+        if statement is None or conduct is None:
+            return
+        if isinstance(statement, Ballot):
+            self._judge_ballot(validator, conduct, statement)
+        else:
+            self._judge_leaving(validator, conduct, statement)
+        conduct.volatile[signature] = statement
+
+    def _count(self, validator: int, ballot: Ballot) -> None:
+        """A2."""
+        by_digest = self._signers.setdefault(ballot.place, {})
+        signers = by_digest.setdefault(ballot.digest, {})
+        signers[validator] = None
+        if len(signers) < self.quorum:
+            return
+        quorums = [d for d, who in by_digest.items() if len(who) >= self.quorum]
+        if len(quorums) > 1:
+            raise Violation(f"A2: two certifiable headers for {ballot.place}")
+        if ballot.phase == Phase.COMMIT:
+            first = self._certifiable.setdefault(ballot.height, ballot.digest)
+            if first != ballot.digest:
+                raise Violation(f"A2: two certifiable blocks at height {ballot.height}")
+
+    def _judge_ballot(self, validator: int, conduct: Conduct, ballot: Ballot) -> None:
+        if ballot.place in conduct.ballots:
+            raise Violation(f"D1: validator {validator} signs twice for {ballot.place}")
+        conduct.ballots[ballot.place] = ballot.digest
+        leaving = [s.view for s in conduct.volatile.values() if isinstance(s, Leaving)]
+        if ballot.view < max([conduct.left_for, *leaving]):
+            raise Violation(f"G2: validator {validator} votes in {ballot.place} after leaving it")
+        if ballot.phase == Phase.COMMIT:
+            self._judge_commit(validator, conduct, ballot)
+
+    def _judge_commit(self, validator: int, conduct: Conduct, ballot: Ballot) -> None:
+        for height in range(conduct.ledger_height() + 1, ballot.height + 1):
+            prepares = self._signers.get((Phase.PREPARE.value, ballot.view, height), {})
+            quorums = [d for d, who in prepares.items() if len(who) >= self.quorum]
+            if not quorums or (height == ballot.height and quorums[0] != ballot.digest):
+                raise Violation(
+                    f"G1: validator {validator} commits {ballot.place}, {height} is not prepared"
+                )
+
+    def _judge_leaving(self, validator: int, conduct: Conduct, leaving: Leaving) -> None:
+        shown = dict(leaving.shown)
+        for height, view in conduct.commits.items():
+            if height > leaving.tip and shown.get(height, -1) < view:
+                raise Violation(
+                    f"G2: validator {validator} hides its COMMIT at {height} in view {view} "
+                    f"when leaving for {leaving.view}: tip {leaving.tip}, shown {leaving.shown}"
+                )
+
+    # ------------------------------------------------------------------ the disk
+
+    def synced(self, validator: SimulatedValidator, records: LogRecords) -> None:
+        """Take note, in order, of what can no longer be lost; D3."""
+        conduct = self.conduct[validator.index]
+        for kind, payload in records:
+            if kind == RecordType.BLOCK:
+                conduct.blocks[self._digest_of(payload)] = None
+            for signature in [s for s in conduct.volatile if s in payload]:
+                statement = conduct.volatile.pop(signature)
+                self._bind(conduct, statement)
+                if (
+                    isinstance(statement, Ballot)
+                    and statement.phase == Phase.PREPARE
+                    and statement.digest not in conduct.blocks
+                ):
+                    raise Violation(f"D3: validator {validator.index} logs {statement} before it")
+
+    def rotated(self, validator: SimulatedValidator, records: LogRecords) -> None:
+        """Take note of a log that states less, as the ledger and a later view say the rest."""
+        conduct = self.conduct[validator.index]
+        self.synced(validator, [r for r in records if r[0] == RecordType.BLOCK])
+        views = [cbor2.loads(data)[2] for kind, data in records if kind in _OF_VIEWS]
+        for signature, statement in list(conduct.volatile.items()):
+            if isinstance(statement, Ballot):
+                is_kept = statement.height <= validator.ledger.tip_height
+            else:
+                is_kept = statement.view <= max(views)
+            if is_kept or any(signature in payload for _, payload in records):
+                del conduct.volatile[signature]
+                self._bind(conduct, statement)
+
+    def _bind(self, conduct: Conduct, statement: Statement) -> None:
+        """Hold a validator to what it signed, for ever."""
+        if isinstance(statement, Leaving):
+            conduct.left_for = max(conduct.left_for, statement.view)
+        elif statement.phase == Phase.COMMIT:
+            held = conduct.commits.get(statement.height, -1)
+            conduct.commits[statement.height] = max(held, statement.view)
+
+    def _digest_of(self, block_record: bytes) -> bytes:
+        header = cbor2.loads(block_record)[0]
+        return self._genesis.suite.tagged_hash(domains.HEADER, cbor2.dumps(header))
+
+    def crashed(self, validator: SimulatedValidator) -> None:
+        """Forget the signatures that died with the process: they never left it (D2)."""
+        conduct = self.conduct[validator.index]
+        kept = bytes(validator.log.durable_bytes)
+        for signature, statement in conduct.volatile.items():
+            if signature in kept:
+                self._bind(conduct, statement)
+            elif isinstance(statement, Ballot):
+                del conduct.ballots[statement.place]
+                del self._signers[statement.place][statement.digest][validator.index]
+        conduct.volatile.clear()
+
+    def started(self, validator: SimulatedValidator) -> None:
+        """A1 for what a restarted validator still holds."""
+        ledger = validator.ledger
+        tip = ledger.tip_height
+        if tip >= len(self.digests) or ledger.header_digest != self.digests[tip]:
+            raise Violation(f"A1: validator {validator.index} restarts on a foreign block {tip}")
+        conduct = self.conduct[validator.index]
+        conduct.tip = tip
+        conduct.ledger_height = lambda: ledger.tip_height
+
+    # ------------------------------------------------------------------ the network
+
+    def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
+        """D2, D3."""
+        del peer
+        conduct = self.conduct[validator.index]
+        for data in frame:
+            self.messages[MessageKind(data[1])] += 1
+            for signature, statement in conduct.volatile.items():
+                if signature in data:
+                    raise Violation(f"D2: validator {validator.index} sends {statement} unsynced")
+
+    # ------------------------------------------------------------------ blocks
+
+    def turned(self, validator: SimulatedValidator, output: Output) -> None:
+        """Judge the blocks that became final in a turn."""
+        for block in output.committed:
+            self._judge_block(validator, block)
+        if validator.engine is not None:
+            self.view_max = max(self.view_max, validator.engine.core.view)
+
+    def halted(self, validator: SimulatedValidator, reason: str) -> None:
+        """X."""
+        raise Violation(f"X: validator {validator.index} halted: {reason}")
+
+    def _judge_block(self, validator: SimulatedValidator, block: CommittedBlock) -> None:
+        conduct = self.conduct[validator.index]
+        header = block.executed.header
+        height, digest = header.height, header.digest(self._genesis.suite)
+        if height != conduct.tip + 1:
+            raise Violation(
+                f"A4: validator {validator.index} commits {height} on top of {conduct.tip}"
+            )
+        conduct.tip = height
+        self._judge_certificate(block.certificate, height, digest)
+        if height < len(self.digests):
+            if digest != self.digests[height]:
+                raise Violation(f"A1: validator {validator.index} has another block {height}")
+            return
+        parent = self.headers[height - 1]
+        if header.parent != self.digests[height - 1] or header.time_ms <= parent.time_ms:
+            raise Violation(f"A4: block {height} does not follow its parent")
+        for verified in block.executed.transactions:
+            tx_id = verified.transaction.tx_id
+            if tx_id not in self.submitted:
+                raise Violation(f"A3: block {height} holds a transaction nobody signed")
+            if tx_id in self.executed:
+                raise Violation(f"A5: {tx_id.hex()} in {self.executed[tx_id]} and {height}")
+            self.executed[tx_id] = height
+            self.on_final(tx_id)
+        self.headers.append(header)
+        self.digests.append(digest)
+        self._world.note("block", height, digest)
+
+    def _judge_certificate(
+        self, certificate: QuorumCertificate, height: int, digest: bytes
+    ) -> None:
+        """A3."""
+        subject = certificate.subject
+        voters = {vote.validator: vote for vote in certificate.votes}
+        if (
+            subject.phase is not Phase.COMMIT
+            or (subject.height, subject.header_digest) != (height, digest)
+            or len(voters) < self.quorum
+        ):
+            raise Violation(f"A3: the certificate of block {height} is of {subject}")
+        for index, vote in voters.items():
+            message = subject.sign_bytes(
+                self._genesis.chain_id, self._genesis.validators, vote.time_ms
+            )
+            if not self._genesis.validators.vote_keys[index].verify(message, vote.signature):
+                raise Violation(f"A3: a false signature certifies block {height}")
+
+    def judge_stores(self, validators: Iterable[SimulatedValidator]) -> None:
+        """A6, for validators at rest: equal but for the certificates, which stand with headers."""
+        first: dict[int, tuple[int, dict[bytes, bytes]]] = {}
+        for validator in validators:
+            rows = validator.store.scan(b"")
+            content = {k: v for k, v in rows if not k.startswith(keys.HEADER)}
+            height = validator.ledger.tip_height
+            other, expected = first.setdefault(height, (validator.index, content))
+            if content != expected:
+                raise Violation(
+                    f"A6: validators {other} and {validator.index} differ at height {height}"
+                )
+
+
+def _read_statement(message: bytes) -> Statement | None:
+    if message.startswith(_VOTE):
+        _, _, _, phase, view, height, digest, _ = cbor2.loads(message[len(_VOTE) :])
+        return Ballot(phase, view, height, digest)
+    if message.startswith(_VIEW_CHANGE):
+        _, body = cbor2.loads(message[len(_VIEW_CHANGE) :])
+        committed: list[Any] = body[4]
+        tip = committed[-1][0][3] if committed else 0
+        return Leaving(body[2], tip, tuple((item[0][3], item[1][4]) for item in body[5]))
+    return None

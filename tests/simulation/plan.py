@@ -1,0 +1,235 @@
+"""What a seed stands for: sizes, clocks, links, disks, clients, Byzantine behaviour and faults.
+
+Each seed draws its own mix ("swarm testing"): some runs have one kind of fault, some many, some
+none. The faults are a list of plain data, so that a run can be repeated with fewer of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from random import Random
+
+from node.chain.genesis import Parameters
+from tests.simulation.adversary import Trick
+from tests.simulation.network import CALM, LinkProfile
+from tests.simulation.node import CrashPoint, Machine
+from tests.simulation.workload import WorkloadProfile
+from tests.simulation.world import MS, SECOND
+
+ARMED_US = 2 * SECOND
+"""A crash that waits for its point to be passed is called off after this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A validator dies, at once or at a point it passes soon, and starts again later."""
+
+    at_us: int
+    validator: int
+    point: CrashPoint
+    power_loss: bool
+    down_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Directed pairs of validators lose each other for a while."""
+
+    at_us: int
+    until_us: int
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """All links change their behaviour for a while."""
+
+    at_us: int
+    until_us: int
+    profile: LinkProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Blackout:
+    """All correct validators lose power at one moment, and start again one by one."""
+
+    at_us: int
+    down_us: tuple[int, ...]
+
+
+Fault = Crash | Cut | Burst | Blackout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that a run is made of, besides what its random source decides on the way."""
+
+    size: int
+    parameters: Parameters
+    machines: tuple[Machine, ...]
+    links: LinkProfile
+    cut_links_hold: bool
+    workload: WorkloadProfile
+    byzantine: dict[int, tuple[Trick, ...]] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    chaos_us: int = 4 * SECOND
+    """Until then anything in `faults` may happen; from then on links are calm and all are up."""
+
+    @property
+    def is_faultless(self) -> bool:
+        """Whether counts can be exact: nothing is lost, late or false."""
+        return not self.faults and not self.byzantine and self.links == CALM
+
+
+def draw_plan(random: Random, size: int) -> Plan:
+    """Draw a run for `size` validators."""
+    faults_max = (size - 1) // 3
+    chaos_us = random.randrange(2, 9) * SECOND
+    kinds = _draw_kinds(random)
+    byzantine: dict[int, tuple[Trick, ...]] = {}
+    if "byzantine" in kinds:
+        for validator in random.sample(range(size), random.randrange(1, faults_max + 1)):
+            count = random.choice((1, 1, 2, 3))
+            byzantine[validator] = tuple(random.sample(list(Trick), count))
+    faults: list[Fault] = []
+    if "crash" in kinds:
+        correct = [v for v in range(size) if v not in byzantine]
+        spare = faults_max - len(byzantine)
+        faults += _draw_crashes(random, correct, spare, chaos_us)
+    if "blackout" in kinds:
+        at_us = random.randrange(chaos_us // 4, chaos_us)
+        faults.append(
+            Blackout(at_us, tuple(random.randrange(10 * MS, 2 * SECOND) for _ in range(size)))
+        )
+    if "cut" in kinds:
+        faults += _draw_cuts(random, size, chaos_us)
+    if "burst" in kinds:
+        faults += _draw_bursts(random, chaos_us)
+    return Plan(
+        size=size,
+        parameters=_draw_parameters(random),
+        machines=tuple(_draw_machine(random, kinds) for _ in range(size)),
+        links=_draw_links(random) if "links" in kinds else CALM,
+        cut_links_hold=random.randrange(2) == 0,
+        workload=_draw_workload(random),
+        byzantine=byzantine,
+        faults=tuple(faults),
+        chaos_us=chaos_us,
+    )
+
+
+def _draw_kinds(random: Random) -> tuple[str, ...]:
+    """Every tenth run has no fault; the others one kind or several."""
+    if random.randrange(10) == 0:
+        return ()
+    kinds = ["byzantine", "crash", "cut", "burst", "links", "rotate", "clocks", "slow disks"]
+    drawn = random.sample(kinds, random.choice((1, 2, 3, 4, 5)))
+    if random.randrange(12) == 0:
+        drawn.append("blackout")
+    return tuple(drawn)
+
+
+def _draw_parameters(random: Random) -> Parameters:
+    return Parameters(
+        window_slots=random.choice((1, 2, 2, 2, 2, 3, 4)),
+        view_timeout_ms=random.choice((500, 1_000, 1_000)),
+        view_timeout_max_ms=random.choice((4_000, 8_000)),
+        block_txs_max=random.choice((1, 2, 5, 2_000)),
+    )
+
+
+def _draw_machine(random: Random, kinds: tuple[str, ...]) -> Machine:
+    return Machine(
+        clock_offset_ms=random.randrange(-50, 51) if "clocks" in kinds else 0,
+        sync_max_us=random.choice((2, 20, 100)) * MS if "slow disks" in kinds else 2 * MS,
+        check_max_us=random.choice((1, 1, 20)) * MS if "slow disks" in kinds else 1 * MS,
+        rotate_permille=random.choice((5, 50)) if "rotate" in kinds else 0,
+    )
+
+
+def _draw_links(random: Random) -> LinkProfile:
+    return LinkProfile(
+        delay_min_us=random.choice((50, 1 * MS)),
+        delay_max_us=random.choice((2, 10, 50, 200)) * MS,
+        slow_permille=random.choice((0, 0, 10, 50)),
+        slow_max_us=random.choice((100, 500, 2_000)) * MS,
+        loss_permille=random.choice((0, 5, 50, 150)),
+        duplicate_permille=random.choice((0, 0, 20, 200)),
+        corrupt_permille=random.choice((0, 0, 0, 10)),
+        in_order=random.randrange(2) == 0,
+    )
+
+
+def _draw_workload(random: Random) -> WorkloadProfile:
+    return WorkloadProfile(
+        requests=random.choice((10, 30, 60, 100)),
+        burst_max=random.choice((1, 4, 10)),
+        to_all_permille=random.choice((0, 200, 1_000)),
+        resigned_permille=random.choice((0, 0, 300)),
+        short_lived_permille=random.choice((0, 0, 100)),
+        referenced_permille=random.choice((0, 200, 800)),
+    )
+
+
+def _draw_crashes(random: Random, correct: list[int], spare: int, chaos_us: int) -> list[Crash]:
+    """Draw crashes of which never more than `spare` overlap."""
+    if not spare:
+        return []
+    crashes: list[Crash] = []
+    taken: list[tuple[int, int, int]] = []  # from, until, validator
+    for _ in range(random.choice((1, 2, 4, 8))):
+        crash = Crash(
+            at_us=random.randrange(chaos_us),
+            validator=random.choice(correct),
+            point=random.choice(list(CrashPoint)),
+            power_loss=random.randrange(3) > 0,
+            down_us=random.choice((1 * MS, 50 * MS, 500 * MS, 2 * SECOND, 4 * SECOND)),
+        )
+        until_us = crash.at_us + crash.down_us
+        if crash.point is not CrashPoint.AT_ONCE:
+            until_us += ARMED_US
+        overlapping = [t for t in taken if t[0] <= until_us and crash.at_us <= t[1]]
+        if len(overlapping) < spare and all(t[2] != crash.validator for t in overlapping):
+            taken.append((crash.at_us, until_us, crash.validator))
+            crashes.append(crash)
+    return sorted(crashes, key=lambda crash: crash.at_us)
+
+
+def _draw_cuts(random: Random, size: int, chaos_us: int) -> list[Cut]:
+    """Draw successive cuts: one validator alone, two sides, one direction only, or at random."""
+    cuts = []
+    at_us = random.randrange(chaos_us // 2)
+    every_pair = [(a, b) for a in range(size) for b in range(size) if a != b]
+    while at_us < chaos_us:
+        until_us = min(at_us + random.randrange(50 * MS, 4 * SECOND), chaos_us)
+        shape = random.randrange(4)
+        if shape == 0:
+            alone = random.randrange(size)
+            pairs = [pair for pair in every_pair if alone in pair]
+        elif shape == 1:
+            side = random.choice(list(combinations(range(size), size // 2)))
+            pairs = [(a, b) for a, b in every_pair if (a in side) != (b in side)]
+        elif shape == 2:
+            deaf = random.randrange(size)
+            at_ears = random.randrange(2)
+            pairs = [pair for pair in every_pair if pair[at_ears] == deaf]
+        else:
+            pairs = random.sample(every_pair, random.randrange(1, len(every_pair)))
+        cuts.append(Cut(at_us, until_us, tuple(pairs)))
+        at_us = until_us + random.randrange(1 * MS, 2 * SECOND)
+    return cuts
+
+
+def _draw_bursts(random: Random, chaos_us: int) -> list[Burst]:
+    bursts = []
+    for _ in range(random.choice((1, 2, 3))):
+        at_us = random.randrange(chaos_us)
+        until_us = min(at_us + random.randrange(50 * MS, 2 * SECOND), chaos_us)
+        profile = LinkProfile(
+            delay_max_us=random.choice((2, 100, 1_000)) * MS,
+            loss_permille=random.choice((100, 500, 900, 1_000)),
+            in_order=False,
+        )
+        bursts.append(Burst(at_us, until_us, profile))
+    return bursts
