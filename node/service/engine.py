@@ -584,7 +584,8 @@ class Engine:
         if header is None:
             # Nothing that waits can be included at this T: the core takes the pool for empty now.
             self._pool_reported = False
-            self._build_again_at_ms = now.monotonic_ms + BUILD_AGAIN_AFTER_MS
+            if self.mempool.is_waiting:  # else the next to come is built for at once
+                self._build_again_at_ms = now.monotonic_ms + BUILD_AGAIN_AFTER_MS
         # The core hears of it before anything else: a commit between would release the block.
         self._events.appendleft(ev.ProposalBuilt(action.view, action.height, header, tx_hashes))
 

@@ -12,6 +12,7 @@ from node.consensus.events import Now
 from node.execution.apply import ExecutedBlock, Executor
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service.engine import Engine
+from node.service.log_records import RecordType
 from node.service.mempool import Mempool
 from node.service.recovery import recover
 from node.service.wire import Blocks, Message, decode_message, encode_message
@@ -77,6 +78,13 @@ def test_a_primary_with_nothing_includable_waits_instead_of_asking_itself_for_ev
     assert primary.engine.deadline() <= 100  # it looks again before long
     primary.engine.tick(primary.at(100))
     assert primary.log.records  # by now the transaction can be included
+
+
+def test_a_primary_whose_pool_ran_empty_proposes_what_comes_next_at_once() -> None:
+    primary = Lone(0)
+    for elapsed_ms, document in enumerate(("first", "second")):  # the window has room for both
+        primary.admit(tx(payload(document)), elapsed_ms)
+    assert [kind for kind, _ in primary.log.records].count(RecordType.BLOCK) == 2
 
 
 def certified_block(block: ExecutedBlock) -> CertifiedBlock:
