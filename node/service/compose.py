@@ -170,8 +170,7 @@ def _bind_to_containers(folder: Path, topology: Topology, user: ContainerUser) -
         update_toml(folder / node.home / "node.toml", settings)
     (folder / TOPOLOGY_FILE).unlink()
     if user != (os.geteuid(), os.getegid()):
-        nodes = folder / "nodes"
-        for path in (folder / SECRET_FILE, nodes, *nodes.rglob("*")):
+        for path in (folder / SECRET_FILE, *(folder / "nodes").rglob("*")):
             os.chown(path, *user)
 
 
