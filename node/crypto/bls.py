@@ -10,6 +10,7 @@ use, because the import alone takes half a second and most processes never need 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Self
 
@@ -77,8 +78,13 @@ class BlsSigner:
 
 
 def _scheme() -> Any:  # noqa: ANN401 - the library types keys and signatures by names of its own
-    from py_ecc.bls.ciphersuites import (  # noqa: PLC0415 - see the module docstring
-        G2ProofOfPossession,
-    )
-
+    # Importing it raises the recursion limit of the whole process so far that hostile nesting
+    # overflows the C stack instead of raising RecursionError. The scheme does not need it.
+    limit = sys.getrecursionlimit()
+    try:
+        from py_ecc.bls.ciphersuites import (  # noqa: PLC0415 - see the module docstring
+            G2ProofOfPossession,
+        )
+    finally:
+        sys.setrecursionlimit(limit)
     return G2ProofOfPossession

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from node.timestamp.history import (
 
 TRUST_FORMAT: Final = "govchain-trust"
 TRUST_VERSION: Final = 1
+_BRACKET: Final = re.compile(rb"[\[{\]}]")
+_DEPTH_MAX: Final = 2  # an object, and the list of handovers in it
 _FIELDS: Final = ("format", "version", "chain_id", "genesis", "handovers", "pinned")
 
 
@@ -157,6 +160,7 @@ def load_trust(data: bytes) -> TrustAnchor:
 
 
 def _read_object(data: bytes) -> dict[str, Any]:
+    _check_nesting(data)
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
@@ -164,6 +168,18 @@ def _read_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DecodeError(f"trust file: expected a JSON object, got {type(value).__name__}")
     return value
+
+
+def _check_nesting(data: bytes) -> None:
+    """Bound the depth before parsing: the parser recurses, as deep as the input likes.
+
+    No text of a trust file holds a bracket, so all of them are structure.
+    """
+    depth = 0
+    for bracket in _BRACKET.finditer(data):
+        depth += 1 if bracket.group() in b"[{" else -1
+        if depth > _DEPTH_MAX:
+            raise DecodeError("trust file: expected a JSON object, nested too deep")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -73,3 +75,11 @@ def test_wycheproof_public_keys(read_vectors: Callable[[str], Any]) -> None:
     for key in bad:
         with pytest.raises(CryptoError, match="public key: expected"):
             BlsPublicKey.decode(key)
+
+
+def test_the_library_does_not_change_how_deep_the_process_may_recurse() -> None:
+    program = (
+        "import sys; before = sys.getrecursionlimit(); from node.crypto.bls import BlsSigner; "
+        "BlsSigner.from_secret(bytes(range(32))); assert sys.getrecursionlimit() == before"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
