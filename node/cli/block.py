@@ -11,10 +11,9 @@ from node.cli.screen import Answer, Screen
 from node.cli.verb import NetworkChoice, network_options, verb
 
 if TYPE_CHECKING:
-    from node.chain.block import CertifiedBlock
+    from node.chain.block import CertifiedBlock, Header
     from node.cli.network import Network
     from node.rpc.client import LedgerClient
-    from node.rpc.port import Block
 
 NEWEST: Final = "newest"
 
@@ -33,9 +32,9 @@ def show(screen: Screen, *, height: str, network: NetworkChoice) -> Answer:
     if height != NEWEST and not (height.isascii() and height.isdigit()):
         raise click.UsageError(_("{text}: expected a height, or newest").format(text=height))
     found = network.open()
-    answer = found.ask(lambda client: _fetch(client, height))
-    certified = _check(found, answer.block)
-    facts = _describe(found, certified)
+    encoded = found.ask(lambda client: _fetch(client, height))
+    certified = None if encoded is None else _check(found, encoded)
+    facts = _describe_genesis(found) if certified is None else _describe(found, certified)
     _show(screen, facts)
     return Answer({"block": facts})
 
@@ -62,16 +61,34 @@ def _check(network: Network, encoded: bytes) -> CertifiedBlock:
     return block
 
 
-async def _fetch(client: LedgerClient, height: str) -> Block:
+async def _fetch(client: LedgerClient, height: str) -> bytes | None:
+    """Return an encoded block; None for block 0, which nobody certified: genesis gives it."""
     number = (await client.status()).height if height == NEWEST else int(height)
-    return await client.block(number)
+    return (await client.block(number)).block if number else None
+
+
+def _describe_genesis(network: Network) -> dict[str, Any]:
+    from node.execution.apply import Executor
+
+    block = Executor(network.genesis).genesis_block()
+    return {**_describe_header(network, block.header), "transactions": [], "records": 0}
 
 
 def _describe(network: Network, certified: CertifiedBlock) -> dict[str, Any]:
+    certificate, members = certified.certificate, network.genesis.validators.validators
+    return {
+        **_describe_header(network, certified.header),
+        "proposer": members[certified.header.proposer].validator_id,
+        "seal_time_ms": certificate.seal_time_ms(),
+        "signers": [members[vote.validator].validator_id for vote in certificate.votes],
+        "transactions": [each.tx_id.hex() for each in certified.transactions],
+        "records": sum(each.body.payload.count for each in certified.transactions),
+    }
+
+
+def _describe_header(network: Network, header: Header) -> dict[str, Any]:
     from node.timestamp.receipt import iso_time
 
-    header, certificate = certified.header, certified.certificate
-    members = network.genesis.validators.validators
     return {
         "height": header.height,
         "digest": header.digest(network.suite).hex(),
@@ -79,18 +96,16 @@ def _describe(network: Network, certified: CertifiedBlock) -> dict[str, Any]:
         "time": iso_time(header.time_ms),
         "time_ms": header.time_ms,
         "time_degraded": header.time_degraded,
-        "seal_time_ms": certificate.seal_time_ms(),
         "epoch": header.epoch,
         "view": header.view,
-        "proposer": members[header.proposer].validator_id,
-        "transactions": [each.tx_id.hex() for each in certified.transactions],
-        "records": sum(each.body.payload.count for each in certified.transactions),
+        "proposer": None,
+        "seal_time_ms": None,
+        "signers": [],
+        "validators": network.genesis.validators.size,
         "log_size": header.log_size,
         "log_root": header.log_roots[0].hex(),
         "state_root": header.state_root.hex(),
         "results_root": header.results_root.hex(),
-        "signers": [members[vote.validator].validator_id for vote in certificate.votes],
-        "validators": len(members),
     }
 
 
@@ -100,8 +115,9 @@ def _show(screen: Screen, facts: dict[str, Any]) -> None:
         (_("digest"), facts["digest"]),
         (_("follows"), facts["parent"]),
         (_("time"), facts["time"]),
-        (_("proposed by"), f"{facts['proposer']} ({_('view')} {facts['view']})"),
-        (_("signed by"), ", ".join(facts["signers"])),
+        (_("proposed by"), facts["proposer"] or _("nobody: it is the genesis")),
+        (_("view"), facts["view"]),
+        (_("signed by"), ", ".join(facts["signers"]) or "-"),
         (_("transactions"), len(facts["transactions"])),
         (_("records"), facts["records"]),
         (_("size of the log"), facts["log_size"]),

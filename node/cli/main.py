@@ -6,7 +6,6 @@ Nothing heavy is imported here, so that `govchain --help` is quick. A new verb i
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,13 +100,11 @@ class _Root(click.Group):
             code = super().main(
                 arguments, prog_name or PROGRAM, complete_var, standalone_mode=False, **extra
             )
-            sys.stdout.flush()
         except click.ClickException as error:
             code = _refuse_usage(error, as_json="--json" in arguments)
         except click.Abort:
             code = ExitCode.INTERRUPTED
-        except BrokenPipeError:  # nobody reads any more: end without a word, as others do
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except SystemExit:  # click's way out when nobody reads any more, with 1: not verified
             code = ExitCode.INTERRUPTED
         if standalone_mode:
             sys.exit(code)
@@ -126,6 +123,7 @@ def _refuse_usage(error: click.ClickException, *, as_json: bool) -> ExitCode:
 
 
 @click.command(
+    PROGRAM,
     cls=_Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help=_("Notarize documents, agree on time, verify offline."),

@@ -64,7 +64,7 @@ def remedies() -> dict[str, Remedy]:
         (
             "GC-2106",
             unavailable,
-            _("the network did not come up"),
+            _("too few validators serve"),
             _("mend what the log of the node says, then run again: govchain testnet up"),
         ),
         (
@@ -168,6 +168,61 @@ def remedies() -> dict[str, Remedy]:
             _("in use by a running process"),
             _("stop that process, or use another folder and key"),
         ),
+        (
+            "GC-3003",
+            unavailable,
+            _("the database is damaged"),
+            _("move it away; it is rebuilt from the other validators"),
+        ),
+        (
+            "GC-3004",
+            unavailable,
+            _("the disk is full"),
+            _("free space, then start again; nothing synced is lost"),
+        ),
+        (
+            "GC-3005",
+            unavailable,
+            _("the log is missing"),
+            _("put it back; if it is lost, vote again only under a new key"),
+        ),
+        (
+            "GC-3006",
+            unavailable,
+            _("the log is damaged"),
+            _("keep it for examination; vote again only under a new key"),
+        ),
+        (
+            "GC-3007",
+            unavailable,
+            _("the log is another validator's"),
+            _("point the node at its own folder"),
+        ),
+        ("GC-3008", usage, _("a log exists already"), _("start the node as it is")),
+        (
+            "GC-3009",
+            unavailable,
+            _("the log has another format"),
+            _("run the version that wrote it"),
+        ),
+        (
+            "GC-3010",
+            unavailable,
+            _("the database has another format"),
+            _("run the version that wrote it"),
+        ),
+        (
+            "GC-3011",
+            unavailable,
+            _("the database is another chain's"),
+            _("point the node at its own folder"),
+        ),
         (DEFECT_CODE, ExitCode.DEFECT, _("a defect of this program"), _("report it, with its log")),
+        (
+            "GC-9002",
+            ExitCode.DEFECT,
+            _("the node stopped itself"),
+            _("keep its folder and report it, with its log"),
+        ),
     )
     return {code: Remedy(exit_code, summary, fix) for code, exit_code, summary, fix in rows}

@@ -33,7 +33,7 @@ def trust() -> None:
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=_("File to write.") + f"  [{TRUST_FILE}, {_('beside the profile')}]",
+    help=_("File to write, instead of the one beside the profile.") + f"  [{TRUST_FILE}]",
 )
 @network_options
 @verb("trust export")

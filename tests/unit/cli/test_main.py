@@ -1,0 +1,136 @@
+"""The command as a whole: quick, documented, and speaking one form to people and to programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import node
+from node.cli.exit_codes import ExitCode
+from node.cli.main import cli
+from tests.unit.cli.command import CHINESE, run
+
+ROOT = Path(node.__file__).parent.parent
+HEAVY = ("asyncio", "cbor2", "cryptography", "grpc", "msgspec", "plyvel", "rich", "structlog")
+
+
+def commands(command: click.Command, *words: str) -> list[tuple[str, ...]]:
+    """Return the words of every verb."""
+    if not isinstance(command, click.Group):
+        return [words]
+    context = click.Context(command)
+    found: list[tuple[str, ...]] = []
+    for name in command.list_commands(context):
+        child = command.get_command(context, name)
+        assert child is not None
+        found += commands(child, *words, name)
+    return found
+
+
+VERBS = commands(cli)
+
+
+def test_help_lists_every_verb_and_every_exit_code() -> None:
+    ran = run("--help")
+    assert ran.code == 0
+    for words in VERBS:
+        assert f"\n  {words[0]} " in ran.out
+    for code in ExitCode:
+        assert f"\n  {code.value} " in ran.out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; from node.cli.main import cli; "
+        "code = cli.main(['--help'], standalone_mode=False); "
+        f"print([name for name in {HEAVY!r} if name in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_every_verb_has_help_and_a_json_form(words: tuple[str, ...]) -> None:
+    ran = run(*words, "--help")
+    assert ran.code == 0
+    assert "--json" in ran.out
+    assert f"Usage: govchain {' '.join(words)}" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verb", "message"),
+    [
+        (("gossip",), "", "No such command"),
+        (("testnet", "up", "--nodes", "0"), "testnet up", "not in the range"),
+        (("verify", "x"), "verify", "--receipt"),
+        (("receipt",), "receipt", ""),
+        (("notarize",), "notarize", "PATH"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_why(
+    arguments: tuple[str, ...], verb: str, message: str
+) -> None:
+    plain = run(*arguments)
+    assert plain.code == ExitCode.USAGE
+    assert message in plain.err
+    told = run(*arguments, "--json")
+    if told.out:
+        assert told.json["verb"] == verb
+        assert told.json["error"]["code"] == "GC-2303"
+        assert message in told.json["error"]["message"]
+        assert "--help" in told.json["error"]["fix"]
+
+
+def test_no_verb_shows_the_help_and_is_wrong_usage() -> None:
+    ran = run()
+    assert ran.code == ExitCode.USAGE
+    assert "quickstart" in ran.err
+
+
+def test_the_version_is_the_packages() -> None:
+    assert node.__version__ in run("--version").out
+
+
+def test_a_chinese_user_is_spoken_to_in_chinese() -> None:
+    environment = {**os.environ, "LANG": "zh_CN.UTF-8"}
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-m", "node", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+        env=environment,
+    )
+    assert "用法" in done.stdout
+    assert "退出码" in done.stdout
+    assert "核验" in done.stdout
+
+
+def test_errors_are_told_in_chinese_too() -> None:
+    ran = run("gossip", env=CHINESE)
+    assert "错误 GC-2303" in ran.err
+    assert "原因" in ran.err
+    assert "处理" in ran.err
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "node", "--help"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # before it says anything
+        assert process.stderr.read() == b""
+        assert process.wait() == ExitCode.INTERRUPTED
