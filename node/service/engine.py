@@ -349,6 +349,11 @@ class Engine:
         return bool(self._gossip)
 
     @property
+    def waits_for_log(self) -> bool:
+        """Whether something of this validator leaves only once the log is synced."""
+        return bool(self._unsynced)
+
+    @property
     def height(self) -> int:
         """Height of the newest final block here."""
         return self._ledger.tip_height
@@ -774,23 +779,26 @@ class Engine:
 
     def _serve_bodies(self, peer: int, want: WantBodies) -> None:
         """Answer with the bodies of an undecided or a final block."""
-        record = self._logged_blocks.get(want.header_digest)
-        encoded = None if record is None else record.transactions
-        if encoded is None and want.header_digest in self._executed:
-            executed = self._executed[want.header_digest]
-            encoded = tuple(tx.transaction.encoded for tx in executed.transactions)
-        if encoded is None and want.height <= self.height:
-            block = self._ledger.certified_block(want.height)
-            if block is not None and block.header.digest(self._suite) == want.header_digest:
-                encoded = tuple(transaction.encoded for transaction in block.transactions)
-        if encoded is None:
+        held = self._bodies_of(want)
+        if held is None:
             return
         if want.tx_hashes:
             wanted = frozenset(want.tx_hashes)
-            encoded = tuple(
-                data for data in encoded if Transaction.decode(data, self._suite).tx_hash in wanted
-            )
+            held = [transaction for transaction in held if transaction.tx_hash in wanted]
+        encoded = tuple(transaction.encoded for transaction in held)
         self._send(peer, Bodies(want.header_digest, not want.tx_hashes, encoded))
+
+    def _bodies_of(self, want: WantBodies) -> Sequence[Transaction] | None:
+        executed = self._executed.get(want.header_digest)
+        if executed is not None:
+            return [verified.transaction for verified in executed.transactions]
+        record = self._logged_blocks.get(want.header_digest)
+        if record is not None:
+            return [Transaction.decode(data, self._suite) for data in record.transactions]
+        block = self._ledger.certified_block(want.height) if want.height <= self.height else None
+        if block is None or block.header.digest(self._suite) != want.header_digest:
+            return None
+        return block.transactions
 
     def _take_bodies(self, bodies: Bodies) -> None:
         pursuit = self._pursuits.get(bodies.header_digest)
