@@ -24,7 +24,7 @@ def read_document(argument: str, algorithm: DocumentDigest = SHA_256) -> NamedDi
 
     Raises `CommandError` for what is neither.
     """
-    if argument == STANDARD_INPUT or Path(argument).exists():
+    if argument == STANDARD_INPUT or (argument and Path(argument).exists()):
         return NamedDigest(algorithm, hash_one(argument, algorithm))
     try:
         return NamedDigest.parse(argument)

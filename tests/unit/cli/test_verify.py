@@ -1,0 +1,161 @@
+"""`verify` and `receipt show`: exit codes and words for every receipt vector, without a socket."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.cli.exit_codes import ExitCode
+from tests.unit.cli.command import CHINESE, run
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
+CASES = sorted((VECTORS / "cases").glob("*.json"))
+DOCUMENT = VECTORS / "document.txt"
+RECEIPT = VECTORS / "document.txt.receipt"
+TRUST = VECTORS / "trust" / "genesis.json"
+EXIT_CODES = {
+    "verified": ExitCode.DONE,
+    "not verified": ExitCode.NOT_VERIFIED,
+    "not rooted": ExitCode.NOT_ROOTED,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        pytest.fail("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+
+
+def case(name: str) -> dict[str, Any]:
+    value = json.loads((VECTORS / "cases" / f"{name}.json").read_bytes())
+    assert isinstance(value, dict)
+    return value
+
+
+def save_receipt(folder: Path, vector: dict[str, Any]) -> Path:
+    path = folder / "vector.receipt"
+    path.write_bytes(base64.b64decode(vector["receipt"]))
+    return path
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_every_vector_ends_with_the_code_of_its_outcome(path: Path, tmp_path: Path) -> None:
+    vector = json.loads(path.read_bytes())
+    receipt = save_receipt(tmp_path, vector)
+    trust = VECTORS / "trust" / vector["trust"]
+    options = ("--receipt", receipt, "--trust", trust, "--offline", "--json")
+    ran = run("verify", vector["digest"], *options)
+    assert ran.code == EXIT_CODES[vector["outcome"]]
+    assert ran.json["verdict"] == vector["outcome"]
+    last = ran.json["steps"][-1]
+    if vector["step"] is None:
+        assert all(step["passed"] for step in ran.json["steps"])
+        assert "error" not in ran.json
+    else:
+        assert (last["step"], last["passed"]) == (vector["step"], False)
+        assert f"step {vector['step']} failed" in ran.json["error"]["message"]
+        assert ran.json["error"]["fix"]
+
+
+def test_the_first_line_is_the_verdict_in_words_and_the_steps_are_numbered() -> None:
+    ran = run("verify", DOCUMENT, "--receipt", RECEIPT, "--trust", TRUST)
+    assert ran.code == 0
+    first, *rest = ran.out.splitlines()
+    assert first.startswith(f"VERIFIED  {DOCUMENT} existed no later than 20")
+    assert "validators signed)" in first
+    assert [line.split(".")[0].strip() for line in rest[:9]] == [str(n) for n in range(1, 10)]
+    assert "accurate to 1000 ms" in rest[9]
+
+
+def test_a_degraded_time_is_not_spoken_of_as_the_time(tmp_path: Path) -> None:
+    vector = case("good-degraded")
+    receipt = save_receipt(tmp_path, vector)
+    ran = run("verify", vector["digest"], "--receipt", receipt, "--trust", TRUST)
+    assert ran.code == 0
+    assert "as sealed; the block's own time is not vouched for" in ran.out
+    assert "accurate" not in ran.out
+
+
+def test_a_document_may_come_on_standard_input_or_as_a_digest() -> None:
+    options = ("--receipt", RECEIPT, "--trust", TRUST, "--json")
+    piped = run("verify", "-", *options, stdin=DOCUMENT.read_bytes())
+    assert piped.code == 0
+    named = run("verify", piped.json["digest"], *options)
+    assert named.code == 0
+    other = run("verify", "-", *options, stdin=b"something else")
+    assert other.code == ExitCode.NOT_VERIFIED
+    assert other.json["steps"][-1]["name"] == "document"
+
+
+def test_every_flipped_byte_of_a_receipt_is_noticed(tmp_path: Path) -> None:
+    whole = RECEIPT.read_bytes()
+    path = tmp_path / "flipped.receipt"
+    for at in range(0, len(whole), 37):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        ran = run("verify", DOCUMENT, "--receipt", path, "--trust", TRUST, "--json")
+        assert ran.code in (ExitCode.NOT_VERIFIED, ExitCode.NOT_ROOTED), at
+
+
+@pytest.mark.parametrize(
+    ("document", "receipt", "trust", "code"),
+    [
+        ("missing.txt", RECEIPT, TRUST, "GC-2301"),
+        (DOCUMENT, "missing.receipt", TRUST, "GC-2301"),
+        (DOCUMENT, RECEIPT, "missing.json", "GC-2301"),
+        (DOCUMENT, RECEIPT, DOCUMENT, "GC-2308"),
+        (VECTORS, RECEIPT, TRUST, "GC-2301"),
+    ],
+)
+def test_unreadable_input_ends_with_2(
+    document: object, receipt: object, trust: object, code: str
+) -> None:
+    ran = run("verify", document, "--receipt", receipt, "--trust", trust, "--json")
+    assert ran.code == ExitCode.USAGE
+    assert ran.json["error"]["code"] == code
+
+
+def test_a_trust_file_that_contradicts_itself_is_unusable(tmp_path: Path) -> None:
+    fields = json.loads(TRUST.read_bytes())
+    fields["chain_id"] = "00" * 32
+    path = tmp_path / "trust.json"
+    path.write_text(json.dumps(fields), encoding="utf-8")
+    ran = run("verify", DOCUMENT, "--receipt", RECEIPT, "--trust", path, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2308")
+
+
+def test_the_trust_file_of_another_chain_ends_with_5() -> None:
+    trust = VECTORS / "trust" / "other-chain.json"
+    ran = run("verify", DOCUMENT, "--receipt", RECEIPT, "--trust", trust)
+    assert ran.code == ExitCode.NOT_ROOTED
+    assert ran.out.startswith(f"NOT ROOTED  {DOCUMENT}\n")
+    assert "GC-2310" in ran.err
+
+
+def test_offline_prevails_over_a_network(tmp_path: Path) -> None:
+    options = ("--receipt", RECEIPT, "--trust", TRUST, "--home", tmp_path)
+    assert run("verify", DOCUMENT, *options, "--offline").code == 0
+
+
+def test_the_verdict_is_spoken_in_chinese() -> None:
+    ran = run("verify", DOCUMENT, "--receipt", RECEIPT, "--trust", TRUST, env=CHINESE)
+    assert ran.out.startswith(f"核验通过  {DOCUMENT} 不晚于 20")
+
+
+def test_a_receipt_is_shown_without_a_word_on_its_truth() -> None:
+    ran = run("receipt", "show", RECEIPT)
+    assert ran.code == 0
+    assert "whether it is true" in ran.out
+    told = run("receipt", "show", RECEIPT, "--json").json["receipt"]
+    assert told["record"]["digest"] in ran.out
+
+
+def test_what_is_no_receipt_is_not_shown() -> None:
+    ran = run("receipt", "show", DOCUMENT, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-1001")
