@@ -381,8 +381,8 @@ class Core:
         """As primary, ask for the next block when a slot is free and something waits."""
         if self.validators.primary(self.view) != self.me or not self._pool_pending:
             return
-        if self._building is not None:
-            return
+        if self._building is not None or self._highest_certified_view() > self.view:
+            return  # one at a time, and none in a view that is known to be over
         header, digest = self._anchor()
         if header.height > self.tip.height:
             return  # this node does not hold the state of the base yet

@@ -72,13 +72,13 @@ def new_view(view: int, view_changes: Sequence[ViewChange]) -> NewView:
     return replace(unsigned, signature=primary.sign(unsigned.sign_bytes(GENESIS.chain_id)))
 
 
-def chain_of_blocks(length: int) -> list[ExecutedBlock]:
-    """Return genesis and `length` blocks after it, of one transaction each."""
+def chain_of_blocks(length: int, *, view: int = 0) -> list[ExecutedBlock]:
+    """Return genesis and `length` blocks after it, of one transaction each, proposed in `view`."""
     executor = Executor(GENESIS)
     blocks = [executor.genesis_block()]
     state: DictState | Overlay = DictState(blocks[0])
     for height in range(1, length + 1):
         transaction = tx(payload(f"document {height}"))
-        blocks.append(executor.execute(state, next_inputs(state), [transaction]))
+        blocks.append(executor.execute(state, next_inputs(state, view=view), [transaction]))
         state = Overlay(state, blocks[-1])
     return blocks

@@ -7,10 +7,19 @@ from dataclasses import replace
 from node.chain.certificate import Phase
 from node.chain.validation import HeaderContext
 from node.consensus.core import Core
-from node.consensus.events import Now, ProposalReceived, VoteReceived
+from node.consensus.events import (
+    BuildProposal,
+    Commit,
+    DecidedReceived,
+    Now,
+    PoolChanged,
+    ProposalReceived,
+    Validated,
+    VoteReceived,
+)
 from node.consensus.messages import Proposal
 from node.consensus.state import Recovered
-from tests.unit.consensus.signing import chain_of_blocks, vote
+from tests.unit.consensus.signing import certified, chain_of_blocks, vote
 from tests.unit.execution.small_chain import GENESIS
 
 BLOCKS = chain_of_blocks(3)
@@ -57,3 +66,13 @@ def test_a_second_vote_for_another_header_is_always_wanted_as_evidence() -> None
     core.step(VoteReceived(vote(Phase.COMMIT, 0, FIRST.header, 1)), NOW)
     other_header = replace(FIRST.header, time_ms=FIRST.header.time_ms + 1)
     assert core.wants_vote(vote(Phase.COMMIT, 0, other_header, 1))
+
+
+def test_a_primary_that_knows_of_a_later_view_proposes_nothing_in_its_own() -> None:
+    primary = fresh_core(0)
+    later = chain_of_blocks(1, view=3)[1]
+    primary.step(DecidedReceived(certified(later.header, Phase.COMMIT, view=3)), NOW)
+    actions = primary.step(Validated(later.digest, matches=True), NOW)
+    assert any(isinstance(action, Commit) for action in actions)
+    actions = primary.step(PoolChanged(pending=True), NOW)
+    assert not any(isinstance(action, BuildProposal) for action in actions)
