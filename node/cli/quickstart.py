@@ -135,7 +135,7 @@ def _verify_one(screen: Screen, anchor: TrustAnchor, document: Document, receipt
 
 
 def _suggest(screen: Screen, home: Path, answer: Answer) -> None:
-    program = _program()
+    program = own_program()
     where = "" if str(home) == DEFAULT_HOME else f" --home {home}"
     screen.line()
     screen.line(_("The network stays up. Try next:"))
@@ -149,7 +149,7 @@ def _suggest(screen: Screen, home: Path, answer: Answer) -> None:
     screen.line(f"  {program} testnet down{where}")
 
 
-def _program() -> str:
+def own_program() -> str:
     """Return how this program can be called from here."""
     called = Path(sys.argv[0])
     if shutil.which(PROGRAM):

@@ -1,0 +1,230 @@
+"""`doctor`: seeded faults are found, each with its fix, and a sound machine is left in peace."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import node
+from node.cli import checkup
+from node.cli.checkup import Finding, Level
+from node.cli.exit_codes import ExitCode
+from node.rpc.port import Health, NodeStatus
+from node.service.process import ProcessRecord
+from node.service.supervisor import NodeProcess, Supervisor
+from node.service.topology import NodeEntry
+from tests.unit.cli.command import run
+
+DAY_S = 86_400
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("doctor") / "net"
+    assert run("testnet", "init", "--home", folder, "-n", 1).code == 0
+    return folder
+
+
+def entry_of(home: Path) -> NodeEntry:
+    return Supervisor(home, lambda _step, _node: None).topology.nodes[0]
+
+
+def status(**changes: object) -> NodeStatus:
+    given = {
+        "validator_id": "validator-1",
+        "chain_id": bytes(32),
+        "version": node.__version__,
+        "health": Health.READY,
+        "health_detail": "",
+        "height": 7,
+        "header_digest": bytes(32),
+        "time_ms": 1,
+        "view": 0,
+        "epoch": 0,
+        "peers_connected": 0,
+        "pending": 0,
+    }
+    return NodeStatus(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def only(findings: Iterator[Finding]) -> Finding:
+    (finding,) = findings
+    assert bool(finding.fix) == (finding.level is not Level.OK)
+    return finding
+
+
+def test_a_sound_machine_has_no_problem(home: Path) -> None:
+    ran = run("doctor", "--home", home, "--json")
+    levels = {finding["check"]: finding["level"] for finding in ran.json["findings"]}
+    assert ran.code == 0
+    assert levels.keys() >= {
+        "versions",
+        "disk",
+        "fsync",
+        "permissions",
+        "certificates",
+        "clock",
+        "nodes",
+    }
+    assert levels["versions"] == levels["permissions"] == levels["certificates"] == "ok"
+    assert "PROBLEM" not in run("doctor", "--home", home).out
+
+
+def test_without_a_network_the_machine_is_still_looked_at(tmp_path: Path) -> None:
+    ran = run("doctor", "--home", tmp_path / "none", "--json")
+    checks = {finding["check"] for finding in ran.json["findings"]}
+    assert checks == {"versions", "disk", "fsync", "clock", "nodes"}
+    assert [entry.name for entry in tmp_path.iterdir()] == []
+
+
+def test_a_private_file_that_others_may_read_is_a_problem(home: Path) -> None:
+    key = home / "nodes/validator-1/keys/vote.key"
+    key.chmod(0o644)
+    try:
+        finding = only(checkup.check_permissions(home))
+        ran = run("doctor", "--home", home, "--json")
+    finally:
+        key.chmod(0o600)
+    assert (finding.level, finding.fix) == (Level.PROBLEM, f"chmod 600 {key}")
+    assert ran.code == ExitCode.SOME_FAILED
+    assert ran.json["error"]["fix"] == f"chmod 600 {key}"
+
+
+@pytest.mark.parametrize(
+    ("days", "level"), [(0, Level.OK), (710, Level.WARNING), (731, Level.PROBLEM)]
+)
+def test_certificates_are_looked_at_in_time(home: Path, days: int, level: Level) -> None:
+    created_s = Supervisor(home, lambda _step, _node: None).topology.created_ms / 1_000
+    levels = {each.level for each in checkup.check_certificates(home, created_s + days * DAY_S)}
+    assert max(levels, key=[*Level].index) is level
+
+
+def test_a_damaged_certificate_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "tls.pem").write_text("no certificate", encoding="utf-8")
+    finding = only(checkup.check_certificates(tmp_path, 0))
+    assert (finding.check, finding.level) == ("certificates", Level.PROBLEM)
+
+
+def test_a_stopped_node_whose_ports_are_taken_is_a_problem(home: Path) -> None:
+    entry = entry_of(home)
+    stopped = [NodeProcess(entry, None)]
+    assert only(checkup.check_nodes(stopped, {}, home)).level is Level.WARNING
+    with socket.create_server((entry.host, entry.peer_port)):
+        finding = only(checkup.check_nodes(stopped, {}, home))
+    assert (finding.check, finding.level) == ("ports", Level.PROBLEM)
+    assert str(entry.peer_port) in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("said", "check", "level"),
+    [
+        (status(), "nodes", Level.OK),
+        (None, "nodes", Level.PROBLEM),
+        (status(health=Health.HALTED, health_detail="diverged"), "nodes", Level.PROBLEM),
+        (status(version="0.0.1"), "versions", Level.WARNING),
+    ],
+)
+def test_a_running_node_is_asked(
+    home: Path, said: NodeStatus | None, check: str, level: Level
+) -> None:
+    process = ProcessRecord.of(os.getpid())
+    running = [NodeProcess(entry_of(home), process)]
+    statuses = {} if said is None else {"validator-1": said}
+    finding = only(checkup.check_nodes(running, statuses, home))
+    assert (finding.check, finding.level) == (check, level)
+
+
+def test_a_damaged_record_of_a_process_is_told_not_fatal(home: Path) -> None:
+    record = home / "nodes/validator-1/node.pid"
+    record.write_bytes(b"damaged")
+    try:
+        ran = run("doctor", "--home", home, "--json")
+    finally:
+        record.unlink()
+    problems = [each for each in ran.json["findings"] if each["level"] == "problem"]
+    assert [each["check"] for each in problems] == ["files"]
+    assert "node.pid" in problems[0]["fix"]
+
+
+def tool(folder: Path, name: str, output: str) -> None:
+    """Put a time daemon's tool on the path."""
+    path = folder / name
+    code = int("Cannot" in output)
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\nexit {code}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+CHRONY = "A29F,192.0.2.1,4,1700000000.1,{offset},0.0001,0.0002,1.5,0.01,0.1,0.02,0.001,64,{leap}"
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "level"),
+    [
+        ("chronyc", CHRONY.format(offset="-0.004", leap="Normal"), Level.OK),
+        ("chronyc", CHRONY.format(offset="0.4", leap="Normal"), Level.PROBLEM),
+        ("chronyc", CHRONY.format(offset="0.4", leap="Not synchronised"), Level.UNKNOWN),
+        ("chronyc", "506 Cannot talk to daemon", Level.UNKNOWN),
+        ("ntpq", "offset=-3.25", Level.OK),
+        ("ntpq", "offset=320.5", Level.PROBLEM),
+        ("timedatectl", "yes", Level.OK),
+        ("timedatectl", "no", Level.PROBLEM),
+        ("date", "unrelated", Level.UNKNOWN),
+    ],
+)
+def test_the_clock_is_judged_by_the_time_daemon(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    output: str,
+    level: Level,
+) -> None:
+    tool(tmp_path, name, output)
+    (tmp_path / "cat").symlink_to("/bin/cat")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert only(checkup.check_clock(50)).level is level
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "level"),
+    [(100 << 30, Level.OK), (2 << 30, Level.WARNING), (1 << 20, Level.PROBLEM)],
+)
+def test_little_space_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int, level: Level
+) -> None:
+    usage = type(shutil.disk_usage(tmp_path))(200 << 30, 0, free_bytes)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
+    disk, fsync = checkup.check_disk(tmp_path)
+    assert (disk.check, disk.level) == ("disk", level)
+    assert fsync.check == "fsync"
+
+
+@pytest.mark.parametrize(
+    ("sync_ms", "level"), [(1.0, Level.OK), (50.0, Level.WARNING), (500.0, Level.PROBLEM)]
+)
+def test_a_slow_disk_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync_ms: float, level: Level
+) -> None:
+    monkeypatch.setattr(checkup, "_time_syncs", lambda _folder: iter([sync_ms] * 3))
+    _disk, fsync = checkup.check_disk(tmp_path)
+    assert fsync.level is level
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "read-only"
+    folder.symlink_to("/proc/self")  # nobody, not even root, makes files there
+    _disk, fsync = checkup.check_disk(folder)
+    assert fsync.level is Level.PROBLEM
+
+
+def test_another_python_and_missing_packages_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "PACKAGES", ("click", "no-such-package"))
+    monkeypatch.setattr(platform, "system", lambda: "Plan 9")
+    python, packages, _all = checkup.check_versions()
+    assert (python.level, packages.level) == (Level.PROBLEM, Level.PROBLEM)
+    assert "no-such-package" in packages.detail
