@@ -24,6 +24,8 @@ from node.service.tickets import Ticket, TicketOffice
 
 CHECK_CHUNK = 64
 """Signatures per thread job: about 4 ms of work."""
+CHECK_HERE_MAX = 4
+"""So few signatures cost less than waking a thread for them."""
 GOSSIP_DELAY_MS = 2
 """How long singles are gathered before they are passed on."""
 GC_THRESHOLDS = (100_000, 20, 20)
@@ -272,7 +274,9 @@ class Runner:
         self._after_turn()
 
     async def _check(self, candidates: Sequence[Candidate]) -> list[VerifiedTransaction | None]:
-        """Check signatures on the verification threads, in chunks."""
+        """Check signatures: a few at once, many in chunks on the verification threads."""
+        if len(candidates) <= CHECK_HERE_MAX:
+            return check_signatures(candidates)
         loop = asyncio.get_running_loop()
         chunks = [
             candidates[start : start + CHECK_CHUNK]
