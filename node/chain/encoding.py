@@ -33,6 +33,20 @@ _ARRAY: Final = 4
 _ONE_BYTE_ARGUMENT: Final = 24
 _EIGHT_BYTE_ARGUMENT: Final = 27
 _SIMPLE_VALUES: Final = (0xF4, 0xF5, 0xF6)  # false, true, null
+_REFUSED: Final = -256
+
+
+def _argument_of(head: int) -> int:
+    """Return an item's argument where its head says it; minus the bytes that do; or `_REFUSED`."""
+    major, info = head >> 5, head & 0x1F
+    if head in _SIMPLE_VALUES:
+        return 0
+    if major > _ARRAY or info > _EIGHT_BYTE_ARGUMENT:
+        return _REFUSED
+    return info if info < _ONE_BYTE_ARGUMENT else -(1 << (info - _ONE_BYTE_ARGUMENT))
+
+
+_ARGUMENTS: Final = tuple(_argument_of(head) for head in range(256))
 
 
 def encode(value: object) -> bytes:
@@ -61,47 +75,40 @@ def decode(data: bytes, *, what: str, size_max: int) -> Any:  # noqa: ANN401 - t
 def _scan_heads(data: bytes, what: str) -> None:
     """Walk the item heads: reject foreign types, and bound depth and item count, in O(items)."""
     position, end = 0, len(data)
-    open_arrays: list[int] = []  # items still expected in each array being read
+    expected = 1  # items still to come in the array being read
+    around: list[int] = []  # and in those around it
     for _ in range(CBOR_ITEMS_MAX):
         if position >= end:
             raise DecodeError(f"{what}: expected more bytes after {end}")
-        position, members = _scan_head(data, position, what)
-        if members:
-            if members > end - position:
-                raise DecodeError(f"{what}: array of {members} items cannot fit in the input")
-            if len(open_arrays) == CBOR_DEPTH_MAX:
+        head = data[position]
+        position += 1
+        argument = _ARGUMENTS[head]
+        if argument < 0:
+            if argument == _REFUSED:
+                raise DecodeError(
+                    f"{what}: item head 0x{head:02x} at byte {position - 1} is not allowed"
+                )
+            start, position = position, position - argument
+            argument = int.from_bytes(data[start:position], "big")
+        major = head >> 5
+        if major in (_BYTES, _TEXT):
+            position += argument
+        elif major == _ARRAY and argument:
+            if argument > end - position:
+                raise DecodeError(f"{what}: array of {argument} items cannot fit in the input")
+            if len(around) == CBOR_DEPTH_MAX:
                 raise DecodeError(f"{what}: nested deeper than {CBOR_DEPTH_MAX} arrays")
-            open_arrays.append(members)
+            around.append(expected)
+            expected = argument
             continue
-        while open_arrays:
-            open_arrays[-1] -= 1
-            if open_arrays[-1]:
-                break
-            open_arrays.pop()
-        if not open_arrays:
+        expected -= 1
+        while not expected and around:
+            expected = around.pop() - 1
+        if not expected:
             if position != end:
                 raise DecodeError(f"{what}: expected {position} bytes, got {end}")
             return
     raise DecodeError(f"{what}: expected at most {CBOR_ITEMS_MAX} items")
-
-
-def _scan_head(data: bytes, position: int, what: str) -> tuple[int, int]:
-    """Return where the next item starts, and how many members the item at `position` opens."""
-    head = data[position]
-    major, info = head >> 5, head & 0x1F
-    if head in _SIMPLE_VALUES:
-        return position + 1, 0
-    if major > _ARRAY or info > _EIGHT_BYTE_ARGUMENT:
-        raise DecodeError(f"{what}: item head 0x{head:02x} at byte {position} is not allowed")
-    position += 1
-    argument = info
-    if info >= _ONE_BYTE_ARGUMENT:
-        width = 1 << (info - _ONE_BYTE_ARGUMENT)
-        argument = int.from_bytes(data[position : position + width], "big")
-        position += width
-    if major in (_BYTES, _TEXT):
-        return position + argument, 0
-    return position, argument if major == _ARRAY else 0
 
 
 # --- Field checks used by every `from_value`. Each error names the field and what was found. ---

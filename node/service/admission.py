@@ -49,9 +49,12 @@ class Gate:
 
     def screen(self, encoded: Sequence[bytes], time_ms: int) -> list[Verdict]:
         """Judge everything but signatures. `time_ms`: the later of the tip's T + 1 and UTC."""
-        return [self._screen_one(data, time_ms) for data in encoded]
+        keys: dict[str, PublicKey | None] = {}
+        return [self._screen_one(data, time_ms, keys) for data in encoded]
 
-    def _screen_one(self, data: bytes, time_ms: int) -> Verdict:  # noqa: PLR0911 - one per verdict
+    def _screen_one(  # noqa: PLR0911 - one per verdict
+        self, data: bytes, time_ms: int, keys: dict[str, PublicKey | None]
+    ) -> Verdict:
         try:
             transaction = Transaction.decode(data, self._suite)
         except DecodeError as error:
@@ -80,7 +83,9 @@ class Gate:
                 AdmissionCode.TOO_FAR_AHEAD,
                 f"valid until {body.not_after_ms}, at most {time_ms + TX_LIFETIME_MS_MAX} allowed",
             )
-        key = self._key(body.sender)
+        if body.sender not in keys:  # read once for all that one sender hands in
+            keys[body.sender] = self._key(body.sender)
+        key = keys[body.sender]
         if key is None:
             return Admission(AdmissionCode.UNKNOWN_SENDER, f"{body.sender!r} is not registered")
         return Candidate(transaction, key)

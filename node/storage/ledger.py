@@ -23,7 +23,7 @@ from node.chain.log import (
     tiles_changed,
 )
 from node.chain.record import Record, RecordLeaf
-from node.chain.state_tree import StateProof, prove
+from node.chain.state_tree import StateProof, TreeUpdate, prove
 from node.crypto.suite import Suite
 from node.errors import ProofError, StorageError, invariant
 from node.execution.apply import ExecutedBlock
@@ -41,6 +41,8 @@ from node.storage.stored_block import (
 FORMAT_VERSION: Final = 1
 RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
+NODES_REMEMBERED: Final = 65_536
+"""State-tree nodes in memory, about 250 bytes each."""
 
 _META_BYTES_MAX: Final = 4_096
 _DIGEST_BYTES: Final = 32
@@ -99,6 +101,8 @@ class LedgerStore:
         self._store = store
         self._suite = suite
         self._tip = tip
+        self._recent_nodes: dict[bytes, bytes] = {}
+        """Nodes of the current state tree, written lately: where the next block reads first."""
 
     @classmethod
     def open(cls, store: KeyValueStore, suite: Suite, genesis: ExecutedBlock) -> LedgerStore:
@@ -136,7 +140,8 @@ class LedgerStore:
 
     def node(self, node_hash: bytes) -> bytes:
         """Return a node of the current state tree; raises `StorageError` if there is none."""
-        return self._require(keys.state_node(node_hash), "state-tree node")
+        recent = self._recent_nodes.get(node_hash)
+        return recent or self._require(keys.state_node(node_hash), "state-tree node")
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether the chain holds this transaction, failed or not."""
@@ -163,6 +168,7 @@ class LedgerStore:
         )
         self._store.write(_block_batch(executed, certificate, self._tile), sync=sync)
         self._tip = _Tip(header, executed.digest, executed.frontier)
+        self._remember_nodes(executed.tree)
 
     def sync(self) -> None:
         """Make every committed block durable."""
@@ -265,6 +271,14 @@ class LedgerStore:
         return prove(self.header.state_root, key, self.node, self._suite)
 
     # --- Reading ---
+
+    def _remember_nodes(self, tree: TreeUpdate) -> None:
+        """Keep the newest nodes at hand. Only the writer changes them, so readers need no lock."""
+        for node_hash in tree.stale_nodes:
+            self._recent_nodes.pop(node_hash, None)
+        self._recent_nodes |= tree.new_nodes
+        while len(self._recent_nodes) > NODES_REMEMBERED:
+            del self._recent_nodes[next(iter(self._recent_nodes))]
 
     def _candidates(self, query: RecordQuery, start: int) -> Iterator[int]:
         """Yield the log indexes worth looking at, in order, from the narrowest index there is."""

@@ -23,13 +23,15 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import plyvel
 
 from node.errors import StorageError
 from node.storage.filesystem import sync_path
 from node.storage.kv import WriteBatch, scan_bounds
+
+_FOREIGN_ERRORS: Final = (plyvel.Error, OSError, RuntimeError)  # the last: the store is closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +92,10 @@ class LevelDBStore:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
-        with _foreign_errors_explained(self._path):
+        try:  # spelled out: entering a context manager costs as much as the reading
             value: bytes | None = self._database.get(key, verify_checksums=True)
+        except _FOREIGN_ERRORS as error:
+            raise _explain(error, self._path) from error
         return value
 
     def scan(
@@ -175,7 +179,7 @@ def _seek_below(cursor: Any, upper: bytes | None) -> None:  # noqa: ANN401 - the
 def _foreign_errors_explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (plyvel.Error, OSError, RuntimeError) as error:  # RuntimeError: the store is closed
+    except _FOREIGN_ERRORS as error:
         raise _explain(error, path) from error
 
 
