@@ -225,5 +225,7 @@ class MempoolAgainstModel(RuleBasedStateMachine):
             assert self.pool.is_pending(tx.transaction.tx_id) == known
 
 
-MempoolAgainstModel.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
+MempoolAgainstModel.TestCase.settings = settings(
+    max_examples=120, stateful_step_count=50, deadline=None
+)
 TestMempoolAgainstModel = MempoolAgainstModel.TestCase
