@@ -42,7 +42,7 @@ FORMAT_VERSION: Final = 1
 RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
 NODES_REMEMBERED: Final = 65_536
-"""State-tree nodes in memory, about 250 bytes each."""
+"""State-tree nodes kept in memory, and up to as many older ones, at about 250 bytes each."""
 
 _META_BYTES_MAX: Final = 4_096
 _DIGEST_BYTES: Final = 32
@@ -102,6 +102,7 @@ class LedgerStore:
         self._suite = suite
         self._tip = tip
         self._recent_nodes: dict[bytes, bytes] = {}
+        self._older_nodes: dict[bytes, bytes] = {}
         """Nodes of the current state tree, written lately: where the next block reads first."""
 
     @classmethod
@@ -140,8 +141,8 @@ class LedgerStore:
 
     def node(self, node_hash: bytes) -> bytes:
         """Return a node of the current state tree; raises `StorageError` if there is none."""
-        recent = self._recent_nodes.get(node_hash)
-        return recent or self._require(keys.state_node(node_hash), "state-tree node")
+        remembered = self._recent_nodes.get(node_hash) or self._older_nodes.get(node_hash)
+        return remembered or self._require(keys.state_node(node_hash), "state-tree node")
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether the chain holds this transaction, failed or not."""
@@ -275,10 +276,11 @@ class LedgerStore:
     def _remember_nodes(self, tree: TreeUpdate) -> None:
         """Keep the newest nodes at hand. Only the writer changes them, so readers need no lock."""
         for node_hash in tree.stale_nodes:
-            self._recent_nodes.pop(node_hash, None)
+            if self._recent_nodes.pop(node_hash, None) is None:
+                self._older_nodes.pop(node_hash, None)
         self._recent_nodes |= tree.new_nodes
-        while len(self._recent_nodes) > NODES_REMEMBERED:
-            del self._recent_nodes[next(iter(self._recent_nodes))]
+        if len(self._recent_nodes) > NODES_REMEMBERED:
+            self._older_nodes, self._recent_nodes = self._recent_nodes, {}
 
     def _candidates(self, query: RecordQuery, start: int) -> Iterator[int]:
         """Yield the log indexes worth looking at, in order, from the narrowest index there is."""
