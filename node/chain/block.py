@@ -25,6 +25,7 @@ from node.errors import DecodeError
 from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX, VALIDATORS_MAX
 
 HEADER_BYTES_MAX = 1_024
+CERTIFIED_HEADER_BYTES_MAX = 16_384
 DIGEST_BYTES = 32
 
 
@@ -137,6 +138,39 @@ class Header:
     def digest(self, suite: Suite) -> bytes:
         """Return the header digest that votes sign and the next header names as parent."""
         return suite.tagged_hash(domains.HEADER, self.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedHeader:
+    """A header and a certificate said to be its own: prepared or committed, as it says.
+
+    Untrusted until it is checked that the certificate is about the header, and who signed it.
+    """
+
+    header: Header
+    certificate: QuorumCertificate
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `certified-header`."""
+        return [self.header.to_value(), self.certificate.to_value()]
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode(self.to_value())
+
+    @classmethod
+    def from_value(cls, value: object, signature_size: int) -> CertifiedHeader:
+        """Read the CBOR array `certified-header`; raises `DecodeError`."""
+        header, certificate = expect_array(value, 2, "certified header")
+        return cls(
+            Header.from_value(header), QuorumCertificate.from_value(certificate, signature_size)
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, suite: Suite) -> CertifiedHeader:
+        """Read a certified header from its canonical bytes; raises `DecodeError`."""
+        value = decode(data, what="certified header", size_max=CERTIFIED_HEADER_BYTES_MAX)
+        return cls.from_value(value, suite.signature_size)
 
 
 class ResultCode(IntEnum):

@@ -41,18 +41,18 @@ def show(screen: Screen, *, height: str, network: NetworkChoice) -> Answer:
 
 def _check(network: Network, encoded: bytes) -> CertifiedBlock:
     """Return the block if the validators certified its header, and the header its transactions."""
-    from node.chain.block import CertifiedBlock
+    from node.chain.block import CertifiedBlock, CertifiedHeader
     from node.chain.merkle import leaf_hash, merkle_root
     from node.cli.network import decode_answer
     from node.cli.verb import CommandError
     from node.errors import CryptoError, PeerError, ProofError
-    from node.timestamp.history import CertifiedHeader, expect_equal
+    from node.timestamp.history import check_certified, expect_equal
 
     suite = network.suite
     block = decode_answer(lambda data: CertifiedBlock.decode(data, suite), encoded)
     try:
         header = CertifiedHeader(block.header, block.certificate)
-        header.check(network.profile.chain_id, network.genesis.validators)
+        check_certified(header, network.profile.chain_id, network.genesis.validators)
         leaves = [leaf_hash(each.tx_hash, suite.hash) for each in block.transactions]
         root = merkle_root(leaves, suite.hash)
         expect_equal("block-transactions", block.header.tx_root.hex(), root.hex())

@@ -62,12 +62,11 @@ def export_trust(network: Network, path: Path) -> TrustFile:
 
 
 def _build(network: Network) -> TrustFile:
-    from node.chain.block import Header
+    from node.chain.block import CERTIFIED_HEADER_BYTES_MAX, CertifiedHeader, Header
     from node.chain.certificate import QuorumCertificate
     from node.chain.encoding import decode
     from node.cli.network import decode_answer
     from node.errors import ProofError
-    from node.timestamp.history import CERTIFIED_HEADER_BYTES_MAX, CertifiedHeader
     from node.timestamp.trust import TrustFile
 
     chain_id, genesis = network.profile.chain_id, network.genesis

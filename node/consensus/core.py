@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from node.chain.block import Header
+from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, Subject, Vote, build_certificate
 from node.chain.genesis import Parameters
 from node.chain.membership import ValidatorSet
@@ -46,7 +46,7 @@ from node.consensus.events import (
     ViewChangeReceived,
     VoteReceived,
 )
-from node.consensus.messages import CertifiedHeader, NewView, Proposal, Status, ViewChange
+from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.consensus.new_view import ViewStart, new_view
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.state import Offer, Recovered, Slot, slots_prepared

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.chain.block import Header
+from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import QuorumCertificate, Subject, Vote
-from node.consensus.messages import CertifiedHeader, NewView, Proposal, Status, ViewChange
+from node.consensus.messages import NewView, Proposal, Status, ViewChange
 
 
 @dataclass(frozen=True, slots=True)

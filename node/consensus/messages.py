@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from node.chain.block import Header
-from node.chain.certificate import QuorumCertificate, Vote
+from node.chain.block import CertifiedHeader, Header
+from node.chain.certificate import Vote
 from node.chain.encoding import (
     encode,
     expect_array,
@@ -54,30 +54,6 @@ class Proposal:
             decode_hash_list(tx_hashes, BLOCK_TXS_MAX, "proposal transactions"),
             Vote.from_value(vote, signature_size),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class CertifiedHeader:
-    """A header with a certificate over it: prepared or committed, as the certificate says."""
-
-    header: Header
-    certificate: QuorumCertificate
-
-    def to_value(self) -> list[Any]:
-        """Return the CBOR array `certified-header`."""
-        return [self.header.to_value(), self.certificate.to_value()]
-
-    @classmethod
-    def from_value(cls, value: object, signature_size: int) -> CertifiedHeader:
-        """Read the CBOR array `certified-header`; raises `DecodeError`."""
-        header, certificate = expect_array(value, 2, "certified header")
-        return cls(
-            Header.from_value(header), QuorumCertificate.from_value(certificate, signature_size)
-        )
-
-    def encode(self) -> bytes:
-        """Return the canonical bytes."""
-        return encode(self.to_value())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.chain.block import Header
-from node.consensus.messages import CertifiedHeader, ViewChange
+from node.chain.block import CertifiedHeader, Header
+from node.consensus.messages import ViewChange
 
 
 @dataclass(frozen=True, slots=True)

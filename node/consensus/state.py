@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from node.chain.block import Header
+from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, Vote
-from node.consensus.messages import CertifiedHeader, NewView, Proposal, ViewChange
+from node.consensus.messages import NewView, Proposal, ViewChange
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from node.chain.block import Header
+from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, check_certificate
 from node.chain.encoding import encode
 from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hash, merkle_root
-from node.consensus.messages import CertifiedHeader, NewView, Proposal, ViewChange
+from node.consensus.messages import NewView, Proposal, ViewChange
 from node.crypto.suite import Suite
 from node.errors import PeerError
 

@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Protocol, assert_never
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode
-from node.chain.block import CertifiedBlock, Header
+from node.chain.block import CertifiedBlock, CertifiedHeader, Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote
 from node.chain.genesis import Genesis
 from node.chain.time_rules import proposal_time
@@ -26,7 +26,7 @@ from node.chain.transaction import Transaction, VerifiedTransaction
 from node.chain.validation import HeaderContext
 from node.consensus import events as ev
 from node.consensus.core import Core
-from node.consensus.messages import CertifiedHeader, NewView, Proposal, Status, ViewChange
+from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.consensus.verification import Verifier
 from node.crypto.signature import Signer
 from node.errors import DecodeError, PeerError

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, assert_never
 
-from node.chain.block import Header
+from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Vote
 from node.chain.encoding import decode, encode, expect_array, expect_blob, expect_list
-from node.consensus.messages import CertifiedHeader, NewView, ViewChange
+from node.consensus.messages import NewView, ViewChange
 from node.errors import StorageError
 from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX
 

@@ -11,14 +11,13 @@ from enum import IntEnum
 from typing import Final
 
 from node.chain.admission import FinalResult
-from node.chain.block import Header, ResultCode, TransactionResult
+from node.chain.block import CertifiedHeader, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate
 from node.chain.transaction import Transaction
 from node.crypto.suite import Suite
 from node.execution.notary import ReferenceStatus, Standing, reference_key
 from node.storage.ledger import FoundRecord, LedgerStore, RecordPage, RecordQuery
 from node.storage.stored_block import StoredBlock
-from node.timestamp.history import CertifiedHeader
 from node.timestamp.receipt import Receipt, build_receipt
 
 BLOCKS_REMEMBERED: Final = 8

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.chain.block import CertifiedBlock
+from node.chain.block import CertifiedBlock, CertifiedHeader
 from node.chain.certificate import Phase, QuorumCertificate, Vote
 from node.chain.genesis import Genesis
 from node.chain.transaction import Transaction, VerifiedTransaction
-from node.consensus.messages import CertifiedHeader
 from node.consensus.state import Recovered
 from node.errors import StorageError
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader, sender_key

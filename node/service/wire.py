@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from node.chain.block import CertifiedHeader
 from node.chain.certificate import Vote
 from node.chain.encoding import (
     decode,
@@ -22,7 +23,7 @@ from node.chain.encoding import (
     expect_uint,
 )
 from node.chain.transaction import decode_hash_list, encode_hash_list
-from node.consensus.messages import CertifiedHeader, NewView, Proposal, Status, ViewChange
+from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.errors import DecodeError
 from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX
 

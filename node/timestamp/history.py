@@ -1,4 +1,4 @@
-"""Certified headers, how trust passes from one epoch's set to the next, and what one chain allows.
+"""When a header is certified, how trust passes from set to set, and what one chain allows.
 
 A handover is the last header of an epoch, certified by that epoch's set, with the set it names for
 the next height. Receipts and trust files carry lists of them; nothing is trusted until checked.
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from node.chain.block import Header
-from node.chain.certificate import Phase, QuorumCertificate, check_certificate
+from node.chain.block import CertifiedHeader
+from node.chain.certificate import Phase, check_certificate
 from node.chain.encoding import decode, encode, expect_array
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
@@ -20,60 +20,7 @@ from node.crypto.suite import Suite
 from node.errors import ProofError
 
 HANDOVERS_MAX: Final = 1_024
-CERTIFIED_HEADER_BYTES_MAX: Final = 16_384
 HANDOVER_BYTES_MAX: Final = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class CertifiedHeader:
-    """A header and the commit certificate said to be its own. Untrusted until checked."""
-
-    header: Header
-    certificate: QuorumCertificate
-
-    def check_subject(self, suite: Suite) -> None:
-        """Check that the certificate speaks of this header; raises `ProofError`.
-
-        That needs no keys: COMMIT, the header's epoch, height and digest, and a view not before the
-        one in which the header was first proposed (a view change carries it into later ones).
-        """
-        header, certificate = self.header, self.certificate
-        subject = certificate.subject
-        expect_equal("certificate-phase", Phase.COMMIT.name, subject.phase.name)
-        expect_equal("certificate-epoch", header.epoch, certificate.epoch)
-        expect_equal("certificate-height", header.height, subject.height)
-        expect_equal("certificate-digest", header.digest(suite).hex(), subject.header_digest.hex())
-        if subject.view < header.view:
-            raise ProofError(
-                "certificate-view", f"expected at least view {header.view}, got {subject.view}"
-            )
-
-    def check(self, chain_id: bytes, validators: ValidatorSet) -> None:
-        """Check that `validators` certified this header of this chain.
-
-        Raises `ProofError`, `PeerError` or, where the set holds a malformed key, `CryptoError`.
-        """
-        expect_equal("header-chain", chain_id.hex(), self.header.chain_id.hex())
-        self.check_subject(validators.suite)
-        check_certificate(self.certificate, chain_id, validators, Phase.COMMIT)
-
-    def to_value(self) -> list[Any]:
-        """Return the CBOR array `certified-header`."""
-        return [self.header.to_value(), self.certificate.to_value()]
-
-    def encode(self) -> bytes:
-        """Return the canonical bytes."""
-        return encode(self.to_value())
-
-    @classmethod
-    def decode(cls, data: bytes, suite: Suite) -> CertifiedHeader:
-        """Read a certified header; raises `DecodeError`."""
-        value = decode(data, what="certified header", size_max=CERTIFIED_HEADER_BYTES_MAX)
-        header, certificate = expect_array(value, 2, "certified header")
-        return cls(
-            Header.from_value(header),
-            QuorumCertificate.from_value(certificate, suite.signature_size),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +33,9 @@ class Handover:
     def check(self, chain_id: bytes, validators: ValidatorSet) -> None:
         """Check that `validators`, the set of the epoch that ends, handed over to `next_set`.
 
-        Raises what `CertifiedHeader.check` raises.
+        Raises what `check_certified` raises.
         """
-        self.block.check(chain_id, validators)
+        check_certified(self.block, chain_id, validators)
         expect_equal("handover-epoch", validators.epoch + 1, self.next_set.epoch)
         expect_equal(
             "handover-set", self.block.header.next_set_digest.hex(), self.next_set.digest.hex()
@@ -105,12 +52,9 @@ class Handover:
     @classmethod
     def from_value(cls, value: object, suite: Suite) -> Handover:
         """Read the CBOR array `handover`; raises `DecodeError`."""
-        header, certificate, next_set = expect_array(value, 3, "handover")
+        *certified, next_set = expect_array(value, 3, "handover")
         return cls(
-            CertifiedHeader(
-                Header.from_value(header),
-                QuorumCertificate.from_value(certificate, suite.signature_size),
-            ),
+            CertifiedHeader.from_value(certified, suite.signature_size),
             ValidatorSet.from_value(next_set, suite),
         )
 
@@ -118,6 +62,34 @@ class Handover:
     def decode(cls, data: bytes, suite: Suite) -> Handover:
         """Read a handover from its canonical bytes; raises `DecodeError`."""
         return cls.from_value(decode(data, what="handover", size_max=HANDOVER_BYTES_MAX), suite)
+
+
+def check_about(block: CertifiedHeader, suite: Suite) -> None:
+    """Check that the certificate speaks of this header; raises `ProofError`.
+
+    That needs no keys: COMMIT, the header's epoch, height and digest, and a view not before the one
+    in which the header was first proposed (a view change carries it into later ones).
+    """
+    header, certificate = block.header, block.certificate
+    subject = certificate.subject
+    expect_equal("certificate-phase", Phase.COMMIT.name, subject.phase.name)
+    expect_equal("certificate-epoch", header.epoch, certificate.epoch)
+    expect_equal("certificate-height", header.height, subject.height)
+    expect_equal("certificate-digest", header.digest(suite).hex(), subject.header_digest.hex())
+    if subject.view < header.view:
+        raise ProofError(
+            "certificate-view", f"expected at least view {header.view}, got {subject.view}"
+        )
+
+
+def check_certified(block: CertifiedHeader, chain_id: bytes, validators: ValidatorSet) -> None:
+    """Check that `validators` certified this header of this chain.
+
+    Raises `ProofError`, `PeerError` or, where the set holds a malformed key, `CryptoError`.
+    """
+    expect_equal("header-chain", chain_id.hex(), block.header.chain_id.hex())
+    check_about(block, validators.suite)
+    check_certificate(block.certificate, chain_id, validators, Phase.COMMIT)
 
 
 def check_one_chain(genesis: Genesis, blocks: Iterable[CertifiedHeader]) -> None:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from node.chain.block import Header
-from node.chain.certificate import QuorumCertificate
+from node.chain.block import CertifiedHeader
 from node.chain.encoding import (
     decode,
     encode,
@@ -34,7 +33,7 @@ from node.crypto.suite import (
 )
 from node.errors import CryptoError, DecodeError
 from node.limits import RECEIPT_BYTES_MAX
-from node.timestamp.history import HANDOVERS_MAX, CertifiedHeader, Handover
+from node.timestamp.history import HANDOVERS_MAX, Handover
 
 RECEIPT_SUFFIX: Final = ".receipt"
 LOG_PATH_HASHES_MAX: Final = 64
@@ -105,10 +104,7 @@ class Receipt:
                 expect_bytes(node, "receipt log path", size=_DIGEST_BYTES)
                 for node in expect_list(log_path, LOG_PATH_HASHES_MAX, "receipt log path")
             ),
-            block=CertifiedHeader(
-                Header.from_value(header),
-                QuorumCertificate.from_value(certificate, suite.signature_size),
-            ),
+            block=CertifiedHeader.from_value([header, certificate], suite.signature_size),
             handovers=tuple(
                 Handover.from_value(item, suite)
                 for item in expect_list(handovers, HANDOVERS_MAX, "receipt handovers")

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from node.chain.block import CertifiedHeader
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.crypto.suite import Suite
@@ -20,8 +21,8 @@ from node.errors import CryptoError, DecodeError, PeerError, ProofError
 from node.limits import TRUST_FILE_BYTES_MAX
 from node.timestamp.history import (
     HANDOVERS_MAX,
-    CertifiedHeader,
     Handover,
+    check_certified,
     check_one_chain,
     expect_equal,
 )
@@ -136,7 +137,7 @@ class TrustFile:
                 handover.check(self.chain_id, validator_sets[-1])
                 validator_sets.append(handover.next_set)
             if self.pinned is not None:
-                self.pinned.check(self.chain_id, validator_sets[-1])
+                check_certified(self.pinned, self.chain_id, validator_sets[-1])
             elif self.handovers:
                 raise ProofError("trust-pinned", "expected a pinned header after the handovers")
             anchor = TrustAnchor(

@@ -17,7 +17,7 @@ from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
 from node.chain.record import Record, RecordAction
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
 from node.errors import ClientError, CryptoError, DecodeError, PeerError, ProofError
-from node.timestamp.history import check_one_chain, expect_equal
+from node.timestamp.history import check_about, check_one_chain, expect_equal
 from node.timestamp.receipt import Receipt, digest_name, iso_time
 from node.timestamp.trust import TrustAnchor
 
@@ -222,7 +222,7 @@ class _Verification:
 
     def _check_certificate(self) -> str:  # step 5
         receipt = self._receipt
-        receipt.block.check_subject(receipt.suite)
+        check_about(receipt.block, receipt.suite)
         return f"header {receipt.block.certificate.subject.header_digest.hex()}"
 
     def _find_validators(self) -> str:  # step 6

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import islice
 
-from node.chain.block import CertifiedBlock
+from node.chain.block import CertifiedBlock, CertifiedHeader
 from node.chain.certificate import Phase, Subject, Vote
-from node.consensus.messages import CertifiedHeader, NewView, Proposal, Status, ViewChange
+from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.errors import NodeError, PeerError
 from node.execution.apply import BlockInputs, ExecutedBlock, StateReader
 from node.execution.overlay import Overlay

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from node.chain.block import CertifiedHeader
 from node.chain.certificate import QuorumCertificate, Vote
 from node.consensus.events import Trace
-from node.consensus.messages import CertifiedHeader, NewView, Proposal, Status, ViewChange
+from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.errors import NodeError
 from node.service.wire import Blocks, Bodies, Message, WantBlocks, WantBodies, decode_message
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from node.chain.block import Header
+from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, Subject, Vote, build_certificate
-from node.consensus.messages import CertifiedHeader, NewView, ViewChange
+from node.consensus.messages import NewView, ViewChange
 from node.crypto.signature import P256Signer
 from node.execution.apply import ExecutedBlock, Executor
 from node.execution.overlay import Overlay

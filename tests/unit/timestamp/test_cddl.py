@@ -9,7 +9,7 @@ from pathlib import Path
 import cbor2
 import pytest
 
-from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
+from node.chain.block import CertifiedBlock, CertifiedHeader, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate, Vote
 from node.chain.encoding import decode, encode
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters
@@ -24,7 +24,7 @@ from node.chain.transaction import (
 from node.errors import DecodeError
 from node.execution.notary import ReferenceStatus, Standing, reference_key
 from node.execution.registry import genesis_state
-from node.timestamp.history import CertifiedHeader, Handover
+from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt
 from tests.unit.timestamp.cddl import Schema
 from tests.vectors.receipt.chain import AGENCY, SUITE, Chain, record_of, seed, signer, validator_set

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from node.chain.block import CertifiedHeader
 from node.crypto import domains
 from node.errors import DecodeError, ProofError
 from node.limits import TRUST_FILE_BYTES_MAX
-from node.timestamp.history import CertifiedHeader, Handover
+from node.timestamp.history import Handover
 from node.timestamp.trust import TrustFile, load_trust
 from tests.vectors.receipt.chain import SUITE, Chain, certify, record_of, validator_set
 

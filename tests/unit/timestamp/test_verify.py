@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from node.chain.block import CertifiedHeader
 from node.chain.merkle import inclusion_path, leaf_hash
 from node.chain.record import Notarization, RecordAction
 from node.chain.transaction import (
@@ -18,7 +19,6 @@ from node.chain.transaction import (
 from node.crypto.suite import SHA_256, SM3
 from node.errors import ClientError
 from node.execution.apply import Executor
-from node.timestamp.history import CertifiedHeader
 from node.timestamp.receipt import Receipt, build_receipt
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import (

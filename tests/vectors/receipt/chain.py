@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from node.chain.block import Header
+from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import (
     Phase,
     QuorumCertificate,
@@ -27,7 +27,7 @@ from node.chain.transaction import TransactionBody, TransactionKind, sign_transa
 from node.crypto.certificate import Issuance, build_authority_certificate
 from node.crypto.signature import Ed25519Signer, P256Signer
 from node.crypto.suite import INTERNATIONAL, SHA_256
-from node.timestamp.history import CertifiedHeader, Handover
+from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt, build_receipt
 from node.timestamp.trust import TrustFile
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from node.chain.block import CertifiedHeader
 from node.chain.certificate import CertificateVote, Phase, QuorumCertificate
 from node.chain.encoding import decode, encode
 from node.chain.membership import ValidatorSet
@@ -23,7 +24,7 @@ from node.chain.record import RecordAction
 from node.crypto.signature import P256_ORDER
 from node.crypto.suite import SM3
 from node.limits import RECEIPT_BYTES_MAX
-from node.timestamp.history import CertifiedHeader, Handover
+from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt, build_receipt
 from node.timestamp.trust import TrustFile
 from node.timestamp.verify import NamedDigest, Outcome, Step
