@@ -1,0 +1,234 @@
+"""The command when things go wrong: killed validators, taken ports, broken homes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import node
+from node.cli import submission
+from node.cli.exit_codes import ExitCode
+from node.service.process import ProcessRecord, wait_for_an_exit
+from node.service.topology import Topology
+from tests.unit.cli.command import ENGLISH, Ran, run
+
+ROOT = Path(node.__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("failures") / "net"
+    yield home
+    if home.exists():
+        run("testnet", "down", "--home", home)
+
+
+@pytest.fixture
+def home(folder: Path) -> Iterator[Path]:
+    """Yield a network that serves, in whatever state the test before left it."""
+    up = run("testnet", "up", "--home", folder, "--json")
+    assert up.code == 0, up.out
+    yield folder
+    if folder.exists():
+        for name in ids(folder):
+            if (process := record(folder, name)) is not None and process.is_alive:
+                os.kill(process.pid, signal.SIGCONT)
+
+
+def ids(home: Path) -> list[str]:
+    return [entry.id for entry in Topology.load(home).nodes]
+
+
+def record(home: Path, name: str) -> ProcessRecord | None:
+    return ProcessRecord.load(home / "nodes" / name / "node.pid")
+
+
+def send(home: Path, name: str, number: signal.Signals) -> None:
+    process = record(home, name)
+    assert process is not None
+    os.kill(process.pid, number)
+    if number is signal.SIGKILL:
+        wait_for_an_exit([process], 30)
+        os.waitpid(process.pid, 0)
+
+
+def notarize(home: Path, folder: Path) -> Ran:
+    path = folder / secrets.token_hex(4)
+    path.write_bytes(secrets.token_bytes(16))
+    return run("notarize", path, "--home", home, "--out", folder / "receipts", "--json")
+
+
+def test_one_validator_killed_is_no_trouble_and_up_brings_it_back(
+    home: Path, tmp_path: Path
+) -> None:
+    assert notarize(home, tmp_path).code == 0
+    send(home, "validator-1", signal.SIGKILL)  # the primary, and the first to be asked
+    assert notarize(home, tmp_path).code == 0
+    status = run("testnet", "status", "--home", home, "--json")
+    assert status.code == 0
+    assert status.json["nodes"][0]["health"] == "STOPPED"
+    doctor = run("doctor", "--home", home, "--json")
+    assert [each["level"] for each in doctor.json["findings"] if each["check"] == "nodes"] == [
+        "warning",
+        "ok",
+        "ok",
+        "ok",
+    ]
+    again = run("testnet", "up", "--home", home, "--json")
+    assert again.code == 0
+    assert all(each["pid"] for each in again.json["nodes"])
+    assert notarize(home, tmp_path).code == 0
+
+
+def test_without_a_quorum_nothing_is_recorded_and_all_is_said(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission, "TIMEOUT_MS", 3_000)
+    for name in ("validator-3", "validator-4"):
+        send(home, name, signal.SIGSTOP)  # their connections stay open
+    pending = notarize(home, tmp_path)
+    (item,) = pending.json["items"]
+    assert (pending.code, item["error"]["code"]) == (ExitCode.NOT_FINAL, "GC-2207")
+    assert f"tx:{item['transaction']}" in item["error"]["fix"]
+    for name in ("validator-3", "validator-4"):
+        send(home, name, signal.SIGCONT)
+    subject = f"tx:{item['transaction']}"
+    deadline_s = time.monotonic() + 30
+    while run("receipt", "fetch", subject, "--home", home, "--out", tmp_path).code != 0:
+        assert time.monotonic() < deadline_s, "what was accepted must become final"
+
+
+def test_with_no_validator_at_all_the_network_is_unavailable_and_receipts_still_verify(
+    home: Path, tmp_path: Path
+) -> None:
+    ran = notarize(home, tmp_path)
+    (item,) = ran.json["items"]
+    assert run("trust", "export", "--home", home).code == 0
+    for name in ids(home):
+        send(home, name, signal.SIGKILL)
+    trust = home / "trust.json"
+    arguments = ("verify", item["path"], "--receipt", item["receipt"], "--trust", trust)
+    assert run(*arguments, "--offline").code == 0
+    assert run(*arguments).code == 0, "no network was named"
+    failed = notarize(home, tmp_path)
+    assert (failed.code, failed.json["error"]["code"]) == (ExitCode.UNAVAILABLE, "GC-2205")
+    assert run("testnet", "status", "--home", home).code == ExitCode.UNAVAILABLE
+    assert run("testnet", "up", "--home", home).code == 0
+    assert run("record", "show", item["path"], "--home", home).code == 0, "nothing was lost"
+
+
+def test_taken_ports_are_replaced_and_printed(home: Path, tmp_path: Path) -> None:
+    before = Topology.load(home)
+    assert run("testnet", "down", "--home", home).code == 0
+    with socket.create_server((before.nodes[0].host, before.nodes[0].client_port)):
+        up = run("testnet", "up", "--home", home)
+    assert up.code == 0, up.err
+    assert "validator-1 has new ports" in up.err
+    after = Topology.load(home)
+    assert f"127.0.0.1:{after.nodes[0].client_port}" in up.out
+    assert after.nodes[1] == before.nodes[1]
+    assert notarize(home, tmp_path).code == 0
+
+
+def test_a_network_that_cannot_come_up_names_the_guilty_with_its_last_words(home: Path) -> None:
+    assert run("testnet", "down", "--home", home).code == 0
+    for name in ("validator-2", "validator-3"):
+        (home / "nodes" / name / "wal").rename(home / "nodes" / name / "lost")
+    ran = run("testnet", "up", "--home", home, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.UNAVAILABLE, "GC-2106")
+    assert ran.json["node"] == "validator-2"
+    assert 0 < len(ran.json["log_tail"]) <= 20
+    assert any("GC-2108" in line for line in ran.json["log_tail"])
+    assert "node.log" in ran.json["error"]["fix"]
+    for name in ("validator-2", "validator-3"):
+        (home / "nodes" / name / "lost").rename(home / "nodes" / name / "wal")
+    assert run("testnet", "up", "--home", home).code == 0
+
+
+def test_destroy_stops_what_runs_and_leaves_nothing(home: Path) -> None:
+    processes = [record(home, name) for name in ids(home)]
+    assert run("testnet", "destroy", "--home", home).code == 0
+    assert not home.exists()
+    assert not any(process is None or process.is_alive for process in processes)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-P", "-m", "node", *map(str, arguments)]
+
+
+ENVIRONMENT = {**os.environ, **ENGLISH, "PYTHONPATH": str(ROOT)}
+
+
+def test_an_interruption_ends_with_130(home: Path, tmp_path: Path) -> None:
+    for name in ids(home)[2:]:
+        send(home, name, signal.SIGSTOP)
+    (tmp_path / "document").write_bytes(b"x")
+    arguments = ("notarize", tmp_path / "document", "--home", home, "--json")
+    with subprocess.Popen(
+        command(*arguments), cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE
+    ) as process:
+        deadline_s = time.monotonic() + 30
+        while not _pending(home):
+            assert time.monotonic() < deadline_s, "nothing was submitted"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert json.loads(out)["error"]["code"] == "GC-2313"
+
+
+def _pending(home: Path) -> bool:
+    status = run("testnet", "status", "--home", home, "--json")
+    return any(each.get("pending") for each in status.json["nodes"])
+
+
+def test_the_quickstart_does_it_all_and_cleans_up_after_itself(tmp_path: Path) -> None:
+    paper = tmp_path / "合同.pdf"
+    paper.write_bytes(b"agreed")
+    done = subprocess.run(
+        command("quickstart", "--once", paper.name),
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("VERIFIED"))
+    assert line.startswith("VERIFIED  合同.pdf existed no later than 20")
+    assert "of 4 validators signed" in line
+    assert "\x1b" not in done.stdout + done.stderr
+    assert (tmp_path / "receipts" / "合同.pdf.receipt").is_file()
+    home = tmp_path / ".testnet"
+    assert all((each := record(home, name)) is None or not each.is_alive for name in ids(home))
+    receipt = ("--receipt", "receipts/合同.pdf.receipt")
+    verified = subprocess.run(
+        command("verify", paper.name, "--offline", *receipt, "--trust", ".testnet/trust.json"),
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        check=False,
+        capture_output=True,
+    )
+    assert verified.returncode == 0
+
+
+def test_the_quickstart_leaves_a_running_network_running(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    monkeypatch.chdir(tmp_path)
+    ran = run("quickstart", "a", "--once", "--home", home, "--json")
+    assert (ran.code, ran.json["verified"]) == (0, 1)
+    assert ran.json["items"][0]["verdict"] == "verified"
+    again = run("quickstart", "a", "--home", home)
+    assert "Try next" in again.out
+    assert run("testnet", "status", "--home", home).code == 0
