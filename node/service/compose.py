@@ -73,12 +73,10 @@ def export_compose(folder: Path, plan: NetworkPlan, user: ContainerUser) -> Topo
     for name in (COMPOSE_FILE, VARIABLES_FILE):
         _refuse_to_replace(folder / name)
     topology = provision(network, plan, adapt=partial(_bind_to_containers, user=user))
-    ids = [node.id for node in topology.nodes]
-    published = [node.client_port for node in topology.nodes]
+    document = render_compose([node.id for node in topology.nodes])
     try:
-        variables = render_variables(ids, published, user)
-        write_file(folder / VARIABLES_FILE, variables.encode())
-        write_file(folder / COMPOSE_FILE, render_compose(ids).encode())
+        write_file(folder / VARIABLES_FILE, render_variables(topology, user).encode())
+        write_file(folder / COMPOSE_FILE, document.encode())
     except OSError as error:
         raise ConfigError(
             f"{folder}: cannot be written: {error.strerror}",
@@ -93,13 +91,14 @@ def render_compose(validator_ids: Sequence[str]) -> str:
     return _HEAD + "\n".join(map(_render_service, validator_ids)) + _TAIL
 
 
-def render_variables(
-    validator_ids: Sequence[str], published: Sequence[int], user: ContainerUser
-) -> str:
-    """Return the values of the variables in the Compose document, one port for each validator."""
-    ports = zip(map(_port_variable, validator_ids), published, strict=True)
-    settings = [("GOVCHAIN_USER", f"{user.user_id}:{user.group_id}"), *ports]
-    return "".join(f"{line}\n" for line in (_SIGNATURE, *(f"{n}={v}" for n, v in settings)))
+def render_variables(topology: Topology, user: ContainerUser) -> str:
+    """Return the values of the variables in the Compose document of a network."""
+    settings = {
+        "COMPOSE_PROJECT_NAME": f"govchain-{topology.chain_id[:8]}",
+        "GOVCHAIN_USER": f"{user.user_id}:{user.group_id}",
+        **{_port_variable(node.id): str(node.client_port) for node in topology.nodes},
+    }
+    return "".join(f"{line}\n" for line in (_SIGNATURE, *map("=".join, settings.items())))
 
 
 def _port_variable(validator_id: str) -> str:
