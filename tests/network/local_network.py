@@ -168,6 +168,14 @@ class LocalNetwork:
         async with self.client(validator_id) as client:
             await until(lambda: reached(client), f"{validator_id} at height {height}")
 
+    async def until_voting(self, validator_id: str) -> None:
+        """Wait until a validator has voted since its start."""
+
+        async def votes() -> float | None:
+            return await asyncio.to_thread(self.metric, validator_id, "votes_signed_total") or None
+
+        await until(votes, f"{validator_id} votes")
+
     async def headers(self, height: int) -> dict[str, Header]:
         """Return the header that each validator holds at a height, waiting for the last one."""
         found = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -77,11 +78,11 @@ async def test_killed_during_load_it_catches_up_and_votes_again(
     await network.until_height(others[0], height + 5)  # the others go on without it
     await asyncio.to_thread(network.supervisor.up)
     await network.until_ready([victim])
+    await network.until_voting(victim)
     await network.until_height(victim, await network.height() + 3)
     load.stop()
     await loading
     assert {result.code for result in load.results.values()} == {ResultCode.OK}
-    assert network.metric(victim, "votes_signed_total") > 0
     headers = await network.headers(await network.height())
     assert len(set(headers.values())) == 1
 
@@ -101,6 +102,28 @@ async def test_all_killed_at_once_nothing_final_is_lost(network: LocalNetwork) -
         for tx_id, result in load.results.items():
             found = await client.transaction(tx_id)
             assert (found.height, result.code) == (result.height, ResultCode.OK)
+
+
+async def test_a_disk_that_refuses_ends_one_validator_and_costs_it_nothing(
+    network: LocalNetwork,
+) -> None:
+    victim, other = "validator-3", "validator-4"
+    process = network.process(victim)
+    load = Load(network)
+    loading = asyncio.create_task(load.run(other))
+    await network.until_height(victim, await network.height() + 3)
+    written = max(file.stat().st_size for file in (network.folder(victim) / "wal").iterdir())
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (written + 4_096, written + 4_096))
+    await asyncio.to_thread(network.wait_for_exit, process)
+    ends = [line for line in network.log(victim) if line.startswith("govchain: ")]
+    assert ends[-1].startswith("govchain: GC-3001: ")
+    await network.until_height(other, await network.height() + 3)
+    await asyncio.to_thread(network.supervisor.up)
+    await network.until_height(victim, await network.height() + 3)
+    load.stop()
+    await loading
+    headers = await network.headers(await network.height())
+    assert len(set(headers.values())) == 1
 
 
 def test_a_second_process_with_the_same_home_is_refused(network: LocalNetwork) -> None:
