@@ -376,8 +376,10 @@ class _Switchboard:
         self._validator.runner.received(peer, messages)
 
     def on_peer(self, peer: int, *, connected: bool) -> None:
-        """Look at the health anew. What the peer missed, status messages bring out."""
+        """Greet a peer that came, and look at the health anew."""
         log.info("peer", peer=self._validator.names[peer], connected=connected)
+        if connected:
+            self._validator.runner.connected(peer)
         self._validator.health_changed.set()
 
     def on_failure(self, error: Exception) -> None:

@@ -97,6 +97,8 @@ class Core:
         self._own_durable: dict[tuple[Phase, int], Vote] = {}
         self._building: tuple[int, int] | None = None
         self._pool_pending = False
+        self._heights: dict[int, int] = {}
+        """Where each peer last said it stands: its word, used for timers alone."""
         self._halted = False
         self._clock = Pacemaker(parameters)
         self._out: list[Action] = []
@@ -521,9 +523,10 @@ class Core:
             return
         support = sum(1 for vc in self._view_changes.values() if vc.view >= self.view)
         work = self._pool_pending or any(slot.header is not None for slot in self._slots.values())
+        blames = work and not self._is_left_behind()
         expired = self._clock.run(
             now,
-            waiting=support >= self.validators.quorum if not self.view_active else work,
+            waiting=support >= self.validators.quorum if not self.view_active else blames,
             failed_views=self.view - self._tip_view(),
             busy=work or not self.view_active,
         )
@@ -535,6 +538,17 @@ class Core:
             self._leave_view(max(self.view, self._highest_certified_view()) + 1, now)
         if expired.repeat:
             self._repeat(stalled=expired.stalled)
+
+    def _is_left_behind(self) -> bool:
+        """Whether a correct peer, by the word of f + 1, is out of this validator's window.
+
+        Then others are making progress, and what is missing here comes from them: leaving their
+        view would only take this validator's vote from them until the next one.
+        """
+        ahead = sum(
+            1 for height in self._heights.values() if height > self.tip.height + self._window
+        )
+        return ahead > self.validators.faults
 
     def _repeat(self, *, stalled: bool) -> None:
         """Say where this validator stands and, when stalled, send again what may have been lost."""
@@ -567,6 +581,7 @@ class Core:
         """Answer a peer that is behind with certificates; a status itself proves nothing."""
         if validator == self.me:
             return
+        self._heights[validator] = status.height
         for item in self.recent:
             if item.header.height > status.height:
                 self._out.append(Send(validator, item))

@@ -254,6 +254,10 @@ class Engine:
             due.append(self._build_again_at_ms)
         return min(due)
 
+    def connected(self, peer: int) -> None:
+        """Tell a peer that can be reached from now on where this validator stands."""
+        self._send(peer, Status(self.core.view, self.core.view_active, self.height))
+
     def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> None:
         """Take messages of one peer, in order; what is wrong with one is counted, not raised."""
         for data in frame:

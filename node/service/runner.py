@@ -136,6 +136,13 @@ class Runner:
             self.engine.receive(peer, messages, self._now())
             self._after_turn()
 
+    def connected(self, peer: int) -> None:
+        """Greet a peer that can be reached from now on."""
+        if not self._is_over:
+            with self._ending_on_error():
+                self.engine.connected(peer)
+                self._after_turn()
+
     async def submit(self, transactions: Sequence[bytes]) -> Ticket:
         """Judge, check and queue encoded transactions; the ticket tells what becomes of them."""
         engine = self.engine
