@@ -21,7 +21,6 @@ from node.chain.encoding import (
 from node.chain.transaction import Transaction
 from node.crypto import domains
 from node.crypto.suite import Suite
-from node.errors import DecodeError
 from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX, VALIDATORS_MAX
 
 HEADER_BYTES_MAX = 1_024
@@ -50,7 +49,7 @@ class Header:
     """RFC 9162 root over the transaction hashes."""
     log_size: int
     log_roots: tuple[bytes, ...]
-    """Root of the chain-wide log, one per log hash (SHA-256 first)."""
+    """Root of the chain-wide log, one per log hash of the suite: one so far."""
     state_root: bytes
     results_root: bytes
     """RFC 9162 root over the encoded results, one per transaction."""
@@ -105,9 +104,7 @@ class Header:
             parameters_digest,
         ) = expect_array(value, 16, "header")
         expect_version(version, "header")
-        roots = expect_list(log_roots, 2, "header log roots")
-        if not roots:
-            raise DecodeError("header log roots: expected one or two, got none")
+        (log_root,) = expect_array(log_roots, 1, "header log roots")
         return cls(
             chain_id=expect_bytes(chain_id, "header chain id", size=DIGEST_BYTES),
             epoch=expect_uint(epoch, "header epoch"),
@@ -119,9 +116,7 @@ class Header:
             proposer=expect_uint(proposer, "header proposer", VALIDATORS_MAX - 1),
             tx_root=expect_bytes(tx_root, "header transaction root", size=DIGEST_BYTES),
             log_size=expect_uint(log_size, "header log size"),
-            log_roots=tuple(
-                expect_bytes(root, "header log root", size=DIGEST_BYTES) for root in roots
-            ),
+            log_roots=(expect_bytes(log_root, "header log root", size=DIGEST_BYTES),),
             state_root=expect_bytes(state_root, "header state root", size=DIGEST_BYTES),
             results_root=expect_bytes(results_root, "header results root", size=DIGEST_BYTES),
             next_set_digest=expect_bytes(next_set_digest, "header set hash", size=DIGEST_BYTES),
