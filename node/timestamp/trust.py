@@ -29,6 +29,7 @@ from node.timestamp.history import (
 
 TRUST_FORMAT: Final = "govchain-trust"
 TRUST_VERSION: Final = 1
+_CHAIN_ID: Final = re.compile("[0-9a-f]{64}")
 _BRACKET: Final = re.compile(rb"[\[{\]}]")
 _DEPTH_MAX: Final = 2  # an object, and the list of handovers in it
 _FIELDS: Final = ("format", "version", "chain_id", "genesis", "handovers", "pinned")
@@ -106,12 +107,14 @@ class TrustFile:
             if name not in fields or name not in _FIELDS:
                 problem = "missing" if name not in fields else "unknown"
                 raise DecodeError(f"trust file: {problem} field {name!r:.40}")
-        genesis = Genesis.decode(_from_base64(fields["genesis"], "genesis"))
         handovers, pinned = fields["handovers"], fields["pinned"]
         if not isinstance(handovers, list) or len(handovers) > HANDOVERS_MAX:
             raise DecodeError(f"trust file handovers: expected a list of at most {HANDOVERS_MAX}")
+        if handovers and pinned is None:
+            raise DecodeError("trust file pinned: expected a header after the handovers, got null")
+        genesis = Genesis.decode(_from_base64(fields["genesis"], "genesis"))
         return cls(
-            chain_id=_from_hex(fields["chain_id"], "chain_id"),
+            chain_id=_chain_id(fields["chain_id"]),
             genesis=genesis,
             handovers=tuple(
                 Handover.decode(_from_base64(item, "handovers"), genesis.suite)
@@ -128,7 +131,7 @@ class TrustFile:
         1. The chain id is the hash of the genesis.
         2. Each handover is certified by the set it ends, the first by the genesis set.
         3. The pinned header is certified by the set of its epoch, the last one handed over to.
-        4. All headers can stand on one chain. Handovers without a pinned header pin nothing.
+        4. All headers can stand on one chain.
         """
         try:
             expect_equal("trust-chain-id", self.genesis.chain_id.hex(), self.chain_id.hex())
@@ -138,8 +141,6 @@ class TrustFile:
                 validator_sets.append(handover.next_set)
             if self.pinned is not None:
                 check_certified(self.pinned, self.chain_id, validator_sets[-1])
-            elif self.handovers:
-                raise ProofError("trust-pinned", "expected a pinned header after the handovers")
             anchor = TrustAnchor(
                 genesis=self.genesis,
                 validator_sets=tuple(validator_sets),
@@ -205,11 +206,7 @@ def _from_base64(value: object, field: str) -> bytes:
     return data
 
 
-def _from_hex(value: object, field: str) -> bytes:
-    try:
-        data = bytes.fromhex(value) if isinstance(value, str) else b""
-    except ValueError:
-        data = b""
-    if not data or data.hex() != value:
-        raise DecodeError(f"trust file {field}: expected lower-case hex text")
-    return data
+def _chain_id(value: object) -> bytes:
+    if not isinstance(value, str) or not _CHAIN_ID.fullmatch(value):
+        raise DecodeError("trust file chain_id: expected 64 lower-case hex digits")
+    return bytes.fromhex(value)
