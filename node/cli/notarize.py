@@ -12,7 +12,7 @@ import click
 
 from node.cli.receipt import RECEIPTS_FOLDER
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, NetworkChoice, network_options, verb
+from node.cli.verb import NetworkChoice, network_options, verb
 from node.limits import RECORD_REFERENCE_BYTES_MAX, RECORD_TYPE_BYTES_MAX, TX_RECORDS_MAX
 
 if TYPE_CHECKING:
@@ -85,9 +85,14 @@ class Item:
     document: Document
     recorded: Recorded | None = None
     """None for what could not be read, or stands for another document."""
-    receipt: Path | None = None
-    """The file of its receipt, where one was written."""
+    path: Path | None = None
+    """Where its receipt belongs."""
     fault: Fault | None = None
+
+    @property
+    def receipt(self) -> Path | None:
+        """Return the file of its receipt, if one was written."""
+        return None if self.fault else self.path
 
     def to_json(self) -> dict[str, Any]:
         """Return its row of the JSON object."""
@@ -116,7 +121,7 @@ def record_documents(
 ) -> list[Item]:
     """Hash and record documents, write their receipts; return what became of each, in order."""
     from node.cli.inputs import hash_document
-    from node.cli.receipt_files import name_receipts
+    from node.cli.receipt_files import name_receipts, save_receipts
     from node.cli.submission import DIGEST, record_digests
 
     readable = [document for document in documents if document.is_wanted]
@@ -124,24 +129,26 @@ def record_documents(
     with screen.progress(_("hashing"), size_bytes) as advance:
         for document in readable:
             hash_document(document, DIGEST, advance)
-    digests = [each.digest for each in readable if each.digest is not None]
+    hashed = [each for each in readable if each.digest is not None]
+    digests = [each.digest for each in hashed if each.digest is not None]
     if not digests:
         return [Item(document, fault=document.fault) for document in documents]
     with screen.progress(_("recording"), len(digests)) as advance:
-        recorded = iter(record_digests(network, digests, outlook, advance))
-    names = iter(name_receipts([each for each in readable if each.digest is not None]))
-    return [
-        Item(document, fault=document.fault)
-        if document.digest is None
-        else _keep(document, next(recorded), out / next(names))
-        for document in documents
-    ]
+        recorded = record_digests(network, digests, outlook, advance)
+    named = dict(zip(name_receipts(hashed), recorded, strict=True))
+    sound = {name: each.receipt for name, each in named.items() if each.fault is None}
+    faults = save_receipts(out, sound)
+    items = {
+        id(document): Item(document, each, out / name, each.fault or faults.get(name))
+        for document, (name, each) in zip(hashed, named.items(), strict=True)
+    }
+    return [items.get(id(each), Item(each, fault=each.fault)) for each in documents]
 
 
 def summarize(items: Sequence[Item]) -> Answer:
     """Return the answer for all documents: done, or how the failed ones failed."""
     faults = [item.fault for item in items if item.fault is not None]
-    done = sum(item.receipt is not None and item.fault is None for item in items)
+    done = sum(item.receipt is not None for item in items)
     rows = [item.to_json() for item in items]
     facts = {"items": rows, "recorded": done, "failed": len(faults)}
     if not items:
@@ -171,25 +178,12 @@ def _tell(screen: Screen, item: Item) -> None:
     from node.cli.wording import existence
 
     attestation = None if item.recorded is None else item.recorded.attestation
-    if item.fault is None and attestation is not None:
+    if item.receipt is not None and attestation is not None:
         said = _("RECORDED  {file} {existence}  {receipt}")
         known = existence(attestation)
         text = said.format(file=item.document.label, existence=known, receipt=item.receipt)
         screen.line(text, style="green")
     tell_trouble(screen, item)
-
-
-def _keep(document: Document, recorded: Recorded, path: Path) -> Item:
-    """Write one receipt."""
-    from node.cli.receipt_files import save_receipt
-
-    if recorded.fault is not None:
-        return Item(document, recorded, fault=recorded.fault)
-    try:
-        save_receipt(path, recorded.receipt)
-    except CommandError as error:
-        return Item(document, recorded, fault=Fault.of(error))
-    return Item(document, recorded, path)
 
 
 def _check_text(option: str, text: str, size_max: int) -> None:

@@ -80,7 +80,7 @@ def show(screen: Screen, *, path: Path) -> Answer:
 def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) -> Answer:
     """Fetch a receipt."""
     from node.cli.inputs import STANDARD_INPUT, Document
-    from node.cli.receipt_files import name_receipts, save_receipt
+    from node.cli.receipt_files import name_receipts, save_receipts
     from node.cli.verify import tell_verdict
     from node.cli.wording import describe_verdict
     from node.timestamp.verify import verify_receipt
@@ -94,7 +94,8 @@ def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) ->
         raise CommandError("GC-2305", "" if failure is None else failure.detail)
     path = None if subject == STANDARD_INPUT else Path(subject)
     (name,) = name_receipts([Document(subject, path)])
-    save_receipt(out / name, encoded)
+    if faults := save_receipts(out, {name: encoded}):
+        return Answer(fault=faults[name])
     tell_verdict(screen, subject, verdict)
     screen.line(_("written to {path}").format(path=out / name))
     return Answer({"receipt": str(out / name), "digest": str(digest), **describe_verdict(verdict)})

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from gettext import gettext as _
 from itertools import chain, count
 from pathlib import Path, PurePath
 from typing import Final
 
 from node.cli.inputs import Document
-from node.cli.verb import CommandError
+from node.cli.screen import Fault
 from node.errors import DecodeError
-from node.service.topology import write_file
+from node.service.topology import sync_folder, write_file
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
 
 _NAME_BYTES_MAX: Final = 255  # of Linux file systems
 _ROOM_BYTES: Final = len(f".999{RECEIPT_SUFFIX}")
+_WRITERS: Final = 16
 _STANDARD_INPUT_NAME: Final = "stdin"
 
 
@@ -32,21 +36,50 @@ def name_receipts(documents: Sequence[Document]) -> list[str]:
     return names
 
 
-def save_receipt(path: Path, encoded: bytes) -> None:
-    """Write a receipt durably, at once; raises `CommandError`.
+def save_receipts(folder: Path, receipts: Mapping[str, bytes]) -> dict[str, Fault]:
+    """Write receipts by name, durably, each at once; return the faults of those not written.
 
     A file already there is replaced only by a receipt of the same document on the same chain, as
-    the chain keeps the earlier one too. Any other is kept beside it under a numbered name.
+    the chain keeps the earlier one too. Any other is kept beside it under a numbered name. Files
+    are synced from several threads, because a disk syncs many as fast as one.
     """
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, encoded in receipts.items():
+                _make_way(folder, name, encoded, receipts.keys())
+            faults = [*writers.map(partial(_write, folder), receipts, receipts.values())]
+            sync_folder(folder)
+        except OSError as error:
+            return dict.fromkeys(receipts, _unwritable(folder, error))
+    return {name: fault for name, fault in zip(receipts, faults, strict=True) if fault is not None}
+
+
+def _make_way(folder: Path, name: str, encoded: bytes, taken: Collection[str]) -> None:
+    """Give what is in the way of a receipt, unless it may be replaced, a name of its own."""
+    path = folder / name
+    if not path.exists() or _subject(path.read_bytes()) == _subject(encoded):
+        return
+    stem = name.removesuffix(RECEIPT_SUFFIX)
+    numbered = (f"{stem}.{number}{RECEIPT_SUFFIX}" for number in count(1))
+    path.rename(
+        next(
+            folder / each for each in numbered if each not in taken and not (folder / each).exists()
+        )
+    )
+
+
+def _write(folder: Path, name: str, encoded: bytes) -> Fault | None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and _subject(path.read_bytes()) != _subject(encoded):
-            stem = path.name.removesuffix(RECEIPT_SUFFIX)
-            kept = (path.with_name(f"{stem}.{number}{RECEIPT_SUFFIX}") for number in count(1))
-            path.rename(next(name for name in kept if not name.exists()))
-        write_file(path, encoded)
+        write_file(folder / name, encoded, sync_name=False)
     except OSError as error:
-        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
+        return _unwritable(folder / name, error)
+    return None
+
+
+def _unwritable(path: Path, error: OSError) -> Fault:
+    fix = _("check the rights and the space where it is to be")
+    return Fault("GC-2306", f"{path}: {error.strerror}", fix)
 
 
 def _candidates(document: Document) -> Iterator[str]:

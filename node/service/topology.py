@@ -111,8 +111,11 @@ def is_vacant(home: Path) -> bool:
     return not any(home.iterdir())
 
 
-def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file durably and at once: a reader finds the old content or the new, never a part."""
+def write_file(path: Path, data: bytes, *, mode: int = 0o644, sync_name: bool = True) -> None:
+    """Write a file durably and at once: a reader finds the old content or the new, never a part.
+
+    Who writes many files of one folder may leave the names for one `sync_folder` at the end.
+    """
     temporary = path.with_name(f".{path.name[:64]}.{secrets.token_hex(8)}.part")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -123,7 +126,8 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if sync_name:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

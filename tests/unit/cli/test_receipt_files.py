@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from node.cli.inputs import Document
-from node.cli.receipt_files import name_receipts, save_receipt
-from node.cli.verb import CommandError
+from node.cli.receipt_files import name_receipts, save_receipts
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 RECEIPT = (VECTORS / "document.txt.receipt").read_bytes()
@@ -39,36 +36,51 @@ def test_names_too_long_for_a_file_system_are_cut_between_characters(tmp_path: P
     long = "照" * 85  # 255 bytes
     first, second = names(long, f"a/{long}")
     assert len(first.encode()) <= 255
-    assert first != second
-    for name in (first, second):
-        save_receipt(tmp_path / name, RECEIPT)
     assert first.startswith("照照")
+    assert save_receipts(tmp_path, {first: RECEIPT, second: RECEIPT}) == {}
+    assert {each.name for each in tmp_path.iterdir()} == {first, second}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
 
 
 def test_a_receipt_of_the_same_document_and_chain_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "document.txt.receipt"
-    save_receipt(path, RECEIPT)
-    save_receipt(path, RECEIPT)
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    folder = tmp_path / "new" / "folder"
+    for _time in range(2):
+        assert save_receipts(folder, {"document.txt.receipt": RECEIPT}) == {}
+    assert contents(folder) == {"document.txt.receipt": RECEIPT}
 
 
 def test_any_other_file_of_that_name_is_kept_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "document.txt.receipt"
-    path.write_bytes(b"a letter")
-    save_receipt(path, RECEIPT)
-    assert path.read_bytes() == RECEIPT
-    path.write_bytes(b"another letter")
-    save_receipt(path, RECEIPT)
-    kept = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
-    assert kept == {
-        "document.txt.receipt": RECEIPT,
-        "document.txt.1.receipt": b"a letter",
-        "document.txt.2.receipt": b"another letter",
+    for letter in (b"one", b"two"):
+        (tmp_path / "a.receipt").write_bytes(letter)
+        receipts = {"a.receipt": RECEIPT, "a.1.receipt": RECEIPT}
+        assert save_receipts(tmp_path, receipts) == {}
+    assert contents(tmp_path) == {
+        "a.receipt": RECEIPT,
+        "a.1.receipt": RECEIPT,
+        "a.2.receipt": b"one",
+        "a.3.receipt": b"two",
     }
+
+
+def test_many_are_written_whole_with_nothing_beside_them(tmp_path: Path) -> None:
+    receipts = {f"{number}.receipt": RECEIPT for number in range(300)}
+    assert save_receipts(tmp_path, receipts) == {}
+    assert contents(tmp_path) == receipts
+
+
+def test_what_cannot_be_written_is_the_fault_of_that_receipt_alone(tmp_path: Path) -> None:
+    good, bad = "good.receipt", "no/such/folder.receipt"
+    faults = save_receipts(tmp_path, {good: RECEIPT, bad: RECEIPT})
+    assert list(faults) == [bad]
+    assert faults[bad].code == "GC-2306"
+    assert contents(tmp_path) == {good: RECEIPT}
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CommandError, match="file") as raised:
-        save_receipt(tmp_path / "file" / "x.receipt", RECEIPT)
-    assert raised.value.code == "GC-2306"
+    faults = save_receipts(tmp_path / "file", {"a.receipt": RECEIPT, "b.receipt": RECEIPT})
+    assert [fault.code for fault in faults.values()] == ["GC-2306"] * 2
+    assert str(tmp_path / "file") in faults["a.receipt"].message
