@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.ledger_check import verify_store
 from node.storage.leveldb import LevelDBStore
 from node.storage.memory import MemoryStore
+from node.storage.stored_block import encode_header_value
 from tests.unit.execution.small_chain import (
     CREATED_MS,
     GENESIS,
@@ -520,6 +522,41 @@ def test_damage_met_on_the_way_is_named(small_store: dict[bytes, bytes]) -> None
     opened = LedgerStore.open(store_of(headless), SUITE, GENESIS_BLOCK)
     with pytest.raises(StorageError, match="block 1 is missing below the tip 3"):
         opened.leaf(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"tx_root": bytes(32)}, "do not give its tx_root"),
+        ({"results_root": bytes(32)}, "do not give its results_root"),
+        ({"log_roots": (bytes(32),)}, "do not give its log_roots"),
+        ({"state_root": bytes(32)}, "do not give the state root of the tip"),
+    ],
+)
+def test_a_root_that_does_not_cover_its_content_is_noticed(
+    changes: dict[str, Any], complaint: str, committed: Committed
+) -> None:
+    store = MemoryStore()
+    opened = LedgerStore.open(store, SUITE, GENESIS_BLOCK)
+    block = committed.blocks[0]
+    header = replace(block.header, **changes)
+    lying = replace(block, header=header, digest=header.digest(SUITE))
+    opened.commit(lying, certify(lying), sync=False)
+    with pytest.raises(StorageError, match=complaint):
+        verify_store(store, opened, SUITE)
+
+
+def test_the_certificate_of_another_block_is_noticed(
+    small_store: dict[bytes, bytes], committed: Committed
+) -> None:
+    opened = LedgerStore.open(store_of(small_store), SUITE, GENESIS_BLOCK)
+    found = opened.header_at(1)
+    assert found is not None
+    other = certify(committed.blocks[0])
+    for certificate in (other, None):
+        value = encode_header_value(found[0], certificate)
+        with pytest.raises(StorageError, match="certificate of another block, or none"):
+            check(small_store | {keys.header(1): value})
 
 
 def test_blocks_that_contradict_themselves_are_noticed(small_store: dict[bytes, bytes]) -> None:
