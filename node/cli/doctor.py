@@ -30,15 +30,17 @@ def doctor(screen: Screen, *, home: Path) -> Answer:
 
     findings = [*_examine(home)]
     levels = {
-        Level.OK: _("ok"),
-        Level.UNKNOWN: _("unknown"),
-        Level.WARNING: _("warning"),
-        Level.PROBLEM: _("PROBLEM"),
+        Level.OK: (_("ok"), "green"),
+        Level.UNKNOWN: (_("unknown"), "yellow"),
+        Level.WARNING: (_("warning"), "yellow"),
+        Level.PROBLEM: (_("PROBLEM"), "red"),
     }
-    screen.table(
-        (_("check"), _("verdict"), _("finding"), _("fix")),
-        [(each.check, levels[each.level], each.detail, each.fix or "-") for each in findings],
-    )
+    for each in findings:
+        word, style = levels[each.level]
+        screen.line(f"{word}  {each.check}", style=style)
+        screen.line(f"    {each.detail}")
+        if each.fix:
+            screen.line("    " + _("fix") + f": {each.fix}")
     facts = {"home": str(home), "findings": [asdict(each) for each in findings]}
     problems = [each for each in findings if each.level is Level.PROBLEM]
     if not problems:

@@ -83,15 +83,13 @@ class Screen:
             click.echo(text, err=True, color=_colour_of(sys.stderr))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Say a table: framed on a terminal, aligned lines elsewhere."""
+        """Say a table as aligned lines: nothing is cut, so that all of it can be copied."""
         if self.as_json:
             return
-        texts = [[str(cell) for cell in row] for row in rows]
-        if sys.stdout.isatty():
-            _draw_table(columns, texts)
-        else:
-            for line in _align([list(columns), *texts]):
-                click.echo(line)
+        heading, *lines = _align([list(columns), *([str(cell) for cell in row] for row in rows)])
+        self.line(heading, style="cyan")
+        for line in lines:
+            self.line(line)
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -154,17 +152,6 @@ def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
             cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
         )
         yield _GAP.join(padded).rstrip()
-
-
-def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console().print(table)
 
 
 @contextmanager

@@ -295,42 +295,29 @@ def _describe(
 
 def _show_nodes(screen: Screen, rows: list[dict[str, Any]]) -> None:
     shown = ("id", "health", "height", "view", "peers_connected", "pid")
-    ports = ("client_port", "peer_port", "metrics_port")
-    titles = (
-        _("validator"),
-        _("health"),
-        _("height"),
-        _("view"),
-        _("peers"),
-        _("process"),
-        _("clients at"),
-        _("peers at"),
-        _("metrics at"),
-    )
-    screen.table(
-        titles,
-        [
-            [
-                *("-" if row.get(name) is None else row[name] for name in shown),
-                *(f"{row['host']}:{row[name]}" for name in ports),
-            ]
-            for row in rows
-        ],
-    )
+    titles = (_("validator"), _("health"), _("height"), _("view"), _("peers"), _("process"))
+    lines = [
+        [*("-" if row.get(name) is None else row[name] for name in shown), *_ports_of(row)]
+        for row in rows
+    ]
+    screen.table((*titles, *_port_titles()), lines)
 
 
 def _show_ports(screen: Screen, topology: Topology) -> None:
-    titles = (_("validator"), _("clients at"), _("peers at"), _("metrics at"))
-    screen.table(
-        titles,
-        [
-            [
-                entry.id,
-                *(f"{entry.host}:{port}" for port in (entry.client_port, entry.peer_port)),
-                f"{entry.host}:{entry.metrics_port}",
-            ]
-            for entry in topology.nodes
-        ],
+    rows = describe_topology(topology)["nodes"]
+    screen.table((_("validator"), *_port_titles()), [[row["id"], *_ports_of(row)] for row in rows])
+
+
+def _port_titles() -> tuple[str, ...]:
+    return (_("clients at"), _("peers at"), _("metrics at"))
+
+
+def _ports_of(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Return where a node listens, the host once: all of it is on one."""
+    return (
+        f"{row['host']}:{row['client_port']}",
+        f":{row['peer_port']}",
+        f":{row['metrics_port']}",
     )
 
 
