@@ -63,7 +63,7 @@ BUILD_AGAIN_AFTER_MS = 50
 """How long a primary waits that found nothing includable among what waits."""
 FETCH_AFTER_MS = 50
 """How long a proposal waits for gossip to bring its bodies before they are asked for."""
-SYNC_AFTER_MS = 300
+SYNC_AFTER_MS = 1_000
 """How long a peer may be ahead before blocks are asked for instead of waited for."""
 SYNC_RETRY_MS = 2_000
 GOSSIP_BYTES_MAX = 524_288
@@ -214,6 +214,8 @@ class Engine:
         self._last_new_view: NewViewRecord | None = recovery.last_new_view
         self._lapsed: deque[tuple[int, list[bytes]]] = deque()
         """Ids that expired by clock before this time (ms), until a block's T says so too."""
+        self._in_check: dict[bytes, None] = {}
+        """Hashes of transactions whose signatures are being checked: nobody is asked for those."""
         self._gossip: list[bytes] = []
         self._gossip_again_at_ms = 0
         self._peer_heights: dict[int, int] = {}
@@ -309,6 +311,8 @@ class Engine:
         self, job: CheckJob, verdicts: Sequence[VerifiedTransaction | None], now: ev.Now
     ) -> None:
         """Take the answer to a `CheckJob`."""
+        for candidate in job.candidates:
+            self._in_check.pop(candidate.transaction.tx_hash, None)
         if job.purpose is Purpose.GOSSIP:
             self.admit(verdicts, now, from_client=False)
             return
@@ -462,9 +466,13 @@ class Engine:
                 verdicts = self.gate.screen(message.transactions, self.time_ms(now))
                 candidates = tuple(v for v in verdicts if isinstance(v, Candidate))
                 if candidates:
-                    self._output.jobs.append(CheckJob(Purpose.GOSSIP, candidates))
+                    self._have_checked(CheckJob(Purpose.GOSSIP, candidates))
             case _:
                 assert_never(message)
+
+    def _have_checked(self, job: CheckJob) -> None:
+        self._in_check |= dict.fromkeys(c.transaction.tx_hash for c in job.candidates)
+        self._output.jobs.append(job)
 
     def _check_vote(self, vote: Vote) -> None:
         self.counters.votes_checked += 1
@@ -772,12 +780,13 @@ class Engine:
         for pursuit in self._pursuits.values():
             if now.monotonic_ms < pursuit.ask_at_ms or not pursuit.holders:
                 continue
-            if pursuit.tx_hashes is not None and not pursuit.missing:
+            wanted = tuple(sorted(h for h in pursuit.missing if h not in self._in_check))
+            if pursuit.tx_hashes is not None and not wanted:
+                pursuit.ask_at_ms = now.monotonic_ms + FETCH_AFTER_MS
                 continue
             holder = pursuit.holders[pursuit.asked % len(pursuit.holders)]
             pursuit.asked += 1
             pursuit.ask_at_ms = now.monotonic_ms + FETCH_AFTER_MS * min(1 << pursuit.asked, 32)
-            wanted = tuple(sorted(pursuit.missing)) if pursuit.tx_hashes is not None else ()
             self.counters.bodies_asked += 1
             self._send(holder, WantBodies(pursuit.header.height, pursuit.digest, wanted))
 
@@ -806,7 +815,7 @@ class Engine:
 
     def _take_bodies(self, bodies: Bodies) -> None:
         pursuit = self._pursuits.get(bodies.header_digest)
-        if pursuit is None:
+        if pursuit is None or (pursuit.tx_hashes is not None and not pursuit.missing):
             return
         transactions = [Transaction.decode(data, self._suite) for data in bodies.transactions]
         if bodies.whole and pursuit.tx_hashes is None:
@@ -821,7 +830,7 @@ class Engine:
             self._settle(pursuit, matches=False)  # a sender the parent's state does not know
         elif candidates:
             known = tuple(c for c in candidates if c is not None)
-            self._output.jobs.append(CheckJob(Purpose.BODIES, known, pursuit.digest))
+            self._have_checked(CheckJob(Purpose.BODIES, known, pursuit.digest))
 
     def _gossip_again(self, now: ev.Now) -> None:
         """While nothing is final for long, repeat the oldest waiting transactions to all."""
