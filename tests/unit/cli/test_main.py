@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -98,9 +100,10 @@ def test_the_version_is_the_packages() -> None:
     assert node.__version__ in run("--version").out
 
 
-def test_a_chinese_user_is_spoken_to_in_chinese() -> None:
-    environment = {**os.environ, "LANG": "zh_CN.UTF-8"}
-    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES"):
+def help_under(**variables: str) -> str:
+    """Return the help as a user with these variables reads it."""
+    environment = dict(os.environ)
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
         environment.pop(name, None)
     done = subprocess.run(
         [sys.executable, "-m", "node", "--help"],
@@ -108,11 +111,51 @@ def test_a_chinese_user_is_spoken_to_in_chinese() -> None:
         capture_output=True,
         check=True,
         encoding="utf-8",
-        env=environment,
+        env=environment | variables,
     )
-    assert "用法" in done.stdout
-    assert "退出码" in done.stdout
-    assert "核验" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"LANG": "zh_CN.UTF-8"},
+        {"LC_ALL": "zh_TW.UTF-8", "LANG": "en_US.UTF-8"},
+        {"LC_MESSAGES": "zh_HK.UTF-8"},
+    ],
+)
+def test_a_chinese_user_is_spoken_to_in_chinese(variables: dict[str, str]) -> None:
+    text = help_under(**variables)
+    for word in ("用法", "选项", "退出码", "核验"):
+        assert word in text
+
+
+@pytest.mark.parametrize("variables", [{}, {"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, {"LANG": "fr"}])
+def test_everybody_else_is_spoken_to_in_english(variables: dict[str, str]) -> None:
+    assert help_under(**variables).isascii()
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_gets_colours_unless_it_does_not_want_them(
+    variables: dict[str, str], *, coloured: bool
+) -> None:
+    environment = {name: text for name, text in os.environ.items() if name != "NO_COLOR"}
+    master, slave = pty.openpty()
+    receipt = ROOT / "tests/vectors/receipt/document.txt.receipt"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "node", "receipt", "show", receipt],
+        cwd=ROOT,
+        stdout=slave,
+        env={**environment, "TERM": "xterm", **variables},
+    )
+    os.close(slave)
+    text = b""
+    with suppress(OSError), os.fdopen(master, "rb", buffering=0) as terminal:
+        while chunk := terminal.read(65_536):  # ends with EIO when the other side is closed
+            text += chunk
+    assert process.wait() == 0
+    assert b"sha-256:" in text
+    assert (b"\x1b[" in text) is coloured
 
 
 def test_errors_are_told_in_chinese_too() -> None:
