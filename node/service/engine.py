@@ -32,7 +32,7 @@ from node.crypto.signature import Signer
 from node.errors import DecodeError, PeerError
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader, sender_key
 from node.execution.overlay import Overlay
-from node.limits import BLOCK_RECORDS_MAX, PEER_MESSAGE_BYTES_MAX
+from node.limits import BLOCK_RECORDS_MAX
 from node.service.admission import Candidate, Gate, check_signatures
 from node.service.log_records import (
     BlockRecord,
@@ -47,7 +47,6 @@ from node.service.log_records import (
 from node.service.mempool import AddOutcome, Mempool
 from node.service.recovery import Ledger, Recovery
 from node.service.wire import (
-    SYNC_BLOCKS_MAX,
     Blocks,
     Bodies,
     Message,
@@ -66,6 +65,9 @@ FETCH_AFTER_MS = 50
 SYNC_AFTER_MS = 1_000
 """How long a peer may be ahead before blocks are asked for instead of waited for."""
 SYNC_RETRY_MS = 2_000
+SYNC_BLOCKS_ASKED = 64
+SYNC_BYTES_AIM = 524_288
+"""An answer ends before the block that would exceed this: it is decoded and checked in one turn."""
 GOSSIP_BYTES_MAX = 524_288
 EVIDENCE_KEPT = 1_024
 
@@ -220,6 +222,7 @@ class Engine:
         self._gossip_again_at_ms = 0
         self._peer_heights: dict[int, int] = {}
         self._synced: dict[int, CertifiedBlock] = {}
+        self._offered_height = 0
         self._sync_asked_at_ms: int | None = None
         self._committed_at_ms = 0
         self._pool_reported = False
@@ -239,6 +242,7 @@ class Engine:
         """Let time pass; due at `deadline`."""
         self._chase_bodies(now)
         self._chase_blocks(now)
+        self._feed_synced()
         self._gossip_again(now)
         # By clock, what validators with sound clocks will not include: nobody is told yet, as a
         # block of an earlier view may still hold it, but it is no longer work that waits.
@@ -250,6 +254,8 @@ class Engine:
 
     def deadline(self) -> int:
         """Return the monotonic time (ms) by which `tick` is due."""
+        if self._has_synced:
+            return 0
         due = [self.core.deadline()]
         due += [p.ask_at_ms for p in self._pursuits.values() if p.missing or p.tx_hashes is None]
         if self.mempool.is_waiting and not self._pool_reported:
@@ -739,7 +745,7 @@ class Engine:
         self._output.expired += self.mempool.expire(action.header.time_ms + 1)
         while self._lapsed and self._lapsed[0][0] <= action.header.time_ms + 1:
             self._output.expired += self._lapsed.popleft()[1]
-        self._synced.pop(action.header.height, None)
+        was_synced = self._synced.pop(action.header.height, None) is not None
         self._own_votes = {k: v for k, v in self._own_votes.items() if k[1] > action.header.height}
         self._prepared = {h: i for h, i in self._prepared.items() if h > action.header.height}
         self._committed_at_ms = now.monotonic_ms
@@ -747,7 +753,8 @@ class Engine:
         self.counters.txs_committed += len(tx_ids)
         self._output.committed.append(CommittedBlock(executed, action.certificate))
         self._try_children(action.header_digest)
-        self._feed_synced()
+        if was_synced:
+            self._chase_blocks(now)
 
     def _retain(self, digests: tuple[bytes, ...]) -> None:
         """Release every undecided block but those in `digests`."""
@@ -859,19 +866,18 @@ class Engine:
             return
         peer = ahead[(now.monotonic_ms // SYNC_RETRY_MS) % len(ahead)]
         self._sync_asked_at_ms = now.monotonic_ms
-        self._send(peer, WantBlocks(self.height + 1, SYNC_BLOCKS_MAX))
+        self._send(peer, WantBlocks(self.height + 1, SYNC_BLOCKS_ASKED))
 
     def _serve_blocks(self, peer: int, want: WantBlocks) -> None:
         blocks: list[bytes] = []
         size = 0
         last = min(self.height, want.from_height + want.count - 1)
         for height in range(max(want.from_height, 1), last + 1):
-            block = self._ledger.certified_block(height)
-            if block is None:
+            encoded = self._ledger.encoded_block(height)
+            if encoded is None:
                 break
-            encoded = block.encode()
             size += len(encoded)
-            if blocks and size > PEER_MESSAGE_BYTES_MAX // 2:
+            if blocks and size > SYNC_BYTES_AIM:
                 break
             blocks.append(encoded)
         if blocks:
@@ -894,11 +900,20 @@ class Engine:
             self._feed_synced()  # what was sound before a false block counts
             self._run(now)
 
+    @property
+    def _has_synced(self) -> bool:
+        """Whether the next block came from a peer and was not offered to the core yet."""
+        return self.height + 1 in self._synced and self._offered_height <= self.height
+
     def _feed_synced(self) -> None:
-        """Offer the next synced block to the core; the certificate vouches for its signatures."""
-        block = self._synced.get(self.height + 1)
-        if block is None:
+        """Offer the next synced block to the core; the certificate vouches for its signatures.
+
+        One per turn: a long turn would keep this validator from hearing its peers.
+        """
+        if not self._has_synced:
             return
+        block = self._synced[self.height + 1]
+        self._offered_height = block.header.height
         digest = self._verifier.digest_of(block.header)
         self._pin(digest, tuple(tx.tx_hash for tx in block.transactions))
         for transaction in block.transactions:

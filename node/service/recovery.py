@@ -45,6 +45,9 @@ class Ledger(StateReader, Protocol):
     def certified_block(self, height: int) -> CertifiedBlock | None:
         """Return a committed block above genesis."""
 
+    def encoded_block(self, height: int) -> bytes | None:
+        """Return the same as its canonical bytes, ready to be sent."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:

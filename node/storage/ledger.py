@@ -200,6 +200,11 @@ class LedgerStore:
         block = self.block(height)
         return None if block is None else block.certified()
 
+    def encoded_block(self, height: int) -> bytes | None:
+        """Return the canonical bytes of what `certified_block` gives; decodes no transaction."""
+        block = self.block(height)
+        return None if block is None or block.certificate is None else block.encode()
+
     # --- Transactions ---
 
     def find_transaction(self, tx_id: bytes) -> tuple[int, int] | None:
