@@ -134,6 +134,16 @@ def test_many_documents_go_in_batches(home: Path, tmp_path: Path, out: Path) -> 
     assert (shown["records"], shown["result"], shown["sender"]) == (10, "OK", "agency-1")
 
 
+def test_more_transactions_than_one_request_holds(home: Path, tmp_path: Path, out: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(501):
+        document(folder, f"{number:03}")
+    answer = notarize(home, out, folder, "--batch", 1)
+    assert answer["recorded"] == len({item["transaction"] for item in answer["items"]}) == 501
+    assert len([*out.iterdir()]) == 501
+
+
 def test_a_record_is_found_by_document_reference_type_and_time(
     home: Path, tmp_path: Path, out: Path
 ) -> None:
