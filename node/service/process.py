@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from node.errors import ConfigError, invariant
+from node.errors import ConfigError, InvariantViolation
 from node.service.topology import write_file
 
 _STATE: Final = 0  # positions among the fields of /proc/<pid>/stat after the command's name
@@ -77,7 +77,8 @@ def claim(path: Path) -> None:
             fix="stop that process, or give this node a directory and a key of its own",
         )
     own = ProcessRecord.of(os.getpid())
-    invariant(own is not None, "a running process is alive")
+    if own is None:
+        raise InvariantViolation("a running process is alive")
     write_file(path, own.encode())
 
 
@@ -91,7 +92,7 @@ def spawn_detached(
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     pid = os.posix_spawn(
         arguments[0],
-        arguments,
+        list(arguments),
         environment,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

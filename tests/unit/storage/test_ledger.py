@@ -163,6 +163,7 @@ def test_an_empty_store_begins_with_genesis_and_keeps_it(engine: Engine) -> None
         assert opened.log_frontier == GENESIS_BLOCK.frontier
         assert opened.header_at(0) == (GENESIS_BLOCK.header, None)
         assert opened.certified_block(0) is None
+        assert opened.encoded_block(0) is None
         for key, value in GENESIS_BLOCK.state_writes.items():
             assert opened.get(key) == value
         verify_store(engine.store, opened, SUITE)
@@ -222,6 +223,7 @@ def check_blocks(opened: LedgerStore, committed: Committed) -> None:
         plain = tuple(verified.transaction for verified in block.transactions)
         certified = CertifiedBlock(block.header, plain, certificate)
         assert opened.certified_block(height) == certified
+        assert opened.encoded_block(height) == certified.encode()
         assert stored.encode() == certified.encode()
         for index, result in enumerate(block.results):
             assert opened.find_transaction(result.tx_id) == (height, index)
