@@ -656,6 +656,12 @@ class Engine:
         self._pinned[digest] = None
         self.mempool.pin(digest, tx_hashes)
 
+    def _unpin(self, digest: bytes) -> None:
+        """Release a block; what only its body brought here may long be final in another block."""
+        self._pinned.pop(digest, None)
+        returned = self.mempool.unpin(digest)
+        self.mempool.discard([i for i in returned if self._ledger.has_transaction(i)])
+
     def _arrived(self, tx_hash: bytes) -> None:
         """Note a body that came; the block that waited for it may be complete now."""
         if tx_hash not in self._awaited:
@@ -740,8 +746,7 @@ class Engine:
                 child.rebase(self._ledger)
         tx_ids = [tx.transaction.tx_id for tx in executed.transactions]
         self.mempool.remove_committed(tx_ids, time_ms=action.header.time_ms)
-        self._pinned.pop(action.header_digest, None)
-        self.mempool.unpin(action.header_digest)
+        self._unpin(action.header_digest)
         self._output.expired += self.mempool.expire(action.header.time_ms + 1)
         while self._lapsed and self._lapsed[0][0] <= action.header.time_ms + 1:
             self._output.expired += self._lapsed.popleft()[1]
@@ -766,8 +771,7 @@ class Engine:
             for tx_hash in sorted(pursuit.missing):
                 self._awaited.pop(tx_hash, None)
         for digest in [d for d in self._pinned if d not in digests]:
-            del self._pinned[digest]
-            self.mempool.unpin(digest)
+            self._unpin(digest)
         self._logged_blocks = {d: r for d, r in self._logged_blocks.items() if d in digests}
 
     # ------------------------------------------------------------------ bodies

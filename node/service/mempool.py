@@ -195,11 +195,14 @@ class Mempool:
             if body is not None:
                 self._dequeue(self._requests[body.transaction.tx_id])
 
-    def unpin(self, slot: bytes) -> None:
+    def unpin(self, slot: bytes) -> list[bytes]:
         """Forget a decided or dropped slot; what it alone held waits again at its old place.
 
         What came over the bounds, as a pinned body, goes while the pool is still over them. After
         a commit, call `remove_committed` first. An unknown slot is no error.
+
+        Returns the ids of what waits again: a body that came for the slot alone was not admitted,
+        so the caller looks whether the chain holds it under another block, and then discards it.
         """
         let_go: dict[bytes, _Request] = {}
         for tx_hash in self._slots.pop(slot, ()):
@@ -212,20 +215,25 @@ class Mempool:
                 twin = request.twins.pop(tx_hash, None)
                 if twin is not None:
                     self._forget_body(twin)
-        self._requeue([request for request in let_go.values() if not self._is_pinned(request)])
+        waiting = [request for request in let_go.values() if not self._is_pinned(request)]
+        self._requeue(waiting)
+        return [request.body.transaction.tx_id for request in waiting]
+
+    def discard(self, tx_ids: Iterable[bytes]) -> None:
+        """Forget requests, in every signature; ids that are not here are no error."""
+        for tx_id in tx_ids:
+            request = self._requests.get(tx_id)
+            if request is not None:
+                self._drop(request)
 
     def remove_committed(self, tx_ids: Iterable[bytes], *, time_ms: int) -> None:
         """Forget the requests of a committed block with T = `time_ms`, in every signature.
 
         Ids that are not here count too: together they are the drain rate.
         """
-        count = 0
-        for tx_id in tx_ids:
-            count += 1
-            request = self._requests.get(tx_id)
-            if request is not None:
-                self._drop(request)
-        self._drains.append((time_ms, count))
+        listed = list(tx_ids)
+        self.discard(listed)
+        self._drains.append((time_ms, len(listed)))
 
     def expire(self, time_ms: int) -> list[bytes]:
         """Drop what no block at T >= `time_ms` can include; return the tx ids, pinned ones spared.

@@ -153,6 +153,16 @@ def test_a_dropped_slot_returns_its_transactions_to_their_places() -> None:
     assert take(pool) == [tx(1), tx(2), tx(3), tx(4), tx(5)]
 
 
+def test_a_dropped_slot_names_what_waits_again_and_discarding_forgets_it() -> None:
+    pool = filled(tx(1))
+    pool.pin(SLOT_A, hashes(tx(1), tx(2)))
+    pool.hold_body(tx(2))
+    assert sorted(pool.unpin(SLOT_A)) == ids(tx(1), tx(2))
+    pool.discard(ids(tx(2), tx(3)))
+    assert take(pool) == [tx(1)]
+    assert pool.pending_bytes == 100
+
+
 def test_a_transaction_in_two_slots_is_let_go_with_the_last() -> None:
     pool = filled(tx(1))
     pool.pin(SLOT_A, hashes(tx(1)))
