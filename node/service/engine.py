@@ -34,6 +34,7 @@ from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateRead
 from node.execution.overlay import Overlay
 from node.limits import BLOCK_RECORDS_MAX
 from node.service.admission import Candidate, Gate, check_signatures
+from node.service.batching import BatchLimit
 from node.service.log_records import (
     BlockRecord,
     CommittedRecord,
@@ -216,6 +217,9 @@ class Engine:
         self._last_new_view: NewViewRecord | None = recovery.last_new_view
         self._lapsed: deque[tuple[int, list[bytes]]] = deque()
         """Ids that expired by clock before this time (ms), until a block's T says so too."""
+        self._batch_limit = BatchLimit(
+            records_max=BLOCK_RECORDS_MAX, delay_max_ms=genesis.parameters.message_delay_ms // 4
+        )
         self._in_check: dict[bytes, None] = {}
         """Hashes of transactions whose signatures are being checked: nobody is asked for those."""
         self._gossip: list[bytes] = []
@@ -334,6 +338,8 @@ class Engine:
         """Note that every log record up to `lsn` is on disk: release what waited for it."""
         while self._unsynced and self._unsynced[0][0] <= lsn:
             _, event, message = self._unsynced.popleft()
+            if isinstance(message, Proposal):
+                self._learn_pace(message, now)
             self._send(None, message)
             self._events.append(event)
         self._turn(now)
@@ -588,7 +594,7 @@ class Engine:
                     time_ms=time_ms,
                     txs_max=parameters.block_txs_max,
                     bytes_max=parameters.block_bytes_max,
-                    records_max=BLOCK_RECORDS_MAX,
+                    records_max=self._batch_limit.records,
                 )
             if taken:
                 inputs = BlockInputs(
@@ -611,6 +617,13 @@ class Engine:
                 self._build_again_at_ms = now.monotonic_ms + BUILD_AGAIN_AFTER_MS
         # The core hears of it before anything else: a commit between would release the block.
         self._events.appendleft(ev.ProposalBuilt(action.view, action.height, header, tx_hashes))
+
+    def _learn_pace(self, proposal: Proposal, now: ev.Now) -> None:
+        """Let the time from stamping an own proposal to sending it bound the next one."""
+        executed = self._executed.get(proposal.vote.subject.header_digest)
+        if executed is not None:
+            records = len(executed.leaves) - 1  # the first is the parent's header
+            self._batch_limit.learn(records, now.utc_ms - proposal.header.time_ms)
 
     def _pursue(self, action: ev.Validate, now: ev.Now) -> None:
         """Begin, or widen, the effort to hold and execute a block."""

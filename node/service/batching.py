@@ -1,0 +1,34 @@
+"""How large a proposal may be. Pure; it learns from what earlier ones took.
+
+A block's T is stamped before it is executed and logged, and the others refuse a T that reaches them
+late. So a proposal must leave within a quarter of MSGDELAY, whatever this machine can do just now.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+RECORDS_AT_FIRST: Final = 1_000
+RECORDS_LEAST: Final = 50
+"""Below this, what takes long is not the batch: the disk, or a machine that has no time for us."""
+
+_GROWTH_PERCENT: Final = 125
+
+
+class BatchLimit:
+    """The records that the next proposal may hold."""
+
+    def __init__(self, *, records_max: int, delay_max_ms: int) -> None:
+        """`delay_max_ms` is what may pass between stamping a proposal and sending it."""
+        self._records_max, self._delay_max_ms = records_max, delay_max_ms
+        self.records = min(RECORDS_AT_FIRST, records_max)
+
+    def learn(self, records: int, delay_ms: int) -> None:
+        """Note that a proposal of so many records left so long after it was stamped.
+
+        One that was late halves the limit; one that was in time raises it, if it was full.
+        """
+        if delay_ms > self._delay_max_ms:
+            self.records = max(min(records, self.records) // 2, RECORDS_LEAST)
+        elif records * _GROWTH_PERCENT >= self.records * 100:
+            self.records = min(self.records * _GROWTH_PERCENT // 100, self._records_max)

@@ -1,0 +1,46 @@
+"""A batch that was late halves the next one; full ones that are in time let them grow again."""
+
+from __future__ import annotations
+
+from node.service.batching import RECORDS_AT_FIRST, RECORDS_LEAST, BatchLimit
+
+
+def limit() -> BatchLimit:
+    return BatchLimit(records_max=4_000, delay_max_ms=125)
+
+
+def test_a_late_batch_halves_the_next() -> None:
+    batches = limit()
+    batches.learn(800, 126)
+    assert batches.records == 400
+
+
+def test_a_late_batch_larger_than_the_limit_halves_the_limit() -> None:
+    batches = limit()
+    batches.learn(10_000, 500)  # a single transaction may exceed it
+    assert batches.records == RECORDS_AT_FIRST // 2
+
+
+def test_a_full_batch_in_time_lets_the_next_grow_up_to_the_most() -> None:
+    batches = limit()
+    batches.learn(RECORDS_AT_FIRST, 125)
+    assert batches.records == RECORDS_AT_FIRST * 5 // 4
+    for _ in range(20):
+        batches.learn(batches.records, 10)
+    assert batches.records == 4_000
+
+
+def test_a_small_batch_in_time_proves_nothing() -> None:
+    batches = limit()
+    batches.learn(RECORDS_AT_FIRST // 2, 10)
+    assert batches.records == RECORDS_AT_FIRST
+
+
+def test_it_never_falls_below_what_any_machine_can_do_and_recovers_from_there() -> None:
+    batches = limit()
+    for _ in range(20):
+        batches.learn(batches.records, 1_000)
+    assert batches.records == RECORDS_LEAST
+    for _ in range(20):
+        batches.learn(batches.records, 1)
+    assert batches.records == 4_000
