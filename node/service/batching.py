@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 RECORDS_AT_FIRST: Final = 1_000
-RECORDS_LEAST: Final = 50
+RECORDS_LEAST: Final = 250
 """Below this, what takes long is not the batch: the disk, or a machine that has no time for us."""
 
 _GROWTH_PERCENT: Final = 125
