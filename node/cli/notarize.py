@@ -41,6 +41,16 @@ TYPE_DEFAULT: Final = "document"
 @click.option("--type", "type_code", default=TYPE_DEFAULT, show_default=True, help=_("Type code."))
 @click.option("--ref", "reference", help=_("Reference of the record; for a single document."))
 @click.option(
+    "--supersede",
+    "change",
+    flag_value="SUPERSEDE",
+    default=None,
+    help=_("Replace what is in force under --ref."),
+)
+@click.option(
+    "--withdraw", "change", flag_value="WITHDRAW", help=_("End what is in force under --ref.")
+)
+@click.option(
     "--batch",
     "batch_size",
     type=click.IntRange(1, TX_RECORDS_MAX),
@@ -57,21 +67,26 @@ def notarize(
     out: Path,
     type_code: str,
     reference: str | None,
+    change: str | None,
     batch_size: int,
     network: NetworkChoice,
 ) -> Answer:
     """Record documents and keep their receipts."""
+    from node.chain.record import RecordAction
     from node.cli.inputs import find_documents
     from node.cli.submission import Outlook
 
     _check_text("--type", type_code, RECORD_TYPE_BYTES_MAX)
     if reference is not None:
         _check_text("--ref", reference, RECORD_REFERENCE_BYTES_MAX)
+    elif change is not None:
+        raise click.UsageError(_("--supersede and --withdraw need the reference: --ref"))
     found = network.open()
     documents = find_documents(paths, apart_from=(out, found.profile.home))
     if reference is not None and len(documents) != 1:
         raise click.UsageError(_("--ref names one record: give a single document with it"))
-    outlook = Outlook(type_code, reference, batch_size)
+    action = RecordAction[change or "RECORD"]
+    outlook = Outlook(type_code, reference, batch_size, action)
     items = record_documents(screen, found, documents, outlook, out)
     for item in items:
         _tell(screen, item)
@@ -175,11 +190,14 @@ def tell_trouble(screen: Screen, item: Item) -> None:
 
 
 def _tell(screen: Screen, item: Item) -> None:
+    from node.chain.record import RecordAction
     from node.cli.wording import existence
 
     attestation = None if item.recorded is None else item.recorded.attestation
     if item.receipt is not None and attestation is not None:
         said = _("RECORDED  {file} {existence}  {receipt}")
+        if attestation.record.action is RecordAction.WITHDRAW:
+            said = _("WITHDRAWN  {file} {existence}  {receipt}")
         known = existence(attestation)
         text = said.format(file=item.document.label, existence=known, receipt=item.receipt)
         screen.line(text, style="green")

@@ -50,6 +50,8 @@ class Outlook:
     reference: str | None = None
     batch_size: int = 1_000
     """Records of one transaction."""
+    action: RecordAction = RecordAction.RECORD
+    """What the records do to the standing of their reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _sign_batches(
             payload=Notarization(
                 digest_algorithm=DIGEST.digest_id,
                 type_code=outlook.type_code,
-                action=RecordAction.RECORD,
+                action=outlook.action,
                 digests=b"".join(digests[first : first + outlook.batch_size]),
                 references=references,
             ),
@@ -189,7 +191,7 @@ async def _collect(
 def _check(network: Network, tx_id: bytes, index: int, receipt: bytes, digest: bytes) -> Recorded:
     verdict = verify_receipt(receipt, network.anchor, NamedDigest(DIGEST, digest))
     attestation = verdict.attestation
-    if verdict.outcome is Outcome.VERIFIED and attestation is not None:
+    if attestation is not None and _is_proof(verdict.outcome, attestation):
         if (attestation.tx_id, attestation.operation_index) == (tx_id, index):
             return Recorded(tx_id, index, receipt, attestation)
         failure = "it is of another transaction"
@@ -200,6 +202,12 @@ def _check(network: Network, tx_id: bytes, index: int, receipt: bytes, digest: b
     record = f"{tx_id.hex()}:{index}"
     fault = Fault("GC-2305", message.format(record=record, failure=failure), fix)
     return Recorded(tx_id, index, receipt, fault=fault)
+
+
+def _is_proof(outcome: Outcome, attestation: Attestation) -> bool:
+    """Say whether a receipt proves what was asked for: of a withdrawal, that it was recorded."""
+    withdrawn = attestation.record.action is RecordAction.WITHDRAW
+    return outcome is (Outcome.NOT_VERIFIED if withdrawn else Outcome.VERIFIED)
 
 
 def _refusal(code: ResultCode) -> Fault:
@@ -219,7 +227,11 @@ def _refusal(code: ResultCode) -> Fault:
         ),
         ResultCode.REFERENCE_IN_FORCE: (
             _("the reference is in force already"),
-            _("choose another reference, or see: govchain record list --ref"),
+            _("choose another reference, or replace what is in force: --supersede"),
+        ),
+        ResultCode.REFERENCE_NOT_IN_FORCE: (
+            _("nothing is in force under this reference, type and identity"),
+            _("look for it: govchain record list --ref"),
         ),
     }
     cause, fix = causes.get(code, (code.name, _("correct what the message names")))

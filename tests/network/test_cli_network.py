@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from node.chain.block import ResultCode
-from node.chain.record import Notarization, RecordAction
-from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.cli.exit_codes import ExitCode
 from tests.network.local_network import LocalNetwork
 from tests.unit.cli.command import run
@@ -164,6 +159,7 @@ def test_a_record_is_found_by_document_reference_type_and_time(
     ):
         ran = run("record", "list", *wanted, "--home", home, "--json")
         assert (ran.code, len(ran.json["records"])) == (0, count), wanted
+    notarize(home, out, document(tmp_path, "another.txt"))
     ran = run("record", "list", "--limit", 1, "--home", home, "--json")
     assert (len(ran.json["records"]), ran.json["more"]) == (1, True)
 
@@ -219,34 +215,6 @@ def test_a_reference_in_force_and_a_stranger_are_refused_by_policy(
     assert not (out / "three.receipt").exists()
 
 
-def move_reference(
-    network: LocalNetwork, action: RecordAction, reference: str, digest: bytes
-) -> None:
-    """Supersede or withdraw what a reference names."""
-    body = TransactionBody(
-        chain_id=network.genesis.chain_id,
-        sender="agency-1",
-        nonce=secrets.token_bytes(16),
-        not_after_ms=time.time_ns() // 1_000_000 + 60_000,
-        kind=TransactionKind.NOTARIZE,
-        payload=Notarization(
-            digest_algorithm=1,
-            type_code="permit",
-            action=action,
-            digests=digest,
-            references=(reference,),
-        ),
-    )
-    transaction = sign_transaction(body, network.signer, network.genesis.suite)
-
-    async def submit() -> None:
-        async with network.client() as client:
-            (outcome,) = await client.submit([transaction.encoded])
-            assert outcome.final().code is ResultCode.OK
-
-    asyncio.run(submit())
-
-
 def test_with_a_network_verify_asks_whether_the_record_still_stands(
     home: Path, tmp_path: Path, out: Path
 ) -> None:
@@ -257,18 +225,28 @@ def test_with_a_network_verify_asks_whether_the_record_still_stands(
     asked = (*arguments, "--home", home, "--json")
     assert (run(*asked).code, run(*asked).json["standing"]) == (0, "in_force")
 
-    network = LocalNetwork(home)
-    newer = secrets.token_bytes(32)
-    move_reference(network, RecordAction.SUPERSEDE, reference, newer)
+    newer = document(tmp_path, "newer.txt")
+    named = ("--ref", reference, "--type", "permit")
+    notarize(home, out, newer, *named, "--supersede")
     assert (run(*asked).code, run(*asked).json["standing"]) == (0, "superseded")
 
-    move_reference(network, RecordAction.WITHDRAW, reference, newer)
+    (last,) = notarize(home, out, newer, *named, "--withdraw")["items"]
     ran = run(*asked)
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2312")
     assert ran.json["standing"] == "withdrawn"
     assert run(*arguments, "--offline").code == 0, "offline nobody can know"
-    fetched = run("receipt", "fetch", f"sha-256:{newer.hex()}", "--home", home, "--out", out)
-    assert fetched.code == 0
+    assert run("receipt", "fetch", last["digest"], "--home", home, "--out", out).code == 0
+    proof = ("verify", newer, "--receipt", last["receipt"], "--trust", home / "trust.json")
+    assert run(*proof, "--offline").code == ExitCode.NOT_VERIFIED, "it proves the withdrawal"
+
+
+def test_a_reference_is_moved_only_where_it_is_in_force(home: Path, tmp_path: Path) -> None:
+    path, reference = document(tmp_path), f"permit-{secrets.token_hex(4)}"
+    for change in ("--supersede", "--withdraw"):
+        ran = run("notarize", path, "--ref", reference, change, "--home", home, "--json")
+        assert ran.code == ExitCode.REFUSED
+        assert "REFERENCE_NOT_IN_FORCE" in ran.json["error"]["message"]
+        assert run("notarize", path, change, "--home", home).code == ExitCode.USAGE
 
 
 def test_a_profile_of_another_chain_is_refused(home: Path, tmp_path: Path) -> None:
