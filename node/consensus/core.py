@@ -53,6 +53,9 @@ from node.consensus.state import Offer, Recovered, Slot, slots_prepared
 from node.consensus.verification import DigestOf
 from node.errors import InvariantViolation, PeerError, invariant
 
+HEIGHTS_AHEAD_MAX = 64
+"""How far above the window proposals and votes are kept."""
+
 
 class Core:
     """One validator's consensus state machine for one epoch."""
@@ -651,8 +654,13 @@ class Core:
         return slot
 
     def _in_reach(self, height: int) -> bool:
-        """Heights remembered at all: twice the window, for peers that are a window ahead."""
-        return self.tip.height < height <= self.tip.height + 2 * self._window
+        """Heights remembered at all, for peers that are ahead.
+
+        Many more than the window: what comes while blocks of the past are fetched is needed as soon
+        as they are there. Else a validator that fetches more slowly than a window is decided would
+        be behind for ever.
+        """
+        return self.tip.height < height <= self.tip.height + self._window + HEIGHTS_AHEAD_MAX
 
     def _start_height(self) -> int:
         """Return the height the current view starts above."""
