@@ -194,7 +194,7 @@ class _Fields:
             ) from error
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", fix="make it readable") from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # not text, not TOML, or beyond its reader
             raise ConfigError(f"{path}: {error}", fix="correct the file: it is TOML") from error
         fields = cls(path, table)
         fields.integer("version", least=_VERSION, most=_VERSION)

@@ -113,7 +113,11 @@ def test_a_validator_listed_twice_is_refused(tmp_path: Path) -> None:
         load_node(tmp_path, NODE + peer)
 
 
-@pytest.mark.parametrize("content", [b"version = ", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [b"version = ", b"\xff\xfe", b"version = " + b"9" * 5_000, b"version = " + b"[" * 100_000],
+    ids=["cut short", "not text", "a number without end", "nested too deep"],
+)
 def test_a_file_that_is_not_toml_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "node.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"node\.toml"):
