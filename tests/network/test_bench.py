@@ -1,0 +1,44 @@
+"""`govchain bench saturate` on a network of its own: it measures, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.service.process import ProcessRecord
+from node.service.supervisor import PROCESS_FILE
+from node.service.topology import Topology
+from tests.unit.cli.command import run
+
+
+def test_a_short_run_gives_every_figure(tmp_path: Path) -> None:
+    home = tmp_path / "net"
+    ran = run("bench", "saturate", "--seconds", 2, "--batch", 20, "--home", home, "--json")
+    assert ran.code == 0, ran.out
+    facts = ran.json
+    load, idle = facts["load"], facts["idle"]
+    assert load["transactions"] > 0
+    assert load["failures"] == {}
+    assert 0 < load["latency"]["p50_ms"] <= load["latency"]["p95_ms"] <= load["latency"]["p99_ms"]
+    assert 0 < idle["p50_ms"] <= idle["p99_ms"]
+    validators = [f"validator-{n}" for n in range(1, 5)]
+    assert [*load["cpu_us_per_transaction"]] == [*validators, "client-1"]
+    # Others may run tests beside this one: a view change costs votes of its own.
+    assert load["view_changes"] or load["signatures_per_block"] == pytest.approx(8, abs=1)
+    assert facts["disk"]["records"] >= load["transactions"]
+    assert facts["parameters"]["transaction_bytes"] == 256
+    assert facts["signing"]["during_load"] == 0
+    for node in Topology.load(home).nodes:
+        assert ProcessRecord.load(home / node.home / PROCESS_FILE) is None  # all have ended
+
+
+def test_without_a_folder_none_is_left_and_lines_tell_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ran = run("bench", "saturate", "--seconds", 1, "-n", 1, "--clients", 2)
+    assert ran.code == 0, ran.err
+    assert "transactions final per second" in ran.out
+    assert "client-2" in ran.out
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("govchain-bench-")] == []
