@@ -21,7 +21,7 @@ BATCHES_OUTSTANDING_MAX: Final = 32  # per stream
 WAIT_MS_MAX: Final = 60_000
 RECEIPTS_PAGE_MAX: Final = 256
 RECORDS_PAGE_MAX: Final = 1_000
-PAGE_TOKEN_BYTES_MAX: Final = 64
+PAGE_TOKEN_BYTES_MAX: Final = 8  # a place in the log
 
 
 # --- Submitting ---

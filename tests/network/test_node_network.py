@@ -13,7 +13,9 @@ import pytest
 
 from node.chain.admission import AdmissionCode
 from node.chain.block import ResultCode
+from node.chain.record import RecordLeaf
 from node.crypto.suite import SHA_256
+from node.rpc.port import PAGE_TOKEN_BYTES_MAX, RecordFilter, RecordPage
 from node.service.supervisor import NODE_COMMAND
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.network.local_network import Load, LocalNetwork, running_network
@@ -54,6 +56,22 @@ async def test_a_receipt_of_any_validator_verifies_against_genesis_alone(
         for record, receipt in zip(transaction.body.payload.records(), receipts, strict=True):
             verdict = verify_receipt(receipt, network.anchor, NamedDigest(SHA_256, record.digest))
             assert verdict.outcome is Outcome.VERIFIED
+
+
+async def test_records_come_in_pages_from_wherever_asked(network: LocalNetwork) -> None:
+    transaction = network.transaction(records=3)
+    digests = [record.digest for record in transaction.body.payload.records()]
+    async with network.client("validator-1") as client:
+        await client.submit([transaction.encoded])
+        found = []
+        page = RecordPage((), b"\0")
+        while page.next_page_token:
+            page = await client.records(RecordFilter(), limit=2, page_token=page.next_page_token)
+            found += [RecordLeaf.decode(entry.leaf).record.digest for entry in page.records]
+        one, last_place = RecordFilter(digest=digests[0]), b"\xff" * PAGE_TOKEN_BYTES_MAX
+        beyond = await client.records(one, page_token=last_place)
+    assert found[-3:] == digests
+    assert beyond == RecordPage((), b"")
 
 
 async def test_the_same_submission_twice_has_one_result(network: LocalNetwork) -> None:

@@ -24,7 +24,7 @@ from node.rpc.client import (
 )
 from node.rpc.identity import server_credentials
 from node.rpc.pb import ledger_pb2 as pb
-from node.rpc.port import BATCH_TXS_MAX, REQUEST_BYTES_MAX, RecordFilter
+from node.rpc.port import BATCH_TXS_MAX, PAGE_TOKEN_BYTES_MAX, REQUEST_BYTES_MAX, RecordFilter
 from node.rpc.server import LEDGER_SERVICE
 from tests.unit.rpc.fake_node import DEADLINE_S, FakeNetwork, running, tx_id
 from tests.unit.rpc.pki import CHAIN_ID, shared_pki
@@ -318,7 +318,7 @@ async def test_a_malformed_question_is_refused() -> None:
             client.receipt_of_digest(b""),
             client.receipt_of_operation(bytes(33)),
             client.records(RecordFilter(digest=b"short")),
-            client.records(RecordFilter(), page_token=bytes(65)),
+            client.records(RecordFilter(), page_token=bytes(PAGE_TOKEN_BYTES_MAX + 1)),
         ):
             with pytest.raises(ClientError, match="expected"):
                 await call
