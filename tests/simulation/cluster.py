@@ -15,7 +15,7 @@ from node.service.wire import MessageKind
 from tests.simulation.adversary import ByzantineValidator, Trick, Unobserved
 from tests.simulation.keys import KeyRing
 from tests.simulation.network import CALM, Network
-from tests.simulation.node import CrashPoint, SimulatedValidator
+from tests.simulation.node import Armed, CrashPoint, SimulatedValidator
 from tests.simulation.oracles import Oracles, Violation
 from tests.simulation.plan import (
     ARMED_US,
@@ -25,8 +25,10 @@ from tests.simulation.plan import (
     Cut,
     Fault,
     Plan,
+    Silence,
     draw_plan,
 )
+from tests.simulation.sharing import shared_decoding
 from tests.simulation.transcript import Transcript
 from tests.simulation.workload import Clients
 from tests.simulation.world import MS, SECOND, UTC_AT_START_MS, World
@@ -65,7 +67,8 @@ def run_seed(seed: int, size: int, write: Callable[[str], None] | None = None) -
         cluster.world.transcript = Transcript(write, cluster.genesis.suite.signature_size)
     violation = ""
     try:
-        cluster.run()
+        with shared_decoding():
+            cluster.run()
     except Violation as broken:
         violation = str(broken)
     except Exception:  # noqa: BLE001 - whatever a correct validator raises is a finding (oracle X)
@@ -235,6 +238,11 @@ class Cluster:
             case Burst():
                 self.network.profile = fault.profile
                 world.after(fault.until_us - fault.at_us, self._calm_down)
+            case Silence():
+                self.network.hushed.append(fault.hush)
+                world.after(
+                    fault.until_us - fault.at_us, partial(self.network.hushed.remove, fault.hush)
+                )
             case Blackout():
                 for validator, down_us in zip(self.places, fault.down_us, strict=False):
                     validator.crash(power_loss=True, down_us=down_us)
@@ -244,7 +252,7 @@ class Cluster:
         if fault.point is CrashPoint.AT_ONCE:
             validator.crash(power_loss=fault.power_loss, down_us=fault.down_us)
         elif validator.is_up:
-            validator.armed = (fault.point, fault.down_us)
+            validator.armed = Armed(fault.point, fault.record, fault.down_us)
             self.world.after(ARMED_US, partial(self._disarm, validator, validator.life))
 
     def _disarm(self, validator: SimulatedValidator, life: int) -> None:

@@ -21,6 +21,13 @@ class SimulatedLog:
         self.last_lsn = 0
         self.durable_lsn = 0
         self.syncs = 0
+        self.synced_types: list[int] = []
+        """Types of the records that the last sync made durable."""
+
+    @property
+    def unsynced_types(self) -> list[int]:
+        """Types of the records that a crash may take."""
+        return [kind for kind, _ in self._unsynced]
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> int:
         """Write records where a crash may take them; return the last one's number."""
@@ -35,6 +42,7 @@ class SimulatedLog:
         self.durable_bytes += _framed(records)
         self.durable_lsn = lsn
         self.syncs += 1
+        self.synced_types = [kind for kind, _ in records]
         return records
 
     def rotate(self, snapshot: Sequence[tuple[int, bytes]]) -> int:

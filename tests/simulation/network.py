@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from node.chain.certificate import Phase
+from node.service.wire import MessageKind
 from tests.simulation.world import MS, World
 
 Frame = tuple[bytes, ...]
@@ -44,6 +46,22 @@ class Place:
     receive: Receiver
 
 
+@dataclass(frozen=True, slots=True)
+class Hush:
+    """Some messages never arrive over some links: those that begin with these bytes."""
+
+    prefix: bytes
+    pairs: frozenset[tuple[int, int]]
+    """(sender, receiver) by validator."""
+
+
+def beginning_of(kind: MessageKind, phase: Phase | None = None) -> bytes:
+    """Return how every message of a kind begins, or every vote of a phase (CBOR arrays)."""
+    if phase is None:
+        return bytes((0x82, kind))
+    return bytes((0x82, kind, 0x87, phase))
+
+
 class Network:
     """Carries frames from place to validator."""
 
@@ -57,6 +75,7 @@ class Network:
         self._last_arrival_us: dict[tuple[int, int], int] = {}
         self._cut: dict[tuple[int, int], None] = {}
         """Directed pairs of places that do not reach each other."""
+        self.hushed: list[Hush] = []
         self._held: list[tuple[int, int, Frame]] = []
         self.frames_sent = 0
         self.dropped: Counter[str] = Counter()
@@ -90,6 +109,10 @@ class Network:
         if world.chance(profile.loss_permille):
             self.dropped["lost"] += 1
             return
+        if self.hushed:
+            frame = self._unhushed(source, target, frame)
+            if not frame:
+                return
         copies = 2 if world.chance(profile.duplicate_permille) else 1
         for _ in range(copies):
             sent = frame
@@ -98,6 +121,11 @@ class Network:
             world.after(
                 self._delay_us(source, target), partial(self._deliver, source, target, sent)
             )
+
+    def _unhushed(self, source: int, target: int, frame: Frame) -> Frame:
+        link = (self.places[source].validator, self.places[target].validator)
+        prefixes = tuple(hush.prefix for hush in self.hushed if link in hush.pairs)
+        return tuple(data for data in frame if not data.startswith(prefixes))
 
     def _stop(self, source: int, target: int, frame: Frame) -> None:
         if self._holds_when_cut:

@@ -41,6 +41,16 @@ class CrashPoint(Enum):
     AMID_SEND = "when some peers were sent the messages of a turn and others not"
 
 
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """How a process is going to die, and for how long."""
+
+    point: CrashPoint
+    record: int | None
+    """Only where a record of this type is what the crash can take, or has just saved."""
+    down_us: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """The clock and disk of one validator."""
@@ -105,8 +115,7 @@ class SimulatedValidator:
         self.engine: Engine | None = None
         self.life = 0
         """Counts starts: what an earlier life left in the world's heap is void."""
-        self.armed: tuple[CrashPoint, int] | None = None
-        """The point the process is going to die at, and for how long (us)."""
+        self.armed: Armed | None = None
         self._monotonic_offset_ms = 0
         self._syncing = False
         self._gossip_due = False
@@ -232,7 +241,7 @@ class SimulatedValidator:
             self.world.after(GOSSIP_DELAY_US, partial(self._flush_gossip, self.life))
         if appended and self._dies_at(CrashPoint.AFTER_APPEND):
             return
-        self._sync_log()
+        self._sync_log(engine)
         self._arm_timer(engine)
 
     def _post(self, output: Output, *, to: Sequence[int] | None = None) -> None:
@@ -261,9 +270,9 @@ class SimulatedValidator:
 
     # ------------------------------------------------------------------ the log
 
-    def _sync_log(self) -> None:
-        """Begin a group commit unless one is under way."""
-        if self._syncing or self.log.last_lsn == self.log.durable_lsn:
+    def _sync_log(self, engine: Engine) -> None:
+        """Begin a group commit if something waits for it and none is under way."""
+        if self._syncing or not engine.waits_for_log:
             return
         self._syncing = True
         machine = self.machine
@@ -286,12 +295,18 @@ class SimulatedValidator:
             self._take_turn(lambda engine: engine.durable(lsn, self.now()))
 
     def _is_armed_for(self, point: CrashPoint) -> bool:
-        return self.armed is not None and self.armed[0] is point
+        armed = self.armed
+        if armed is None or armed.point is not point:
+            return False
+        if armed.record is None:
+            return True
+        is_synced = point in (CrashPoint.AFTER_SYNC, CrashPoint.AMID_SEND)
+        return armed.record in (self.log.synced_types if is_synced else self.log.unsynced_types)
 
     def _dies_at(self, point: CrashPoint) -> bool:
-        if self.armed is None or self.armed[0] is not point:
+        if self.armed is None or not self._is_armed_for(point):
             return False
-        self.crash(power_loss=True, down_us=self.armed[1])
+        self.crash(power_loss=True, down_us=self.armed.down_us)
         return True
 
     # ------------------------------------------------------------------ the timer

@@ -36,9 +36,11 @@ from node.service.engine import CommittedBlock, Output
 from node.service.log_records import RecordType
 from node.service.wire import MessageKind
 from node.storage import keys
+from node.storage.segment import parse_segment
 from tests.simulation.node import LogRecords, SimulatedValidator
 from tests.simulation.world import World
 
+_BLOCK = RecordType.BLOCK
 _OF_VIEWS = (RecordType.VIEW_CHANGE, RecordType.NEW_VIEW)
 _VOTE = domains.tagged(domains.VOTE, b"")
 _VIEW_CHANGE = domains.tagged(domains.VIEW_CHANGE, b"")
@@ -188,7 +190,7 @@ class Oracles:
         """Take note, in order, of what can no longer be lost; D3."""
         conduct = self.conduct[validator.index]
         for kind, payload in records:
-            if kind == RecordType.BLOCK:
+            if kind == _BLOCK:
                 conduct.blocks[self._digest_of(payload)] = None
             for signature in [s for s in conduct.volatile if s in payload]:
                 statement = conduct.volatile.pop(signature)
@@ -203,13 +205,13 @@ class Oracles:
     def rotated(self, validator: SimulatedValidator, records: LogRecords) -> None:
         """Take note of a log that states less, as the ledger and a later view say the rest."""
         conduct = self.conduct[validator.index]
-        self.synced(validator, [r for r in records if r[0] == RecordType.BLOCK])
-        views = [cbor2.loads(data)[2] for kind, data in records if kind in _OF_VIEWS]
+        self.synced(validator, [r for r in records if r[0] == _BLOCK])
+        view = max((cbor2.loads(data)[2] for kind, data in records if kind in _OF_VIEWS), default=0)
         for signature, statement in list(conduct.volatile.items()):
             if isinstance(statement, Ballot):
-                is_kept = statement.height <= validator.ledger.tip_height
+                is_kept = statement.height <= validator.ledger.tip_height or statement.view < view
             else:
-                is_kept = statement.view <= max(views)
+                is_kept = statement.view <= view
             if is_kept or any(signature in payload for _, payload in records):
                 del conduct.volatile[signature]
                 self._bind(conduct, statement)
@@ -237,6 +239,8 @@ class Oracles:
                 del conduct.ballots[statement.place]
                 del self._signers[statement.place][statement.digest][validator.index]
         conduct.volatile.clear()
+        found = parse_segment(kept).records
+        conduct.blocks = {self._digest_of(r.payload): None for r in found if r.kind == _BLOCK}
 
     def started(self, validator: SimulatedValidator) -> None:
         """A1 for what a restarted validator still holds."""

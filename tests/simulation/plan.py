@@ -10,13 +10,25 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from random import Random
 
+from node.chain.certificate import Phase
 from node.chain.genesis import Parameters
+from node.service.log_records import RecordType
+from node.service.wire import MessageKind
 from tests.simulation.adversary import Trick
-from tests.simulation.network import CALM, LinkProfile
+from tests.simulation.network import CALM, Hush, LinkProfile, beginning_of
 from tests.simulation.node import CrashPoint, Machine
 from tests.simulation.workload import WorkloadProfile
 from tests.simulation.world import MS, SECOND
 
+PATIENT_MS = 1_000
+"""A view timeout that nothing exceeds by chance."""
+QUICK_SYNC_US = 20 * MS
+_RECORDS_AT_STAKE = (
+    RecordType.VOTE,
+    RecordType.PREPARED,
+    RecordType.VIEW_CHANGE,
+    RecordType.NEW_VIEW,
+)
 ARMED_US = 2 * SECOND
 """A crash that waits for its point to be passed is called off after this long."""
 
@@ -28,6 +40,8 @@ class Crash:
     at_us: int
     validator: int
     point: CrashPoint
+    record: RecordType | None
+    """At a point, wait for one where a record of this type is at stake."""
     power_loss: bool
     down_us: int
 
@@ -51,6 +65,15 @@ class Burst:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """Messages of one kind get lost on some links for a while."""
+
+    at_us: int
+    until_us: int
+    hush: Hush
+
+
+@dataclass(frozen=True, slots=True)
 class Blackout:
     """All correct validators lose power at one moment, and start again one by one."""
 
@@ -58,7 +81,7 @@ class Blackout:
     down_us: tuple[int, ...]
 
 
-Fault = Crash | Cut | Burst | Blackout
+Fault = Crash | Cut | Burst | Silence | Blackout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +102,13 @@ class Plan:
     @property
     def is_faultless(self) -> bool:
         """Whether counts can be exact: nothing is lost, late or false."""
-        return not self.faults and not self.byzantine and self.links == CALM
+        return (
+            not self.faults
+            and not self.byzantine
+            and self.links == CALM
+            and self.parameters.view_timeout_ms >= PATIENT_MS
+            and all(machine.sync_max_us <= QUICK_SYNC_US for machine in self.machines)
+        )
 
 
 def draw_plan(random: Random, size: int) -> Plan:
@@ -106,6 +135,8 @@ def draw_plan(random: Random, size: int) -> Plan:
         faults += _draw_cuts(random, size, chaos_us)
     if "burst" in kinds:
         faults += _draw_bursts(random, chaos_us)
+    if "silence" in kinds:
+        faults += _draw_silences(random, size, chaos_us)
     return Plan(
         size=size,
         parameters=_draw_parameters(random),
@@ -123,7 +154,17 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
     """Every tenth run has no fault; the others one kind or several."""
     if random.randrange(10) == 0:
         return ()
-    kinds = ["byzantine", "crash", "cut", "burst", "links", "rotate", "clocks", "slow disks"]
+    kinds = [
+        "byzantine",
+        "crash",
+        "cut",
+        "burst",
+        "silence",
+        "links",
+        "rotate",
+        "clocks",
+        "slow disks",
+    ]
     drawn = random.sample(kinds, random.choice((1, 2, 3, 4, 5)))
     if random.randrange(12) == 0:
         drawn.append("blackout")
@@ -133,9 +174,9 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
 def _draw_parameters(random: Random) -> Parameters:
     return Parameters(
         window_slots=random.choice((1, 2, 2, 2, 2, 3, 4)),
-        view_timeout_ms=random.choice((500, 1_000, 1_000)),
-        view_timeout_max_ms=random.choice((4_000, 8_000)),
-        block_txs_max=random.choice((1, 2, 5, 2_000)),
+        view_timeout_ms=random.choice((100, 300, 1_000)),
+        view_timeout_max_ms=random.choice((2_000, 4_000, 8_000)),
+        block_txs_max=random.choice((1, 1, 2, 5, 2_000)),
     )
 
 
@@ -183,6 +224,7 @@ def _draw_crashes(random: Random, correct: list[int], spare: int, chaos_us: int)
             at_us=random.randrange(chaos_us),
             validator=random.choice(correct),
             point=random.choice(list(CrashPoint)),
+            record=random.choice((None, *_RECORDS_AT_STAKE)),
             power_loss=random.randrange(3) > 0,
             down_us=random.choice((1 * MS, 50 * MS, 500 * MS, 2 * SECOND, 4 * SECOND)),
         )
@@ -233,3 +275,30 @@ def _draw_bursts(random: Random, chaos_us: int) -> list[Burst]:
         )
         bursts.append(Burst(at_us, until_us, profile))
     return bursts
+
+
+def _draw_silences(random: Random, size: int, chaos_us: int) -> list[Silence]:
+    """Draw silences: mostly votes that do not come, so that validators know unlike things."""
+    choices = (
+        beginning_of(MessageKind.VOTE, Phase.COMMIT),
+        beginning_of(MessageKind.VOTE, Phase.COMMIT),
+        beginning_of(MessageKind.VOTE, Phase.PREPARE),
+        beginning_of(MessageKind.PROPOSAL),
+        beginning_of(MessageKind.VIEW_CHANGE),
+        beginning_of(MessageKind.NEW_VIEW),
+        beginning_of(MessageKind.DECIDED),
+        beginning_of(MessageKind.TRANSACTIONS),
+    )
+    every_pair = [(a, b) for a in range(size) for b in range(size) if a != b]
+    silences = []
+    for _ in range(random.choice((1, 3, 6))):
+        at_us = random.randrange(chaos_us)
+        until_us = min(at_us + random.randrange(10 * MS, 3 * SECOND), chaos_us)
+        prefix = random.choice(choices)
+        if random.randrange(2) == 0:
+            hearing = random.sample(range(size), random.randrange(size // 2 + 1))
+            pairs = [(a, b) for a, b in every_pair if b not in hearing]
+        else:
+            pairs = random.sample(every_pair, random.randrange(1, len(every_pair)))
+        silences.append(Silence(at_us, until_us, Hush(prefix, frozenset(pairs))))
+    return silences
