@@ -25,6 +25,7 @@ from node.errors import CryptoError, DecodeError
 from node.limits import (
     BLOCK_BYTES_MAX,
     BLOCK_TXS_MAX,
+    CERTIFICATE_BYTES_MAX,
     IDENTITY_ID_BYTES_MAX,
     WINDOW_SLOTS_MAX,
 )
@@ -32,7 +33,6 @@ from node.limits import (
 GENESIS_BYTES_MAX = 1_048_576
 ORGANISATIONS_MAX = 1_024
 IDENTITIES_MAX = 4_096
-CERTIFICATE_BYTES_MAX = 8_192
 NAME_BYTES_MAX = 128
 DURATION_MS_MAX = 86_400_000
 

@@ -132,11 +132,6 @@ def encode_pem(certificate: bytes) -> bytes:
     return _load(certificate).public_bytes(Encoding.PEM)
 
 
-def encode_der(certificate: bytes) -> bytes:
-    """Return the DER form of one certificate given as PEM or DER."""
-    return _load(certificate).public_bytes(Encoding.DER)
-
-
 def _build_member_certificate(
     authority: Authority,
     member: Member,

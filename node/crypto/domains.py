@@ -14,7 +14,6 @@ from typing import Final
 TX_BODY: Final = b"govchain/v1/tx-body"
 TX_SIGNATURE: Final = b"govchain/v1/tx-signature"
 TX: Final = b"govchain/v1/tx"
-RESULT: Final = b"govchain/v1/result"
 
 # Consensus.
 HEADER: Final = b"govchain/v1/header"

@@ -56,7 +56,6 @@ from node.storage.wal import WriteAheadLog
 
 DEFAULT_IDENTITY: Final = "agency-1"
 
-_FIRST_ORGANISATION: Final = "org-1"
 _CLIENTS: Final = ((DEFAULT_IDENTITY, Role.AGENCY), ("auditor-1", Role.AUDITOR))
 _FOLDER_MODE: Final = 0o700
 

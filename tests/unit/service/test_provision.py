@@ -11,7 +11,7 @@ import pytest
 from node.chain.genesis import Genesis, Role
 from node.config import ClientProfile, NodeConfig
 from node.crypto.bls import BlsPublicKey
-from node.crypto.certificate import encode_der, verify_identity
+from node.crypto.certificate import encode_pem, verify_identity
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer, load_tls_key_pem
 from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
@@ -86,7 +86,7 @@ def test_certificates_are_issued_by_the_organisation_that_genesis_names(home: Pa
         assert (identity.identity_id, identity.role) == (validator.validator_id, "validator")
         assert (folder / "ca-bundle.pem").read_bytes() == bundle
         own = home / "organisations" / validator.organisation / "ca.pem"
-        assert encode_der(own.read_bytes()) == authority
+        assert own.read_bytes() == encode_pem(authority)
 
 
 def test_clients_may_sign_and_connect_as_genesis_says(home: Path) -> None:
