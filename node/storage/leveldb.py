@@ -42,7 +42,7 @@ class LevelDBOptions:
     """Filter per table, so that looking up an absent key reads no block: 10 bits err in 1%."""
 
     cache_bytes: int = 32 * 2**20
-    """Uncompressed blocks kept in memory, beside the operating system's own cache."""
+    """Blocks kept in memory, beside the operating system's own cache."""
 
     write_buffer_bytes: int = 16 * 2**20
     """Written data kept in memory before it becomes a sorted table. Up to twice this is held, and
@@ -85,6 +85,9 @@ class LevelDBStore:
                 write_buffer_size=options.write_buffer_bytes,
                 max_file_size=options.table_bytes,
                 max_open_files=options.open_files_max,
+                # Digests and signatures do not shrink: it saves 8 % of the disk, and three times
+                # the CPU time that rewriting tables takes without it.
+                compression=None,
             )
             if create:
                 sync_path(path.parent)  # LevelDB syncs its directory, but not that directory's name
