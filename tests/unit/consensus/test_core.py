@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from node.chain.certificate import Phase
 from node.chain.validation import HeaderContext
 from node.consensus.core import Core
@@ -14,6 +16,8 @@ from node.consensus.events import (
     Now,
     PoolChanged,
     ProposalReceived,
+    Trace,
+    Validate,
     Validated,
     VoteReceived,
 )
@@ -76,3 +80,26 @@ def test_a_primary_that_knows_of_a_later_view_proposes_nothing_in_its_own() -> N
     assert any(isinstance(action, Commit) for action in actions)
     actions = primary.step(PoolChanged(pending=True), NOW)
     assert not any(isinstance(action, BuildProposal) for action in actions)
+
+
+@pytest.mark.parametrize(
+    ("early_by_ms", "late_by_ms", "timely"),
+    [(100, 0, True), (101, 0, False), (0, 600, True), (0, 601, False)],
+)
+def test_a_proposal_is_taken_up_only_if_its_time_fits_the_clock(
+    early_by_ms: int, late_by_ms: int, *, timely: bool
+) -> None:
+    assert (GENESIS.parameters.precision_ms, GENESIS.parameters.message_delay_ms) == (100, 500)
+    arrival_ms = FIRST.header.time_ms - early_by_ms + late_by_ms
+    actions = fresh_core(3).step(ProposalReceived(PROPOSAL, arrival_ms), NOW)
+    assert any(isinstance(action, Validate) for action in actions) == timely
+    refusals = [action.rule for action in actions if isinstance(action, Trace)]
+    assert refusals == ([] if timely else ["header-timely"])
+
+
+def test_a_degraded_header_is_refused_where_no_view_change_allows_it() -> None:
+    header = replace(FIRST.header, time_degraded=True)
+    proposal = Proposal(header, PROPOSAL.tx_hashes, vote(Phase.PREPARE, 0, header, 0))
+    actions = fresh_core(3).step(ProposalReceived(proposal, NOW.utc_ms), NOW)
+    assert [action.rule for action in actions if isinstance(action, Trace)] == ["header-degraded"]
+    assert not any(isinstance(action, Validate) for action in actions)
