@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that `govchain --help` is quick. A new verb i
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,5 +136,8 @@ def cli() -> None:
 
 def main() -> int:
     """Run the command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a closed one is None
+            stream.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     code: int = cli.main(standalone_mode=False)
     return code

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from gettext import gettext as _
 from typing import Any, Final
+from unicodedata import category
 
 import click
 
@@ -26,6 +27,8 @@ JSON_VERSION: Final = 1
 
 _PLAIN_PROGRESS_S: Final = 5.0
 _GAP: Final = "  "
+_UNPRINTABLE: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of control and format characters, of bytes that are no text, and of line ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +78,19 @@ class Screen:
     def line(self, text: str = "", *, style: str = "") -> None:
         """Say part of the answer to a person. `style` is a colour, shown on a terminal."""
         if not self.as_json:
-            click.echo(_styled(text, style), color=_colour_of(sys.stdout))
+            click.echo(_styled(_printable(text), style), color=_colour_of(sys.stdout))
 
     def note(self, text: str) -> None:
         """Say what goes on, to a person."""
         if not self.as_json:
-            click.echo(text, err=True, color=_colour_of(sys.stderr))
+            click.echo(_printable(text), err=True, color=_colour_of(sys.stderr))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Say a table as aligned lines: nothing is cut, so that all of it can be copied."""
         if self.as_json:
             return
-        heading, *lines = _align([list(columns), *([str(cell) for cell in row] for row in rows)])
+        cells = [[_printable(str(cell)) for cell in row] for row in (columns, *rows)]
+        heading, *lines = _align(cells)
         self.line(heading, style="cyan")
         for line in lines:
             self.line(line)
@@ -131,12 +135,20 @@ def _explain(fault: Fault) -> None:
     colour = _colour_of(sys.stderr)
     click.echo(_styled(headline, "red"), err=True, color=colour)
     for label, text in ((_("cause"), fault.message), (_("fix"), fix)):
-        click.echo(f"  {label}: {text}", err=True, color=colour)
+        click.echo(f"  {label}: {_printable(text)}", err=True, color=colour)
 
 
 def _colour_of(stream: Any) -> bool | None:  # noqa: ANN401 - whatever stands for a standard stream
     """Return whether to colour: click removes colours where the stream is no terminal (None)."""
     return False if os.environ.get("NO_COLOR") or not stream.isatty() else None
+
+
+def _printable(text: str) -> str:
+    """Return a text as one line that steers no terminal, whatever names of files it holds."""
+    return "".join(
+        each.encode("unicode_escape").decode() if category(each) in _UNPRINTABLE else each
+        for each in text
+    )
 
 
 def _styled(text: str, style: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import node
 from node.cli.exit_codes import ExitCode
 from node.cli.main import cli
-from tests.unit.cli.command import CHINESE, run
+from tests.unit.cli.command import CHINESE, ENGLISH, run
 
 ROOT = Path(node.__file__).parent.parent
 HEAVY = ("asyncio", "cbor2", "cryptography", "grpc", "msgspec", "plyvel", "rich", "structlog")
@@ -177,3 +178,20 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
         process.stdout.close()  # before it says anything
         assert process.stderr.read() == b""
         assert process.wait() == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_name_of_any_bytes_is_answered_under_any_encoding(form: tuple[str, ...]) -> None:
+    name = b"no such \xff\n file"
+    done = subprocess.run(
+        [sys.executable, "-m", "node", "receipt", "show", name, *form],
+        capture_output=True,
+        check=False,
+        env={**os.environ, **ENGLISH, "PYTHONIOENCODING": "utf-8:strict"},
+    )
+    assert done.returncode == ExitCode.USAGE
+    if form:
+        message = json.loads(done.stdout)["error"]["message"]
+        assert os.fsencode(message) == name + b": No such file or directory"
+    else:
+        assert rb"cause: no such \udcff\n file: No such file or directory" in done.stderr

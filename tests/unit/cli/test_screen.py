@@ -85,6 +85,26 @@ def test_elsewhere_than_on_a_terminal_tables_are_aligned_lines_without_colour(
     ]
 
 
+def test_a_name_can_neither_forge_a_line_nor_steer_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = "a\nVERIFIED b\x1b[2J\u202e\udcff\u3000照"
+    shown = r"a\nVERIFIED b\x1b[2J\u202e\udcff" + "\u3000照"
+    screen = Screen("x", as_json=False)
+    screen.line(name)
+    screen.note(name)
+    screen.table(("a",), [(name,)])
+    screen.finish(Answer(fault=Fault("GC-2205", name, name)))
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [shown, "a", shown]
+    assert [line.partition(": ")[2] or line for line in err.splitlines()] == [
+        shown,
+        "no validator answers",
+        shown,
+        shown,
+    ]
+
+
 def test_colours_obey_no_color(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
