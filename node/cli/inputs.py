@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -61,7 +62,7 @@ def hash_document(
     """Set the digest of a document, or its fault. `advance` is told the bytes read."""
     try:
         if document.path is None:
-            document.digest = _hash_stream(sys.stdin.buffer, algorithm, advance)
+            document.digest = _hash_stream(_standard_input(), algorithm, advance)
             return
         with document.path.open("rb") as file:
             before = os.fstat(file.fileno())
@@ -79,9 +80,9 @@ def hash_document(
 
 def hash_one(argument: str, algorithm: DocumentDigest) -> bytes:
     """Return the digest of one file, or of standard input; raises `CommandError`."""
-    if argument == STANDARD_INPUT:
-        return _hash_stream(sys.stdin.buffer, algorithm, lambda _amount: None)
     try:
+        if argument == STANDARD_INPUT:
+            return _hash_stream(_standard_input(), algorithm, lambda _amount: None)
         with Path(argument).open("rb") as file:
             return _hash_stream(file, algorithm, lambda _amount: None)
     except OSError as error:
@@ -164,6 +165,12 @@ def _key_of(path: Path) -> _FileKey | None:
     except OSError:
         return None
     return (status.st_dev, status.st_ino)
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:  # the program that started us closed it
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return sys.stdin.buffer
 
 
 def _hash_stream(

@@ -164,3 +164,13 @@ def test_an_error_while_reading_is_the_documents_fault() -> None:
     with pytest.raises(CommandError, match="/proc/self/mem") as raised:
         hash_one("/proc/self/mem", SHA_256)
     assert raised.value.code == "GC-2301"
+
+
+def test_standard_input_that_is_closed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    (document,) = find_documents(["-"])
+    hash_document(document, SHA_256, ignore)
+    assert document.fault is not None
+    assert document.fault.message == "-: Bad file descriptor"
+    with pytest.raises(CommandError, match="Bad file descriptor"):
+        hash_one("-", SHA_256)
