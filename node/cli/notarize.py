@@ -12,7 +12,7 @@ import click
 
 from node.cli.receipt import RECEIPTS_FOLDER
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import NetworkChoice, network_options, verb
+from node.cli.verb import CommandError, NetworkChoice, network_options, verb
 from node.limits import RECORD_REFERENCE_BYTES_MAX, RECORD_TYPE_BYTES_MAX, TX_RECORDS_MAX
 
 if TYPE_CHECKING:
@@ -134,9 +134,12 @@ class Item:
 def record_documents(
     screen: Screen, network: Network, documents: Sequence[Document], outlook: Outlook, out: Path
 ) -> list[Item]:
-    """Hash and record documents, write their receipts; return what became of each, in order."""
+    """Hash and record documents, write their receipts; return what became of each, in order.
+
+    Raises `CommandError`, before anything is recorded, where receipts cannot be kept.
+    """
     from node.cli.inputs import hash_document
-    from node.cli.receipt_files import name_receipts, save_receipts
+    from node.cli.receipt_files import find_obstacle, name_receipts, save_receipts
     from node.cli.submission import DIGEST, record_digests
 
     readable = [document for document in documents if document.is_wanted]
@@ -148,16 +151,28 @@ def record_documents(
     digests = [each.digest for each in hashed if each.digest is not None]
     if not digests:
         return [Item(document, fault=document.fault) for document in documents]
+    if obstacle := find_obstacle(out):
+        raise CommandError(obstacle.code, obstacle.message, obstacle.fix)
     with screen.progress(_("recording"), len(digests)) as advance:
         recorded = record_digests(network, digests, outlook, advance)
     named = dict(zip(name_receipts(hashed), recorded, strict=True))
     sound = {name: each.receipt for name, each in named.items() if each.fault is None}
-    faults = save_receipts(out, sound)
+    faults = {
+        name: _still_to_fetch(fault, named[name])
+        for name, fault in save_receipts(out, sound).items()
+    }
     items = {
         id(document): Item(document, each, out / name, each.fault or faults.get(name))
         for document, (name, each) in zip(hashed, named.items(), strict=True)
     }
     return [items.get(id(each), Item(each, fault=each.fault)) for each in documents]
+
+
+def _still_to_fetch(fault: Fault, recorded: Recorded) -> Fault:
+    """Return the fault of a receipt that was not written: its record stands all the same."""
+    fix = _("mend that; it is recorded: govchain receipt fetch tx:{operation}")
+    operation = f"{recorded.tx_id.hex()}:{recorded.operation_index}"
+    return Fault(fault.code, fault.message, fix.format(operation=operation))
 
 
 def summarize(items: Sequence[Item]) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -36,12 +37,24 @@ def name_receipts(documents: Sequence[Document]) -> list[str]:
     return names
 
 
+def find_obstacle(folder: Path) -> Fault | None:
+    """Make the folder and write to it once; return why receipts cannot be kept there, if so."""
+    probe = f"probe-{os.getpid()}{RECEIPT_SUFFIX}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / probe, b"", sync_name=False)
+        (folder / probe).unlink()
+    except OSError as error:
+        return _unwritable(folder, error)
+    return None
+
+
 def save_receipts(folder: Path, receipts: Mapping[str, bytes]) -> dict[str, Fault]:
     """Write receipts by name, durably, each at once; return the faults of those not written.
 
     A file already there is replaced only by a receipt of the same document on the same chain, as
-    the chain keeps the earlier one too. Any other is kept beside it under a numbered name. Files
-    are synced from several threads, because a disk syncs many as fast as one.
+    the chain keeps the earlier one too. Whatever else bears the name is kept beside it under a
+    numbered one. Files are synced from several threads, because a disk syncs many as fast as one.
     """
     with ThreadPoolExecutor(_WRITERS) as writers:
         try:
@@ -58,13 +71,15 @@ def save_receipts(folder: Path, receipts: Mapping[str, bytes]) -> dict[str, Faul
 def _make_way(folder: Path, name: str, encoded: bytes, taken: Collection[str]) -> None:
     """Give what is in the way of a receipt, unless it may be replaced, a name of its own."""
     path = folder / name
-    if not path.exists() or _subject(path.read_bytes()) == _subject(encoded):
+    if not os.path.lexists(path) or _subject_of_file(path) == _subject(encoded):
         return
     stem = name.removesuffix(RECEIPT_SUFFIX)
     numbered = (f"{stem}.{number}{RECEIPT_SUFFIX}" for number in count(1))
     path.rename(
         next(
-            folder / each for each in numbered if each not in taken and not (folder / each).exists()
+            folder / each
+            for each in numbered
+            if each not in taken and not os.path.lexists(folder / each)
         )
     )
 
@@ -96,8 +111,16 @@ def _parts(path: Path) -> tuple[str, ...]:
 
 
 def _shorten(stem: str) -> str:
-    encoded = stem.encode(errors="surrogateescape")
-    return encoded[: _NAME_BYTES_MAX - _ROOM_BYTES].decode(errors="ignore")
+    encoded = os.fsencode(stem)
+    room_bytes = _NAME_BYTES_MAX - _ROOM_BYTES
+    return stem if len(encoded) <= room_bytes else encoded[:room_bytes].decode(errors="ignore")
+
+
+def _subject_of_file(path: Path) -> tuple[bytes, bytes] | bytes | None:
+    try:
+        return _subject(path.read_bytes())
+    except OSError:  # a folder, or not for us to read: not to be replaced
+        return None
 
 
 def _subject(encoded: bytes) -> tuple[bytes, bytes] | bytes:

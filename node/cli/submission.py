@@ -179,8 +179,10 @@ async def _collect(
             ]
         receipts = [receipt async for receipt in client.receipts(tx_id)]
     except ClientError as error:
-        fault = _fault_of(error, tx_id)
-        return [Recorded(tx_id, index, fault=fault) for index in range(len(digests))]
+        return [
+            Recorded(tx_id, index, fault=_fault_of(error, f"{tx_id.hex()}:{index}"))
+            for index in range(len(digests))
+        ]
     receipts += [b""] * (len(digests) - len(receipts))  # one too few fails as one malformed does
     return [
         _check(network, tx_id, index, receipt, digest)
@@ -238,10 +240,10 @@ def _refusal(code: ResultCode) -> Fault:
     return Fault("GC-2307", f"{code.name}: {cause}", fix)
 
 
-def _fault_of(error: ClientError, tx_id: bytes) -> Fault:
+def _fault_of(error: ClientError, operation: str) -> Fault:
     if isinstance(error, NotFinal):
-        fix = _("fetch the receipt later: govchain receipt fetch tx:{tx_id}")
-        return Fault(error.code, str(error), fix.format(tx_id=tx_id.hex()))
+        fix = _("fetch the receipt later: govchain receipt fetch tx:{operation}")
+        return Fault(error.code, str(error), fix.format(operation=operation))
     if isinstance(error, Refused) and error.admission.retry_after_ms:
         return Fault("GC-2205", str(error), _("the validators are busy or starting: try again"))
     return Fault.of(error)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from node.cli.inputs import Document
-from node.cli.receipt_files import name_receipts, save_receipts
+from node.cli.receipt_files import find_obstacle, name_receipts, save_receipts
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 RECEIPT = (VECTORS / "document.txt.receipt").read_bytes()
@@ -41,6 +42,13 @@ def test_names_too_long_for_a_file_system_are_cut_between_characters(tmp_path: P
     assert {each.name for each in tmp_path.iterdir()} == {first, second}
 
 
+def test_a_name_of_any_bytes_is_kept(tmp_path: Path) -> None:
+    name = os.fsdecode(b"a\xff\xfe.txt")
+    assert names(name) == [f"{name}.receipt"]
+    assert save_receipts(tmp_path, {f"{name}.receipt": RECEIPT}) == {}
+    assert os.listdir(os.fsencode(tmp_path)) == [b"a\xff\xfe.txt.receipt"]  # noqa: PTH208 - bytes
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {each.name: each.read_bytes() for each in folder.iterdir()}
 
@@ -65,6 +73,16 @@ def test_any_other_file_of_that_name_is_kept_beside_it(tmp_path: Path) -> None:
     }
 
 
+def test_a_folder_of_that_name_is_kept_beside_it_and_stops_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.receipt" / "inner").mkdir(parents=True)
+    (tmp_path / "b.receipt").symlink_to(tmp_path / "nowhere")
+    receipts = {"a.receipt": RECEIPT, "b.receipt": RECEIPT, "c.receipt": RECEIPT}
+    assert save_receipts(tmp_path, receipts) == {}
+    assert {name: (tmp_path / name).read_bytes() for name in receipts} == receipts
+    assert (tmp_path / "a.1.receipt" / "inner").is_dir()
+    assert (tmp_path / "b.1.receipt").readlink() == tmp_path / "nowhere"
+
+
 def test_many_are_written_whole_with_nothing_beside_them(tmp_path: Path) -> None:
     receipts = {f"{number}.receipt": RECEIPT for number in range(300)}
     assert save_receipts(tmp_path, receipts) == {}
@@ -84,3 +102,13 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     faults = save_receipts(tmp_path / "file", {"a.receipt": RECEIPT, "b.receipt": RECEIPT})
     assert [fault.code for fault in faults.values()] == ["GC-2306"] * 2
     assert str(tmp_path / "file") in faults["a.receipt"].message
+
+
+def test_a_folder_is_tried_before_anything_is_recorded(tmp_path: Path) -> None:
+    good = tmp_path / "new" / "folder"
+    assert find_obstacle(good) is None
+    assert contents(good) == {}
+    (tmp_path / "file").touch()
+    fault = find_obstacle(tmp_path / "file" / "folder")
+    assert fault is not None
+    assert fault.code == "GC-2306"
