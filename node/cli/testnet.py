@@ -18,7 +18,7 @@ from node.cli.verb import CommandError, home_option, verb
 if TYPE_CHECKING:
     from node.errors import ClientError
     from node.rpc.port import NodeStatus
-    from node.service.supervisor import NodeProcess, Supervisor
+    from node.service.supervisor import NodeProcess, SupervisionError, Supervisor
     from node.service.topology import Topology
 
 NODES_DEFAULT: Final = 4
@@ -172,6 +172,7 @@ def bring_up(
         screen.line(
             said.format(serving=serving, count=len(rows), quorum=quorum, seconds=elapsed_ms / 1_000)
         )
+    _tell_ended(screen, supervisor)
     described = describe_topology(supervisor.topology)
     facts = {"home": str(home), **described, "serving": serving, "nodes": rows}
     return Answer({**facts, "elapsed_ms": elapsed_ms})
@@ -321,10 +322,22 @@ def _ports_of(row: dict[str, Any]) -> tuple[str, str, str]:
     )
 
 
-def _tell_failure(screen: Screen, home: Path, error: Any) -> Answer:  # noqa: ANN401 - imported late
-    if error.log_tail:
-        screen.note(_("the last lines of {node}:").format(node=error.node_id))
-        for line in error.log_tail:
-            screen.note(f"    {line}")
+def _tell_ended(screen: Screen, supervisor: Supervisor) -> None:
+    """Say why a node does not run although the rest serves."""
+    for entry in supervisor.topology.nodes:
+        if failure := supervisor.failure_of(entry):
+            _tell_log(screen, failure)
+            screen.note(f"{failure}: {failure.fix}")
+
+
+def _tell_failure(screen: Screen, home: Path, error: SupervisionError) -> Answer:
+    _tell_log(screen, error)
     facts = {"home": str(home), "node": error.node_id, "log_tail": list(error.log_tail)}
     return Answer(facts, Fault.of(error))
+
+
+def _tell_log(screen: Screen, failure: SupervisionError) -> None:
+    if failure.log_tail:
+        screen.note(_("the last lines of {node}:").format(node=failure.node_id))
+        for line in failure.log_tail:
+            screen.note(f"    {line}")

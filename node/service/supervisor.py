@@ -20,7 +20,8 @@ from typing import Final
 import msgspec
 
 import node
-from node.errors import NodeError
+from node.errors import ConfigError, NodeError
+from node.service.home import require_whole
 from node.service.process import (
     ProcessRecord,
     spawn_detached,
@@ -48,6 +49,7 @@ NODE_COMMAND: Final = (sys.executable, "-P", "-m", "node", "node", "run")
 LOG_TAIL_LINES: Final = 20
 STOP_GRACE_S: Final = 15.0
 
+_ENDED: Final = "ended instead of serving"
 _PORT_IN_USE: Final = "GC-2204"
 _LOG_TAIL_BYTES: Final = 65_536
 _PROBE_INTERVAL_S: Final = 0.1
@@ -111,16 +113,27 @@ class Supervisor:
         return tuple(NodeProcess(entry, self._find(entry)) for entry in self.topology.nodes)
 
     def up(self) -> None:
-        """Make every node run. Does nothing to nodes that do; raises `SupervisionError`."""
+        """Make every node run. Does nothing to nodes that do.
+
+        Raises `ConfigError` naming a node whose folder is not whole, the others started.
+        """
+        damage: list[ConfigError] = []
         with lock_folder(self._home, wait=False):
             if moved := self._entries_without_ports():
                 self._move(moved)
             for entry, process in ((each.entry, each.process) for each in self.inspect()):
-                if process is None:
-                    self._start(entry)
-                    self._report(Step.STARTED, entry.id)
-                else:
+                if process is not None:
                     self._report(Step.ADOPTED, entry.id)
+                    continue
+                try:
+                    require_whole(self._folder(entry))
+                except ConfigError as error:
+                    damage.append(error)
+                    continue
+                self._start(entry)
+                self._report(Step.STARTED, entry.id)
+        if damage:
+            raise damage[0]
 
     def wait_until_serving(self, probe: Probe, *, timeout_s: float) -> tuple[NodeEntry, ...]:
         """Return the nodes that serve, once they are a quorum.
@@ -142,7 +155,7 @@ class Supervisor:
             alive = [each.process for each in nodes if each.process is not None]
             if len(alive) < self.topology.quorum:
                 ended = next(each.entry for each in nodes if each.process is None)
-                raise self._guilty(ended, "ended instead of serving")
+                raise self._guilty(ended, _ENDED)
             if (remaining_s := deadline_s - time.monotonic()) <= 0:
                 silent = next(each for each in self.topology.nodes if each.id not in serving)
                 raise self._guilty(silent, f"does not serve after {timeout_s:.0f} s")
@@ -158,6 +171,10 @@ class Supervisor:
         with lock_folder(self._home, wait=False):
             self._stop(self.inspect())
             shutil.rmtree(self._home)
+
+    def failure_of(self, entry: NodeEntry) -> SupervisionError | None:
+        """Return what is known of a node that ended by itself, or None if it runs."""
+        return None if self._find(entry) else self._guilty(entry, _ENDED)
 
     def log_tail(self, entry: NodeEntry, lines: int = LOG_TAIL_LINES) -> tuple[str, ...]:
         """Return the last lines a node wrote."""

@@ -98,6 +98,9 @@ class Trial:
     def folder(self, node: str) -> Path:
         return self.home / "nodes" / node
 
+    def entry(self, node: str) -> NodeEntry:
+        return next(each for each in self.supervisor().topology.nodes if each.id == node)
+
     def kill(self, node: str) -> None:
         process = self.running()[node]
         os.kill(process.pid, signal.SIGKILL)
@@ -193,6 +196,30 @@ def test_one_of_four_may_fail_and_the_rest_is_enough(trial: Trial) -> None:
     assert {node for step, node in trial.steps if step is Step.SERVING} <= set(ALL) - {
         "validator-2"
     }
+
+
+def test_a_node_that_ended_beside_a_quorum_is_named_with_its_last_lines(trial: Trial) -> None:
+    (trial.folder("validator-2") / "broken").touch()
+    trial.up()
+    supervisor = trial.supervisor()
+    ended = trial.entry("validator-2")
+    if (process := supervisor.inspect()[1].process) is not None:
+        wait_for_an_exit([process], TIMEOUT_S)
+    failure = supervisor.failure_of(ended)
+    assert failure is not None
+    assert failure.node_id == "validator-2"
+    assert failure.log_tail[-1] == "GC-9999: broken on purpose"
+    assert supervisor.failure_of(trial.entry("validator-1")) is None
+
+
+@pytest.mark.parametrize("lost", [".", "wal", "keys/vote.key"])
+def test_a_folder_that_is_not_whole_is_named_and_the_others_start(trial: Trial, lost: str) -> None:
+    folder = trial.folder("validator-2")
+    (folder / lost).resolve().rename(trial.home / "lost")
+    with pytest.raises(ConfigError, match="nodes/validator-2: is no whole home") as caught:
+        trial.supervisor().up()
+    assert caught.value.code == "GC-2108"
+    assert trial.running().keys() == {*ALL} - {"validator-2"}
 
 
 def test_a_node_that_never_serves_is_named_when_the_time_is_over(trial: Trial) -> None:
