@@ -25,8 +25,8 @@ INVISIBLE = re.compile(
 )
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# Shapes: int = uint up to it; bytes/str = exactly or (least, most) sizes; [..] = fields; ("*", ..).
-UINT, DIGEST = ("uint", 2**64 - 1), ("bytes", 32, 32)
+# Shapes: bounds of an integer or of a size in bytes, literals, [..] = fields, ("*", ..) = a list.
+UINT, DIGEST = ("uint", 0, 2**64 - 1), ("bytes", 32, 32)
 ID, BOOL = ("text", 1, 64), ("bool",)
 HEADER: Value = [
     ("is", 1),
@@ -37,12 +37,12 @@ HEADER: Value = [
     UINT,
     BOOL,
     DIGEST,
-    ("uint", 63),
+    ("uint", 0, 63),
     DIGEST,
     UINT,
 ]
-HEADER += [("*", 1, 2, DIGEST), DIGEST, DIGEST, DIGEST, DIGEST]
-VOTE: Value = [("uint", 63), UINT, ("bytes", 64, 64)]
+HEADER += [[DIGEST], DIGEST, DIGEST, DIGEST, DIGEST]
+VOTE: Value = [("uint", 0, 63), UINT, ("bytes", 64, 64)]
 CERTIFICATE: Value = [("is", 1), UINT, DIGEST, ("in", 1, 2), UINT, UINT, DIGEST, ("*", 0, 64, VOTE)]
 MEMBER: Value = [
     ID,
@@ -53,9 +53,17 @@ MEMBER: Value = [
 ]
 SET: Value = [("is", 1), UINT, ("*", 1, 64, MEMBER)]
 HANDOVER: Value = [HEADER, CERTIFICATE, SET]
-RECORD: Value = [("uint", 255), DIGEST, ("text", 1, 32), ("or", ("text", 1, 128), ("is", None))]
+RECORD: Value = [("uint", 0, 255), DIGEST, ("text", 1, 32), ("or", ("text", 1, 128), ("is", None))]
 RECORD += [("in", 0, 1, 2)]
-LEAF: Value = [("is", 1), ("is", 1), UINT, UINT, DIGEST, ("uint", 9999), ID, RECORD]
+LEAF: Value = [("is", 1), ("is", 1), UINT, UINT, DIGEST, ("uint", 0, 9999), ID, RECORD]
+DAY, TEXT_128 = 86_400_000, ("text", 1, 128)
+PARAMETERS: Value = [("is", 1), ("uint", 1, DAY), ("uint", 1, DAY), ("uint", 0, DAY)]
+PARAMETERS += [("uint", 1, DAY), ("uint", 1, 4), ("uint", 10, DAY), ("uint", 10, DAY)]
+PARAMETERS += [("uint", 1, 5_000), ("uint", 1_024, 4_194_304), ("uint", 1, 1_000_000)]
+ORGANISATION: Value = [ID, TEXT_128, ("bytes", 0, 8_192)]
+IDENTITY: Value = [ID, ID, ("uint", 1, 5), ("bytes", 0, 128), UINT, UINT]
+GENESIS: Value = [("is", 1), ("is", 1), TEXT_128, UINT, BOOL, PARAMETERS]
+GENESIS += [("*", 0, 1_024, ORGANISATION), SET, ("*", 0, 4_096, IDENTITY)]
 RECEIPT: Value = [
     ("is", 1),
     DIGEST,
@@ -81,8 +89,8 @@ def fits(value: Value, shape: Value) -> bool:
     if isinstance(shape, list):
         return isinstance(value, list) and len(value) == len(shape) and all(map(fits, value, shape))
     match shape:
-        case ("uint", most):
-            return type(value) is int and 0 <= value <= most
+        case ("uint", least, most):
+            return type(value) is int and least <= value <= most
         case ("bytes", least, most):
             return isinstance(value, bytes) and least <= len(value) <= most
         case ("text", least, most):
@@ -100,21 +108,33 @@ def fits(value: Value, shape: Value) -> bool:
     raise ValueError(f"no shape: {shape}")
 
 
+def items(value: Value) -> int:
+    return 1 + sum(map(items, value)) if isinstance(value, list) else 1
+
+
 def read(data: bytes, shape: Value) -> Value:
     try:
         value = cbor2.loads(data)
     except Exception as error:
         raise RefusedError("not CBOR") from error
     need(fits(value, shape) and cbor2.dumps(value) == data, "not the encoding of its structure")
+    need(items(value) <= 262_144, "too many items")
     return value
 
 
-def check_shapes(certificate: Value, handovers: Value) -> None:
-    for votes in (certificate[7], *(handover[1][7] for handover in handovers)):
-        need(all(one[0] < next_one[0] for one, next_one in pairwise(votes)), "voters")
-    for members in (handover[2][2] for handover in handovers):
-        for at in (0, 2):
-            need(len({member[at] for member in members}) == len(members), "members")
+def check_voters(certificate: Value) -> None:
+    need(all(vote[0] < after[0] for vote, after in pairwise(certificate[7])), "voters")
+
+
+def check_members(validators: Value) -> None:
+    for at in (0, 2):
+        need(len({member[at] for member in validators[2]}) == len(validators[2]), "members")
+
+
+def read_handover(value: Value) -> Value:
+    check_voters(value[1])
+    check_members(value[2])
+    return value
 
 
 def tagged(tag: str, value: Value) -> bytes:
@@ -188,35 +208,75 @@ def path_root(leaf: bytes, i: int, n: int, path: list[bytes]) -> bytes:
     return r
 
 
+def distinct(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+    need(len(dict(pairs)) == len(pairs), "a name twice")
+    return dict(pairs)
+
+
+def from_base64(text: Value) -> bytes:
+    need(isinstance(text, str), "no text")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise RefusedError("not base64") from error
+    need(base64.b64encode(data).decode() == text, "not the one base64")
+    return data
+
+
 class Trust:
-    """A trust file, steps A to D."""
+    """A trust file, checked; `rule` says how far the check came."""
 
     def __init__(self, text: bytes) -> None:
-        fields = json.loads(text)
+        self.rule = "form"
+        try:
+            self.check(text)
+        except RefusedError as error:
+            raise RefusedError(self.rule) from error
+
+    def check(self, text: bytes) -> None:
+        need(len(text) <= 4_194_304, "too long")
+        try:
+            fields = json.loads(text.decode("utf-8"), object_pairs_hook=distinct)
+        except ValueError as error:
+            raise RefusedError("not JSON") from error
         names = ["chain_id", "format", "genesis", "handovers", "pinned", "version"]
-        need((sorted(fields), fields["format"], fields["version"]) == (names, "govchain-trust", 1))
-        genesis = cbor2.loads(base64.b64decode(fields["genesis"]))
-        self.chain_id, self.created = tagged("genesis", genesis), genesis[3]
-        need(self.chain_id.hex() == fields["chain_id"] and genesis[7][1] == 0, "A")
-        self.sets, self.pairs = [genesis[7]], []
-        for item in fields["handovers"]:
-            handover = read(base64.b64decode(item), HANDOVER)
-            check_shapes(handover[1], [handover])
+        need(isinstance(fields, dict) and sorted(fields) == names, "fields")
+        need(fields["format"] == "govchain-trust", "format")
+        need(type(fields["version"]) is int and fields["version"] == 1, "version")
+        chain_id, handovers, pinned = (fields[name] for name in ("chain_id", "handovers", "pinned"))
+        need(isinstance(chain_id, str) and re.fullmatch("[0-9a-f]{64}", chain_id), "chain id")
+        need(isinstance(handovers, list) and len(handovers) <= 1_024, "handovers")
+        need(pinned is not None or not handovers, "handovers, nothing pinned")
+        genesis = read(from_base64(fields["genesis"]), GENESIS)
+        check_members(genesis[7])
+        handovers = [read_handover(read(from_base64(text), HANDOVER)) for text in handovers]
+        if pinned is not None:
+            pinned = read(from_base64(pinned), [HEADER, CERTIFICATE])
+            check_voters(pinned[1])
+        self.rule = "A"
+        self.chain_id, self.genesis, self.created = bytes.fromhex(chain_id), genesis, genesis[3]
+        need(tagged("genesis", genesis) == self.chain_id and genesis[7][1] == 0, "A")
+        self.rule = "B"
+        self.sets = [genesis[7]]
+        for handover in handovers:
             self.sets.append(check_handover(handover, self.sets[-1], self.chain_id))
-            self.pairs.append((handover[0], handover[1]))
-        if fields["pinned"] is not None:
-            header, certificate = read(base64.b64decode(fields["pinned"]), [HEADER, CERTIFICATE])
-            check_certified(header, certificate, self.sets[-1], self.chain_id)
-            self.pairs.append((header, certificate))
+        self.rule = "C"
+        self.pairs = [(handover[0], handover[1]) for handover in handovers]
+        if pinned is not None:
+            check_certified(pinned[0], pinned[1], self.sets[-1], self.chain_id)
+            self.pairs.append(tuple(pinned))
+        self.rule = "D"
         check_one_chain(self.pairs, self.created)
 
 
 def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
     step = 1
     try:
+        need(len(data) <= 4_194_304, "too long")
         _, chain_id, _, leaf, index, path, header, certificate, handovers, _ = read(data, RECEIPT)
         _, _, height, time, _, _, _, (algorithm, digest, _, _, action) = read(leaf, LEAF)
-        check_shapes(certificate, handovers)
+        check_voters(certificate)
+        handovers = [read_handover(handover) for handover in handovers]
         step = 2
         name = {1: "sha-256", 2: "sm3"}.get(algorithm)
         need(f"{name}:{digest.hex()}" == document, "document")
@@ -247,3 +307,19 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
     except RefusedError:
         return "not verified", step
     return "verified", None
+
+
+def attested(data: bytes, trust: Trust) -> dict[str, Value]:
+    """Say what a verified receipt attests."""
+    _, _, _, leaf, _, _, header, certificate, _, _ = cbor2.loads(data)
+    parameters = trust.genesis[5]
+    promised = not header[6] and header[15] == tagged("parameters", parameters)
+    times = sorted(vote[1] for vote in certificate[7])
+    return {
+        "sender": cbor2.loads(leaf)[6],
+        "height": header[3],
+        "agreed_time_ms": header[5],
+        "time_degraded": header[6],
+        "accuracy_ms": parameters[4] if promised else None,
+        "seal_time_ms": times[(len(times) - 1) // 2],
+    }

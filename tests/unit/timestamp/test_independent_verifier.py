@@ -17,10 +17,11 @@ import pytest
 from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest, verify_receipt
 from tests.unit.timestamp import independent_verifier
-from tests.unit.timestamp.independent_verifier import Trust, verify
+from tests.unit.timestamp.independent_verifier import RefusedError, Trust, attested, verify
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 CASES = sorted((VECTORS / "cases").glob("*.json"))
+TRUST_CASES = sorted((VECTORS / "trust-cases").glob("*.json"))
 
 
 def trust_file(name: str) -> bytes:
@@ -45,10 +46,23 @@ def test_it_imports_nothing_of_this_product() -> None:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_it_gives_every_vector_its_stated_verdict(path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
-    verdict = verify(
-        base64.b64decode(case["receipt"]), case["digest"], Trust(trust_file(case["trust"]))
-    )
+    receipt, trust = base64.b64decode(case["receipt"]), Trust(trust_file(case["trust"]))
+    verdict = verify(receipt, case["digest"], trust)
     assert verdict == (case["outcome"], case["step"])
+    if verdict == ("verified", None):
+        assert attested(receipt, trust) == case["attested"]
+
+
+@pytest.mark.parametrize("path", TRUST_CASES, ids=lambda path: path.stem)
+def test_it_refuses_every_unusable_trust_file_by_the_stated_rule(path: Path) -> None:
+    case = json.loads(path.read_text(encoding="utf-8"))
+    text = base64.b64decode(case["trust"])
+    if case["outcome"] == "usable":
+        Trust(text)
+        return
+    with pytest.raises(RefusedError) as caught:
+        Trust(text)
+    assert str(caught.value) == case["rule"]
 
 
 def test_it_verifies_the_plain_files() -> None:

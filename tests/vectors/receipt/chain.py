@@ -125,16 +125,22 @@ def certify(
     validators: ValidatorSet,
     voters: Sequence[int] = (0, 1, 2),
     *,
+    delays_ms: Sequence[int] | None = None,
     phase: Phase = Phase.COMMIT,
     view: int | None = None,
+    chain_id: bytes | None = None,
 ) -> QuorumCertificate:
-    """Return votes of these members for a header, the k-th cast 40 + 7 k ms after T."""
+    """Return votes of these members for a header, cast so long after T: 40 + 7 k ms unless given.
+
+    Phase, view and chain are what they sign, the header's unless given.
+    """
     subject = Subject(
         phase, header.view if view is None else view, header.height, header.digest(SUITE)
     )
+    delays = delays_ms or [40 + 7 * order for order in range(len(voters))]
     votes = [
-        vote_for(subject, index, header.time_ms + 40 + 7 * order, validators, header.chain_id)
-        for order, index in enumerate(voters)
+        vote_for(subject, index, header.time_ms + delay, validators, chain_id or header.chain_id)
+        for index, delay in zip(voters, delays, strict=True)
     ]
     return build_certificate(votes, validators)
 
