@@ -162,12 +162,15 @@ class Core:
         if vote.validator == self.me or not self._in_reach(subject.height):
             return False
         if subject.view != self.view or not self.view_active:
-            return subject.view >= self.view
+            held_early = self._early.get(vote.validator, ())
+            known = any(early.subject == subject for early in held_early)
+            return subject.view >= self.view and not known
         slot = self._slots.get(subject.height)
         votes = {} if slot is None else slot.votes(subject.phase)
         previous = votes.get(vote.validator)
-        if previous is not None:
-            return previous.subject.header_digest != subject.header_digest
+        if slot is not None and previous is not None:
+            differs = previous.subject.header_digest != subject.header_digest
+            return differs and (subject.phase, vote.validator) not in slot.accused
         if slot is not None and slot.decided is not None:
             return False
         coming = [self.me]
@@ -219,10 +222,13 @@ class Core:
 
     def _record_vote(self, vote: Vote) -> None:
         """Count the first vote of a validator per phase and slot; a second digest is evidence."""
-        votes = self._slot(vote.subject.height).votes(vote.subject.phase)
-        first = votes.setdefault(vote.validator, vote)
+        slot = self._slot(vote.subject.height)
+        first = slot.votes(vote.subject.phase).setdefault(vote.validator, vote)
+        accused = (vote.subject.phase, vote.validator)
         if first.subject.header_digest != vote.subject.header_digest:
-            self._out.append(ReportEvidence(first, vote))
+            if accused not in slot.accused:
+                self._out.append(ReportEvidence(first, vote))
+            slot.accused[accused] = None
 
     def _on_own_vote(self, vote: Vote) -> None:
         """Count an own vote now that it is durable, if it is still of the current view."""

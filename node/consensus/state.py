@@ -36,6 +36,8 @@ class Slot:
     tx_hashes: tuple[bytes, ...] | None = None
     prepares: dict[int, Vote] = field(default_factory=dict)
     commits: dict[int, Vote] = field(default_factory=dict)
+    accused: dict[tuple[Phase, int], None] = field(default_factory=dict)
+    """Whose second vote in this view was reported already: one proof is enough."""
     prepare_cast: bool = False
     commit_cast: bool = False
     prepared_here: bool = False
@@ -59,7 +61,7 @@ class Slot:
         """Forget what belonged to the view just left."""
         self.offer, self.refused = None, False
         self.header, self.digest, self.tx_hashes = None, b"", None
-        self.prepares, self.commits = {}, {}
+        self.prepares, self.commits, self.accused = {}, {}, {}
         self.prepare_cast = self.commit_cast = self.prepared_here = False
 
     def learn_prepared(self, item: CertifiedHeader) -> None:

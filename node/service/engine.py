@@ -34,6 +34,7 @@ from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateRead
 from node.execution.overlay import Overlay
 from node.limits import BLOCK_RECORDS_MAX
 from node.service.admission import Candidate, Gate, check_signatures
+from node.service.allowance import Allowance
 from node.service.batching import BatchLimit
 from node.service.log_records import (
     BlockRecord,
@@ -75,10 +76,6 @@ EVIDENCE_KEPT = 1_024
 
 class DurableLog(Protocol):
     """The write-ahead log as the engine sees it: append now, become durable later."""
-
-    @property
-    def last_lsn(self) -> int:
-        """Log sequence number of the newest record appended."""
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> int:
         """Append records in order; return the sequence number of the last."""
@@ -208,8 +205,6 @@ class Engine:
         self._pursuits: dict[bytes, _Pursuit] = {}
         self._pinned: dict[bytes, None] = {}
         """Digests of the blocks whose transactions the pool pins."""
-        self._awaited: dict[bytes, bytes] = {}
-        """Missing tx_hash -> digest of the pursuit that waits for it."""
         self._logged_blocks: dict[bytes, BlockRecord] = dict(recovery.blocks)
         self._own_votes: dict[tuple[Phase, int], Vote] = dict(recovery.own_votes)
         self._prepared: dict[int, CertifiedHeader] = dict(recovery.prepared)
@@ -225,6 +220,7 @@ class Engine:
         self._gossip: list[bytes] = []
         self._gossip_again_at_ms = 0
         self._peer_heights: dict[int, int] = {}
+        self._allowance = Allowance()
         self._synced: dict[int, CertifiedBlock] = {}
         self._offered_height = 0
         self._sync_asked_at_ms: int | None = None
@@ -440,6 +436,9 @@ class Engine:
     def _take(self, peer: int, message: Message, now: ev.Now) -> None:  # noqa: C901, PLR0912 - one case per kind
         """Check a message of `peer` and turn it into an event, or serve it."""
         core, verifier = self.core, self._verifier
+        if isinstance(message, Status | WantBodies | WantBlocks):
+            self._answer(peer, message, now)
+            return
         match message:
             case Vote():
                 if core.wants_vote(message):
@@ -462,16 +461,8 @@ class Engine:
                 if message.header.height > self.height:
                     verifier.check_decided(message)
                     self._run(now, ev.DecidedReceived(message))
-            case Status():
-                self._peer_heights[peer] = message.height
-                self._run(now, ev.StatusReceived(peer, message))
-                self._chase_blocks(now)
-            case WantBodies():
-                self._serve_bodies(peer, message)
             case Bodies():
                 self._take_bodies(message)
-            case WantBlocks():
-                self._serve_blocks(peer, message)
             case Blocks():
                 self._take_blocks(message, now)
             case Transactions():
@@ -481,6 +472,25 @@ class Engine:
                     self._have_checked(CheckJob(Purpose.GOSSIP, candidates))
             case _:
                 assert_never(message)
+
+    def _answer(self, peer: int, request: Status | WantBodies | WantBlocks, now: ev.Now) -> None:
+        """Answer a peer within its allowance; a request costs it little and this node much."""
+        if not self._allowance.has_room(peer, now.monotonic_ms):
+            raise PeerError("allowance", f"{type(request).__name__} before earlier answers are due")
+        before = len(self._output.messages)
+        match request:
+            case Status():
+                self._peer_heights[peer] = request.height
+                self._run(now, ev.StatusReceived(peer, request))
+                self._chase_blocks(now)
+            case WantBodies():
+                self._serve_bodies(peer, request)
+            case WantBlocks():
+                self._serve_blocks(peer, request)
+            case _:
+                assert_never(request)
+        answers = self._output.messages[before:]
+        self._allowance.use(peer, sum(len(m.data) for m in answers if m.to == peer))
 
     def _have_checked(self, job: CheckJob) -> None:
         self._in_check |= dict.fromkeys(c.transaction.tx_hash for c in job.candidates)
@@ -661,9 +671,6 @@ class Engine:
         pursuit.tx_hashes = tx_hashes
         self._pin(pursuit.digest, tx_hashes)
         pursuit.missing = set(self.mempool.missing(tx_hashes))
-        for tx_hash in tx_hashes:
-            if tx_hash in pursuit.missing:
-                self._awaited[tx_hash] = pursuit.digest
 
     def _pin(self, digest: bytes, tx_hashes: tuple[bytes, ...]) -> None:
         self._pinned[digest] = None
@@ -677,9 +684,6 @@ class Engine:
 
     def _arrived(self, tx_hash: bytes) -> None:
         """Note a body that came; the block that waited for it may be complete now."""
-        if tx_hash not in self._awaited:
-            return
-        del self._awaited[tx_hash]
         for pursuit in list(self._pursuits.values()):
             if tx_hash in pursuit.missing:
                 pursuit.missing.discard(tx_hash)
@@ -780,9 +784,7 @@ class Engine:
             del self._executed[digest]
             self._overlays.pop(digest, None)
         for digest in [d for d in self._pursuits if d not in digests]:
-            pursuit = self._pursuits.pop(digest)
-            for tx_hash in sorted(pursuit.missing):
-                self._awaited.pop(tx_hash, None)
+            del self._pursuits[digest]
         for digest in [d for d in self._pinned if d not in digests]:
             self._unpin(digest)
         self._logged_blocks = {d: r for d, r in self._logged_blocks.items() if d in digests}
@@ -909,6 +911,8 @@ class Engine:
                 height = block.header.height
                 if height != self.height + len(self._synced) + 1:
                     continue
+                if len(self._synced) == SYNC_BLOCKS_ASKED:
+                    break  # more than was asked for
                 self._verifier.check_decided(CertifiedHeader(block.header, block.certificate))
                 tx_hashes = tuple(transaction.tx_hash for transaction in block.transactions)
                 self._verifier.check_tx_root(block.header, tx_hashes)

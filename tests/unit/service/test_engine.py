@@ -11,14 +11,15 @@ from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Now
 from node.execution.apply import ExecutedBlock, Executor
 from node.limits import TX_LIFETIME_MS_MAX
+from node.service.allowance import ANSWER_BYTES_LEAST, ANSWER_BYTES_PER_PERIOD
 from node.service.engine import Engine
 from node.service.log_records import RecordType
 from node.service.mempool import Mempool
 from node.service.recovery import recover
-from node.service.wire import Blocks, Message, decode_message, encode_message
+from node.service.wire import Blocks, Message, WantBlocks, decode_message, encode_message
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
-from tests.unit.consensus.signing import certified, chain_of_blocks, validator_signer
+from tests.unit.consensus.signing import certified, chain_of_blocks, validator_signer, vote
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS, payload, tx
 
 
@@ -28,13 +29,9 @@ class ListedLog:
     def __init__(self) -> None:
         self.records: list[tuple[int, bytes]] = []
 
-    @property
-    def last_lsn(self) -> int:
-        return len(self.records)
-
     def append(self, records: Sequence[tuple[int, bytes]]) -> int:
         self.records += records
-        return self.last_lsn
+        return len(self.records)
 
 
 class Lone:
@@ -101,3 +98,37 @@ def test_sound_blocks_before_a_false_one_are_taken() -> None:
     behind.engine.receive(1, [encode_message(blocks)], behind.at(1))
     assert behind.engine.height == 1
     assert behind.engine.counters.messages_refused == 1
+
+
+def test_a_peer_that_asks_without_end_is_not_answered_without_end() -> None:
+    node = Lone(3)
+    blocks = [certified_block(block) for block in chain_of_blocks(2)[1:]]
+    frame = encode_message(Blocks(tuple(block.encode() for block in blocks)))
+    node.engine.receive(0, [frame], node.at(1))
+    assert node.engine.height == 1
+    node.said()
+    wanted = encode_message(WantBlocks(1, 1))
+    node.engine.receive(1, [wanted] * 1_024, node.at(2))
+    answers = [message for message in node.said() if isinstance(message, Blocks)]
+    assert len(answers) == ANSWER_BYTES_PER_PERIOD // ANSWER_BYTES_LEAST
+    assert node.engine.counters.messages_refused == 1_024 - len(answers)
+    node.engine.receive(2, [wanted], node.at(2))
+    assert any(isinstance(message, Blocks) for message in node.said()), "others are answered"
+
+
+def test_an_equivocator_is_reported_once_and_then_ignored() -> None:
+    node = Lone(3)
+    header = chain_of_blocks(1)[1].header
+    for time_ms in range(5):
+        other = replace(header, time_ms=header.time_ms + time_ms)
+        accused = vote(Phase.COMMIT, 0, other, 1)
+        node.engine.receive(1, [encode_message(accused)], node.at(1))
+    assert len(node.engine.evidence) == 1
+    assert node.engine.counters.votes_checked == 2
+
+
+def test_a_vote_for_a_later_view_is_checked_once() -> None:
+    node = Lone(3)
+    early = vote(Phase.COMMIT, 5, chain_of_blocks(1)[1].header, 1)
+    node.engine.receive(1, [encode_message(early)] * 50, node.at(1))
+    assert node.engine.counters.votes_checked == 1
