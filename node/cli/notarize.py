@@ -154,7 +154,12 @@ def record_documents(
     if obstacle := find_obstacle(out):
         raise CommandError(obstacle.code, obstacle.message, obstacle.fix)
     with screen.progress(_("recording"), len(digests)) as advance:
-        recorded = record_digests(network, digests, outlook, advance)
+        try:
+            recorded = record_digests(network, digests, outlook, advance)
+        except KeyboardInterrupt as error:
+            message = _("stopped before it was done: some documents may be recorded by now")
+            fix = _("see which, before you run it again: govchain receipt fetch FILE")
+            raise CommandError("GC-2313", message, fix) from error
     named = dict(zip(name_receipts(hashed), recorded, strict=True))
     sound = {name: each.receipt for name, each in named.items() if each.fault is None}
     faults = {
@@ -202,6 +207,9 @@ def tell_trouble(screen: Screen, item: Item) -> None:
         said = _("FAILED  {file}: {code} {cause}")
         text = said.format(file=document.label, code=fault.code, cause=fault.message)
         screen.line(text, style="red")
+        if item.recorded is not None:  # it may be on the chain: say how to get its receipt
+            label = _("fix")
+            screen.line(f"  {label}: {fault.fix}")
 
 
 def _tell(screen: Screen, item: Item) -> None:
