@@ -89,7 +89,8 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         self._gossip_timer: asyncio.TimerHandle | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._stopped: asyncio.Future[None] | None = None
+        self._started = False
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tickets = TicketOffice()
         self.on_committed: list[Callable[[CommittedBlock], None]] = []
 
@@ -97,19 +98,20 @@ class Runner:
 
     async def run(self) -> None:
         """Run until `stop`; raises the `NodeError` that ended it otherwise."""
-        self._stopped = asyncio.get_running_loop().create_future()
+        self._started = True
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        self.engine.start(self._now())
-        self._after_turn()
         try:
+            if not self._is_over:
+                self.engine.start(self._now())
+                self._after_turn()
             await self._stopped
         finally:
             await self._wind_down()
 
     def stop(self, error: BaseException | None = None) -> None:
-        """End `run`: in order, or with the error that makes going on impossible."""
-        if self._stopped is None or self._stopped.done():
+        """End `run`, begun or not: in order, or with the error that makes going on impossible."""
+        if self._stopped.done():
             return
         if error is None:
             self._stopped.set_result(None)
@@ -190,7 +192,7 @@ class Runner:
 
     @property
     def _is_over(self) -> bool:
-        return self._stopped is None or self._stopped.done()
+        return not self._started or self._stopped.done()
 
     @contextmanager
     def _ending_on_error(self) -> Iterator[None]:

@@ -150,7 +150,7 @@ def test_a_second_process_with_the_same_home_is_refused(network: LocalNetwork) -
         [*NODE_COMMAND, "--home", str(home)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert second.returncode not in (0, 70)

@@ -1,0 +1,131 @@
+"""What can be asked of the committed chain, over a real ledger in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.chain.block import ResultCode
+from node.chain.record import RecordAction
+from node.chain.transaction import VerifiedTransaction
+from node.crypto.suite import SHA_256
+from node.service.queries import BLOCKS_REMEMBERED, Queries, RecordStatus
+from node.storage.ledger import LedgerStore, RecordQuery
+from node.storage.memory import MemoryStore
+from node.timestamp.trust import TrustFile
+from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
+from tests.unit.execution.small_chain import GENESIS, SmallChain, certify, payload, tx
+
+ANCHOR = TrustFile(chain_id=GENESIS.chain_id, genesis=GENESIS).establish()
+
+
+class Chain:
+    """A chain whose blocks also go into a ledger."""
+
+    def __init__(self) -> None:
+        self._small = SmallChain()
+        genesis_block = self._small.executor.genesis_block()
+        self.ledger = LedgerStore.open(MemoryStore(), GENESIS.suite, genesis_block)
+        self.queries = Queries(self.ledger, GENESIS.suite)
+
+    def commit(self, *transactions: VerifiedTransaction) -> None:
+        executed = self._small.commit(*transactions)
+        self.ledger.commit(executed, certify(executed), sync=False)
+
+    def status(self, document: str) -> RecordStatus:
+        """Return the status of the latest record of a document."""
+        digest = payload(document).digests
+        page = self.queries.records(RecordQuery(digest=digest), limit=10, start=0)
+        return self.queries.status_of(page.records[-1])
+
+
+@pytest.fixture
+def chain() -> Chain:
+    return Chain()
+
+
+def test_every_receipt_of_a_batch_verifies(chain: Chain) -> None:
+    first, second = tx(payload("a")), tx(payload("b", "c", "d"))
+    chain.commit(first, second)
+    chain.commit(tx(payload("e")))
+    receipts = chain.queries.receipts(second.transaction.tx_id, 0, 10)
+    assert receipts is not None
+    assert [receipt.leaf.operation_index for receipt in receipts] == [0, 1, 2]
+    for document, receipt in zip("bcd", receipts, strict=True):
+        digest = NamedDigest(SHA_256, payload(document).digests)
+        assert verify_receipt(receipt.encode(), ANCHOR, digest).outcome is Outcome.VERIFIED
+
+
+def test_receipts_are_cut_at_the_limit_and_at_the_end(chain: Chain) -> None:
+    batch = tx(payload("b", "c", "d"))
+    chain.commit(batch)
+
+    def operations(first: int, limit: int) -> list[int]:
+        receipts = chain.queries.receipts(batch.transaction.tx_id, first, limit)
+        assert receipts is not None
+        return [receipt.leaf.operation_index for receipt in receipts]
+
+    assert operations(1, 1) == [1]
+    assert operations(1, 9) == [1, 2]
+    assert operations(3, 9) == []
+
+
+def test_there_is_no_receipt_of_what_failed_or_never_was(chain: Chain) -> None:
+    failed = tx(payload("x"), sender="auditor-1")
+    chain.commit(failed)
+    assert chain.queries.receipts(failed.transaction.tx_id, 0, 1) is None
+    assert chain.queries.receipts(bytes(32), 0, 1) is None
+    assert chain.queries.receipt_of_digest(payload("x").digests) is None
+
+
+def test_the_receipt_of_a_digest_is_that_of_its_earliest_record(chain: Chain) -> None:
+    chain.commit(tx(payload("a")))
+    chain.commit(tx(payload("b", "a")))
+    receipt = chain.queries.receipt_of_digest(payload("a").digests)
+    assert receipt is not None
+    assert receipt.leaf.height == 1
+
+
+def test_final_results_say_where_and_how(chain: Chain) -> None:
+    good, bad = tx(payload("a", "b")), tx(payload("c"), sender="auditor-1")
+    chain.commit(good, bad)
+    result = chain.queries.final_result(bad.transaction.tx_id)
+    assert result is not None
+    assert (result.code, result.height) == (ResultCode.NOT_PERMITTED, 1)
+    assert chain.queries.final_result(bytes(32)) is None
+    found = chain.queries.transaction(good.transaction.tx_id)
+    assert found is not None
+    assert (found.height, found.index, found.result.log_index) == (1, 0, 1)
+    assert found.transaction == good.transaction
+    assert chain.queries.transaction(bytes(32)) is None
+
+
+def test_a_record_is_in_force_until_superseded_or_withdrawn(chain: Chain) -> None:
+    chain.commit(tx(payload("plain")), tx(payload("one", references=["R"])))
+    assert chain.status("plain") is RecordStatus.NONE
+    assert chain.status("one") is RecordStatus.IN_FORCE
+    chain.commit(tx(payload("two", references=["R"], action=RecordAction.SUPERSEDE)))
+    assert chain.status("one") is RecordStatus.SUPERSEDED
+    assert chain.status("two") is RecordStatus.IN_FORCE
+    chain.commit(tx(payload("end", references=["R"], action=RecordAction.WITHDRAW)))
+    assert chain.status("two") is RecordStatus.WITHDRAWN
+
+
+def test_headers_come_with_their_certificate_and_genesis_without(chain: Chain) -> None:
+    chain.commit(tx(payload("a")))
+    genesis, block = chain.queries.header(0), chain.queries.header(1)
+    assert genesis is not None
+    assert genesis[1] is None
+    assert block is not None
+    assert block[1] is not None
+    assert chain.queries.header(2) is None
+    assert chain.queries.block(2) is None
+
+
+def test_few_blocks_are_remembered(chain: Chain) -> None:
+    for number in range(BLOCKS_REMEMBERED + 1):
+        chain.commit(tx(payload(f"{number}")))
+    first = chain.queries.block(1)
+    assert chain.queries.block(1) is first
+    for height in range(2, BLOCKS_REMEMBERED + 2):
+        chain.queries.block(height)
+    assert chain.queries.block(1) is not first

@@ -1,0 +1,249 @@
+"""The asyncio shell, running a chain of one validator: its quorum is itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from node.chain.admission import AdmissionCode, FinalResult
+from node.chain.block import ResultCode
+from node.chain.membership import ValidatorSet
+from node.chain.record import Notarization
+from node.chain.transaction import Transaction
+from node.consensus.events import Now
+from node.errors import InvariantViolation, StorageError
+from node.execution.apply import Executor
+from node.service import clock
+from node.service.engine import Engine, Output
+from node.service.home import log_identity
+from node.service.mempool import Mempool
+from node.service.queries import Queries
+from node.service.recovery import recover
+from node.service.runner import CHECK_CHUNK, Runner
+from node.storage.ledger import LedgerStore
+from node.storage.memory import MemoryStore
+from node.storage.wal import WriteAheadLog
+from tests.unit.execution.small_chain import CREATED_MS, GENESIS, payload, signer, tx
+
+ALONE = replace(
+    GENESIS, validators=ValidatorSet(0, GENESIS.validators.validators[:1], GENESIS.suite)
+)
+STARTED_MS = clock.monotonic_ms()
+
+
+def now() -> Now:
+    """Return a clock that began soon after genesis."""
+    elapsed_ms = clock.monotonic_ms() - STARTED_MS
+    return Now(clock.monotonic_ms(), CREATED_MS + 1_000 + elapsed_ms)
+
+
+def transaction(
+    notarization: Notarization, *, key_of: str | None = None, not_after_ms: int | None = None
+) -> Transaction:
+    return tx(
+        notarization,
+        chain_id=ALONE.chain_id,
+        key_of=key_of,
+        not_after_ms=not_after_ms or now().utc_ms + 300_000,
+    ).transaction
+
+
+@dataclass
+class Wire:
+    """The peers of a validator that has none."""
+
+    sent: list[tuple[int | None, int, bytes]] = field(default_factory=list)
+
+    def send(self, peer: int, kind: int, data: bytes) -> None:
+        self.sent.append((peer, kind, data))
+
+    def broadcast(self, kind: int, data: bytes) -> None:
+        self.sent.append((None, kind, data))
+
+
+class Silent:
+    """An observer with nothing to say."""
+
+    def turned(self, output: Output) -> None:
+        pass
+
+
+@dataclass
+class Alone:
+    """A validator on its own, as it is started again and again in one folder."""
+
+    folder: Path
+    store: MemoryStore = field(default_factory=MemoryStore)
+
+    def __post_init__(self) -> None:
+        self.identity = log_identity(ALONE, "validator-1")
+        WriteAheadLog.create(self.folder / "wal", self.identity)
+        self.wire = Wire()
+
+    def build(self) -> Runner:
+        executor = Executor(ALONE)
+        self.ledger = LedgerStore.open(self.store, ALONE.suite, executor.genesis_block())
+        self.log, replay = WriteAheadLog.open(self.folder / "wal", self.identity)
+        engine = Engine(
+            genesis=ALONE,
+            me=0,
+            signer=signer("validator-1"),
+            executor=executor,
+            ledger=self.ledger,
+            log=self.log,
+            mempool=Mempool(),
+            recovery=recover(ALONE, executor, self.ledger, replay.records),
+        )
+        return Runner(
+            engine,
+            self.log,
+            self.wire,
+            Silent(),
+            now=now,
+            verify_threads=2,
+            find_result=Queries(self.ledger, ALONE.suite).final_result,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Runner]:
+        runner = self.build()
+        life = asyncio.create_task(runner.run())
+        await asyncio.sleep(0)  # lets it begin
+        try:
+            yield runner
+        finally:
+            runner.stop()
+            with suppress(StorageError):
+                await life
+            self.log.close()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Alone:
+    return Alone(tmp_path)
+
+
+async def submit(runner: Runner, *transactions: Transaction) -> list[FinalResult | None]:
+    """Submit a batch and return its results when it is final."""
+    ticket = await runner.submit([each.encoded for each in transactions])
+    async with asyncio.timeout(20):
+        await ticket.wait_final()
+    return ticket.results
+
+
+async def test_a_batch_becomes_final_in_order(alone: Alone) -> None:
+    batch = [transaction(payload(f"{number}")) for number in range(3 * CHECK_CHUNK)]
+    async with alone.running() as runner:
+        results = await submit(runner, *batch)
+        assert len(runner.tickets) == 0
+    found = [result for result in results if result is not None]
+    assert [result.code for result in found] == [ResultCode.OK] * len(batch)
+    indexes = [result.log_index for result in found]
+    assert indexes == sorted(indexes)
+    assert alone.ledger.tip_height == found[-1].height
+
+
+async def test_the_same_again_has_the_same_result(alone: Alone) -> None:
+    one = transaction(payload("one"))
+    async with alone.running() as runner:
+        first, twin = await asyncio.gather(submit(runner, one), submit(runner, one))
+        ticket = await runner.submit([one.encoded])
+        assert ticket.admissions[0].code is AdmissionCode.ALREADY_FINAL
+        assert first == twin == ticket.results
+        assert len(runner.tickets) == 0
+
+
+async def test_what_is_refused_is_told_apart_from_what_is_not(alone: Alone) -> None:
+    batch = [
+        transaction(payload("good")).encoded,
+        b"\x80",
+        transaction(payload("forged"), key_of="agency-2").encoded,
+        transaction(payload("late"), not_after_ms=now().utc_ms - 1).encoded,
+    ]
+    async with alone.running() as runner:
+        ticket = await runner.submit(batch)
+        async with asyncio.timeout(20):
+            await ticket.wait_final()
+    assert [admission.code for admission in ticket.admissions] == [
+        AdmissionCode.ACCEPTED,
+        AdmissionCode.MALFORMED,
+        AdmissionCode.BAD_SIGNATURE,
+        AdmissionCode.EXPIRED,
+    ]
+    assert [result is not None for result in ticket.results] == [True, False, False, False]
+
+
+async def test_a_stop_keeps_what_was_final_and_a_restart_goes_on(alone: Alone) -> None:
+    async with alone.running() as runner:
+        await submit(runner, transaction(payload("before")))
+    height = alone.ledger.tip_height
+    async with alone.running() as runner:
+        assert runner.engine.height == height
+        (result,) = await submit(runner, transaction(payload("after")))
+    assert result is not None
+    assert result.height == height + 1
+
+
+async def test_each_commit_is_told_to_listeners(alone: Alone) -> None:
+    heights: list[int] = []
+    async with alone.running() as runner:
+        runner.on_committed.append(lambda block: heights.append(block.executed.header.height))
+        await submit(runner, transaction(payload("a")))
+        await submit(runner, transaction(payload("b")))
+    assert heights == [1, 2]
+
+
+async def test_a_log_that_cannot_be_synced_ends_the_run(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = alone.build()
+    life = asyncio.create_task(runner.run())
+    await asyncio.sleep(0)
+
+    def fail() -> int:
+        raise StorageError("the disk is full", code="GC-3004")
+
+    monkeypatch.setattr(alone.log, "sync", fail)
+    ticket = await runner.submit([transaction(payload("a")).encoded])
+    with pytest.raises(StorageError, match="the disk is full"):
+        await life
+    assert ticket.results == [None]  # what was not durable was not final
+    assert alone.ledger.tip_height == 0
+    alone.log.close()
+
+
+async def test_a_broken_turn_ends_the_run(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = alone.build()
+    life = asyncio.create_task(runner.run())
+    await asyncio.sleep(0)
+
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise InvariantViolation("broken")
+
+    monkeypatch.setattr(runner.engine, "admit", fail)
+    with pytest.raises(InvariantViolation):
+        await runner.submit([transaction(payload("a")).encoded])
+    with pytest.raises(InvariantViolation):
+        await life
+    runner.received(1, [b"nobody listens any more"])
+    alone.log.close()
+
+
+async def test_a_peer_that_connects_is_greeted(alone: Alone) -> None:
+    async with alone.running() as runner:
+        alone.wire.sent.clear()
+        runner.connected(3)
+        assert [peer for peer, _, _ in alone.wire.sent] == [3]
+
+
+async def test_a_stop_before_the_beginning_counts(alone: Alone) -> None:
+    runner = alone.build()
+    runner.stop()
+    async with asyncio.timeout(20):
+        await runner.run()
+    alone.log.close()
