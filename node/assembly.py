@@ -267,12 +267,18 @@ class _Validator:
             loop.add_signal_handler(number, lambda: tasks.append(loop.create_task(self._retire())))
         async with AsyncExitStack() as parts:
             await self._start(parts)
-            tasks.append(loop.create_task(self._watch_health()))
+            watch = loop.create_task(self._watch_health())
+            watch.add_done_callback(self._reap)
+            tasks.append(watch)
             try:
                 await self.runner.run()
             finally:
                 for task in tasks:
                     task.cancel()
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.runner.stop(error)
 
     async def _start(self, parts: AsyncExitStack) -> None:
         parts.callback(self._api.close)
