@@ -228,6 +228,7 @@ class _Verification:
     def _find_validators(self) -> str:  # step 6
         receipt, anchor = self._receipt, self._anchor
         epoch = receipt.block.header.epoch
+        # The chain id settles the suite, but the steps so far hashed by the receipt's word for it.
         if (receipt.chain_id, receipt.suite) != (anchor.chain_id, anchor.suite):
             raise _NotRootedError(
                 f"expected chain {anchor.chain_id.hex()}, got {receipt.chain_id.hex()}"
