@@ -21,7 +21,6 @@ import msgspec
 
 import node
 from node.errors import ConfigError, NodeError
-from node.service.home import require_whole
 from node.service.process import (
     ProcessRecord,
     spawn_detached,
@@ -115,25 +114,26 @@ class Supervisor:
     def up(self) -> None:
         """Make every node run. Does nothing to nodes that do.
 
-        Raises `ConfigError` naming a node whose folder is not whole, the others started.
+        Raises `ConfigError` naming a node that has no folder, once the others are started.
         """
-        damage: list[ConfigError] = []
+        homeless: list[Path] = []
         with lock_folder(self._home, wait=False):
             if moved := self._entries_without_ports():
                 self._move(moved)
             for entry, process in ((each.entry, each.process) for each in self.inspect()):
                 if process is not None:
                     self._report(Step.ADOPTED, entry.id)
-                    continue
-                try:
-                    require_whole(self._folder(entry))
-                except ConfigError as error:
-                    damage.append(error)
-                    continue
-                self._start(entry)
-                self._report(Step.STARTED, entry.id)
-        if damage:
-            raise damage[0]
+                elif self._folder(entry).is_dir():
+                    self._start(entry)
+                    self._report(Step.STARTED, entry.id)
+                else:
+                    homeless.append(self._folder(entry))
+        if homeless:
+            raise ConfigError(
+                f"{homeless[0]}: the validator's folder is missing",
+                code="GC-2108",
+                fix="restore it from a backup; never start with an empty log under an old key",
+            )
 
     def wait_until_serving(self, probe: Probe, *, timeout_s: float) -> tuple[NodeEntry, ...]:
         """Return the nodes that serve, once they are a quorum.
