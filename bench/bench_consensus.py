@@ -58,7 +58,7 @@ def test_engine_10_blocks_of_100(benchmark: BenchmarkFixture, say: Say, validato
     """Everything but IO: codec, admission, pool, execution, log records, the ledger in memory."""
     network = EngineNetwork(validators)
     benchmark.pedantic(  # type: ignore[no-untyped-call]
-        network.run, setup=lambda: ((network.sign_batches(BATCHES, BATCH_TXS),), {}), rounds=5
+        network.run, setup=lambda: ((network.sign_batches(BATCHES, BATCH_TXS),), {}), rounds=3
     )
     blocks = network.blocks
     expected = expected_counts(validators)

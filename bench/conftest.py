@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
+MAX_TIME_S = 0.5
+"""How long each figure is measured, unless five rounds take longer: the minimum needs no more."""
 
 Say = Callable[[Callable[[float], str]], None]
 
@@ -26,6 +30,12 @@ def say(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Say:
             lines.append(line_of(benchmark.stats.stats.min))
 
     return say
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.benchmark(max_time=MAX_TIME_S))
 
 
 def pytest_terminal_summary(
