@@ -220,7 +220,8 @@ class Runner:
         for job in output.jobs:
             self._spawn(self._run_job(job))
         if self.engine.halted:
-            self.stop(NodeError(f"halted: {self.engine.halted}", code="GC-9002"))
+            fix = "keep this home for examination; run the same version as the other validators"
+            self.stop(NodeError(f"halted: {self.engine.halted}", code="GC-9002", fix=fix))
             return
         if self.engine.has_gossip and self._gossip_timer is None:
             loop = asyncio.get_running_loop()
