@@ -670,6 +670,9 @@ class Engine:
         """Pin the list of a block and note which bodies are still to come."""
         pursuit.tx_hashes = tx_hashes
         self._pin(pursuit.digest, tx_hashes)
+        record = self._logged_blocks.get(pursuit.digest)
+        if record is not None and self.mempool.missing(tx_hashes):
+            self._hold_bodies(record)  # dropped and expired since this validator prepared it
         pursuit.missing = set(self.mempool.missing(tx_hashes))
 
     def _pin(self, digest: bytes, tx_hashes: tuple[bytes, ...]) -> None:
@@ -787,12 +790,18 @@ class Engine:
             del self._pursuits[digest]
         for digest in [d for d in self._pinned if d not in digests]:
             self._unpin(digest)
-        self._logged_blocks = {d: r for d, r in self._logged_blocks.items() if d in digests}
+        # What was prepared here is kept until its height is decided, pursued or not: a certificate
+        # may exist that only others know, and its bodies are asked from whoever signed it.
+        self._logged_blocks = {
+            digest: record
+            for digest, record in self._logged_blocks.items()
+            if record.header.height > self.height
+        }
 
     # ------------------------------------------------------------------ bodies
 
     def _hold_bodies(self, record: BlockRecord) -> None:
-        """Put the bodies of a logged block back into the pool after a restart."""
+        """Put the bodies of a logged block back into the pool."""
         digest = self._verifier.digest_of(record.header)
         transactions = [Transaction.decode(tx, self._suite) for tx in record.transactions]
         self._pin(digest, tuple(tx.tx_hash for tx in transactions))

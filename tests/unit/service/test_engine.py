@@ -9,6 +9,7 @@ from node.chain.block import CertifiedBlock
 from node.chain.certificate import Phase
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Now
+from node.consensus.messages import Proposal
 from node.execution.apply import ExecutedBlock, Executor
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service.allowance import ANSWER_BYTES_LEAST, ANSWER_BYTES_PER_PERIOD
@@ -16,10 +17,26 @@ from node.service.engine import Engine
 from node.service.log_records import RecordType
 from node.service.mempool import Mempool
 from node.service.recovery import recover
-from node.service.wire import Blocks, Message, WantBlocks, decode_message, encode_message
+from node.service.wire import (
+    Blocks,
+    Bodies,
+    Message,
+    WantBlocks,
+    WantBodies,
+    decode_message,
+    encode_message,
+)
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
-from tests.unit.consensus.signing import certified, chain_of_blocks, validator_signer, vote
+from tests.unit.consensus.signing import (
+    QUORUM,
+    certified,
+    chain_of_blocks,
+    new_view,
+    validator_signer,
+    view_change,
+    vote,
+)
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS, payload, tx
 
 
@@ -132,3 +149,39 @@ def test_a_vote_for_a_later_view_is_checked_once() -> None:
     early = vote(Phase.COMMIT, 5, chain_of_blocks(1)[1].header, 1)
     node.engine.receive(1, [encode_message(early)] * 50, node.at(1))
     assert node.engine.counters.votes_checked == 1
+
+
+def proposal_of(block: ExecutedBlock) -> Proposal:
+    header = block.header
+    tx_hashes = tuple(verified.transaction.tx_hash for verified in block.transactions)
+    return Proposal(header, tx_hashes, vote(Phase.PREPARE, header.view, header, header.proposer))
+
+
+def prepared_and_left(block: ExecutedBlock) -> Lone:
+    """Return a validator that sent PREPARE for a block of view 0, and entered view 1 without it."""
+    node = Lone(3)
+    node.admit(block.transactions[0], 0)
+    node.engine.receive(0, [encode_message(proposal_of(block))], node.at(1))
+    without_it = new_view(1, [view_change(validator, 1) for validator in QUORUM])
+    node.engine.receive(1, [encode_message(without_it)], node.at(2))
+    node.said()
+    return node
+
+
+def test_a_block_once_prepared_is_served_until_its_height_is_decided() -> None:
+    block = chain_of_blocks(1)[1]
+    node = prepared_and_left(block)
+    node.engine.receive(2, [encode_message(WantBodies(1, block.digest, ()))], node.at(3))
+    bodies = Bodies(block.digest, True, (block.transactions[0].transaction.encoded,))  # noqa: FBT003
+    assert bodies in node.said()
+
+
+def test_a_block_once_prepared_is_validated_from_the_own_log_however_late_it_comes_back() -> None:
+    block = chain_of_blocks(1)[1]
+    node = prepared_and_left(block)
+    node.engine.mempool.discard(block.tx_ids)  # as expiry would, if the chain stalled for so long
+    showing = certified(block.header, Phase.PREPARE)
+    carrying = new_view(2, [view_change(validator, 2, prepared=[showing]) for validator in QUORUM])
+    node.engine.receive(2, [encode_message(carrying)], node.at(4))
+    assert not any(isinstance(message, WantBodies) for message in node.said())
+    assert node.engine.counters.votes_signed == 2
