@@ -47,7 +47,7 @@ from node.service.tickets import Ticket
 from node.service.wire import MessageKind
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.leveldb import LevelDBStore
-from node.storage.lock import InstanceLock
+from node.storage.lock import InstanceLock, KeyLock
 from node.storage.wal import WriteAheadLog
 
 EXIT_DONE: Final = 0
@@ -111,7 +111,7 @@ def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecr
             fix="restore the key made with this chain's genesis",
         )
     tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
-    with _open_stores(config, genesis) as stores:
+    with KeyLock(signer.public_key.encoded), _open_stores(config, genesis) as stores:
         engine = Engine(
             genesis=genesis,
             me=me,

@@ -1,9 +1,11 @@
-"""The lock that keeps a second process from using the same key or home directory."""
+"""The locks that keep a second process from using the same home directory, or the same key."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -11,6 +13,7 @@ from typing import Final, Self
 from node.errors import StorageError
 
 LOCK_NAME: Final = "lock"
+KEY_LOCK_PREFIX: Final = "\0govchain-key-"  # the NUL makes the socket's name abstract: no file
 _PID_BYTES_MAX: Final = 20
 
 
@@ -63,3 +66,40 @@ class InstanceLock:
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+class KeyLock:
+    """An exclusive claim on a signing key, by its public half, whatever home it was copied to.
+
+    Two processes that vote under one key would sign contradictions, each with a log of its own. The
+    claim is a Unix socket with an abstract name, which the system frees with the process. It binds
+    one network namespace of one machine: neither containers nor machines see each other's.
+    """
+
+    def __init__(self, public_key: bytes) -> None:
+        self._name = KEY_LOCK_PREFIX + public_key.hex()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def __enter__(self) -> Self:
+        """Take the claim without waiting; raises `StorageError`, GC-3002 where it is held."""
+        try:
+            self._socket.bind(self._name)
+        except OSError as error:
+            self._socket.close()
+            if error.errno != errno.EADDRINUSE:
+                raise StorageError(f"the key cannot be claimed: {error}") from error
+            raise StorageError(
+                "this validator's key is in use by another process of this machine",
+                code="GC-3002",
+                fix="stop that process: one key must never vote from two places",
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release the claim."""
+        self._socket.close()

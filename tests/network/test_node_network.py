@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -156,6 +157,22 @@ def test_a_second_process_with_the_same_home_is_refused(network: LocalNetwork) -
     assert second.returncode not in (0, 70)
     assert "GC-3002" in second.stderr
     assert network.process("validator-2").is_alive
+
+
+def test_a_copy_of_a_running_home_is_refused_for_its_key(network: LocalNetwork) -> None:
+    home = network.folder("validator-2")
+    copy = shutil.copytree(home, home.parent / "copy", ignore=shutil.ignore_patterns("node.pid"))
+    second = subprocess.run(
+        [*NODE_COMMAND, "--home", str(copy)],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    shutil.rmtree(copy)
+    assert second.returncode not in (0, 70)
+    assert "GC-3002" in second.stderr
+    assert "key is in use" in second.stderr
 
 
 async def test_sigterm_ends_it_in_order_and_soon(network: LocalNetwork) -> None:

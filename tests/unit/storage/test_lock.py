@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from node.errors import StorageError
-from node.storage.lock import LOCK_NAME, InstanceLock
+from node.storage.lock import LOCK_NAME, InstanceLock, KeyLock
 
 HOLDER = """
 import sys
@@ -65,4 +66,36 @@ def test_an_error_inside_releases_the_lock(tmp_path: Path) -> None:
 
 def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be locked"), InstanceLock(tmp_path / "absent"):
+        pass
+
+
+def test_a_key_is_claimed_once_wherever_its_home_was_copied_to() -> None:
+    key = secrets.token_bytes(33)
+    with KeyLock(key):
+        with pytest.raises(StorageError, match="key is in use") as caught, KeyLock(key):
+            pass
+        assert caught.value.code == "GC-3002"
+        with KeyLock(secrets.token_bytes(33)):
+            pass
+    with KeyLock(key):
+        pass
+
+
+def test_a_key_is_free_again_when_its_holder_is_killed() -> None:
+    key = secrets.token_bytes(33)
+    program = (
+        "import sys; from node.storage.lock import KeyLock\n"
+        "with KeyLock(bytes.fromhex(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, key.hex()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(StorageError, match="key is in use"), KeyLock(key):
+            pass
+        holder.kill()
+        holder.wait()
+    with KeyLock(key):
         pass
