@@ -28,7 +28,7 @@ from tests.simulation.plan import (
     Silence,
     draw_plan,
 )
-from tests.simulation.sharing import shared_decoding
+from tests.simulation.sharing import shared_work
 from tests.simulation.transcript import Transcript
 from tests.simulation.workload import Clients
 from tests.simulation.world import MS, SECOND, UTC_AT_START_MS, World
@@ -67,7 +67,7 @@ def run_seed(seed: int, size: int, write: Callable[[str], None] | None = None) -
         cluster.world.transcript = Transcript(write, cluster.genesis.suite.signature_size)
     violation = ""
     try:
-        with shared_decoding():
+        with shared_work():
             cluster.run()
     except Violation as broken:
         violation = str(broken)

@@ -48,9 +48,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Hush:
-    """Some messages never arrive over some links: those that begin with these bytes."""
+    """Some messages get lost on some links: those that begin with these bytes."""
 
     prefix: bytes
+    permille: int
     pairs: frozenset[tuple[int, int]]
     """(sender, receiver) by validator."""
 
@@ -124,8 +125,14 @@ class Network:
 
     def _unhushed(self, source: int, target: int, frame: Frame) -> Frame:
         link = (self.places[source].validator, self.places[target].validator)
-        prefixes = tuple(hush.prefix for hush in self.hushed if link in hush.pairs)
-        return tuple(data for data in frame if not data.startswith(prefixes))
+        for hush in self.hushed:
+            if link in hush.pairs:
+                frame = tuple(
+                    data
+                    for data in frame
+                    if not (data.startswith(hush.prefix) and self._world.chance(hush.permille))
+                )
+        return frame
 
     def _stop(self, source: int, target: int, frame: Frame) -> None:
         if self._holds_when_cut:

@@ -77,6 +77,9 @@ class Observer(Protocol):
     def turned(self, validator: SimulatedValidator, output: Output) -> None:
         """Note that it took a turn, of which nothing has left yet."""
 
+    def hearing(self, validator: SimulatedValidator, frame: Sequence[bytes]) -> None:
+        """Note that a frame is about to be delivered to it."""
+
     def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
         """Note that it is about to hand a frame to the network."""
 
@@ -190,7 +193,8 @@ class SimulatedValidator:
     def receive(self, peer: int, frame: Frame) -> None:
         """Take a frame from the network."""
         if self.engine is not None:
-            self.world.note("receive", self.place, peer, *frame)
+            self.world.note_bytes(self.place, frame)
+            self.observer.hearing(self, frame)
             if self.world.transcript is not None:
                 name = str(self.place)
                 self.world.transcript.received(self.world.now_us, name, peer, frame)

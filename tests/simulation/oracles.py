@@ -14,8 +14,8 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - D1 no correct validator signs twice for one (phase, view, height), across crashes.
 - D2 nothing leaves with a signature of a correct validator that its disk may still lose.
 - D3 no PREPARE leaves before the block it is about is durable.
-- G1 COMMIT follows a quorum of PREPAREs of the same view, for it and every slot above the tip.
-- G2 a VIEW-CHANGE shows every slot its sender ever sent COMMIT for, and ends voting below it.
+- D4 a VIEW-CHANGE shows every slot its sender ever sent COMMIT for, and ends voting below it.
+- G1 to G3 what a correct validator signs is permitted by what was delivered to it: guard.py.
 - X a correct validator neither halts nor raises.
 """
 
@@ -37,31 +37,19 @@ from node.service.log_records import RecordType
 from node.service.wire import MessageKind
 from node.storage import keys
 from node.storage.segment import parse_segment
+from tests.simulation.guard import Ballot, Guard
 from tests.simulation.node import LogRecords, SimulatedValidator
 from tests.simulation.world import World
 
 _BLOCK = RecordType.BLOCK
 _OF_VIEWS = (RecordType.VIEW_CHANGE, RecordType.NEW_VIEW)
 _VOTE = domains.tagged(domains.VOTE, b"")
+_NEW_VIEW = domains.tagged(domains.NEW_VIEW, b"")
 _VIEW_CHANGE = domains.tagged(domains.VIEW_CHANGE, b"")
 
 
 class Violation(AssertionError):  # noqa: N818 - an oracle's verdict, not an error of the program
     """A rule is broken; the message begins with its name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ballot:
-    """A signed vote, as its bytes say."""
-
-    phase: int
-    view: int
-    height: int
-    digest: bytes
-
-    @property
-    def place(self) -> tuple[int, int, int]:
-        return (self.phase, self.view, self.height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +94,7 @@ class Oracles:
         self.quorum = (n + (n - 1) // 3) // 2 + 1  # the least that makes two share f + 1
         self.headers: list[Header] = [genesis_header]
         self.digests: list[bytes] = [genesis_header.digest(genesis.suite)]
+        self._guard = Guard(genesis, self.digests[0], self.quorum)
         self.executed: dict[bytes, int] = {}
         """tx_id to height."""
         self.submitted: dict[bytes, None] = {}
@@ -124,16 +113,25 @@ class Oracles:
     def judge(self, validator: int) -> None:
         """Hold a validator to the rules from now on."""
         self.conduct[validator] = Conduct()
+        self._guard.watch(validator)
 
     # ------------------------------------------------------------------ signatures
 
     def signed(self, validator: int, message: bytes, signature: bytes) -> None:
         """Take note of a signature the moment it comes into existence."""
+        self._guard.exists(validator, message, signature)
         statement = _read_statement(message)
         if isinstance(statement, Ballot):
             self._count(validator, statement)
         conduct = self.conduct.get(validator)
-        if statement is None or conduct is None:
+        if conduct is None:
+            return
+        if message.startswith(_NEW_VIEW):
+            body = cbor2.loads(message[len(_NEW_VIEW) :])[1]
+            objection = self._guard.object_to_new_view(validator, body[2], body[3])
+            if objection:
+                raise Violation(f"{objection}, signed by validator {validator}")
+        if statement is None:
             return
         if isinstance(statement, Ballot):
             self._judge_ballot(validator, conduct, statement)
@@ -162,25 +160,17 @@ class Oracles:
         conduct.ballots[ballot.place] = ballot.digest
         leaving = [s.view for s in conduct.volatile.values() if isinstance(s, Leaving)]
         if ballot.view < max([conduct.left_for, *leaving]):
-            raise Violation(f"G2: validator {validator} votes in {ballot.place} after leaving it")
-        if ballot.phase == Phase.COMMIT:
-            self._judge_commit(validator, conduct, ballot)
-
-    def _judge_commit(self, validator: int, conduct: Conduct, ballot: Ballot) -> None:
-        for height in range(conduct.ledger_height() + 1, ballot.height + 1):
-            prepares = self._signers.get((Phase.PREPARE.value, ballot.view, height), {})
-            quorums = [d for d, who in prepares.items() if len(who) >= self.quorum]
-            if not quorums or (height == ballot.height and quorums[0] != ballot.digest):
-                raise Violation(
-                    f"G1: validator {validator} commits {ballot.place}, {height} is not prepared"
-                )
+            raise Violation(f"D4: validator {validator} votes in {ballot.place} after leaving it")
+        objection = self._guard.object_to(validator, ballot, conduct.ledger_height())
+        if objection:
+            raise Violation(f"{objection}: validator {validator} signs {ballot}")
 
     def _judge_leaving(self, validator: int, conduct: Conduct, leaving: Leaving) -> None:
         shown = dict(leaving.shown)
         for height, view in conduct.commits.items():
             if height > leaving.tip and shown.get(height, -1) < view:
                 raise Violation(
-                    f"G2: validator {validator} hides its COMMIT at {height} in view {view} "
+                    f"D4: validator {validator} hides its COMMIT at {height} in view {view} "
                     f"when leaving for {leaving.view}: tip {leaving.tip}, shown {leaving.shown}"
                 )
 
@@ -253,6 +243,11 @@ class Oracles:
         conduct.ledger_height = lambda: ledger.tip_height
 
     # ------------------------------------------------------------------ the network
+
+    def hearing(self, validator: SimulatedValidator, frame: Sequence[bytes]) -> None:
+        """Take note of what a validator is about to know."""
+        for data in frame:
+            self._guard.heard(validator.index, data)
 
     def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
         """D2, D3."""

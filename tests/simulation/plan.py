@@ -23,6 +23,18 @@ from tests.simulation.world import MS, SECOND
 PATIENT_MS = 1_000
 """A view timeout that nothing exceeds by chance."""
 QUICK_SYNC_US = 20 * MS
+_HUSHED = (
+    beginning_of(MessageKind.VOTE),
+    beginning_of(MessageKind.VOTE, Phase.COMMIT),
+    beginning_of(MessageKind.VOTE, Phase.COMMIT),
+    beginning_of(MessageKind.VOTE, Phase.PREPARE),
+    beginning_of(MessageKind.PROPOSAL),
+    beginning_of(MessageKind.VIEW_CHANGE),
+    beginning_of(MessageKind.VIEW_CHANGE),
+    beginning_of(MessageKind.NEW_VIEW),
+    beginning_of(MessageKind.DECIDED),
+    beginning_of(MessageKind.TRANSACTIONS),
+)
 _RECORDS_AT_STAKE = (
     RecordType.VOTE,
     RecordType.PREPARED,
@@ -279,26 +291,27 @@ def _draw_bursts(random: Random, chaos_us: int) -> list[Burst]:
 
 def _draw_silences(random: Random, size: int, chaos_us: int) -> list[Silence]:
     """Draw silences: mostly votes that do not come, so that validators know unlike things."""
-    choices = (
-        beginning_of(MessageKind.VOTE, Phase.COMMIT),
-        beginning_of(MessageKind.VOTE, Phase.COMMIT),
-        beginning_of(MessageKind.VOTE, Phase.PREPARE),
-        beginning_of(MessageKind.PROPOSAL),
-        beginning_of(MessageKind.VIEW_CHANGE),
-        beginning_of(MessageKind.NEW_VIEW),
-        beginning_of(MessageKind.DECIDED),
-        beginning_of(MessageKind.TRANSACTIONS),
-    )
     every_pair = [(a, b) for a in range(size) for b in range(size) if a != b]
     silences = []
     for _ in range(random.choice((1, 3, 6))):
         at_us = random.randrange(chaos_us)
         until_us = min(at_us + random.randrange(10 * MS, 3 * SECOND), chaos_us)
-        prefix = random.choice(choices)
-        if random.randrange(2) == 0:
+        shape = random.randrange(3)
+        if shape == 0:
             hearing = random.sample(range(size), random.randrange(size // 2 + 1))
             pairs = [(a, b) for a, b in every_pair if b not in hearing]
-        else:
+        elif shape == 1:
             pairs = random.sample(every_pair, random.randrange(1, len(every_pair)))
-        silences.append(Silence(at_us, until_us, Hush(prefix, frozenset(pairs))))
+        else:
+            pairs = every_pair
+        hush = Hush(
+            prefix=random.choice(_HUSHED),
+            permille=random.choice((500, 700, 850, 1_000)),
+            pairs=frozenset(pairs),
+        )
+        silences.append(Silence(at_us, until_us, hush))
+    if random.randrange(3) == 0:  # a long stretch in which votes rarely come to everybody
+        prefix = beginning_of(MessageKind.VOTE)
+        hush = Hush(prefix, random.choice((400, 600, 750)), frozenset(every_pair))
+        silences.append(Silence(0, chaos_us, hush))
     return silences

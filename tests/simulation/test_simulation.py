@@ -64,7 +64,7 @@ def test_a_seed_is_one_run_whatever_the_hash_seed(seed: int) -> None:
     assert elsewhere.stdout.split() == [here.trace]
 
 
-def test_sharing_what_validators_decode_alike_changes_nothing() -> None:
+def test_sharing_the_work_that_validators_do_alike_changes_nothing() -> None:
     shared = run_seed(REPEATED[0], 4)
-    with patch.object(cluster, "shared_decoding", nullcontext):
+    with patch.object(cluster, "shared_work", nullcontext):
         assert run_seed(REPEATED[0], 4) == shared

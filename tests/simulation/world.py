@@ -7,7 +7,7 @@ or iterates over a set, so that a seed alone fixes a run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from random import Random
 
@@ -45,6 +45,11 @@ class World:
     def note(self, *facts: object) -> None:
         """Make `facts` part of the trace: integers, strings and bytes only."""
         self._trace.update(repr((self.now_us, facts)).encode())
+
+    def note_bytes(self, place: int, pieces: Sequence[bytes]) -> None:
+        """Make bytes that came to a place part of the trace."""
+        self._trace.update(b"%d %d %d" % (self.now_us, place, len(pieces)))
+        self._trace.update(b"".join(pieces))
 
     def after(self, delay_us: int, action: Callable[[], None]) -> None:
         """Have `action` happen `delay_us` from now, after what is due then already."""
