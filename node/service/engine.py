@@ -868,7 +868,11 @@ class Engine:
             self._have_checked(CheckJob(Purpose.BODIES, known, pursuit.digest))
 
     def _gossip_again(self, now: ev.Now) -> None:
-        """While nothing is final for long, repeat the oldest waiting transactions to all."""
+        """While nothing is final for long, repeat to all what waits, the oldest first.
+
+        That includes the transactions of undecided blocks: after a crash of all, this validator may
+        be the only one that still knows of them, and nobody else would see that there is work.
+        """
         interval_ms = self.genesis.parameters.view_timeout_ms // 2
         if now.monotonic_ms < max(self._gossip_again_at_ms, self._committed_at_ms + interval_ms):
             return
@@ -877,6 +881,8 @@ class Engine:
             time_ms=self.time_ms(now), txs_max=200, bytes_max=GOSSIP_BYTES_MAX, records_max=20_000
         ):
             self._gossip.append(verified.transaction.encoded)
+        for record in self._logged_blocks.values():
+            self._gossip += record.transactions
         self.flush_gossip()
 
     # ------------------------------------------------------------------ blocks of the past

@@ -21,6 +21,7 @@ from node.service.wire import (
     Blocks,
     Bodies,
     Message,
+    Transactions,
     WantBlocks,
     WantBodies,
     decode_message,
@@ -185,3 +186,16 @@ def test_a_block_once_prepared_is_validated_from_the_own_log_however_late_it_com
     node.engine.receive(2, [encode_message(carrying)], node.at(4))
     assert not any(isinstance(message, WantBodies) for message in node.said())
     assert node.engine.counters.votes_signed == 2
+
+
+def test_the_transactions_of_an_undecided_block_are_repeated_to_those_who_may_have_lost_them() -> (
+    None
+):
+    primary = Lone(0)
+    transaction = tx(payload("only the primary still knows"))
+    primary.admit(transaction, 0)
+    assert [kind for kind, _ in primary.log.records].count(RecordType.BLOCK) == 1
+    primary.said()
+    primary.engine.tick(primary.at(GENESIS.parameters.view_timeout_ms))
+    repeated = [m.transactions for m in primary.said() if isinstance(m, Transactions)]
+    assert repeated == [(transaction.transaction.encoded,)]
