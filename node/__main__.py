@@ -6,4 +6,5 @@ import sys
 
 from node.cli.main import main
 
-sys.exit(main())
+if __name__ == "__main__":  # a process it spawns imports this file
+    sys.exit(main())
