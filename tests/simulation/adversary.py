@@ -40,6 +40,7 @@ class Trick(Enum):
 
     TWINS = "runs twice under one key, and peers see one of the two or both"
     EQUIVOCATE = "proposes two blocks for one height, and votes for either where it was proposed"
+    MISDATE = "stamps its proposals with a false time"
     VOTE_FOR_ALL = "votes in both phases for every header it hears of"
     HIDE = "leaves certificates out of its VIEW-CHANGEs, differently for each peer"
     TWO_NEW_VIEWS = "starts a view from different quorums for different peers"
@@ -178,7 +179,9 @@ class ByzantineValidator(SimulatedValidator):
         tricks, random = self.tricks, self.world.random
         other_side = peer % 2 == 1
         message: Message | None = None
-        if kind is MessageKind.PROPOSAL and Trick.EQUIVOCATE in tricks and other_side:
+        if kind is MessageKind.PROPOSAL and (
+            Trick.MISDATE in tricks or (Trick.EQUIVOCATE in tricks and other_side)
+        ):
             message = self._other_proposal(self._decoded(data))
         elif kind is MessageKind.VOTE and Trick.EQUIVOCATE in tricks and other_side:
             message = self._other_vote(self._decoded(data))
@@ -246,13 +249,16 @@ class ByzantineValidator(SimulatedValidator):
         inputs = BlockInputs(
             height=header.height,
             view=header.view,
-            time_ms=header.time_ms + 1,
+            time_ms=header.time_ms + (self._shift_ms() if Trick.MISDATE in self.tricks else 1),
             time_degraded=False,
             proposer=self.index,
         )
         with suppress(PeerError):
             return Fork(self.executor.execute(parent, inputs, transactions[:kept]), parent)
         return None
+
+    def _shift_ms(self) -> int:
+        return self.world.random.choice((-5_000, -700, -90, 90, 160, 5_000))
 
     def _other_vote(self, message: Message) -> Vote | None:
         if not isinstance(message, Vote) or message.validator != self.index:

@@ -63,6 +63,7 @@ class Machine:
     """How long checking a batch of signatures takes at most."""
     rotate_permille: int = 0
     """How often a log is replaced by its snapshot instead of synced."""
+    pool_txs_max: int = 5_000
 
 
 class Observer(Protocol):
@@ -142,7 +143,6 @@ class SimulatedValidator:
         self.ledger = self._open_ledger()
         records = self.log.open()
         recovery = recover(self.genesis, self.executor, self.ledger, records)
-        mempool = Mempool(txs_max=5_000)
         self.engine = Engine(
             genesis=self.genesis,
             me=self.index,
@@ -150,12 +150,15 @@ class SimulatedValidator:
             executor=self.executor,
             ledger=self.ledger,
             log=self.log,
-            mempool=mempool,
+            mempool=Mempool(txs_max=self.machine.pool_txs_max),
             recovery=recovery,
         )
         self._note("start", self.ledger.tip_height, len(records))
         self.observer.started(self)
         self._take_turn(lambda engine: engine.start(self.now()))
+        for peer in range(self.genesis.validators.size):
+            if peer != self.index:
+                self._take_turn(partial(Engine.connected, peer=peer))
 
     def crash(self, *, power_loss: bool, down_us: int) -> None:
         """End the process for a while; with `power_loss` the disk forgets what it did not sync."""

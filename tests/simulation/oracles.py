@@ -11,6 +11,8 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - A4 parents: blocks follow each other, T strictly increases.
 - A5 once: no transaction is executed twice.
 - A6 roots: validators of equal height hold equal stores.
+- T agreed time: T is at most PRECISION and the clock error ahead of true time, and not further
+  behind it than promised when a transaction of the block was signed.
 - D1 no correct validator signs twice for one (phase, view, height), across crashes.
 - D2 nothing leaves with a signature of a correct validator that its disk may still lose.
 - D3 no PREPARE leaves before the block it is about is durable.
@@ -97,8 +99,8 @@ class Oracles:
         self._guard = Guard(genesis, self.digests[0], self.quorum)
         self.executed: dict[bytes, int] = {}
         """tx_id to height."""
-        self.submitted: dict[bytes, None] = {}
-        """tx_ids clients signed."""
+        self.submitted: dict[bytes, int] = {}
+        """tx_ids that clients signed, and when: true UTC, ms."""
         self.conduct: dict[int, Conduct] = {}
         """Of the correct validators alone."""
         self._signers: dict[tuple[int, int, int], dict[bytes, dict[int, None]]] = {}
@@ -289,10 +291,16 @@ class Oracles:
         parent = self.headers[height - 1]
         if header.parent != self.digests[height - 1] or header.time_ms <= parent.time_ms:
             raise Violation(f"A4: block {height} does not follow its parent")
+        parameters = self._genesis.parameters
+        ahead_ms = parameters.precision_ms + parameters.clock_error_ms
+        if header.time_ms > self._world.utc_ms + ahead_ms:
+            raise Violation(f"T: block {height} is stamped {header.time_ms}, ahead of time")
         for verified in block.executed.transactions:
             tx_id = verified.transaction.tx_id
             if tx_id not in self.submitted:
                 raise Violation(f"A3: block {height} holds a transaction nobody signed")
+            if header.time_ms + parameters.accuracy_ms < self.submitted[tx_id]:
+                raise Violation(f"T: block {height} is stamped {header.time_ms}, in the past")
             if tx_id in self.executed:
                 raise Violation(f"A5: {tx_id.hex()} in {self.executed[tx_id]} and {height}")
             self.executed[tx_id] = height

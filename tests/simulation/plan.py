@@ -22,7 +22,6 @@ from tests.simulation.world import MS, SECOND
 
 PATIENT_MS = 1_000
 """A view timeout that nothing exceeds by chance."""
-QUICK_SYNC_US = 20 * MS
 _HUSHED = (
     beginning_of(MessageKind.VOTE),
     beginning_of(MessageKind.VOTE, Phase.COMMIT),
@@ -119,7 +118,6 @@ class Plan:
             and not self.byzantine
             and self.links == CALM
             and self.parameters.view_timeout_ms >= PATIENT_MS
-            and all(machine.sync_max_us <= QUICK_SYNC_US for machine in self.machines)
         )
 
 
@@ -128,6 +126,7 @@ def draw_plan(random: Random, size: int) -> Plan:
     faults_max = (size - 1) // 3
     chaos_us = random.randrange(2, 9) * SECOND
     kinds = _draw_kinds(random)
+    parameters = _draw_parameters(random)
     byzantine: dict[int, tuple[Trick, ...]] = {}
     if "byzantine" in kinds:
         for validator in random.sample(range(size), random.randrange(1, faults_max + 1)):
@@ -151,8 +150,8 @@ def draw_plan(random: Random, size: int) -> Plan:
         faults += _draw_silences(random, size, chaos_us)
     return Plan(
         size=size,
-        parameters=_draw_parameters(random),
-        machines=tuple(_draw_machine(random, kinds) for _ in range(size)),
+        parameters=parameters,
+        machines=tuple(_draw_machine(random, kinds, parameters) for _ in range(size)),
         links=_draw_links(random) if "links" in kinds else CALM,
         cut_links_hold=random.randrange(2) == 0,
         workload=_draw_workload(random),
@@ -176,6 +175,7 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
         "rotate",
         "clocks",
         "slow disks",
+        "small pools",
     ]
     drawn = random.sample(kinds, random.choice((1, 2, 3, 4, 5)))
     if random.randrange(12) == 0:
@@ -192,12 +192,15 @@ def _draw_parameters(random: Random) -> Parameters:
     )
 
 
-def _draw_machine(random: Random, kinds: tuple[str, ...]) -> Machine:
+def _draw_machine(random: Random, kinds: tuple[str, ...], parameters: Parameters) -> Machine:
+    slowest_us = parameters.view_timeout_ms * MS // 10  # a block waits for two or three syncs
+    slow = "slow disks" in kinds
     return Machine(
         clock_offset_ms=random.randrange(-50, 51) if "clocks" in kinds else 0,
-        sync_max_us=random.choice((2, 20, 100)) * MS if "slow disks" in kinds else 2 * MS,
-        check_max_us=random.choice((1, 1, 20)) * MS if "slow disks" in kinds else 1 * MS,
+        sync_max_us=random.choice((2 * MS, slowest_us)) if slow else 2 * MS,
+        check_max_us=random.choice((1 * MS, slowest_us)) if slow else 1 * MS,
         rotate_permille=random.choice((5, 50)) if "rotate" in kinds else 0,
+        pool_txs_max=random.choice((5, 20)) if "small pools" in kinds else 5_000,
     )
 
 

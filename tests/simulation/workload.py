@@ -56,10 +56,10 @@ class Clients:
         genesis: Genesis,
         signers: dict[str, RingSigner],
         validators: Sequence[SimulatedValidator],
-        submitted: dict[bytes, None],
+        submitted: dict[bytes, int],
         is_final: Callable[[bytes], bool],
     ) -> None:
-        """Prepare to ask; `submitted` learns every tx_id, `is_final` knows what was committed."""
+        """Prepare to ask; `submitted` learns when (true UTC, ms) which tx_id was signed."""
         self._world, self._profile, self._genesis = world, profile, genesis
         self._signers, self._validators = signers, validators
         self._submitted, self._is_final = submitted, is_final
@@ -83,7 +83,7 @@ class Clients:
     def _ask(self, count: int) -> None:
         for _ in range(count):
             request = self._new_request()
-            self._submitted[request.tx_id] = None
+            self._submitted[request.tx_id] = self._world.utc_ms
             if request.must_become_final:
                 self.pending[request.tx_id] = request
             self._try(request)
@@ -93,7 +93,9 @@ class Clients:
         self._nonce += 1
         sender = random.choice(sorted(self._signers))
         short_lived = world.chance(profile.short_lived_permille)
-        lifetime_ms = random.randrange(1, 3_000) if short_lived else LIFETIME_MS
+        lifetime_ms = (
+            random.randrange(1, random.choice((10, 3_000))) if short_lived else LIFETIME_MS
+        )
         count = random.randrange(1, 4)
         references: tuple[str | None, ...] | None = None
         action = RecordAction.RECORD
