@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import NetworkChoice, network_options, verb
+from node.cli.verb import verb
 
 if TYPE_CHECKING:
     from node.chain.block import CertifiedBlock, Header

@@ -26,9 +26,9 @@ from cryptography import x509
 
 import node
 from node.errors import NodeError
+from node.operations.supervisor import NodeProcess
+from node.operations.topology import is_port_free
 from node.rpc.port import Health, NodeStatus
-from node.service.supervisor import NodeProcess
-from node.service.topology import is_port_free
 
 PACKAGES: Final = ("cbor2", "click", "cryptography", "grpcio", "msgspec", "plyvel", "protobuf")
 

@@ -52,7 +52,7 @@ def doctor(screen: Screen, *, home: Path) -> Answer:
 
 def _examine(home: Path) -> Iterator[Finding]:
     from node.cli import checkup
-    from node.service.topology import is_network
+    from node.operations.topology import is_network
 
     yield from checkup.check_versions()
     if not is_network(home):
@@ -73,7 +73,7 @@ def _examine_network(home: Path) -> Iterator[Finding]:
     from node.cli import checkup
     from node.cli.network import Network
     from node.errors import NodeError
-    from node.service.supervisor import Supervisor
+    from node.operations.supervisor import Supervisor
 
     try:
         network = Network.open(home, None, None)

@@ -47,7 +47,7 @@ def export() -> None:
 def compose(screen: Screen, nodes: int, suite: str, out: Path, first_port: int | None) -> Answer:
     """Make a network that Docker Compose runs."""
     from node.crypto.suite import suite_by_name
-    from node.service.compose import (
+    from node.operations.compose import (
         COMPOSE_FILE,
         NETWORK_FOLDER,
         PUBLISHED_HOST,
@@ -55,8 +55,8 @@ def compose(screen: Screen, nodes: int, suite: str, out: Path, first_port: int |
         export_compose,
         plan_ports,
     )
-    from node.service.provision import NetworkPlan
-    from node.service.topology import find_free_ports
+    from node.operations.provision import NetworkPlan
+    from node.operations.topology import find_free_ports
 
     if first_port is None:
         published = find_free_ports(PUBLISHED_HOST, nodes)

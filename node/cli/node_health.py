@@ -54,10 +54,10 @@ async def _ask(config: NodeConfig) -> NodeStatus:
 
     from node.cli.network import open_secret, read_file, read_genesis
     from node.crypto.keystore import load_tls_key_pem
+    from node.operations.topology import CA_BUNDLE_FILE, GENESIS_FILE
     from node.rpc.client import LedgerClient, LedgerEndpoint
     from node.rpc.identity import TlsIdentity
     from node.service.home import TLS_FILE, TLS_KEY_FILE
-    from node.service.topology import CA_BUNDLE_FILE, GENESIS_FILE
 
     listening = config.client_address
     address = replace(listening, host=_LOOPBACK.get(listening.host, listening.host))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from node.cli.choice import NetworkChoice, network_options
 from node.cli.receipt import RECEIPTS_FOLDER
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, NetworkChoice, network_options, verb
+from node.cli.verb import CommandError, verb
 from node.limits import RECORD_REFERENCE_BYTES_MAX, RECORD_TYPE_BYTES_MAX, TX_RECORDS_MAX
 
 if TYPE_CHECKING:

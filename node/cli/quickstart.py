@@ -41,8 +41,8 @@ _DOCUMENTS: Final = ("*.md", "LICENSE", "pyproject.toml", "*.cddl", "*.proto")
 def quickstart(screen: Screen, *, paths: tuple[str, ...], once: bool, home: Path) -> Answer:
     """Start, notarize, verify."""
     from node.cli.testnet import bring_up
-    from node.service.supervisor import Supervisor
-    from node.service.topology import is_network
+    from node.operations.supervisor import Supervisor
+    from node.operations.topology import is_network
 
     silent = Supervisor(home, lambda _step, _node: None) if is_network(home) else None
     ran_already = silent is not None and any(each.process for each in silent.inspect())

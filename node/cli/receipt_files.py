@@ -14,7 +14,7 @@ from typing import Final
 from node.cli.inputs import Document
 from node.cli.screen import Fault
 from node.errors import DecodeError
-from node.service.topology import sync_folder, write_file
+from node.operations.topology import sync_folder, write_file
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
 
 _NAME_BYTES_MAX: Final = 255  # of Linux file systems

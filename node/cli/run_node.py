@@ -33,9 +33,9 @@ def run(screen: Screen, home: Path) -> Answer:
     from node.assembly import run_node
     from node.cli.network import open_secret, read_genesis
     from node.config import NodeConfig
-    from node.service.process import claim
-    from node.service.supervisor import PROCESS_FILE
-    from node.service.topology import GENESIS_FILE
+    from node.operations.process import claim
+    from node.operations.supervisor import PROCESS_FILE
+    from node.operations.topology import GENESIS_FILE
 
     config = NodeConfig.load(home)
     genesis = read_genesis(config.home / GENESIS_FILE)

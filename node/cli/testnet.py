@@ -17,9 +17,9 @@ from node.cli.verb import CommandError, home_option, verb
 
 if TYPE_CHECKING:
     from node.errors import ClientError
+    from node.operations.supervisor import NodeProcess, SupervisionError, Supervisor
+    from node.operations.topology import Topology
     from node.rpc.port import NodeStatus
-    from node.service.supervisor import NodeProcess, SupervisionError, Supervisor
-    from node.service.topology import Topology
 
 NODES_DEFAULT: Final = 4
 START_TIMEOUT_S: Final = 60.0
@@ -121,8 +121,8 @@ def make_network(
 ) -> Topology:
     """Make a network's files with fresh keys, on ports free now."""
     from node.crypto.suite import INTERNATIONAL, suite_by_name
-    from node.service.provision import NetworkPlan, provision
-    from node.service.topology import PORTS_PER_NODE, find_free_ports
+    from node.operations.provision import NetworkPlan, provision
+    from node.operations.topology import PORTS_PER_NODE, find_free_ports
 
     count = nodes or NODES_DEFAULT
     plan = NetworkPlan(
@@ -144,8 +144,8 @@ def bring_up(
     screen: Screen, home: Path, nodes: int | None, suite: str | None, *, wait: bool
 ) -> Answer:
     """Make every node run, making the network first where there is none."""
-    from node.service.supervisor import SupervisionError
-    from node.service.topology import is_network, is_vacant
+    from node.operations.supervisor import SupervisionError
+    from node.operations.topology import is_network, is_vacant
 
     started_s = time.monotonic()
     if is_network(home):
@@ -199,7 +199,7 @@ def describe_topology(topology: Topology) -> dict[str, Any]:
 
 
 def _supervisor(screen: Screen, home: Path) -> Supervisor:
-    from node.service.supervisor import Step, Supervisor
+    from node.operations.supervisor import Step, Supervisor
 
     sentences = {
         Step.ADOPTED: _("{node} runs already"),
@@ -214,7 +214,7 @@ def _supervisor(screen: Screen, home: Path) -> Supervisor:
 
 def _expect_same(home: Path, nodes: int | None, suite: str | None) -> None:
     """Check that options of an existing network say what it is: neither can be changed."""
-    from node.service.topology import Topology
+    from node.operations.topology import Topology
 
     topology = Topology.load(home)
     fix = _("remove it first (govchain testnet destroy), or name another folder with --home")

@@ -6,8 +6,9 @@ from gettext import gettext as _
 
 import click
 
+from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, NetworkChoice, network_options, verb
+from node.cli.verb import CommandError, verb
 
 
 @click.group("tx", help=_("Look a transaction up."))

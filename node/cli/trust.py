@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, NetworkChoice, network_options, verb
+from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
     from node.cli.network import Network
@@ -50,7 +51,7 @@ def export(screen: Screen, *, out: Path | None, network: NetworkChoice) -> Answe
 
 def export_trust(network: Network, path: Path) -> TrustFile:
     """Write the trust file of a network, everything in it verified, and return it."""
-    from node.service.topology import write_file
+    from node.operations.topology import write_file
 
     file = _build(network)
     try:

@@ -1,23 +1,19 @@
-"""What all verbs share: `--json`, the options that name a network, and how errors end a command."""
+"""What all verbs share: `--json`, the folder of a network, and how errors end a command."""
 
 from __future__ import annotations
 
 import functools
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from node.cli.remedies import DEFECT_CODE
 from node.cli.screen import Answer, Fault, Screen
 from node.errors import NodeError
-
-if TYPE_CHECKING:
-    from node.cli.network import Network
 
 PROGRAM: Final = "govchain"
 DEFAULT_HOME: Final = ".testnet"
@@ -72,46 +68,3 @@ def home_option(function: _F) -> _F:
         show_default=True,
         help=_("Folder of the network."),
     )(function)
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkChoice:
-    """What the options say of which network is meant, and who asks; None where they say nothing."""
-
-    home: Path | None = None
-    profile: Path | None = None
-    identity: str | None = None
-
-    @property
-    def is_explicit(self) -> bool:
-        """Tell whether a network was named."""
-        return self.home is not None or self.profile is not None
-
-    def open(self) -> Network:
-        """Find the network; raises `ConfigError` where there is none."""
-        from node.cli.network import Network
-
-        return Network.open(self.home, self.profile, self.identity)
-
-
-def network_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--home`, `--profile` and `--as`, given to the function as one `NetworkChoice`."""
-
-    @click.option(
-        "--home",
-        type=click.Path(path_type=Path),
-        help=_("Folder of the network.") + f"  [{DEFAULT_HOME}]",
-    )
-    @click.option(
-        "--profile",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help=_("Client profile of the network, instead of --home."),
-    )
-    @click.option("--as", "identity", help=_("Who signs and asks.") + "  [agency-1]")
-    @functools.wraps(function)
-    def run(
-        home: Path | None, profile: Path | None, identity: str | None, **arguments: object
-    ) -> object:
-        return function(network=NetworkChoice(home, profile, identity), **arguments)
-
-    return run

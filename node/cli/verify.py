@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, NetworkChoice, network_options, verb
+from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
     from node.rpc.client import LedgerClient

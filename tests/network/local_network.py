@@ -28,13 +28,13 @@ from node.chain.transaction import (
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer, load_tls_key_pem
 from node.crypto.signature import Signer
 from node.crypto.suite import INTERNATIONAL
+from node.operations.process import ProcessRecord, wait_for_an_exit
+from node.operations.provision import DEFAULT_IDENTITY, NetworkPlan, provision
+from node.operations.supervisor import Supervisor
+from node.operations.topology import SECRET_FILE, NodeEntry, find_free_ports
 from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
 from node.rpc.identity import TlsIdentity
 from node.rpc.port import Health, NodeStatus
-from node.service.process import ProcessRecord, wait_for_an_exit
-from node.service.provision import DEFAULT_IDENTITY, NetworkPlan, provision
-from node.service.supervisor import Supervisor
-from node.service.topology import SECRET_FILE, NodeEntry, find_free_ports
 from node.timestamp.trust import TrustAnchor, TrustFile
 
 HOST = "127.0.0.1"

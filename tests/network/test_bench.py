@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from node.service.process import ProcessRecord
-from node.service.supervisor import PROCESS_FILE
-from node.service.topology import Topology
+from node.operations.process import ProcessRecord
+from node.operations.supervisor import PROCESS_FILE
+from node.operations.topology import Topology
 from tests.unit.cli.command import run
 
 

@@ -20,8 +20,8 @@ import pytest
 import node
 from node.cli import submission
 from node.cli.exit_codes import ExitCode
-from node.service.process import ProcessRecord, wait_for_an_exit
-from node.service.topology import Topology
+from node.operations.process import ProcessRecord, wait_for_an_exit
+from node.operations.topology import Topology
 from tests.unit.cli.command import ENGLISH, Ran, run
 
 ROOT = Path(node.__file__).parent.parent

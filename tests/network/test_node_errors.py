@@ -14,7 +14,7 @@ import pytest
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
 from node.execution.apply import Executor
-from node.service.supervisor import NODE_COMMAND
+from node.operations.supervisor import NODE_COMMAND
 from node.storage.ledger import LedgerStore
 from node.storage.leveldb import LevelDBStore
 from tests.network.local_network import make_network

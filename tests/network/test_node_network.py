@@ -16,8 +16,8 @@ from node.chain.admission import AdmissionCode
 from node.chain.block import ResultCode
 from node.chain.record import RecordLeaf
 from node.crypto.suite import SHA_256
+from node.operations.supervisor import NODE_COMMAND
 from node.rpc.port import PAGE_TOKEN_BYTES_MAX, RecordFilter, RecordPage
-from node.service.supervisor import NODE_COMMAND
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.network.local_network import Load, LocalNetwork, running_network
 

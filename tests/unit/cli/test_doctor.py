@@ -15,10 +15,10 @@ import node
 from node.cli import checkup
 from node.cli.checkup import Finding, Level
 from node.cli.exit_codes import ExitCode
+from node.operations.process import ProcessRecord
+from node.operations.supervisor import NodeProcess, Supervisor
+from node.operations.topology import NodeEntry
 from node.rpc.port import Health, NodeStatus
-from node.service.process import ProcessRecord
-from node.service.supervisor import NodeProcess, Supervisor
-from node.service.topology import NodeEntry
 from tests.unit.cli.command import run
 
 DAY_S = 86_400

@@ -78,7 +78,7 @@ def test_translations_keep_the_placeholders(entries: dict[str, Message]) -> None
 def test_no_message_hides_where_extraction_does_not_look() -> None:
     hidden = [
         module.name
-        for module in Path(node.cli.__file__).parent.glob("*.py")
+        for module in Path(node.cli.__file__).parent.rglob("*.py")
         if re.search(r"""f["'].*\{_\(""", module.read_text(encoding="utf-8"))
     ]
     assert hidden == []

@@ -8,7 +8,7 @@ import pytest
 
 from node.cli.exit_codes import ExitCode
 from node.config import NodeConfig
-from node.service.topology import Topology
+from node.operations.topology import Topology
 from tests.unit.cli.command import run
 
 

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from node.errors import ConfigError, InvariantViolation
-from node.service.topology import write_file
+from node.operations.topology import write_file
 
 _STATE: Final = 0  # positions among the fields of /proc/<pid>/stat after the command's name
 _START_TIME: Final = 19

@@ -14,15 +14,15 @@ import pytest
 from node.config import ClientProfile, NodeConfig
 from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
-from node.service.compose import (
+from node.operations.compose import (
     IMAGE_USER,
     ContainerUser,
     export_compose,
     plan_ports,
     render_compose,
 )
-from node.service.provision import NetworkPlan
-from node.service.topology import Topology
+from node.operations.provision import NetworkPlan
+from node.operations.topology import Topology
 
 DOCKER = Path(__file__).parents[3] / "docker"
 PUBLISHED = (20_001, 20_002, 20_003, 20_004)

@@ -1,6 +1,6 @@
 """Readings from outside the processes: CPU time from /proc, metrics pages, the disk.
 
-Linux only. What the figures come to is for bench_report.py.
+Linux only. What the figures come to is for report.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final
 from prometheus_client.parser import text_string_to_metric_families
 
 import node
-from node.cli.bench_report import Reading
+from node.cli.bench.report import Reading
 from node.errors import ClientError
 
 _METRICS_TIMEOUT_S: Final = 5.0

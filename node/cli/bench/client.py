@@ -24,7 +24,7 @@ import uvloop
 from node.chain.block import ResultCode
 from node.chain.record import Notarization, RecordAction
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
-from node.cli.bench_report import FINAL, Sample
+from node.cli.bench.report import FINAL, Sample
 from node.cli.network import Network
 from node.errors import NodeError, invariant
 from node.limits import RECORD_REFERENCE_BYTES_MAX, TX_LIFETIME_MS_MAX, TX_NONCE_BYTES

@@ -21,14 +21,14 @@ import msgspec
 
 import node
 from node.errors import ConfigError, NodeError
-from node.service.process import (
+from node.operations.process import (
     ProcessRecord,
     spawn_detached,
     stop_processes,
     wait_for_an_exit,
 )
-from node.service.provision import write_addresses
-from node.service.topology import (
+from node.operations.provision import write_addresses
+from node.operations.topology import (
     PORTS_PER_NODE,
     NodeEntry,
     Topology,

@@ -37,8 +37,7 @@ from node.crypto.keystore import (
 from node.crypto.suite import Suite
 from node.errors import ConfigError, invariant
 from node.limits import VALIDATORS_MAX
-from node.service.home import TLS_FILE, TLS_KEY_FILE, VOTE_KEY_FILE, WAL_FOLDER, log_identity
-from node.service.topology import (
+from node.operations.topology import (
     CA_BUNDLE_FILE,
     GENESIS_FILE,
     PORTS_PER_NODE,
@@ -52,6 +51,7 @@ from node.service.topology import (
     sync_folder,
     write_file,
 )
+from node.service.home import TLS_FILE, TLS_KEY_FILE, VOTE_KEY_FILE, WAL_FOLDER, log_identity
 from node.storage.wal import WriteAheadLog
 
 DEFAULT_IDENTITY: Final = "agency-1"

@@ -15,8 +15,8 @@ from node.crypto.certificate import encode_pem, verify_identity
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer, load_tls_key_pem
 from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
-from node.service.provision import NetworkPlan, provision, write_addresses
-from node.service.topology import Topology, is_vacant
+from node.operations.provision import NetworkPlan, provision, write_addresses
+from node.operations.topology import Topology, is_vacant
 
 CREATED_MS = 1_700_000_000_000
 PORTS = tuple(range(20_000, 20_012))

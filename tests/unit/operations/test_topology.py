@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from node.errors import ConfigError
-from node.service.topology import (
+from node.operations.topology import (
     NodeEntry,
     Topology,
     find_free_ports,

@@ -18,9 +18,9 @@ import pytest
 from node.config import ClientProfile, NodeConfig
 from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
-from node.service.process import ProcessRecord, stop_processes, wait_for_an_exit
-from node.service.provision import NetworkPlan, provision
-from node.service.supervisor import (
+from node.operations.process import ProcessRecord, stop_processes, wait_for_an_exit
+from node.operations.provision import NetworkPlan, provision
+from node.operations.supervisor import (
     LOG_TAIL_LINES,
     NODE_COMMAND,
     PROCESS_FILE,
@@ -28,7 +28,7 @@ from node.service.supervisor import (
     SupervisionError,
     Supervisor,
 )
-from node.service.topology import NodeEntry, Topology, find_free_ports, lock_folder
+from node.operations.topology import NodeEntry, Topology, find_free_ports, lock_folder
 
 PROGRAM = """
 import pathlib, signal, socket, sys, tomllib

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from node.errors import ConfigError
-from node.service.process import (
+from node.operations.process import (
     ProcessRecord,
     claim,
     spawn_detached,

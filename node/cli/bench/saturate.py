@@ -23,8 +23,8 @@ from node.cli.verb import CommandError, verb
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from node.cli.bench_client import LoadPlan, LoadReady, LoadResult
-    from node.cli.bench_report import Reading
+    from node.cli.bench.client import LoadPlan, LoadReady, LoadResult
+    from node.cli.bench.report import Reading
 
 WARM_UP_S_MAX: Final = 5
 IDLE_RUNS: Final = 50
@@ -118,8 +118,8 @@ def _folder(home: Path | None) -> Iterator[Path]:
 
     Whatever happens, nothing runs there in the end.
     """
-    from node.service.supervisor import Supervisor
-    from node.service.topology import is_network, is_vacant
+    from node.operations.supervisor import Supervisor
+    from node.operations.topology import is_network, is_vacant
 
     if home is not None and not is_vacant(home):
         fix = _("name a folder that is not there yet")
@@ -139,7 +139,7 @@ class _Run:
 
     def __init__(self, screen: Screen, folder: Path, parameters: Mapping[str, Any]) -> None:
         from node.cli.network import Network
-        from node.service.supervisor import Supervisor
+        from node.operations.supervisor import Supervisor
 
         self._screen, self._folder, self._parameters = screen, folder, parameters
         self._network = Network.open(folder, None, None)
@@ -148,9 +148,9 @@ class _Run:
 
     def measure(self) -> dict[str, Any]:
         """Return the facts of the report."""
-        from node.cli.bench_client import TRANSACTION_BYTES, measure_idle
-        from node.cli.bench_machine import describe_machine
-        from node.cli.bench_report import latencies
+        from node.cli.bench.client import TRANSACTION_BYTES, measure_idle
+        from node.cli.bench.machine import describe_machine
+        from node.cli.bench.report import latencies
 
         machine = describe_machine(self._folder)
         self._screen.note(_("measuring single transactions on the idle chain"))
@@ -164,7 +164,7 @@ class _Run:
 
     def _load(self) -> dict[str, Any]:
         """Put on load, and return what came of it."""
-        from node.cli.bench_report import summarise
+        from node.cli.bench.report import summarise
 
         seconds = self._parameters["seconds"]
         with _generators(self._plans()) as generators:
@@ -193,7 +193,7 @@ class _Run:
         }
 
     def _plans(self) -> list[LoadPlan]:
-        from node.cli.bench_client import LoadPlan
+        from node.cli.bench.client import LoadPlan
 
         parameters = self._parameters
         ids = tuple(entry.id for entry in self._entries)
@@ -219,7 +219,7 @@ class _Run:
         return ready
 
     def _read(self, generators: Sequence[_Generator]) -> Reading:
-        from node.cli.bench_machine import take_reading
+        from node.cli.bench.machine import take_reading
 
         pids = {
             each.entry.id: each.process.pid
@@ -234,8 +234,8 @@ class _Run:
 
     def _measure_disk(self) -> dict[str, Any]:
         """Stop the network, and return what its records take up on the disk of each validator."""
-        from node.cli.bench_machine import bytes_on_disk, take_reading
-        from node.cli.bench_report import COMMITTED
+        from node.cli.bench.machine import bytes_on_disk, take_reading
+        from node.cli.bench.report import COMMITTED
 
         metrics = take_reading({}, self._metrics_addresses()).metrics.values()
         records = max(each[COMMITTED] for each in metrics)
@@ -253,7 +253,7 @@ class _Generator:
     """A process that generates load, seen from here. Every answer is waited for with a limit."""
 
     def __init__(self, plan: LoadPlan) -> None:
-        from node.cli.bench_client import generate_load
+        from node.cli.bench.client import generate_load
 
         spawn = multiprocessing.get_context("spawn")
         self._ours, theirs = spawn.Pipe()
@@ -273,19 +273,19 @@ class _Generator:
 
     def ready(self) -> LoadReady:
         """Wait until it is ready; raises `CommandError` if it fails instead."""
-        from node.cli.bench_client import LoadReady
+        from node.cli.bench.client import LoadReady
 
         return self._receive(LoadReady)
 
     def begin(self, *, until_s: float) -> None:
         """Make it submit until `until_s` on the monotonic clock."""
-        from node.cli.bench_client import Go
+        from node.cli.bench.client import Go
 
         self._ours.send(Go(until_s))
 
     def result(self) -> LoadResult:
         """Wait for what it saw; raises `CommandError` if it failed instead."""
-        from node.cli.bench_client import LoadResult
+        from node.cli.bench.client import LoadResult
 
         return self._receive(LoadResult)
 
@@ -296,7 +296,7 @@ class _Generator:
         self._ours.close()
 
     def _receive(self, expected: type[_T]) -> _T:
-        from node.cli.bench_client import LoadFailed
+        from node.cli.bench.client import LoadFailed
 
         try:
             answer = self._ours.recv() if self._ours.poll(_ANSWER_TIMEOUT_S) else None

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from node.errors import ConfigError
-from node.service.provision import NetworkPlan, endpoint_table, provision, update_toml
-from node.service.topology import SECRET_FILE, TOPOLOGY_FILE, Topology, write_file
+from node.operations.provision import NetworkPlan, endpoint_table, provision, update_toml
+from node.operations.topology import SECRET_FILE, TOPOLOGY_FILE, Topology, write_file
 
 COMPOSE_FILE: Final = "compose.yaml"
 VARIABLES_FILE: Final = ".env"

@@ -1,0 +1,62 @@
+"""The options by which client verbs say which network they mean, and who asks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from node.cli.verb import DEFAULT_HOME
+
+if TYPE_CHECKING:
+    from node.cli.network import Network
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChoice:
+    """What the options say of which network is meant, and who asks; None where they say nothing."""
+
+    home: Path | None = None
+    profile: Path | None = None
+    identity: str | None = None
+
+    @property
+    def is_explicit(self) -> bool:
+        """Tell whether a network was named."""
+        return self.home is not None or self.profile is not None
+
+    def open(self) -> Network:
+        """Find the network; raises `ConfigError` where there is none."""
+        from node.cli.network import Network
+
+        return Network.open(self.home, self.profile, self.identity)
+
+
+def network_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--home`, `--profile` and `--as`, given to the function as one `NetworkChoice`."""
+
+    @click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        help=_("Folder of the network.") + f"  [{DEFAULT_HOME}]",
+    )
+    @click.option(
+        "--profile",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=_("Client profile of the network, instead of --home."),
+    )
+    @click.option("--as", "identity", help=_("Who signs and asks.") + "  [agency-1]")
+    @functools.wraps(function)
+    def run(
+        home: Path | None, profile: Path | None, identity: str | None, **arguments: object
+    ) -> object:
+        if identity == "":
+            raise click.BadParameter(_("expected an identity, got nothing"), param_hint="--as")
+        return function(network=NetworkChoice(home, profile, identity), **arguments)
+
+    return run

@@ -1,0 +1,1 @@
+"""Making and running the many nodes of one network. See README.md."""

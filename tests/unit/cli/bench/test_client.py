@@ -1,0 +1,30 @@
+"""The transactions that a load run is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from node.chain.transaction import Transaction, verify_transaction
+from node.cli.bench.client import TRANSACTION_BYTES, Stock
+from node.cli.network import Network
+from tests.unit.cli.command import run
+
+
+def test_transactions_of_the_load_are_sound_distinct_and_of_the_size_they_claim(
+    tmp_path: Path,
+) -> None:
+    assert run("testnet", "init", "--home", tmp_path / "net", "-n", 1).code == 0
+    network = Network.open(tmp_path / "net", None, None)
+    stocks = [Stock(network, 3), Stock(network, 3)]  # two processes
+    stocks[0].fill(4)
+    assert stocks[0].signed == 6  # whole batches
+    encoded = [each for stock in stocks for _ in range(3) for each in stock.take()]
+    assert stocks[0].signed == stocks[1].signed == 9  # the rest is signed when it is wanted
+    assert {len(each) for each in encoded} == {TRANSACTION_BYTES}
+    transactions = [Transaction.decode(each, network.suite) for each in encoded]
+    for transaction in transactions:
+        verify_transaction(transaction, network.signer.public_key)
+        assert transaction.body.payload.count == 1
+    references = [(transaction.body.payload.references or ())[0] for transaction in transactions]
+    assert len(set(references)) == len({each.tx_id for each in transactions}) == 18
+    assert stocks[0].signing_s > 0
