@@ -185,6 +185,8 @@ class _Fields:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a file of version 1."""
+        if path.exists() and not path.is_file():  # a pipe would keep us waiting
+            raise ConfigError(f"{path}: not a file", fix="name a file")
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The options by which client verbs say which network they mean, and who asks."""
+"""The options by which verbs say which network they mean, who asks, and by which algorithms."""
 
 from __future__ import annotations
 
@@ -15,6 +15,19 @@ from node.cli.verb import DEFAULT_HOME
 
 if TYPE_CHECKING:
     from node.cli.network import Network
+    from node.crypto.suite import Suite
+
+
+def choose_suite(name: str) -> Suite:
+    """Return the suite that `--suite` names; wrong usage where there is none."""
+    from node.crypto.suite import SUITES
+
+    for suite in SUITES:
+        if suite.name == name:
+            return suite
+    known = ", ".join(suite.name for suite in SUITES)
+    message = _("{name!r} is not known; known are: {known}").format(name=name, known=known)
+    raise click.BadParameter(message, param_hint="--suite")
 
 
 @dataclass(frozen=True, slots=True)

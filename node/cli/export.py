@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from node.cli.choice import choose_suite
 from node.cli.screen import Answer, Screen
 from node.cli.verb import verb
 from node.limits import VALIDATORS_MAX
@@ -43,10 +44,12 @@ def export() -> None:
     type=click.IntRange(1, _PORT_MAX),
     help=_("Port of the first validator on this machine, the others following.") + "  [free]",
 )
+@click.option("--force", is_flag=True, help=_("Replace the Compose file and its variables."))
 @verb("testnet export compose")
-def compose(screen: Screen, nodes: int, suite: str, out: Path, first_port: int | None) -> Answer:
+def compose(
+    screen: Screen, nodes: int, suite: str, out: Path, first_port: int | None, *, force: bool
+) -> Answer:
     """Make a network that Docker Compose runs."""
-    from node.crypto.suite import suite_by_name
     from node.operations.compose import (
         COMPOSE_FILE,
         NETWORK_FOLDER,
@@ -66,13 +69,13 @@ def compose(screen: Screen, nodes: int, suite: str, out: Path, first_port: int |
         published = tuple(range(first_port, first_port + nodes))
     plan = NetworkPlan(
         name=out.resolve().name,
-        suite=suite_by_name(suite),
+        suite=choose_suite(suite),
         created_ms=time.time_ns() // 1_000_000,
         node_count=nodes,
         ports=plan_ports(published),
         host=PUBLISHED_HOST,
     )
-    topology = export_compose(out, plan, ContainerUser.choose())
+    topology = export_compose(out, plan, ContainerUser.choose(), force=force)
     screen.table(
         (_("validator"), _("clients at")),
         [(node.id, f"{node.host}:{node.client_port}") for node in topology.nodes],

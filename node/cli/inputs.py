@@ -64,7 +64,7 @@ def hash_document(
         if document.path is None:
             document.digest = _hash_stream(_standard_input(), algorithm, advance)
             return
-        with document.path.open("rb") as file:
+        with open_file(document.path) as file:
             before = os.fstat(file.fileno())
             digest = _hash_stream(file, algorithm, advance)
             after = os.fstat(file.fileno())
@@ -83,11 +83,22 @@ def hash_one(argument: str, algorithm: DocumentDigest) -> bytes:
     try:
         if argument == STANDARD_INPUT:
             return _hash_stream(_standard_input(), algorithm, lambda _amount: None)
-        with Path(argument).open("rb") as file:
+        with open_file(Path(argument)) as file:
             return _hash_stream(file, algorithm, lambda _amount: None)
     except OSError as error:
         fault = _unreadable(display(argument), error)
         raise CommandError(fault.code, fault.message, fault.fix) from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read it; raises `OSError` at once for a pipe, a device or a folder."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # waits for nobody to write to a pipe
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(descriptor)
+        is_folder = kind == stat.S_IFDIR
+        raise OSError(errno.EINVAL, os.strerror(errno.EISDIR) if is_folder else _("not a file"))
+    return os.fdopen(descriptor, "rb")
 
 
 def display(path: str | Path) -> str:

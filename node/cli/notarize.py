@@ -229,7 +229,14 @@ def _tell(screen: Screen, item: Item) -> None:
 
 
 def _check_text(option: str, text: str, size_max: int) -> None:
-    """Check a text that goes into a record."""
-    if not 0 < len(text.encode(errors="surrogateescape")) <= size_max:
-        message = _("{option}: expected 1 to {size} bytes")
-        raise click.UsageError(message.format(option=option, size=size_max))
+    """Check a text that goes into a record, by the rule of the chain."""
+    from node.chain.encoding import expect_text
+    from node.errors import DecodeError
+
+    try:
+        expect_text(text, option, size_max=size_max)
+    except (DecodeError, UnicodeEncodeError) as error:
+        message = _("expected 1 to {size} bytes of printable text, got {text!r:.40}")
+        raise click.BadParameter(
+            message.format(size=size_max, text=text), param_hint=option
+        ) from error

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from node.cli.inputs import STANDARD_INPUT, hash_one
+from node.cli.inputs import STANDARD_INPUT, hash_one, open_file
 from node.cli.verb import CommandError
 from node.crypto.suite import SHA_256, DocumentDigest
 from node.errors import ClientError
@@ -62,7 +62,7 @@ def read_time_ms(text: str) -> int:
 def read_file(path: Path) -> bytes:
     """Return the content of a receipt or trust file; raises `CommandError` naming it."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(RECEIPT_BYTES_MAX + 1)  # decoding refuses what is longer
     except OSError as error:
         raise CommandError("GC-2301", f"{path}: {error.strerror}") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from node.cli.choice import choose_suite
 from node.cli.export import export
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, home_option, verb
@@ -120,14 +121,14 @@ def make_network(
     with_aggregate_keys: bool = False,
 ) -> Topology:
     """Make a network's files with fresh keys, on ports free now."""
-    from node.crypto.suite import INTERNATIONAL, suite_by_name
+    from node.crypto.suite import INTERNATIONAL
     from node.operations.provision import NetworkPlan, provision
     from node.operations.topology import PORTS_PER_NODE, find_free_ports
 
     count = nodes or NODES_DEFAULT
     plan = NetworkPlan(
         name=home.resolve().name,
-        suite=suite_by_name(suite or INTERNATIONAL.name),
+        suite=choose_suite(INTERNATIONAL.name if suite is None else suite),
         created_ms=time.time_ns() // 1_000_000,
         node_count=count,
         ports=find_free_ports(_LOOPBACK, count * PORTS_PER_NODE),

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from node.errors import ConfigError
-from node.operations.provision import NetworkPlan, endpoint_table, provision, update_toml
+from node.operations.provision import (
+    NetworkPlan,
+    endpoint_table,
+    provision,
+    update_toml,
+    validator_ids,
+)
 from node.operations.topology import SECRET_FILE, TOPOLOGY_FILE, Topology, write_file
 
 COMPOSE_FILE: Final = "compose.yaml"
@@ -55,12 +61,15 @@ def plan_ports(published: Sequence[int]) -> tuple[int, ...]:
     return tuple(port for each in published for port in (PEER_PORT, each, METRICS_PORT))
 
 
-def export_compose(folder: Path, plan: NetworkPlan, user: ContainerUser) -> Topology:
+def export_compose(
+    folder: Path, plan: NetworkPlan, user: ContainerUser, *, force: bool = False
+) -> Topology:
     """Write a Compose document, its variables and a network for it into `folder`.
 
     The network is made as by `provision`, then bound to containers: validators listen inside theirs
     and find each other by name; clients find them at the plan's host and client ports. Raises
-    `ConfigError` when one of the files is there already and somebody else's.
+    `ConfigError` when a network is there already, and, unless with `force`, when one of the files
+    is there with other content.
     """
     network = folder / NETWORK_FOLDER
     if network.exists():
@@ -70,10 +79,11 @@ def export_compose(folder: Path, plan: NetworkPlan, user: ContainerUser) -> Topo
             fix="name another folder with --out, or remove this one, keys and chain included: "
             f"rm -r {network}",
         )
-    for name in (COMPOSE_FILE, VARIABLES_FILE):
-        _refuse_to_replace(folder / name)
+    document = render_compose(validator_ids(plan.node_count))
+    if not force:
+        _expect_absent_or(document, folder / COMPOSE_FILE)
+        _expect_absent_or(None, folder / VARIABLES_FILE)  # it names the chain, which is new
     topology = provision(network, plan, adapt=partial(_bind_to_containers, user=user))
-    document = render_compose([node.id for node in topology.nodes])
     try:
         write_file(folder / VARIABLES_FILE, render_variables(topology, user).encode())
         write_file(folder / COMPOSE_FILE, document.encode())
@@ -173,17 +183,17 @@ def _bind_to_containers(folder: Path, topology: Topology, user: ContainerUser) -
             os.chown(path, *user)
 
 
-def _refuse_to_replace(path: Path) -> None:
-    """Check that a file is not there, or was written here."""
+def _expect_absent_or(content: str | None, path: Path) -> None:
+    """Check that writing a file loses nothing: it is not there, or has this very content."""
     try:
-        is_ours = path.read_bytes().startswith(_SIGNATURE.encode())
+        found = path.read_bytes()
     except FileNotFoundError:
         return
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", code="GC-2102") from error
-    if not is_ours:
+    if content is None or found != content.encode():
         raise ConfigError(
-            f"{path}: exists already, and was not written by this command",
+            f"{path}: exists already, with other content",
             code="GC-2102",
-            fix="name another folder with --out",
+            fix="name another folder with --out, or have it replaced with --force",
         )

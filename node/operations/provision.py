@@ -84,6 +84,11 @@ class NetworkPlan:
     parameters: Parameters = field(default_factory=Parameters)
 
 
+def validator_ids(count: int) -> list[str]:
+    """Return the ids of a network's validators, in the order of its genesis."""
+    return [f"validator-{number}" for number in range(1, count + 1)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Organisation:
     """An organisation being founded."""
@@ -200,8 +205,10 @@ class _Provisioning:
         numbers = range(1, self._plan.node_count + 1)
         organisations = [self._found_organisation(f"org-{number}") for number in numbers]
         validators = [
-            self._equip_validator(f"validator-{number}", organisation)
-            for number, organisation in zip(numbers, organisations, strict=True)
+            self._equip_validator(validator_id, organisation)
+            for validator_id, organisation in zip(
+                validator_ids(self._plan.node_count), organisations, strict=True
+            )
         ]
         clients = [
             self._equip_client(client_id, role, organisations[0]) for client_id, role in _CLIENTS

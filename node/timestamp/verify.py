@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Final
 
 from node.chain.certificate import Phase, check_certificate
 from node.chain.membership import ValidatorSet
@@ -44,19 +43,6 @@ class Step(IntEnum):
     SIGNATURES = 7
     HISTORY = 8
     RECORD = 9
-
-
-STEP_TITLES: Final = {
-    Step.RECEIPT: "the receipt is well formed",
-    Step.DOCUMENT: "the document is the one recorded",
-    Step.BLOCK: "the record and the header speak of one block",
-    Step.LOG: "the record stands in the log",
-    Step.CERTIFICATE: "the certificate is of this header",
-    Step.ROOT: "the trust file leads to the validators",
-    Step.SIGNATURES: "a quorum of them signed, and every signature is valid",
-    Step.HISTORY: "it fits the chain that the trust file pins",
-    Step.RECORD: "the record states that the document exists",
-}
 
 
 @dataclass(frozen=True, slots=True)

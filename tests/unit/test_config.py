@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,12 @@ def test_a_file_that_is_not_toml_is_refused_by_name(tmp_path: Path, content: byt
     (tmp_path / "node.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"node\.toml"):
         NodeConfig.load(tmp_path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "profile.toml")
+    with pytest.raises(ConfigError, match=r"profile\.toml: not a file"):
+        ClientProfile.load(tmp_path / "profile.toml")
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:

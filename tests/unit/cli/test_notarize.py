@@ -56,3 +56,20 @@ def test_nothing_is_recorded_whose_receipt_could_not_be_kept(
     ran = run("notarize", file, "--home", home, "--out", file / "out", "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2306")
     assert called == []
+
+
+@pytest.mark.parametrize("option", ["--type", "--ref"])
+@pytest.mark.parametrize("text", ["", "a\nb", "a\x1b[31m", "x" * 300, "\udcff"])
+def test_a_text_that_no_record_can_hold_is_wrong_usage(
+    tmp_path: Path, option: str, text: str
+) -> None:
+    ran = run("notarize", tmp_path, option, text, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2303")
+    assert "printable" in ran.json["error"]["message"]
+
+
+@pytest.mark.parametrize("words", [("notarize", "x"), ("record", "list"), ("block", "show")])
+def test_an_empty_identity_is_wrong_usage(words: tuple[str, ...]) -> None:
+    ran = run(*words, "--as", "", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2303")
+    assert "--as" in ran.json["error"]["message"]

@@ -42,13 +42,6 @@ def test_init_never_overwrites(home: Path) -> None:
     assert (home / "genesis.cbor").read_bytes() == before
 
 
-def test_an_unknown_suite_is_named(tmp_path: Path) -> None:
-    ran = run("testnet", "init", "--home", tmp_path / "net", "--suite", "rot13", "--json")
-    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-1002")
-    assert "rot13" in ran.json["error"]["message"]
-    assert not (tmp_path / "net").exists()
-
-
 @pytest.mark.parametrize("option", [("-n", 4), ("--suite", "national")])
 def test_up_does_not_change_what_a_network_is(home: Path, option: tuple[str, object]) -> None:
     ran = run("testnet", "up", "--home", home, *option, "--json")
@@ -163,3 +156,14 @@ def test_nothing_to_notarize_is_told(home: Path, tmp_path: Path) -> None:
     ran = run("notarize", tmp_path / "missing", "--home", home, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2301")
     assert ran.json["items"][0]["status"] == "failed"
+
+
+@pytest.mark.parametrize("words", [("init",), ("up",), ("export", "compose", "--out", "new")])
+def test_an_unknown_suite_is_wrong_usage_and_the_known_are_named(
+    tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run("testnet", *words, "--suite", "rot13", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2303")
+    assert "'rot13' is not known; known are: international" in ran.json["error"]["message"]
+    assert [*tmp_path.iterdir()] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,18 @@ def test_unreadable_input_ends_with_2(
     ran = run("verify", document, "--receipt", receipt, "--trust", trust, "--json")
     assert ran.code == ExitCode.USAGE
     assert ran.json["error"]["code"] == code
+
+
+@pytest.mark.parametrize("named", ["document", "receipt", "trust"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, named: str) -> None:
+    """A pipe that nobody writes to would keep a reader waiting."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        given = {"document": DOCUMENT, "receipt": RECEIPT, "trust": TRUST, named: path}
+        options = ("--receipt", given["receipt"], "--trust", given["trust"])
+        ran = run("verify", given["document"], *options, "--json")
+        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2301")
+        assert ran.json["error"]["message"] == f"{path}: not a file"
 
 
 def test_a_trust_file_that_contradicts_itself_is_unusable(tmp_path: Path) -> None:

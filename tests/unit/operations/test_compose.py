@@ -166,14 +166,24 @@ def test_a_network_that_is_there_is_not_touched(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", ".env"])
-def test_a_file_of_somebody_else_is_not_replaced(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("mine\n")
-    with pytest.raises(ConfigError, match="was not written by this command"):
+@pytest.mark.parametrize("content", ["mine\n", render_compose(ids(7))], ids=["mine", "ours"])
+def test_a_file_with_other_content_is_replaced_only_by_force(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match="with other content"):
         export_compose(tmp_path, plan(), ME)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine\n"]
+    assert [path.read_text() for path in tmp_path.iterdir()] == [content]
+    export_compose(tmp_path, plan(), ME, force=True)
+    assert (tmp_path / name).read_text() != content
 
 
-def test_a_document_written_here_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "compose.yaml").write_text(render_compose(ids(7)))
+def test_a_document_that_is_as_it_would_be_written_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(render_compose(ids(4)))
     export_compose(tmp_path, plan(), ME)
     assert (tmp_path / "compose.yaml").read_text() == render_compose(ids(4))
+
+
+def test_by_force_or_not_a_network_that_is_there_is_not_touched(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="exists already"):
+        export_compose(folder, plan(), ME, force=True)
