@@ -22,7 +22,7 @@ from node.service import clock
 from node.service.engine import Engine, Output
 from node.service.telemetry import LOOP_LAG_INTERVAL_MS, PeerFigures, Telemetry
 from tests.unit.execution.small_chain import payload, tx
-from tests.unit.service.test_engine import Lone
+from tests.unit.service.lone import Lone
 
 
 @dataclass

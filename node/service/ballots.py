@@ -1,0 +1,190 @@
+"""Everything this validator signs, and the log that remembers it.
+
+The rule about durability has its one place here: what is signed is a record of the turn in which it
+is signed, `write` appends a turn's records at once, and `durable` gives back the messages that may
+leave, and the events that count now, only when the log reports their records on disk.
+
+What the log must restate at its next rotation is kept here too (`snapshot`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from node.chain.block import CertifiedHeader
+from node.chain.certificate import Phase, Subject, Vote
+from node.chain.genesis import Genesis
+from node.consensus import events as ev
+from node.consensus.messages import NewView, Proposal, ViewChange
+from node.crypto.signature import Signer
+from node.errors import InvariantViolation
+from node.execution.apply import ExecutedBlock
+from node.service.log_records import (
+    BlockRecord,
+    CommittedRecord,
+    LogRecord,
+    NewViewRecord,
+    PreparedRecord,
+    ViewChangeRecord,
+    VoteRecord,
+    encode_log_record,
+)
+from node.service.output import Counters
+from node.service.recovery import Recovery
+from node.service.wire import Message
+
+
+class DurableLog(Protocol):
+    """The write-ahead log as the engine sees it: append now, become durable later."""
+
+    def append(self, records: Sequence[tuple[int, bytes]]) -> int:
+        """Append records in order; return the sequence number of the last."""
+
+
+class Ballots:
+    """Own votes, view changes and new views: signed, logged, released when durable."""
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        me: int,
+        signer: Signer,
+        log: DurableLog,
+        recovery: Recovery,
+        counters: Counters,
+    ) -> None:
+        """Start from what the log held; `me` is the index in the genesis validator set."""
+        self._chain_id, self._validators = genesis.chain_id, genesis.validators
+        self._me, self._signer, self._log, self._counters = me, signer, log, counters
+        self._blocks: dict[bytes, BlockRecord] = dict(recovery.blocks)
+        """Undecided blocks in the log, by header digest."""
+        self._votes: dict[tuple[Phase, int], Vote] = dict(recovery.own_votes)
+        self._prepared: dict[int, CertifiedHeader] = dict(recovery.prepared)
+        self._last_view_record: LogRecord | None = recovery.last_view_record
+        self._last_new_view: NewViewRecord | None = recovery.last_new_view
+        self._records: list[LogRecord] = []
+        """Of this turn, not appended yet."""
+        self._of_this_turn: list[tuple[ev.Event, Message]] = []
+        """What rests on these records."""
+        self._unsynced: deque[tuple[int, ev.Event, Message]] = deque()
+        """What rests on appended records, with the number of the last of them."""
+
+    # ------------------------------------------------------------------ casting
+
+    def cast_proposal(self, action: ev.CastProposal, block: ExecutedBlock, now: ev.Now) -> None:
+        """Log a block of this validator with its PREPARE, and propose it."""
+        subject = Subject(Phase.PREPARE, action.view, action.header.height, action.header_digest)
+        vote = self._vote(subject, block, now)
+        proposal = Proposal(action.header, action.tx_hashes, vote)
+        self._of_this_turn.append((ev.OwnVoteDurable(vote), proposal))
+
+    def cast_vote(self, action: ev.CastVote, block: ExecutedBlock | None, now: ev.Now) -> None:
+        """Log a vote after what it rests on: the executed block, or the prepared certificate."""
+        if action.evidence is not None:
+            self._prepared[action.subject.height] = action.evidence
+            self._records.append(PreparedRecord(action.evidence))
+        vote = self._vote(action.subject, block, now)
+        self._of_this_turn.append((ev.OwnVoteDurable(vote), vote))
+
+    def cast_view_change(self, unsigned: ViewChange) -> None:
+        """Sign and log a VIEW-CHANGE."""
+        signature = self._signer.sign(unsigned.sign_bytes(self._chain_id))
+        message = replace(unsigned, signature=signature)
+        self._last_view_record = ViewChangeRecord(message)
+        self._records.append(self._last_view_record)
+        self._of_this_turn.append((ev.OwnViewChangeDurable(message), message))
+
+    def announce(self, unsigned: NewView) -> None:
+        """Sign and log the NEW-VIEW of this validator as primary."""
+        signature = self._signer.sign(unsigned.sign_bytes(self._chain_id))
+        message = replace(unsigned, signature=signature)
+        self.adopt(message)
+        self._of_this_turn.append((ev.OwnNewViewDurable(message), message))
+
+    def adopt(self, message: NewView) -> None:
+        """Log an accepted NEW-VIEW, before the first vote of its view."""
+        self._last_new_view = NewViewRecord(message)
+        self._last_view_record = self._last_new_view
+        self._records.append(self._last_new_view)
+
+    def note_committed(self, item: CertifiedHeader) -> None:
+        """Log that a block is final, which nothing waits for, and forget what led there."""
+        self._records.append(CommittedRecord(item))
+        height = item.header.height
+        self._votes = {key: vote for key, vote in self._votes.items() if key[1] > height}
+        self._prepared = {h: held for h, held in self._prepared.items() if h > height}
+        # What was prepared here is kept until its height is decided, pursued or not: a certificate
+        # may exist that only others know, and its bodies are asked from whoever signed it.
+        self._blocks = {d: block for d, block in self._blocks.items() if _height(block) > height}
+
+    def _vote(self, subject: Subject, block: ExecutedBlock | None, now: ev.Now) -> Vote:
+        """Sign a vote and put it, after its block, into this turn's records."""
+        if subject.phase is Phase.PREPARE and subject.header_digest not in self._blocks:
+            if block is None:
+                raise InvariantViolation(f"PREPARE for block {subject.height} without its bodies")
+            record = BlockRecord(
+                block.header, tuple(tx.transaction.encoded for tx in block.transactions)
+            )
+            self._blocks[subject.header_digest] = record
+            self._records.append(record)
+        message = subject.sign_bytes(self._chain_id, self._validators, now.utc_ms)
+        vote = Vote(subject, self._me, now.utc_ms, self._signer.sign(message))
+        self._votes[subject.phase, subject.height] = vote
+        self._records.append(VoteRecord(vote))
+        self._counters.votes_signed += 1
+        return vote
+
+    # ------------------------------------------------------------------ the log
+
+    def write(self) -> None:
+        """Append the records of this turn in one write."""
+        if not self._records:
+            return
+        lsn = self._log.append([encode_log_record(record) for record in self._records])
+        self._records.clear()
+        self._unsynced += [(lsn, event, message) for event, message in self._of_this_turn]
+        self._of_this_turn.clear()
+
+    def durable(self, lsn: int) -> list[tuple[ev.Event, Message]]:
+        """Return what rests on records up to `lsn` alone: to send to all, and to count."""
+        released = []
+        while self._unsynced and self._unsynced[0][0] <= lsn:
+            _, event, message = self._unsynced.popleft()
+            released.append((event, message))
+        return released
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something leaves only once the log is synced."""
+        return bool(self._unsynced)
+
+    def snapshot(self) -> list[tuple[int, bytes]]:
+        """Return the log records that restate everything still needed, for log rotation."""
+        records: list[LogRecord] = []
+        if self._last_new_view is not None:
+            records.append(self._last_new_view)
+        if self._last_view_record is not None and self._last_view_record != self._last_new_view:
+            records.append(self._last_view_record)
+        records += self._blocks.values()
+        records += [PreparedRecord(item) for _, item in sorted(self._prepared.items())]
+        records += [VoteRecord(vote) for _, vote in sorted(self._votes.items())]
+        return [encode_log_record(record) for record in records]
+
+    # ------------------------------------------------------------------ what the log holds
+
+    def block(self, header_digest: bytes) -> BlockRecord | None:
+        """Return a block that was prepared here and whose height is not decided."""
+        return self._blocks.get(header_digest)
+
+    def undecided_transactions(self) -> Iterator[bytes]:
+        """Yield the encoded transactions of every such block."""
+        for record in self._blocks.values():
+            yield from record.transactions
+
+
+def _height(record: BlockRecord) -> int:
+    return record.header.height

@@ -1,0 +1,69 @@
+"""Passing transactions on to the other validators, and repeating them when nothing moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from node.consensus import events as ev
+from node.service.mempool import Mempool
+from node.service.output import Outlet
+from node.service.wire import Transactions
+
+MESSAGE_BYTES_MAX = 524_288
+REPEATED_TXS_MAX = 200
+REPEATED_RECORDS_MAX = 20_000
+
+
+class Gossip:
+    """Encoded transactions that the others may not know."""
+
+    def __init__(self, mempool: Mempool, outlet: Outlet, *, repeat_after_ms: int) -> None:
+        """`repeat_after_ms`: how long without a commit, or a repetition, until the next one."""
+        self._mempool, self._outlet, self._repeat_after_ms = mempool, outlet, repeat_after_ms
+        self._batch: list[bytes] = []
+        self._repeat_at_ms = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether `flush` has something to send."""
+        return bool(self._batch)
+
+    def add(self, encoded: bytes) -> None:
+        """Have a transaction sent with the next `flush`."""
+        self._batch.append(encoded)
+
+    def flush(self) -> None:
+        """Send what was added since the last call, in few messages."""
+        batch: list[bytes] = []
+        size = 0
+        for encoded in self._batch:
+            if batch and size + len(encoded) > MESSAGE_BYTES_MAX:
+                self._outlet.send(None, Transactions(tuple(batch)))
+                batch, size = [], 0
+            batch.append(encoded)
+            size += len(encoded)
+        if batch:
+            self._outlet.send(None, Transactions(tuple(batch)))
+        self._batch.clear()
+
+    def repeat(
+        self, now: ev.Now, *, committed_at_ms: int, time_ms: int, undecided: Iterable[bytes]
+    ) -> None:
+        """While nothing is final for long, repeat to all what waits, the oldest first.
+
+        `undecided` are the transactions of undecided blocks: after a crash of all, this validator
+        may be the only one that still knows of them, and nobody else would see that there is work.
+        `committed_at_ms` is monotonic; `time_ms` is what admission reckons with.
+        """
+        if now.monotonic_ms < max(self._repeat_at_ms, committed_at_ms + self._repeat_after_ms):
+            return
+        self._repeat_at_ms = now.monotonic_ms + self._repeat_after_ms
+        waiting = self._mempool.take(
+            time_ms=time_ms,
+            txs_max=REPEATED_TXS_MAX,
+            bytes_max=MESSAGE_BYTES_MAX,
+            records_max=REPEATED_RECORDS_MAX,
+        )
+        self._batch += [verified.transaction.encoded for verified in waiting]
+        self._batch += undecided
+        self.flush()

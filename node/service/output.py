@@ -1,0 +1,121 @@
+"""What the turns of an engine produce, and the outlet through which its parts produce it.
+
+No rules: values that the shell carries out, figures that telemetry reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from node.chain.certificate import QuorumCertificate
+from node.consensus.events import Trace
+from node.execution.apply import ExecutedBlock
+from node.service.admission import Candidate
+from node.service.wire import Message, encode_message, kind_of
+
+
+class Purpose(IntEnum):
+    """Why signatures are checked."""
+
+    GOSSIP = 1
+    BODIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CheckJob:
+    """Candidates whose signatures somebody (a thread, the simulator) must check for the engine."""
+
+    purpose: Purpose
+    candidates: tuple[Candidate, ...]
+    header_digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to a validator index, or to all others."""
+
+    to: int | None
+    kind: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedBlock:
+    """A block that just became final here."""
+
+    executed: ExecutedBlock
+    certificate: QuorumCertificate
+
+
+@dataclass(slots=True)
+class Output:
+    """What a turn produced; taken by `Engine.drain`."""
+
+    messages: list[Outgoing] = field(default_factory=list)
+    jobs: list[CheckJob] = field(default_factory=list)
+    committed: list[CommittedBlock] = field(default_factory=list)
+    expired: list[bytes] = field(default_factory=list)
+    """Ids of pooled transactions that no later block can include."""
+    traces: list[Trace] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What this validator did since its start: the figures behind the metrics."""
+
+    votes_signed: int = 0
+    votes_checked: int = 0
+    proposals_built: int = 0
+    blocks_committed: int = 0
+    txs_committed: int = 0
+    messages_refused: int = 0
+    bodies_asked: int = 0
+    blocks_synced: int = 0
+
+
+class Outlet:
+    """Where every part of an engine puts what leaves it, in order."""
+
+    def __init__(self, view: Callable[[], int]) -> None:
+        """Start with nothing produced; `view` is the one this validator is in, for traces."""
+        self._view = view
+        self._output = Output()
+        self.counters = Counters()
+
+    def send(self, to: int | None, message: Message) -> None:
+        """Send a message to a validator index, or to all others."""
+        self._output.messages.append(Outgoing(to, kind_of(message).value, encode_message(message)))
+
+    @property
+    def messages(self) -> Sequence[Outgoing]:
+        """What was sent since the last `drain`."""
+        return self._output.messages
+
+    def have_checked(self, job: CheckJob) -> None:
+        """Have signatures checked."""
+        self._output.jobs.append(job)
+
+    def note_committed(self, block: CommittedBlock) -> None:
+        """Tell of a block that became final, and count it."""
+        self._output.committed.append(block)
+        self.counters.blocks_committed += 1
+        self.counters.txs_committed += len(block.executed.transactions)
+
+    def note_expired(self, tx_ids: Iterable[bytes]) -> None:
+        """Tell of pooled transactions that no later block can include."""
+        self._output.expired += tx_ids
+
+    def trace(self, rule: str, height: int, detail: str) -> None:
+        """Tell of a refusal in the current view."""
+        self.note_trace(Trace(rule, self._view(), height, detail))
+
+    def note_trace(self, trace: Trace) -> None:
+        """Tell of a transition or a refusal."""
+        self._output.traces.append(trace)
+
+    def drain(self) -> Output:
+        """Return and forget what was produced since the last call."""
+        output, self._output = self._output, Output()
+        return output

@@ -1,0 +1,55 @@
+"""Passing transactions on, and repeating them."""
+
+from __future__ import annotations
+
+from node.service.gossip import MESSAGE_BYTES_MAX, Gossip
+from node.service.log_records import RecordType
+from node.service.mempool import Mempool
+from node.service.output import Outlet
+from node.service.wire import Transactions, decode_message
+from tests.unit.execution.small_chain import GENESIS, payload, tx
+from tests.unit.service.lone import Lone
+
+
+def test_what_clients_sent_goes_out_once_in_few_messages() -> None:
+    outlet = Outlet(view=lambda: 0)
+    gossip = Gossip(Mempool(), outlet, repeat_after_ms=100)
+    large = [bytes([number]) * (MESSAGE_BYTES_MAX // 2) for number in range(3)]
+    for encoded in large:
+        gossip.add(encoded)
+    gossip.flush()
+    gossip.flush()
+    messages = [decode_message(sent.data, 64) for sent in outlet.drain().messages]
+    assert messages == [Transactions((large[0], large[1])), Transactions((large[2],))]
+
+
+def test_what_peers_sent_is_not_passed_on() -> None:
+    backup = Lone(3)
+    backup.engine.admit([tx(payload("a"))], backup.at(1), from_client=False)
+    assert not backup.engine.has_gossip
+
+
+def test_what_waits_is_repeated_only_while_nothing_is_final() -> None:
+    interval_ms = GENESIS.parameters.view_timeout_ms // 2
+    backup = Lone(3)
+    transaction = tx(payload("waits"))
+    backup.engine.admit([transaction], backup.at(1), from_client=False)
+    repeated_at_ms = []
+    for elapsed_ms in range(0, 3 * interval_ms, interval_ms // 4):
+        backup.engine.tick(backup.at(elapsed_ms))
+        if Transactions((transaction.transaction.encoded,)) in backup.said():
+            repeated_at_ms.append(elapsed_ms)
+    assert repeated_at_ms == [interval_ms, 2 * interval_ms]
+
+
+def test_the_transactions_of_an_undecided_block_are_repeated_to_those_who_may_have_lost_them() -> (
+    None
+):
+    primary = Lone(0)
+    transaction = tx(payload("only the primary still knows"))
+    primary.admit(transaction, 0)
+    assert primary.logged(RecordType.BLOCK) == 1
+    primary.said()
+    primary.engine.tick(primary.at(GENESIS.parameters.view_timeout_ms))
+    repeated = [m.transactions for m in primary.said() if isinstance(m, Transactions)]
+    assert repeated == [(transaction.transaction.encoded,)]
