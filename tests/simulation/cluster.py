@@ -35,6 +35,7 @@ from tests.simulation.world import MS, SECOND, UTC_AT_START_MS, World
 
 AGENCIES = ("agency-1", "agency-2", "agency-3")
 YEAR_MS = 31_536_000_000
+LATE_US = 1 * SECOND
 LATE_REQUESTS = 5
 """Asked after the faults have stopped: progress means new work too."""
 QUIET_US = 3 * SECOND
@@ -151,26 +152,33 @@ class Cluster:
             world.after(fault.at_us, partial(self._strike, fault))
         for validator in self.places:
             validator.start()
-        self.clients.schedule(0, plan.chaos_us, plan.workload.requests)
+        asking_us = plan.chaos_us * plan.workload.asking_permille // 1_000
+        self.clients.schedule(0, asking_us, plan.workload.requests)
         world.run_until(plan.chaos_us)
         self._heal()
-        self.clients.schedule(world.now_us, world.now_us + 2 * SECOND, LATE_REQUESTS)
-        end_us = world.now_us + progress_bound_us(plan)
-        world.run_until(world.now_us + 2 * SECOND)
-        if not self._is_done() and not world.run_until(end_us, self._is_done):
-            raise Violation(f"L: {self._describe_stall()}")
+        self._demand_progress()  # of what is there: that nothing new comes may hide nothing
         self.healed_at_us = world.now_us
+        self.clients.schedule(world.now_us, world.now_us + LATE_US, LATE_REQUESTS)
+        world.run_until(world.now_us + LATE_US)
+        self._demand_progress()
         world.run_until(world.now_us + QUIET_US)
+        self._demand_progress()
         self.oracles.judge_stores(self.correct)
         if plan.is_faultless:
             self._judge_counts()
 
+    def _demand_progress(self) -> None:
+        """Oracle L: all that must become final does, everywhere, in bounded time."""
+        end_us = self.world.now_us + progress_bound_us(self.plan)
+        if not self._is_done() and not self.world.run_until(end_us, self._is_done):
+            raise Violation(f"L: {self._describe_stall()}")
+
     def _is_done(self) -> bool:
-        """Whether all that was asked is final at every correct validator."""
-        if self.clients.pending:
-            return False
+        """Whether all that must become final is, at every correct validator."""
         height = len(self.oracles.headers) - 1
-        return all(validator.ledger.tip_height == height for validator in self.correct)
+        if any(validator.ledger.tip_height != height for validator in self.correct):
+            return False
+        return not self.clients.lasting or not self.clients.overdue(self.correct)
 
     def _heal(self) -> None:
         self._tell("all faults end")
@@ -194,7 +202,7 @@ class Cluster:
                     f"{'' if core.view_active else ' (leaving)'}"
                     f" pool {engine.mempool.pending_count}"
                 )
-        waiting = len(self.clients.pending)
+        waiting = len(self.clients.overdue(self.correct))
         return f"{waiting} requests are not final in time; " + "; ".join(where)
 
     def _judge_counts(self) -> None:
@@ -244,15 +252,33 @@ class Cluster:
                     fault.until_us - fault.at_us, partial(self.network.hushed.remove, fault.hush)
                 )
             case Blackout():
-                for validator, down_us in zip(self.places, fault.down_us, strict=False):
-                    validator.crash(power_loss=True, down_us=down_us)
+                self._arm_all(fault)
 
     def _crash(self, fault: Crash) -> None:
         validator = self.places[fault.validator]
         if fault.point is CrashPoint.AT_ONCE:
             validator.crash(power_loss=fault.power_loss, down_us=fault.down_us)
-        elif validator.is_up:
-            validator.armed = Armed(fault.point, fault.record, fault.down_us)
+        else:
+            self._arm(validator, Armed(fault.point, fault.record, fault.down_us))
+
+    def _arm_all(self, fault: Blackout) -> None:
+        if fault.point is CrashPoint.AT_ONCE:
+            self._black_out(fault)
+            return
+        for validator in self.correct:
+            down_us = fault.down_us[validator.index]
+            spread = partial(self._black_out, fault)
+            self._arm(validator, Armed(fault.point, fault.record, down_us, spread))
+
+    def _black_out(self, fault: Blackout) -> None:
+        if fault.takes_clients:
+            self.clients.leave()
+        for validator, down_us in zip(self.places, fault.down_us, strict=False):
+            validator.crash(power_loss=True, down_us=down_us)
+
+    def _arm(self, validator: SimulatedValidator, armed: Armed) -> None:
+        if validator.is_up:
+            validator.armed = armed
             self.world.after(ARMED_US, partial(self._disarm, validator, validator.life))
 
     def _disarm(self, validator: SimulatedValidator, life: int) -> None:

@@ -49,6 +49,8 @@ class Armed:
     record: int | None
     """Only where a record of this type is what the crash can take, or has just saved."""
     down_us: int
+    spread: Callable[[], None] | None = None
+    """What happens at the same moment elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,9 +313,12 @@ class SimulatedValidator:
         return armed.record in (self.log.synced_types if is_synced else self.log.unsynced_types)
 
     def _dies_at(self, point: CrashPoint) -> bool:
-        if self.armed is None or not self._is_armed_for(point):
+        armed = self.armed
+        if armed is None or not self._is_armed_for(point):
             return False
-        self.crash(power_loss=True, down_us=self.armed.down_us)
+        self.crash(power_loss=True, down_us=armed.down_us)
+        if armed.spread is not None:
+            armed.spread()
         return True
 
     # ------------------------------------------------------------------ the timer

@@ -17,7 +17,7 @@ from node.service.wire import MessageKind
 from tests.simulation.adversary import Trick
 from tests.simulation.network import CALM, Hush, LinkProfile, beginning_of
 from tests.simulation.node import CrashPoint, Machine
-from tests.simulation.workload import WorkloadProfile
+from tests.simulation.workload import Habit, WorkloadProfile
 from tests.simulation.world import MS, SECOND
 
 PATIENT_MS = 1_000
@@ -35,6 +35,7 @@ _HUSHED = (
     beginning_of(MessageKind.TRANSACTIONS),
 )
 _RECORDS_AT_STAKE = (
+    RecordType.BLOCK,
     RecordType.VOTE,
     RecordType.PREPARED,
     RecordType.VIEW_CHANGE,
@@ -86,10 +87,15 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Blackout:
-    """All correct validators lose power at one moment, and start again one by one."""
+    """All validators lose power at one moment, and start again one by one."""
 
     at_us: int
+    point: CrashPoint
+    record: RecordType | None
+    """At a point, wait until any validator passes one where a record of this type is at stake."""
     down_us: tuple[int, ...]
+    takes_clients: bool
+    """Nobody asks again until all faults are over: what was logged is all there is."""
 
 
 Fault = Crash | Cut | Burst | Silence | Blackout
@@ -118,6 +124,7 @@ class Plan:
             and not self.byzantine
             and self.links == CALM
             and self.parameters.view_timeout_ms >= PATIENT_MS
+            and all(machine.pool_txs_max >= self.workload.requests for machine in self.machines)
         )
 
 
@@ -125,6 +132,7 @@ def draw_plan(random: Random, size: int) -> Plan:
     """Draw a run for `size` validators."""
     faults_max = (size - 1) // 3
     chaos_us = random.randrange(2, 9) * SECOND
+    workload = _draw_workload(random)
     kinds = _draw_kinds(random)
     parameters = _draw_parameters(random)
     byzantine: dict[int, tuple[Trick, ...]] = {}
@@ -138,10 +146,8 @@ def draw_plan(random: Random, size: int) -> Plan:
         spare = faults_max - len(byzantine)
         faults += _draw_crashes(random, correct, spare, chaos_us)
     if "blackout" in kinds:
-        at_us = random.randrange(chaos_us // 4, chaos_us)
-        faults.append(
-            Blackout(at_us, tuple(random.randrange(10 * MS, 2 * SECOND) for _ in range(size)))
-        )
+        asking_us = chaos_us * workload.asking_permille // 1_000
+        faults += _draw_blackouts(random, size, asking_us)
     if "cut" in kinds:
         faults += _draw_cuts(random, size, chaos_us)
     if "burst" in kinds:
@@ -154,7 +160,7 @@ def draw_plan(random: Random, size: int) -> Plan:
         machines=tuple(_draw_machine(random, kinds, parameters) for _ in range(size)),
         links=_draw_links(random) if "links" in kinds else CALM,
         cut_links_hold=random.randrange(2) == 0,
-        workload=_draw_workload(random),
+        workload=workload,
         byzantine=byzantine,
         faults=tuple(faults),
         chaos_us=chaos_us,
@@ -178,7 +184,7 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
         "small pools",
     ]
     drawn = random.sample(kinds, random.choice((1, 2, 3, 4, 5)))
-    if random.randrange(12) == 0:
+    if random.randrange(5) == 0:
         drawn.append("blackout")
     return tuple(drawn)
 
@@ -220,6 +226,9 @@ def _draw_links(random: Random) -> LinkProfile:
 def _draw_workload(random: Random) -> WorkloadProfile:
     return WorkloadProfile(
         requests=random.choice((10, 30, 60, 100)),
+        asking_permille=random.choice((200, 500, 1_000, 1_000)),
+        habits=random.choice((tuple(Habit), *((habit,) for habit in Habit))),
+        retry_us=random.choice((1, 4)) * SECOND,
         burst_max=random.choice((1, 4, 10)),
         to_all_permille=random.choice((0, 200, 1_000)),
         resigned_permille=random.choice((0, 0, 300)),
@@ -251,6 +260,19 @@ def _draw_crashes(random: Random, correct: list[int], spare: int, chaos_us: int)
             taken.append((crash.at_us, until_us, crash.validator))
             crashes.append(crash)
     return sorted(crashes, key=lambda crash: crash.at_us)
+
+
+def _draw_blackouts(random: Random, size: int, until_us: int) -> list[Blackout]:
+    return [
+        Blackout(
+            at_us=random.randrange(until_us),
+            point=random.choice(list(CrashPoint)),
+            record=random.choice((None, *_RECORDS_AT_STAKE)),
+            down_us=tuple(random.randrange(10 * MS, 2 * SECOND) for _ in range(size)),
+            takes_clients=random.randrange(2) == 0,
+        )
+        for _ in range(random.choice((1, 1, 2, 4)))
+    ]
 
 
 def _draw_cuts(random: Random, size: int, chaos_us: int) -> list[Cut]:

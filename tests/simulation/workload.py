@@ -1,9 +1,15 @@
-"""Clients: they sign transactions and hand them in, again and elsewhere, until they are final."""
+"""Clients: they sign transactions and hand them in, and come back or not, as their habit is.
+
+What must become final: the request of a client who comes back to others, or to one correct
+validator; and whatever a correct validator holds. A client who hands in once has lost its request
+when every validator that held it dies, and only then.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 
 from node.chain.genesis import Genesis
@@ -14,7 +20,14 @@ from tests.simulation.node import SimulatedValidator
 from tests.simulation.world import MS, SECOND, World
 
 LIFETIME_MS = 540_000
-RETRY_US = 1 * SECOND
+
+
+class Habit(Enum):
+    """What a client does about a request that is not final yet."""
+
+    ELSEWHERE = "comes back after a while, to any validator"
+    FAITHFUL = "comes back after a while, to the one it asked first"
+    ONCE = "never comes back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +35,11 @@ class WorkloadProfile:
     """What the clients of a run do; chances in permille, per request."""
 
     requests: int = 40
+    asking_permille: int = 1_000
+    """Requests come in this part of the time in which faults happen, its beginning."""
+    habits: tuple[Habit, ...] = (Habit.ELSEWHERE,)
+    """Each request draws one of these."""
+    retry_us: int = 1 * SECOND
     burst_max: int = 4
     """How many requests may come at one moment."""
     to_all_permille: int = 200
@@ -41,7 +59,11 @@ class Request:
     tx_id: bytes
     forms: tuple[bytes, ...]
     """Its encodings: one, or two under different signatures."""
-    must_become_final: bool
+    is_lasting: bool
+    """Whether it can be included whenever it comes; else it may lapse."""
+    habit: Habit
+    first_asked: int
+    """Index among the validators of the one that is asked first."""
     attempts: int = 0
 
 
@@ -64,28 +86,50 @@ class Clients:
         self._signers, self._validators = signers, validators
         self._submitted, self._is_final = submitted, is_final
         self._nonce = 0
-        self.pending: dict[bytes, Request] = {}
-        """Requests that must become final and are not yet known to be."""
+        self.lasting: dict[bytes, Request] = {}
+        """Requests that do not lapse and are not final yet, by tx_id."""
+        self._are_away = False
 
     def schedule(self, from_us: int, until_us: int, count: int) -> None:
         """Spread `count` requests over a stretch of time, some in bursts."""
         random = self._world.random
+        self._are_away = False
         while count > 0:
             burst = min(random.randrange(1, self._profile.burst_max + 1), count)
             delay_us = random.randrange(from_us, until_us) - self._world.now_us
             self._world.after(delay_us, partial(self._ask, burst))
             count -= burst
 
+    def leave(self) -> None:
+        """Ask no more, and come back for nothing, until new requests are scheduled."""
+        self._are_away = True
+        for request in self.lasting.values():
+            request.habit = Habit.ONCE
+
     def settle(self, tx_id: bytes) -> None:
         """Take note that a request is final."""
-        self.pending.pop(tx_id, None)
+        self.lasting.pop(tx_id, None)
+
+    def overdue(self, correct: Sequence[SimulatedValidator]) -> list[bytes]:
+        """Return the ids of what must still become final, `correct` being up and connected."""
+        places = [validator.place for validator in correct]
+        engines = [validator.engine for validator in correct if validator.engine is not None]
+        return [
+            tx_id
+            for tx_id, request in self.lasting.items()
+            if request.habit is Habit.ELSEWHERE
+            or (request.habit is Habit.FAITHFUL and request.first_asked in places)
+            or any(engine.mempool.is_pending(tx_id) for engine in engines)
+        ]
 
     def _ask(self, count: int) -> None:
+        if self._are_away:
+            return
         for _ in range(count):
             request = self._new_request()
             self._submitted[request.tx_id] = self._world.utc_ms
-            if request.must_become_final:
-                self.pending[request.tx_id] = request
+            if request.is_lasting:
+                self.lasting[request.tx_id] = request
             self._try(request)
 
     def _new_request(self) -> Request:
@@ -122,21 +166,29 @@ class Clients:
         if world.chance(profile.resigned_permille):
             again = sign_transaction(body, signer.salted(self._nonce), self._genesis.suite)
             forms.append(again.encoded)
-        return Request(transaction.tx_id, tuple(forms), must_become_final=not short_lived)
+        return Request(
+            tx_id=transaction.tx_id,
+            forms=tuple(forms),
+            is_lasting=not short_lived,
+            habit=random.choice(profile.habits),
+            first_asked=random.randrange(len(self._validators)),
+        )
 
     def _try(self, request: Request) -> None:
         """Hand it in at one validator or at all, and come back unless it is final by then."""
-        if self._is_final(request.tx_id):
-            self.settle(request.tx_id)
+        if self._is_final(request.tx_id) or (request.attempts and request.habit is Habit.ONCE):
             return
         random, validators = self._world.random, self._validators
-        chosen: Sequence[SimulatedValidator] = (random.choice(validators),)
+        which = request.first_asked
+        if request.attempts and request.habit is Habit.ELSEWHERE:
+            which = random.randrange(len(validators))
+        chosen: Sequence[SimulatedValidator] = (validators[which],)
         if self._world.chance(self._profile.to_all_permille):
             chosen = validators
         for validator in chosen:
             form = request.forms[request.attempts % len(request.forms)]
             request.attempts += 1
             validator.submit([form])
-        if request.must_become_final:
-            delay_us = RETRY_US + random.randrange(100 * MS)
+        if request.is_lasting and request.habit is not Habit.ONCE:
+            delay_us = self._profile.retry_us + random.randrange(100 * MS)
             self._world.after(delay_us, partial(self._try, request))
