@@ -84,7 +84,8 @@ def _tracked(root: Path) -> list[Path]:
 def _notarize_and_verify(screen: Screen, home: Path, paths: Sequence[str]) -> Answer:
     from node.cli.inputs import find_documents
     from node.cli.network import Network
-    from node.cli.notarize import TYPE_DEFAULT, record_documents, summarize, tell_trouble
+    from node.cli.notarize import TYPE_DEFAULT
+    from node.cli.recording import record_documents, summarize, tell_trouble
     from node.cli.submission import Outlook
     from node.cli.trust import TRUST_FILE, export_trust
     from node.cli.verify import load_anchor

@@ -49,18 +49,22 @@ def find_obstacle(folder: Path) -> Fault | None:
     return None
 
 
-def save_receipts(folder: Path, receipts: Mapping[str, bytes]) -> dict[str, Fault]:
+def save_receipts(
+    folder: Path, receipts: Mapping[str, bytes], *, spare: Collection[str] = ()
+) -> dict[str, Fault]:
     """Write receipts by name, durably, each at once; return the faults of those not written.
 
     A file already there is replaced only by a receipt of the same document on the same chain, as
     the chain keeps the earlier one too. Whatever else bears the name is kept beside it under a
-    numbered one. Files are synced from several threads, because a disk syncs many as fast as one.
+    numbered one, none of those in `spare`. Files are synced from several threads, because a disk
+    syncs many as fast as one.
     """
     with ThreadPoolExecutor(_WRITERS) as writers:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, encoded in receipts.items():
-                _make_way(folder, name, encoded, receipts.keys())
+                if not _may_replace(folder / name, encoded):
+                    _make_way(folder, name, frozenset((*receipts, *spare)))
             faults = [*writers.map(partial(_write, folder), receipts, receipts.values())]
             sync_folder(folder)
         except OSError as error:
@@ -68,14 +72,16 @@ def save_receipts(folder: Path, receipts: Mapping[str, bytes]) -> dict[str, Faul
     return {name: fault for name, fault in zip(receipts, faults, strict=True) if fault is not None}
 
 
-def _make_way(folder: Path, name: str, encoded: bytes, taken: Collection[str]) -> None:
-    """Give what is in the way of a receipt, unless it may be replaced, a name of its own."""
-    path = folder / name
-    if not os.path.lexists(path) or _subject_of_file(path) == _subject(encoded):
-        return
+def _may_replace(path: Path, encoded: bytes) -> bool:
+    """Tell whether a receipt may be written here: nothing is there, or one of the same document."""
+    return not os.path.lexists(path) or _subject_of_file(path) == _subject(encoded)
+
+
+def _make_way(folder: Path, name: str, taken: Collection[str]) -> None:
+    """Give what is in the way of a receipt a name of its own."""
     stem = name.removesuffix(RECEIPT_SUFFIX)
     numbered = (f"{stem}.{number}{RECEIPT_SUFFIX}" for number in count(1))
-    path.rename(
+    (folder / name).rename(
         next(
             folder / each
             for each in numbered

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from gettext import gettext as _
+from itertools import accumulate
 from typing import Final
 
 from node.chain.block import ResultCode
@@ -27,8 +28,8 @@ from node.cli.screen import Fault
 from node.crypto.suite import SHA_256
 from node.errors import ClientError
 from node.limits import TX_NONCE_BYTES
-from node.rpc.client import LedgerClient, NotFinal, Refused, Submission
-from node.rpc.port import BATCH_TXS_MAX, REQUEST_BYTES_MAX
+from node.rpc.client import LedgerClient, NetworkUnavailable, NotFinal, Refused, Submission
+from node.rpc.port import BATCH_TXS_MAX, RECEIPTS_PAGE_MAX, REQUEST_BYTES_MAX
 from node.timestamp.verify import Attestation, NamedDigest, Outcome, verify_receipt
 
 DIGEST: Final = SHA_256
@@ -56,7 +57,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of one document: a verified receipt, or a fault."""
+    """What is known of one document that was sent: a verified receipt, a fault, or neither yet."""
 
     tx_id: bytes
     operation_index: int
@@ -64,43 +65,54 @@ class Recorded:
     attestation: Attestation | None = None
     fault: Fault | None = None
 
+    @property
+    def name(self) -> str:
+        """Return how `receipt fetch` is told of the record, after `tx:`."""
+        return f"{self.tx_id.hex()}:{self.operation_index}"
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether more will not be known."""
+        return self.attestation is not None or self.fault is not None
+
+
+Learn = Callable[[int, Sequence[Recorded]], None]
+"""Is told what is known of digests from a place on: as they are sent, and when it is settled."""
+
 
 def record_digests(
-    network: Network,
-    digests: Sequence[bytes],
-    outlook: Outlook,
-    advance: Callable[[int], None],
-) -> list[Recorded]:
-    """Record digests and return what became of each, in their order.
+    network: Network, digests: Sequence[bytes], outlook: Outlook, learn: Learn
+) -> Fault | None:
+    """Record digests, in their order, and have `learn` told what becomes of them as it is known.
 
-    `advance` is told how many more have been dealt with. Raises `NetworkUnavailable` when no
-    validator took anything; what goes wrong later is the fault of the documents it concerns.
+    Returns None once all have been dealt with, and the fault that ended it earlier where the
+    validators are gone: of some then nothing is known, or no more than that they were sent.
     """
-    transactions = list(_sign_batches(network, digests, outlook))
-    return asyncio.run(_record(network, digests, transactions, advance))
+    return asyncio.run(_record(network, digests, outlook, learn))
 
 
 async def _record(
-    network: Network,
-    digests: Sequence[bytes],
-    transactions: Sequence[Transaction],
-    advance: Callable[[int], None],
-) -> list[Recorded]:
-    recorded: list[Recorded] = []
+    network: Network, digests: Sequence[bytes], outlook: Outlook, learn: Learn
+) -> Fault | None:
+    place = 0
     async with network.client() as client:
-        for request in _split(transactions):
-            try:
-                outcomes = await _submit(client, request)
-            except ClientError as error:
-                if not recorded:
-                    raise
-                outcomes = [error] * len(request)
-            for transaction, outcome in zip(request, outcomes, strict=True):
-                first = len(recorded)
+        for request in _split(_sign_batches(network, digests, outlook)):
+            counts = [transaction.body.payload.count for transaction in request]
+            places = list(accumulate(counts, initial=place))
+            for transaction, first, count in zip(request, places, counts, strict=False):
+                learn(first, [Recorded(transaction.tx_id, index) for index in range(count)])
+            outcomes = await _submit(client, request)
+            for transaction, outcome, first in zip(request, outcomes, places, strict=False):
+                settled = first
                 wanted = digests[first : first + transaction.body.payload.count]
-                recorded += await _collect(client, network, transaction, outcome, wanted)
-                advance(len(wanted))
-    return recorded
+                async for part in _collect(client, network, transaction, outcome, wanted):
+                    learn(settled, part)
+                    settled += len(part)
+            place = places[-1]
+            for outcome in outcomes:
+                if isinstance(outcome, NetworkUnavailable):
+                    return Fault.of(outcome)
+    return None
 
 
 def _sign_batches(
@@ -125,7 +137,7 @@ def _sign_batches(
         yield sign_transaction(body, network.signer, network.suite)
 
 
-def _split(transactions: Sequence[Transaction]) -> Iterator[list[Transaction]]:
+def _split(transactions: Iterable[Transaction]) -> Iterator[list[Transaction]]:
     """Yield transactions in requests that validators take."""
     request: list[Transaction] = []
     size_bytes = 0
@@ -141,22 +153,28 @@ def _split(transactions: Sequence[Transaction]) -> Iterator[list[Transaction]]:
 
 async def _submit(
     client: LedgerClient, transactions: Sequence[Transaction]
-) -> Sequence[Submission | ClientError]:
+) -> list[Submission | ClientError]:
     """Submit until every outcome is settled or the time is over; refusals for now are repeated."""
     deadline_s = time.monotonic() + TIMEOUT_MS / 1_000
-    outcomes: dict[bytes, Submission] = {}
+    outcomes: dict[bytes, Submission | ClientError] = {}
     waiting = list(transactions)
     while waiting:
         left_ms = max(1, int((deadline_s - time.monotonic()) * 1_000))
-        answers = await client.submit([each.encoded for each in waiting], left_ms)
+        try:
+            answers = await client.submit([each.encoded for each in waiting], left_ms)
+        except ClientError as error:
+            outcomes |= dict.fromkeys((each.tx_id for each in waiting), error)
+            break
+        retries_ms = {}
         for transaction, answer in zip(waiting, answers, strict=True):
             outcomes[transaction.tx_id] = answer
-        waiting = [each for each in waiting if outcomes[each.tx_id].admission.retry_after_ms]
-        if waiting:
-            retry_ms = max(outcomes[each.tx_id].admission.retry_after_ms for each in waiting)
-            if time.monotonic() + retry_ms / 1_000 >= deadline_s:
-                break
-            await asyncio.sleep(max(retry_ms, _RETRY_MS) / 1_000)
+            if answer.admission.retry_after_ms:
+                retries_ms[transaction.tx_id] = answer.admission.retry_after_ms
+        waiting = [each for each in waiting if each.tx_id in retries_ms]
+        retry_s = max(_RETRY_MS, *retries_ms.values()) / 1_000 if waiting else 0
+        if time.monotonic() + retry_s >= deadline_s:
+            break
+        await asyncio.sleep(retry_s)
     return [outcomes[transaction.tx_id] for transaction in transactions]
 
 
@@ -166,28 +184,33 @@ async def _collect(
     transaction: Transaction,
     outcome: Submission | ClientError,
     digests: Sequence[bytes],
-) -> list[Recorded]:
-    """Return what became of the documents of one transaction."""
-    tx_id = transaction.tx_id
+) -> AsyncIterator[list[Recorded]]:
+    """Yield what became of the documents of one transaction, in order, some at a time."""
+    tx_id, done = transaction.tx_id, 0
     try:
         if isinstance(outcome, ClientError):
             raise outcome
         result = outcome.final()
         if result.code is not ResultCode.OK:
-            return [
-                Recorded(tx_id, index, fault=_refusal(result.code)) for index in range(len(digests))
-            ]
-        receipts = [receipt async for receipt in client.receipts(tx_id)]
+            refusal = _refusal(result.code)
+            yield [Recorded(tx_id, index, fault=refusal) for index in range(len(digests))]
+            return
+        page: list[Recorded] = []
+        async for receipt in client.receipts(tx_id):
+            index = done + len(page)
+            if index == len(digests):
+                break
+            page.append(_check(network, tx_id, index, receipt, digests[index]))
+            if len(page) == RECEIPTS_PAGE_MAX:
+                yield page
+                page, done = [], done + len(page)
+        missing = range(done + len(page), len(digests))  # one too few fails as one malformed does
+        page += [_check(network, tx_id, index, b"", digests[index]) for index in missing]
+        if page:
+            yield page
     except ClientError as error:
-        return [
-            Recorded(tx_id, index, fault=_fault_of(error, f"{tx_id.hex()}:{index}"))
-            for index in range(len(digests))
-        ]
-    receipts += [b""] * (len(digests) - len(receipts))  # one too few fails as one malformed does
-    return [
-        _check(network, tx_id, index, receipt, digest)
-        for index, (receipt, digest) in enumerate(zip(receipts, digests, strict=False))
-    ]
+        rest = range(done, len(digests))
+        yield [Recorded(tx_id, at, fault=_fault_of(error, f"{tx_id.hex()}:{at}")) for at in rest]
 
 
 def _check(network: Network, tx_id: bytes, index: int, receipt: bytes, digest: bytes) -> Recorded:
@@ -243,6 +266,9 @@ def _refusal(code: ResultCode) -> Fault:
 def _fault_of(error: ClientError, operation: str) -> Fault:
     if isinstance(error, NotFinal):
         fix = _("fetch the receipt later: govchain receipt fetch tx:{operation}")
+        return Fault(error.code, str(error), fix.format(operation=operation))
+    if isinstance(error, NetworkUnavailable):
+        fix = _("it may be recorded: see with govchain receipt fetch tx:{operation}")
         return Fault(error.code, str(error), fix.format(operation=operation))
     if isinstance(error, Refused) and error.admission.retry_after_ms:
         return Fault("GC-2205", str(error), _("the validators are busy or starting: try again"))

@@ -64,10 +64,11 @@ def send(home: Path, name: str, number: signal.Signals) -> None:
         os.waitpid(process.pid, 0)
 
 
-def notarize(home: Path, folder: Path) -> Ran:
+def notarize(home: Path, folder: Path, *options: object) -> Ran:
     path = folder / secrets.token_hex(4)
     path.write_bytes(secrets.token_bytes(16))
-    return run("notarize", path, "--home", home, "--out", folder / "receipts", "--json")
+    arguments = ("--home", home, "--out", folder / "receipts", "--json", *options)
+    return run("notarize", path, *arguments)
 
 
 def test_one_validator_killed_is_no_trouble_and_up_brings_it_back(
@@ -122,8 +123,9 @@ def test_with_no_validator_at_all_the_network_is_unavailable_and_receipts_still_
     arguments = ("verify", item["path"], "--receipt", item["receipt"], "--trust", trust)
     assert run(*arguments, "--offline").code == 0
     assert run(*arguments).code == 0, "no network was named"
-    failed = notarize(home, tmp_path)
+    failed = notarize(home, tmp_path, "--wait", 0)
     assert (failed.code, failed.json["error"]["code"]) == (ExitCode.UNAVAILABLE, "GC-2205")
+    assert "items" not in failed.json, "nothing was sent"
     assert run("testnet", "status", "--home", home).code == ExitCode.UNAVAILABLE
     assert run("testnet", "up", "--home", home).code == 0
     assert run("record", "show", item["path"], "--home", home).code == 0, "nothing was lost"
@@ -186,6 +188,40 @@ def test_an_interruption_ends_with_130(home: Path, tmp_path: Path) -> None:
         out, _ = process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED
     assert json.loads(out)["error"]["code"] == "GC-2313"
+
+
+def test_when_all_are_killed_before_they_answer_the_transactions_are_told(
+    home: Path, tmp_path: Path
+) -> None:
+    for name in ids(home)[2:]:
+        send(home, name, signal.SIGSTOP)
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(secrets.token_bytes(16))
+    arguments = ("notarize", "one", "two", "--batch", 1, "--home", home)
+    with subprocess.Popen(
+        command(*arguments, "--json"), cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE
+    ) as process:
+        deadline_s = time.monotonic() + 30
+        while not _pending(home):
+            assert time.monotonic() < deadline_s, "nothing was submitted"
+        for name in ids(home):
+            send(home, name, signal.SIGKILL)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.UNAVAILABLE, out
+    items = json.loads(out)["items"]
+    assert [item["error"]["code"] for item in items] == ["GC-2205"] * 2
+    assert run("testnet", "up", "--home", home).code == 0
+    for item in items:
+        transaction = item["transaction"]
+        assert f"receipt fetch tx:{transaction}:0" in item["error"]["fix"]
+        assert run("tx", "show", transaction, "--home", home).code in (0, ExitCode.NO_SUCH_RECORD)
+
+
+def test_a_network_that_is_just_starting_is_waited_for(home: Path, tmp_path: Path) -> None:
+    assert run("testnet", "down", "--home", home).code == 0
+    assert run("testnet", "up", "--home", home, "--no-wait").code == 0
+    ran = notarize(home, tmp_path, "--wait", 60)
+    assert ran.code == 0, ran.out
 
 
 def _pending(home: Path) -> bool:

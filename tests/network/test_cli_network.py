@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from node.cli import submission
 from node.cli.exit_codes import ExitCode
+from node.rpc.client import LedgerClient, NetworkUnavailable, Submission
 from tests.network.local_network import LocalNetwork
 from tests.unit.cli.command import run
 
@@ -137,6 +140,47 @@ def test_more_transactions_than_one_request_holds(home: Path, tmp_path: Path, ou
     answer = notarize(home, out, folder, "--batch", 1)
     assert answer["recorded"] == len({item["transaction"] for item in answer["items"]}) == 501
     assert len([*out.iterdir()]) == 501
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
+        (NetworkUnavailable("all are gone"), ExitCode.SOME_FAILED),
+    ],
+    ids=["interrupted", "left alone"],
+)
+def test_what_is_final_before_a_run_ends_early_has_its_receipt(
+    home: Path, tmp_path: Path, out: Path, error: BaseException, code: ExitCode
+) -> None:
+    folder = tmp_path / "some"
+    folder.mkdir()
+    for number in range(6):
+        document(folder, str(number))
+    submit, calls = LedgerClient.submit, itertools.count(1)
+
+    async def fail_later(
+        self: LedgerClient, transactions: Sequence[bytes], timeout_ms: int
+    ) -> tuple[Submission, ...]:
+        if next(calls) == 2:
+            raise error
+        return await submit(self, transactions, timeout_ms)
+
+    options = ("--batch", 1, "--home", home, "--out", out, "--json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(submission, "_REQUEST_TXS", 2)
+        patch.setattr(LedgerClient, "submit", fail_later)
+        ran = run("notarize", folder, *options)
+    assert ran.code == code
+    items = ran.json["items"]
+    assert ["receipt" in item for item in items] == [True, True, False, False, False, False]
+    for item in items[:2]:
+        assert verify_offline(home, Path(item["path"]), Path(item["receipt"])) == 0
+    assert ["transaction" in item for item in items] == [True] * 4 + [False] * 2
+    for item in items[2:4]:
+        assert f"tx:{item['transaction']}:0" in item["error"]["fix"]
+    rest = [item["path"] for item in items[2:]]
+    assert run("notarize", *rest, *options).json["recorded"] == 4
 
 
 def test_a_record_is_found_by_document_reference_type_and_time(

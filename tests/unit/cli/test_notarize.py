@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from node.cli.exit_codes import ExitCode
 from node.cli.inputs import Document
-from node.cli.notarize import Item, tell_trouble
+from node.cli.recording import Item, tell_trouble
 from node.cli.screen import Fault, Screen
-from node.cli.submission import Recorded
+from node.cli.submission import Learn, Recorded
 from tests.unit.cli.command import run
 
 FAULT = Fault("GC-2207", "not final in time", "govchain receipt fetch tx:aa:0")
@@ -30,26 +32,37 @@ def test_how_to_get_its_receipt_is_told_of_a_document_that_was_sent(
     ]
 
 
-def test_an_interrupted_run_says_that_some_may_be_recorded(
+def test_an_interrupted_run_tells_what_was_sent_and_what_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_arguments: object) -> None:
+    def interrupt(
+        _network: object, digests: Sequence[bytes], _outlook: object, learn: Learn
+    ) -> None:
+        assert len(digests) == 3
+        learn(0, [Recorded(b"\xaa", 0, fault=FAULT), Recorded(b"\xaa", 1)])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("node.cli.submission.record_digests", interrupt)
-    home, file = tmp_path / "net", tmp_path / "file"
-    file.touch()
+    monkeypatch.setattr("node.cli.recording.record_digests", interrupt)
+    monkeypatch.setattr("node.cli.recording.await_service", lambda *_arguments: None)
+    home, files = tmp_path / "net", [tmp_path / name for name in "abc"]
+    for file in files:
+        file.touch()
     assert run("testnet", "init", "--home", home, "-n", 1).code == 0
-    ran = run("notarize", file, "--home", home, "--out", tmp_path / "out", "--json")
+    ran = run("notarize", *files, "--home", home, "--out", tmp_path / "out", "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.INTERRUPTED, "GC-2313")
-    assert "receipt fetch" in ran.json["error"]["fix"]
+    settled, sent, unsent = ran.json["items"]
+    assert settled["error"]["code"] == FAULT.code
+    assert (sent["error"]["code"], sent["transaction"]) == ("GC-2313", "aa")
+    assert "receipt fetch tx:aa:1" in sent["error"]["fix"]
+    assert "not sent" in unsent["error"]["message"]
+    assert "transaction" not in unsent
 
 
 def test_nothing_is_recorded_whose_receipt_could_not_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[object] = []
-    monkeypatch.setattr("node.cli.submission.record_digests", called.append)
+    monkeypatch.setattr("node.cli.recording.record_digests", called.append)
     home, file = tmp_path / "net", tmp_path / "file"
     file.touch()
     assert run("testnet", "init", "--home", home, "-n", 1).code == 0
@@ -73,3 +86,16 @@ def test_an_empty_identity_is_wrong_usage(words: tuple[str, ...]) -> None:
     ran = run(*words, "--as", "", "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2303")
     assert "--as" in ran.json["error"]["message"]
+
+
+def test_a_network_that_nobody_runs_is_waited_for_no_longer_than_told(tmp_path: Path) -> None:
+    home, file = tmp_path / "net", tmp_path / "file"
+    file.touch()
+    assert run("testnet", "init", "--home", home, "-n", 1).code == 0
+    for patience_s in (0, 1):
+        began_s = time.monotonic()
+        ran = run("notarize", file, "--home", home, "--out", tmp_path, "--wait", patience_s)
+        assert ran.code == ExitCode.UNAVAILABLE
+        assert "GC-2205" in ran.err
+        assert ("waiting up to 1 s" in ran.err) == bool(patience_s)
+        assert patience_s <= time.monotonic() - began_s < patience_s + 5
