@@ -549,11 +549,15 @@ class Core:
             self._repeat(stalled=expired.stalled)
 
     def _is_left_behind(self) -> bool:
-        """Whether a correct peer, by the word of f + 1, is out of this validator's window.
+        """Whether others are known to make progress, and what is missing here comes from them.
 
-        Then others are making progress, and what is missing here comes from them: leaving their
-        view would only take this validator's vote from them until the next one.
+        So it is when the next block is decided and only its bodies are awaited, or when a correct
+        peer, by the word of f + 1, is out of this validator's window. Leaving their view would only
+        take this validator's vote from them until the next one.
         """
+        following = self._slots.get(self.tip.height + 1)
+        if following is not None and following.decided is not None:
+            return True
         ahead = sum(
             1 for height in self._heights.values() if height > self.tip.height + self._window
         )
@@ -564,7 +568,7 @@ class Core:
         self._out.append(Send(None, Status(self.view, self.view_active, self.tip.height)))
         if not self.view_active:
             own = self._view_changes.get(self.me)
-            if own is not None:
+            if own is not None and own.view == self.view:  # else the new one is not durable yet
                 self._out.append(Send(None, own))
             return
         if not stalled:

@@ -8,22 +8,27 @@ import pytest
 
 from node.chain.certificate import Phase
 from node.chain.validation import HeaderContext
-from node.consensus.core import Core
+from node.consensus.core import HEIGHTS_AHEAD_MAX, Core
 from node.consensus.events import (
     BuildProposal,
+    CastViewChange,
     Commit,
     DecidedReceived,
     Now,
+    OwnViewChangeDurable,
     PoolChanged,
     ProposalReceived,
+    Send,
+    Tick,
     Trace,
     Validate,
     Validated,
+    ViewChangeReceived,
     VoteReceived,
 )
 from node.consensus.messages import Proposal
 from node.consensus.state import Recovered
-from tests.unit.consensus.signing import certified, chain_of_blocks, vote
+from tests.unit.consensus.signing import certified, chain_of_blocks, view_change, vote
 from tests.unit.execution.small_chain import GENESIS
 
 BLOCKS = chain_of_blocks(3)
@@ -34,6 +39,10 @@ PROPOSAL = Proposal(
     vote(Phase.PREPARE, 0, FIRST.header, 0),
 )
 NOW = Now(monotonic_ms=0, utc_ms=FIRST.header.time_ms)
+
+
+def at(monotonic_ms: int) -> Now:
+    return replace(NOW, monotonic_ms=monotonic_ms)
 
 
 def fresh_core(me: int) -> Core:
@@ -103,3 +112,41 @@ def test_a_degraded_header_is_refused_where_no_view_change_allows_it() -> None:
     actions = fresh_core(3).step(ProposalReceived(proposal, NOW.utc_ms), NOW)
     assert [action.rule for action in actions if isinstance(action, Trace)] == ["header-degraded"]
     assert not any(isinstance(action, Validate) for action in actions)
+
+
+def test_a_view_change_is_not_repeated_for_a_view_that_was_left() -> None:
+    core = fresh_core(3)
+    durable = view_change(3, 1)
+    core.step(PoolChanged(pending=True), NOW)
+    [cast] = [a for a in core.step(Tick(), at(1_000)) if isinstance(a, CastViewChange)]
+    assert cast.view_change.view == 1
+    core.step(OwnViewChangeDurable(durable), at(1_000))
+    # The timer of the NEW-VIEW needs a quorum, and runs out when the repetition is due too.
+    for validator in (0, 2):
+        core.step(ViewChangeReceived(view_change(validator, 1)), at(1_000))
+    actions = core.step(Tick(), at(3_000))
+    own = [a.message for a in actions if isinstance(a, Send) and a.message == durable]
+    [cast] = [action for action in actions if isinstance(action, CastViewChange)]
+    assert (cast.view_change.view, len(own)) == (2, 1)
+
+
+def test_early_votes_of_one_validator_are_bounded_and_push_out_no_others() -> None:
+    core = fresh_core(3)
+    bound = 4 * GENESIS.parameters.window_slots
+    flood = [vote(Phase.COMMIT, view, FIRST.header, 1) for view in range(1, bound + 2)]
+    other = vote(Phase.COMMIT, 1, FIRST.header, 2)
+    for early in (other, *flood):
+        assert core.wants_vote(early)
+        core.step(VoteReceived(early), NOW)
+    assert [early for early in flood if core.wants_vote(early)] == [flood[0]]
+    assert not core.wants_vote(other)
+
+
+def test_what_is_far_above_the_window_costs_nothing() -> None:
+    core = fresh_core(3)
+    reach = GENESIS.parameters.window_slots + HEIGHTS_AHEAD_MAX
+    for height, wanted in ((reach, True), (reach + 1, False)):
+        header = replace(FIRST.header, height=height)
+        assert core.wants_vote(vote(Phase.PREPARE, 0, header, 1)) == wanted
+        proposal = Proposal(header, (), vote(Phase.PREPARE, 0, header, 0))
+        assert core.wants_proposal(proposal) == wanted
