@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from node.chain.state_tree import EMPTY, prove, update, verify_proof
+from node.chain.state_tree import EMPTY, Page, prove, update, verify_proof
 from node.crypto.suite import INTERNATIONAL
-from node.errors import invariant
-from node.storage.kv import WriteBatch
-from node.storage.memory import MemoryStore
+
+NO_PAGES: Mapping[str, Page] = {}
 
 
 class Tree:
-    """A tree of `size` keys whose nodes lie in a store."""
+    """A tree of `size` keys, its pages in memory as a ledger keeps recent ones."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._store = MemoryStore()
-        built = update(EMPTY, {key(n): value(n) for n in range(size)}, self.node, INTERNATIONAL)
-        batch = WriteBatch()
-        for node_hash in sorted(built.new_nodes):
-            batch.put(node_hash, built.new_nodes[node_hash])
-        self._store.write(batch, sync=False)
-        self.root = built.root
-
-    def node(self, node_hash: bytes) -> bytes:
-        node = self._store.get(node_hash)
-        invariant(node is not None, "every node of a tree is stored")
-        return node or b""
+        built = update(EMPTY, {key(n): value(n) for n in range(size)}, NO_PAGES.get, INTERNATIONAL)
+        self.root, self.pages = built.root, built.pages
 
 
 def key(number: int) -> bytes:
@@ -50,11 +41,11 @@ def test_update(benchmark: BenchmarkFixture, tree: Tree, changes: int) -> None:
     step = tree.size // changes * 2
     batch = {key(number): b"new" for number in range(0, tree.size, step)}
     batch |= {key(tree.size + number): b"new" for number in range(changes - len(batch))}
-    updated = benchmark(update, tree.root, batch, tree.node, INTERNATIONAL)
+    updated = benchmark(update, tree.root, batch, tree.pages.get, INTERNATIONAL)
     assert len(batch) == changes
     assert updated.root != tree.root
 
 
 def test_prove(benchmark: BenchmarkFixture, tree: Tree) -> None:
-    proof = benchmark(prove, tree.root, key(7), tree.node, INTERNATIONAL)
+    proof = benchmark(prove, tree.root, key(7), tree.pages.get, INTERNATIONAL)
     verify_proof(tree.root, key(7), value(7), proof, INTERNATIONAL)

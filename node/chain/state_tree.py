@@ -1,4 +1,4 @@
-"""The authenticated map of current state: a compact sparse Merkle tree. Reads nodes through a port.
+"""The authenticated map of current state: a compact sparse Merkle tree. Reads pages through a port.
 
 A key's place is its *key path*, 256 bits: the tagged hash of the key, most significant bit first, 0
 to the left. A subtree is committed to by a hash that depends on its content alone:
@@ -11,51 +11,65 @@ So the same map has the same root whatever its history, and a key deleted leaves
 tags keep leaf and inner apart. Key paths are hashes, so depth is logarithmic in the number of keys;
 who searches for colliding prefixes deepens the tree for those keys alone, at most to 256.
 
-Nodes are stored under their hash, 65 bytes each: 0x00, key path, value digest for a leaf; 0x01,
-left, right for an inner node. Within one tree a hash occurs once, since it fixes the keys below and
-thereby the place. Values are not in the tree.
+That is what validators agree on. How a tree is stored, in pages of four levels, is in
+`node.chain.state_page`, and each could do it otherwise. Values are not in the tree.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
 from node.chain.encoding import decode, encode, expect_array, expect_bytes, expect_list
 from node.chain.merkle import DIGEST_BYTES
+from node.chain.state_page import (
+    DEPTH_MAX,
+    EMPTY,
+    EMPTY_PAGE,
+    LEAF_BYTES,
+    PAGE_LEVELS,
+    SLOTS,
+    TOP,
+    Page,
+    has_more_keys,
+    hash_of,
+    lone_leaf,
+    malformed,
+)
 from node.crypto import domains
 from node.crypto.suite import Suite
-from node.errors import ProofError, StorageError
+from node.errors import ProofError
 
-EMPTY: Final = bytes(DIGEST_BYTES)
-"""The root of the map without keys, and the hash of every subtree without keys."""
+__all__ = [
+    "DEPTH_MAX",
+    "EMPTY",
+    "Page",
+    "PageReader",
+    "StateLeaf",
+    "StateProof",
+    "TreeUpdate",
+    "key_path",
+    "prove",
+    "update",
+    "verify_proof",
+]
 
-DEPTH_MAX: Final = 8 * DIGEST_BYTES
-
-_LEAF: Final = b"\x00"
-_INNER: Final = b"\x01"
-_NODE_BYTES: Final = 1 + 2 * DIGEST_BYTES
 _PROOF_BYTES_MAX: Final = 16 + (DEPTH_MAX + 2) * (DIGEST_BYTES + 2)
 
-NodeReader = Callable[[bytes], bytes]
-"""Gives the stored node of a hash; raises `StorageError` where there is none."""
+PageReader = Callable[[str], Page | None]
+"""Gives the page stored for a place, or None if there is none."""
+
+_Change = tuple[str, bytes | None]  # digits of a key path, and its leaf from now on
 
 
 @dataclass(frozen=True, slots=True)
 class TreeUpdate:
-    """What turns the stored nodes of one tree into those of the next.
-
-    `new_nodes` (hash -> stored node) are those of the new tree that the old one lacks,
-    `stale_nodes` those of the old tree that the new one lacks; no hash is in both. A later update
-    may make a stale hash new again: who defers deleting must then forget the deletion, for the new
-    node wins.
-    """
+    """What turns the stored pages of one tree into those of the next."""
 
     root: bytes
-    new_nodes: dict[bytes, bytes]
-    stale_nodes: tuple[bytes, ...]
+    pages: dict[str, Page | None]
+    """The pages that differ, by place; None for one that is no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,43 +129,46 @@ def key_path(key: bytes, suite: Suite) -> bytes:
 
 
 def update(
-    root: bytes, changes: Mapping[bytes, bytes | None], read_node: NodeReader, suite: Suite
+    root: bytes, changes: Mapping[bytes, bytes | None], read_page: PageReader, suite: Suite
 ) -> TreeUpdate:
     """Return what `changes` (key -> value, None to delete) make of the tree of `root`.
 
-    All changes of a block go into one call: each node on a shared prefix is read and hashed once.
-    Deleting an absent key, or putting the value a key has, changes nothing. The result, with the
-    order of its nodes, does not depend on the order of `changes`. Raises `StorageError` if a stored
-    node is malformed, and whatever `read_node` raises.
+    All changes of a block go into one call: each page is read once, and each node on a shared
+    prefix hashed once. Deleting an absent key, or putting the value a key has, changes nothing. The
+    result, with the order of its pages, does not depend on the order of `changes`. Raises
+    `StorageError` if a page is missing or not the one its parent names, and whatever `read_page`
+    raises.
     """
-    batch = _Batch(read_node, suite)
-    paths = {
-        key_path(key, suite): None if value is None else suite.hash(value)
-        for key, value in changes.items()
-    }
-    new_root = batch.apply(root, 0, sorted(paths.items()))
-    return TreeUpdate(
-        root=new_root,
-        new_nodes={node: data for node, data in batch.placed.items() if node not in batch.removed},
-        stale_nodes=tuple(node for node in batch.removed if node not in batch.placed),
-    )
+    leaves: list[_Change] = []
+    for key, value in changes.items():
+        path = key_path(key, suite)
+        leaves.append((path.hex(), None if value is None else path + suite.hash(value)))
+    batch = _Batch(read_page, suite)
+    old = _read_root(read_page, root)
+    new = batch.apply(old, "", sorted(leaves))
+    if new is not old:
+        batch.pages[""] = new if new.top else None
+    return TreeUpdate(hash_of(new.top), batch.pages)
 
 
-def prove(root: bytes, key: bytes, read_node: NodeReader, suite: Suite) -> StateProof:
+def prove(root: bytes, key: bytes, read_page: PageReader, suite: Suite) -> StateProof:
     """Return the proof of what the map of `root` holds for `key`, which may be nothing.
 
-    Raises `StorageError` if a stored node is malformed, and whatever `read_node` raises.
+    Raises `StorageError` if a page is missing or not the one its parent names, and whatever
+    `read_page` raises.
     """
     path = key_path(key, suite)
     siblings: list[bytes] = []
-    node = root
-    while node != EMPTY:
-        stored = _read(read_node, node, len(siblings))
-        if isinstance(stored, StateLeaf):
-            return StateProof(tuple(siblings), None if stored.key_path == path else stored)
-        node, sibling = stored if _bit(path, len(siblings)) == 0 else stored[::-1]
-        siblings.append(sibling)
-    return StateProof(tuple(siblings), None)
+    page, node = _read_root(read_page, root), TOP
+    while has_more_keys(page.subtrees[node]):
+        if node >= SLOTS:
+            place = path.hex()[: len(siblings) // PAGE_LEVELS]
+            page, node = _read(read_page, place, page.subtrees[node]), TOP
+        node = 2 * node + _bit(path, len(siblings))
+        siblings.append(hash_of(page.subtrees[node ^ 1]))
+    leaf = page.subtrees[node][:LEAF_BYTES]
+    other = StateLeaf(leaf[:DIGEST_BYTES], leaf[DIGEST_BYTES:]) if leaf else None
+    return StateProof(tuple(siblings), None if leaf.startswith(path) else other)
 
 
 def verify_proof(
@@ -194,79 +211,76 @@ def verify_proof(
 
 
 class _Batch:
-    """One update of one tree: the nodes it takes out of the old one and puts into the new."""
+    """One update of one tree: the pages it changes."""
 
-    def __init__(self, read_node: NodeReader, suite: Suite) -> None:
-        self._read_node = read_node
+    def __init__(self, read_page: PageReader, suite: Suite) -> None:
+        self._read_page = read_page
         self._suite = suite
-        self.removed: dict[bytes, None] = {}  # of the old tree; placed again where still in use
-        self.placed: dict[bytes, bytes] = {}  # hash -> stored node
+        self.pages: dict[str, Page | None] = {}
 
-    def apply(self, node: bytes, depth: int, changes: list[tuple[bytes, bytes | None]]) -> bytes:
-        """Return the hash of the subtree `node` at `depth` after `changes` (sorted) to its keys.
+    def apply(self, page: Page, place: str, changes: Iterable[_Change]) -> Page:
+        """Return `page`, at `place`, after `changes` to keys below it; the same if it is the same.
 
-        It calls itself once per level, so at most 256 deep.
+        It calls itself once per page on a path, so at most 64 deep.
         """
-        if not changes:
-            return node
-        if node == EMPTY:
-            return self._build(
-                depth, [StateLeaf(path, new) for path, new in changes if new is not None]
-            )
-        stored = _read(self._read_node, node, depth)
-        if isinstance(stored, StateLeaf):
-            self.removed[node] = None
-            merged = sorted(({stored.key_path: stored.value_digest} | dict(changes)).items())
-            return self._build(
-                depth, [StateLeaf(path, new) for path, new in merged if new is not None]
-            )
-        left, right = stored
-        middle = bisect_left(changes, 1, key=lambda change: _bit(change[0], depth))
-        new_left = self.apply(left, depth + 1, changes[:middle])
-        new_right = self.apply(right, depth + 1, changes[middle:])
-        if (new_left, new_right) == stored:
-            return node
-        self.removed[node] = None
-        return self._join(new_left, new_right)
+        depth = len(place)
+        by_digit: dict[str, list[_Change]] = {}
+        for change in changes:
+            by_digit.setdefault(change[0][depth], []).append(change)
+        changed: dict[int, bytes] = {}
+        for digit, group in by_digit.items():
+            slot = int(digit, SLOTS)
+            held = page.subtrees[SLOTS + slot]
+            if has_more_keys(held):
+                subtree = self._apply_below(held, place + digit, group)
+            else:
+                subtree = self._apply_to_leaf(held, place + digit, group)
+            if subtree != held:
+                changed[slot] = subtree
+        return page.with_slots(changed, self._suite)
 
-    def _build(self, depth: int, leaves: list[StateLeaf]) -> bytes:
-        """Place a subtree at `depth` holding exactly `leaves` (sorted) and return its hash."""
-        if not leaves:
-            return EMPTY
-        if len(leaves) == 1:
-            leaf = leaves[0]
-            node = leaf.hash(self._suite)
-            self.placed[node] = _LEAF + leaf.key_path + leaf.value_digest
-            return node
-        middle = bisect_left(leaves, 1, key=lambda leaf: _bit(leaf.key_path, depth))
-        left = self._build(depth + 1, leaves[:middle])
-        return self._join(left, self._build(depth + 1, leaves[middle:]))
+    def _apply_below(self, held: bytes, place: str, changes: list[_Change]) -> bytes:
+        """Return the subtree `held`, which has a page of its own, after `changes`."""
+        old = _read(self._read_page, place, held)
+        new = self.apply(old, place, changes)
+        if new is not old:
+            self.pages[place] = new if has_more_keys(new.top) else None
+        return new.top
 
-    def _join(self, left: bytes, right: bytes) -> bytes:
-        """Place the parent of two subtrees and return its hash; a lone leaf moves up instead."""
-        if left == EMPTY and (right == EMPTY or self._is_leaf(right)):
-            return right
-        if right == EMPTY and self._is_leaf(left):
-            return left
-        node = self._suite.tagged_hash(domains.STATE_NODE, left + right)
-        self.placed[node] = _INNER + left + right
-        return node
-
-    def _is_leaf(self, node: bytes) -> bool:
-        stored = self.placed.get(node)
-        return (self._read_node(node) if stored is None else stored).startswith(_LEAF)
+    def _apply_to_leaf(self, held: bytes, place: str, changes: list[_Change]) -> bytes:
+        """Return the subtree `held`, which has one key or none, after `changes`."""
+        leaves = dict(changes)
+        if held:
+            leaves.setdefault(held[:DIGEST_BYTES].hex(), held[:LEAF_BYTES])
+        present = [(path, leaf) for path, leaf in leaves.items() if leaf]
+        if len(present) > 1:
+            self.pages[place] = page = self.apply(EMPTY_PAGE, place, present)
+            return page.top
+        for _, leaf in present:
+            return held if held.startswith(leaf) else lone_leaf(leaf, self._suite)
+        return b""
 
 
-def _read(read_node: NodeReader, node: bytes, depth: int) -> StateLeaf | tuple[bytes, bytes]:
-    """Return a stored node at `depth`: a leaf, or the hashes of left and right."""
-    data = read_node(node)
-    kind, first, second = data[:1], data[1 : 1 + DIGEST_BYTES], data[1 + DIGEST_BYTES :]
-    if len(data) == _NODE_BYTES:
-        if kind == _LEAF:
-            return StateLeaf(first, second)
-        if kind == _INNER and depth < DEPTH_MAX:
-            return first, second
-    raise StorageError(f"state node {node.hex()} at depth {depth}: malformed: {data.hex():.140}")
+def _read_root(read_page: PageReader, root: bytes) -> Page:
+    """Return the page at the root of the tree, whose hash is `root`."""
+    if root == EMPTY:
+        return EMPTY_PAGE
+    page = read_page("")
+    if page is None:
+        raise malformed("", "missing")
+    if hash_of(page.top) != root:
+        raise malformed("", f"expected root {root.hex()}, got {hash_of(page.top).hex()}")
+    return page
+
+
+def _read(read_page: PageReader, place: str, expected: bytes) -> Page:
+    """Return the page at `place` if it holds the subtree that its parent, or the root, names."""
+    page = read_page(place)
+    if page is None:
+        raise malformed(place, "missing")
+    if page.top != expected:
+        raise malformed(place, f"expected {expected.hex()}, got {page.top.hex()}")
+    return page
 
 
 def _check_other_leaf(other: StateLeaf, path: bytes, value: bytes | None, depth: int) -> None:

@@ -32,7 +32,7 @@ from node.chain.genesis import Genesis, Identity, Role
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileGrowth
 from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.record import RecordLeaf, encode_header_leaf
-from node.chain.state_tree import EMPTY, TreeUpdate, update
+from node.chain.state_tree import EMPTY, Page, TreeUpdate, update
 from node.chain.transaction import TransactionBody, VerifiedTransaction
 from node.chain.validation import HeaderContext, check_header_follows
 from node.errors import PeerError
@@ -45,7 +45,7 @@ from node.limits import BLOCK_RECORDS_MAX
 __all__ = ["BlockInputs", "ExecutedBlock", "Executor", "StateReader", "sender_key"]
 
 _NO_PARENT: Final = bytes(32)
-_NO_NODES: Final[Mapping[bytes, bytes]] = {}
+_NO_PAGES: Final[Mapping[str, Page]] = {}
 
 
 class Executor:
@@ -63,7 +63,7 @@ class Executor:
         Its T is when genesis was created.
         """
         state = genesis_state(self._genesis)
-        tree = update(EMPTY, state, _NO_NODES.__getitem__, self._suite)
+        tree = update(EMPTY, state, _NO_PAGES.get, self._suite)
         inputs = BlockInputs(
             height=0,
             view=0,
@@ -109,7 +109,7 @@ class Executor:
         frontier, log_growth = parent.log_frontier.append(
             [leaf_hash(leaf, hash_function) for leaf in run.leaves], hash_function
         )
-        tree = update(parent.header.state_root, run.writes, parent.node, self._suite)
+        tree = update(parent.header.state_root, run.writes, parent.page, self._suite)
         header = self._header(
             inputs,
             parent.header_digest,

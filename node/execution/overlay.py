@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node.chain.block import Header
 from node.chain.log import LogFrontier
+from node.chain.state_tree import Page
 from node.execution.state import ExecutedBlock, StateReader
 
 
@@ -39,10 +40,10 @@ class Overlay:
         writes = self._executed.state_writes
         return writes[key] if key in writes else self._parent.get(key)
 
-    def node(self, node_hash: bytes) -> bytes:
-        """Return a node of the state tree, new with this block or older."""
-        stored = self._executed.tree.new_nodes.get(node_hash)
-        return self._parent.node(node_hash) if stored is None else stored
+    def page(self, place: str) -> Page | None:
+        """Return a page of the state tree, as the block left it or as it was before."""
+        pages = self._executed.tree.pages
+        return pages[place] if place in pages else self._parent.page(place)
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether this block or one below it holds the transaction."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from node.chain.block import Header, TransactionResult
 from node.chain.log import LogFrontier, TileGrowth
-from node.chain.state_tree import TreeUpdate
+from node.chain.state_tree import Page, TreeUpdate
 from node.chain.transaction import VerifiedTransaction
 
 
@@ -30,8 +30,8 @@ class StateReader(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a state key (see registry.py), or None."""
 
-    def node(self, node_hash: bytes) -> bytes:
-        """Return a node of the state tree; raises `StorageError` if there is none."""
+    def page(self, place: str) -> Page | None:
+        """Return a page of the state tree, or None; raises `StorageError` if it is malformed."""
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether that block or one below it holds this transaction, failed or not."""

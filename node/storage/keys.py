@@ -11,7 +11,7 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `B`    | height                       | transactions and results, see stored_block.py          |
 | `T`    | tx_id                        | [height, index in the block]                           |
 | `S`    | state key                    | state value                                            |
-| `N`    | hash of a state-tree node    | the node                                               |
+| `N`    | place of a state-tree page   | the page, see node.chain.state_page                    |
 | `L`    | level (1 byte), index        | a tile of the log                                      |
 | `I`    | log index of its first leaf  | height of a block                                      |
 | `C`    | T of a block                 | log index of its first leaf                            |
@@ -34,7 +34,7 @@ HEADER: Final = b"H"
 BODY: Final = b"B"
 TRANSACTION: Final = b"T"
 STATE: Final = b"S"
-STATE_NODE: Final = b"N"
+STATE_PAGE: Final = b"N"
 LOG_TILE: Final = b"L"
 BLOCK_AT_LOG_INDEX: Final = b"I"
 LOG_INDEX_AT_TIME: Final = b"C"
@@ -66,9 +66,9 @@ def state(state_key: bytes) -> bytes:
     return STATE + state_key
 
 
-def state_node(node_hash: bytes) -> bytes:
-    """Return the key of a node of the current state tree."""
-    return STATE_NODE + node_hash
+def state_page(place: str) -> bytes:
+    """Return the key of a page of the current state tree."""
+    return STATE_PAGE + place.encode()
 
 
 def log_tile(tile: TileId) -> bytes:

@@ -23,7 +23,7 @@ from node.chain.log import (
     tiles_changed,
 )
 from node.chain.record import Record, RecordLeaf
-from node.chain.state_tree import StateProof, TreeUpdate, prove
+from node.chain.state_tree import Page, StateProof, prove
 from node.crypto.suite import Suite
 from node.errors import ProofError, StorageError, invariant
 from node.execution.apply import ExecutedBlock
@@ -38,11 +38,11 @@ from node.storage.stored_block import (
     encode_header_value,
 )
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
-NODES_REMEMBERED: Final = 65_536
-"""State-tree nodes kept in memory, and up to as many older ones, at about 250 bytes each."""
+PAGES_REMEMBERED: Final = 8_192
+"""State-tree pages kept in memory, and up to as many older ones, at about 2 KiB each."""
 
 _META_BYTES_MAX: Final = 4_096
 _DIGEST_BYTES: Final = 32
@@ -101,9 +101,9 @@ class LedgerStore:
         self._store = store
         self._suite = suite
         self._tip = tip
-        self._recent_nodes: dict[bytes, bytes] = {}
-        self._older_nodes: dict[bytes, bytes] = {}
-        """Nodes of the current state tree, written lately: where the next block reads first."""
+        self._recent_pages: dict[str, Page | None] = {}
+        self._older_pages: dict[str, Page | None] = {}
+        """Pages of the current state tree, written lately: where the next block reads first."""
 
     @classmethod
     def open(cls, store: KeyValueStore, suite: Suite, genesis: ExecutedBlock) -> LedgerStore:
@@ -139,10 +139,13 @@ class LedgerStore:
         """Return the current value under a state key, or None."""
         return self._store.get(keys.state(key))
 
-    def node(self, node_hash: bytes) -> bytes:
-        """Return a node of the current state tree; raises `StorageError` if there is none."""
-        remembered = self._recent_nodes.get(node_hash) or self._older_nodes.get(node_hash)
-        return remembered or self._require(keys.state_node(node_hash), "state-tree node")
+    def page(self, place: str) -> Page | None:
+        """Return a page of the current state tree, or None where there is none."""
+        for remembered in (self._recent_pages, self._older_pages):
+            if place in remembered:
+                return remembered[place]
+        stored = self._store.get(keys.state_page(place))
+        return None if stored is None else Page.decode(stored, place, self._suite)
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether the chain holds this transaction, failed or not."""
@@ -169,7 +172,7 @@ class LedgerStore:
         )
         self._store.write(_block_batch(executed, certificate, self._tile), sync=sync)
         self._tip = _Tip(header, executed.digest, executed.frontier)
-        self._remember_nodes(executed.tree)
+        self._remember_pages(executed.tree.pages)
 
     def sync(self) -> None:
         """Make every committed block durable."""
@@ -274,18 +277,15 @@ class LedgerStore:
 
     def state_proof(self, key: bytes) -> StateProof:
         """Return the proof of what the tip's state holds for a state key, which may be nothing."""
-        return prove(self.header.state_root, key, self.node, self._suite)
+        return prove(self.header.state_root, key, self.page, self._suite)
 
     # --- Reading ---
 
-    def _remember_nodes(self, tree: TreeUpdate) -> None:
-        """Keep the newest nodes at hand. Only the writer changes them, so readers need no lock."""
-        for node_hash in tree.stale_nodes:
-            if self._recent_nodes.pop(node_hash, None) is None:
-                self._older_nodes.pop(node_hash, None)
-        self._recent_nodes |= tree.new_nodes
-        if len(self._recent_nodes) > NODES_REMEMBERED:
-            self._older_nodes, self._recent_nodes = self._recent_nodes, {}
+    def _remember_pages(self, pages: Mapping[str, Page | None]) -> None:
+        """Keep the newest pages at hand. Only the writer changes them, so readers need no lock."""
+        self._recent_pages |= pages
+        if len(self._recent_pages) > PAGES_REMEMBERED:
+            self._older_pages, self._recent_pages = self._recent_pages, {}
 
     def _candidates(self, query: RecordQuery, start: int) -> Iterator[int]:
         """Yield the log indexes worth looking at, in order, from the narrowest index there is."""
@@ -373,10 +373,11 @@ def _block_batch(
             batch.delete(keys.state(key))
         else:
             batch.put(keys.state(key), value)
-    for node_hash in executed.tree.stale_nodes:
-        batch.delete(keys.state_node(node_hash))
-    for node_hash, node in executed.tree.new_nodes.items():
-        batch.put(keys.state_node(node_hash), node)
+    for place, page in executed.tree.pages.items():
+        if page is None:
+            batch.delete(keys.state_page(place))
+        else:
+            batch.put(keys.state_page(place), page.encode())
     for tile, content in tiles_changed(executed.log_growth, read_tile).items():
         batch.put(keys.log_tile(tile), content)
     batch.put(keys.TIP, encode([height, executed.digest, executed.frontier.to_value()]))

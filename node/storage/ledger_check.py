@@ -8,7 +8,7 @@ from typing import Final, Never
 from node.chain.block import Header
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileId, tiles_changed
 from node.chain.merkle import leaf_hash, merkle_root
-from node.chain.state_tree import EMPTY, update
+from node.chain.state_tree import EMPTY, Page, update
 from node.crypto.suite import Suite
 from node.errors import StorageError
 from node.storage import keys
@@ -17,7 +17,7 @@ from node.storage.kv import KeyValueStore
 from node.storage.ledger import LedgerStore
 from node.storage.stored_block import StoredBlock
 
-_NO_NODES: Final[Mapping[bytes, bytes]] = {}
+_NO_PAGES: Final[Mapping[str, Page]] = {}
 _INDEXES: Final = (
     keys.TRANSACTION,
     keys.BLOCK_AT_LOG_INDEX,
@@ -35,7 +35,7 @@ def verify_store(store: KeyValueStore, ledger: LedgerStore, suite: Suite) -> Non
     2. every block has the transactions, results and log leaves that its header's roots commit to,
        and a certificate that names it;
     3. the tiles of the log are those of these leaves, and the frontier is the tip's;
-    4. the current values make the state root of the tip, with exactly the stored tree nodes;
+    4. the current values make the state root of the tip, with exactly the stored tree pages;
     5. the indexes hold what the blocks say, and nothing else.
 
     It reads the whole ledger. Signatures are not checked: that needs the validator sets.
@@ -120,12 +120,12 @@ def _check_state(store: KeyValueStore, suite: Suite, state_root: bytes) -> None:
     values: dict[bytes, bytes | None] = {
         key[len(keys.STATE) :]: value for key, value in store.scan(keys.STATE)
     }
-    tree = update(EMPTY, values, _NO_NODES.__getitem__, suite)
+    tree = update(EMPTY, values, _NO_PAGES.get, suite)
     if tree.root != state_root:
         _fail("the current values do not give the state root of the tip")
-    expected = {keys.state_node(node): data for node, data in tree.new_nodes.items()}
-    if dict(store.scan(keys.STATE_NODE)) != expected:
-        _fail("the stored nodes are not those of the state tree")
+    expected = {keys.state_page(place): page.encode() for place, page in tree.pages.items() if page}
+    if dict(store.scan(keys.STATE_PAGE)) != expected:
+        _fail("the stored pages are not those of the state tree")
 
 
 def _fail(message: str) -> Never:

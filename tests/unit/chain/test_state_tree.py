@@ -1,5 +1,6 @@
 """The state tree: its hashes by hand, its deepest shape, its costs, and each refusal.
 
+How its pages look is in test_state_page.py.
 Its laws, against a slow reference, are in tests/property/chain.
 """
 
@@ -16,6 +17,7 @@ from node.chain.encoding import encode
 from node.chain.state_tree import (
     DEPTH_MAX,
     EMPTY,
+    Page,
     StateLeaf,
     StateProof,
     TreeUpdate,
@@ -34,23 +36,25 @@ def sha256(data: bytes) -> bytes:
 
 
 class Store:
-    """The nodes of one tree, kept as an owner of updates would keep them."""
+    """The pages of one tree, kept as an owner of updates would keep them: stored."""
 
     def __init__(self, suite: Suite = INTERNATIONAL) -> None:
         self.suite = suite
         self.root = EMPTY
-        self.nodes: dict[bytes, bytes] = {}
-        self.reads: Counter[bytes] = Counter()
+        self.pages: dict[str, Page] = {}
+        self.reads: Counter[str] = Counter()
 
-    def read(self, node: bytes) -> bytes:
-        self.reads[node] += 1
-        return self.nodes[node]
+    def read(self, place: str) -> Page | None:
+        self.reads[place] += 1
+        return self.pages.get(place)
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> TreeUpdate:
         done = update(self.root, changes, self.read, self.suite)
-        for stale in done.stale_nodes:
-            del self.nodes[stale]
-        self.nodes |= done.new_nodes
+        for place, page in done.pages.items():
+            if page is None:
+                del self.pages[place]
+            else:
+                self.pages[place] = page
         self.root = done.root
         return done
 
@@ -99,8 +103,7 @@ def test_a_map_of_one_key_is_its_leaf() -> None:
     path = sha256(b"govchain/v1/state-key\x00key")
     assert key_path(b"key", INTERNATIONAL) == path
     assert done.root == sha256(b"govchain/v1/state-leaf\x00" + path + sha256(b"value"))
-    assert done.new_nodes == {done.root: b"\x00" + path + sha256(b"value")}
-    assert done.stale_nodes == ()
+    assert list(done.pages) == [""]
     assert store.prove(b"key") == StateProof((), None)
 
 
@@ -112,44 +115,40 @@ def test_inner_nodes_reach_down_to_where_keys_part() -> None:
     chain = inner_by_hand(pair, EMPTY)
     root = inner_by_hand(leaf_by_hand(a, b"A"), chain)
     assert store.root == root
-    assert store.nodes[root] == b"\x01" + leaf_by_hand(a, b"A") + chain
-    assert store.nodes[chain] == b"\x01" + pair + EMPTY
-    assert len(store.nodes) == 6
-
-    deleted = store.apply({c: None})
+    store.apply({c: None})  # the leaf of b moves up
     assert store.root == inner_by_hand(leaf_by_hand(a, b"A"), leaf_by_hand(b, b"B"))
-    assert list(deleted.new_nodes) == [store.root]  # the leaf of b moved up, but is no new node
-    assert sorted(deleted.stale_nodes) == sorted([root, chain, pair, leaf_by_hand(c, b"C")])
-    assert len(store.nodes) == 3
 
 
 def test_a_map_emptied_is_the_empty_map() -> None:
     store = Store()
     store.apply({b"a": b"1", b"b": b"2", b"c": b""})
     store.apply({b"a": None, b"b": None, b"c": None})
-    assert (store.root, store.nodes) == (EMPTY, {})
-    assert store.apply({b"a": None}) == TreeUpdate(EMPTY, {}, ())
+    assert (store.root, store.pages) == (EMPTY, {})
+    assert store.apply({b"a": None}) == TreeUpdate(EMPTY, {})
 
 
-def test_what_changes_nothing_has_no_new_and_no_stale_nodes_and_hashes_none() -> None:
+def test_what_changes_nothing_changes_no_page_and_hashes_no_node() -> None:
     hashing = HashLog()
     store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
     store.apply({bytes([at]): b"value" for at in range(50)})
     same = {bytes([7]): b"value", bytes([8]): b"value", b"absent": None}
     hashing.inputs.clear()
-    assert store.apply(same) == TreeUpdate(store.root, {}, ())
-    assert hashing.count(STATE_NODE) == 0
-    assert store.apply({}) == TreeUpdate(store.root, {}, ())
+    assert store.apply(same) == TreeUpdate(store.root, {})
+    assert hashing.count(STATE_NODE) == hashing.count(STATE_LEAF) == 0
+    assert store.apply({}) == TreeUpdate(store.root, {})
 
 
-def test_a_node_that_comes_back_is_new_again() -> None:
-    store = Store()
-    first = store.apply({b"a": b"1", b"b": b"2"})
-    second = store.apply({b"a": b"other"})
-    third = store.apply({b"a": b"1"})
-    assert third.root == first.root
-    assert set(third.new_nodes) == set(second.stale_nodes) != set()
-    assert all(first.new_nodes[node] == data for node, data in third.new_nodes.items())
+def test_a_page_is_where_two_keys_share_its_digits_and_nowhere_else() -> None:
+    a, b, c = (bytes.fromhex(digits).ljust(32, b"\x00") for digits in ("12", "1234", "1235"))
+    store = Store(CHOSEN_PATHS)
+    store.apply({a: b"A"})
+    assert list(store.pages) == [""]
+    assert set(store.apply({b: b"B"}).pages) == {"", "1", "12"}
+    assert set(store.apply({c: b"C"}).pages) == {"", "1", "12", "123"}
+    assert store.apply({c: None}).pages["123"] is None
+    assert sorted(store.pages) == ["", "1", "12"]
+    assert set(store.apply({a: None}).pages) == {"", "1", "12"}
+    assert list(store.pages) == [""]
 
 
 # --- The deepest shape ---
@@ -160,17 +159,18 @@ def test_paths_that_part_at_the_last_bit() -> None:
     store = Store(CHOSEN_PATHS)
     store.apply({low: b"L"})
     store.apply({high: b"H"})
-    assert len(store.nodes) == DEPTH_MAX + 2
+    assert sorted(map(len, store.pages)) == list(range(DEPTH_MAX // 4))
     for key, value in ((low, b"L"), (high, b"H")):
         proof = store.prove(key)
         assert len(proof.siblings) == DEPTH_MAX
         verify_proof(store.root, key, value, StateProof.decode(proof.encode()), CHOSEN_PATHS)
     together = Store(CHOSEN_PATHS)
     together.apply({high: b"H", low: b"L"})
-    assert together.nodes == store.nodes
+    assert together.pages == store.pages
 
     store.apply({low: None})
-    assert list(store.nodes) == [store.root] == [leaf_by_hand(high, b"H")]
+    assert list(store.pages) == [""]
+    assert store.root == leaf_by_hand(high, b"H")
 
 
 # --- Costs ---
@@ -202,14 +202,29 @@ def test_a_batch_reads_and_hashes_each_node_once() -> None:
     assert max(Counter(hashing.inputs).values()) == 1
     assert max(store.reads.values()) == 1
     assert hashing.count(STATE_KEY) == 500
-    inner = sum(data.startswith(b"\x01") for data in done.new_nodes.values())
-    assert hashing.count(STATE_NODE) == inner
     # 500 keys spread over 2**9 subtrees: about 9 shared levels, then log2(4500 / 500) of their own.
-    assert inner <= 500 * 6
+    assert hashing.count(STATE_NODE) <= 500 * 6
     moved = (
         hashing.count(STATE_LEAF) - 500
     )  # leaves met on the way are hashed again, at most one each
     assert 0 < moved <= 500
+    assert len(done.pages) <= 500 * 2
+
+
+def test_what_a_usual_block_costs() -> None:
+    """140 new keys among 30,000: the counts that the time per transaction follows from."""
+    hashing = HashLog()
+    store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
+    store.apply({b"old %d" % number: b"value" for number in range(30_000)})
+    hashing.inputs.clear()
+    store.reads.clear()
+    done = store.apply({b"new %d" % number: b"value" for number in range(140)})
+    stored = [page.encode() for page in done.pages.values() if page]
+    assert len(stored) == len(done.pages) <= 2.5 * 140
+    assert sum(map(len, stored)) <= 1_000 * 140
+    assert store.reads.total() <= 2.5 * 140
+    assert hashing.count(STATE_NODE) <= 11 * 140
+    assert len(hashing.inputs) <= 15 * 140
 
 
 def test_a_single_change_costs_one_path() -> None:
@@ -217,13 +232,13 @@ def test_a_single_change_costs_one_path() -> None:
     store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
     store.apply({f"{at}".encode(): b"v" for at in range(4096)})
     depth = len(store.prove(b"77").siblings)
+    levels = -(-depth // 4)  # pages on the path
     hashing.inputs.clear()
     store.reads.clear()
     done = store.apply({b"77": b"changed"})
     assert hashing.count(STATE_NODE) == depth
     assert len(hashing.inputs) == depth + 3  # key path, value, leaf
-    assert store.reads.total() == depth + 1
-    assert len(done.new_nodes) == len(done.stale_nodes) == depth + 1
+    assert store.reads.total() == len(done.pages) == levels
 
 
 def test_the_order_of_changes_does_not_show() -> None:
@@ -231,40 +246,55 @@ def test_the_order_of_changes_does_not_show() -> None:
     store, reverse = Store(), Store()
     done = store.apply(changes)
     again = reverse.apply(dict(reversed(changes.items())))
-    assert list(done.new_nodes) == list(again.new_nodes)
+    assert list(done.pages) == list(again.pages)
     drop = dict.fromkeys(list(changes)[::3])
     assert store.apply(drop) == reverse.apply(dict(reversed(drop.items())))
 
 
 # --- A store that fails ---
 
-
-def test_a_missing_node_is_the_readers_error() -> None:
-    store = Store()
-    store.apply({b"a": b"1", b"b": b"2"})
-    store.nodes.clear()
-    with pytest.raises(KeyError):
-        store.apply({b"a": b"3"})
-    with pytest.raises(KeyError):
-        store.prove(b"a")
+THREE_PATHS = [bytes.fromhex(digits).ljust(32, b"\x00") for digits in ("11", "1220", "1230")]
 
 
-@pytest.mark.parametrize(
-    "node", [b"", b"\x00" * 64, b"\x01" * 66, b"\x02" * 65], ids=["empty", "short", "long", "kind"]
-)
-def test_a_malformed_node_is_a_storage_error(node: bytes) -> None:
-    with pytest.raises(StorageError, match="depth 0: malformed"):
-        prove(b"r" * 32, b"key", lambda _: node, INTERNATIONAL)
-    with pytest.raises(StorageError, match="depth 0: malformed"):
-        update(b"r" * 32, {b"key": b"value"}, lambda _: node, INTERNATIONAL)
+def test_a_missing_page_is_a_storage_error() -> None:
+    for missing in ("", "1", "12"):
+        store = tree_of_three()
+        del store.pages[missing]
+        refused_by_both(store, f"state page {missing or 'root'}: missing")
 
 
-def test_a_store_that_never_ends_is_a_storage_error() -> None:
-    endless = b"\x01" + b"r" * 64
-    with pytest.raises(StorageError, match="depth 256"):
-        prove(b"r" * 32, b"key", lambda _: endless, INTERNATIONAL)
-    with pytest.raises(StorageError, match="depth 256"):
-        update(b"r" * 32, {b"key": b"value"}, lambda _: endless, INTERNATIONAL)
+def test_a_page_of_another_tree_is_a_storage_error() -> None:
+    """Only the page that its parent's slot, or the root, names is ever read into a result."""
+    other = tree_of_three(b"other")
+    for wrong in ("", "1", "12"):
+        store = tree_of_three()
+        store.pages[wrong] = other.pages[wrong]
+        refused_by_both(store, f"state page {wrong or 'root'}: expected")
+
+
+def test_what_the_reader_raises_passes() -> None:
+    def read(place: str) -> Page | None:
+        raise StorageError(f"no disk for {place!r}")
+
+    with pytest.raises(StorageError, match="no disk for ''"):
+        prove(b"r" * 32, b"key", read, INTERNATIONAL)
+    with pytest.raises(StorageError, match="no disk for ''"):
+        update(b"r" * 32, {b"key": b"value"}, read, INTERNATIONAL)
+
+
+def tree_of_three(value: bytes = b"value") -> Store:
+    """Return the tree of three keys that share digits, on pages "", "1" and "12"."""
+    store = Store(CHOSEN_PATHS)
+    store.apply({THREE_PATHS[0]: b"A", THREE_PATHS[1]: b"B", THREE_PATHS[2]: value})
+    return store
+
+
+def refused_by_both(store: Store, message: str) -> None:
+    with pytest.raises(StorageError, match=message) as caught:
+        store.prove(THREE_PATHS[2])
+    assert caught.value.code == "GC-3003"
+    with pytest.raises(StorageError, match=message):
+        store.apply({THREE_PATHS[2]: None})
 
 
 # --- Proofs, and each refusal by its rule ---

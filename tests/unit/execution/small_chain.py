@@ -12,6 +12,7 @@ from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
 from node.chain.log import LogFrontier
 from node.chain.membership import Validator, ValidatorSet
 from node.chain.record import Notarization, RecordAction
+from node.chain.state_tree import Page
 from node.chain.transaction import (
     TransactionBody,
     TransactionKind,
@@ -143,7 +144,7 @@ class DictState:
 
     def __init__(self, genesis_block: ExecutedBlock) -> None:
         self.values: dict[bytes, bytes] = {}
-        self.nodes: dict[bytes, bytes] = {}
+        self.pages: dict[str, Page | None] = {}
         self.tx_ids: set[bytes] = set()
         self.leaves: list[bytes] = []
         self._tip = genesis_block
@@ -157,9 +158,7 @@ class DictState:
                 self.values.pop(key, None)
             else:
                 self.values[key] = value
-        for node_hash in executed.tree.stale_nodes:
-            del self.nodes[node_hash]
-        self.nodes |= executed.tree.new_nodes
+        self.pages |= executed.tree.pages
         self.tx_ids |= executed.tx_ids
         self.leaves += executed.leaves
 
@@ -178,8 +177,8 @@ class DictState:
     def get(self, key: bytes) -> bytes | None:
         return self.values.get(key)
 
-    def node(self, node_hash: bytes) -> bytes:
-        return self.nodes[node_hash]
+    def page(self, place: str) -> Page | None:
+        return self.pages.get(place)
 
     def has_transaction(self, tx_id: bytes) -> bool:
         return tx_id in self.tx_ids

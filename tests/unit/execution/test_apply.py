@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from node.chain.block import ResultCode, TransactionResult
 from node.chain.genesis import Parameters
@@ -171,9 +172,8 @@ def test_b2_a_transaction_of_another_chain() -> None:
 def test_b3_a_transaction_twice_in_the_block_or_on_the_chain() -> None:
     chain = SmallChain()
     verified = tx(payload("a"))
-    other_signature = replace(
-        verified, transaction=replace(verified.transaction, signature=bytes(64), tx_hash=bytes(32))
-    )
+    other = structs.replace(verified.transaction, signature=bytes(64), tx_hash=bytes(32))
+    other_signature = structs.replace(verified, transaction=other)
     for second in (verified, other_signature):
         with pytest.raises(PeerError, match="tx-repeated: 3 transactions have 2 ids"):
             chain.execute(verified, tx(payload("b")), second)
@@ -217,10 +217,10 @@ def test_b5_the_header_follows_its_parent(
 
 def test_an_invalid_block_leaves_nothing_behind() -> None:
     chain = SmallChain()
-    values, nodes, header = dict(chain.state.values), dict(chain.state.nodes), chain.state.header
+    values, pages, header = dict(chain.state.values), dict(chain.state.pages), chain.state.header
     with pytest.raises(PeerError):
         chain.execute(tx(payload("a", references=["A-1"])), tx(payload("a"), sender="nobody"))
-    assert (chain.state.values, chain.state.nodes, chain.state.header) == (values, nodes, header)
+    assert (chain.state.values, chain.state.pages, chain.state.header) == (values, pages, header)
 
 
 # --- Rules of a transaction (T1 to T3) ---

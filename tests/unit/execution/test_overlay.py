@@ -63,7 +63,7 @@ def test_a_state_can_be_proved_before_it_is_committed() -> None:
     overlay = Overlay(chain.state, chain.execute(tx(payload("a", references=["A-1"]))))
     root = overlay.header.state_root
     for key in (KEY, reference_key("agency-1", "licence", "absent")):
-        proof = prove(root, key, overlay.node, GENESIS.suite)
+        proof = prove(root, key, overlay.page, GENESIS.suite)
         verify_proof(root, key, overlay.get(key), proof, GENESIS.suite)
 
 

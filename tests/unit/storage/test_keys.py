@@ -31,7 +31,8 @@ def test_every_key_lies_in_its_family() -> None:
     assert keys.body(7).startswith(keys.BODY)
     assert keys.transaction(bytes(32)) == keys.TRANSACTION + bytes(32)
     assert keys.state(b"key") == keys.STATE + b"key"
-    assert keys.state_node(bytes(32)) == keys.STATE_NODE + bytes(32)
+    assert keys.state_page("") == keys.STATE_PAGE
+    assert keys.state_page("0a") == keys.STATE_PAGE + b"0a"
     assert keys.log_tile(TileId(1, 2)) == keys.LOG_TILE + b"\x01" + keys.number(2)
     assert keys.block_at_log_index(7).startswith(keys.BLOCK_AT_LOG_INDEX)
     assert keys.log_index_at_time(7).startswith(keys.LOG_INDEX_AT_TIME)

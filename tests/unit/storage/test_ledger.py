@@ -184,7 +184,8 @@ def test_another_chains_ledger_is_refused(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [(b"x", b"y"), (keys.FORMAT, encode([2, GENESIS.chain_id]))]
+    ("key", "value"),
+    [(b"x", b"y"), (keys.FORMAT, encode([ledger.FORMAT_VERSION + 1, GENESIS.chain_id]))],
 )
 def test_what_is_no_ledger_of_this_format_is_refused(key: bytes, value: bytes) -> None:
     store = MemoryStore()
@@ -209,8 +210,8 @@ def check_state(opened: LedgerStore, committed: Committed) -> None:
     for key, value in [*state.values.items(), (absent, None)]:
         assert opened.get(key) == value
         verify_proof(state.header.state_root, key, value, opened.state_proof(key), SUITE)
-    with pytest.raises(StorageError, match="state-tree node is missing"):
-        opened.node(bytes(32))
+    assert {place: opened.page(place) for place in state.pages} == state.pages
+    assert opened.page("ffffffff") is None
 
 
 def check_blocks(opened: LedgerStore, committed: Committed) -> None:
@@ -316,6 +317,18 @@ def test_a_deleted_state_value_is_gone(engine: Engine, committed: Committed) -> 
     deleting = replace(block, state_writes={**block.state_writes, key: None})
     opened.commit(deleting, certify(block), sync=False)
     assert opened.get(key) is None
+
+
+@pytest.mark.parametrize("remembered", [0, 3])
+def test_pages_no_longer_at_hand_are_read_again(
+    engine: Engine, committed: Committed, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    monkeypatch.setattr(ledger, "PAGES_REMEMBERED", remembered)
+    opened, state = engine.ledger(), SmallChain().state
+    for block in committed.blocks:
+        opened.commit(block, certify(block), sync=False)
+        state.commit(block)
+        assert {place: opened.page(place) for place in state.pages} == state.pages
 
 
 # --- Crashes ---
@@ -492,7 +505,7 @@ def test_no_value_can_change(small_store: dict[bytes, bytes]) -> None:
         keys.log_index_at_time(1),
         keys.block_at_log_index(2),
         keys.state(b"\x81\x09"),
-        keys.state_node(bytes(32)),
+        keys.state_page("ff"),
         keys.log_tile(TileId(0, 1)),
     ],
 )

@@ -1,0 +1,113 @@
+"""Pages of the state tree: their stored form by hand, and each malformed one refused.
+
+That the pages of a tree are the right ones is shown in tests/property/chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from node.chain.state_page import (
+    EMPTY,
+    EMPTY_PAGE,
+    SLOTS,
+    Page,
+    has_more_keys,
+    hash_of,
+    lone_leaf,
+)
+from node.crypto.domains import STATE_LEAF, STATE_NODE, tagged
+from node.crypto.suite import INTERNATIONAL
+from node.errors import StorageError
+
+LEAF = b"\xa3" + b"p" * 31 + b"v" * 32  # the path begins with the digits a3
+BELOW = b"h" * 32
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def page_of(slots: dict[int, bytes]) -> Page:
+    return EMPTY_PAGE.with_slots(slots, INTERNATIONAL)
+
+
+def sizes(slots: dict[int, int]) -> bytes:
+    return bytes(slots.get(slot, 0) for slot in range(SLOTS))
+
+
+def test_the_three_kinds_of_subtree() -> None:
+    lone = lone_leaf(LEAF, INTERNATIONAL)
+    assert lone == LEAF + sha256(tagged(STATE_LEAF, LEAF))
+    assert [hash_of(each) for each in (b"", BELOW, lone)] == [EMPTY, BELOW, lone[64:]]
+    assert [has_more_keys(each) for each in (b"", BELOW, lone)] == [False, True, False]
+
+
+def test_a_page_stored_by_hand() -> None:
+    lone = lone_leaf(LEAF, INTERNATIONAL)
+    page = page_of({3: lone, 12: BELOW})
+    chain = BELOW  # under digit c = 1100 alone on the way up to where the two part: bit 0
+    for left in (True, True, False):
+        pair = chain + EMPTY if left else EMPTY + chain
+        chain = sha256(tagged(STATE_NODE, pair))
+    assert page.top == sha256(tagged(STATE_NODE, lone[64:] + chain))
+    stored = sizes({3: 96, 12: 32}) + LEAF + BELOW
+    assert page.encode() == stored
+    assert Page.decode(stored, "a", INTERNATIONAL) == page
+
+
+def test_a_lone_leaf_stands_for_the_whole_page() -> None:
+    lone = lone_leaf(LEAF, INTERNATIONAL)
+    page = page_of({10: lone})
+    assert page.top == lone
+    assert Page.decode(page.encode(), "", INTERNATIONAL) == page
+    assert page.with_slots({10: b""}, INTERNATIONAL) == EMPTY_PAGE
+
+
+def test_a_page_without_changes_is_the_same_object() -> None:
+    page = page_of({1: BELOW})
+    assert page.with_slots({}, INTERNATIONAL) is page
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        sizes({})[:-1],
+        sizes({12: 32}) + BELOW[:-1],
+        sizes({12: 32}) + BELOW + b"\x00",
+        sizes({12: 32}),
+        sizes({12: 31}) + BELOW[:-1],
+        sizes({12: 64}) + LEAF,
+        sizes({3: 96}) + LEAF[:-1],
+        sizes({3: 96}) + LEAF + b"h" * 32,
+        sizes({2: 96}) + LEAF,
+        sizes({3: 96}) + b"\xb3" + LEAF[1:],
+    ],
+    ids=[
+        "nothing",
+        "no slots",
+        "hash short",
+        "bytes left over",
+        "hash missing",
+        "length unknown",
+        "length of a leaf without hash",
+        "leaf short",
+        "leaf with its hash",
+        "leaf of another slot",
+        "leaf of another page",
+    ],
+)
+def test_a_malformed_page_is_a_storage_error(stored: bytes) -> None:
+    with pytest.raises(StorageError, match="state page a: ") as caught:
+        Page.decode(stored, "a", INTERNATIONAL)
+    assert caught.value.code == "GC-3003"
+
+
+def test_there_is_no_page_below_the_last_digit() -> None:
+    stored = sizes({12: 32}) + BELOW
+    assert Page.decode(stored, "0" * 62, INTERNATIONAL).encode() == stored
+    with pytest.raises(StorageError, match="slot 12 cannot hold"):
+        Page.decode(stored, "0" * 63, INTERNATIONAL)
