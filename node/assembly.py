@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
@@ -27,7 +26,7 @@ from node.chain.encoding import encode
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
 from node.crypto.keystore import KeyPurpose, KeySecret, load_signer, load_tls_key_pem
-from node.errors import ConfigError, InvariantViolation, NodeError, StorageError
+from node.errors import ConfigError, InvariantViolation, StorageError
 from node.execution.apply import Executor
 from node.rpc import port
 from node.rpc.identity import Gatekeeper, TlsIdentity
@@ -37,6 +36,7 @@ from node.rpc.server import ClientServer, PeerServer
 from node.service import clock
 from node.service.engine import CommittedBlock, Engine
 from node.service.home import TLS_FILE, TLS_KEY_FILE, VOTE_KEY_FILE, log_identity, require_whole
+from node.service.log_file import LogFile
 from node.service.logs import configure_logs
 from node.service.mempool import Mempool
 from node.service.queries import Queries
@@ -49,9 +49,6 @@ from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.leveldb import LevelDBStore
 from node.storage.lock import InstanceLock, KeyLock
 from node.storage.wal import WriteAheadLog
-
-EXIT_DONE: Final = 0
-EXIT_FAILED: Final = 1
 
 STOP_GRACE_MS: Final = 500
 """How long calls under way may still take once the process is told to stop."""
@@ -78,28 +75,30 @@ _Answer = TypeVar("_Answer")
 log = structlog.get_logger()
 
 
-def run_node(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecret) -> int:
-    """Run the validator of `home` until it is told to stop or cannot go on; return the exit code.
+def run_node(
+    home: Path,
+    config: NodeConfig,
+    genesis: Genesis,
+    secret: KeySecret,
+    *,
+    log_path: Path | None = None,
+) -> None:
+    """Run the validator of `home` until it is told to stop; SIGTERM and SIGINT end it in order.
 
-    SIGTERM and SIGINT end it in order. What makes it end otherwise is logged, and said on standard
-    error in one line with its code and what to do.
+    Logs go to standard error, which becomes the file at `log_path`, kept within bounds, where one
+    is named. Raises what makes it end otherwise; of that the log notes no more than the code: why,
+    and what to do, is for the caller to tell, once.
     """
-    configure_logs(config.log_level, validator=config.validator_id)
+    stream = None if log_path is None else LogFile(log_path)
+    configure_logs(config.log_level, validator=config.validator_id, stream=stream)
     try:
         require_whole(home)
         with InstanceLock(home):
             _run_alone(home, config, genesis, secret)
-    except NodeError as error:
-        log.critical("ended", code=error.code, reason=str(error), fix=error.fix)
-        fix = f" ({error.fix})" if error.fix else ""
-        print(f"govchain: {error.code}: {error}{fix}", file=sys.stderr)  # noqa: T201 - the last word
-        return EXIT_FAILED
     except Exception as error:
-        log.critical("crashed", exc_info=error)
-        print(f"govchain: GC-9001: {error!r}; the log has the details", file=sys.stderr)  # noqa: T201
-        return EXIT_FAILED
+        log.critical("ended", code=getattr(error, "code", InvariantViolation.code))
+        raise
     log.info("stopped")
-    return EXIT_DONE
 
 
 def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecret) -> None:

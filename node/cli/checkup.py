@@ -194,14 +194,18 @@ def check_nodes(
         status = statuses.get(name)
         log = home / each.entry.home / "node.log"
         fix = _("mend what its log says ({log}), then: govchain testnet up").format(log=log)
+        level = Level.PROBLEM
+        if each.is_starting:
+            level, fix = Level.WARNING, _("look again in a minute: it has just been started")
         if each.process is None:
             yield _check_stopped(each)
         elif not isinstance(status, NodeStatus):
             detail = _("{node} runs but does not answer: {why}").format(node=name, why=status)
-            yield Finding("nodes", Level.PROBLEM, detail, fix)
+            yield Finding("nodes", level, detail, fix)
         elif status.health is not Health.READY:
+            halted = status.health is Health.HALTED  # it will not mend itself
             detail = f"{name}: {status.health.name}, {status.health_detail}"
-            yield Finding("nodes", Level.PROBLEM, detail, fix)
+            yield Finding("nodes", Level.PROBLEM if halted else level, detail, fix)
         elif status.version != node.__version__:
             detail = _("{node} runs version {got}, this is {own}").format(
                 node=name, got=status.version, own=node.__version__

@@ -159,7 +159,6 @@ def remedies() -> dict[str, Remedy]:
         ),
         ("GC-2312", failed, _("withdrawn"), _("ask the issuer which record is in force")),
         ("GC-2313", ExitCode.INTERRUPTED, _("interrupted"), _("run it again")),
-        ("GC-2314", unavailable, _("the node ended"), _("mend what its log says, then start it")),
         ("GC-2315", unavailable, _("the node does not serve"), _("wait, or see what its log says")),
         ("GC-3001", unavailable, _("the disk refused"), _("check path, rights and disk")),
         (

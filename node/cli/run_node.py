@@ -9,7 +9,7 @@ import click
 
 from node.cli.node_health import health
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import verb
 
 
 @click.group("node", help=_("One validator."))
@@ -27,8 +27,14 @@ node_group.add_command(health)
     required=True,
     help=_("Folder of the validator."),
 )
+@click.option(
+    "--log",
+    "log_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_("Write standard error to this file; at 16 MiB it is put aside, ending in .1."),
+)
 @verb("node run")
-def run(screen: Screen, home: Path) -> Answer:
+def run(screen: Screen, home: Path, log_path: Path | None) -> Answer:
     """Run a validator."""
     from node.assembly import run_node
     from node.cli.network import open_secret, read_genesis
@@ -42,6 +48,5 @@ def run(screen: Screen, home: Path) -> Answer:
     secret = open_secret(config.key_file)
     claim(config.home / PROCESS_FILE)
     screen.note(_("{validator} starts").format(validator=config.validator_id))
-    if run_node(config.home, config, genesis, secret):
-        raise CommandError("GC-2314", _("{validator} ended").format(validator=config.validator_id))
+    run_node(config.home, config, genesis, secret, log_path=log_path)
     return Answer({"validator": config.validator_id})

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from node.rpc.port import NodeStatus
 
 NODES_DEFAULT: Final = 4
-START_TIMEOUT_S: Final = 60.0
-
+_REST_S: Final = 3.0
+"""How long `up` waits, once a quorum serves, for the others."""
 _ATTEMPTS: Final = 3
 """How often to look for other ports when something took those found free before a node could."""
 _PROBE_MS: Final = 1_000
@@ -231,12 +231,15 @@ def _expect_same(home: Path, nodes: int | None, suite: str | None) -> None:
 
 def _wait(supervisor: Supervisor, home: Path) -> None:
     from node.cli.network import Network
+    from node.operations.supervisor import START_TIMEOUT_S
 
     client = Network.open(home, None, None).client()
     with asyncio.Runner() as loop:
         try:
             supervisor.wait_until_serving(
-                lambda: _ready(loop.run(client.statuses(_PROBE_MS))), timeout_s=START_TIMEOUT_S
+                lambda: _ready(loop.run(client.statuses(_PROBE_MS))),
+                timeout_s=START_TIMEOUT_S,
+                rest_s=_REST_S,
             )
         finally:
             loop.run(client.close())
@@ -277,7 +280,7 @@ def _describe(
             "client_port": entry.client_port,
             "metrics_port": entry.metrics_port,
             "pid": None if process is None else process.pid,
-            "health": "STOPPED" if process is None else "UNKNOWN",
+            "health": _health_unheard(each),
             "detail": "" if found is None or isinstance(found, NodeStatus) else str(found),
         }
         if isinstance(found, NodeStatus):
@@ -293,6 +296,13 @@ def _describe(
             }
         rows.append(row)
     return rows
+
+
+def _health_unheard(node: NodeProcess) -> str:
+    """Return how a node is that did not say so itself."""
+    if node.process is None:
+        return "STOPPED"
+    return "STARTING" if node.is_starting else "UNKNOWN"
 
 
 def _show_nodes(screen: Screen, rows: list[dict[str, Any]]) -> None:

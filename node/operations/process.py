@@ -66,6 +66,11 @@ class ProcessRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Tell whether this very process still runs."""
         return ProcessRecord.of(self.pid) == self
 
+    def age_s(self) -> float:
+        """Return how long ago it started."""
+        up_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+        return up_s - self.start_ticks / os.sysconf("SC_CLK_TCK")
+
 
 def claim(path: Path) -> None:
     """Record the calling process at `path`; raises `ConfigError` while another one runs."""

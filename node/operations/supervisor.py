@@ -46,6 +46,8 @@ NODE_COMMAND: Final = (sys.executable, "-P", "-m", "node", "node", "run")
 """Runs one node, given `--home` and its folder."""
 
 LOG_TAIL_LINES: Final = 20
+START_TIMEOUT_S: Final = 60.0
+"""What a node may take to serve."""
 STOP_GRACE_S: Final = 15.0
 
 _ENDED: Final = "ended instead of serving"
@@ -95,6 +97,11 @@ class NodeProcess:
     entry: NodeEntry
     process: ProcessRecord | None
 
+    @property
+    def is_starting(self) -> bool:
+        """Tell whether it runs since so short a time that it need not serve yet."""
+        return self.process is not None and self.process.age_s() < START_TIMEOUT_S
+
 
 class Supervisor:
     """One network's processes."""
@@ -135,13 +142,16 @@ class Supervisor:
                 fix="restore it from a backup; never start with an empty log under an old key",
             )
 
-    def wait_until_serving(self, probe: Probe, *, timeout_s: float) -> tuple[NodeEntry, ...]:
-        """Return the nodes that serve, once they are a quorum.
+    def wait_until_serving(
+        self, probe: Probe, *, timeout_s: float, rest_s: float = 0.0
+    ) -> tuple[NodeEntry, ...]:
+        """Return the nodes that serve, once they are a quorum; the rest is given `rest_s` more.
 
         Raises `SupervisionError` naming a guilty node: one that ended, where the rest is no quorum,
         or one that does not serve in time.
         """
         deadline_s = time.monotonic() + timeout_s
+        quorum_since_s: float | None = None
         serving: set[str] = set()
         while True:
             found = probe()
@@ -149,17 +159,21 @@ class Supervisor:
                 if entry.id in found and entry.id not in serving:
                     self._report(Step.SERVING, entry.id)
             serving.update(found)
-            if len(serving) >= self.topology.quorum:
-                return tuple(entry for entry in self.topology.nodes if entry.id in serving)
             nodes = self.inspect()
             alive = [each.process for each in nodes if each.process is not None]
-            if len(alive) < self.topology.quorum:
+            now_s = time.monotonic()
+            if len(serving) >= self.topology.quorum:
+                quorum_since_s = now_s if quorum_since_s is None else quorum_since_s
+                awaited = [each for each in nodes if each.process and each.entry.id not in serving]
+                if not awaited or now_s - quorum_since_s >= rest_s:
+                    return tuple(entry for entry in self.topology.nodes if entry.id in serving)
+            elif len(alive) < self.topology.quorum:
                 ended = next(each.entry for each in nodes if each.process is None)
                 raise self._guilty(ended, _ENDED)
-            if (remaining_s := deadline_s - time.monotonic()) <= 0:
+            elif now_s >= deadline_s:
                 silent = next(each for each in self.topology.nodes if each.id not in serving)
                 raise self._guilty(silent, f"does not serve after {timeout_s:.0f} s")
-            wait_for_an_exit(alive, min(_PROBE_INTERVAL_S, remaining_s))
+            wait_for_an_exit(alive, _PROBE_INTERVAL_S)
 
     def down(self) -> None:
         """Stop every node that runs, gracefully if it lets us."""
@@ -219,8 +233,9 @@ class Supervisor:
 
     def _start(self, entry: NodeEntry) -> None:
         folder = self._folder(entry)
-        arguments = (*self._command, "--home", str(folder))
-        process = spawn_detached(arguments, environment=_environment(), log=folder / LOG_FILE)
+        log = folder / LOG_FILE
+        arguments = (*self._command, "--home", str(folder), "--log", str(log))
+        process = spawn_detached(arguments, environment=_environment(), log=log)
         write_file(folder / PROCESS_FILE, process.encode())
 
     def _stop(self, nodes: Collection[NodeProcess]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Final
+from typing import Final, Protocol, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -17,11 +17,24 @@ _LEVELS: Final = logging.getLevelNamesMapping()
 _FIRST: Final = ("timestamp", "level", "validator", "event")
 
 
-def configure_logs(level: str, *, validator: str) -> None:
-    """Write logs from `level` on (one of `LOG_LEVELS`) to standard error, naming the validator.
+class LogStream(Protocol):
+    """Where lines are written: a text stream, as far as it matters here."""
 
-    Libraries are heard from warnings on.
+    def write(self, text: str, /) -> object:
+        """Write whole lines."""
+        ...
+
+    def flush(self) -> object:
+        """Let everything written be seen."""
+        ...
+
+
+def configure_logs(level: str, *, validator: str, stream: LogStream | None = None) -> None:
+    """Write logs from `level` on (one of `LOG_LEVELS`), naming the validator.
+
+    They go to `stream`, standard error unless told otherwise. Libraries are heard from warnings on.
     """
+    written_to = cast("TextIO", sys.stderr if stream is None else stream)  # no more is used of one
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -33,11 +46,11 @@ def configure_logs(level: str, *, validator: str) -> None:
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(written_to),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(validator=validator)
-    foreign = logging.StreamHandler(sys.stderr)
+    foreign = logging.StreamHandler(written_to)
     foreign.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

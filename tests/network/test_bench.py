@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +46,19 @@ def test_without_a_folder_none_is_left_and_lines_tell_the_figures(
     assert "transactions final per second" in ran.out
     assert "client-2" in ran.out
     assert [path for path in tmp_path.iterdir() if path.name.startswith("govchain-bench-")] == []
+
+
+def test_the_installed_command_can_start_its_load_generators(tmp_path: Path) -> None:
+    """They are spawned, so they import the program that was started: here the real launcher."""
+    launcher = Path(sys.executable).with_name("govchain")
+    done = subprocess.run(
+        [launcher, "bench", "saturate", "-n", "1", "--seconds", "1", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["load"]["transactions"] > 0
+    assert [*tmp_path.iterdir()] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from node.operations.supervisor import NODE_COMMAND
 from node.storage.ledger import LedgerStore
 from node.storage.leveldb import LevelDBStore
 from tests.network.local_network import make_network
+from tests.unit.cli.command import ENGLISH
 
 VALIDATOR = "nodes/validator-1"
 
@@ -120,20 +122,24 @@ def test_a_port_in_use(home: Path, use: str) -> None:
 
 
 def assert_refused(home: Path, code: str) -> None:
-    """Run the validator; it must end by itself, naming `code` in its log and in one line."""
+    """Run the validator; it must end by itself and tell the error once, by its own code."""
     ended = subprocess.run(
         [*NODE_COMMAND, "--home", str(home)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
+        env={**os.environ, **ENGLISH},
     )
     assert ended.returncode not in (0, 70)
     lines = ended.stderr.splitlines()
-    assert [line for line in lines if line.startswith(f"govchain: {code}: ")], ended.stderr
     logged = [json.loads(line) for line in lines if line.startswith("{")]
     assert [(each["event"], each["code"]) for each in logged if each["level"] == "critical"] == [
         ("ended", code)
     ]
-    assert logged[-1]["fix"]
+    headline, cause, fix = lines[-3:]
+    assert headline.startswith(f"error {code}: ")
+    assert cause.startswith("  cause: ")
+    assert fix.startswith("  fix: ")
+    assert ended.stderr.count(cause.removeprefix("  cause: ")) == 1
     assert "Traceback" not in ended.stderr

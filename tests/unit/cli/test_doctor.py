@@ -16,7 +16,7 @@ from node.cli import checkup
 from node.cli.checkup import Finding, Level
 from node.cli.exit_codes import ExitCode
 from node.operations.process import ProcessRecord
-from node.operations.supervisor import NodeProcess, Supervisor
+from node.operations.supervisor import START_TIMEOUT_S, NodeProcess, Supervisor
 from node.operations.topology import NodeEntry
 from node.rpc.port import Health, NodeStatus
 from tests.unit.cli.command import run
@@ -121,20 +121,27 @@ def test_a_stopped_node_whose_ports_are_taken_is_a_problem(home: Path) -> None:
     assert str(entry.peer_port) in finding.detail
 
 
+def process_of_age(age_s: float) -> ProcessRecord:
+    now = ProcessRecord(1, 0).age_s()
+    return ProcessRecord(1, round((now - age_s) * os.sysconf("SC_CLK_TCK")))
+
+
 @pytest.mark.parametrize(
-    ("said", "check", "level"),
+    ("said", "age_s", "check", "level"),
     [
-        (status(), "nodes", Level.OK),
-        (None, "nodes", Level.PROBLEM),
-        (status(health=Health.HALTED, health_detail="diverged"), "nodes", Level.PROBLEM),
-        (status(version="0.0.1"), "versions", Level.WARNING),
+        (status(), 0, "nodes", Level.OK),
+        (None, 0, "nodes", Level.WARNING),
+        (None, START_TIMEOUT_S, "nodes", Level.PROBLEM),
+        (status(health=Health.STARTING), 0, "nodes", Level.WARNING),
+        (status(health=Health.STARTING), START_TIMEOUT_S, "nodes", Level.PROBLEM),
+        (status(health=Health.HALTED), 0, "nodes", Level.PROBLEM),
+        (status(version="0.0.1"), 0, "versions", Level.WARNING),
     ],
 )
 def test_a_running_node_is_asked(
-    home: Path, said: NodeStatus | None, check: str, level: Level
+    home: Path, said: NodeStatus | None, age_s: float, check: str, level: Level
 ) -> None:
-    process = ProcessRecord.of(os.getpid())
-    running = [NodeProcess(entry_of(home), process)]
+    running = [NodeProcess(entry_of(home), process_of_age(age_s))]
     statuses = {} if said is None else {"validator-1": said}
     finding = only(checkup.check_nodes(running, statuses, home))
     assert (finding.check, finding.level) == (check, level)

@@ -104,3 +104,8 @@ def test_a_home_is_claimed_once(tmp_path: Path, gentle: ProcessRecord) -> None:
     claim(path)
     assert ProcessRecord.load(path) == ProcessRecord.of(os.getpid())
     claim(path)  # its own claim does not stand in its way
+
+
+def test_a_process_has_an_age(gentle: ProcessRecord) -> None:
+    assert 0 <= gentle.age_s() < 60
+    assert ProcessRecord(1, 0).age_s() > gentle.age_s()

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -254,3 +255,34 @@ def test_a_port_conflict_is_recognised_in_the_log() -> None:
 
 def test_nodes_are_run_by_this_very_interpreter() -> None:
     assert NODE_COMMAND[0] == sys.executable
+
+
+def test_once_a_quorum_serves_the_rest_is_given_a_little_longer(trial: Trial) -> None:
+    trial.up()
+    supervisor = trial.supervisor()
+    answers = iter([ALL[:3], ALL[:3], ALL])
+    serving = supervisor.wait_until_serving(
+        lambda: next(answers), timeout_s=TIMEOUT_S, rest_s=TIMEOUT_S
+    )
+    assert [entry.id for entry in serving] == ALL
+
+
+def test_the_rest_is_not_waited_for_longer_than_that_nor_when_it_is_dead(trial: Trial) -> None:
+    trial.up()
+    supervisor = trial.supervisor()
+    some = supervisor.wait_until_serving(lambda: ALL[:3], timeout_s=TIMEOUT_S, rest_s=0.1)
+    assert [entry.id for entry in some] == ALL[:3]
+    trial.kill("validator-4")
+    began_s = time.monotonic()
+    supervisor.wait_until_serving(lambda: ALL[:3], timeout_s=TIMEOUT_S, rest_s=TIMEOUT_S)
+    assert time.monotonic() - began_s < TIMEOUT_S
+
+
+def test_a_node_is_told_its_log_and_that_it_is_young(trial: Trial) -> None:
+    trial.up()
+    for each in trial.supervisor().inspect():
+        assert each.process is not None
+        assert each.is_starting
+        line = Path(f"/proc/{each.process.pid}/cmdline").read_bytes().split(b"\0")
+        log = trial.folder(each.entry.id) / "node.log"
+        assert line[line.index(b"--log") + 1] == bytes(log)
