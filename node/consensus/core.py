@@ -49,7 +49,7 @@ from node.consensus.events import (
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.consensus.new_view import ViewStart, new_view
 from node.consensus.pacemaker import Pacemaker
-from node.consensus.state import Offer, Recovered, Slot, slots_prepared
+from node.consensus.state import Offer, Recovered, Slot, Stage, slots_prepared
 from node.consensus.verification import DigestOf
 from node.errors import InvariantViolation, PeerError, invariant
 
@@ -197,6 +197,22 @@ class Core:
             return False
         slot = self._slots.get(header.height)
         return slot is None or (slot.offer is None and slot.header is None)
+
+    def stage(self, height: int) -> Stage:
+        """Return how far a height is in the current view."""
+        if height <= self.tip.height:
+            return Stage.FINAL
+        slot = self._slots.get(height) or Slot(height)
+        reached = (
+            (slot.decided is not None, Stage.DECIDED),
+            (slot.refused or self._verdicts.get(slot.digest) is False, Stage.REFUSED),
+            (slot.commit_cast, Stage.COMMITTING),
+            (slot.prepared_here, Stage.PREPARED),
+            (slot.prepare_cast, Stage.PREPARING),
+            (slot.header is not None, Stage.ACCEPTED),
+            (slot.offer is not None, Stage.OFFERED),
+        )
+        return next((stage for is_reached, stage in reached if is_reached), Stage.EMPTY)
 
     # ------------------------------------------------------------------ normal case (section 4.2)
 
@@ -476,10 +492,14 @@ class Core:
     def _leave_view(self, target: int, now: Now) -> None:
         """Stop voting below `target` and say what is held; durable before it leaves."""
         invariant(target > self.view, f"view {self.view} may not fall back to {target}")
+        undecided = [
+            f"{height} {self.stage(height).value}"
+            for height in range(self.tip.height + 1, self.tip.height + self._window + 1)
+        ]
         self.view, self.view_active = target, False
         self._building = None
         self._clock.left_view(now)
-        self._trace("view-left", self.tip.height, f"towards view {target}")
+        self._trace("view-left", self.tip.height, f"towards view {target}: {', '.join(undecided)}")
         self._out.append(
             CastViewChange(
                 ViewChange(

@@ -7,10 +7,32 @@ lost, because peers send it again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, Vote
 from node.consensus.messages import NewView, Proposal, ViewChange
+
+
+class Stage(Enum):
+    """How far a height is in the current view of one validator; transitions.md has the table."""
+
+    EMPTY = "empty"
+    OFFERED = "offered"
+    """A proposal is here; the header below it is not accepted yet."""
+    REFUSED = "refused"
+    """The proposal broke a rule or its execution differs: nothing else is accepted in this view."""
+    ACCEPTED = "accepted"
+    """This is what the view decides about; its bodies and execution are awaited."""
+    PREPARING = "preparing"
+    """This validator has cast its PREPARE."""
+    PREPARED = "prepared"
+    """A quorum has; COMMIT waits for a height below."""
+    COMMITTING = "committing"
+    """This validator has cast its COMMIT."""
+    DECIDED = "decided"
+    """A commit certificate is here; a height below, or bodies, are awaited."""
+    FINAL = "final"
 
 
 @dataclass(frozen=True, slots=True)
