@@ -5,9 +5,10 @@ Values only. Admission is one node's word and binds nobody; the final result is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from msgspec import Struct
 
 from node.chain.block import ResultCode
 
@@ -39,8 +40,7 @@ class AdmissionCode(IntEnum):
         return self <= AdmissionCode.ALREADY_FINAL
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True, gc=False):
     """The verdict of admission on one transaction."""
 
     code: AdmissionCode
@@ -55,8 +55,7 @@ class Admission:
 ACCEPTED: Final = Admission(AdmissionCode.ACCEPTED)
 
 
-@dataclass(frozen=True, slots=True)
-class FinalResult:
+class FinalResult(Struct, frozen=True, gc=False):
     """What became of one admitted transaction. It can no longer change."""
 
     code: ResultCode

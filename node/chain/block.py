@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from msgspec import Struct
+
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import (
     decode,
@@ -187,8 +189,7 @@ class ResultCode(IntEnum):
     """Superseding or withdrawing without naming a reference."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionResult:
+class TransactionResult(Struct, frozen=True, gc=False, kw_only=True):
     """What became of one transaction."""
 
     tx_id: bytes

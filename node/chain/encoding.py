@@ -4,8 +4,9 @@ The subset (RFC 8949 section 4.2.1, narrowed): unsigned and negative integers be
 strings, UTF-8 text, definite-length arrays, true, false, null. No maps, tags, floats or indefinite
 lengths. One value has exactly one encoding, and every other byte string is rejected.
 
-The library decoder accepts more than that, so `decode` first scans the item heads (which bounds
-depth and item count before anything is allocated), then decodes, re-encodes and compares.
+The library decoder accepts more than that, so `decode` first walks the item heads: types, depth and
+item count are bounded before anything is allocated, and each argument is seen to have its shortest
+form. What is then left to refuse is text that is not UTF-8, and the library does.
 """
 
 from __future__ import annotations
@@ -27,26 +28,40 @@ _INVISIBLE: Final = re.compile(
     "[\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u1680\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f"
     "\\u3000\\ufeff\\ufff9-\\ufffb]"
 )
-_BYTES: Final = 2  # major types (RFC 8949 section 3.1)
-_TEXT: Final = 3
-_ARRAY: Final = 4
-_ONE_BYTE_ARGUMENT: Final = 24
-_EIGHT_BYTE_ARGUMENT: Final = 27
+_BYTES: Final = 0x40  # the first head of some major types (RFC 8949 section 3.1)
+_ARRAY: Final = 0x80
+_MAP: Final = 0xA0
 _SIMPLE_VALUES: Final = (0xF4, 0xF5, 0xF6)  # false, true, null
-_REFUSED: Final = -256
+_ARGUMENT_BITS: Final = 0x1F
+_WIDTHS: Final = {24: 1, 25: 2, 26: 4, 27: 8}
+"""Bytes of the argument after a head with these low bits; lower ones are the argument itself."""
+_REFUSED: Final = 9
+_LEAST: Final = {0: 0, 1: 24, 2: 2**8, 4: 2**16, 8: 2**32, _REFUSED: 2**72}
+"""The least argument of that many bytes: a lesser one has a shorter form, or none at all."""
 
 
-def _argument_of(head: int) -> int:
-    """Return an item's argument where its head says it; minus the bytes that do; or `_REFUSED`."""
-    major, info = head >> 5, head & 0x1F
+def _whole_size_of(head: int) -> int:
+    """Return the size of an item where its head alone tells; 0 where more has to be read."""
+    low = head & _ARGUMENT_BITS
+    if head in _SIMPLE_VALUES or head == _ARRAY:
+        return 1
+    if head > _ARRAY or low >= min(_WIDTHS):
+        return 0
+    return 1 if head < _BYTES else 1 + low
+
+
+def _width_of(head: int) -> int:
+    """Return the bytes of the argument after a head, or `_REFUSED`."""
+    low = head & _ARGUMENT_BITS
     if head in _SIMPLE_VALUES:
         return 0
-    if major > _ARRAY or info > _EIGHT_BYTE_ARGUMENT:
+    if head >= _MAP or low > max(_WIDTHS):
         return _REFUSED
-    return info if info < _ONE_BYTE_ARGUMENT else -(1 << (info - _ONE_BYTE_ARGUMENT))
+    return _WIDTHS.get(low, 0)
 
 
-_ARGUMENTS: Final = tuple(_argument_of(head) for head in range(256))
+_WHOLE_SIZES: Final = bytes(map(_whole_size_of, range(256)))
+_ARGUMENT_WIDTHS: Final = bytes(map(_width_of, range(256)))
 
 
 def encode(value: object) -> bytes:
@@ -62,18 +77,15 @@ def decode(data: bytes, *, what: str, size_max: int) -> Any:  # noqa: ANN401 - t
     """
     if len(data) > size_max:
         raise DecodeError(f"{what}: expected at most {size_max} bytes, got {len(data)}")
-    _scan_heads(data, what)
+    _check_heads(data, what)
     try:
-        value = cbor2.loads(data)
+        return cbor2.loads(data)
     except (cbor2.CBORDecodeError, UnicodeDecodeError, ValueError) as error:
         raise DecodeError(f"{what}: not well-formed CBOR: {error}") from error
-    if cbor2.dumps(value) != data:
-        raise DecodeError(f"{what}: not the canonical encoding of its value")
-    return value
 
 
-def _scan_heads(data: bytes, what: str) -> None:
-    """Walk the item heads: reject foreign types, and bound depth and item count, in O(items)."""
+def _check_heads(data: bytes, what: str) -> None:
+    """Walk the item heads, in O(items): raise `DecodeError` unless they make one canonical item."""
     position, end = 0, len(data)
     expected = 1  # items still to come in the array being read
     around: list[int] = []  # and in those around it
@@ -81,34 +93,33 @@ def _scan_heads(data: bytes, what: str) -> None:
         if position >= end:
             raise DecodeError(f"{what}: expected more bytes after {end}")
         head = data[position]
-        position += 1
-        argument = _ARGUMENTS[head]
-        if argument < 0:
-            if argument == _REFUSED:
-                raise DecodeError(
-                    f"{what}: item head 0x{head:02x} at byte {position - 1} is not allowed"
-                )
-            start, position = position, position - argument
-            argument = int.from_bytes(data[start:position], "big")
-        major = head >> 5
-        if major in (_BYTES, _TEXT):
-            position += argument
-        elif major == _ARRAY and argument:
-            if argument > end - position:
-                raise DecodeError(f"{what}: array of {argument} items cannot fit in the input")
-            if len(around) == CBOR_DEPTH_MAX:
-                raise DecodeError(f"{what}: nested deeper than {CBOR_DEPTH_MAX} arrays")
-            around.append(expected)
-            expected = argument
-            continue
+        size = _WHOLE_SIZES[head]
+        if size:
+            position += size
+        else:
+            width = _ARGUMENT_WIDTHS[head]
+            start, position = position + 1, position + 1 + width
+            argument = int.from_bytes(data[start:position]) if width else head & _ARGUMENT_BITS
+            if argument < _LEAST[width]:
+                why = "is not allowed" if width == _REFUSED else "is not the canonical one"
+                raise DecodeError(f"{what}: item head 0x{head:02x} at byte {start - 1} {why}")
+            if head >= _ARRAY:
+                if len(around) == CBOR_DEPTH_MAX:
+                    raise DecodeError(f"{what}: nested deeper than {CBOR_DEPTH_MAX} arrays")
+                around.append(expected)
+                expected = argument
+                continue
+            if head >= _BYTES:
+                position += argument
         expected -= 1
         while not expected and around:
             expected = around.pop() - 1
         if not expected:
-            if position != end:
-                raise DecodeError(f"{what}: expected {position} bytes, got {end}")
-            return
-    raise DecodeError(f"{what}: expected at most {CBOR_ITEMS_MAX} items")
+            break
+    else:
+        raise DecodeError(f"{what}: expected at most {CBOR_ITEMS_MAX} items")
+    if position != end:
+        raise DecodeError(f"{what}: expected {position} bytes, got {end}")
 
 
 # --- Field checks used by every `from_value`. Each error names the field and what was found. ---

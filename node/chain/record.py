@@ -7,9 +7,10 @@ also has a current status in the state tree (see node/execution/notary.py).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
+
+from msgspec import Struct
 
 from node.chain.encoding import (
     decode,
@@ -45,8 +46,10 @@ class RecordAction(IntEnum):
     """Ends the record in force under the same issuer, type and reference."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+_ACTIONS: Final = tuple(RecordAction)  # by number
+
+
+class Record(Struct, frozen=True, gc=False, kw_only=True):
     """One notarized fact."""
 
     digest_algorithm: int
@@ -80,8 +83,7 @@ class Record:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notarization:
+class Notarization(Struct, frozen=True, gc=False, kw_only=True):
     """The payload of a notarization: one or many records of one algorithm, type and action.
 
     Columnar, so that a batch decodes in a handful of items: all digests in one byte string.
@@ -138,11 +140,9 @@ class Notarization:
             )
         listed: tuple[str | None, ...] | None = None
         if references is not None:
-            listed = tuple(
-                _expect_reference(reference)
-                for reference in expect_list(references, count, "notarization references")
-            )
-            if len(listed) != count or all(reference is None for reference in listed):
+            expect_list(references, count, "notarization references")
+            listed = tuple([_expect_reference(reference) for reference in references])
+            if len(listed) != count or listed.count(None) == count:
                 raise DecodeError(
                     f"notarization references: expected {count} entries, not all null, or null"
                 )
@@ -162,8 +162,7 @@ class LeafKind(IntEnum):
     RECORD = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordLeaf:
+class RecordLeaf(Struct, frozen=True, gc=False, kw_only=True):
     """A committed record as the log holds it: when, by whom, in which transaction, and what."""
 
     height: int
@@ -221,4 +220,4 @@ def _expect_reference(value: object) -> str | None:
 
 
 def _expect_action(value: object) -> RecordAction:
-    return RecordAction(expect_uint(value, "record action", RecordAction.WITHDRAW.value))
+    return _ACTIONS[expect_uint(value, "record action", len(_ACTIONS) - 1)]

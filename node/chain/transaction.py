@@ -6,9 +6,10 @@ thing: blocks and proposals bind it, so a body under another signature is anothe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
+
+from msgspec import Struct
 
 from node.chain.encoding import (
     decode,
@@ -36,8 +37,7 @@ class TransactionKind(IntEnum):
     NOTARIZE = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionBody:
+class TransactionBody(Struct, frozen=True, gc=False, kw_only=True):
     """What the sender signs."""
 
     chain_id: bytes
@@ -71,20 +71,19 @@ class TransactionBody:
             decode(data, what="transaction body", size_max=TX_BYTES_MAX), 7, "transaction body"
         )
         expect_version(version, "transaction body")
-        if kind != TransactionKind.NOTARIZE.value or type(kind) is not int:
+        if type(kind) is not int or kind != TransactionKind.NOTARIZE:
             raise DecodeError(f"transaction kind: expected 1 (notarize), got {kind!r:.40}")
         return cls(
             chain_id=expect_bytes(chain_id, "transaction chain id", size=_CHAIN_ID_BYTES),
             sender=expect_text(sender, "transaction sender", size_max=IDENTITY_ID_BYTES_MAX),
             nonce=expect_bytes(nonce, "transaction nonce", size=TX_NONCE_BYTES),
             not_after_ms=expect_uint(not_after_ms, "transaction not-after"),
-            kind=TransactionKind(kind),
+            kind=TransactionKind.NOTARIZE,
             payload=Notarization.from_value(payload),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(Struct, frozen=True, gc=False):
     """A transaction as received: well formed, its signature not yet checked."""
 
     body: TransactionBody
@@ -107,8 +106,7 @@ class Transaction:
         return cls(TransactionBody.decode(body_bytes), signature, data, tx_id, tx_hash)
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedTransaction:
+class VerifiedTransaction(Struct, frozen=True, gc=False):
     """A transaction whose signature verified under `sender_key`; made only by `verify`."""
 
     transaction: Transaction

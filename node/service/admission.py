@@ -7,7 +7,8 @@ what is costly and may run on any thread; both verdicts are one node's opinion, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from node.chain.admission import Admission, AdmissionCode
 from node.chain.genesis import Genesis
@@ -19,8 +20,7 @@ from node.limits import TX_LIFETIME_MS_MAX
 KEYS_REMEMBERED = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True, gc=False):
     """A transaction that passed `screen`, and the key its signature must verify under."""
 
     transaction: Transaction

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from node.chain.encoding import decode, encode
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
@@ -28,7 +27,7 @@ def test_round_trip_keeps_every_field_and_both_ids() -> None:
 
 
 def test_the_id_binds_the_body_and_the_hash_binds_the_signature_too() -> None:
-    body = replace(SAMPLE.body, nonce=bytes(16))
+    body = structs.replace(SAMPLE.body, nonce=bytes(16))
     other_body = sign_transaction(body, signer("agency-1"), INTERNATIONAL)
     assert other_body.tx_id != SAMPLE.tx_id
     other_signature = sign_transaction(SAMPLE.body, signer("agency-2"), INTERNATIONAL)

@@ -18,7 +18,15 @@ from node.timestamp.receipt import (
     iso_time,
     view_receipt,
 )
-from tests.vectors.receipt.chain import AGENCY, CREATED_MS, SUITE, Chain, record_of, validator_set
+from tests.vectors.receipt.chain import (
+    AGENCY,
+    CREATED_MS,
+    SUITE,
+    Chain,
+    record_of,
+    validator_set,
+    with_digest_algorithm,
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +57,14 @@ def test_a_receipt_of_a_header_leaf_cannot_be_built(chain: Chain) -> None:
 
 def test_a_document_is_hashed_as_its_record_was(chain: Chain) -> None:
     receipt = chain.receipt(1)
-    with_sm3 = replace(receipt.leaf, record=replace(receipt.leaf.record, digest_algorithm=2))
+    with_sm3 = with_digest_algorithm(receipt.leaf, 2)
     assert digest_algorithm_of(receipt.encode()) is SHA_256
     assert digest_algorithm_of(replace(receipt, leaf=with_sm3).encode()) is SM3
 
 
 def test_a_document_is_hashed_somehow_where_the_receipt_does_not_say(chain: Chain) -> None:
     receipt = chain.receipt(1)
-    unknown = replace(receipt.leaf, record=replace(receipt.leaf.record, digest_algorithm=9))
+    unknown = with_digest_algorithm(receipt.leaf, 9)
     assert digest_algorithm_of(replace(receipt, leaf=unknown).encode()) is SHA_256
     assert digest_algorithm_of(b"no receipt") is SHA_256
 
@@ -88,7 +96,7 @@ def test_the_view_survives_a_receipt_that_makes_no_sense(chain: Chain) -> None:
     block = receipt.block
     late = replace(block.header, time_ms=2**64 - 1)
     unsigned = replace(block.certificate, votes=())
-    leaf = replace(receipt.leaf, record=replace(receipt.leaf.record, digest_algorithm=9))
+    leaf = with_digest_algorithm(receipt.leaf, 9)
     view = view_receipt(
         replace(receipt, leaf=leaf, block=replace(block, header=late, certificate=unsigned))
     )

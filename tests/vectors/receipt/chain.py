@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from msgspec import structs
+
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import (
     Phase,
@@ -72,7 +74,12 @@ def record_of(document: bytes, **fields: object) -> Record:
         reference="2025-0001",
         action=RecordAction.RECORD,
     )
-    return replace(record, **fields)  # type: ignore[arg-type] # checked by the dataclass's readers
+    return structs.replace(record, **fields)
+
+
+def with_digest_algorithm(leaf: RecordLeaf, digest_id: int) -> RecordLeaf:
+    """Return a leaf whose record says that the document was hashed otherwise."""
+    return structs.replace(leaf, record=structs.replace(leaf.record, digest_algorithm=digest_id))
 
 
 def build_genesis(name: str, validators: ValidatorSet) -> Genesis:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from msgspec import structs
+
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase
 from node.timestamp.receipt import Receipt
 from node.timestamp.verify import Step
 from tests.vectors.receipt.case import DIGEST, Case, fails
-from tests.vectors.receipt.chain import Chain, certify, seed
+from tests.vectors.receipt.chain import Chain, certify, seed, with_digest_algorithm
 from tests.vectors.receipt.story import (
     DEGRADED,
     PLAIN,
@@ -40,21 +42,21 @@ def _document_and_block(chain: Chain) -> Iterator[Case]:
     yield fails(Step.DOCUMENT, "document", "another document", receipt, reason, digest=other)
     as_sm3 = DIGEST.replace("sha-256", "sm3")
     yield fails(Step.DOCUMENT, "algorithm", "the same as SM3", receipt, reason, digest=as_sm3)
-    unknown = replace(receipt.leaf, record=replace(receipt.leaf.record, digest_algorithm=3))
+    unknown = with_digest_algorithm(receipt.leaf, 3)
     unknown_algorithm = replace(receipt, leaf=unknown)
     yield fails(Step.DOCUMENT, "algorithm-unknown", "algorithm 3", unknown_algorithm, reason)
     relabelled = replace(receipt, chain_id=Chain.found("another chain").genesis.chain_id)
     yield fails(Step.BLOCK, "chain-id", "not the header's", relabelled, "receipt-chain")
     for name, leaf in {
-        "leaf-height": replace(receipt.leaf, height=header.height + 1),
-        "leaf-time": replace(receipt.leaf, time_ms=header.time_ms - 1),
+        "leaf-height": structs.replace(receipt.leaf, height=header.height + 1),
+        "leaf-time": structs.replace(receipt.leaf, time_ms=header.time_ms - 1),
     }.items():
         yield fails(Step.BLOCK, name, "not the header's", replace(receipt, leaf=leaf), name)
 
 
 def _log(chain: Chain) -> Iterator[Case]:
     receipt = chain.receipt(PLAIN, 1)
-    submitter = replace(receipt, leaf=replace(receipt.leaf, sender="agency-2"))
+    submitter = replace(receipt, leaf=structs.replace(receipt.leaf, sender="agency-2"))
     yield fails(Step.LOG, "sender", "another submitter", submitter, "proof-root")
     size, path = receipt.block.header.log_size, receipt.log_path
     for name, index, hashes, reason in (
