@@ -26,6 +26,13 @@ BLOCK_TXS_MAX: Final = 5_000
 BLOCK_BYTES_MAX: Final = 4_194_304
 BLOCK_RECORDS_MAX: Final = 20_000
 
+# Genesis (consensus).
+GENESIS_BYTES_MAX: Final = 1_048_576
+ORGANISATIONS_MAX: Final = 1_024
+IDENTITIES_MAX: Final = 4_096
+NAME_BYTES_MAX: Final = 128
+DURATION_MS_MAX: Final = 86_400_000
+
 # Membership and certificates (consensus).
 VALIDATORS_MAX: Final = 64
 CERTIFICATE_BYTES_MAX: Final = 8_192

@@ -17,7 +17,6 @@ TX: Final = b"govchain/v1/tx"
 
 # Consensus.
 HEADER: Final = b"govchain/v1/header"
-PROPOSAL: Final = b"govchain/v1/proposal"
 VOTE: Final = b"govchain/v1/vote"
 VIEW_CHANGE: Final = b"govchain/v1/view-change"
 NEW_VIEW: Final = b"govchain/v1/new-view"
@@ -35,8 +34,7 @@ STATE_NODE: Final = b"govchain/v1/state-node"
 # A validator's own files: whose log it is.
 LOG_IDENTITY: Final = b"govchain/v1/log-identity"
 
-# Files a person keeps.
-RECEIPT: Final = b"govchain/v1/receipt"
+# Private keys at rest.
 KEY_FILE: Final = b"govchain/v1/key-file"
 
 

@@ -1,7 +1,7 @@
 """What every call to the client API passes through: who calls, which chain is meant, what failed.
 
-Only what is common to all methods lives here: authentication, and the one table from errors to
-gRPC status codes.
+Only what is common to all methods lives here: authentication, no request beyond the definition of
+its message, and the one table from errors to gRPC status codes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
 
 import grpc
+from google.protobuf.message import Message
 
 from node.crypto.certificate import CertificateIdentity
 from node.errors import ClientError, DecodeError, NodeError
 from node.rpc.identity import AccessError, Gatekeeper
+from node.rpc.strict import refuse_unknown_fields
 
 CHAIN_ID_KEY: Final = "govchain-chain-id"
 """Metadata by which a client may say, in hexadecimal, which chain it means."""
@@ -83,16 +85,23 @@ class Guard(grpc.aio.ServerInterceptor):
         name, build = _HANDLERS[handler.request_streaming, handler.response_streaming]
         behaviour = getattr(handler, name)
 
-        async def guarded(request: object, context: _Context) -> object:
+        async def guarded(request: Message | AsyncIterator[Message], context: _Context) -> object:
             return await self._serve(behaviour, request, context)
 
         return build(guarded, handler.request_deserializer, handler.response_serializer)
 
     async def _serve(
-        self, behaviour: Callable[[Any, _Context], Any], request: object, context: _Context
+        self,
+        behaviour: Callable[[Any, _Context], Any],
+        request: Message | AsyncIterator[Message],
+        context: _Context,
     ) -> object:
         try:
             self._admit(context)
+            if isinstance(request, Message):
+                refuse_unknown_fields(request)
+            else:
+                request = _strict(request)
             outcome = behaviour(request, context)
             if not isinstance(outcome, AsyncIterator):
                 return await outcome
@@ -123,3 +132,9 @@ class Guard(grpc.aio.ServerInterceptor):
         await context.abort(
             grpc.StatusCode.INTERNAL, "this validator failed; its log says why", ((CODE_KEY, code),)
         )
+
+
+async def _strict(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for request in requests:
+        refuse_unknown_fields(request)
+        yield request

@@ -22,6 +22,7 @@ from node.rpc.identity import AccessError, Gatekeeper, TlsIdentity, channel_cred
 from node.rpc.outbox import FRAME_MESSAGES_MAX, Outbox
 from node.rpc.pb.peer_pb2 import PeerFrame
 from node.rpc.pb.peer_pb2_grpc import PeerServicer, PeerStub
+from node.rpc.strict import refuse_unknown_fields
 
 UNREACHABLE_QUEUE_BYTES_MAX: Final = PEER_MESSAGE_BYTES_MAX
 """Bound of the queue while the peer is away: it will be told anew, so old messages are no use."""
@@ -199,6 +200,7 @@ class PeerTransport(PeerServicer):
         return peer
 
     async def _receive(self, peer: int, frame: PeerFrame) -> None:
+        refuse_unknown_fields(frame)
         if len(frame.messages) > FRAME_MESSAGES_MAX:
             raise PeerError(
                 "frame-messages",

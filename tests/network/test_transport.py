@@ -419,6 +419,7 @@ async def test_a_server_with_another_validators_certificate_is_not_believed() ->
     [
         (PeerFrame(messages=[b""] * (FRAME_MESSAGES_MAX + 1)), "frame-messages"),
         (PeerFrame(messages=[bytes(PEER_MESSAGE_BYTES_MAX + 1)]), "message-size"),
+        (PeerFrame.FromString(b"\x98\x06\x01"), "PeerFrame: field 99 is unknown"),
     ],
 )
 async def test_a_frame_beyond_the_bounds_breaks_the_stream(frame: PeerFrame, rule: str) -> None:

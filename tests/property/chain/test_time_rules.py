@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.chain.genesis import DURATION_MS_MAX, Parameters
+from node.chain.genesis import Parameters
 from node.chain.time_rules import delay_for, is_timely, proposal_time
+from node.limits import DURATION_MS_MAX
 
 times_ms = st.integers(0, 2**63)
 failures = st.integers(0, 2**63)

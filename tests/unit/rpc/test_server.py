@@ -123,6 +123,38 @@ async def test_an_error_carries_its_code() -> None:
         assert network.failures == []
 
 
+UNKNOWN_FIELD = b"\x98\x06\x01"  # number 99, the integer 1
+
+
+async def test_a_request_with_an_unknown_field_is_refused() -> None:
+    async with running(1) as network, connected(network) as channel:
+        stub = LedgerStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.GetStatus(pb.GetStatusRequest.FromString(UNKNOWN_FIELD))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        whole = "govchain.ledger.v1.GetStatusRequest: field 99 is unknown"
+        assert refused.value.details() == whole
+        inner = pb.GetReceiptRequest.Operation.FromString(UNKNOWN_FIELD)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.GetReceipt(pb.GetReceiptRequest(operation=inner))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        part = "govchain.ledger.v1.GetReceiptRequest.Operation: field 99 is unknown"
+        assert refused.value.details() == part
+        assert network.failures == []
+
+
+async def test_an_unknown_field_ends_a_stream() -> None:
+    async with running(1) as network, connected(network) as channel:
+        batch = pb.SubmitBatch(batch_id=1, transactions=[b"tx"]).SerializeToString() + UNKNOWN_FIELD
+        stream: grpc.aio.StreamStreamCall[pb.SubmitBatch, pb.SubmitBatchReply] = LedgerStub(
+            channel
+        ).SubmitStream(timeout=DEADLINE_S)
+        await stream.write(pb.SubmitBatch.FromString(batch))
+        assert await stream.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert await stream.details() == "govchain.ledger.v1.SubmitBatch: field 99 is unknown"
+        assert network.failures == []
+
+
 async def test_a_fault_of_the_node_is_reported_without_its_details() -> None:
     async with running(1) as network, connected(network) as channel:
         network.nodes[0].broken = StorageError("sector 7 is unreadable")
