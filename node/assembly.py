@@ -202,6 +202,21 @@ def _open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[_Stores]:
         yield _Stores(executor, ledger, wal, recovery)
 
 
+@contextmanager
+def open_ledger_at_rest(
+    config: NodeConfig, genesis: Genesis
+) -> Iterator[tuple[LevelDBStore, LedgerStore]]:
+    """Open the ledger of a validator that does not run, and keep it from starting meanwhile.
+
+    Raises `StorageError`: it runs (GC-3002), or its ledger is damaged, or not of this chain.
+    """
+    with InstanceLock(config.home), ExitStack() as stack:
+        database = LevelDBStore.open(config.data, create=False)
+        stack.callback(database.close)
+        genesis_block = Executor(genesis).genesis_block()
+        yield database, LedgerStore.open(database, genesis.suite, genesis_block)
+
+
 # ---------------------------------------------------------------------- the running validator
 
 

@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from gettext import gettext as _
@@ -25,10 +26,15 @@ from typing import Final
 from cryptography import x509
 
 import node
+from node.assembly import open_ledger_at_rest
+from node.chain.genesis import Genesis
+from node.cli.screen import Fault
+from node.config import NodeConfig
 from node.errors import NodeError
 from node.operations.supervisor import NodeProcess
 from node.operations.topology import is_port_free
 from node.rpc.port import Health, NodeStatus
+from node.storage.ledger_check import verify_store
 
 PACKAGES: Final = ("cbor2", "click", "cryptography", "grpcio", "msgspec", "plyvel", "protobuf")
 
@@ -44,6 +50,10 @@ _TOOL_TIMEOUT_S: Final = 5
 _CHRONY_OFFSET: Final = 4  # position of the system clock's offset, in s, of `chronyc -c tracking`
 _S_PER_DAY: Final = 86_400
 _OTHERS: Final = 0o077
+
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Begins to tell how far something is: what, and how much there is; takes each amount done."""
 
 
 class Level(StrEnum):
@@ -215,6 +225,32 @@ def check_nodes(
         else:
             detail = _("{node} serves, at height {height}")
             yield Finding("nodes", Level.OK, detail.format(node=name, height=status.height))
+
+
+def check_ledger(
+    node_process: NodeProcess, home: Path, genesis: Genesis, progress: Progress
+) -> Finding:
+    """Check the whole ledger of a validator that does not run."""
+    name = node_process.entry.id
+    if node_process.process is not None:
+        detail = _("{node} runs: only a ledger at rest can be checked").format(node=name)
+        return Finding("ledger", Level.UNKNOWN, detail, _("stop it first: govchain testnet down"))
+    try:
+        config = NodeConfig.load(home / node_process.entry.home)
+        if not config.data.exists():
+            detail = _("{node} has no ledger yet").format(node=name)
+            return Finding("ledger", Level.OK, detail)
+        with open_ledger_at_rest(config, genesis) as (store, ledger):
+            blocks = ledger.tip_height + 1
+            with progress(_("checking the ledger of {node}").format(node=name), blocks) as advance:
+                verify_store(store, ledger, genesis.suite, advance)
+    except NodeError as error:
+        fault = Fault.of(error)
+        in_use = error.code == "GC-3002"  # by a process that nobody knows of
+        level = Level.WARNING if in_use else Level.PROBLEM
+        return Finding("ledger", level, f"{name}: {fault.sentence}", fault.fix)
+    detail = _("{node}: all {count} blocks, the log, the state and the indexes agree")
+    return Finding("ledger", Level.OK, detail.format(node=name, count=blocks))
 
 
 def _check_stopped(each: NodeProcess) -> Finding:

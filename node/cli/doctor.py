@@ -22,13 +22,25 @@ _CLOCK_ERROR_MS: Final = 50  # of a network's genesis, where there is none to as
 
 
 @click.command("doctor", help=_("Find what is wrong with this machine and the network on it."))
+@click.option(
+    "--ledger",
+    "with_ledgers",
+    is_flag=True,
+    help=_(
+        "Check the whole ledger of every stopped validator too: that headers follow each other, "
+        "that blocks, log, state and indexes hold what the headers commit to. Signatures are not "
+        "checked."
+    ),
+)
 @home_option
 @verb("doctor")
-def doctor(screen: Screen, *, home: Path) -> Answer:
+def doctor(screen: Screen, *, home: Path, with_ledgers: bool) -> Answer:
     """Find what is wrong."""
     from node.cli.checkup import Level
 
     findings = [*_examine(home)]
+    if with_ledgers:
+        findings += _examine_ledgers(screen, home)
     levels = {
         Level.OK: (_("ok"), "green"),
         Level.UNKNOWN: (_("unknown"), "yellow"),
@@ -45,6 +57,9 @@ def doctor(screen: Screen, *, home: Path) -> Answer:
     problems = [each for each in findings if each.level is Level.PROBLEM]
     if not problems:
         return Answer(facts)
+    for each in problems:
+        if each.check == "ledger":
+            return Answer(facts, Fault("GC-2316", each.detail, each.fix))
     message = _("{problems} of {count} findings are problems")
     cause = message.format(problems=len(problems), count=len(findings))
     return Answer(facts, Fault("GC-2302", cause, problems[0].fix))
@@ -82,4 +97,18 @@ def _examine_network(home: Path) -> Iterator[Finding]:
         statuses = network.ask(lambda client: client.statuses(_STATUS_MS))
         yield from checkup.check_nodes(nodes, statuses, home)
     except NodeError as error:
-        yield checkup.Finding("files", checkup.Level.PROBLEM, str(error), Fault.of(error).fix)
+        fault = Fault.of(error)
+        yield checkup.Finding("files", checkup.Level.PROBLEM, fault.sentence, fault.fix)
+
+
+def _examine_ledgers(screen: Screen, home: Path) -> Iterator[Finding]:
+    from node.cli import checkup
+    from node.cli.network import read_genesis
+    from node.operations.supervisor import Supervisor
+    from node.operations.topology import GENESIS_FILE, is_network
+
+    if not is_network(home):
+        return
+    genesis = read_genesis(home / GENESIS_FILE)
+    for each in Supervisor(home, lambda _step, _node: None).inspect():
+        yield checkup.check_ledger(each, home, genesis, screen.progress)

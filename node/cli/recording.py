@@ -174,9 +174,8 @@ def tell_trouble(screen: Screen, item: Item) -> None:
         said = _("SAME FILE  {file} is {other}")
         screen.line(said.format(file=document.label, other=document.same_as))
     if fault is not None:
-        said = _("FAILED  {file}: {code} {cause}")
-        text = said.format(file=document.label, code=fault.code, cause=fault.message)
-        screen.line(text, style="red")
+        said = _("FAILED  {file}: {fault}")
+        screen.line(said.format(file=document.label, fault=fault.sentence), style="red")
         if item.recorded is not None:  # it may be on the chain: say how to get its receipt
             label = _("fix")
             screen.line(f"  {label}: {fault.fix}")

@@ -160,6 +160,12 @@ def remedies() -> dict[str, Remedy]:
         ("GC-2312", failed, _("withdrawn"), _("ask the issuer which record is in force")),
         ("GC-2313", ExitCode.INTERRUPTED, _("interrupted"), _("run it again")),
         ("GC-2315", unavailable, _("the node does not serve"), _("wait, or see what its log says")),
+        (
+            "GC-2316",
+            failed,
+            _("a ledger is damaged"),
+            _("move the folder data of that validator away and start it: the others rebuild it"),
+        ),
         ("GC-3001", unavailable, _("the disk refused"), _("check path, rights and disk")),
         (
             "GC-3002",

@@ -41,8 +41,25 @@ class Fault:
 
     @classmethod
     def of(cls, error: NodeError) -> Fault:
-        """Return how an error of ours is told."""
-        return cls(error.code, str(error), error.fix or remedy_of(error.code).fix)
+        """Return how an error of the rooms below is told: they speak English only.
+
+        Where the user reads another language, what the table says comes first.
+        """
+        general = remedy_of(error.code).fix
+        fix = _(error.fix) if error.fix else general
+        if fix == error.fix and _("fix") != "fix":  # a particular fix that no catalogue can hold
+            fix = f"{general} ({error.fix})"
+        return cls(error.code, str(error), fix)
+
+    @property
+    def summary(self) -> str:
+        """Return what it amounts to, in the user's language."""
+        return remedy_of(self.code).summary
+
+    @property
+    def sentence(self) -> str:
+        """Return it in one line: code, summary and cause."""
+        return f"{self.code} {self.summary}: {self.message}"
 
     @property
     def exit_code(self) -> ExitCode:
@@ -51,7 +68,12 @@ class Fault:
 
     def to_json(self) -> dict[str, str]:
         """Return the member `error` of the JSON object."""
-        return {"code": self.code, "message": self.message, "fix": self.fix}
+        return {
+            "code": self.code,
+            "summary": self.summary,
+            "message": self.message,
+            "fix": self.fix,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +149,10 @@ class Screen:
 
 def _explain(fault: Fault) -> None:
     """Say on standard error what is wrong, why, and what to do."""
-    remedy = remedy_of(fault.code)
-    fix = _(fault.fix)
-    if fix == fault.fix and _("fix") != "fix" and fix != remedy.fix:
-        fix = f"{remedy.fix} ({fault.fix})"  # a particular fix that no catalogue can hold
-    headline = _("error {code}: {summary}").format(code=fault.code, summary=remedy.summary)
+    headline = _("error {code}: {summary}").format(code=fault.code, summary=fault.summary)
     colour = _colour_of(sys.stderr)
     click.echo(_styled(headline, "red"), err=True, color=colour)
-    for label, text in ((_("cause"), fault.message), (_("fix"), fix)):
+    for label, text in ((_("cause"), fault.message), (_("fix"), fault.fix)):
         click.echo(f"  {label}: {_printable(text)}", err=True, color=colour)
 
 

@@ -338,7 +338,8 @@ def _tell_ended(screen: Screen, supervisor: Supervisor) -> None:
     for entry in supervisor.topology.nodes:
         if failure := supervisor.failure_of(entry):
             _tell_log(screen, failure)
-            screen.note(f"{failure}: {failure.fix}")
+            fault = Fault.of(failure)
+            screen.note(f"{fault.sentence} ({fault.fix})")
 
 
 def _tell_failure(screen: Screen, home: Path, error: SupervisionError) -> Answer:

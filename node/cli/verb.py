@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from node.cli.remedies import DEFECT_CODE
+from node.cli.remedies import DEFECT_CODE, remedy_of
 from node.cli.screen import Answer, Fault, Screen
 from node.errors import NodeError
 
@@ -41,6 +41,9 @@ def verb(name: str) -> Callable[[Callable[..., Answer]], Callable[..., int]]:
             screen = Screen(name, as_json=as_json)
             try:
                 answer = function(screen, **arguments)
+            except CommandError as error:  # its fix is in the user's language already
+                fix = error.fix or remedy_of(error.code).fix
+                answer = Answer(fault=Fault(error.code, str(error), fix))
             except NodeError as error:
                 answer = Answer(fault=Fault.of(error))
             except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Never
 
 from node.chain.block import Header
@@ -28,8 +28,15 @@ _INDEXES: Final = (
 )
 
 
-def verify_store(store: KeyValueStore, ledger: LedgerStore, suite: Suite) -> None:
+def verify_store(
+    store: KeyValueStore,
+    ledger: LedgerStore,
+    suite: Suite,
+    advance: Callable[[int], None] = lambda _blocks: None,
+) -> None:
     """Check everything in `store` against itself; raises `StorageError` at the first difference.
+
+    `advance` is told how many more blocks have been checked, the greater part of the work.
 
     1. every header names the one before as its parent, and the tip is the last of them;
     2. every block has the transactions, results and log leaves that its header's roots commit to,
@@ -46,6 +53,7 @@ def verify_store(store: KeyValueStore, ledger: LedgerStore, suite: Suite) -> Non
         if block is None:
             _fail(f"block {height} is missing below the tip {ledger.tip_height}")
         walk.check_block(height, block)
+        advance(1)
     if (walk.digest, walk.frontier) != (ledger.header_digest, ledger.log_frontier):
         _fail("the tip is not that of the last block")
     if store.get(keys.header(ledger.tip_height + 1)) is not None:

@@ -131,6 +131,15 @@ def test_with_no_validator_at_all_the_network_is_unavailable_and_receipts_still_
     assert run("record", "show", item["path"], "--home", home).code == 0, "nothing was lost"
 
 
+def test_the_ledgers_of_stopped_validators_can_be_checked(home: Path, tmp_path: Path) -> None:
+    assert notarize(home, tmp_path).code == 0
+    assert run("testnet", "down", "--home", home).code == 0
+    ran = run("doctor", "--home", home, "--ledger", "--json")
+    found = [each for each in ran.json["findings"] if each["check"] == "ledger"]
+    assert [each["level"] for each in found] == ["ok"] * 4
+    assert not any("all 1 blocks" in each["detail"] for each in found)
+
+
 def test_taken_ports_are_replaced_and_printed(home: Path, tmp_path: Path) -> None:
     before = Topology.load(home)
     assert run("testnet", "down", "--home", home).code == 0

@@ -7,19 +7,28 @@ import platform
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import node
+from node.chain.genesis import Genesis
 from node.cli import checkup
 from node.cli.checkup import Finding, Level
 from node.cli.exit_codes import ExitCode
+from node.config import NodeConfig
+from node.execution.apply import Executor
 from node.operations.process import ProcessRecord
 from node.operations.supervisor import START_TIMEOUT_S, NodeProcess, Supervisor
 from node.operations.topology import NodeEntry
 from node.rpc.port import Health, NodeStatus
-from tests.unit.cli.command import run
+from node.storage import keys
+from node.storage.kv import WriteBatch
+from node.storage.ledger import LedgerStore
+from node.storage.leveldb import LevelDBStore
+from node.storage.lock import InstanceLock
+from tests.unit.cli.command import Ran, run
 
 DAY_S = 86_400
 
@@ -235,3 +244,71 @@ def test_another_python_and_missing_packages_are_problems(monkeypatch: pytest.Mo
     python, packages, _all = checkup.check_versions()
     assert (python.level, packages.level) == (Level.PROBLEM, Level.PROBLEM)
     assert "no-such-package" in packages.detail
+
+
+@pytest.fixture
+def validator(home: Path, tmp_path: Path) -> NodeConfig:
+    """Return a validator whose ledger holds the genesis block, in a network of its own."""
+    shutil.copytree(home, tmp_path / "net")
+    config = NodeConfig.load(tmp_path / "net/nodes/validator-1")
+    begin_ledger(config, tmp_path / "net/genesis.cbor")
+    return config
+
+
+def begin_ledger(config: NodeConfig, genesis_path: Path) -> None:
+    genesis = Genesis.decode(genesis_path.read_bytes())
+    with closing(LevelDBStore.open(config.data, create=True)) as store:
+        LedgerStore.open(store, genesis.suite, Executor(genesis).genesis_block())
+
+
+def check_ledger(config: NodeConfig) -> tuple[Ran, dict[str, str]]:
+    ran = run("doctor", "--home", config.home.parents[1], "--ledger", "--json")
+    (finding,) = (each for each in ran.json["findings"] if each["check"] == "ledger")
+    return ran, finding
+
+
+def test_a_sound_ledger_is_found_to_be(validator: NodeConfig) -> None:
+    ran, finding = check_ledger(validator)
+    assert (ran.code, finding["level"]) == (0, "ok")
+    assert "all 1 blocks" in finding["detail"]
+
+
+def test_a_validator_that_never_ran_has_no_ledger_to_check(validator: NodeConfig) -> None:
+    shutil.rmtree(validator.data)
+    ran, finding = check_ledger(validator)
+    assert (ran.code, finding["level"]) == (0, "ok")
+    assert "no ledger yet" in finding["detail"]
+    assert not validator.data.exists()
+
+
+def test_a_damaged_ledger_ends_with_1_and_the_fix(validator: NodeConfig) -> None:
+    with closing(LevelDBStore.open(validator.data, create=False)) as store:
+        key, value = next(store.scan(keys.STATE, limit=1))
+        batch = WriteBatch()
+        batch.put(key, value + b"!")
+        store.write(batch, sync=True)
+    ran, finding = check_ledger(validator)
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2316")
+    assert (finding["level"], "rebuild" in finding["fix"]) == ("problem", True)
+    assert "state root" in finding["detail"]
+
+
+def test_the_ledger_of_another_chain_is_a_problem(validator: NodeConfig, tmp_path: Path) -> None:
+    assert run("testnet", "init", "--home", tmp_path / "other", "-n", 1).code == 0
+    shutil.rmtree(validator.data)
+    begin_ledger(validator, tmp_path / "other/genesis.cbor")
+    ran, finding = check_ledger(validator)
+    assert ran.code == ExitCode.NOT_VERIFIED
+    assert "GC-3011" in finding["detail"]
+
+
+def test_a_ledger_in_use_is_left_alone(validator: NodeConfig) -> None:
+    with InstanceLock(validator.home):
+        ran, finding = check_ledger(validator)
+    assert (ran.code, finding["level"]) == (0, "warning")
+    record = ProcessRecord.of(os.getpid())
+    assert record is not None
+    (validator.home / "node.pid").write_bytes(record.encode())
+    _ran, finding = check_ledger(validator)
+    assert finding["level"] == "unknown"
+    assert "at rest" in finding["detail"]

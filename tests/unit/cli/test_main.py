@@ -195,3 +195,21 @@ def test_a_name_of_any_bytes_is_answered_under_any_encoding(form: tuple[str, ...
         assert os.fsencode(message) == name + b": No such file or directory"
     else:
         assert rb"cause: no such \udcff\n file: No such file or directory" in done.stderr
+
+
+def test_an_error_of_the_rooms_below_begins_in_the_users_language(tmp_path: Path) -> None:
+    """They speak English: what the table says of the code comes before what they say."""
+    words = ("record", "list", "--home", tmp_path / "none", "--json")
+    english, chinese = (run(*words, env=env).json["error"] for env in (ENGLISH, CHINESE))
+    assert english["message"] == chinese["message"]
+    assert english["summary"].isascii()
+    assert not chinese["summary"].isascii()
+    introduction, _, particular = chinese["fix"].partition(" (")
+    assert not introduction.isascii()
+    assert particular == english["fix"] + ")"
+
+
+def test_a_fix_in_the_users_language_needs_no_introduction(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    ran = run("bench", "saturate", "--home", tmp_path, "--json", env=CHINESE)
+    assert ran.json["error"]["fix"] == "请指定尚不存在的目录"

@@ -26,9 +26,9 @@ def test_how_to_get_its_receipt_is_told_of_a_document_that_was_sent(
     tell_trouble(screen, Item(sent, Recorded(b"\xaa", 0, fault=FAULT), fault=FAULT))
     tell_trouble(screen, Item(unread, fault=FAULT))
     assert capsys.readouterr().out.splitlines() == [
-        "FAILED  sent: GC-2207 not final in time",
+        "FAILED  sent: GC-2207 accepted, but not final yet: not final in time",
         "  fix: govchain receipt fetch tx:aa:0",
-        "FAILED  unread: GC-2207 not final in time",
+        "FAILED  unread: GC-2207 accepted, but not final yet: not final in time",
     ]
 
 

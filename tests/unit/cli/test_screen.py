@@ -42,6 +42,7 @@ def test_json_holds_the_facts_the_fault_and_nothing_else(
         "name": "政链",
         "error": {
             "code": "GC-2205",
+            "summary": "no validator answers",
             "message": "no validator answered",
             "fix": "see that the network runs",
         },
@@ -65,7 +66,8 @@ def test_a_fix_no_catalogue_holds_is_introduced_in_the_users_language(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANGUAGE", "zh_CN")
-    Screen("x", as_json=False).finish(Answer(fault=Fault("GC-2205", "why", "do this first")))
+    fault = Fault.of(NodeError("why", code="GC-2205", fix="do this first"))
+    Screen("x", as_json=False).finish(Answer(fault=fault))
     fix = capsys.readouterr().err.splitlines()[-1]
     assert fix.endswith("(do this first)")
     assert "govchain testnet status" in fix
