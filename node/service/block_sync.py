@@ -11,6 +11,7 @@ from node.chain.membership import ValidatorSet
 from node.consensus import events as ev
 from node.consensus.verification import Verifier
 from node.crypto.suite import Suite
+from node.errors import PeerError
 from node.service.output import Outlet
 from node.service.recovery import Ledger
 from node.service.wire import Blocks, WantBlocks
@@ -42,7 +43,8 @@ class BlockSync:
         self._blocks: dict[int, CertifiedBlock] = {}
         """Checked and not final yet: consecutive heights from the next one on."""
         self._offered_height = 0
-        self._asked_at_ms: int | None = None
+        self._asked_at_ms: dict[int, int] = {}
+        """When each peer was asked that has not answered."""
 
     def note_height(self, peer: int, height: int) -> None:
         """Note where a peer says it stands."""
@@ -64,19 +66,19 @@ class BlockSync:
         patience_ms = 0 if self.is_behind else SYNC_AFTER_MS
         if now.monotonic_ms < committed_at_ms + patience_ms:
             return
-        asked = self._asked_at_ms
-        if asked is not None and now.monotonic_ms < asked + SYNC_RETRY_MS:
+        if any(now.monotonic_ms < asked + SYNC_RETRY_MS for asked in self._asked_at_ms.values()):
             return
         peer = ahead[(now.monotonic_ms // SYNC_RETRY_MS) % len(ahead)]
-        self._asked_at_ms = now.monotonic_ms
+        self._asked_at_ms[peer] = now.monotonic_ms
         self._outlet.send(peer, WantBlocks(tip + 1, SYNC_BLOCKS_ASKED))
 
-    def take(self, message: Blocks) -> None:
-        """Keep consecutive blocks, up to the first that is wrong; for that one raise `PeerError`.
+    def take(self, peer: int, message: Blocks) -> None:
+        """Keep the consecutive blocks of an answer, up to the first that is wrong.
 
-        Raises `DecodeError` too. What was sound before a false block counts.
+        Raises `PeerError` or `DecodeError` for that one, and where `peer` was not asked.
         """
-        self._asked_at_ms = None
+        if self._asked_at_ms.pop(peer, None) is None:
+            raise PeerError("blocks-unasked", f"{len(message.blocks)} blocks, asked for none")
         for encoded in message.blocks:
             block = CertifiedBlock.decode(encoded, self._suite)
             height = block.header.height

@@ -29,7 +29,7 @@ from node.crypto.signature import Signer
 from node.errors import DecodeError, InvariantViolation, PeerError
 from node.execution.apply import ExecutedBlock, Executor, sender_key
 from node.service.admission import Candidate, Gate
-from node.service.allowance import Allowance
+from node.service.allowance import Allowance, Patience
 from node.service.ballots import Ballots, DurableLog
 from node.service.block_sync import BlockSync
 from node.service.gossip import Gossip
@@ -106,7 +106,7 @@ class Engine:
         self._committed_at_ms = 0
         self._lapsed: deque[tuple[int, list[bytes]]] = deque()
         """Ids that expired by clock before this time (ms), until a block's T says so too."""
-        self._allowance = Allowance()
+        self._allowance, self._patience = Allowance(), Patience()
         self._ballots = Ballots(
             genesis=genesis,
             me=me,
@@ -195,9 +195,7 @@ class Engine:
                 message = decode_message(data, self._suite.signature_size)
                 self._take(peer, message, now)
             except (DecodeError, PeerError) as error:
-                self.counters.messages_refused += 1
-                rule = error.rule if isinstance(error, PeerError) else error.code
-                self._outlet.trace(rule, self.height, f"from validator {peer}: {error}")
+                self._refuse(peer, error, now)
         self._turn(now)
 
     def admit(
@@ -333,7 +331,7 @@ class Engine:
                 self._pursuits.take(message)
             case Blocks():
                 try:
-                    self._sync.take(message)
+                    self._sync.take(peer, message)
                 finally:
                     self._offer_synced()
                     self._run(now)
@@ -363,6 +361,15 @@ class Engine:
                 assert_never(request)
         answers = self._outlet.messages[before:]
         self._allowance.use(peer, sum(len(m.data) for m in answers if m.to == peer))
+
+    def _refuse(self, peer: int, error: DecodeError | PeerError, now: ev.Now) -> None:
+        self.counters.messages_refused += 1
+        rule = error.rule if isinstance(error, PeerError) else error.code
+        name = self.genesis.validators.validators[peer].validator_id
+        self._outlet.trace(rule, self.height, f"from {name}: {error}")
+        if self._patience.note_refusal(peer, now.monotonic_ms):
+            self._outlet.trace("peer-cut-off", self.height, f"{name}, again and again: {error}")
+            self._outlet.cut_off(peer)
 
     def _check_vote(self, vote: Vote) -> None:
         self.counters.votes_checked += 1

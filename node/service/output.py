@@ -59,6 +59,8 @@ class Output:
     expired: list[bytes] = field(default_factory=list)
     """Ids of pooled transactions that no later block can include."""
     traces: list[Trace] = field(default_factory=list)
+    cut_off: list[int] = field(default_factory=list)
+    """Peers not to listen to for a while: too many of their messages were refused."""
 
 
 @dataclass(slots=True)
@@ -114,6 +116,10 @@ class Outlet:
     def note_trace(self, trace: Trace) -> None:
         """Tell of a transition or a refusal."""
         self._output.traces.append(trace)
+
+    def cut_off(self, peer: int) -> None:
+        """Advise not to listen to a peer for a while."""
+        self._output.cut_off.append(peer)
 
     def drain(self) -> Output:
         """Return and forget what was produced since the last call."""

@@ -21,7 +21,14 @@ from node.service.engine import Engine, Output
 
 LOOP_LAG_INTERVAL_MS: Final = 100
 RULES_TO_WARN_OF: Final = frozenset(
-    {"view-left", "view-entered", "equivocation", "proposal-invalid", "execution-differs"}
+    {
+        "view-left",
+        "view-entered",
+        "equivocation",
+        "proposal-invalid",
+        "execution-differs",
+        "peer-cut-off",
+    }
 )
 """Traces worth an operator's attention; all others are for debugging."""
 

@@ -8,13 +8,13 @@ from node.chain.block import CertifiedBlock
 from node.chain.certificate import Phase
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Now
-from node.consensus.messages import Proposal
+from node.consensus.messages import Proposal, Status
 from node.execution.apply import ExecutedBlock, Executor
 from node.service.engine import Engine
 from node.service.log_records import RecordType
 from node.service.mempool import Mempool
 from node.service.recovery import recover
-from node.service.wire import Blocks, Message, decode_message, encode_message
+from node.service.wire import Blocks, Message, MessageKind, decode_message, encode_message
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 from tests.unit.consensus.signing import (
@@ -26,6 +26,8 @@ from tests.unit.consensus.signing import (
     vote,
 )
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS
+
+FAR_AHEAD = 100
 
 
 class ListedLog:
@@ -74,9 +76,18 @@ class Lone:
     def hear(self, peer: int, message: Message, elapsed_ms: int) -> None:
         self.engine.receive(peer, [encode_message(message)], self.at(elapsed_ms))
 
-    def hear_blocks(self, peer: int, encoded: Sequence[bytes], elapsed_ms: int) -> None:
-        """Have `peer` send blocks."""
-        self.hear(peer, Blocks(tuple(encoded)), elapsed_ms)
+    def ask_for_blocks(self, elapsed_ms: int) -> int:
+        """Learn that two peers are far ahead, and return which of them is asked for blocks."""
+        for peer in (0, 1):
+            self.hear(peer, Status(0, True, self.engine.height + FAR_AHEAD), elapsed_ms)  # noqa: FBT003
+        messages = self.engine.drain().messages
+        (asked,) = [sent.to for sent in messages if sent.kind == MessageKind.WANT_BLOCKS]
+        assert asked is not None
+        return asked
+
+    def fetch(self, encoded: Sequence[bytes], elapsed_ms: int) -> None:
+        """Be given blocks on request."""
+        self.hear(self.ask_for_blocks(elapsed_ms), Blocks(tuple(encoded)), elapsed_ms)
 
     def logged(self, kind: RecordType) -> int:
         """Return how many records of a kind were appended."""

@@ -1,4 +1,4 @@
-"""The allowance of each peer: used up by answers, and by asking, until the next period."""
+"""What each peer may cost: used up by answers, by asking, by refusals, until the next period."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from node.service.allowance import (
     ANSWER_BYTES_LEAST,
     ANSWER_BYTES_PER_PERIOD,
     PERIOD_MS,
+    REFUSALS_PER_PERIOD,
+    REFUSALS_PERIOD_MS,
     Allowance,
+    Patience,
 )
 
 
@@ -33,3 +36,16 @@ def test_one_peer_does_not_use_up_what_another_has() -> None:
     allowance.use(1, ANSWER_BYTES_PER_PERIOD)
     assert allowance.has_room(2, 0)
     assert not allowance.has_room(1, 0)
+
+
+def test_refusals_wear_out_patience_with_one_peer_within_one_period() -> None:
+    patience = Patience()
+    at_once = [patience.note_refusal(1, 0) for _ in range(REFUSALS_PER_PERIOD + 1)]
+    assert at_once == [False] * REFUSALS_PER_PERIOD + [True]
+    assert not patience.note_refusal(2, 0)
+    slowly = [
+        patience.note_refusal(3, number * REFUSALS_PERIOD_MS // REFUSALS_PER_PERIOD)
+        for number in range(3 * REFUSALS_PER_PERIOD)
+    ]
+    assert not any(slowly)
+    assert not patience.note_refusal(1, 1)  # it begins anew

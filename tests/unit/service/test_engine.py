@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from node.chain.certificate import Phase
-from node.service.allowance import ANSWER_BYTES_LEAST, ANSWER_BYTES_PER_PERIOD
+from node.service.allowance import (
+    ANSWER_BYTES_LEAST,
+    ANSWER_BYTES_PER_PERIOD,
+    REFUSALS_PER_PERIOD,
+)
 from node.service.wire import Blocks, WantBlocks, encode_message
 from tests.unit.consensus.signing import chain_of_blocks, vote
 from tests.unit.service.lone import Lone, certified_block
@@ -13,17 +17,15 @@ from tests.unit.service.lone import Lone, certified_block
 
 def test_a_peer_that_asks_without_end_is_not_answered_without_end() -> None:
     node = Lone(3)
-    blocks = [certified_block(block) for block in chain_of_blocks(2)[1:]]
-    frame = encode_message(Blocks(tuple(block.encode() for block in blocks)))
-    node.engine.receive(0, [frame], node.at(1))
+    node.fetch([certified_block(block).encode() for block in chain_of_blocks(2)[1:]], 1)
     assert node.engine.height == 1
     node.said()
     wanted = encode_message(WantBlocks(1, 1))
-    node.engine.receive(1, [wanted] * 1_024, node.at(2))
+    node.engine.receive(2, [wanted] * 1_024, node.at(2))
     answers = [message for message in node.said() if isinstance(message, Blocks)]
     assert len(answers) == ANSWER_BYTES_PER_PERIOD // ANSWER_BYTES_LEAST
     assert node.engine.counters.messages_refused == 1_024 - len(answers)
-    node.engine.receive(2, [wanted], node.at(2))
+    node.engine.receive(1, [wanted], node.at(2))
     assert any(isinstance(message, Blocks) for message in node.said()), "others are answered"
 
 
@@ -43,3 +45,18 @@ def test_a_vote_for_a_later_view_is_checked_once() -> None:
     early = vote(Phase.COMMIT, 5, chain_of_blocks(1)[1].header, 1)
     node.engine.receive(1, [encode_message(early)] * 50, node.at(1))
     assert node.engine.counters.votes_checked == 1
+
+
+def test_a_peer_is_cut_off_for_what_no_restart_explains_and_the_rule_is_named() -> None:
+    node = Lone(3)
+    nobody_asked = encode_message(Blocks(()))
+    node.engine.receive(1, [nobody_asked] * REFUSALS_PER_PERIOD, node.at(1))
+    node.engine.receive(2, [nobody_asked], node.at(1))
+    assert node.engine.drain().cut_off == []
+    node.engine.receive(1, [nobody_asked], node.at(2))
+    output = node.engine.drain()
+    assert output.cut_off == [1]
+    said = [trace.detail for trace in output.traces if trace.rule == "peer-cut-off"]
+    assert len(said) == 1
+    assert "validator-2" in said[0]
+    assert "blocks-unasked" in said[0]

@@ -16,7 +16,7 @@ ENCODED = [certified_block(block).encode() for block in BLOCKS]
 def at_height_two() -> Lone:
     """Return a validator that fetched two blocks."""
     node = Lone(3)
-    node.hear_blocks(0, ENCODED, 1)
+    node.fetch(ENCODED, 1)
     node.engine.tick(node.at(2))
     assert node.engine.height == 2
     node.said()
