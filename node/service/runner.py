@@ -16,7 +16,7 @@ from typing import Protocol
 from node.chain.admission import Admission, AdmissionCode, FinalResult
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Now
-from node.errors import NodeError
+from node.errors import NodeError, PeerError
 from node.execution.apply import ExecutedBlock
 from node.service.admission import Candidate, check_signatures
 from node.service.engine import CheckJob, CommittedBlock, Engine, Outgoing, Output
@@ -30,6 +30,9 @@ GOSSIP_DELAY_MS = 2
 """How long singles are gathered before they are passed on."""
 GC_THRESHOLDS = (100_000, 20, 20)
 """Transactions are many small objects without cycles: looking for cycles often costs a tenth."""
+CUT_OFF_MS = 10_000
+"""For how long nothing is taken from a peer whose messages were refused again and again."""
+_OVER = Admission(AdmissionCode.NOT_READY, "the validator is stopping", retry_after_ms=1_000)
 _KNOWN = (AdmissionCode.DUPLICATE_PENDING, AdmissionCode.ALREADY_FINAL)
 
 
@@ -40,11 +43,11 @@ class Log(Protocol):
     def rotation_due(self) -> bool:
         """Whether the log has grown enough to be replaced by a snapshot."""
 
-    def sync(self) -> int:
-        """Block until all appended records are on disk; return the newest."""
+    def begin_rotation(self, snapshot_records: Sequence[tuple[int, bytes]]) -> None:
+        """Have the next `sync` replace the log by a snapshot and what is appended from now on."""
 
-    def rotate(self, snapshot_records: Sequence[tuple[int, bytes]]) -> int:
-        """Replace the log by a snapshot, durably; return the newest durable record."""
+    def sync(self) -> int:
+        """Block until all records appended before are on disk; return the newest of them."""
 
 
 class Transport(Protocol):
@@ -87,7 +90,10 @@ class Runner:
         self._syncer = ThreadPoolExecutor(1, "wal-sync")
         self._syncing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_ms = 0
         self._gossip_timer: asyncio.TimerHandle | None = None
+        self._cut_off_until_ms: dict[int, int] = {}
+        """Until when (monotonic) nothing is taken from a peer."""
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._started = False
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -131,12 +137,22 @@ class Runner:
     # ------------------------------------------------------------------ inputs
 
     def received(self, peer: int, messages: Sequence[bytes]) -> None:
-        """Take a frame of a peer (called by the transport on the loop)."""
+        """Take a frame of a peer (called by the transport on the loop).
+
+        Raises `PeerError` where the peer's stream should be broken.
+        """
         if self._is_over:
             return
+        now = self._now()
+        self._refuse_if_cut_off(peer, now)
         with self._ending_on_error():
-            self.engine.receive(peer, messages, self._now())
+            self.engine.receive(peer, messages, now)
             self._after_turn()
+        self._refuse_if_cut_off(peer, now)
+
+    def _refuse_if_cut_off(self, peer: int, now: Now) -> None:
+        if now.monotonic_ms < self._cut_off_until_ms.get(peer, now.monotonic_ms):
+            raise PeerError("peer-cut-off", "too many messages broke a rule; come back later")
 
     def connected(self, peer: int) -> None:
         """Greet a peer that can be reached from now on."""
@@ -151,6 +167,8 @@ class Runner:
         verdicts = engine.gate.screen(transactions, engine.time_ms(self._now()))
         candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
         checked = await self._check(candidates)
+        if self._is_over:
+            return self.tickets.open([None] * len(transactions), [_OVER] * len(transactions))
         tx_ids, admissions, sound = [], [], []
         results = iter(checked)
         for verdict in verdicts:
@@ -217,6 +235,8 @@ class Runner:
                 listener(block)
         for tx_id in output.expired:
             self.tickets.settle(tx_id, FinalResult.expired())
+        for peer in output.cut_off:
+            self._cut_off_until_ms[peer] = self._now().monotonic_ms + CUT_OFF_MS
         for job in output.jobs:
             self._spawn(self._run_job(job))
         if self.engine.halted:
@@ -273,11 +293,12 @@ class Runner:
         loop = asyncio.get_running_loop()
         try:
             if self._log.rotation_due:
-                lsn = self._log.rotate(self.engine.snapshot())
-            else:
-                lsn = await loop.run_in_executor(self._syncer, self._log.sync)
+                self._log.begin_rotation(self.engine.snapshot())
+            lsn = await loop.run_in_executor(self._syncer, self._log.sync)
         except NodeError as error:
             self.stop(error)  # what the disk holds is unknown now
+            return
+        if self._is_over:
             return
         self._syncing = False
         self.engine.durable(lsn, self._now())
@@ -299,8 +320,9 @@ class Runner:
 
     async def _run_job(self, job: CheckJob) -> None:
         verdicts = await self._check(job.candidates)
-        self.engine.checked(job, verdicts, self._now())
-        self._after_turn()
+        if not self._is_over:
+            self.engine.checked(job, verdicts, self._now())
+            self._after_turn()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -315,15 +337,24 @@ class Runner:
     # ------------------------------------------------------------------ the timer
 
     def _arm_timer(self) -> None:
+        """Have `_ticked` called by the deadline; one that comes earlier does, and looks again."""
+        due_ms = self.engine.deadline()
         if self._timer is not None:
+            if self._timer_due_ms <= due_ms:
+                return
             self._timer.cancel()
-        wait_ms = max(self.engine.deadline() - self._now().monotonic_ms, 1)
+        self._timer_due_ms = due_ms
+        wait_ms = max(due_ms - self._now().monotonic_ms, 1)
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1_000, self._ticked)
 
     def _ticked(self) -> None:
         self._timer = None
         if self._is_over:
             return
+        now = self._now()
+        if self.engine.deadline() > now.monotonic_ms:
+            self._arm_timer()
+            return
         with self._ending_on_error():
-            self.engine.tick(self._now())
+            self.engine.tick(now)
             self._after_turn()

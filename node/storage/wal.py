@@ -6,7 +6,7 @@ it. What the records mean is the caller's; the bytes on disk are `node.storage.s
 On disk the log is one live segment, `<number>.wal`. A new segment is always made the same way:
 written whole under a temporary name, synced, renamed, its directory synced; then the older ones are
 removed. The highest number is therefore complete in itself, whatever a crash left beside it, and
-`create`, `open` and `rotate` share that one path. `open` copies the replayed records into a new
+`create`, `open` and a rotation share that one path. `open` copies the replayed records into a new
 segment instead of trusting the old file's place in the page cache: a sync that failed before the
 restart would otherwise pass unnoticed, and a torn tail needs no repair in place.
 
@@ -21,11 +21,11 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from node.errors import StorageError
+from node.errors import StorageError, invariant
 from node.storage.filesystem import AppendFile, FileSystem, SystemFiles
 from node.storage.segment import (
     RECORD_BYTES_MAX,
@@ -86,10 +86,12 @@ class WriteAheadLog:
         self._live = live
         self._base_bytes = self._size_bytes = live.size_bytes
         self._last_lsn = self._durable_lsn = header.first_lsn + header.base_records - 1
+        self._rotation: _Rotation | None = None
+        """Begun, and carried out by the next `sync`."""
         self._stopped: BaseException | None = None
         self._closed = False
         self._sync_lock = threading.Lock()  # one sync at a time; taken before _lock
-        self._lock = threading.Lock()  # guards the fields, never held while syncing an append
+        self._lock = threading.Lock()  # guards the fields, never held while syncing
         self.fsync_count = 0
         """Syncs of files and directories since the log was opened."""
 
@@ -164,50 +166,72 @@ class WriteAheadLog:
 
         They survive the process from here on, but a power loss only after `sync`.
         """
-        framed = b"".join(encode_record(kind, payload) for kind, payload in records)
+        framed = _framed(records)
         with self._lock, self._stopping_on_error():
             self._live.file.write(framed)
             self._size_bytes += len(framed)
             self._last_lsn += len(records)
+            if self._rotation is not None:
+                self._rotation.appended.append(framed)
             return self._last_lsn
+
+    def begin_rotation(self, snapshot_records: Sequence[tuple[int, bytes]]) -> None:
+        """Have the next `sync` replace the log by `snapshot_records` and what follows them.
+
+        The snapshot must restate everything still needed of all records appended so far, synced or
+        not, so this is called by the thread that appends; it does not touch the disk. A crash
+        leaves the log as it was, with what follows, or as it becomes; never a mixture.
+        """
+        with self._lock, self._stopping_on_error():
+            invariant(self._rotation is None, "a rotation begins when the last one is complete")
+            self._rotation = _Rotation(self._last_lsn + 1, snapshot_records)
+            self._last_lsn += len(snapshot_records)
 
     def sync(self) -> int:
         """Make every record appended so far durable, with one sync; return the new `durable_lsn`.
 
         Without a new record nothing is synced. Records appended meanwhile wait for the next call.
+        A rotation that was begun is carried out.
         """
         with self._sync_lock:
             with self._lock, self._stopping_on_error():
-                target, file = self._last_lsn, self._live.file
-            if target > self._durable_lsn:
-                with self._stopping_on_error():
+                target, file, rotation = self._last_lsn, self._live.file, self._rotation
+                appended = b"" if rotation is None else rotation.take_appended()
+            with self._stopping_on_error():
+                if rotation is not None:
+                    self._replace(rotation, appended, target)
+                elif target > self._durable_lsn:
                     file.sync()
-                self.fsync_count += 1
-                self._durable_lsn = target
+                    self.fsync_count += 1
+            self._durable_lsn = target
             return target
 
-    def rotate(self, snapshot_records: Sequence[tuple[int, bytes]]) -> int:
-        """Replace the whole log by `snapshot_records`, durably; return the new `durable_lsn`.
+    def _replace(self, rotation: _Rotation, appended: bytes, target_lsn: int) -> None:
+        """Put a new segment in the place of the live one, durable up to `target_lsn`.
 
-        The snapshot must restate everything still needed of all records appended so far, synced or
-        not, so this is called by the thread that appends. A crash leaves the log as it was or as
-        it becomes, never a mixture.
+        While it is synced, the live segment takes what is appended. The lock is held only while
+        the new one gets that too, and its name: whichever of the two a crash leaves has it all.
         """
-        with self._sync_lock, self._lock, self._stopping_on_error():
-            header = SegmentHeader(
-                number=self._header.number + 1,
-                first_lsn=self._last_lsn + 1,
-                base_records=len(snapshot_records),
-                identity=self._header.identity,
-            )
-            live = _install(self._filesystem, self._directory, header, snapshot_records)
-            self.fsync_count += 2
-            self._live.file.close()
-            _remove_segments(self._filesystem, self._directory, [self._header.number])
-            self._header, self._live = header, live
-            self._base_bytes = self._size_bytes = live.size_bytes
-            self._last_lsn = self._durable_lsn = self._last_lsn + len(snapshot_records)
-            return self._durable_lsn
+        header = SegmentHeader(
+            number=self._header.number + 1,
+            first_lsn=rotation.first_lsn,
+            base_records=target_lsn - rotation.first_lsn + 1,
+            identity=self._header.identity,
+        )
+        content = header.encode() + _framed(rotation.snapshot) + appended
+        file = _write_synced(self._filesystem, self._directory, header, content)
+        self.fsync_count += 1
+        with self._lock:
+            late = rotation.take_appended()
+            file.write(late)
+            _give_name(self._filesystem, self._directory, header)
+            replaced, self._live = self._live, _Segment(file, len(content) + len(late))
+            self._header, self._rotation = header, None
+            self._base_bytes, self._size_bytes = len(content), self._live.size_bytes
+        self._filesystem.sync_directory(self._directory)
+        self.fsync_count += 1
+        replaced.file.close()
+        _remove_segments(self._filesystem, self._directory, [header.number - 1])
 
     def close(self) -> None:
         """Release the file without syncing; every later call is refused. Closing twice is fine."""
@@ -240,6 +264,21 @@ class _Segment:
     size_bytes: int
 
 
+@dataclass(slots=True)
+class _Rotation:
+    """What the next segment begins with."""
+
+    first_lsn: int
+    snapshot: Sequence[tuple[int, bytes]]
+    appended: list[bytes] = field(default_factory=list)
+    """Framed records that followed, and are not written to the next segment yet."""
+
+    def take_appended(self) -> bytes:
+        taken = b"".join(self.appended)
+        self.appended.clear()
+        return taken
+
+
 def _install(
     filesystem: FileSystem,
     directory: Path,
@@ -247,14 +286,29 @@ def _install(
     records: Sequence[tuple[int, bytes]],
 ) -> _Segment:
     """Make a segment that is complete and durable from the moment it has its name."""
-    content = header.encode() + b"".join(encode_record(kind, payload) for kind, payload in records)
-    name = _segment_name(header.number)
-    file = filesystem.create(directory / f"{name}.tmp")
-    file.write(content)
-    file.sync()
-    filesystem.rename(directory / f"{name}.tmp", directory / name)
+    content = header.encode() + _framed(records)
+    file = _write_synced(filesystem, directory, header, content)
+    _give_name(filesystem, directory, header)
     filesystem.sync_directory(directory)
     return _Segment(file, len(content))
+
+
+def _write_synced(
+    filesystem: FileSystem, directory: Path, header: SegmentHeader, content: bytes
+) -> AppendFile:
+    file = filesystem.create(directory / f"{_segment_name(header.number)}.tmp")
+    file.write(content)
+    file.sync()
+    return file
+
+
+def _give_name(filesystem: FileSystem, directory: Path, header: SegmentHeader) -> None:
+    name = _segment_name(header.number)
+    filesystem.rename(directory / f"{name}.tmp", directory / name)
+
+
+def _framed(records: Sequence[tuple[int, bytes]]) -> bytes:
+    return b"".join(encode_record(kind, payload) for kind, payload in records)
 
 
 def _parse_own(data: bytes, number: int, identity: bytes, directory: Path) -> ParsedSegment:

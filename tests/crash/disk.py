@@ -47,6 +47,8 @@ class ModelDisk:
         self._made = made
         self._fault: Fault | None = None
         self.operations = 0
+        self.meanwhile: Callable[[], object] | None = None
+        """What another thread does, once, while the next sync of a file waits for the disk."""
 
     def fail(self, fault: Fault | None) -> None:
         """Arrange for one operation to fail, counting from now."""
@@ -162,6 +164,9 @@ class ModelFile:
         def forsake(_: int) -> None:
             self._inode.forsaken = True
 
+        meanwhile, self._disk.meanwhile = self._disk.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         self._disk.perform("sync", persist, forsake)
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ while True:
         number += 1
         log.append([(number % 256, b"%d:" % number + bytes(number % 5_000))])
     if number % 3 == 0:
-        log.rotate([(0, b"%d" % number)])
+        log.begin_rotation([(0, b"%d" % number)])
         number += 1
     print(log.sync(), flush=True)
 """

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,16 @@ IDENTITY = bytes(range(32))
 NEW = Record(9, b"after the crash")
 
 Records = tuple[Record, ...]
-Step = str | list[Record]  # records to append, "sync" or "rotate"
+
+
+@dataclass(frozen=True)
+class Late:
+    """Records that another thread appends while the next sync waits for the disk."""
+
+    records: list[Record]
+
+
+Step = str | list[Record] | Late  # records to append, "begin" (a rotation) or "sync"
 
 # The content a restart may find: at least the first records, at most the second, in order.
 Allowed = list[tuple[Records, Records]]
@@ -40,10 +51,15 @@ SCRIPT: list[Step] = [
     [record(4)],
     "sync",
     [record(5)],
-    "rotate",
-    [record(6), Record(0, b"")],
+    "begin",
     "sync",
-    "rotate",
+    [record(6), Record(0, b"")],
+    Late([record(8)]),
+    "sync",
+    "begin",
+    [record(9)],
+    Late([record(10), record(11)]),
+    "sync",
     [record(7)],
 ]
 
@@ -58,6 +74,11 @@ def open_log(disk: ModelDisk) -> tuple[WriteAheadLog, Replay]:
     return WriteAheadLog.open(DIRECTORY, IDENTITY, filesystem=disk)
 
 
+def rotate(log: WriteAheadLog, snapshot: Sequence[Record]) -> int:
+    log.begin_rotation(snapshot)
+    return log.sync()
+
+
 def snapshot_of(written: Records) -> Records:
     """Return the live state a rotation keeps: here, the newest record, marked."""
     return tuple(Record(200, b"live " + kept.payload) for kept in written[-1:])
@@ -69,25 +90,40 @@ def play(disk: ModelDisk, steps: Sequence[Step], held: Records = ()) -> Allowed:
     Returns what may be found afterwards.
     """
     durable = written = held
+    rotated: Records | None = None  # what the log becomes, once a rotation was begun
+    late: Records = ()
     try:
         log, replay = open_log(disk)
         assert replay.records == held
         for step in steps:
-            if step == "sync":
-                log.sync()
-                durable = written
-            elif step == "rotate":
-                snapshot = snapshot_of(written)
+            if isinstance(step, Late):
+                late = tuple(step.records)
+                disk.meanwhile = partial(log.append, late)
+            elif step == "begin" and rotated is None:
+                rotated = snapshot_of(written)
+                log.begin_rotation(rotated)
+            elif step == "sync":
+                target = written if rotated is None else rotated
+                has_synced = rotated is not None or durable != written
+                if has_synced:
+                    written += late
                 try:
-                    log.rotate(snapshot)
+                    log.sync()
                 except StorageError:
-                    return [(durable, written), (snapshot, snapshot)]
-                durable = written = snapshot
+                    allowed = [(durable, written)]
+                    return allowed if rotated is None else [*allowed, (target, target + late)]
+                durable = target
+                if rotated is not None:
+                    written, rotated = target + late, None
+                late = () if has_synced else late
             elif isinstance(step, list):
                 written += tuple(step)
+                rotated = None if rotated is None else rotated + tuple(step)
                 log.append(step)
     except StorageError:
         pass
+    finally:
+        disk.meanwhile = None
     return [(durable, written)]
 
 
@@ -131,12 +167,15 @@ def failed_run(fault: Fault) -> tuple[ModelDisk, Allowed]:
     return disk, allowed
 
 
+LAST = (record(10), record(11), record(7))
+
+
 def test_the_script_reaches_every_kind_of_operation() -> None:
     disk = fresh_disk()
     assert play(disk, SCRIPT) == [
         (
-            (Record(200, b"live "),),
-            (Record(200, b"live "), record(7)),
+            (Record(200, b"live " + record(8).payload), record(9)),
+            (Record(200, b"live " + record(8).payload), record(9), *LAST),
         )
     ]
     assert OPERATIONS > 25
@@ -218,7 +257,7 @@ def test_after_a_failed_sync_the_log_takes_no_more_calls() -> None:
     disk.fail(Fault(0, applied=False))
     with pytest.raises(StorageError, match="disk refused"):
         log.sync()
-    for call in (log.sync, lambda: log.append([record(2)]), lambda: log.rotate([])):
+    for call in (log.sync, lambda: log.append([record(2)]), lambda: rotate(log, [])):
         with pytest.raises(StorageError, match="no more calls"):
             call()
     assert log.durable_lsn == 0
@@ -246,19 +285,20 @@ def test_a_superseded_segment_that_comes_back_does_not_count() -> None:
     log, _ = open_log(disk)
     log.append([record(1)])
     log.sync()
-    disk.fail(
-        Fault(4, applied=False)
-    )  # create, write, sync, rename, sync of the directory | remove
-    disk.fail(Fault(5, applied=False))
+    # create, write, sync, write of what came late, rename, sync of the directory | remove
+    disk.fail(Fault(6, applied=False))
     with pytest.raises(StorageError):
-        log.rotate([record(2)])
+        rotate(log, [record(2)])
     disk.fail(None)
     assert sorted(disk.names(DIRECTORY)) == ["0000000000000002.wal", "0000000000000003.wal"]
     check(disk, [((record(2),), (record(2),))])
 
 
 records = st.builds(Record, st.integers(0, 255), st.binary(max_size=6))
-steps = st.lists(st.lists(records, max_size=3) | st.sampled_from(["sync", "rotate"]), max_size=12)
+appended = st.lists(records, max_size=3)
+steps = st.lists(
+    appended | st.builds(Late, appended) | st.sampled_from(["begin", "sync"]), max_size=12
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +16,17 @@ from node.chain.membership import ValidatorSet
 from node.chain.record import Notarization
 from node.chain.transaction import Transaction
 from node.consensus.events import Now
-from node.errors import InvariantViolation, StorageError
+from node.errors import InvariantViolation, PeerError, StorageError
 from node.execution.apply import Executor
 from node.service import clock
+from node.service.allowance import REFUSALS_PER_PERIOD
 from node.service.engine import Engine, Output
 from node.service.home import log_identity
 from node.service.mempool import Mempool
 from node.service.queries import Queries
 from node.service.recovery import recover
-from node.service.runner import CHECK_CHUNK, Runner
+from node.service.runner import CHECK_CHUNK, CUT_OFF_MS, GOSSIP_DELAY_MS, Runner
+from node.storage import wal
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 from node.storage.wal import WriteAheadLog
@@ -36,10 +38,10 @@ ALONE = replace(
 STARTED_MS = clock.monotonic_ms()
 
 
-def now() -> Now:
+def now(skipped_ms: int = 0) -> Now:
     """Return a clock that began soon after genesis."""
-    elapsed_ms = clock.monotonic_ms() - STARTED_MS
-    return Now(clock.monotonic_ms(), CREATED_MS + 1_000 + elapsed_ms)
+    elapsed_ms = clock.monotonic_ms() - STARTED_MS + skipped_ms
+    return Now(STARTED_MS + elapsed_ms, CREATED_MS + 1_000 + elapsed_ms)
 
 
 def transaction(
@@ -79,6 +81,8 @@ class Alone:
 
     folder: Path
     store: MemoryStore = field(default_factory=MemoryStore)
+    skipped_ms: int = 0
+    """How far its clocks are ahead of those of this machine."""
 
     def __post_init__(self) -> None:
         self.identity = log_identity(ALONE, "validator-1")
@@ -104,7 +108,7 @@ class Alone:
             self.log,
             self.wire,
             Silent(),
-            now=now,
+            now=lambda: now(self.skipped_ms),
             verify_threads=2,
             find_result=Queries(self.ledger, ALONE.suite).final_result,
         )
@@ -247,3 +251,59 @@ async def test_a_stop_before_the_beginning_counts(alone: Alone) -> None:
     async with asyncio.timeout(20):
         await runner.run()
     alone.log.close()
+
+
+async def test_a_peer_that_is_cut_off_is_heard_again_later(alone: Alone) -> None:
+    async with alone.running() as runner:
+        with pytest.raises(PeerError, match="peer-cut-off"):
+            runner.received(0, [b"nonsense"] * (REFUSALS_PER_PERIOD + 1))
+        refused = runner.engine.counters.messages_refused
+        with pytest.raises(PeerError, match="peer-cut-off"):
+            runner.received(0, [b"nonsense"])
+        assert runner.engine.counters.messages_refused == refused  # not even looked at
+        alone.skipped_ms += CUT_OFF_MS
+        runner.received(0, [b"nonsense"])
+        assert runner.engine.counters.messages_refused == refused + 1
+
+
+async def test_a_batch_whose_checks_end_after_the_stop_is_refused(alone: Alone) -> None:
+    async with alone.running() as runner:
+        batch = [transaction(payload(f"{number}")).encoded for number in range(CHECK_CHUNK)]
+        submission = asyncio.create_task(runner.submit(batch))
+        await asyncio.sleep(0)  # lets the checks begin
+        runner.stop()
+        ticket = await submission
+    assert [each.code for each in ticket.admissions] == [AdmissionCode.NOT_READY] * len(batch)
+    assert not alone.log.last_lsn
+
+
+async def test_a_log_that_has_grown_is_replaced_while_the_loop_runs_on(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "SEGMENT_BYTES_TARGET", 1_000)
+    async with alone.running() as runner:
+        for number in range(10):
+            await submit(runner, transaction(payload(f"{number}")))
+    (segment,) = (alone.folder / "wal").iterdir()
+    assert segment.name > "0000000000000003.wal"
+    async with alone.running() as runner:
+        assert runner.engine.height == 10
+
+
+async def test_the_timer_is_left_alone_where_it_comes_early_enough(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+    delays_ms: list[float] = []
+
+    def noted(delay_s: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        delays_ms.append(delay_s * 1_000)
+        return call_later(delay_s, callback)
+
+    async with alone.running() as runner:
+        monkeypatch.setattr(loop, "call_later", noted)
+        for number in range(5):
+            await submit(runner, transaction(payload(f"{number}")))
+        monkeypatch.undo()
+    assert [delay_ms for delay_ms in delays_ms if delay_ms > GOSSIP_DELAY_MS] == []

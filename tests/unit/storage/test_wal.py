@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from node.errors import StorageError
+from node.errors import InvariantViolation, StorageError
 from node.storage import wal
 from node.storage.filesystem import SystemFile, SystemFiles
 from node.storage.segment import HEADER_BYTES
@@ -27,6 +28,11 @@ def directory(tmp_path: Path) -> Path:
 def segment_of(directory: Path) -> Path:
     (path,) = directory.iterdir()
     return path
+
+
+def rotate(log: WriteAheadLog, snapshot: Sequence[Record]) -> int:
+    log.begin_rotation(snapshot)
+    return log.sync()
 
 
 def test_a_new_log_is_empty_and_owned_by_its_user_alone(directory: Path) -> None:
@@ -72,7 +78,7 @@ def test_rotation_replaces_the_log_by_its_snapshot(directory: Path) -> None:
     log, _ = WriteAheadLog.open(directory, IDENTITY)
     log.append([A, B])
     before = segment_of(directory)
-    assert log.rotate([C]) == log.durable_lsn == log.last_lsn == 3
+    assert rotate(log, [C]) == log.durable_lsn == log.last_lsn == 3
     assert log.fsync_count == 2
     assert segment_of(directory) != before
     assert log.append([A]) == 4
@@ -91,7 +97,7 @@ def test_rotation_falls_due_by_size_and_not_for_the_snapshot_alone(
     due = [log.rotation_due]
     log.append([Record(1, bytes(1_000))])
     due.append(log.rotation_due)
-    log.rotate([Record(1, bytes(5_000))])
+    rotate(log, [Record(1, bytes(5_000))])
     due.append(log.rotation_due)
     log.append([Record(1, bytes(4_000))])
     due.append(log.rotation_due)
@@ -147,11 +153,23 @@ def test_what_a_start_replayed_is_never_taken_for_a_torn_tail(directory: Path) -
 def test_a_snapshot_is_never_taken_for_a_torn_tail(directory: Path) -> None:
     log, _ = WriteAheadLog.open(directory, IDENTITY)
     log.append([A])
-    log.rotate([B, C])
+    rotate(log, [B, C])
     log.close()
     path = segment_of(directory)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WalCorruption, match="record 3 was durable"):
+        WriteAheadLog.open(directory, IDENTITY)
+
+
+def test_what_was_synced_with_a_snapshot_is_never_taken_for_a_torn_tail(directory: Path) -> None:
+    log, _ = WriteAheadLog.open(directory, IDENTITY)
+    log.begin_rotation([A])
+    log.append([B])
+    log.sync()
+    log.close()
+    path = segment_of(directory)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(WalCorruption, match="record 2 was durable"):
         WriteAheadLog.open(directory, IDENTITY)
 
 
@@ -214,7 +232,7 @@ def test_a_closed_log_takes_no_more_calls_and_closes_twice(directory: Path) -> N
     log, _ = WriteAheadLog.open(directory, IDENTITY)
     log.close()
     log.close()
-    for call in (log.sync, lambda: log.append([A]), lambda: log.rotate([A])):
+    for call in (log.sync, lambda: log.append([A]), lambda: log.begin_rotation([A])):
         with pytest.raises(StorageError, match="closed"):
             call()
 
@@ -265,6 +283,36 @@ def test_appending_goes_on_while_a_sync_runs_and_waits_for_the_next(directory: P
     worker.join(timeout=10)
     assert log.durable_lsn == 1
     assert log.sync() == 2
+    log.close()
+
+
+def test_appending_goes_on_during_a_rotation_and_none_of_it_is_lost(directory: Path) -> None:
+    GatedFile.proceed.set()
+    log, _ = WriteAheadLog.open(directory, IDENTITY, filesystem=GatedFiles())
+    log.append([A])
+    log.begin_rotation([C])
+    log.append([B])
+    GatedFile.proceed.clear()
+    GatedFile.syncing.clear()
+    worker = threading.Thread(target=log.sync)
+    worker.start()
+    assert GatedFile.syncing.wait(timeout=10)
+    assert log.append([A]) == 4
+    GatedFile.proceed.set()
+    worker.join(timeout=10)
+    assert log.durable_lsn == 3  # what came during the sync waits for the next
+    log.close()
+    log, replay = WriteAheadLog.open(directory, IDENTITY)
+    assert replay.records == (C, B, A)
+    assert log.last_lsn == 4
+    log.close()
+
+
+def test_a_second_rotation_begins_when_the_first_is_complete(directory: Path) -> None:
+    log, _ = WriteAheadLog.open(directory, IDENTITY)
+    log.begin_rotation([A])
+    with pytest.raises(InvariantViolation):
+        log.begin_rotation([B])
     log.close()
 
 
