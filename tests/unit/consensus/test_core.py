@@ -19,6 +19,7 @@ from node.consensus.events import (
     PoolChanged,
     ProposalReceived,
     Send,
+    StatusReceived,
     Tick,
     Trace,
     Validate,
@@ -26,7 +27,7 @@ from node.consensus.events import (
     ViewChangeReceived,
     VoteReceived,
 )
-from node.consensus.messages import Proposal
+from node.consensus.messages import Proposal, Status
 from node.consensus.state import Recovered
 from tests.unit.consensus.signing import certified, chain_of_blocks, view_change, vote
 from tests.unit.execution.small_chain import GENESIS
@@ -150,3 +151,25 @@ def test_what_is_far_above_the_window_costs_nothing() -> None:
         assert core.wants_vote(vote(Phase.PREPARE, 0, header, 1)) == wanted
         proposal = Proposal(header, (), vote(Phase.PREPARE, 0, header, 0))
         assert core.wants_proposal(proposal) == wanted
+
+
+@pytest.mark.parametrize(
+    ("heights", "leaves"),
+    [
+        ((), True),
+        ((10**9,), True),  # one may lie
+        ((10**9, GENESIS.parameters.window_slots + 1), False),
+        ((10**9, GENESIS.parameters.window_slots), True),  # its votes still reach the next heights
+    ],
+)
+def test_a_validator_left_behind_blames_no_primary(
+    heights: tuple[int, ...], *, leaves: bool
+) -> None:
+    core = fresh_core(3)
+    core.step(PoolChanged(pending=True), NOW)
+    for peer, height in enumerate(heights):
+        status = Status(view=0, view_active=True, height=height)
+        core.step(StatusReceived(peer, status), NOW)
+    late = Now(GENESIS.parameters.view_timeout_ms, NOW.utc_ms)
+    cast = [action for action in core.step(Tick(), late) if isinstance(action, CastViewChange)]
+    assert bool(cast) == leaves
