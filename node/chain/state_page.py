@@ -20,9 +20,10 @@ that a page is only ever taken for the one its parent names; who keeps it in mem
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from node.chain.merkle import DIGEST_BYTES
 from node.crypto import domains
@@ -43,6 +44,7 @@ TOP: Final = 1
 LEAF_BYTES: Final = 2 * DIGEST_BYTES
 
 _LONE_LEAF_BYTES: Final = LEAF_BYTES + DIGEST_BYTES
+_LENGTHS_TO_KEEP: Final = (0, _LONE_LEAF_BYTES)
 _PLACE_DIGITS_MAX: Final = DEPTH_MAX // PAGE_LEVELS - 1
 _LEAF_TAG: Final = domains.tagged(domains.STATE_LEAF, b"")
 _NODE_TAG: Final = domains.tagged(domains.STATE_NODE, b"")
@@ -63,8 +65,7 @@ def hash_of(subtree: bytes) -> bytes:
     return subtree[-DIGEST_BYTES:] or EMPTY
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True, gc=False):
     """Four levels of the tree: `subtrees[1]` is all of it, the last sixteen are the slots."""
 
     subtrees: tuple[bytes, ...]
@@ -88,11 +89,12 @@ class Page:
             touched |= 1 << slot
         for node in _nodes_above(touched):
             left, right = subtrees[2 * node], subtrees[2 * node + 1]
-            if (left and right) or len(left or right) == DIGEST_BYTES:
-                pair = (left[-DIGEST_BYTES:] or EMPTY) + (right[-DIGEST_BYTES:] or EMPTY)
-                subtrees[node] = new_hash(_NODE_TAG + pair).digest()
-            else:  # a lone leaf stands for the whole subtree
-                subtrees[node] = left or right
+            pair = left + right  # for two hashes, or a lone leaf beside nothing, all there is to do
+            if len(pair) not in _LENGTHS_TO_KEEP:
+                if len(pair) != 2 * DIGEST_BYTES:
+                    pair = hash_of(left) + hash_of(right)
+                pair = new_hash(_NODE_TAG + pair).digest()
+            subtrees[node] = pair
         return Page(tuple(subtrees))
 
     def encode(self) -> bytes:

@@ -19,9 +19,10 @@ count every record accepted under a reference, its withdrawals too, and never st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from msgspec import Struct
 
 from node.chain.block import ResultCode
 from node.chain.encoding import (
@@ -40,6 +41,7 @@ from node.limits import STATE_VALUE_BYTES_MAX
 
 _KNOWN_DIGESTS: Final = frozenset(digest.digest_id for digest in DOCUMENT_DIGESTS)
 _NO_WRITES: Final[Mapping[bytes, bytes]] = {}
+_REFERENCE_KIND: Final = StateKind.REFERENCE.value
 
 
 class Standing(IntEnum):
@@ -49,8 +51,7 @@ class Standing(IntEnum):
     WITHDRAWN = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceStatus:
+class ReferenceStatus(Struct, frozen=True, gc=False, kw_only=True):
     """What the state holds under a reference: its standing, and the latest record that moved it."""
 
     standing: Standing
@@ -69,7 +70,7 @@ class ReferenceStatus:
         return encode(
             [
                 1,
-                self.standing.value,
+                int(self.standing),
                 self.version,
                 self.height,
                 self.time_ms,
@@ -101,8 +102,7 @@ class ReferenceStatus:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True, gc=False):
     """Where a transaction lands if it succeeds."""
 
     height: int
@@ -111,8 +111,7 @@ class Position:
     """Log index of its first record; operation i follows i later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True, gc=False):
     """Why a transaction has no effect."""
 
     code: ResultCode
@@ -121,7 +120,7 @@ class Failure:
 
 def reference_key(issuer: str, type_code: str, reference: str) -> bytes:
     """Return the state key of the status of (issuer, type, reference)."""
-    return encode([StateKind.REFERENCE.value, issuer, type_code, reference])
+    return encode([_REFERENCE_KIND, issuer, type_code, reference])
 
 
 def notarize(

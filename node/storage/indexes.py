@@ -1,14 +1,25 @@
-"""The entries by which a block, its transactions and its records are found. Only they live here."""
+"""The entries by which a block, its transactions and its records are found. Only they live here.
+
+An entry is a put in the database for every transaction or record, which costs more than its bytes.
+So records of one type are kept as runs of neighbours: a block whose records share a type has one.
+"""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Final
 
 from node.chain.block import Header, ResultCode, TransactionResult
-from node.chain.encoding import encode
 from node.chain.record import Notarization
 from node.chain.transaction import Transaction
+from node.errors import StorageError
 from node.storage import keys
+
+_POSITION: Final = struct.Struct(">QI")  # height, index in the block
+
+_Committed = tuple[Notarization, int]  # what a transaction wrote, and from which log index on
 
 
 def index_entries(
@@ -21,17 +32,41 @@ def index_entries(
     yield keys.log_index_at_time(header.time_ms), keys.number(first_log_index)
     if header.log_size > first_log_index:  # true of every block but genesis
         yield keys.block_at_log_index(first_log_index), keys.number(header.height)
+    committed: list[_Committed] = []
     for index, (transaction, result) in enumerate(zip(transactions, results, strict=True)):
-        yield keys.transaction(transaction.tx_id), encode([header.height, index])
+        yield keys.transaction(transaction.tx_id), _POSITION.pack(header.height, index)
         if result.code is ResultCode.OK:
-            yield from _record_entries(transaction.body.payload, result.log_index)
+            committed.append((transaction.body.payload, result.log_index))
+    for payload, log_index in committed:
+        yield from _record_entries(payload, log_index)
+    yield from _type_entries(committed)
+
+
+def transaction_position(value: bytes) -> tuple[int, int]:
+    """Return (height, index in the block) from a transaction's entry; raises `StorageError`."""
+    try:
+        height, index = _POSITION.unpack(value)
+    except struct.error as error:
+        raise StorageError(
+            f"stored transaction index: {error}",
+            code="GC-3003",
+            fix="the database is damaged: remove it and start again to rebuild it",
+        ) from error
+    return height, index
 
 
 def _record_entries(payload: Notarization, first_log_index: int) -> Iterator[tuple[bytes, bytes]]:
-    by_type = keys.records_by_type(payload.type_code)
     for log_index, record in enumerate(payload.records(), start=first_log_index):
         number = keys.number(log_index)
-        yield by_type + number, b""
         yield keys.records_by_digest(record.digest) + number, b""
         if record.reference is not None:
             yield keys.records_by_reference(record.reference) + number, b""
+
+
+def _type_entries(committed: Iterable[_Committed]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the runs of one type. Committed transactions are neighbours: others have no leaves."""
+    for type_code, run in groupby(committed, key=lambda each: each[0].type_code):
+        neighbours = list(run)
+        first, (last, log_index) = neighbours[0][1], neighbours[-1]
+        end = log_index + last.count
+        yield keys.records_by_type(type_code) + keys.number(first), keys.number(end)

@@ -9,15 +9,15 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `.`    |                              | the tip: [height, header digest, log frontier]         |
 | `H`    | height                       | [header, certificate or null]                          |
 | `B`    | height                       | transactions and results, see stored_block.py          |
-| `T`    | tx_id                        | [height, index in the block]                           |
+| `T`    | tx_id                        | height, then the index in the block in 4 bytes         |
 | `S`    | state key                    | state value                                            |
 | `N`    | place of a state-tree page   | the page, see node.chain.state_page                    |
 | `L`    | level (1 byte), index        | a tile of the log                                      |
 | `I`    | log index of its first leaf  | height of a block                                      |
 | `C`    | T of a block                 | log index of its first leaf                            |
-| `d`    | digest, log index            | empty; so are the next two                             |
+| `d`    | digest, log index            | empty; so is the next one                              |
 | `r`    | reference, NUL, log index    |                                                        |
-| `t`    | type, NUL, log index         |                                                        |
+| `t`    | type, NUL, log index         | where the run of this type, in one block, has ended    |
 
 Arrays are canonical CBOR; a height or log index as a value is a number as in keys.
 """
@@ -97,7 +97,7 @@ def records_by_reference(reference: str) -> bytes:
 
 
 def records_by_type(type_code: str) -> bytes:
-    """Return the prefix of the records of a type."""
+    """Return the prefix of the runs of records of a type."""
     return RECORD_BY_TYPE + type_code.encode() + _END_OF_TEXT
 
 

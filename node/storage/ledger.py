@@ -28,7 +28,7 @@ from node.crypto.suite import Suite
 from node.errors import ProofError, StorageError, invariant
 from node.execution.apply import ExecutedBlock
 from node.storage import keys
-from node.storage.indexes import index_entries
+from node.storage.indexes import index_entries, transaction_position
 from node.storage.kv import KeyValueStore, WriteBatch
 from node.storage.stored_block import (
     StoredBlock,
@@ -213,15 +213,7 @@ class LedgerStore:
     def find_transaction(self, tx_id: bytes) -> tuple[int, int] | None:
         """Return (height, index in the block) of a committed transaction, or None."""
         value = self._store.get(keys.transaction(tx_id))
-        if value is None:
-            return None
-        with damage_explained("transaction index"):
-            height, index = expect_array(
-                decode(value, what="transaction index", size_max=_META_BYTES_MAX),
-                2,
-                "transaction index",
-            )
-            return expect_uint(height, "height"), expect_uint(index, "index")
+        return None if value is None else transaction_position(value)
 
     def result(self, tx_id: bytes) -> TransactionResult | None:
         """Return what became of a committed transaction, or None."""
@@ -299,7 +291,8 @@ class LedgerStore:
         elif query.reference is not None:
             prefix = keys.records_by_reference(query.reference)
         elif query.type_code is not None:
-            prefix = keys.records_by_type(query.type_code)
+            yield from self._of_type(query.type_code, first, end)
+            return
         else:
             yield from range(first, end)
             return
@@ -308,6 +301,17 @@ class LedgerStore:
             if log_index >= end:
                 return
             yield log_index
+
+    def _of_type(self, type_code: str, first: int, end: int) -> Iterator[int]:
+        """Yield the log indexes from `first` up to `end` of records of a type."""
+        prefix = keys.records_by_type(type_code)
+        block = self._block_at(first)  # a run lies in one block, so none before it comes this far
+        start = prefix + keys.number(first if block is None else block[0])
+        for key, run_end in self._store.scan(prefix, start=start):
+            run_first = keys.last_number(key)
+            if run_first >= end:
+                return
+            yield from range(max(first, run_first), min(end, keys.last_number(run_end)))
 
     def _log_index_at(self, time_ms: int) -> int:
         """Return the log index that the first block with T >= `time_ms` begins at."""
@@ -330,15 +334,22 @@ class LedgerStore:
         size = self._tip.frontier.size
         if not 0 <= log_index < size:
             raise ProofError("proof-index", f"expected an index below {size}, got {log_index}")
+        block = self._block_at(log_index)
+        if block is None:
+            raise _damaged(f"no block holds leaf {log_index}")
+        return self._require_block(block[1])
+
+    def _block_at(self, log_index: int) -> tuple[int, int] | None:
+        """Return (log index of its first leaf, height) of the last block that begins by then."""
         found = self._store.scan(
             keys.BLOCK_AT_LOG_INDEX,
             start=keys.block_at_log_index(log_index),
             reverse=True,
             limit=1,
         )
-        for _, height in found:
-            return self._require_block(keys.last_number(height))
-        raise _damaged(f"no block holds leaf {log_index}")
+        for key, height in found:
+            return keys.last_number(key), keys.last_number(height)
+        return None
 
     def _require_block(self, height: int) -> StoredBlock:
         block = self.block(height)
