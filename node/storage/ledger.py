@@ -43,6 +43,8 @@ RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
 PAGES_REMEMBERED: Final = 8_192
 """State-tree pages kept in memory, and up to as many older ones, at about 2 KiB each."""
+ABSENT_REMEMBERED: Final = 32_768
+"""Transaction ids last found absent, and up to as many found earlier, at about 150 bytes each."""
 
 _META_BYTES_MAX: Final = 4_096
 _DIGEST_BYTES: Final = 32
@@ -104,6 +106,9 @@ class LedgerStore:
         self._recent_pages: dict[str, Page | None] = {}
         self._older_pages: dict[str, Page | None] = {}
         """Pages of the current state tree, written lately: where the next block reads first."""
+        self._recent_absent: dict[bytes, None] = {}
+        self._older_absent: dict[bytes, None] = {}
+        """Ids found absent: a transaction is asked for when it comes, and again when executed."""
 
     @classmethod
     def open(cls, store: KeyValueStore, suite: Suite, genesis: ExecutedBlock) -> LedgerStore:
@@ -148,8 +153,18 @@ class LedgerStore:
         return None if stored is None else Page.decode(stored, place, self._suite)
 
     def has_transaction(self, tx_id: bytes) -> bool:
-        """Say whether the chain holds this transaction, failed or not."""
-        return self._store.get(keys.transaction(tx_id)) is not None
+        """Say whether the chain holds this transaction, failed or not.
+
+        For the thread that commits alone, as it remembers what is absent until a block brings it.
+        """
+        if tx_id in self._recent_absent or tx_id in self._older_absent:
+            return False
+        if self._store.get(keys.transaction(tx_id)) is not None:
+            return True
+        self._recent_absent[tx_id] = None
+        if len(self._recent_absent) > ABSENT_REMEMBERED:
+            self._older_absent, self._recent_absent = self._recent_absent, {}
+        return False
 
     # --- Writing ---
 
@@ -173,6 +188,9 @@ class LedgerStore:
         self._store.write(_block_batch(executed, certificate, self._tile), sync=sync)
         self._tip = _Tip(header, executed.digest, executed.frontier)
         self._remember_pages(executed.tree.pages)
+        for result in executed.results:
+            self._recent_absent.pop(result.tx_id, None)
+            self._older_absent.pop(result.tx_id, None)
 
     def sync(self) -> None:
         """Make every committed block durable."""

@@ -331,6 +331,23 @@ def test_pages_no_longer_at_hand_are_read_again(
         assert {place: opened.page(place) for place in state.pages} == state.pages
 
 
+@pytest.mark.parametrize("remembered", [0, 1, 1_000])
+def test_a_transaction_is_absent_until_a_block_brings_it_however_often_asked(
+    engine: Engine, committed: Committed, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    monkeypatch.setattr(ledger, "ABSENT_REMEMBERED", remembered)
+    opened, final = engine.ledger(), set[bytes]()
+    everything = [result.tx_id for block in committed.blocks for result in block.results]
+    for block in committed.blocks:
+        for _ in range(2):
+            assert [tx_id for tx_id in everything if opened.has_transaction(tx_id)] == [
+                tx_id for tx_id in everything if tx_id in final
+            ]
+        opened.commit(block, certify(block), sync=False)
+        final |= block.tx_ids
+    assert all(map(opened.has_transaction, everything))
+
+
 # --- Crashes ---
 
 

@@ -1,0 +1,114 @@
+"""What a usual block costs the database, in operations and bytes. Never in time.
+
+The block: 140 transactions of one record with a reference each, on a state of 30,000 keys.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from node.chain.transaction import VerifiedTransaction
+from node.execution.apply import ExecutedBlock
+from node.storage import keys
+from node.storage.kv import WriteBatch
+from node.storage.ledger import LedgerStore
+from node.storage.memory import MemoryStore
+from tests.unit.execution.small_chain import (
+    GENESIS,
+    SmallChain,
+    certify,
+    next_inputs,
+    payload,
+    tx,
+)
+
+BLOCK_TXS = 140
+BATCHES, BATCH_RECORDS = 3, 10_000
+
+
+class CountingStore(MemoryStore):
+    """A store that counts what it is asked to do, by family of keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gets: Counter[bytes] = Counter()
+        self.puts: Counter[bytes] = Counter()
+        self.deletes = self.bytes_written = 0
+
+    def forget(self) -> None:
+        self.gets.clear()
+        self.puts.clear()
+        self.deletes = self.bytes_written = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        self.gets[key[:1]] += 1
+        return super().get(key)
+
+    def write(self, batch: WriteBatch, *, sync: bool) -> None:
+        for key, value in batch.changes():
+            self.bytes_written += len(key) + len(value or b"")
+            if value is None:
+                self.deletes += 1
+            else:
+                self.puts[key[:1]] += 1
+        super().write(batch, sync=sync)
+
+
+@pytest.fixture(scope="module")
+def large() -> tuple[CountingStore, LedgerStore, SmallChain]:
+    """Return a ledger of 30,000 references, with its store."""
+    chain, store = SmallChain(), CountingStore()
+    opened = LedgerStore.open(store, GENESIS.suite, chain.executor.genesis_block())
+    for batch in range(BATCHES):
+        names = [f"old {batch} {record}" for record in range(BATCH_RECORDS)]
+        commit(opened, execute(chain, opened, [tx(payload(*names, references=names))]))
+    return store, opened, chain
+
+
+def execute(
+    chain: SmallChain, opened: LedgerStore, transactions: list[VerifiedTransaction]
+) -> ExecutedBlock:
+    return chain.executor.execute(opened, next_inputs(opened), transactions)
+
+
+def commit(opened: LedgerStore, executed: ExecutedBlock) -> None:
+    opened.commit(executed, certify(executed), sync=True)
+
+
+def usual_block(name: str) -> list[VerifiedTransaction]:
+    names = [f"{name} {number}" for number in range(BLOCK_TXS)]
+    return [tx(payload(each, references=[each])) for each in names]
+
+
+def test_what_a_usual_block_writes(large: tuple[CountingStore, LedgerStore, SmallChain]) -> None:
+    store, opened, chain = large
+    executed = execute(chain, opened, usual_block("written"))
+    store.forget()
+    commit(opened, executed)
+    each = (keys.TRANSACTION, keys.STATE, keys.RECORD_BY_DIGEST, keys.RECORD_BY_REFERENCE)
+    assert [store.puts.pop(family) for family in each] == [BLOCK_TXS] * len(each)
+    assert store.puts.pop(keys.STATE_PAGE) <= 2.5 * BLOCK_TXS
+    assert store.deletes == 0
+    once = (keys.HEADER, keys.BODY, keys.TIP, keys.BLOCK_AT_LOG_INDEX, keys.LOG_INDEX_AT_TIME)
+    assert [store.puts.pop(family) for family in once] == [1] * len(once)
+    assert store.puts.pop(keys.RECORD_BY_TYPE) == 1
+    assert store.puts.pop(keys.LOG_TILE) <= 4
+    assert not store.puts
+    assert store.bytes_written <= 1_500 * BLOCK_TXS
+
+
+def test_what_executing_a_usual_block_reads(
+    large: tuple[CountingStore, LedgerStore, SmallChain],
+) -> None:
+    """Of what a pool asked for before, only the values are read; the pages are in memory."""
+    store, opened, chain = large
+    block = usual_block("read")
+    for verified in block:
+        assert not opened.has_transaction(verified.transaction.tx_id)
+    assert store.gets[keys.TRANSACTION] >= BLOCK_TXS
+    store.forget()
+    execute(chain, opened, block)
+    senders = 1
+    assert store.gets == {keys.STATE: BLOCK_TXS + senders}
