@@ -13,9 +13,10 @@ no fork comes of it.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cbor2
 
@@ -24,7 +25,12 @@ from node.chain.genesis import Genesis
 from node.crypto.domains import HEADER, NEW_VIEW, VIEW_CHANGE, VOTE, tagged
 from node.service.wire import MessageKind
 
+_VOTE = tagged(VOTE, b"")
+_VIEW_CHANGE = tagged(VIEW_CHANGE, b"")
 _HEARD = tuple(bytes((k,)) for k in (MessageKind.VOTE, MessageKind.PROPOSAL, MessageKind.NEW_VIEW))
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
+
 _HEADER_HEIGHT, _HEADER_PARENT = 3, 7
 _CERTIFICATE_VIEW, _CERTIFICATE_DIGEST = 4, 6
 
@@ -43,13 +49,46 @@ class Ballot(NamedTuple):
         return self[:3]
 
 
+class Leaving(NamedTuple):
+    """A signed VIEW-CHANGE, as its bytes say."""
+
+    view: int
+    tip: int
+    shown: tuple[tuple[int, int], ...]
+    """(height, view) of each prepared certificate."""
+
+
+Statement = Ballot | Leaving
+
+
 class Start(NamedTuple):
     """What a view starts from."""
 
+    view: int
     base: int
     """Height of the newest decided block shown."""
     carried: dict[int, bytes]
     """Height to digest of what must be decided again."""
+
+
+class Prepare(NamedTuple):
+    """A PREPARE that was sent."""
+
+    view: int
+    height: int
+    digest: bytes
+    voter: int
+
+
+class Offer(NamedTuple):
+    """What the primary of a view proposed."""
+
+    view: int
+    height: int
+    digest: bytes
+
+
+Fact = Prepare | Offer | Start
 
 
 @dataclass(slots=True)
@@ -73,6 +112,10 @@ class Guard:
         self._size = genesis.validators.size
         self._signed: dict[bytes, tuple[int, bytes]] = {}
         """Every signature in existence, whose it is and over what: no other counts."""
+        self._ballots: dict[bytes, tuple[int, Ballot, int]] = {}
+        """The votes among them: voter, vote, vote time in ms."""
+        self._genuine: dict[bytes, tuple[Fact, ...]] = {}
+        """What a message teaches, whoever hears it, if all signatures in it exist."""
         self._parents: dict[bytes, bytes] = {}
         self._known: dict[int, Knowledge] = {}
 
@@ -80,9 +123,24 @@ class Guard:
         """Expect to be told what a validator hears and signs."""
         self._known[validator] = Knowledge()
 
-    def exists(self, validator: int, message: bytes, signature: bytes) -> None:
-        """Take note of a signature."""
+    def exists(self, validator: int, message: bytes, signature: bytes) -> Statement | None:
+        """Take note of a signature; return what it says, if it is a vote or a VIEW-CHANGE."""
         self._signed[signature] = (validator, message)
+        if message.startswith(_VOTE):
+            _, _, _, phase, view, height, digest, time_ms = cbor2.loads(message[len(_VOTE) :])
+            ballot = Ballot(phase, view, height, digest)
+            self._ballots[signature] = (validator, ballot, time_ms)
+            return ballot
+        if message.startswith(_VIEW_CHANGE):
+            _, body = cbor2.loads(message[len(_VIEW_CHANGE) :])
+            committed: list[Any] = body[4]
+            tip = committed[-1][0][3] if committed else 0
+            return Leaving(body[2], tip, tuple((item[0][3], item[1][4]) for item in body[5]))
+        return None
+
+    def signed_ballot(self, signature: bytes) -> tuple[int, Ballot, int] | None:
+        """Return voter, vote and vote time (ms) of a signature, if it is one in existence."""
+        return self._ballots.get(signature)
 
     # ------------------------------------------------------------------ what is delivered
 
@@ -90,40 +148,44 @@ class Guard:
         """Take note of a message delivered to a validator."""
         if data[1:2] not in _HEARD:
             return
+        facts = self._genuine.get(data)
+        if facts is None:
+            facts = ()
+            with suppress(LookupError, TypeError, ValueError, cbor2.CBORDecodeError):  # damaged
+                facts = tuple(self._read(*cbor2.loads(data)))
+            if facts:
+                self._genuine[data] = facts
         known = self._known[validator]
-        with suppress(LookupError, TypeError, ValueError, cbor2.CBORDecodeError):  # damaged ones
-            kind, value = cbor2.loads(data)
-            if kind == MessageKind.VOTE:
-                self._heard_vote(known, value)
-            elif kind == MessageKind.PROPOSAL:
-                self._heard_proposal(known, value)
-            elif kind == MessageKind.NEW_VIEW:
-                self._heard_new_view(known, value)
+        for fact in facts:
+            match fact:
+                case Prepare():
+                    _note(known.prepares, (fact.view, fact.height, fact.digest), fact.voter)
+                case Offer():
+                    _note(known.offers, (fact.view, fact.height), fact.digest)
+                case _:
+                    known.starts.setdefault(fact.view, []).append(fact)
 
-    def _heard_vote(self, known: Knowledge, vote: list[Any]) -> bool:
+    def _read(self, kind: int, value: list[Any]) -> Iterator[Fact]:
+        if kind == MessageKind.VOTE:
+            yield from self._read_prepare(value)
+        elif kind == MessageKind.PROPOSAL:
+            header, vote = value[1], value[3]
+            for prepare in self._read_prepare(vote):
+                yield prepare
+                is_about = self._learn_header(header) == prepare.digest
+                if is_about and prepare.voter == prepare.view % self._size:
+                    yield Offer(prepare.view, prepare.height, prepare.digest)
+        elif kind == MessageKind.NEW_VIEW:
+            view, view_changes = value[2], value[3]
+            signed = [self._is_genuine(vc[3], VIEW_CHANGE, vc) for vc in view_changes]
+            if self._is_genuine(view % self._size, NEW_VIEW, value) and all(signed):
+                yield self._start_from(view, view_changes)
+
+    def _read_prepare(self, vote: list[Any]) -> Iterator[Prepare]:
         phase, view, height, digest, voter, time_ms, signature = vote
-        validators = self._genesis.validators
-        chain = [self._genesis.chain_id, validators.epoch, validators.digest]
-        message = tagged(VOTE, cbor2.dumps([*chain, phase, view, height, digest, time_ms]))
-        if self._signed.get(signature) != (voter, message):
-            return False
-        if phase == Phase.PREPARE:
-            known.prepares.setdefault((view, height, digest), {})[voter] = None
-        return True
-
-    def _heard_proposal(self, known: Knowledge, proposal: list[Any]) -> None:
-        header, vote = proposal[1], proposal[3]
-        _, view, height, digest, voter, _, _ = vote
-        is_about = self._learn_header(header) == digest
-        if self._heard_vote(known, vote) and is_about and voter == view % self._size:
-            known.offers.setdefault((view, height), {})[digest] = None
-
-    def _heard_new_view(self, known: Knowledge, new_view: list[Any]) -> None:
-        view, view_changes = new_view[2], new_view[3]
-        if not self._is_genuine(view % self._size, NEW_VIEW, new_view):
-            return
-        if all(self._is_genuine(vc[3], VIEW_CHANGE, vc) for vc in view_changes):
-            self._learn_start(known, view, view_changes)
+        stated = (voter, Ballot(phase, view, height, digest), time_ms)
+        if phase == Phase.PREPARE and self._ballots.get(signature) == stated:
+            yield Prepare(view, height, digest, voter)
 
     def _is_genuine(self, validator: int, tag: bytes, value: list[Any]) -> bool:
         """Whether an array whose last item is the signature over the others was signed so."""
@@ -135,7 +197,7 @@ class Guard:
         self._parents[digest] = header[_HEADER_PARENT]
         return digest
 
-    def _learn_start(self, known: Knowledge, view: int, view_changes: list[Any]) -> None:
+    def _start_from(self, view: int, view_changes: list[Any]) -> Start:
         """Work out what a NEW-VIEW gives: the highest tip, then on it the latest prepared chain."""
         base, parent = 0, self._genesis_digest
         prepared: dict[int, list[tuple[int, bytes]]] = {}
@@ -154,7 +216,7 @@ class Guard:
             _, parent = max(on_parent)
             carried[height] = parent
             height += 1
-        known.starts.setdefault(view, []).append(Start(base, carried))
+        return Start(view, base, carried)
 
     # ------------------------------------------------------------------ what is signed
 
@@ -172,7 +234,8 @@ class Guard:
 
     def object_to_new_view(self, validator: int, view: int, view_changes: list[Any]) -> str:
         """Judge a NEW-VIEW that a validator signs as primary; take note of it."""
-        self._learn_start(self._known[validator], view, view_changes)
+        start = self._start_from(view, view_changes)
+        self._known[validator].starts.setdefault(view, []).append(start)
         senders = frozenset(vc[3] for vc in view_changes if vc[2] == view)
         if len(senders) < self._quorum or view % self._size != validator:
             return f"G3: a NEW-VIEW for {view} from {sorted(senders)}"
@@ -197,3 +260,7 @@ class Guard:
                 return f"G2: {height} is not prepared, only by {sorted(voters)}"
             digest = self._parents.get(digest, b"")
         return ""
+
+
+def _note(known: dict[K, dict[V, None]], key: K, value: V) -> None:
+    known.setdefault(key, {})[value] = None

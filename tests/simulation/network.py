@@ -90,9 +90,10 @@ class Network:
 
     def send(self, source: int, to_validator: int, messages: Sequence[bytes]) -> None:
         """Send messages in one frame to every place of a validator."""
+        frame = tuple(messages)
         for target in self._of_validator[to_validator]:
             if target != source:
-                self._send_one(source, target, tuple(messages))
+                self._send_one(source, target, frame)
 
     def cut(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Make exactly these directed pairs of places unreachable."""
@@ -145,7 +146,7 @@ class Network:
         longest_us = profile.delay_max_us
         if world.chance(profile.slow_permille):
             longest_us = max(longest_us, profile.slow_max_us)
-        delay_us = world.random.randrange(profile.delay_min_us, longest_us + 1)
+        delay_us = profile.delay_min_us + world.draw(longest_us + 1 - profile.delay_min_us)
         if not profile.in_order:
             return delay_us
         earliest_us = self._last_arrival_us.get((source, target), 0)

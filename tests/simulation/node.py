@@ -25,7 +25,7 @@ from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 from tests.simulation.disk import SimulatedLog
 from tests.simulation.network import Frame, Network
-from tests.simulation.world import MS, World
+from tests.simulation.world import MS, UTC_AT_START_MS, World
 
 LogRecords = Sequence[tuple[int, bytes]]
 GOSSIP_DELAY_US = 2 * MS
@@ -114,7 +114,9 @@ class SimulatedValidator:
         self.world, self.network, self.observer = world, network, observer
         self.genesis, self.executor, self.index = genesis, executor, index
         self.signer, self.machine = signer, machine
+        self._utc_offset_ms = UTC_AT_START_MS + machine.clock_offset_ms
         self.place = network.join(index, self.receive)
+        self._peers = [peer for peer in range(genesis.validators.size) if peer != index]
         self.log = SimulatedLog(genesis.chain_id)
         self.store = MemoryStore()
         self.ledger = self._open_ledger()
@@ -158,9 +160,8 @@ class SimulatedValidator:
         self._note("start", self.ledger.tip_height, len(records))
         self.observer.started(self)
         self._take_turn(lambda engine: engine.start(self.now()))
-        for peer in range(self.genesis.validators.size):
-            if peer != self.index:
-                self._take_turn(partial(Engine.connected, peer=peer))
+        for peer in self._peers:
+            self._take_turn(partial(Engine.connected, peer=peer))
 
     def crash(self, *, power_loss: bool, down_us: int) -> None:
         """End the process for a while; with `power_loss` the disk forgets what it did not sync."""
@@ -188,10 +189,8 @@ class SimulatedValidator:
 
     def now(self) -> Now:
         """Read this validator's clocks."""
-        return Now(
-            monotonic_ms=self.world.now_us // MS + self._monotonic_offset_ms,
-            utc_ms=self.world.utc_ms + self.machine.clock_offset_ms,
-        )
+        elapsed_ms = self.world.now_us // MS
+        return Now(elapsed_ms + self._monotonic_offset_ms, elapsed_ms + self._utc_offset_ms)
 
     # ------------------------------------------------------------------ inputs
 
@@ -233,14 +232,14 @@ class SimulatedValidator:
         if appended and self._dies_at(CrashPoint.BEFORE_SEND):
             return
         if output.messages and self._is_armed_for(CrashPoint.AMID_SEND):
-            peers = range(self.genesis.validators.size)
-            reached = self.world.random.sample(peers, self.world.random.randrange(len(peers)))
+            some = self.world.random.randrange(len(self._peers))
+            reached = self.world.random.sample(self._peers, some)
             self._post(output, to=reached)
             self._dies_at(CrashPoint.AMID_SEND)
             return
         self._post(output)
         for job in output.jobs:
-            delay_us = self.world.random.randrange(self.machine.check_max_us + 1)
+            delay_us = self.world.draw(self.machine.check_max_us + 1)
             self.world.after(delay_us, partial(self._checked, self.life, job))
         if engine.halted:
             self.observer.halted(self, engine.halted)
@@ -257,10 +256,9 @@ class SimulatedValidator:
         """Send the messages of a turn, one frame per peer; `to` limits whom they reach."""
         if not output.messages:
             return
-        for peer in range(self.genesis.validators.size) if to is None else to:
-            if peer != self.index:
-                frame = [m.data for m in output.messages if m.to is None or m.to == peer]
-                self._send(peer, frame)
+        for peer in self._peers if to is None else to:
+            frame = [m.data for m in output.messages if m.to is None or m.to == peer]
+            self._send(peer, frame)
 
     def _send(self, peer: int, frame: list[bytes]) -> None:
         if frame:
@@ -285,7 +283,9 @@ class SimulatedValidator:
             return
         self._syncing = True
         machine = self.machine
-        delay_us = self.world.random.randrange(machine.sync_min_us, machine.sync_max_us + 1)
+        delay_us = machine.sync_min_us + self.world.draw(
+            machine.sync_max_us + 1 - machine.sync_min_us
+        )
         self.world.after(delay_us, partial(self._synced, self.life, self.log.last_lsn))
 
     def _synced(self, life: int, lsn: int) -> None:
@@ -324,10 +324,12 @@ class SimulatedValidator:
     # ------------------------------------------------------------------ the timer
 
     def _arm_timer(self, engine: Engine) -> None:
-        now_ms = self.now().monotonic_ms
+        now_ms = self.world.now_us // MS + self._monotonic_offset_ms
+        if self._timer_at_ms is not None and self._timer_at_ms <= now_ms + 1:
+            return  # it comes early enough, and looks again
         due_ms = max(engine.deadline(), now_ms + 1)
         if self._timer_at_ms is not None and self._timer_at_ms <= due_ms:
-            return  # it comes early enough, and looks again
+            return
         self._timer_at_ms = due_ms
         self.world.after((due_ms - now_ms) * MS, partial(self._ticked, self.life, due_ms))
 

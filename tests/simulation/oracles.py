@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import cbor2
 
@@ -39,32 +38,17 @@ from node.service.log_records import RecordType
 from node.service.wire import MessageKind
 from node.storage import keys
 from node.storage.segment import parse_segment
-from tests.simulation.guard import Ballot, Guard
+from tests.simulation.guard import Ballot, Guard, Leaving, Statement
 from tests.simulation.node import LogRecords, SimulatedValidator
 from tests.simulation.world import World
 
 _BLOCK = RecordType.BLOCK
 _OF_VIEWS = (RecordType.VIEW_CHANGE, RecordType.NEW_VIEW)
-_VOTE = domains.tagged(domains.VOTE, b"")
 _NEW_VIEW = domains.tagged(domains.NEW_VIEW, b"")
-_VIEW_CHANGE = domains.tagged(domains.VIEW_CHANGE, b"")
 
 
 class Violation(AssertionError):  # noqa: N818 - an oracle's verdict, not an error of the program
     """A rule is broken; the message begins with its name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leaving:
-    """A signed VIEW-CHANGE, as its bytes say."""
-
-    view: int
-    tip: int
-    shown: tuple[tuple[int, int], ...]
-    """(height, view) of each prepared certificate."""
-
-
-Statement = Ballot | Leaving
 
 
 @dataclass(slots=True)
@@ -104,8 +88,10 @@ class Oracles:
         self.conduct: dict[int, Conduct] = {}
         """Of the correct validators alone."""
         self._signers: dict[tuple[int, int, int], dict[bytes, dict[int, None]]] = {}
-        self._certifiable: dict[int, bytes] = {}
-        """Height to the one header that a quorum of COMMITs of one view exists for."""
+        self._certifiable: dict[int, dict[tuple[int, bytes], None]] = {}
+        """Height to each (view, digest) that a quorum of COMMITs exists for."""
+        self._logged: dict[bytes, bytes] = {}
+        """Digests of the blocks in log records, by the record's payload."""
         self.messages: Counter[MessageKind] = Counter()
         """Sent by correct validators, each addressee counted."""
         self.view_max = 0
@@ -121,8 +107,7 @@ class Oracles:
 
     def signed(self, validator: int, message: bytes, signature: bytes) -> None:
         """Take note of a signature the moment it comes into existence."""
-        self._guard.exists(validator, message, signature)
-        statement = _read_statement(message)
+        statement = self._guard.exists(validator, message, signature)
         if isinstance(statement, Ballot):
             self._count(validator, statement)
         conduct = self.conduct.get(validator)
@@ -152,9 +137,18 @@ class Oracles:
         if len(quorums) > 1:
             raise Violation(f"A2: two certifiable headers for {ballot.place}")
         if ballot.phase == Phase.COMMIT:
-            first = self._certifiable.setdefault(ballot.height, ballot.digest)
-            if first != ballot.digest:
+            certifiable = self._certifiable.setdefault(ballot.height, {})
+            certifiable[ballot.view, ballot.digest] = None
+            if any(digest != ballot.digest for _, digest in certifiable):
                 raise Violation(f"A2: two certifiable blocks at height {ballot.height}")
+
+    def _uncount(self, validator: int, ballot: Ballot) -> None:
+        """Forget a vote that nobody but its dead voter ever had."""
+        signers = self._signers[ballot.place][ballot.digest]
+        del signers[validator]
+        if ballot.phase == Phase.COMMIT and len(signers) < self.quorum:
+            certifiable = self._certifiable.get(ballot.height, {})
+            certifiable.pop((ballot.view, ballot.digest), None)
 
     def _judge_ballot(self, validator: int, conduct: Conduct, ballot: Ballot) -> None:
         if ballot.place in conduct.ballots:
@@ -217,8 +211,12 @@ class Oracles:
             conduct.commits[statement.height] = max(held, statement.view)
 
     def _digest_of(self, block_record: bytes) -> bytes:
-        header = cbor2.loads(block_record)[0]
-        return self._genesis.suite.tagged_hash(domains.HEADER, cbor2.dumps(header))
+        digest = self._logged.get(block_record)
+        if digest is None:
+            header = cbor2.loads(block_record)[0]
+            digest = self._genesis.suite.tagged_hash(domains.HEADER, cbor2.dumps(header))
+            self._logged[block_record] = digest
+        return digest
 
     def crashed(self, validator: SimulatedValidator) -> None:
         """Forget the signatures that died with the process: they never left it (D2)."""
@@ -229,7 +227,7 @@ class Oracles:
                 self._bind(conduct, statement)
             elif isinstance(statement, Ballot):
                 del conduct.ballots[statement.place]
-                del self._signers[statement.place][statement.digest][validator.index]
+                self._uncount(validator.index, statement)
         conduct.volatile.clear()
         found = parse_segment(kept).records
         conduct.blocks = {self._digest_of(r.payload): None for r in found if r.kind == _BLOCK}
@@ -321,11 +319,9 @@ class Oracles:
             or len(voters) < self.quorum
         ):
             raise Violation(f"A3: the certificate of block {height} is of {subject}")
+        ballot = Ballot(Phase.COMMIT, subject.view, height, digest)
         for index, vote in voters.items():
-            message = subject.sign_bytes(
-                self._genesis.chain_id, self._genesis.validators, vote.time_ms
-            )
-            if not self._genesis.validators.vote_keys[index].verify(message, vote.signature):
+            if self._guard.signed_ballot(vote.signature) != (index, ballot, vote.time_ms):
                 raise Violation(f"A3: a false signature certifies block {height}")
 
     def judge_stores(self, validators: Iterable[SimulatedValidator]) -> None:
@@ -340,15 +336,3 @@ class Oracles:
                 raise Violation(
                     f"A6: validators {other} and {validator.index} differ at height {height}"
                 )
-
-
-def _read_statement(message: bytes) -> Statement | None:
-    if message.startswith(_VOTE):
-        _, _, _, phase, view, height, digest, _ = cbor2.loads(message[len(_VOTE) :])
-        return Ballot(phase, view, height, digest)
-    if message.startswith(_VIEW_CHANGE):
-        _, body = cbor2.loads(message[len(_VIEW_CHANGE) :])
-        committed: list[Any] = body[4]
-        tip = committed[-1][0][3] if committed else 0
-        return Leaving(body[2], tip, tuple((item[0][3], item[1][4]) for item in body[5]))
-    return None

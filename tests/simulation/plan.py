@@ -225,7 +225,7 @@ def _draw_links(random: Random) -> LinkProfile:
 
 def _draw_workload(random: Random) -> WorkloadProfile:
     return WorkloadProfile(
-        requests=random.choice((10, 30, 60, 100)),
+        requests=random.choice((20, 80, 160, 300)),
         asking_permille=random.choice((200, 500, 1_000, 1_000)),
         habits=random.choice((tuple(Habit), *((habit,) for habit in Habit))),
         retry_us=random.choice((1, 4)) * SECOND,

@@ -7,7 +7,7 @@ when every validator that held it dies, and only then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -110,17 +110,17 @@ class Clients:
         """Take note that a request is final."""
         self.lasting.pop(tx_id, None)
 
-    def overdue(self, correct: Sequence[SimulatedValidator]) -> list[bytes]:
-        """Return the ids of what must still become final, `correct` being up and connected."""
+    def overdue(self, correct: Sequence[SimulatedValidator]) -> Iterator[bytes]:
+        """Yield the ids of what must still become final, `correct` being up and connected."""
         places = [validator.place for validator in correct]
         engines = [validator.engine for validator in correct if validator.engine is not None]
-        return [
-            tx_id
-            for tx_id, request in self.lasting.items()
-            if request.habit is Habit.ELSEWHERE
-            or (request.habit is Habit.FAITHFUL and request.first_asked in places)
-            or any(engine.mempool.is_pending(tx_id) for engine in engines)
-        ]
+        for tx_id, request in self.lasting.items():
+            if (
+                request.habit is Habit.ELSEWHERE
+                or (request.habit is Habit.FAITHFUL and request.first_asked in places)
+                or any(engine.mempool.is_pending(tx_id) for engine in engines)
+            ):
+                yield tx_id
 
     def _ask(self, count: int) -> None:
         if self._are_away:
