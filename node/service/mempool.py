@@ -106,6 +106,11 @@ class Mempool:
         """Say whether any request waits for a block, pinned ones left out."""
         return bool(self._arrived or self._returned)
 
+    @property
+    def waiting_count(self) -> int:
+        """Return the number of requests that wait for a block, pinned ones left out."""
+        return len(self._arrived) + len(self._returned)
+
     def is_pending(self, tx_id: bytes) -> bool:
         """Say whether the request is held, pinned or not."""
         return tx_id in self._requests

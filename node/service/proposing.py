@@ -1,6 +1,13 @@
-"""Building proposals as primary: when there is work, of which size, at which T."""
+"""Building proposals as primary: when there is work, of which size, at which T.
+
+A block has a cost of its own, whether it holds one transaction or a thousand. So with nothing under
+way a block is proposed at once, but while one is, the next slot of the window is for a backlog: see
+`_Reserve`, and node/adr/0006 for what that saves.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from node.chain.genesis import Parameters
 from node.chain.time_rules import proposal_time
@@ -15,6 +22,18 @@ from node.service.undecided import Undecided
 
 BUILD_AGAIN_AFTER_MS = 50
 """How long a primary waits that found nothing includable among what waits."""
+RESERVE_FACTOR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserve:
+    """A slot above a block under way, kept back until opening it is worth a block of its own."""
+
+    parent_digest: bytes
+    opens_at_txs: int
+    """So many waiting are worth it: twice what the block under way holds, or a full batch."""
+    opens_at_ms: int
+    """Then the block under way is overdue (monotonic): nobody waits for it longer."""
 
 
 class Proposer:
@@ -37,10 +56,15 @@ class Proposer:
         )
         self._pool_reported = False
         self._build_again_at_ms = 0
+        self._reserve: _Reserve | None = None
 
     def pool_change(self, now: ev.Now) -> ev.PoolChanged | None:
         """Return what the core must hear about the pool, if that changed."""
-        is_waiting = self._mempool.is_waiting and now.monotonic_ms >= self._build_again_at_ms
+        is_waiting = (
+            self._mempool.is_waiting
+            and now.monotonic_ms >= self._build_again_at_ms
+            and not self._is_kept_back(now)
+        )
         if is_waiting == self._pool_reported:
             return None
         self._pool_reported = is_waiting
@@ -49,18 +73,22 @@ class Proposer:
     def due_ms(self) -> list[int]:
         """Return the monotonic times (ms) by which `pool_change` must be asked again."""
         if self._mempool.is_waiting and not self._pool_reported:
-            return [self._build_again_at_ms]
+            reserve = self._standing_reserve()
+            return [max(self._build_again_at_ms, reserve.opens_at_ms if reserve else 0)]
         return []
 
     def build(self, action: ev.BuildProposal, now: ev.Now) -> ev.ProposalBuilt:
         """Execute the oldest waiting transactions on the parent; return the outcome."""
         parameters = self._parameters
+        self._reserve_above(action.parent_digest, now)
+        if self._is_kept_back(now):
+            return self._nothing(action)
         parent = self._undecided.state_after(action.parent_digest)
         if parent is None:
-            return self._nothing(action, now)
+            return self._nothing_includable(action, now)
         time_ms = proposal_time(parent.header.time_ms, now.utc_ms)
         if time_ms > now.utc_ms + parameters.precision_ms:
-            return self._nothing(action, now)
+            return self._nothing_includable(action, now)
         taken = self._mempool.take(
             time_ms=time_ms,
             txs_max=parameters.block_txs_max,
@@ -68,7 +96,7 @@ class Proposer:
             records_max=self._batch_limit.records,
         )
         if not taken:
-            return self._nothing(action, now)
+            return self._nothing_includable(action, now)
         inputs = BlockInputs(
             height=action.height,
             view=action.view,
@@ -90,9 +118,40 @@ class Proposer:
             records = len(executed.leaves) - 1  # the first is the parent's header
             self._batch_limit.learn(records, now.utc_ms - proposal.header.time_ms)
 
-    def _nothing(self, action: ev.BuildProposal, now: ev.Now) -> ev.ProposalBuilt:
-        """Say that nothing that waits can be included now: the core takes the pool for empty."""
-        self._pool_reported = False
+    def _reserve_above(self, parent_digest: bytes, now: ev.Now) -> None:
+        """Keep the slot back if its parent is under way, from when it was first asked for."""
+        if self._reserve is not None and self._reserve.parent_digest == parent_digest:
+            return
+        under_way = self._undecided.executed(parent_digest)
+        if under_way is not None:
+            self._reserve = _Reserve(
+                parent_digest,
+                min(RESERVE_FACTOR * len(under_way.transactions), self._batch_limit.records),
+                now.monotonic_ms + self._parameters.message_delay_ms,
+            )
+
+    def _standing_reserve(self) -> _Reserve | None:
+        """Return the reserve if the block that it was made for is still under way."""
+        reserve = self._reserve
+        if reserve is None or self._undecided.executed(reserve.parent_digest) is None:
+            return None
+        return reserve
+
+    def _is_kept_back(self, now: ev.Now) -> bool:
+        reserve = self._standing_reserve()
+        return (
+            reserve is not None
+            and self._mempool.waiting_count < reserve.opens_at_txs
+            and now.monotonic_ms < reserve.opens_at_ms
+        )
+
+    def _nothing_includable(self, action: ev.BuildProposal, now: ev.Now) -> ev.ProposalBuilt:
+        """Say that nothing that waits can be included now, and look again before long."""
         if self._mempool.is_waiting:  # else the next to come is built for at once
             self._build_again_at_ms = now.monotonic_ms + BUILD_AGAIN_AFTER_MS
+        return self._nothing(action)
+
+    def _nothing(self, action: ev.BuildProposal) -> ev.ProposalBuilt:
+        """Answer without a block: the core takes the pool for empty until told otherwise."""
+        self._pool_reported = False
         return ev.ProposalBuilt(action.view, action.height, None, ())

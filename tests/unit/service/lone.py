@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from node.chain.block import CertifiedBlock
 from node.chain.certificate import Phase
+from node.chain.genesis import Genesis
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Now
 from node.consensus.messages import Proposal, Status
@@ -44,19 +45,19 @@ class ListedLog:
 class Lone:
     """A validator whose messages a test reads instead of peers."""
 
-    def __init__(self, me: int) -> None:
-        executor = Executor(GENESIS)
+    def __init__(self, me: int, genesis: Genesis = GENESIS) -> None:
+        executor = Executor(genesis)
         self.log = ListedLog()
-        self.ledger = LedgerStore.open(MemoryStore(), GENESIS.suite, executor.genesis_block())
+        self.ledger = LedgerStore.open(MemoryStore(), genesis.suite, executor.genesis_block())
         self.engine = Engine(
-            genesis=GENESIS,
+            genesis=genesis,
             me=me,
             signer=validator_signer(me),
             executor=executor,
             ledger=self.ledger,
             log=self.log,
             mempool=Mempool(),
-            recovery=recover(GENESIS, executor, self.ledger, ()),
+            recovery=recover(genesis, executor, self.ledger, ()),
         )
         self.engine.start(self.at(0))
 
@@ -75,6 +76,10 @@ class Lone:
 
     def hear(self, peer: int, message: Message, elapsed_ms: int) -> None:
         self.engine.receive(peer, [encode_message(message)], self.at(elapsed_ms))
+
+    def make_durable(self, elapsed_ms: int) -> None:
+        """Sync the log."""
+        self.engine.durable(len(self.log.records), self.at(elapsed_ms))
 
     def ask_for_blocks(self, elapsed_ms: int) -> int:
         """Learn that two peers are far ahead, and return which of them is asked for blocks."""
