@@ -192,6 +192,7 @@ class _Fields:
         except FileNotFoundError as error:
             raise ConfigError(
                 f"{path}: no such file",
+                code="GC-2101",
                 fix="name the folder of a network, or make one: govchain testnet up",
             ) from error
         except OSError as error:

@@ -88,7 +88,7 @@ def test_client_verbs_say_when_no_validator_answers(home: Path) -> None:
 
 def test_client_verbs_name_a_missing_network_and_missing_credentials(home: Path) -> None:
     ran = run("record", "list", "--home", home / "elsewhere", "--json")
-    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2002")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2101")
     ran = run("record", "list", "--home", home, "--as", "nobody-7", "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2002")
     assert "nobody-7" in ran.json["error"]["message"]
@@ -121,7 +121,7 @@ def test_the_genesis_block_is_known_without_a_network(home: Path) -> None:
 
 def test_a_node_without_a_home_is_refused(tmp_path: Path) -> None:
     ran = run("node", "run", "--home", tmp_path, "--json")
-    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2002")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2101")
 
 
 @pytest.mark.parametrize(
