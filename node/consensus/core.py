@@ -2,7 +2,7 @@
 
 Reading order: `step` dispatches; `_progress` draws every consequence of what is now known, lowest
 height first; the view-change half starts at `_leave_view`. README.md has the argument for safety
-and liveness, and the table of transitions. Section numbers refer to Castro and Liskov, OSDI'99.
+and liveness, transitions.md the tables. Section numbers refer to Castro and Liskov, OSDI'99.
 """
 
 from __future__ import annotations
