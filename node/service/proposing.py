@@ -124,9 +124,10 @@ class Proposer:
             return
         under_way = self._undecided.executed(parent_digest)
         if under_way is not None:
+            full_txs = min(self._parameters.block_txs_max, self._batch_limit.records)
             self._reserve = _Reserve(
                 parent_digest,
-                min(RESERVE_FACTOR * len(under_way.transactions), self._batch_limit.records),
+                min(RESERVE_FACTOR * len(under_way.transactions), full_txs),
                 now.monotonic_ms + self._parameters.message_delay_ms,
             )
 

@@ -60,6 +60,14 @@ def test_while_a_block_is_under_way_the_next_waits_for_twice_as_much() -> None:
     assert proposed(primary) == [3, 6]
 
 
+def test_while_a_block_is_under_way_a_full_batch_does_not_wait() -> None:
+    one_each = replace(GENESIS, parameters=replace(GENESIS.parameters, block_txs_max=1))
+    primary = Lone(0, one_each)
+    for document in ("under way", "fills a block"):
+        primary.admit(tx(payload(document), chain_id=one_each.chain_id), 0)
+    assert proposed(primary) == [1, 1]
+
+
 def test_a_block_under_way_that_is_overdue_is_waited_for_no_longer() -> None:
     primary = Lone(0)
     for document in ("under way", "waits"):
