@@ -1,74 +1,198 @@
-"""`python -m tests.simulation`: run seeds and tell which fail, and how to see one again."""
+"""`python -m tests.simulation`: run seeds and tell which fail, and how to see one again.
+
+A seed is a whole run: validators, clients, faults and, after them, healing; about fifty blocks on
+average. A failing one is made small and its end told; `--reduced` replays the small one.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import islice
 
-from tests.simulation.cluster import Report, run_seed
+from tests.simulation.cluster import Report, run_plan, run_seed
+from tests.simulation.minimise import minimise
+from tests.simulation.plan import plan_of
+from tests.simulation.tally import ROOT, read_tally, revision
+
+CHUNK = 10
+"""Seeds a process is given at a time."""
+REPEAT_EVERY = 50
+"""One seed in so many is run again, by another process under another hash seed."""
+LAST_LINES = 60
+"""How much is told of a run that failed."""
+
+Run = tuple[int, int]
+"""Seed and number of validators."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the seeds asked for; 0 when all oracles were content, 1 otherwise."""
-    options = _parse()
-    sizes = [int(size) for size in options.n.split(",")]
+    options = _parse(arguments)
     started = time.monotonic()
-    failed: list[Report] = []
-    done = steps = blocks = 0
-    for report in _reports(options, sizes, started):
-        done += 1
-        steps += report.steps
-        blocks += report.blocks
+    reports: list[Report] = []
+    repetitions = 0
+    failed: list[dict[str, object]] = []
+    for first in _reports(options, started):
+        is_repeated = options.repeat and first.seed % REPEAT_EVERY == 0 and not first.violation
+        repetitions += is_repeated
+        report = repeated(first) if is_repeated else first
+        reports.append(report)
+        if options.json:
+            _print_json(_fields(report))
         if report.violation:
-            failed.append(report)
-        _tell(report, options)
+            failed.append(_tell_failure(report, options))
     seconds = time.monotonic() - started
-    summary = {
-        "seeds": done,
-        "failed": [f"{report.seed}/{report.size}" for report in failed],
-        "blocks_per_second": round(blocks / seconds),
-        "steps_per_second": round(steps / seconds),
-        "seeds_per_hour": round(done / seconds * 3_600),
+    summary: dict[str, object] = {
+        "seeds": len(reports),
+        "failed": failed if options.json else [failure["run"] for failure in failed],
+        "repeated": repetitions,
+        "blocks_per_seed": sum(report.blocks for report in reports) // max(len(reports), 1),
+        "hundred_blocks_per_core_hour": _rate(reports),
+        "seconds": round(seconds),
     }
+    if options.record:
+        summary["clean_seeds"] = _record(reports, repetitions)
     if options.json:
-        sys.stdout.write(json.dumps(summary) + "\n")
+        _print_json(summary)
     else:
         sys.stdout.write("".join(f"{key}: {value}\n" for key, value in summary.items()))
     return 1 if failed else 0
 
 
-def _parse() -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100, help="how many seeds to run")
-    parser.add_argument("--start", type=int, default=0, help="the first seed")
-    parser.add_argument("--n", default="4", help="validators, for instance 4,7: each seed runs all")
-    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long")
-    parser.add_argument("--transcript", action="store_true", help="tell everything that happens")
-    parser.add_argument("--json", action="store_true", help="one line per seed, and one at the end")
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--seeds", type=int, default=100, help="how many seeds to run")
+    add("--start", type=int, default=0, help="the first seed")
+    add("--n", default="4", help="validators, for instance 4,7: each seed is run with each")
+    add("--minutes", type=float, default=0.0, help="begin no seed after so long")
+    add("--jobs", type=int, default=1, help="how many processes run seeds")
+    add("--reduced", default="", help="leave out of the runs what these words say: minimise.py")
+    add("--transcript", action="store_true", help="tell everything that happens")
+    add("--no-repeat", dest="repeat", action="store_false", help="run no seed twice")
+    add("--record", action="store_true", help="add the clean seeds to clean_seeds.json")
+    add("--json", action="store_true", help="one line per seed, and one at the end")
+    return parser.parse_args(arguments)
 
 
-def _reports(options: argparse.Namespace, sizes: list[int], started: float) -> Iterator[Report]:
-    for seed in range(options.start, options.start + options.seeds):
-        for size in sizes:
-            if options.minutes and time.monotonic() - started > options.minutes * 60:
+def _rate(reports: list[Report]) -> int:
+    cpu_us = sum(report.cpu_us for report in reports)
+    return sum(report.blocks for report in reports) * 36_000_000 // max(cpu_us, 1)
+
+
+# ---------------------------------------------------------------------- running
+
+
+def _reports(options: argparse.Namespace, started: float) -> Iterator[Report]:
+    sizes = [int(size) for size in options.n.split(",")]
+    seeds = range(options.start, options.start + options.seeds)
+    runs = iter([(seed, size) for seed in seeds for size in sizes])
+    if options.jobs == 1:
+        for seed, size in _until(runs, options, started):
+            if options.reduced or options.transcript:
+                write = print if options.transcript else None
+                yield run_plan(seed, size, options.reduced.split(), write)
+            else:
+                yield run_seed(seed, size)
+        return
+    with ProcessPoolExecutor(options.jobs) as pool:
+        running: dict[Future[list[Report]], None] = {}
+        chunks = iter(lambda: list(islice(_until(runs, options, started), CHUNK)), [])
+        while True:
+            for chunk in islice(chunks, max(options.jobs * 2 - len(running), 0)):
+                running[pool.submit(_run_chunk, chunk)] = None
+            if not running:
                 return
-            yield run_seed(seed, size, print if options.transcript else None)
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in [future for future in running if future in done]:
+                del running[future]
+                yield from future.result()
 
 
-def _tell(report: Report, options: argparse.Namespace) -> None:
-    if options.json:
-        fields = {name: getattr(report, name) for name in Report.__slots__}
-        sys.stdout.write(json.dumps(fields) + "\n")
-    elif report.violation:
-        sys.stdout.write(
-            f"seed {report.seed} n {report.size}: {report.violation}\n"
-            f"  again: python -m tests.simulation --seeds 1 --start {report.seed}"
-            f" --n {report.size}\n"
-        )
+def _until(runs: Iterator[Run], options: argparse.Namespace, started: float) -> Iterator[Run]:
+    while not options.minutes or time.monotonic() - started < options.minutes * 60:
+        run = next(runs, None)
+        if run is None:
+            return
+        yield run
+
+
+def _run_chunk(runs: list[Run]) -> list[Report]:
+    return [run_seed(seed, size) for seed, size in runs]
+
+
+def repeated(report: Report) -> Report:
+    """Run a seed again elsewhere: a report of a violation if it was another run."""
+    seed, size = report.seed, report.size
+    code = f"from tests.simulation.cluster import run_seed; print(run_seed({seed}, {size}).trace)"
+    again = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": str(seed % 1_000 + 1)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    if again.stdout.strip() == report.trace:
+        return report
+    return report.failing("H: another run under another hash seed")
+
+
+# ---------------------------------------------------------------------- telling
+
+
+def _tell_failure(report: Report, options: argparse.Namespace) -> dict[str, object]:
+    """Make a failing run small, tell its end, and return how to replay it."""
+    seed, size = report.seed, report.size
+    given = options.reduced.split()
+
+    def fails(words: Sequence[str]) -> bool:
+        return run_plan(seed, size, words).oracle == report.oracle
+
+    words = [*given]
+    if report.oracle != "H" and not options.transcript:
+        words = minimise(plan_of(seed, size), fails, given)
+    again = f"python -m tests.simulation --seeds 1 --start {seed} --n {size} --transcript"
+    if words:
+        again += f" --reduced '{' '.join(words)}'"
+    if not options.json:
+        sys.stdout.write(f"seed {seed} n {size}: {report.violation}\n")
+        if not options.transcript:
+            lines: deque[str] = deque(maxlen=LAST_LINES)
+            small = run_plan(seed, size, words, lines.append)
+            sys.stdout.write("".join(f"  {line}\n" for line in [*lines, small.violation]))
+        sys.stdout.write(f"  again: {again}\n")
+        sys.stdout.flush()
+    return {"run": f"{seed}/{size}", "violation": report.violation, "again": again}
+
+
+def _record(reports: list[Report], repetitions: int) -> dict[str, int]:
+    tally = read_tally()
+    for size in sorted({report.size for report in reports}):
+        clean = [r.seed for r in reports if r.size == size and not r.violation]
+        tally.add(size, clean)
+    tally.failed += [f"{r.seed}/{r.size}" for r in reports if r.violation]
+    tally.repeated += repetitions
+    if revision() not in tally.commits:
+        tally.commits.append(revision())
+    tally.write()
+    return tally.count()
+
+
+def _fields(report: Report) -> dict[str, object]:
+    return {name: getattr(report, name) for name in report.__slots__}
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 

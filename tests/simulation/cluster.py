@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
@@ -14,6 +15,7 @@ from node.execution.apply import Executor
 from node.service.wire import MessageKind
 from tests.simulation.adversary import ByzantineValidator, Trick, Unobserved
 from tests.simulation.keys import KeyRing
+from tests.simulation.minimise import reduced
 from tests.simulation.network import CALM, Network
 from tests.simulation.node import Armed, CrashPoint, SimulatedValidator
 from tests.simulation.oracles import Oracles, Violation
@@ -26,7 +28,7 @@ from tests.simulation.plan import (
     Fault,
     Plan,
     Silence,
-    draw_plan,
+    plan_of,
 )
 from tests.simulation.sharing import shared_work
 from tests.simulation.transcript import Transcript
@@ -57,13 +59,31 @@ class Report:
     healing_ms: int
     """From the end of the faults until everything asked was final everywhere."""
     trace: str
+    cpu_us: int = field(compare=False)
+    """Processor time it took."""
+
+    @property
+    def oracle(self) -> str:
+        """The name of the rule that was broken; empty if none was."""
+        return self.violation.partition(":")[0]
+
+    def failing(self, violation: str) -> Report:
+        """Return the same report, but of a violation."""
+        return replace(self, violation=violation)
 
 
-def run_seed(seed: int, size: int, write: Callable[[str], None] | None = None) -> Report:
-    """Run what `seed` stands for with `size` validators; `write` takes a transcript's lines."""
-    random = Random(seed * 64 + size)
-    plan = draw_plan(random, size)
-    cluster = Cluster(plan, random)
+def run_seed(seed: int, size: int) -> Report:
+    """Run what `seed` stands for with `size` validators."""
+    return run_plan(seed, size, ())
+
+
+def run_plan(
+    seed: int, size: int, words: Sequence[str], write: Callable[[str], None] | None = None
+) -> Report:
+    """Run a seed reduced by `words` (minimise.py); `write` takes a transcript's lines."""
+    started_us = time.process_time_ns() // 1_000
+    plan = reduced(plan_of(seed, size), words)
+    cluster = Cluster(plan, Random(2 * (seed * 64 + size) + 1))
     if write is not None:
         write(f"{plan}")
         cluster.world.transcript = Transcript(write, cluster.genesis.suite.signature_size)
@@ -85,6 +105,7 @@ def run_seed(seed: int, size: int, write: Callable[[str], None] | None = None) -
         views=oracles.view_max,
         healing_ms=(cluster.healed_at_us - cluster.plan.chaos_us) // MS,
         trace=cluster.world.trace_digest,
+        cpu_us=time.process_time_ns() // 1_000 - started_us,
     )
 
 

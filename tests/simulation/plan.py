@@ -128,6 +128,11 @@ class Plan:
         )
 
 
+def plan_of(seed: int, size: int) -> Plan:
+    """Return what a seed stands for with `size` validators."""
+    return draw_plan(Random(2 * (seed * 64 + size)), size)
+
+
 def draw_plan(random: Random, size: int) -> Plan:
     """Draw a run for `size` validators."""
     faults_max = (size - 1) // 3
@@ -225,7 +230,7 @@ def _draw_links(random: Random) -> LinkProfile:
 
 def _draw_workload(random: Random) -> WorkloadProfile:
     return WorkloadProfile(
-        requests=random.choice((20, 80, 160, 300)),
+        requests=random.choice((10, 40, 80, 160)),
         asking_permille=random.choice((200, 500, 1_000, 1_000)),
         habits=random.choice((tuple(Habit), *((habit,) for habit in Habit))),
         retry_us=random.choice((1, 4)) * SECOND,

@@ -1,0 +1,86 @@
+"""The command: what it counts, how it makes a failing run small, and that the small one replays."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.simulation import cluster, tally
+from tests.simulation.__main__ import main
+from tests.simulation.cluster import run_plan
+from tests.simulation.minimise import minimise, reduced
+from tests.simulation.plan import Plan, plan_of
+from tests.simulation.tally import Tally, read_tally, source_digest
+
+
+def rich_plan() -> tuple[int, Plan]:
+    plans = ((seed, plan_of(seed, 4)) for seed in range(200))
+    return next((s, p) for s, p in plans if p.byzantine and len(p.faults) > 3)
+
+
+def test_what_a_failure_does_not_need_is_left_out() -> None:
+    _, plan = rich_plan()
+    needed = plan.faults[2]
+
+    def fails(words: Sequence[str]) -> bool:
+        small = reduced(plan, words)
+        return needed in small.faults and small.workload.requests > 3
+
+    words = minimise(plan, fails)
+    small = reduced(plan, words)
+    assert small.faults == (needed,)
+    assert not small.byzantine
+    assert 3 < small.workload.requests <= 7
+    assert fails(words)
+
+
+def test_words_that_fit_no_plan_are_refused() -> None:
+    _, plan = rich_plan()
+    for word in ("fault:99", "honest:77", "whatever"):
+        with pytest.raises(ValueError, match="no reduction"):
+            reduced(plan, [word])
+
+
+def test_a_failing_seed_is_told_as_a_small_one_that_replays(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "progress_bound_us", lambda plan: 0 * plan.size)
+    seed, _ = rich_plan()
+    assert main(["--seeds", "1", "--start", str(seed), "--json"]) == 1
+    (failure,) = json.loads(capsys.readouterr().out.splitlines()[-1])["failed"]
+    assert failure["violation"].startswith("L: ")
+    again = shlex.split(failure["again"])
+    words = again[again.index("--reduced") + 1].split()
+    told: list[str] = []
+    assert run_plan(seed, 4, words, told.append).oracle == "L"
+    assert len(reduced(plan_of(seed, 4), words).faults) < len(plan_of(seed, 4).faults)
+    assert told[0].startswith("Plan(")
+
+
+def test_processes_find_what_one_finds(capsys: pytest.CaptureFixture[str]) -> None:
+    def traces(jobs: str) -> list[str]:
+        assert main(["--seeds", "3", "--n", "4,5", "--jobs", jobs, "--json", "--no-repeat"]) == 0
+        *runs, summary = map(json.loads, capsys.readouterr().out.splitlines())
+        assert summary["seeds"] == 6
+        return sorted(run["trace"] for run in runs)
+
+    assert traces("1") == traces("2")
+
+
+def test_clean_seeds_add_up_while_the_sources_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tally, "FILE", tmp_path / "clean_seeds.json")
+    first = read_tally()
+    first.add(4, [3, 1, 2])
+    first.add(4, [2, 7])
+    first.add(5, [1])
+    first.write()
+    assert read_tally().count() == {"4": 4, "5": 1}
+    assert read_tally().clean["4"] == [[1, 4], [7, 8]]
+    Tally("of other sources", clean={"4": [[0, 1_000]]}).write()
+    assert read_tally() == Tally(source_digest())
