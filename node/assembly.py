@@ -25,6 +25,8 @@ from node.chain.admission import Admission, AdmissionCode
 from node.chain.encoding import encode
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
+from node.consensus.events import Now
+from node.consensus.standing import standing_of
 from node.crypto.keystore import KeyPurpose, KeySecret, load_signer, load_tls_key_pem
 from node.errors import ConfigError, InvariantViolation, StorageError
 from node.execution.apply import Executor
@@ -407,6 +409,18 @@ class _Switchboard:
         self._validator.failed(error)
 
 
+def _sight(validator: _Validator, peer: int, validator_id: str, now: Now) -> port.PeerSight:
+    signs = validator.engine.peer_signs
+    said = signs.status(peer)
+    return port.PeerSight(
+        validator_id=validator_id,
+        connected=peer in validator.transport.connected,
+        heard_ms_ago=signs.heard_ms_ago(peer, now),
+        height=None if said is None else said.height,
+        view=None if said is None else said.view,
+    )
+
+
 class _Api:
     """The `NodeApi` that the client server serves: domain types in, values of the wire out.
 
@@ -450,6 +464,19 @@ class _Api:
             epoch=header.epoch,
             peers_connected=len(validator.transport.connected),
             pending=engine.mempool.pending_count,
+        )
+
+    async def diagnosis(self) -> port.Diagnosis:
+        """Return what the node knows of why the chain moves or does not."""
+        validator, engine, now = self._validator, self._validator.engine, clock.now()
+        return port.Diagnosis(
+            status=await self.status(),
+            clock_ms=now.utc_ms,
+            standing=standing_of(engine.core, now),
+            peers=tuple(
+                _sight(validator, peer, validator_id, now)
+                for peer, validator_id in validator.names.items()
+            ),
         )
 
     async def receipt_of_operation(self, tx_id: bytes, operation_index: int) -> bytes | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import stat
 import statistics
@@ -28,6 +29,7 @@ from cryptography import x509
 import node
 from node.assembly import open_ledger_at_rest
 from node.chain.genesis import Genesis
+from node.cli.remedies import remedy_of
 from node.cli.screen import Fault
 from node.config import NodeConfig
 from node.errors import NodeError
@@ -50,6 +52,9 @@ _TOOL_TIMEOUT_S: Final = 5
 _CHRONY_OFFSET: Final = 4  # position of the system clock's offset, in s, of `chronyc -c tracking`
 _S_PER_DAY: Final = 86_400
 _OTHERS: Final = 0o077
+_LOG_TAIL_BYTES: Final = 16_384
+_ENDED: Final = re.compile(r'"event": "ended".*"code": "(GC-\d{4})"')
+_BEGAN_OR_STOPPED: Final = re.compile(r'"event": "(?:recovered|stopped)"')
 
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -208,7 +213,7 @@ def check_nodes(
         if each.is_starting:
             level, fix = Level.WARNING, _("look again in a minute: it has just been started")
         if each.process is None:
-            yield _check_stopped(each)
+            yield _check_stopped(each, log)
         elif not isinstance(status, NodeStatus):
             detail = _("{node} runs but does not answer: {why}").format(node=name, why=status)
             yield Finding("nodes", level, detail, fix)
@@ -253,8 +258,8 @@ def check_ledger(
     return Finding("ledger", Level.OK, detail.format(node=name, count=blocks))
 
 
-def _check_stopped(each: NodeProcess) -> Finding:
-    """Say of a node at rest whether it could start."""
+def _check_stopped(each: NodeProcess, log: Path) -> Finding:
+    """Say of a node at rest why it ended, if by itself, and whether it could start."""
     entry = each.entry
     taken = [port for port in entry.ports if not is_port_free(entry.host, port)]
     if taken:
@@ -262,8 +267,32 @@ def _check_stopped(each: NodeProcess) -> Finding:
         ports = ", ".join(map(str, taken))
         fix = _("let it have others: govchain testnet up")
         return Finding("ports", Level.PROBLEM, detail.format(node=entry.id, ports=ports), fix)
+    if ending := _ending_of(log):
+        code, cause = ending
+        remedy = remedy_of(code)
+        detail = _("{node} stopped by itself: {code} {summary} ({cause})").format(
+            node=entry.id, code=code, summary=remedy.summary, cause=cause
+        )
+        return Finding("nodes", Level.PROBLEM, detail, remedy.fix)
     detail = _("{node} is stopped").format(node=entry.id)
     return Finding("nodes", Level.WARNING, detail, _("start it: govchain testnet up"))
+
+
+def _ending_of(log: Path) -> tuple[str, str] | None:
+    """Return error code and cause that a node told at the end of its log, if it ended by itself."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    for number in reversed(range(len(lines))):
+        if _BEGAN_OR_STOPPED.search(lines[number]):
+            return None
+        if found := _ENDED.search(lines[number]):
+            told = [line for line in lines[number + 1 :] if line.startswith("  ")]
+            return found[1], told[0].strip() if told else lines[number]
+    return None
 
 
 def _ask_chrony() -> float | None:

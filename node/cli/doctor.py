@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,6 +16,9 @@ from node.cli.verb import home_option, verb
 
 if TYPE_CHECKING:
     from node.cli.checkup import Finding
+    from node.errors import ClientError
+    from node.rpc.client import HeardDiagnosis, LedgerClient
+    from node.rpc.port import NodeStatus
 
 _STATUS_MS: Final = 2_000
 _CLOCK_ERROR_MS: Final = 50  # of a network's genesis, where there is none to ask
@@ -38,7 +41,8 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool) -> Answer:
     """Find what is wrong."""
     from node.cli.checkup import Level
 
-    findings = [*_examine(home)]
+    facts: dict[str, Any] = {"home": str(home)}
+    findings = [*_examine(home, facts)]
     if with_ledgers:
         findings += _examine_ledgers(screen, home)
     levels = {
@@ -53,7 +57,7 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool) -> Answer:
         screen.line(f"    {each.detail}")
         if each.fix:
             screen.line("    " + _("fix") + f": {each.fix}")
-    facts = {"home": str(home), "findings": [asdict(each) for each in findings]}
+    facts["findings"] = [asdict(each) for each in findings]
     problems = [each for each in findings if each.level is Level.PROBLEM]
     if not problems:
         return Answer(facts)
@@ -65,7 +69,7 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool) -> Answer:
     return Answer(facts, Fault("GC-2302", cause, problems[0].fix))
 
 
-def _examine(home: Path) -> Iterator[Finding]:
+def _examine(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
     from node.cli import checkup
     from node.operations.topology import is_network
 
@@ -80,12 +84,15 @@ def _examine(home: Path) -> Iterator[Finding]:
     yield from checkup.check_disk(home)
     yield from checkup.check_permissions(home)
     yield from checkup.check_certificates(home, time.time())
-    yield from _examine_network(home)
+    yield from _examine_network(home, facts)
 
 
-def _examine_network(home: Path) -> Iterator[Finding]:
-    """Look at what needs the network's own files; a file that cannot be read is a finding too."""
-    from node.cli import checkup
+def _examine_network(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
+    """Look at what needs the network's own files; a file that cannot be read is a finding too.
+
+    What the validators say goes into `facts`, for programs.
+    """
+    from node.cli import checkup, stall
     from node.cli.network import Network
     from node.errors import NodeError
     from node.operations.supervisor import Supervisor
@@ -94,11 +101,20 @@ def _examine_network(home: Path) -> Iterator[Finding]:
         network = Network.open(home, None, None)
         yield from checkup.check_clock(network.genesis.parameters.clock_error_ms)
         nodes = Supervisor(home, lambda _step, _node: None).inspect()
-        statuses = network.ask(lambda client: client.statuses(_STATUS_MS))
+        statuses, answers = network.ask(_ask_all)
         yield from checkup.check_nodes(nodes, statuses, home)
+        yield from stall.check_chain(answers, network.genesis)
+        facts["validators"] = stall.describe_answers(answers)
     except NodeError as error:
         fault = Fault.of(error)
         yield checkup.Finding("files", checkup.Level.PROBLEM, fault.sentence, fault.fix)
+
+
+async def _ask_all(
+    client: LedgerClient,
+) -> tuple[dict[str, NodeStatus | ClientError], dict[str, HeardDiagnosis | ClientError]]:
+    """Ask for diagnoses second: clocks are compared best over connections that stand."""
+    return await client.statuses(_STATUS_MS), await client.diagnoses(_STATUS_MS)
 
 
 def _examine_ledgers(screen: Screen, home: Path) -> Iterator[Finding]:

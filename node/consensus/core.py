@@ -7,6 +7,7 @@ and liveness, transitions.md the tables. Section numbers refer to Castro and Lis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from node.chain.block import CertifiedHeader, Header
@@ -184,6 +185,22 @@ class Core:
             and other.validator not in coming
         ]
         return len(held) + len(coming) < self.validators.quorum
+
+    @property
+    def slots(self) -> Mapping[int, Slot]:
+        """Return what is remembered of each height above the tip, to look at."""
+        return self._slots
+
+    @property
+    def leaving(self) -> tuple[int, ...]:
+        """Return whose VIEW-CHANGE for the current view or a later one is here, ascending."""
+        changes = sorted(self._view_changes.items())
+        return tuple(validator for validator, change in changes if change.view >= self.view)
+
+    @property
+    def pacemaker(self) -> Pacemaker:
+        """Return the timers, to look at."""
+        return self._clock
 
     @property
     def window_top(self) -> int:

@@ -83,6 +83,17 @@ class Pacemaker:
             self._view_due_ms = None
         return Expired(view=view, repeat=repeat, stalled=stalled)
 
+    @property
+    def view_due_ms(self) -> int | None:
+        """When (monotonic) the view, or the wait for one, counts as failed; None: never as yet."""
+        return self._view_due_ms
+
+    def waited_ms(self, now: Now) -> int | None:
+        """Return for how long there was work and no commit; None while there is no work."""
+        if self._busy_since_ms is None:
+            return None
+        return max(now.monotonic_ms - max(self._busy_since_ms, self._progressed_at_ms), 0)
+
     def deadline_ms(self) -> int:
         """Return the next time `run` has something to do."""
         if self._view_due_ms is None:

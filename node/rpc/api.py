@@ -84,6 +84,10 @@ class LedgerApi(LedgerServicer):
         """Say how this validator is."""
         return convert.status_to_pb(await self._node.status())
 
+    async def GetDiagnosis(self, request: pb.GetDiagnosisRequest, context: object) -> pb.Diagnosis:
+        """Say what this validator knows of why the chain moves or does not."""
+        return convert.diagnosis_to_pb(await self._node.diagnosis())
+
     async def GetReceipt(self, request: pb.GetReceiptRequest, context: object) -> pb.Receipt:
         """Return the receipt of one record."""
         match request.WhichOneof("key"):

@@ -9,10 +9,11 @@ wrong: whoever keeps a receipt, a header or a block verifies it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import grpc
 
@@ -40,6 +41,7 @@ from node.rpc.port import (
     BlockSummary,
     CertifiedHeader,
     CommittedTransaction,
+    Diagnosis,
     NodeStatus,
     RecordFilter,
     RecordPage,
@@ -49,6 +51,7 @@ from node.rpc.submission import BatchCall, BatchStream, NotFinal, Refused, Submi
 __all__ = [
     "AccessError",
     "BatchStream",
+    "HeardDiagnosis",
     "LedgerClient",
     "LedgerEndpoint",
     "NetworkUnavailable",
@@ -64,6 +67,18 @@ _ANSWER_MS: Final = 1_000  # what a validator may take to answer, beyond the wai
 _PAUSE_MS: Final = 100  # before the validators are asked again
 _ELSEWHERE: Final = (AdmissionCode.POOL_FULL, AdmissionCode.NOT_READY)
 """Refusals that speak of one validator, not of the transaction."""
+
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class HeardDiagnosis:
+    """A diagnosis, and between which moments of this process's monotonic clock it was given."""
+
+    diagnosis: Diagnosis
+    asked_ms: float
+    answered_ms: float
 
 
 class LedgerClient:
@@ -193,12 +208,16 @@ class LedgerClient:
 
     async def statuses(self, timeout_ms: int = TIMEOUT_MS) -> dict[str, NodeStatus | ClientError]:
         """Return how every validator is, by validator id, or why it did not say; asked at once."""
-        endpoints = self._connections.endpoints
-        found = await asyncio.gather(
-            *(self._status_of(endpoint, timeout_ms) for endpoint in endpoints)
-        )
-        ids = [endpoint.validator_id for endpoint in endpoints]
-        return dict(zip(ids, found, strict=True))
+        return await self._ask_each(lambda endpoint: self._status_of(endpoint, timeout_ms))
+
+    async def diagnoses(
+        self, timeout_ms: int = TIMEOUT_MS
+    ) -> dict[str, HeardDiagnosis | ClientError]:
+        """Return what every validator knows of why the chain moves or not, or why it did not say.
+
+        By validator id; all are asked at once.
+        """
+        return await self._ask_each(lambda endpoint: self._diagnosis_of(endpoint, timeout_ms))
 
     async def receipt_of_operation(
         self, tx_id: bytes, operation_index: int = 0, timeout_ms: int = TIMEOUT_MS
@@ -314,6 +333,14 @@ class LedgerClient:
             finally:
                 stream.cancel()
 
+    async def _ask_each(
+        self, question: Callable[[LedgerEndpoint], Awaitable[_Answer]]
+    ) -> dict[str, _Answer]:
+        endpoints = self._connections.endpoints
+        found = await asyncio.gather(*map(question, endpoints))
+        ids = [endpoint.validator_id for endpoint in endpoints]
+        return dict(zip(ids, found, strict=True))
+
     async def _status_of(
         self, endpoint: LedgerEndpoint, timeout_ms: int
     ) -> NodeStatus | ClientError:
@@ -327,6 +354,24 @@ class LedgerClient:
             return convert.status_from_pb(reply)
         except (grpc.aio.AioRpcError, DecodeError) as error:
             return read_failure(endpoint, error)
+
+    async def _diagnosis_of(
+        self, endpoint: LedgerEndpoint, timeout_ms: int
+    ) -> HeardDiagnosis | ClientError:
+        stub = self._connections.stub(endpoint)
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
+        try:
+            reply = await stub.GetDiagnosis(
+                pb.GetDiagnosisRequest(),
+                timeout=timeout_ms / 1_000,
+                metadata=self._connections.metadata,
+            )
+            answered_s = loop.time()
+            diagnosis = convert.diagnosis_from_pb(reply)
+        except (grpc.aio.AioRpcError, DecodeError) as error:
+            return read_failure(endpoint, error)
+        return HeardDiagnosis(diagnosis, asked_s * 1_000, answered_s * 1_000)
 
     async def _receipt(self, request: pb.GetReceiptRequest, timeout_ms: int) -> bytes:
         return await self._connections.ask(

@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
+from node.consensus.standing import Standing, UndecidedHeight
+from node.consensus.state import Stage
 from node.errors import DecodeError
 from node.rpc import port
 from node.rpc.pb import ledger_pb2 as pb
@@ -110,6 +112,73 @@ def status_from_pb(message: pb.Status) -> port.NodeStatus:
         epoch=message.epoch,
         peers_connected=message.peers_connected,
         pending=message.pending,
+    )
+
+
+def diagnosis_to_pb(diagnosis: port.Diagnosis) -> pb.Diagnosis:
+    """Return the message of a diagnosis."""
+    standing = diagnosis.standing
+    return pb.Diagnosis(
+        status=status_to_pb(diagnosis.status),
+        clock_ms=diagnosis.clock_ms,
+        view_active=standing.view_active,
+        leaving=standing.leaving,
+        view_ends_in_ms=standing.view_ends_in_ms,
+        waited_ms=standing.waited_ms,
+        undecided=[
+            pb.UndecidedHeight(
+                height=each.height,
+                stage=each.stage.value,
+                prepares=each.prepares,
+                commits=each.commits,
+            )
+            for each in standing.undecided
+        ],
+        peers=[
+            pb.PeerSight(
+                validator_id=peer.validator_id,
+                connected=peer.connected,
+                heard_ms_ago=peer.heard_ms_ago,
+                height=peer.height,
+                view=peer.view,
+            )
+            for peer in diagnosis.peers
+        ],
+    )
+
+
+def diagnosis_from_pb(message: pb.Diagnosis) -> port.Diagnosis:
+    """Return a diagnosis."""
+    status = status_from_pb(message.status)
+    return port.Diagnosis(
+        status=status,
+        clock_ms=message.clock_ms,
+        standing=Standing(
+            view=status.view,
+            view_active=message.view_active,
+            leaving=tuple(message.leaving),
+            view_ends_in_ms=_optional(message, "view_ends_in_ms"),
+            waited_ms=_optional(message, "waited_ms"),
+            undecided=tuple(
+                UndecidedHeight(
+                    height=each.height,
+                    stage=_stage(each.stage),
+                    prepares=tuple(each.prepares),
+                    commits=tuple(each.commits),
+                )
+                for each in message.undecided
+            ),
+        ),
+        peers=tuple(
+            port.PeerSight(
+                validator_id=peer.validator_id,
+                connected=peer.connected,
+                heard_ms_ago=_optional(peer, "heard_ms_ago"),
+                height=_optional(peer, "height"),
+                view=_optional(peer, "view"),
+            )
+            for peer in message.peers
+        ),
     )
 
 
@@ -222,6 +291,17 @@ def _code(kind: type[_Code], number: int) -> _Code:
         return kind(number)
     except ValueError as error:
         raise DecodeError(f"{kind.__name__}: {number} is none") from error
+
+
+def _optional(message: pb.Diagnosis | pb.PeerSight, name: str) -> int | None:
+    return getattr(message, name) if message.HasField(name) else None  # type: ignore[arg-type]
+
+
+def _stage(name: str) -> Stage:
+    try:
+        return Stage(name)
+    except ValueError as error:
+        raise DecodeError(f"stage: {name!r:.40} is none") from error
 
 
 def _index(index: int, count: int) -> int:

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Final, Protocol
 
 from node.chain.admission import Admission, FinalResult
+from node.consensus.standing import Standing
 from node.limits import TX_BYTES_MAX
 
 REQUEST_BYTES_MAX: Final = 4 * TX_BYTES_MAX
@@ -80,6 +81,35 @@ class NodeStatus:
     peers_connected: int
     pending: int
     """Transactions waiting for a block."""
+
+
+# --- Diagnosis ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSight:
+    """What one validator sees of another, and what that one last said of itself."""
+
+    validator_id: str
+    connected: bool
+    """Whether messages go out to it."""
+    heard_ms_ago: int | None
+    """How long ago anything came from it; None: never since the start."""
+    height: int | None
+    """Of its newest block, by its word; None while it never said."""
+    view: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What one validator knows of why the chain moves or does not, at one moment."""
+
+    status: NodeStatus
+    clock_ms: int
+    """Its UTC clock when it answered."""
+    standing: Standing
+    peers: tuple[PeerSight, ...]
+    """Every other validator, in the order of the set."""
 
 
 # --- Receipts and records ---
@@ -203,6 +233,9 @@ class NodeApi(Protocol):
 
     async def status(self) -> NodeStatus:
         """Return how the node is."""
+
+    async def diagnosis(self) -> Diagnosis:
+        """Return what the node knows of why the chain moves or does not."""
 
     async def receipt_of_operation(self, tx_id: bytes, operation_index: int) -> bytes | None:
         """Return the canonical receipt of one record, or None if there is no such record."""

@@ -43,6 +43,7 @@ from node.service.output import (
     Output,
     Purpose,
 )
+from node.service.peer_signs import PeerSigns
 from node.service.proposing import Proposer
 from node.service.pursuit import Pursuits
 from node.service.recovery import Ledger, Recovery
@@ -102,6 +103,7 @@ class Engine:
         self.evidence: list[tuple[Vote, Vote]] = []
         self.halted = ""
         """Why the node stopped for good; empty while it runs."""
+        self.peer_signs = PeerSigns()
         self._events: deque[ev.Event] = deque()
         self._committed_at_ms = 0
         self._lapsed: deque[tuple[int, list[bytes]]] = deque()
@@ -190,6 +192,7 @@ class Engine:
 
     def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> None:
         """Take messages of one peer, in order; what is wrong with one is counted, not raised."""
+        self.peer_signs.note_heard(peer, now)
         for data in frame:
             try:
                 message = decode_message(data, self._suite.signature_size)
@@ -350,6 +353,7 @@ class Engine:
         before = len(self._outlet.messages)
         match request:
             case Status():
+                self.peer_signs.note_status(peer, request)
                 self._sync.note_height(peer, request.height)
                 self._run(now, ev.StatusReceived(peer, request))
                 self._sync.chase(now, committed_at_ms=self._committed_at_ms)

@@ -418,6 +418,166 @@ class Status(_message.Message):
 Global___Status: _TypeAlias = Status  # noqa: Y015
 
 @_typing.final
+class GetDiagnosisRequest(_message.Message):
+    """--- Diagnosis ---"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDiagnosisRequest: _TypeAlias = GetDiagnosisRequest  # noqa: Y015
+
+@_typing.final
+class UndecidedHeight(_message.Message):
+    """Validators are named here by their index in the validator set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    PREPARES_FIELD_NUMBER: _builtins.int
+    COMMITS_FIELD_NUMBER: _builtins.int
+    height: _builtins.int
+    stage: _builtins.str
+    """how far it is here: see node/consensus/transitions.md"""
+    @_builtins.property
+    def prepares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """whose PREPARE in this view is here, own included"""
+
+    @_builtins.property
+    def commits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """whose COMMIT"""
+
+    def __init__(
+        self,
+        *,
+        height: _builtins.int = ...,
+        stage: _builtins.str = ...,
+        prepares: _abc.Iterable[_builtins.int] | None = ...,
+        commits: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commits", b"commits", "height", b"height", "prepares", b"prepares", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndecidedHeight: _TypeAlias = UndecidedHeight  # noqa: Y015
+
+@_typing.final
+class PeerSight(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALIDATOR_ID_FIELD_NUMBER: _builtins.int
+    CONNECTED_FIELD_NUMBER: _builtins.int
+    HEARD_MS_AGO_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    validator_id: _builtins.str
+    connected: _builtins.bool
+    """messages go out to it"""
+    heard_ms_ago: _builtins.int
+    """absent: nothing came from it since the start"""
+    height: _builtins.int
+    """by its word; absent: it never said"""
+    view: _builtins.int
+    def __init__(
+        self,
+        *,
+        validator_id: _builtins.str = ...,
+        connected: _builtins.bool = ...,
+        heard_ms_ago: _builtins.int | None = ...,
+        height: _builtins.int | None = ...,
+        view: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_heard_ms_ago", b"_heard_ms_ago", "_height", b"_height", "_view", b"_view", "heard_ms_ago", b"heard_ms_ago", "height", b"height", "view", b"view"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_heard_ms_ago", b"_heard_ms_ago", "_height", b"_height", "_view", b"_view", "connected", b"connected", "heard_ms_ago", b"heard_ms_ago", "height", b"height", "validator_id", b"validator_id", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__heard_ms_ago: _TypeAlias = _typing.Literal["heard_ms_ago"]  # noqa: Y015
+    _WhichOneofArgType__heard_ms_ago: _TypeAlias = _typing.Literal["_heard_ms_ago", b"_heard_ms_ago"]  # noqa: Y015
+    _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+    _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+    _WhichOneofReturnType__view: _TypeAlias = _typing.Literal["view"]  # noqa: Y015
+    _WhichOneofArgType__view: _TypeAlias = _typing.Literal["_view", b"_view"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__heard_ms_ago) -> _WhichOneofReturnType__heard_ms_ago | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__view) -> _WhichOneofReturnType__view | None: ...
+
+Global___PeerSight: _TypeAlias = PeerSight  # noqa: Y015
+
+@_typing.final
+class Diagnosis(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    CLOCK_MS_FIELD_NUMBER: _builtins.int
+    VIEW_ACTIVE_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
+    VIEW_ENDS_IN_MS_FIELD_NUMBER: _builtins.int
+    WAITED_MS_FIELD_NUMBER: _builtins.int
+    UNDECIDED_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    clock_ms: _builtins.int
+    """its own UTC clock"""
+    view_active: _builtins.bool
+    """false: between views"""
+    view_ends_in_ms: _builtins.int
+    """absent: no view timer runs"""
+    waited_ms: _builtins.int
+    """work without a commit; absent: no work"""
+    @_builtins.property
+    def status(self) -> Global___Status: ...
+    @_builtins.property
+    def leaving(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """between views: whose VIEW-CHANGE is here"""
+
+    @_builtins.property
+    def undecided(self) -> _containers.RepeatedCompositeFieldContainer[Global___UndecidedHeight]:
+        """the lowest ones"""
+
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerSight]:
+        """every other validator"""
+
+    def __init__(
+        self,
+        *,
+        status: Global___Status | None = ...,
+        clock_ms: _builtins.int = ...,
+        view_active: _builtins.bool = ...,
+        leaving: _abc.Iterable[_builtins.int] | None = ...,
+        view_ends_in_ms: _builtins.int | None = ...,
+        waited_ms: _builtins.int | None = ...,
+        undecided: _abc.Iterable[Global___UndecidedHeight] | None = ...,
+        peers: _abc.Iterable[Global___PeerSight] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "status", b"status", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "clock_ms", b"clock_ms", "leaving", b"leaving", "peers", b"peers", "status", b"status", "undecided", b"undecided", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__view_ends_in_ms: _TypeAlias = _typing.Literal["view_ends_in_ms"]  # noqa: Y015
+    _WhichOneofArgType__view_ends_in_ms: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms"]  # noqa: Y015
+    _WhichOneofReturnType__waited_ms: _TypeAlias = _typing.Literal["waited_ms"]  # noqa: Y015
+    _WhichOneofArgType__waited_ms: _TypeAlias = _typing.Literal["_waited_ms", b"_waited_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__view_ends_in_ms) -> _WhichOneofReturnType__view_ends_in_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__waited_ms) -> _WhichOneofReturnType__waited_ms | None: ...
+
+Global___Diagnosis: _TypeAlias = Diagnosis  # noqa: Y015
+
+@_typing.final
 class GetReceiptRequest(_message.Message):
     """--- Receipts and records ---"""
 

@@ -49,6 +49,11 @@ class LedgerStub:
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Status.FromString,
                 _registered_method=True)
+        self.GetDiagnosis = channel.unary_unary(
+                '/govchain.ledger.v1.Ledger/GetDiagnosis',
+                request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetDiagnosisRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Diagnosis.FromString,
+                _registered_method=True)
         self.GetReceipt = channel.unary_unary(
                 '/govchain.ledger.v1.Ledger/GetReceipt',
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetReceiptRequest.SerializeToString,
@@ -114,6 +119,13 @@ class LedgerServicer:
 
     def GetStatus(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDiagnosis(self, request, context):
+        """What this validator knows of why the chain moves or does not.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -184,6 +196,11 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetStatusRequest.FromString,
                     response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Status.SerializeToString,
+            ),
+            'GetDiagnosis': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDiagnosis,
+                    request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetDiagnosisRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Diagnosis.SerializeToString,
             ),
             'GetReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReceipt,
@@ -307,6 +324,33 @@ class Ledger:
             '/govchain.ledger.v1.Ledger/GetStatus',
             node_dot_rpc_dot_pb_dot_ledger__pb2.GetStatusRequest.SerializeToString,
             node_dot_rpc_dot_pb_dot_ledger__pb2.Status.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDiagnosis(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/govchain.ledger.v1.Ledger/GetDiagnosis',
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetDiagnosisRequest.SerializeToString,
+            node_dot_rpc_dot_pb_dot_ledger__pb2.Diagnosis.FromString,
             options,
             channel_credentials,
             insecure,

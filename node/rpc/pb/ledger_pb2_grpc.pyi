@@ -48,6 +48,8 @@ class LedgerStub:
     an hour old: open another and submit again what was not final.
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetStatusRequest, _ledger_pb2.Status]
+    GetDiagnosis: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetDiagnosisRequest, _ledger_pb2.Diagnosis]
+    """What this validator knows of why the chain moves or does not."""
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]
     GetReceipts: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptsRequest, _ledger_pb2.GetReceiptsReply]
     GetRecords: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetRecordsRequest, _ledger_pb2.GetRecordsReply]
@@ -72,6 +74,8 @@ class LedgerAsyncStub(LedgerStub):
     an hour old: open another and submit again what was not final.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetStatusRequest, _ledger_pb2.Status]  # type: ignore[assignment]
+    GetDiagnosis: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetDiagnosisRequest, _ledger_pb2.Diagnosis]  # type: ignore[assignment]
+    """What this validator knows of why the chain moves or does not."""
     GetReceipt: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]  # type: ignore[assignment]
     GetReceipts: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptsRequest, _ledger_pb2.GetReceiptsReply]  # type: ignore[assignment]
     GetRecords: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetRecordsRequest, _ledger_pb2.GetRecordsReply]  # type: ignore[assignment]
@@ -111,6 +115,14 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.Status, _abc.Awaitable[_ledger_pb2.Status]]: ...
+
+    @_abc_1.abstractmethod
+    def GetDiagnosis(
+        self,
+        request: _ledger_pb2.GetDiagnosisRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.Diagnosis, _abc.Awaitable[_ledger_pb2.Diagnosis]]:
+        """What this validator knows of why the chain moves or does not."""
 
     @_abc_1.abstractmethod
     def GetReceipt(

@@ -130,6 +130,37 @@ def test_a_stopped_node_whose_ports_are_taken_is_a_problem(home: Path) -> None:
     assert str(entry.peer_port) in finding.detail
 
 
+ENDED = """{"timestamp": "t", "level": "critical", "event": "ended", "code": "GC-9002"}
+error GC-9002: the node stopped itself
+  cause: halted: block 5 is decided and this node's execution differs
+  fix: keep its folder
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "level"),
+    [
+        (ENDED, Level.PROBLEM),
+        (ENDED + '{"level": "info", "event": "recovered"}\n', Level.WARNING),
+        (ENDED + '{"level": "info", "event": "stopped"}\n', Level.WARNING),
+        ("", Level.WARNING),
+    ],
+)
+def test_a_node_that_stopped_itself_is_told_with_its_reason(
+    home: Path, log: str, level: Level
+) -> None:
+    path = home / "nodes/validator-1/node.log"
+    path.write_text(log, encoding="utf-8")
+    try:
+        finding = only(checkup.check_nodes([NodeProcess(entry_of(home), None)], {}, home))
+    finally:
+        path.unlink()
+    assert finding.level is level
+    if level is Level.PROBLEM:
+        assert "GC-9002" in finding.detail
+        assert "execution differs" in finding.detail
+
+
 def process_of_age(age_s: float) -> ProcessRecord:
     now = ProcessRecord(1, 0).age_s()
     return ProcessRecord(1, round((now - age_s) * os.sysconf("SC_CLK_TCK")))

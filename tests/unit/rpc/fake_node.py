@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
+from node.consensus.standing import Standing
 from node.rpc.client import LedgerClient, LedgerEndpoint
 from node.rpc.identity import TlsIdentity
 from node.rpc.port import (
@@ -17,6 +18,7 @@ from node.rpc.port import (
     BlockSummary,
     CertifiedHeader,
     CommittedTransaction,
+    Diagnosis,
     Health,
     NodeStatus,
     RecordEntry,
@@ -158,6 +160,22 @@ class FakeNode:
             epoch=0,
             peers_connected=0,
             pending=len(self.ledger.pending),
+        )
+
+    async def diagnosis(self) -> Diagnosis:
+        status = await self.status()
+        return Diagnosis(
+            status=status,
+            clock_ms=status.time_ms,
+            standing=Standing(
+                view=status.view,
+                view_active=True,
+                leaving=(),
+                view_ends_in_ms=None,
+                waited_ms=None,
+                undecided=(),
+            ),
+            peers=(),
         )
 
     def find(self, wanted: bytes) -> tuple[int, int, bytes] | None:

@@ -15,6 +15,7 @@ from node.chain.admission import Admission, AdmissionCode
 from node.errors import ClientError, InvariantViolation
 from node.rpc.client import (
     AccessError,
+    HeardDiagnosis,
     LedgerEndpoint,
     NetworkUnavailable,
     NotFinal,
@@ -332,6 +333,18 @@ async def test_how_every_validator_is() -> None:
         assert list(statuses) == ["validator-1", "validator-2", "validator-3"]
         assert isinstance(statuses["validator-2"], NetworkUnavailable)
         assert [type(status).__name__ for status in statuses.values()].count("NodeStatus") == 2
+
+
+async def test_every_validator_is_asked_what_it_sees_and_the_way_is_timed() -> None:
+    async with running(3) as network, network.client() as client:
+        await network.servers[1].stop(0)
+        answers = await client.diagnoses()
+        assert list(answers) == ["validator-1", "validator-2", "validator-3"]
+        assert isinstance(answers["validator-2"], NetworkUnavailable)
+        heard = answers["validator-1"]
+        assert isinstance(heard, HeardDiagnosis)
+        assert heard.diagnosis.status.validator_id == "validator-1"
+        assert heard.asked_ms <= heard.answered_ms
 
 
 async def test_blocks_are_followed_from_one_validator_to_the_next() -> None:

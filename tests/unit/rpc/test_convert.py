@@ -6,14 +6,18 @@ import pytest
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
+from node.consensus.standing import Standing, UndecidedHeight
+from node.consensus.state import Stage
 from node.errors import DecodeError
 from node.rpc import convert
 from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.port import (
     BlockSummary,
     CommittedTransaction,
+    Diagnosis,
     Health,
     NodeStatus,
+    PeerSight,
     RecordEntry,
     RecordFilter,
     RecordPage,
@@ -42,22 +46,60 @@ def test_results_keep_their_places() -> None:
     assert convert.results_from_pb(messages, 3) == results
 
 
+STATUS = NodeStatus(
+    validator_id="validator-1",
+    chain_id=bytes(32),
+    version="0.1.0",
+    health=Health.CATCHING_UP,
+    health_detail="12 blocks behind",
+    height=8,
+    header_digest=b"d" * 32,
+    time_ms=1_700_000_000_123,
+    view=4,
+    epoch=2,
+    peers_connected=3,
+    pending=17,
+)
+
+
 def test_status() -> None:
-    status = NodeStatus(
-        validator_id="validator-1",
-        chain_id=bytes(32),
-        version="0.1.0",
-        health=Health.CATCHING_UP,
-        health_detail="12 blocks behind",
-        height=8,
-        header_digest=b"d" * 32,
-        time_ms=1_700_000_000_123,
-        view=4,
-        epoch=2,
-        peers_connected=3,
-        pending=17,
+    assert convert.status_from_pb(convert.status_to_pb(STATUS)) == STATUS
+
+
+@pytest.mark.parametrize("known", [None, 0, 12])
+def test_a_diagnosis(known: int | None) -> None:
+    diagnosis = Diagnosis(
+        status=STATUS,
+        clock_ms=1_700_000_000_456,
+        standing=Standing(
+            view=STATUS.view,
+            view_active=False,
+            leaving=(0, 3),
+            view_ends_in_ms=known,
+            waited_ms=known,
+            undecided=tuple(
+                UndecidedHeight(height=9 + n, stage=stage, prepares=(0, 1), commits=())
+                for n, stage in enumerate(Stage)
+            ),
+        ),
+        peers=(
+            PeerSight(
+                validator_id="validator-2",
+                connected=True,
+                heard_ms_ago=known,
+                height=known,
+                view=known,
+            ),
+        ),
     )
-    assert convert.status_from_pb(convert.status_to_pb(status)) == status
+    assert convert.diagnosis_from_pb(convert.diagnosis_to_pb(diagnosis)) == diagnosis
+
+
+def test_a_stage_that_is_none_is_refused() -> None:
+    message = pb.Diagnosis(status=convert.status_to_pb(STATUS))
+    message.undecided.add(height=1, stage="asleep")
+    with pytest.raises(DecodeError, match="asleep"):
+        convert.diagnosis_from_pb(message)
 
 
 @pytest.mark.parametrize(
