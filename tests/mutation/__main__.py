@@ -1,0 +1,130 @@
+"""`python -m tests.mutation`: plant mistakes one by one and tell what finds each of them.
+
+Without options, the mistakes known from real systems, each with the whole budget. The simulator
+comes first, then the scenarios, then the unit tests; each verdict stands for itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tests.mutation.copies import copy_with, revision, snapshot
+from tests.mutation.equivalence import PAGE, proved_equivalent
+from tests.mutation.mutant import Mutant, select
+from tests.mutation.operators import generic_mutants
+from tests.mutation.planted import PLANTED
+from tests.mutation.results import is_killed, record
+from tests.mutation.trial import STARTS, SUITES, Budget, run_suite, simulate
+
+ORACLES = ("simulation", *SUITES)
+SEEDS = 20_000
+MINUTES = 10.0
+
+
+def main() -> int:
+    """Try the mutants asked for; 0 when all are killed or proved equivalent, 1 otherwise."""
+    options = _parse()
+    with snapshot(options.commit) as sources:
+        generic = generic_mutants(sources)
+        everything = [*PLANTED, *generic]
+        asked = generic if options.generic else PLANTED
+        chosen = select(everything if options.only else asked, _words(options.only))
+        chosen = list(islice(chosen, options.first, None, options.every))
+        if options.list:
+            sys.stdout.write("".join(f"{m.name}  {m.mistake}\n" for m in chosen))
+            return 0
+        equivalent = proved_equivalent(everything, sources, PAGE.read_text())
+        control = _try(None, options, sources)
+        if is_killed(control):
+            sys.stderr.write(f"without a mutant: {json.dumps(control)}\n")
+            return 2
+        survivors = []
+        for mutant, verdicts in _verdicts(chosen, options, sources):
+            is_equivalent = mutant.name in equivalent
+            if not is_killed(verdicts) and not is_equivalent:
+                survivors.append(mutant.name)
+            _tell(mutant, verdicts, options, is_equivalent=is_equivalent)
+            if options.record:
+                record(everything, mutant.name, {**verdicts, "commit": revision(options.commit)})
+    summary = {"tried": len(chosen), "survivors": survivors}
+    sys.stdout.write(json.dumps(summary) + "\n")
+    return 1 if survivors else 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tests.mutation", description=__doc__)
+    add = parser.add_argument
+    add("--only", default="", help="names, or how they begin, for instance M07,consensus.new_view")
+    add("--generic", action="store_true", help="the mutants made by operators")
+    add("--every", type=int, default=1, help="try only one in so many")
+    add("--first", type=int, default=0, help="leave out so many at the beginning")
+    add("--seeds", type=int, default=SEEDS, help="seeds per mutant and starting point")
+    add("--minutes", type=float, default=MINUTES, help="minutes of simulation per mutant")
+    add("--starts", type=int, default=len(STARTS), help="starting points, for the median")
+    add("--oracles", default=",".join(ORACLES), help="what is run of simulation,scenario,unit")
+    add("--jobs", type=int, default=1, help="how many mutants are tried at a time")
+    add("--commit", default="", help="the commit to plant in, instead of the sources as they are")
+    add("--record", action="store_true", help="write results.json and the tables of README.md")
+    add("--list", action="store_true", help="name the mutants and try none")
+    add("--json", action="store_true", help="one line of JSON per mutant")
+    return parser.parse_args()
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _verdicts(
+    mutants: Sequence[Mutant], options: argparse.Namespace, sources: Path
+) -> Iterator[tuple[Mutant, dict[str, Any]]]:
+    attempt = partial(_try, options=options, sources=sources)
+    with ProcessPoolExecutor(options.jobs) as pool:
+        yield from zip(mutants, pool.map(attempt, mutants), strict=True)
+
+
+def _try(mutant: Mutant | None, options: argparse.Namespace, sources: Path) -> dict[str, Any]:
+    """Return the verdict of each oracle asked for on a mutant, or on the product as it is."""
+    budget = Budget(options.seeds, options.minutes, 1 if mutant is None else options.starts)
+    verdicts: dict[str, Any] = {}
+    with copy_with(mutant, sources) as root:
+        for oracle in _words(options.oracles):
+            if oracle == "simulation":
+                verdicts[oracle] = simulate(root, budget).fields()
+                verdicts["budget"] = f"{options.seeds} seeds, {options.minutes:g} minutes"
+            else:
+                verdicts[oracle] = run_suite(root, oracle)
+    return verdicts
+
+
+def _tell(
+    mutant: Mutant, verdicts: dict[str, Any], options: argparse.Namespace, *, is_equivalent: bool
+) -> None:
+    if options.json:
+        told = {"name": mutant.name, "equivalent": is_equivalent, **verdicts}
+        line = json.dumps(told)
+    else:
+        found = [f"{oracle}: {_in_words(verdicts[oracle])}" for oracle in _words(options.oracles)]
+        line = f"{mutant.name} {mutant.mistake}\n    {'; '.join(found)}"
+        line += " (proved equivalent)" if is_equivalent else ""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _in_words(verdict: dict[str, Any] | str) -> str:
+    if isinstance(verdict, str):
+        return verdict or "survives"
+    if not verdict["oracle"]:
+        return f"survives {verdict['seeds']} seeds"
+    return f"{verdict['oracle']} after {verdict['seeds_to_kill']} seeds"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""What was measured: results.json, and the tables of README.md that are written from it.
+
+A result is kept with the commit it was measured on and the budget it had, and is replaced when the
+mutant is tried again. Nothing enters a table that was not run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.mutation.mutant import Mutant
+
+FOLDER = Path(__file__).parent
+FILE = FOLDER / "results.json"
+PAGE = FOLDER / "README.md"
+_TABLES = "<!-- Below: written by --record -->\n"
+
+Results = dict[str, dict[str, Any]]
+"""By mutant: `simulation`, `scenario`, `unit`, `commit`, `budget`."""
+
+
+def read_results() -> Results:
+    """Return what was recorded."""
+    results: Results = json.loads(FILE.read_text()) if FILE.exists() else {}
+    return results
+
+
+def record(mutants: Sequence[Mutant], name: str, result: Mapping[str, Any]) -> None:
+    """Add a result, forget those of mutants that are no more, and write the tables anew."""
+    names = [mutant.name for mutant in mutants]
+    held = {n: known for n, known in read_results().items() if n in names}
+    held[name] = {**held.get(name, {}), **result}
+    ordered = {n: held[n] for n in names if n in held}
+    FILE.write_text(json.dumps(ordered, indent=1) + "\n")
+    page = PAGE.read_text()
+    head, mark, _ = page.partition(_TABLES)
+    if not mark:
+        raise LookupError(f"{PAGE.name} does not say where its tables begin")
+    PAGE.write_text(f"{head}{mark}\n{tables(mutants, ordered)}")
+
+
+def is_killed(result: Mapping[str, Any]) -> bool:
+    """Whether anything that was run killed a mutant."""
+    return bool(result.get("scenario") or result.get("unit") or _oracle(result))
+
+
+def tables(mutants: Sequence[Mutant], results: Results) -> str:
+    """Return the tables: planted mistakes one by one, made ones by module."""
+    lines = [
+        "## Mistakes known from real systems",
+        "",
+        "| | mistake | known from | simulator: oracle, median seeds | scenario | unit test |",
+        "|---|---|---|---|---|---|",
+    ]
+    for mutant in mutants:
+        result = results.get(mutant.name)
+        if result is None or not mutant.known_from:
+            continue
+        source = mutant.known_from + (f" (here: {mutant.instead})" if mutant.instead else "")
+        cells = (
+            mutant.name,
+            mutant.mistake,
+            source,
+            _simulated(result),
+            *(_suite(result, suite) for suite in ("scenario", "unit")),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    generic = [m for m in mutants if not m.known_from and m.name in results]
+    if generic:
+        lines += ["", "## Mutants made by operators", "", *_generic(generic, results)]
+    return "\n".join(lines) + "\n"
+
+
+def _generic(mutants: Sequence[Mutant], results: Results) -> list[str]:
+    lines = [
+        "| module | tried | killed by the simulator | by it, scenarios or unit tests |",
+        "|---|---|---|---|",
+    ]
+    for module in dict.fromkeys(mutant.edits[0].path for mutant in mutants):
+        tried = [results[m.name] for m in mutants if m.edits[0].path == module]
+        simulated = sum(1 for result in tried if _oracle(result))
+        killed = sum(1 for result in tried if is_killed(result))
+        lines.append(f"| {module} | {len(tried)} | {simulated} | {killed} |")
+    survivors = [m for m in mutants if not is_killed(results[m.name])]
+    lines += ["", "Survivors:", ""]
+    return lines + [f"- `{m.name}`: {m.mistake}" for m in survivors]
+
+
+def _oracle(result: Mapping[str, Any]) -> str:
+    return str(result.get("simulation", {}).get("oracle", ""))
+
+
+def _simulated(result: Mapping[str, Any]) -> str:
+    simulation = result.get("simulation")
+    if simulation is None:
+        return "not run"
+    if not simulation["oracle"]:
+        return f"**survives** {simulation['seeds']}"
+    median = simulation["median_seeds"]
+    count = len(simulation["seeds_to_kill"])
+    middle = "more than the budget" if median is None else median
+    return f"{simulation['oracle']}, {middle} ({count} starts)"
+
+
+def _suite(result: Mapping[str, Any], suite: str) -> str:
+    if suite not in result:
+        return "not run"
+    test = result[suite].rpartition("::")[2].removeprefix("test_scenario")
+    return f"`{test}`" if test else "-"

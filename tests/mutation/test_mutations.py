@@ -1,0 +1,150 @@
+"""The mutants are current: all can be planted, and the machine that tries them tells dead from not.
+
+Whether the tests kill them takes hours and is the business of `python -m tests.mutation`.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+from tests.mutation.copies import copy_with
+from tests.mutation.equivalence import PAGE, VoidProof, proved_equivalent
+from tests.mutation.mutant import ROOT, Edit, Mutant, Stale, select
+from tests.mutation.operators import MODULES, generic_mutants
+from tests.mutation.planted import PLANTED
+from tests.mutation.results import is_killed, read_results, tables
+from tests.mutation.trial import Budget, simulate
+
+GENERIC = generic_mutants(ROOT)
+EVERYTHING = [*PLANTED, *GENERIC]
+SMALL = """
+def is_due(now, times, limit):
+    if not times:
+        return False
+    first = min(sorted(times), key=abs)
+    return first <= now and first + 1 < limit
+"""
+
+
+def test_the_thirty_and_those_of_this_design_are_there_and_name_where_they_come_from() -> None:
+    assert [mutant.name for mutant in PLANTED] == [f"M{number:02}" for number in range(1, 36)]
+    assert all(len(mutant.known_from.split()) > 1 for mutant in PLANTED)
+    assert len({mutant.mistake for mutant in PLANTED}) == len(PLANTED)
+
+
+@pytest.mark.parametrize("mutant", PLANTED, ids=lambda mutant: mutant.name)
+def test_a_planted_mistake_finds_its_place_and_can_be_imported(
+    mutant: Mutant, tmp_path: Path
+) -> None:
+    for path, text in mutant.texts(ROOT).items():
+        assert ast.dump(ast.parse(text)) != ast.dump(ast.parse((ROOT / path).read_text()))
+        copy = tmp_path / Path(path).name
+        copy.write_text(text)
+        spec = spec_from_file_location(f"{mutant.name}.{copy.stem}", copy)
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            del sys.modules[spec.name]
+
+
+def test_made_mutants_have_names_of_their_own_and_change_what_they_name() -> None:
+    names = [mutant.name for mutant in GENERIC]
+    assert len(set(names)) == len(names) > 500
+    for path in MODULES:
+        unchanged = ast.dump(ast.parse((ROOT / path).read_text()))
+        for mutant in [m for m in GENERIC if m.edits[0].path == path][::10]:
+            assert ast.dump(ast.parse(mutant.texts(ROOT)[path])) != unchanged, mutant.name
+
+
+def test_a_rule_makes_one_mutant_for_each_place(tmp_path: Path) -> None:
+    for path in MODULES:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(SMALL if path == MODULES[0] else "")
+    made = generic_mutants(tmp_path)
+    assert [(m.name.partition(":")[2], m.changed_lines(tmp_path)[-1]) for m in made] == [
+        ("drop-guard:1", "+ pass"),
+        ("negate:1", "+ if (not (not times)):"),
+        ("truth:1", "+ return True"),
+        ("swap:1", "+ first = max(sorted(times), key=abs)"),
+        ("unsorted:1", "+ first = min(list(times), key=abs)"),
+        ("drop-term:1", "+ return (first + 1 < limit)"),
+        ("drop-term:2", "+ return (first <= now)"),
+        ("flip:1", "+ return first > now and first + 1 < limit"),
+        ("bound:1", "+ return first < now and first + 1 < limit"),
+        ("flip:2", "+ return first <= now and first + 1 >= limit"),
+        ("bound:2", "+ return first <= now and first + 1 <= limit"),
+        ("step:1", "+ return first <= now and first < limit"),
+    ]
+
+
+def test_a_mutant_whose_text_is_gone_or_stands_twice_fails(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text("a = 1\nb = 1\n")
+    for old in ("c = 1", "= 1"):
+        with pytest.raises(Stale):
+            Mutant("X", "", "", (Edit("module.py", old, ""),)).texts(tmp_path)
+
+
+def test_mutants_are_selected_by_how_their_names_begin() -> None:
+    assert [m.name for m in select(EVERYTHING, ["M07", "M3"])] == [
+        "M07",
+        *(f"M3{digit}" for digit in range(6)),
+    ]
+    assert select(EVERYTHING, []) == EVERYTHING
+    with pytest.raises(LookupError):
+        select(EVERYTHING, ["M99"])
+
+
+def test_every_proof_of_equivalence_is_of_a_mutant_that_exists() -> None:
+    proofs = proved_equivalent(EVERYTHING, ROOT, PAGE.read_text())
+    assert all(len(proof.split()) > 10 for proof in proofs.values())
+
+
+def test_a_proof_about_other_lines_is_void() -> None:
+    mutant = PLANTED[0]
+    section = "## `{}`\n\n```diff\n{}\n```\n\nBecause.\n"
+    lines = "\n".join(mutant.changed_lines(ROOT))
+    sound = section.format(mutant.name, lines)
+    assert proved_equivalent(PLANTED, ROOT, sound) == {mutant.name: "Because."}
+    for unsound in (
+        section.format("M99", lines),
+        section.format(mutant.name, "- gone\n+ new"),
+        f"## `{mutant.name}`\n\nBecause.\n",
+        f"{sound}\n{sound}",
+    ):
+        with pytest.raises(VoidProof):
+            proved_equivalent(PLANTED, ROOT, unsound)
+
+
+def test_recorded_results_are_of_mutants_that_exist_and_fill_the_tables() -> None:
+    results = read_results()
+    assert set(results) <= {mutant.name for mutant in EVERYTHING}
+    told = tables(EVERYTHING, results)
+    assert all(name in told for name in results if name in {m.name for m in PLANTED})
+
+
+def test_a_copy_without_a_mutant_survives_and_one_with_a_mutant_dies(tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    for folder in ("node", "tests/simulation"):
+        for path in (ROOT / folder).rglob("*.py"):
+            copy = sources / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    before = (ROOT / "node/chain/certificate.py").read_bytes()
+    forgets_the_phase = next(mutant for mutant in PLANTED if mutant.name == "M05")
+    budget = Budget(seeds=1, minutes=1, starts=1)
+    with copy_with(None, sources) as root:
+        assert not is_killed({"simulation": simulate(root, budget).fields()})
+    with copy_with(forgets_the_phase, sources) as root:
+        fields = simulate(root, budget).fields()
+        assert (fields["oracle"], fields["median_seeds"]) == ("D1", 1)
+    assert (sources / "node/chain/certificate.py").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["sources"]
