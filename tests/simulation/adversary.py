@@ -6,11 +6,12 @@ They may do anything but sign for others. What they say before the network sees 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from itertools import islice
 
 from node.chain.block import CertifiedBlock, CertifiedHeader
@@ -21,10 +22,14 @@ from node.execution.apply import BlockInputs, ExecutedBlock, StateReader
 from node.execution.overlay import Overlay
 from node.service.engine import Engine, Output
 from node.service.wire import (
+    SYNC_BLOCKS_MAX,
     Blocks,
     Bodies,
     Message,
     MessageKind,
+    Transactions,
+    WantBlocks,
+    WantBodies,
     decode_message,
     encode_message,
 )
@@ -33,6 +38,9 @@ from tests.simulation.node import LogRecords, SimulatedValidator
 from tests.simulation.world import MS
 
 HEARD_MAX = 200
+FLOOD_AT_ONCE = 20
+FLOOD_MAX = 2_000
+"""To each peer."""
 
 
 class Trick(Enum):
@@ -45,6 +53,10 @@ class Trick(Enum):
     HIDE = "leaves certificates out of its VIEW-CHANGEs, differently for each peer"
     TWO_NEW_VIEWS = "starts a view from different quorums for different peers"
     LIE = "reports false heights and views"
+    FORGE = "speaks for others, and starts views without a quorum"
+    CLOCK = "has a clock that is far off"
+    SLOW = "takes long to send anything, though never quite too long"
+    FLOOD = "sends peers far more than anybody asked for"
     SILENT = "sends some kinds of message to nobody"
     SELECTIVE = "sends nothing to one peer after another"
     WITHHOLD = "never passes on a transaction, a body or a block"
@@ -106,6 +118,9 @@ class ByzantineValidator(SimulatedValidator):
         self._leaving: dict[int, dict[int, ViewChange]] = {}
         """The VIEW-CHANGEs heard, by view and sender."""
         self._heard: deque[bytes] = deque(maxlen=HEARD_MAX)
+        self._flooded: Counter[int] = Counter()
+        if Trick.CLOCK in self.tricks:
+            self._utc_offset_ms += self.world.random.choice((-60_000, -900, 900, 60_000))
 
     def _take_turn(self, turn: Callable[[Engine], object]) -> None:
         with suppress(NodeError, LookupError):
@@ -152,8 +167,41 @@ class ByzantineValidator(SimulatedValidator):
 
     def _send(self, peer: int, frame: list[bytes]) -> None:
         twisted = [data for said in frame for data in self._twisted(peer, said)]
-        if twisted:
+        if Trick.FLOOD in self.tricks and self._flooded[peer] < FLOOD_MAX:
+            self._flooded[peer] += FLOOD_AT_ONCE
+            twisted += [encode_message(self._unwanted()) for _ in range(FLOOD_AT_ONCE)]
+        if twisted and Trick.SLOW in self.tricks:
+            delay_us = self.world.draw(self.genesis.parameters.view_timeout_ms * MS)
+            self.world.after(delay_us, partial(self.network.send, self.place, peer, twisted))
+        elif twisted:
             self.network.send(self.place, peer, twisted)
+
+    def _unwanted(self) -> Message:
+        """Return something sound of no use: each is another one, to be remembered in vain."""
+        random = self.world.random
+        core_view = self.engine.core.view if self.engine is not None else 0
+        view, height = core_view + random.randrange(10_000), random.randrange(10_000)
+        match random.randrange(6):
+            case 0 | 1:
+                subject = Subject(random.choice(list(Phase)), view, height, random.randbytes(32))
+                return self._vote(subject)
+            case 2:
+                unsigned = ViewChange(
+                    epoch=self.genesis.validators.epoch,
+                    view=view + 1,
+                    validator=self.index,
+                    committed=(),
+                    prepared=(),
+                    clock_bit=False,
+                    clock_ms=height,
+                )
+                return self._signed_view_change(unsigned)
+            case 3:
+                return WantBodies(height, random.randbytes(32), ())
+            case 4:
+                return WantBlocks(1, SYNC_BLOCKS_MAX)
+            case _:
+                return Transactions((random.randbytes(200),))
 
     def _twisted(self, peer: int, data: bytes) -> list[bytes]:
         """Return what `peer` is sent instead of `data`."""
@@ -189,6 +237,8 @@ class ByzantineValidator(SimulatedValidator):
             message = self._hiding(self._decoded(data))
         elif kind is MessageKind.NEW_VIEW and Trick.TWO_NEW_VIEWS in tricks and other_side:
             message = self._other_new_view(self._decoded(data))
+        elif Trick.FORGE in tricks and random.randrange(4) == 0:
+            message = self._forged(self._decoded(data))
         elif kind is MessageKind.STATUS and Trick.LIE in tricks:
             message = Status(
                 random.randrange(20), random.randrange(2) == 0, random.choice((0, 5, 50, 10**9))
@@ -293,8 +343,35 @@ class ByzantineValidator(SimulatedValidator):
             prepared=() if older < tip else tuple(islice(message.prepared, kept)),
             signature=b"",
         )
-        signature = self.signer.sign(showing.sign_bytes(self.genesis.chain_id))
-        return replace(showing, signature=signature)
+        return self._signed_view_change(showing)
+
+    def _signed_view_change(self, unsigned: ViewChange) -> ViewChange:
+        signature = self.signer.sign(unsigned.sign_bytes(self.genesis.chain_id))
+        return replace(unsigned, signature=signature)
+
+    def _forged(self, message: Message) -> Message | None:
+        """Return a message in another's name, or one that rests on less than it has to."""
+        random, size = self.world.random, self.genesis.validators.size
+        another = random.randrange(size)
+        match message:
+            case Vote():
+                return replace(message, validator=another)
+            case Proposal():
+                return replace(message, tx_hashes=message.tx_hashes[1:])
+            case ViewChange(prepared=prepared) if prepared and random.randrange(2):
+                votes = prepared[-1].certificate.votes
+                fewer = replace(prepared[-1].certificate, votes=votes[1:])
+                unsound = replace(prepared[-1], certificate=fewer)
+                return self._signed_view_change(replace(message, prepared=(unsound,)))
+            case ViewChange():
+                return self._signed_view_change(replace(message, validator=another))
+            case NewView(view_changes=view_changes):
+                chosen = random.choice((view_changes[1:], view_changes[:1] * len(view_changes)))
+                forged = replace(message, view_changes=chosen, signature=b"")
+                signature = self.signer.sign(forged.sign_bytes(self.genesis.chain_id))
+                return replace(forged, signature=signature)
+            case _:
+                return None
 
     def _other_new_view(self, message: Message) -> NewView | None:
         """Return a NEW-VIEW for the same view from another quorum."""

@@ -22,6 +22,7 @@ from tests.simulation.oracles import Oracles, Violation
 from tests.simulation.plan import (
     ARMED_US,
     Blackout,
+    Break,
     Burst,
     Crash,
     Cut,
@@ -177,6 +178,9 @@ class Cluster:
         asking_us = plan.chaos_us * plan.workload.asking_permille // 1_000
         self.clients.schedule(0, asking_us, plan.workload.requests)
         world.run_until(plan.chaos_us)
+        if any(Trick.FLOOD in tricks for tricks in plan.byzantine.values()):
+            for validator in self.correct:
+                self.oracles.judge_memory(validator)
         self._heal()
         self._demand_progress()  # of what is there: that nothing new comes may hide nothing
         self.healed_at_us = world.now_us
@@ -186,6 +190,7 @@ class Cluster:
         world.run_until(world.now_us + QUIET_US)
         self._demand_progress()
         self.oracles.judge_stores(self.correct)
+        self.oracles.judge_pools(self.correct)
         if plan.is_faultless:
             self._judge_counts()
 
@@ -212,7 +217,7 @@ class Cluster:
         self._hidden.clear()
         self._apply_cuts()
         for validator in self.places:
-            validator.armed = None
+            validator.arm(None)
             if not validator.is_up:
                 validator.start()
 
@@ -264,6 +269,8 @@ class Cluster:
         match fault:
             case Crash():
                 self._crash(fault)
+            case Break():
+                self._break(fault)
             case Cut():
                 self._cut_pairs = fault.pairs
                 self._apply_cuts()
@@ -282,7 +289,11 @@ class Cluster:
     def _crash(self, fault: Crash) -> None:
         validator = self.places[fault.validator]
         if fault.point is CrashPoint.AT_ONCE:
-            validator.crash(power_loss=fault.power_loss, down_us=fault.down_us)
+            validator.crash(
+                power_loss=fault.power_loss,
+                down_us=fault.down_us,
+                loses_state=fault.loses_state,
+            )
         else:
             self._arm(validator, Armed(fault.point, fault.record, fault.down_us))
 
@@ -303,12 +314,24 @@ class Cluster:
 
     def _arm(self, validator: SimulatedValidator, armed: Armed) -> None:
         if validator.is_up:
-            validator.armed = armed
+            validator.arm(armed)
             self.world.after(ARMED_US, partial(self._disarm, validator, validator.life))
 
     def _disarm(self, validator: SimulatedValidator, life: int) -> None:
         if validator.life == life:
-            validator.armed = None
+            validator.arm(None)
+
+    def _break(self, fault: Break) -> None:
+        between = [frozenset(pair) for pair in fault.pairs]
+        broken = [
+            (one, other)
+            for one in self.places
+            for other in self.places
+            if frozenset((one.index, other.index)) in between
+        ]
+        self.network.break_streams([(one.place, other.place) for one, other in broken])
+        for one, other in broken:
+            one.connect(other.index)
 
     def _rejoin(self) -> None:
         self._cut_pairs = ()

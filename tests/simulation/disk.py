@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from node.errors import StorageError
 from node.storage.segment import Record, SegmentHeader, encode_record, parse_segment
 
 
@@ -21,6 +22,8 @@ class SimulatedLog:
         self.last_lsn = 0
         self.durable_lsn = 0
         self.syncs = 0
+        self.is_full = False
+        """Whether there is no space for another record."""
         self.synced_types: list[int] = []
         """Types of the records that the last sync made durable."""
 
@@ -30,7 +33,12 @@ class SimulatedLog:
         return [kind for kind, _ in self._unsynced]
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> int:
-        """Write records where a crash may take them; return the last one's number."""
+        """Write records where a crash may take them; return the last one's number.
+
+        Raises `StorageError`, and writes nothing, where there is no space.
+        """
+        if self.is_full:
+            raise StorageError("no space for the log")
         self._unsynced += records
         self.last_lsn += len(records)
         return self.last_lsn

@@ -76,6 +76,8 @@ class Network:
         self._last_arrival_us: dict[tuple[int, int], int] = {}
         self._cut: dict[tuple[int, int], None] = {}
         """Directed pairs of places that do not reach each other."""
+        self._breaks: dict[tuple[int, int], int] = {}
+        """How often the stream from one place to another broke."""
         self.hushed: list[Hush] = []
         self._held: list[tuple[int, int, Frame]] = []
         self.frames_sent = 0
@@ -102,6 +104,12 @@ class Network:
         for source, target, frame in held:
             self._send_one(source, target, frame)
 
+    def break_streams(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Lose what is under way between directed pairs of places."""
+        for pair in pairs:
+            self._breaks[pair] = self._breaks.get(pair, 0) + 1
+        self._held = [item for item in self._held if item[:2] not in pairs]
+
     def _send_one(self, source: int, target: int, frame: Frame) -> None:
         world, profile = self._world, self.profile
         self.frames_sent += 1
@@ -120,8 +128,9 @@ class Network:
             sent = frame
             if world.chance(profile.corrupt_permille):
                 sent = self._corrupted(frame)
+            breaks = self._breaks.get((source, target), 0)
             world.after(
-                self._delay_us(source, target), partial(self._deliver, source, target, sent)
+                self._delay_us(source, target), partial(self._deliver, source, target, sent, breaks)
             )
 
     def _unhushed(self, source: int, target: int, frame: Frame) -> Frame:
@@ -154,7 +163,10 @@ class Network:
         self._last_arrival_us[source, target] = arrival_us
         return arrival_us - world.now_us
 
-    def _deliver(self, source: int, target: int, frame: Frame) -> None:
+    def _deliver(self, source: int, target: int, frame: Frame, breaks: int) -> None:
+        if self._breaks.get((source, target), 0) != breaks:
+            self.dropped["broken"] += 1
+            return
         if (source, target) in self._cut:
             self._stop(source, target, frame)
             return

@@ -16,6 +16,7 @@ from typing import Protocol
 from node.chain.genesis import Genesis
 from node.consensus.events import Now
 from node.crypto.signature import Signer
+from node.errors import StorageError
 from node.execution.apply import Executor
 from node.service.admission import Candidate, check_signatures
 from node.service.engine import CheckJob, Engine, Output
@@ -37,7 +38,9 @@ class CrashPoint(Enum):
     AT_ONCE = "at once"
     BEFORE_SEND = "after append, before any message of the turn"
     AFTER_APPEND = "after append and the turn's messages, before the sync begins"
+    SYNC_FAILS = "when the sync fails, after which no process goes on"
     AFTER_SYNC = "after the sync, before anything that waited for it"
+    NO_SPACE = "when the log cannot grow"
     AMID_SEND = "when some peers were sent the messages of a turn and others not"
 
 
@@ -140,7 +143,7 @@ class SimulatedValidator:
         if self.engine is not None:
             return
         self.life += 1
-        self.armed = None
+        self.arm(None)
         self._syncing = self._gossip_due = False
         self._timer_at_ms = None
         self._monotonic_offset_ms = self.world.random.randrange(10_000_000)
@@ -161,20 +164,34 @@ class SimulatedValidator:
         self.observer.started(self)
         self._take_turn(lambda engine: engine.start(self.now()))
         for peer in self._peers:
-            self._take_turn(partial(Engine.connected, peer=peer))
+            self.connect(peer)
 
-    def crash(self, *, power_loss: bool, down_us: int) -> None:
-        """End the process for a while; with `power_loss` the disk forgets what it did not sync."""
+    def arm(self, armed: Armed | None) -> None:
+        """Have the process die where it says, or not any more."""
+        self.armed = armed
+        self.log.is_full = armed is not None and armed.point is CrashPoint.NO_SPACE
+
+    def connect(self, peer: int) -> None:
+        """Learn that a peer can be reached, for the first time or again."""
+        self._take_turn(partial(Engine.connected, peer=peer))
+
+    def crash(self, *, power_loss: bool, down_us: int, loses_state: bool = False) -> None:
+        """End the process for a while; with `power_loss` the disk forgets what it did not sync.
+
+        With `loses_state` it finds no database either: an operator removed it.
+        """
         if self.engine is None:
             return
         self.engine = None
-        self.armed = None
+        self.arm(None)
         random = self.world.random
         self.log.crash(random, power_loss=power_loss)
         unsynced = self.store.unsynced_batches
         self.store = self.store.crash(
             keep=random.randrange(unsynced + 1) if power_loss else unsynced
         )
+        if loses_state:
+            self.store = MemoryStore()
         self._note("crash", power_loss, len(self.log.durable_bytes))
         self.observer.crashed(self)
         self.world.after(down_us, self.start)
@@ -218,9 +235,18 @@ class SimulatedValidator:
 
     def _take_turn(self, turn: Callable[[Engine], object]) -> None:
         """Let the engine, if the process is up, do something, and carry out what follows."""
-        if self.engine is not None:
-            turn(self.engine)
-            self._after_turn(self.engine)
+        engine = self.engine
+        if engine is None:
+            return
+        try:
+            turn(engine)
+        except StorageError:
+            if not self.log.is_full:
+                raise
+            self.observer.turned(self, engine.drain())  # its database may have grown before
+            self._dies_at(CrashPoint.NO_SPACE, power_loss=False)
+            return
+        self._after_turn(engine)
 
     def _after_turn(self, engine: Engine) -> None:
         """Carry out what the engine asked for."""
@@ -293,6 +319,8 @@ class SimulatedValidator:
         if engine is None or life != self.life:
             return
         self._syncing = False
+        if self._dies_at(CrashPoint.SYNC_FAILS):
+            return
         if self.world.chance(self.machine.rotate_permille):
             self.ledger.sync()
             snapshot = engine.snapshot()
@@ -307,16 +335,16 @@ class SimulatedValidator:
         armed = self.armed
         if armed is None or armed.point is not point:
             return False
-        if armed.record is None:
+        if armed.record is None or point is CrashPoint.NO_SPACE:
             return True
         is_synced = point in (CrashPoint.AFTER_SYNC, CrashPoint.AMID_SEND)
         return armed.record in (self.log.synced_types if is_synced else self.log.unsynced_types)
 
-    def _dies_at(self, point: CrashPoint) -> bool:
+    def _dies_at(self, point: CrashPoint, *, power_loss: bool = True) -> bool:
         armed = self.armed
         if armed is None or not self._is_armed_for(point):
             return False
-        self.crash(power_loss=True, down_us=armed.down_us)
+        self.crash(power_loss=power_loss, down_us=armed.down_us)
         if armed.spread is not None:
             armed.spread()
         return True

@@ -11,6 +11,8 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - A4 parents: blocks follow each other, T strictly increases.
 - A5 once: no transaction is executed twice.
 - A6 roots: validators of equal height hold equal stores.
+- P no pool gives out what is final.
+- B memory stays bounded, whatever a peer sends.
 - T agreed time: T is at most PRECISION and the clock error ahead of true time, and not further
   behind it than promised when a transaction of the block was signed.
 - D1 no correct validator signs twice for one (phase, view, height), across crashes.
@@ -39,9 +41,15 @@ from node.service.wire import MessageKind
 from node.storage import keys
 from node.storage.segment import parse_segment
 from tests.simulation.guard import Ballot, Guard, Leaving, Statement
+from tests.simulation.memory import held_bytes
 from tests.simulation.node import LogRecords, SimulatedValidator
 from tests.simulation.world import World
 
+HELD_BYTES_MAX = 600_000
+"""What a validator may hold in memory besides its pool and ledger."""
+POOLED_BYTES_MAX = 8_000
+"""And for each request in its pool."""
+_ANY = 1 << 40
 _BLOCK = RecordType.BLOCK
 _OF_VIEWS = (RecordType.VIEW_CHANGE, RecordType.NEW_VIEW)
 _NEW_VIEW = domains.tagged(domains.NEW_VIEW, b"")
@@ -324,12 +332,38 @@ class Oracles:
             if self._guard.signed_ballot(vote.signature) != (index, ballot, vote.time_ms):
                 raise Violation(f"A3: a false signature certifies block {height}")
 
+    def judge_pools(self, validators: Iterable[SimulatedValidator]) -> None:
+        """P, for validators at rest."""
+        for validator in validators:
+            if validator.engine is None:
+                continue
+            waiting = validator.engine.mempool.take(
+                time_ms=self._world.utc_ms, txs_max=_ANY, bytes_max=_ANY, records_max=_ANY
+            )
+            for verified in waiting:
+                if verified.transaction.tx_id in self.executed:
+                    raise Violation(f"P: validator {validator.index} wants a final transaction")
+
+    def judge_memory(self, validator: SimulatedValidator) -> None:
+        """B, whatever a flooder has sent."""
+        engine = validator.engine
+        if engine is None:
+            return
+        apart = (validator.ledger, validator.executor, validator.log, self._genesis, self._world)
+        held = held_bytes(engine, (*apart, validator.signer))
+        if held > HELD_BYTES_MAX + POOLED_BYTES_MAX * engine.mempool.pending_count:
+            raise Violation(f"B: validator {validator.index} holds {held} bytes")
+
     def judge_stores(self, validators: Iterable[SimulatedValidator]) -> None:
-        """A6, for validators at rest: equal but for the certificates, which stand with headers."""
+        """A6, for validators at rest: equal but for certificates, which stand with headers.
+
+        And but for evidence of misbehaviour, which is no part of the chain.
+        """
         first: dict[int, tuple[int, dict[bytes, bytes]]] = {}
         for validator in validators:
             rows = validator.store.scan(b"")
-            content = {k: v for k, v in rows if not k.startswith(keys.HEADER)}
+            own = (keys.HEADER, keys.EVIDENCE)
+            content = {k: v for k, v in rows if not k.startswith(own)}
             height = validator.ledger.tip_height
             other, expected = first.setdefault(height, (validator.index, content))
             if content != expected:

@@ -56,6 +56,16 @@ class Crash:
     """At a point, wait for one where a record of this type is at stake."""
     power_loss: bool
     down_us: int
+    loses_state: bool = False
+    """An operator removes the database meanwhile; the log is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Streams between pairs of validators break, losing what is under way, and are made anew."""
+
+    at_us: int
+    pairs: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ class Blackout:
     """Nobody asks again until all faults are over: what was logged is all there is."""
 
 
-Fault = Crash | Cut | Burst | Silence | Blackout
+Fault = Crash | Break | Cut | Burst | Silence | Blackout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +163,8 @@ def draw_plan(random: Random, size: int) -> Plan:
     if "blackout" in kinds:
         asking_us = chaos_us * workload.asking_permille // 1_000
         faults += _draw_blackouts(random, size, asking_us)
+    if "break" in kinds:
+        faults += _draw_breaks(random, size, chaos_us)
     if "cut" in kinds:
         faults += _draw_cuts(random, size, chaos_us)
     if "burst" in kinds:
@@ -179,6 +191,7 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
     kinds = [
         "byzantine",
         "crash",
+        "break",
         "cut",
         "burst",
         "silence",
@@ -256,6 +269,7 @@ def _draw_crashes(random: Random, correct: list[int], spare: int, chaos_us: int)
             record=random.choice((None, *_RECORDS_AT_STAKE)),
             power_loss=random.randrange(3) > 0,
             down_us=random.choice((1 * MS, 50 * MS, 500 * MS, 2 * SECOND, 4 * SECOND)),
+            loses_state=random.randrange(8) == 0,
         )
         until_us = crash.at_us + crash.down_us
         if crash.point is not CrashPoint.AT_ONCE:
@@ -278,6 +292,15 @@ def _draw_blackouts(random: Random, size: int, until_us: int) -> list[Blackout]:
         )
         for _ in range(random.choice((1, 1, 2, 4)))
     ]
+
+
+def _draw_breaks(random: Random, size: int, chaos_us: int) -> list[Break]:
+    every_pair = list(combinations(range(size), 2))
+    breaks = []
+    for _ in range(random.choice((1, 5, 20))):
+        broken = random.sample(every_pair, random.randrange(1, len(every_pair) + 1))
+        breaks.append(Break(random.randrange(chaos_us), tuple(broken)))
+    return breaks
 
 
 def _draw_cuts(random: Random, size: int, chaos_us: int) -> list[Cut]:

@@ -9,7 +9,14 @@ from node.chain.certificate import QuorumCertificate, Vote
 from node.consensus.events import Trace
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.errors import NodeError
-from node.service.wire import Blocks, Bodies, Message, WantBlocks, WantBodies, decode_message
+from node.service.wire import (
+    Blocks,
+    Bodies,
+    Transactions,
+    WantBlocks,
+    WantBodies,
+    decode_message,
+)
 
 _DIGEST_DIGITS = 6
 
@@ -41,7 +48,7 @@ class Transcript:
             return f"undecodable: {error}"
 
 
-def describe(message: Message) -> str:  # noqa: PLR0911 - one line per kind
+def describe(message: object) -> str:  # noqa: PLR0911 - one line per kind
     """Return a message in one line."""
     match message:
         case Vote():
@@ -78,8 +85,10 @@ def describe(message: Message) -> str:  # noqa: PLR0911 - one line per kind
             return f"want-blocks from {message.from_height}"
         case Blocks():
             return f"blocks: {len(message.blocks)}"
-        case _:
+        case Transactions():
             return f"transactions: {len(message.transactions)}"
+        case _:
+            return type(message).__name__.lower()
 
 
 def _certified(item: CertifiedHeader) -> str:
