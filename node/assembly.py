@@ -70,6 +70,7 @@ _PRIORITIES: Final[Mapping[int, Priority]] = {
     MessageKind.WANT_BLOCKS: Priority.SYNC,
     MessageKind.BLOCKS: Priority.SYNC,
     MessageKind.TRANSACTIONS: Priority.GOSSIP,
+    MessageKind.EVIDENCE: Priority.GOSSIP,
 }
 
 _Answer = TypeVar("_Answer")

@@ -44,6 +44,11 @@ PEER_MESSAGE_BYTES_MAX: Final = 8_388_608
 PEER_FRAME_BYTES_MAX: Final = 16_777_216
 PEER_QUEUE_BYTES_MAX: Final = 67_108_864
 
+# Evidence of equivocation, of one node: per validator a few proofs are as good as all.
+EVIDENCE_BYTES_MAX: Final = 1_024
+EVIDENCE_PER_VALIDATOR_MAX: Final = 16
+EVIDENCE_PER_MESSAGE_MAX: Final = 64
+
 # Mempool of one node.
 MEMPOOL_TXS_MAX: Final = 100_000
 MEMPOOL_BYTES_MAX: Final = 134_217_728

@@ -87,7 +87,7 @@ class Vote:
         phase, view, height, digest, validator, time_ms, signature = expect_array(value, 7, "vote")
         return cls(
             Subject(
-                _expect_phase(phase),
+                expect_phase(phase),
                 expect_uint(view, "vote view"),
                 expect_uint(height, "vote height"),
                 expect_bytes(digest, "vote digest", size=DIGEST_BYTES),
@@ -167,7 +167,7 @@ class QuorumCertificate:
                 )
             )
         subject = Subject(
-            _expect_phase(phase),
+            expect_phase(phase),
             expect_uint(view, "certificate view"),
             expect_uint(height, "certificate height"),
             expect_bytes(digest, "certificate digest", size=DIGEST_BYTES),
@@ -233,7 +233,8 @@ def check_certificate(
             )
 
 
-def _expect_phase(value: object) -> Phase:
+def expect_phase(value: object) -> Phase:
+    """Return the phase of a number; raises `DecodeError`."""
     number = expect_uint(value, "vote phase", Phase.COMMIT.value)
     if number == 0:
         raise DecodeError("vote phase: expected 1 (prepare) or 2 (commit), got 0")

@@ -5,8 +5,8 @@ Everything comes in through a method with the time as an argument, everything go
 
 The engine owns the turn and who hears of what; each of its parts owns one concern and its state:
 `ballots` what is signed and logged, `undecided` the blocks above the tip, `pursuit` how they come
-to be validated, `proposing`, `gossip`, `block_sync` and `serving`. Reading order: inputs, `_turn`,
-`_take`, `_obey`, then the parts.
+to be validated, `proposing`, `gossip`, `block_sync`, `serving` and `misconduct`. Reading order:
+inputs, `_turn`, `_take`, `_obey`, then the parts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import assert_never
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Vote
+from node.chain.evidence import Evidence
 from node.chain.genesis import Genesis
 from node.chain.transaction import VerifiedTransaction
 from node.chain.validation import HeaderContext
@@ -34,6 +35,7 @@ from node.service.ballots import Ballots, DurableLog
 from node.service.block_sync import BlockSync
 from node.service.gossip import Gossip
 from node.service.mempool import AddOutcome, Mempool
+from node.service.misconduct import Misconduct
 from node.service.output import (
     CheckJob,
     CommittedBlock,
@@ -50,6 +52,7 @@ from node.service.recovery import Ledger, Recovery
 from node.service.serving import Desk
 from node.service.undecided import Undecided
 from node.service.wire import (
+    Accusations,
     Blocks,
     Bodies,
     Message,
@@ -60,8 +63,6 @@ from node.service.wire import (
 )
 
 __all__ = ["CheckJob", "CommittedBlock", "Engine", "Outgoing", "Output"]
-
-EVIDENCE_KEPT = 1_024
 
 
 class Engine:
@@ -100,7 +101,6 @@ class Engine:
             digest_of=self._verifier.digest_of,
             recovered=recovery.consensus,
         )
-        self.evidence: list[tuple[Vote, Vote]] = []
         self.halted = ""
         """Why the node stopped for good; empty while it runs."""
         self.peer_signs = PeerSigns()
@@ -117,6 +117,7 @@ class Engine:
             recovery=recovery,
             counters=outlet.counters,
         )
+        self._misconduct = Misconduct(genesis=genesis, ledger=ledger, outlet=outlet)
         self._undecided = Undecided(ledger, mempool, executor)
         self._pursuits = Pursuits(
             suite=suite,
@@ -189,6 +190,7 @@ class Engine:
     def connected(self, peer: int) -> None:
         """Tell a peer that can be reached from now on where this validator stands."""
         self._outlet.send(peer, Status(self.core.view, self.core.view_active, self.height))
+        self._misconduct.tell(peer)
 
     def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> None:
         """Take messages of one peer, in order; what is wrong with one is counted, not raised."""
@@ -254,6 +256,11 @@ class Engine:
         return self._ballots.is_waiting
 
     @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Proofs that validators equivocated, in order of epoch, view and height."""
+        return self._misconduct.evidence
+
+    @property
     def height(self) -> int:
         """Height of the newest final block here."""
         return self._ledger.tip_height
@@ -310,13 +317,16 @@ class Engine:
             return
         match message:
             case Vote():
+                self._misconduct.note_heard(peer, message)
                 if core.wants_vote(message):
                     self._check_vote(message)
                     self._run(now, ev.VoteReceived(message))
             case Proposal():
+                self._misconduct.note_heard(peer, message.vote)
                 if core.wants_proposal(message):
                     self.counters.votes_checked += 1
                     verifier.check_proposal(message)
+                    self._misconduct.note_shown(message.vote)
                     self._run(now, ev.ProposalReceived(message, now.utc_ms))
             case ViewChange():
                 if message.view >= core.view and message.validator != self.me:
@@ -343,6 +353,8 @@ class Engine:
                 candidates = tuple(v for v in verdicts if isinstance(v, Candidate))
                 if candidates:
                     self._pursuits.have_checked(CheckJob(Purpose.GOSSIP, candidates))
+            case Accusations():
+                self._misconduct.take(message)
             case _:
                 assert_never(message)
 
@@ -437,7 +449,7 @@ class Engine:
             case ev.Send():
                 self._outlet.send(action.to, action.message)
             case ev.ReportEvidence():
-                self._keep_evidence(action.first, action.second)
+                self._misconduct.report(action.first, action.second)
             case ev.Trace():
                 self._outlet.note_trace(action)
             case ev.Halt():
@@ -467,10 +479,3 @@ class Engine:
         if executed is None:
             raise InvariantViolation(f"block {header_digest.hex()} was not executed here")
         return executed
-
-    def _keep_evidence(self, first: Vote, second: Vote) -> None:
-        if len(self.evidence) < EVIDENCE_KEPT:
-            self.evidence.append((first, second))
-        detail = f"validator {second.validator} voted for two headers"
-        subject = second.subject
-        self._outlet.note_trace(ev.Trace("equivocation", subject.view, subject.height, detail))

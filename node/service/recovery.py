@@ -13,6 +13,7 @@ from typing import Protocol
 
 from node.chain.block import CertifiedBlock, CertifiedHeader
 from node.chain.certificate import Phase, QuorumCertificate, Vote
+from node.chain.evidence import Evidence
 from node.chain.genesis import Genesis
 from node.chain.transaction import Transaction, VerifiedTransaction
 from node.consensus.state import Recovered
@@ -47,6 +48,12 @@ class Ledger(StateReader, Protocol):
 
     def encoded_block(self, height: int) -> bytes | None:
         """Return the same as its canonical bytes, ready to be sent."""
+
+    def keep_evidence(self, evidence: Evidence) -> None:
+        """Keep evidence of misbehaviour, durably."""
+
+    def evidence(self) -> list[Evidence]:
+        """Return all evidence kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

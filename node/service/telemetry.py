@@ -192,6 +192,7 @@ class _Scrape(Collector):
             ("health", "1 starting, 2 catching up, 3 ready, 4 halted.", figures.health),
             ("pool_transactions", "Transactions held.", engine.mempool.pending_count),
             ("pool_bytes", "Their encoded size.", engine.mempool.pending_bytes),
+            ("evidence", "Proofs of misbehaviour held.", len(engine.evidence)),
             ("waited_for_transactions", "Transactions clients wait for.", figures.batches_waiting),
             (
                 "peers_connected",

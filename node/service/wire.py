@@ -22,10 +22,16 @@ from node.chain.encoding import (
     expect_list,
     expect_uint,
 )
+from node.chain.evidence import Evidence
 from node.chain.transaction import decode_hash_list, encode_hash_list
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.errors import DecodeError
-from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX
+from node.limits import (
+    BLOCK_TXS_MAX,
+    EVIDENCE_PER_MESSAGE_MAX,
+    PEER_MESSAGE_BYTES_MAX,
+    TX_BYTES_MAX,
+)
 
 DIGEST_BYTES = 32
 SYNC_BLOCKS_MAX = 256
@@ -45,6 +51,7 @@ class MessageKind(IntEnum):
     WANT_BLOCKS = 9
     BLOCKS = 10
     TRANSACTIONS = 11
+    EVIDENCE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,13 @@ class Transactions:
     transactions: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Accusations:
+    """Evidence that validators equivocated."""
+
+    evidence: tuple[Evidence, ...]
+
+
 Message = (
     Proposal
     | Vote
@@ -99,6 +113,7 @@ Message = (
     | WantBlocks
     | Blocks
     | Transactions
+    | Accusations
 )
 
 _KINDS: dict[type, MessageKind] = {
@@ -113,6 +128,7 @@ _KINDS: dict[type, MessageKind] = {
     WantBlocks: MessageKind.WANT_BLOCKS,
     Blocks: MessageKind.BLOCKS,
     Transactions: MessageKind.TRANSACTIONS,
+    Accusations: MessageKind.EVIDENCE,
 }
 
 
@@ -135,12 +151,14 @@ def encode_message(message: Message) -> bytes:
             value = list(message.blocks)
         case Transactions():
             value = list(message.transactions)
+        case Accusations():
+            value = [evidence.to_value() for evidence in message.evidence]
         case _:
             value = message.to_value()
     return encode([kind_of(message).value, value])
 
 
-def decode_message(data: bytes, signature_size: int) -> Message:  # noqa: PLR0911 - one case per kind
+def decode_message(data: bytes, signature_size: int) -> Message:  # noqa: C901, PLR0911, PLR0912 - one case per kind
     """Read an envelope; raises `DecodeError`."""
     kind, value = expect_array(
         decode(data, what="peer message", size_max=PEER_MESSAGE_BYTES_MAX), 2, "peer message"
@@ -182,6 +200,9 @@ def decode_message(data: bytes, signature_size: int) -> Message:  # noqa: PLR091
             return Blocks(_expect_blobs(value, SYNC_BLOCKS_MAX, PEER_MESSAGE_BYTES_MAX, "blocks"))
         case MessageKind.TRANSACTIONS:
             return Transactions(_expect_blobs(value, BLOCK_TXS_MAX, TX_BYTES_MAX, "transactions"))
+        case MessageKind.EVIDENCE:
+            listed = expect_list(value, EVIDENCE_PER_MESSAGE_MAX, "accusations")
+            return Accusations(tuple(Evidence.from_value(item, signature_size) for item in listed))
         case other:
             raise DecodeError(f"peer message kind: {other} is unknown")
 

@@ -18,6 +18,8 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `d`    | digest, log index            | empty; so is the next one                              |
 | `r`    | reference, NUL, log index    |                                                        |
 | `t`    | type, NUL, log index         | where the run of this type, in one block, has ended    |
+| `e`    | epoch, view, height, phase,  | evidence: see node.chain.evidence. Not part of the     |
+|        | validator (1 byte each)      | chain: what this node learned of misbehaviour          |
 
 Arrays are canonical CBOR; a height or log index as a value is a number as in keys.
 """
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from node.chain.evidence import Place
 from node.chain.log import TileId
 
 FORMAT: Final = b"!"
@@ -41,6 +44,7 @@ LOG_INDEX_AT_TIME: Final = b"C"
 RECORD_BY_DIGEST: Final = b"d"
 RECORD_BY_REFERENCE: Final = b"r"
 RECORD_BY_TYPE: Final = b"t"
+EVIDENCE: Final = b"e"
 
 _NUMBER_BYTES: Final = 8
 _END_OF_TEXT: Final = b"\x00"  # no type and no reference holds a NUL: they are printable
@@ -99,6 +103,12 @@ def records_by_reference(reference: str) -> bytes:
 def records_by_type(type_code: str) -> bytes:
     """Return the prefix of the runs of records of a type."""
     return RECORD_BY_TYPE + type_code.encode() + _END_OF_TEXT
+
+
+def evidence(place: Place) -> bytes:
+    """Return the key of the evidence of one offence."""
+    numbers = (place.epoch, place.view, place.height)
+    return EVIDENCE + b"".join(map(number, numbers)) + bytes((place.phase, place.validator))
 
 
 def number(value: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import Final
 from node.chain.block import CertifiedBlock, Header, TransactionResult
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import decode, encode, expect_array, expect_bytes, expect_uint
+from node.chain.evidence import Evidence
 from node.chain.log import (
     LogFrontier,
     ReadTile,
@@ -288,6 +289,20 @@ class LedgerStore:
     def state_proof(self, key: bytes) -> StateProof:
         """Return the proof of what the tip's state holds for a state key, which may be nothing."""
         return prove(self.header.state_root, key, self.page, self._suite)
+
+    # --- Evidence of misbehaviour: no part of the chain, but as durable ---
+
+    def keep_evidence(self, evidence: Evidence) -> None:
+        """Keep evidence, durably; it replaces what was kept of the same offence."""
+        batch = WriteBatch()
+        batch.put(keys.evidence(evidence.place), evidence.encode())
+        self._store.write(batch, sync=True)
+
+    def evidence(self) -> list[Evidence]:
+        """Return all evidence kept, in order of epoch, view and height."""
+        with damage_explained("evidence"):
+            stored = self._store.scan(keys.EVIDENCE)
+            return [Evidence.decode(value, self._suite) for _, value in stored]
 
     # --- Reading ---
 

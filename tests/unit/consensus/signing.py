@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, Subject, Vote, build_certificate
+from node.chain.evidence import Evidence
 from node.consensus.messages import NewView, ViewChange
 from node.crypto.signature import P256Signer
 from node.execution.apply import ExecutedBlock, Executor
@@ -34,6 +35,16 @@ def vote(phase: Phase, view: int, header: Header, validator: int) -> Vote:
     subject = Subject(phase, view, header.height, header.digest(GENESIS.suite))
     message = subject.sign_bytes(GENESIS.chain_id, GENESIS.validators, CREATED_MS)
     return Vote(subject, validator, CREATED_MS, validator_signer(validator).sign(message))
+
+
+def evidence_against(
+    validator: int, *, view: int = 0, height: int = 1, phase: Phase = Phase.PREPARE
+) -> Evidence:
+    """Return two signed votes of one validator for one place and different headers."""
+    header = replace(chain_of_blocks(1)[1].header, height=height)
+    other = replace(header, time_ms=header.time_ms + 1)
+    votes = [vote(phase, view, each, validator) for each in (header, other)]
+    return Evidence.of(*votes, GENESIS.validators)
 
 
 def certified(

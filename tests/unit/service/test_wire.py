@@ -12,6 +12,7 @@ from node.chain.encoding import decode, encode
 from node.consensus.messages import Proposal, Status
 from node.errors import DecodeError
 from node.service.wire import (
+    Accusations,
     Blocks,
     Bodies,
     Message,
@@ -23,7 +24,14 @@ from node.service.wire import (
     encode_message,
     kind_of,
 )
-from tests.unit.consensus.signing import certified, chain_of_blocks, new_view, view_change, vote
+from tests.unit.consensus.signing import (
+    certified,
+    chain_of_blocks,
+    evidence_against,
+    new_view,
+    view_change,
+    vote,
+)
 from tests.unit.timestamp.cddl import Schema
 
 SCHEMA = Schema((Path(__file__).parents[3] / "proto" / "govchain.cddl").read_text())
@@ -52,6 +60,7 @@ def samples() -> list[Message]:
         WantBlocks(1, 256),
         Blocks((block.encode(),)),
         Transactions(encoded),
+        Accusations((evidence_against(2), evidence_against(1, height=2))),
     ]
 
 
@@ -89,7 +98,7 @@ def test_whatever_byte_changes_nothing_is_read_that_the_cddl_refuses(message: Me
     ("value", "why"),
     [
         ([0, []], "kind: 0 is unknown"),
-        ([12, []], "kind: 12 is unknown"),
+        ([13, []], "kind: 13 is unknown"),
         ([6, [1, 1, 1]], "status active: expected a bool"),
         ([8, [bytes(32), 1, []]], "bodies whole: expected a bool"),
         ([9, [1, 257]], "want-blocks count"),

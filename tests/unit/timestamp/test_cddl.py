@@ -12,6 +12,7 @@ import pytest
 from node.chain.block import CertifiedBlock, CertifiedHeader, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate, Vote
 from node.chain.encoding import decode, encode
+from node.chain.evidence import Evidence
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters
 from node.chain.membership import ValidatorSet
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
@@ -26,6 +27,7 @@ from node.execution.notary import ReferenceStatus, Standing, reference_key
 from node.execution.registry import genesis_state
 from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt
+from tests.unit.consensus.signing import evidence_against
 from tests.unit.timestamp.cddl import Schema
 from tests.vectors.receipt.chain import AGENCY, SUITE, Chain, record_of, seed, signer, validator_set
 
@@ -93,6 +95,7 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
             encode(block.certificate.to_value()),
             nested(lambda value: QuorumCertificate.from_value(value, size)),
         ),
+        ("evidence", evidence_against(2).encode(), lambda data: Evidence.decode(data, SUITE)),
         (
             "validator-set",
             with_bls.encode(),
