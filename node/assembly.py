@@ -480,6 +480,10 @@ class _Api:
             ),
         )
 
+    async def evidence(self) -> Sequence[bytes]:
+        """Return the proofs of misbehaviour held."""
+        return [each.encode() for each in self._validator.engine.evidence]
+
     async def receipt_of_operation(self, tx_id: bytes, operation_index: int) -> bytes | None:
         """Return the receipt of one record."""
         found = await self.receipts(tx_id, operation_index, 1)

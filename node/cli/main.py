@@ -45,6 +45,11 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "block": _Verb("node.cli.block", "block", _("Look a block up.")),
     "tx": _Verb("node.cli.transaction", "transaction", _("Look a transaction up.")),
     "trust": _Verb("node.cli.trust", "trust", _("What an auditor pins.")),
+    "misbehaviour": _Verb(
+        "node.cli.misbehaviour",
+        "misbehaviour",
+        _("Proof that validators signed what no correct one can."),
+    ),
     "bench": _Verb("node.cli.bench.saturate", "bench", _("What this machine can do.")),
     "doctor": _Verb("node.cli.doctor", "doctor", _("Find what is wrong with this machine.")),
 }

@@ -166,6 +166,12 @@ def remedies() -> dict[str, Remedy]:
             _("a ledger is damaged"),
             _("move the folder data of that validator away and start it: the others rebuild it"),
         ),
+        (
+            "GC-2317",
+            failed,
+            _("the evidence proves nothing"),
+            _("accuse nobody by it; get the file again from a validator that holds it"),
+        ),
         ("GC-3001", unavailable, _("the disk refused"), _("check path, rights and disk")),
         (
             "GC-3002",

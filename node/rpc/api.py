@@ -88,6 +88,12 @@ class LedgerApi(LedgerServicer):
         """Say what this validator knows of why the chain moves or does not."""
         return convert.diagnosis_to_pb(await self._node.diagnosis())
 
+    async def GetEvidence(
+        self, request: pb.GetEvidenceRequest, context: object
+    ) -> pb.GetEvidenceReply:
+        """Return the proofs of misbehaviour held here."""
+        return pb.GetEvidenceReply(evidence=await self._node.evidence())
+
     async def GetReceipt(self, request: pb.GetReceiptRequest, context: object) -> pb.Receipt:
         """Return the receipt of one record."""
         match request.WhichOneof("key"):

@@ -219,6 +219,15 @@ class LedgerClient:
         """
         return await self._ask_each(lambda endpoint: self._diagnosis_of(endpoint, timeout_ms))
 
+    async def evidence(
+        self, timeout_ms: int = TIMEOUT_MS
+    ) -> dict[str, tuple[bytes, ...] | ClientError]:
+        """Return the proofs of misbehaviour that every validator holds, or why it did not say.
+
+        By validator id; all are asked at once. Each proof is canonical `evidence`, unchecked.
+        """
+        return await self._ask_each(lambda endpoint: self._evidence_of(endpoint, timeout_ms))
+
     async def receipt_of_operation(
         self, tx_id: bytes, operation_index: int = 0, timeout_ms: int = TIMEOUT_MS
     ) -> bytes:
@@ -372,6 +381,20 @@ class LedgerClient:
         except (grpc.aio.AioRpcError, DecodeError) as error:
             return read_failure(endpoint, error)
         return HeardDiagnosis(diagnosis, asked_s * 1_000, answered_s * 1_000)
+
+    async def _evidence_of(
+        self, endpoint: LedgerEndpoint, timeout_ms: int
+    ) -> tuple[bytes, ...] | ClientError:
+        stub = self._connections.stub(endpoint)
+        try:
+            reply = await stub.GetEvidence(
+                pb.GetEvidenceRequest(),
+                timeout=timeout_ms / 1_000,
+                metadata=self._connections.metadata,
+            )
+        except grpc.aio.AioRpcError as error:
+            return read_failure(endpoint, error)
+        return tuple(reply.evidence)
 
     async def _receipt(self, request: pb.GetReceiptRequest, timeout_ms: int) -> bytes:
         return await self._connections.ask(

@@ -237,6 +237,9 @@ class NodeApi(Protocol):
     async def diagnosis(self) -> Diagnosis:
         """Return what the node knows of why the chain moves or does not."""
 
+    async def evidence(self) -> Sequence[bytes]:
+        """Return the canonical proofs of misbehaviour that the node holds: 16 per validator."""
+
     async def receipt_of_operation(self, tx_id: bytes, operation_index: int) -> bytes | None:
         """Return the canonical receipt of one record, or None if there is no such record."""
 

@@ -54,6 +54,11 @@ class LedgerStub:
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetDiagnosisRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Diagnosis.FromString,
                 _registered_method=True)
+        self.GetEvidence = channel.unary_unary(
+                '/govchain.ledger.v1.Ledger/GetEvidence',
+                request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceReply.FromString,
+                _registered_method=True)
         self.GetReceipt = channel.unary_unary(
                 '/govchain.ledger.v1.Ledger/GetReceipt',
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetReceiptRequest.SerializeToString,
@@ -130,6 +135,13 @@ class LedgerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEvidence(self, request, context):
+        """Proofs that validators equivocated, as many as this validator holds: some per validator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetReceipt(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -201,6 +213,11 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.GetDiagnosis,
                     request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetDiagnosisRequest.FromString,
                     response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Diagnosis.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceReply.SerializeToString,
             ),
             'GetReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReceipt,
@@ -351,6 +368,33 @@ class Ledger:
             '/govchain.ledger.v1.Ledger/GetDiagnosis',
             node_dot_rpc_dot_pb_dot_ledger__pb2.GetDiagnosisRequest.SerializeToString,
             node_dot_rpc_dot_pb_dot_ledger__pb2.Diagnosis.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/govchain.ledger.v1.Ledger/GetEvidence',
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceRequest.SerializeToString,
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,8 @@ class LedgerStub:
     GetStatus: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetStatusRequest, _ledger_pb2.Status]
     GetDiagnosis: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetDiagnosisRequest, _ledger_pb2.Diagnosis]
     """What this validator knows of why the chain moves or does not."""
+    GetEvidence: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetEvidenceRequest, _ledger_pb2.GetEvidenceReply]
+    """Proofs that validators equivocated, as many as this validator holds: some per validator."""
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]
     GetReceipts: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptsRequest, _ledger_pb2.GetReceiptsReply]
     GetRecords: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetRecordsRequest, _ledger_pb2.GetRecordsReply]
@@ -76,6 +78,8 @@ class LedgerAsyncStub(LedgerStub):
     GetStatus: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetStatusRequest, _ledger_pb2.Status]  # type: ignore[assignment]
     GetDiagnosis: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetDiagnosisRequest, _ledger_pb2.Diagnosis]  # type: ignore[assignment]
     """What this validator knows of why the chain moves or does not."""
+    GetEvidence: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetEvidenceRequest, _ledger_pb2.GetEvidenceReply]  # type: ignore[assignment]
+    """Proofs that validators equivocated, as many as this validator holds: some per validator."""
     GetReceipt: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]  # type: ignore[assignment]
     GetReceipts: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptsRequest, _ledger_pb2.GetReceiptsReply]  # type: ignore[assignment]
     GetRecords: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetRecordsRequest, _ledger_pb2.GetRecordsReply]  # type: ignore[assignment]
@@ -123,6 +127,14 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.Diagnosis, _abc.Awaitable[_ledger_pb2.Diagnosis]]:
         """What this validator knows of why the chain moves or does not."""
+
+    @_abc_1.abstractmethod
+    def GetEvidence(
+        self,
+        request: _ledger_pb2.GetEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.GetEvidenceReply, _abc.Awaitable[_ledger_pb2.GetEvidenceReply]]:
+        """Proofs that validators equivocated, as many as this validator holds: some per validator."""
 
     @_abc_1.abstractmethod
     def GetReceipt(

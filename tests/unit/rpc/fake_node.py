@@ -178,6 +178,9 @@ class FakeNode:
             peers=(),
         )
 
+    async def evidence(self) -> Sequence[bytes]:
+        return [b"proof by " + self.validator_id.encode()]
+
     def find(self, wanted: bytes) -> tuple[int, int, bytes] | None:
         """Return (height, index, transaction) of a transaction id."""
         if self.behind:

@@ -347,6 +347,14 @@ async def test_every_validator_is_asked_what_it_sees_and_the_way_is_timed() -> N
         assert heard.asked_ms <= heard.answered_ms
 
 
+async def test_every_validator_gives_the_evidence_it_holds() -> None:
+    async with running(2) as network, network.client() as client:
+        await network.servers[1].stop(0)
+        held = await client.evidence()
+        assert held["validator-1"] == (b"proof by validator-1",)
+        assert isinstance(held["validator-2"], NetworkUnavailable)
+
+
 async def test_blocks_are_followed_from_one_validator_to_the_next() -> None:
     async with running(2) as network, network.client() as client:
         heights = []

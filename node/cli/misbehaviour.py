@@ -1,0 +1,208 @@
+"""`govchain misbehaviour`: proof that a validator equivocated, shown, and verified offline."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from node.cli.choice import NetworkChoice, network_options
+from node.cli.screen import Answer, Fault, Screen
+from node.cli.verb import CommandError, verb
+
+if TYPE_CHECKING:
+    from node.chain.evidence import Evidence
+    from node.chain.membership import ValidatorSet
+    from node.cli.network import Network
+    from node.timestamp.trust import TrustAnchor
+
+
+@click.group("misbehaviour", help=_("Proof that validators signed what no correct one can."))
+def misbehaviour() -> None:
+    """Hold the verbs."""
+
+
+@misbehaviour.command("list", help=_("List every proof that a validator that answers holds."))
+@network_options
+@verb("misbehaviour list")
+def list_all(screen: Screen, *, network: NetworkChoice) -> Answer:
+    """List the proofs that the validators hold."""
+    found = network.open()
+    held, silent = _gather(found)
+    rows = [
+        {**_describe(found, evidence), "held_by": sorted(holders)} for evidence, holders in held
+    ]
+    titles = (_("name"), _("validator"), _("organisation"), _("phase"), _("view"), _("block"))
+    if rows:
+        screen.table(
+            (*titles, _("held by")),
+            [
+                [
+                    *(row[key] for key in ("name", "validator", "organisation")),
+                    *(row[key] for key in ("phase", "view", "height")),
+                    len(row["held_by"]),
+                ]
+                for row in rows
+            ],
+        )
+    else:
+        screen.line(_("no validator that answers holds proof of misbehaviour"))
+    for name, why in silent.items():
+        screen.note(_("{node} does not answer: {why}").format(node=name, why=why))
+    return Answer({"evidence": rows, "silent": sorted(silent)})
+
+
+@misbehaviour.command("show", help=_("Show one proof; with --out, write it to a file."))
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_("File to write the proof to, for anybody to verify."),
+)
+@network_options
+@verb("misbehaviour show")
+def show(screen: Screen, *, name: str, out: Path | None, network: NetworkChoice) -> Answer:
+    """Show one proof."""
+    from node.operations.topology import write_file
+
+    found = network.open()
+    held, _silent = _gather(found)
+    for evidence, _holders in held:
+        facts = _describe(found, evidence)
+        if facts["name"] != name:
+            continue
+        _tell(screen, facts)
+        if out is not None:
+            try:
+                write_file(out, evidence.encode())
+            except OSError as error:
+                raise CommandError("GC-2306", f"{out}: {error.strerror}") from error
+            screen.line(_("written to {path}").format(path=out))
+        return Answer({"evidence": facts, "file": None if out is None else str(out)})
+    raise CommandError(
+        "GC-2203",
+        _("no validator that answers holds proof {name}").format(name=name),
+        _("list what there is: govchain misbehaviour list"),
+    )
+
+
+@misbehaviour.command(
+    "verify",
+    help=_("Verify a proof offline: 0 if it proves that the validator equivocated, 1 if not."),
+)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--trust",
+    "trust_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_("Trust file that pins the chain.") + "  [" + _("the genesis of the network") + "]",
+)
+@network_options
+@verb("misbehaviour verify")
+def verify(
+    screen: Screen, *, file: Path, trust_path: Path | None, network: NetworkChoice
+) -> Answer:
+    """Verify a proof by what the trust file pins; nothing is connected to."""
+    from node.chain.evidence import Evidence
+    from node.cli.subjects import read_file
+    from node.cli.verify import load_anchor
+    from node.errors import PeerError
+
+    anchor: TrustAnchor = network.open().anchor if trust_path is None else load_anchor(trust_path)
+    evidence = Evidence.decode(read_file(file), anchor.suite)
+    facts: dict[str, Any] = {"file": str(file), "proven": False}
+    if evidence.epoch > anchor.epoch:
+        cause = _("it is of epoch {epoch}, the trust file leads to epoch {known}").format(
+            epoch=evidence.epoch, known=anchor.epoch
+        )
+        return Answer(facts, Fault("GC-2310", cause, _("use a newer trust file of this chain")))
+    validators = anchor.validator_sets[evidence.epoch]
+    try:
+        evidence.check(anchor.chain_id, validators)
+    except PeerError as error:
+        fix = _("accuse nobody by it; get the file again from a validator that holds it")
+        return Answer(facts, Fault("GC-2317", f"{file}: {error}", fix))
+    facts |= {"proven": True, "evidence": _describe_in(validators, evidence)}
+    screen.line(
+        _("PROVEN  {validator} signed two headers").format(
+            validator=facts["evidence"]["validator"]
+        ),
+        style="red",
+    )
+    _tell(screen, facts["evidence"])
+    return Answer(facts)
+
+
+def _gather(network: Network) -> tuple[list[tuple[Evidence, set[str]]], dict[str, str]]:
+    """Return one proof of each offence, with who holds one, and who does not answer and why."""
+    from node.chain.evidence import Evidence, Place
+    from node.cli.network import decode_answer
+    from node.errors import ClientError, PeerError
+
+    answers = network.ask(lambda client: client.evidence())
+    silent = {name: str(said) for name, said in answers.items() if isinstance(said, ClientError)}
+    failures = [said for said in answers.values() if isinstance(said, ClientError)]
+    if len(failures) == len(answers):
+        raise failures[0]
+    held: dict[Place, tuple[Evidence, set[str]]] = {}
+    for name, said in answers.items():
+        if isinstance(said, ClientError):
+            continue
+        for encoded in said:
+            evidence = decode_answer(lambda data: Evidence.decode(data, network.suite), encoded)
+            try:
+                evidence.check(network.profile.chain_id, network.genesis.validators)
+            except PeerError as error:
+                raise CommandError("GC-2305", f"{name}: {error}") from error
+            held.setdefault(evidence.place, (evidence, set()))[1].add(name)
+    return [found for _place, found in sorted(held.items())], silent
+
+
+def _describe(network: Network, evidence: Evidence) -> dict[str, Any]:
+    return _describe_in(network.genesis.validators, evidence)
+
+
+def _describe_in(validators: ValidatorSet, evidence: Evidence) -> dict[str, Any]:
+    place = evidence.place
+    accused = validators.validators[place.validator]
+    phase = place.phase.name.lower()
+    return {
+        "name": f"{place.epoch}.{place.view}.{place.height}.{phase}.{accused.validator_id}",
+        "validator": accused.validator_id,
+        "organisation": accused.organisation,
+        "epoch": place.epoch,
+        "view": place.view,
+        "height": place.height,
+        "phase": phase,
+        "votes": [
+            {
+                "header_digest": vote.subject.header_digest.hex(),
+                "vote_time_ms": vote.time_ms,
+                "signature": vote.signature.hex(),
+            }
+            for vote in (evidence.first, evidence.second)
+        ],
+    }
+
+
+def _tell(screen: Screen, facts: dict[str, Any]) -> None:
+    from node.timestamp.receipt import iso_time
+
+    lines: list[tuple[str, object]] = [
+        (_("name"), facts["name"]),
+        (_("validator"), facts["validator"]),
+        (_("organisation"), facts["organisation"]),
+        (_("epoch"), facts["epoch"]),
+        (_("view"), facts["view"]),
+        (_("block"), facts["height"]),
+        (_("phase"), facts["phase"]),
+    ]
+    for cast in facts["votes"]:
+        lines += [
+            (_("header signed"), cast["header_digest"]),
+            (_("signed at"), iso_time(cast["vote_time_ms"])),
+            (_("signature"), cast["signature"]),
+        ]
+    screen.table((_("field"), _("value")), lines)
