@@ -89,6 +89,9 @@ class Unobserved:
     def rotated(self, validator: SimulatedValidator, records: LogRecords) -> None:
         """Ignore it."""
 
+    def overlooked(self, validator: SimulatedValidator) -> None:
+        """Ignore it."""
+
     def halted(self, validator: SimulatedValidator, reason: str) -> None:
         """Ignore it."""
 

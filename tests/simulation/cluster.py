@@ -28,6 +28,7 @@ from tests.simulation.plan import (
     Cut,
     Fault,
     Plan,
+    Rot,
     Silence,
     plan_of,
 )
@@ -269,6 +270,8 @@ class Cluster:
         match fault:
             case Crash():
                 self._crash(fault)
+            case Rot():
+                self._rot(self.places[fault.validator])
             case Break():
                 self._break(fault)
             case Cut():
@@ -320,6 +323,12 @@ class Cluster:
     def _disarm(self, validator: SimulatedValidator, life: int) -> None:
         if validator.life == life:
             validator.arm(None)
+
+    def _rot(self, validator: SimulatedValidator) -> None:
+        """Oracle R: a damaged log is noticed, and the others go on without its validator."""
+        validator.rot()
+        if validator.is_lost:
+            self.correct.remove(validator)
 
     def _break(self, fault: Break) -> None:
         between = [frozenset(pair) for pair in fault.pairs]

@@ -75,6 +75,19 @@ class SimulatedLog:
             lost = lost[:kept] + bytes(never_written)
         self.durable_bytes += lost
 
+    def rot(self, random: Random) -> bool:
+        """Flip one bit of what is durable, but not in the last record, if there is one before.
+
+        The last may look torn, as after a power loss: then its loss is the sync's to answer for.
+        """
+        records = parse_segment(bytes(self.durable_bytes)).records
+        if len(records) < 2:
+            return False
+        last = records[-1]
+        end = len(self.durable_bytes) - len(_framed([(last.kind, last.payload)]))
+        self.durable_bytes[random.randrange(end)] ^= 1 << random.randrange(8)
+        return True
+
     def open(self) -> tuple[Record, ...]:
         """Parse the log as a starting validator does, and begin a new segment with its records."""
         parsed = parse_segment(bytes(self.durable_bytes))

@@ -16,7 +16,7 @@ from typing import Protocol
 from node.chain.genesis import Genesis
 from node.consensus.events import Now
 from node.crypto.signature import Signer
-from node.errors import StorageError
+from node.errors import DecodeError, StorageError
 from node.execution.apply import Executor
 from node.service.admission import Candidate, check_signatures
 from node.service.engine import CheckJob, Engine, Output
@@ -95,6 +95,9 @@ class Observer(Protocol):
     def rotated(self, validator: SimulatedValidator, records: LogRecords) -> None:
         """Note that the ledger was synced, and the log replaced by these records, durably."""
 
+    def overlooked(self, validator: SimulatedValidator) -> None:
+        """Note that it took a damaged log for a sound one."""
+
     def halted(self, validator: SimulatedValidator, reason: str) -> None:
         """Note that it stopped for good."""
 
@@ -127,6 +130,8 @@ class SimulatedValidator:
         self.life = 0
         """Counts starts: what an earlier life left in the world's heap is void."""
         self.armed: Armed | None = None
+        self.is_lost = False
+        """Whether its disk is damaged, which it must not overlook: it starts no more."""
         self._monotonic_offset_ms = 0
         self._syncing = False
         self._gossip_due = False
@@ -139,8 +144,8 @@ class SimulatedValidator:
         return self.engine is not None
 
     def start(self) -> None:
-        """Recover from the disk and run, unless it runs already."""
-        if self.engine is not None:
+        """Recover from the disk and run, unless it runs already or never will."""
+        if self.engine is not None or self.is_lost:
             return
         self.life += 1
         self.arm(None)
@@ -195,6 +200,17 @@ class SimulatedValidator:
         self._note("crash", power_loss, len(self.log.durable_bytes))
         self.observer.crashed(self)
         self.world.after(down_us, self.start)
+
+    def rot(self) -> None:
+        """Have the log damaged while the process is down; it is lost if it notices."""
+        self.crash(power_loss=False, down_us=0)
+        if self.log.rot(self.world.random):
+            try:
+                self.log.open()
+            except (StorageError, DecodeError):
+                self.is_lost = True
+            else:
+                self.observer.overlooked(self)
 
     def _note(self, what: str, *facts: int) -> None:
         self.world.note(what, self.place, *facts)

@@ -12,6 +12,7 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - A5 once: no transaction is executed twice.
 - A6 roots: validators of equal height hold equal stores.
 - P no pool gives out what is final.
+- R a validator notices that its log is damaged.
 - B memory stays bounded, whatever a peer sends.
 - T agreed time: T is at most PRECISION and the clock error ahead of true time, and not further
   behind it than promised when a transaction of the block was signed.
@@ -275,6 +276,10 @@ class Oracles:
             self._judge_block(validator, block)
         if validator.engine is not None:
             self.view_max = max(self.view_max, validator.engine.core.view)
+
+    def overlooked(self, validator: SimulatedValidator) -> None:
+        """R."""
+        raise Violation(f"R: validator {validator.index} starts from a damaged log")
 
     def halted(self, validator: SimulatedValidator, reason: str) -> None:
         """X."""

@@ -61,6 +61,14 @@ class Crash:
 
 
 @dataclass(frozen=True, slots=True)
+class Rot:
+    """The log of a validator is damaged on the disk: it must notice, and is lost for good."""
+
+    at_us: int
+    validator: int
+
+
+@dataclass(frozen=True, slots=True)
 class Break:
     """Streams between pairs of validators break, losing what is under way, and are made anew."""
 
@@ -108,7 +116,7 @@ class Blackout:
     """Nobody asks again until all faults are over: what was logged is all there is."""
 
 
-Fault = Crash | Break | Cut | Burst | Silence | Blackout
+Fault = Crash | Rot | Break | Cut | Burst | Silence | Blackout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +164,12 @@ def draw_plan(random: Random, size: int) -> Plan:
             count = random.choice((1, 1, 2, 3))
             byzantine[validator] = tuple(random.sample(list(Trick), count))
     faults: list[Fault] = []
+    correct = [v for v in range(size) if v not in byzantine]
+    spare = faults_max - len(byzantine)
+    if "rot" in kinds and spare:
+        spare -= 1
+        faults.append(Rot(random.randrange(chaos_us), correct.pop(random.randrange(len(correct)))))
     if "crash" in kinds:
-        correct = [v for v in range(size) if v not in byzantine]
-        spare = faults_max - len(byzantine)
         faults += _draw_crashes(random, correct, spare, chaos_us)
     if "blackout" in kinds:
         asking_us = chaos_us * workload.asking_permille // 1_000
@@ -191,6 +202,7 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
     kinds = [
         "byzantine",
         "crash",
+        "rot",
         "break",
         "cut",
         "burst",
