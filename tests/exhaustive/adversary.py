@@ -7,7 +7,7 @@ begins a view from any quorum. What it makes has to pass the real `Verifier`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 
 from node.chain.block import CertifiedHeader
@@ -21,7 +21,7 @@ from tests.exhaustive.chain import (
     Chain,
     digest_of,
 )
-from tests.unit.execution.small_chain import CREATED_MS, GENESIS
+from tests.unit.execution.small_chain import GENESIS
 
 WINDOW = GENESIS.parameters.window_slots
 
@@ -39,13 +39,16 @@ class Adversary:
     _view_changes: dict[tuple[int, int], list[int]] = field(default_factory=dict)
     _new_views: dict[tuple[int, int, tuple[int, ...]], list[int]] = field(default_factory=dict)
 
-    def view_changes(self, view: int, certifiable: int) -> list[int]:
-        """Return the numbers of its VIEW-CHANGEs for a view, the one that shows least first."""
+    def view_changes(self, view: int, example: int, certifiable: int) -> list[int]:
+        """Return the numbers of its VIEW-CHANGEs for a view, the one that shows least first.
+
+        They are like `example`, the number of a correct validator's, in all that is of no account.
+        """
         key = (view, self._earlier(view, certifiable))
         made = self._view_changes.get(key)
         if made is None:
             made = self._view_changes[key] = [
-                self.chain.number(self._view_change(view, committed, prepared))
+                self.chain.number(self._view_change(example, committed, prepared))
                 for committed in self._chains(key[1])
                 for prepared in self._prepared(key[1], len(committed))
             ]
@@ -56,12 +59,14 @@ class Adversary:
 
         `others` are the numbers of the correct validators' VIEW-CHANGEs for that view.
         """
+        if not others:
+            return []
         key = (view, self._earlier(view, certifiable), others)
         made = self._new_views.get(key)
         if made is None:
             made = self._new_views[key] = []
             by_sender: list[list[int]] = [[number] for number in others]
-            by_sender.append(self.view_changes(view, certifiable))
+            by_sender.append(self.view_changes(view, others[0], certifiable))
             for size in range(VALIDATORS.quorum, SIZE + 1):
                 for senders in combinations(by_sender, size):
                     for numbers in product(*senders):
@@ -101,19 +106,22 @@ class Adversary:
         return [tuple(i for i in chosen if i is not None) for chosen in product(*choices)]
 
     def _view_change(
-        self, view: int, committed: Sequence[CertifiedHeader], prepared: tuple[CertifiedHeader, ...]
+        self,
+        example: int,
+        committed: Sequence[CertifiedHeader],
+        prepared: tuple[CertifiedHeader, ...],
     ) -> ViewChange:
-        signed = self.chain.sign_view_change(
-            ViewChange(
-                epoch=0,
-                view=view,
-                validator=self.me,
-                committed=tuple(committed[-WINDOW:]),
-                prepared=prepared,
-                clock_bit=False,
-                clock_ms=CREATED_MS,
-            )
+        message = self.chain.messages[example]
+        if not isinstance(message, ViewChange):
+            raise TypeError(f"expected a VIEW-CHANGE, got {message}")
+        showing = replace(
+            message,
+            validator=self.me,
+            committed=tuple(committed[-WINDOW:]),
+            prepared=prepared,
+            signature=b"",
         )
+        signed = self.chain.sign_view_change(showing)
         self._verifier.check_view_change(signed)
         return signed
 

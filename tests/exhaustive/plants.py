@@ -70,16 +70,11 @@ PLANTS = (
                 "        self.view, self.view_active = target, False\n",
                 (
                     "        said = self._view_changes.get(self.me)\n"
-                    "        if not self.view_active or (said and said.view >= target):\n"
+                    "        held = self._view_changes.values()\n"
+                    "        others = [v for v in held if v.view > self.view and v is not said]\n"
+                    "        joins = len(others) > self.validators.faults\n"
+                    "        if joins or not self.view_active or (said and said.view >= target):\n"
                     "            self.view, self.view_active = target, False\n"
-                ),
-            ),
-            (
-                "core",
-                "            self._leave_view(above[0], now)\n",
-                (
-                    "            self.view_active = False\n"
-                    "            self._leave_view(above[0], now)\n"
                 ),
             ),
         ),

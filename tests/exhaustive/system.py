@@ -341,9 +341,13 @@ class System:
     ) -> Iterator[Action]:
         """Yield VIEW-CHANGEs that make an instance leave its view, or begin one as its primary."""
         me = self.members[k]
-        asked_for = {view for number in state for view in self.locals[number].view_changes}
+        examples = {
+            view: change
+            for number in state
+            for view, change in self.locals[number].view_changes.items()
+        }
         for view in range(local.view + local.active, self.setup.views):
-            if view not in asked_for:
+            if view not in examples:
                 continue  # one alone moves nobody
             offered: dict[int, list[int]] = {}
             for validator in range(SIZE):
@@ -354,7 +358,7 @@ class System:
                     if number is not None
                 ]
                 if self._is_free(k, validator):
-                    found += self._adversary.view_changes(view, certifiable)
+                    found += self._adversary.view_changes(view, examples[view], certifiable)
                 if found:
                     offered[validator] = found
             needed = VALIDATORS.faults + 1
