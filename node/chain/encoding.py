@@ -101,8 +101,10 @@ def _check_heads(data: bytes, what: str) -> None:
             start, position = position + 1, position + 1 + width
             argument = int.from_bytes(data[start:position]) if width else head & _ARGUMENT_BITS
             if argument < _LEAST[width]:
-                why = "is not allowed" if width == _REFUSED else "is not the canonical one"
-                raise DecodeError(f"{what}: item head 0x{head:02x} at byte {start - 1} {why}")
+                found = f"item head 0x{head:02x} at byte {start - 1}"
+                if width == _REFUSED:
+                    raise DecodeError(f"{what}: {found} is not allowed")
+                raise DecodeError(f"{what}: not the canonical encoding: {found} is not the shortest")
             if head >= _ARRAY:
                 if len(around) == CBOR_DEPTH_MAX:
                     raise DecodeError(f"{what}: nested deeper than {CBOR_DEPTH_MAX} arrays")
