@@ -101,10 +101,8 @@ def _check_heads(data: bytes, what: str) -> None:
             start, position = position + 1, position + 1 + width
             argument = int.from_bytes(data[start:position]) if width else head & _ARGUMENT_BITS
             if argument < _LEAST[width]:
-                found = f"item head 0x{head:02x} at byte {start - 1}"
-                if width == _REFUSED:
-                    raise DecodeError(f"{what}: {found} is not allowed")
-                raise DecodeError(f"{what}: not the canonical encoding: {found} is not the shortest")
+                fault = "" if width == _REFUSED else "not the canonical encoding: "
+                raise DecodeError(f"{what}: {fault}item head 0x{head:02x} at byte {start - 1}")
             if head >= _ARRAY:
                 if len(around) == CBOR_DEPTH_MAX:
                     raise DecodeError(f"{what}: nested deeper than {CBOR_DEPTH_MAX} arrays")
