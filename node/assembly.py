@@ -36,6 +36,7 @@ from node.rpc.outbox import Priority
 from node.rpc.peer import PeerState, PeerTransport, RemotePeer
 from node.rpc.server import ClientServer, PeerServer
 from node.service import clock
+from node.service.chaos import CHAOS_FILE, DisturbedLinks, Links, read_chaos
 from node.service.engine import CommittedBlock, Engine
 from node.service.home import TLS_FILE, TLS_KEY_FILE, VOTE_KEY_FILE, log_identity, require_whole
 from node.service.log_file import LogFile
@@ -55,6 +56,7 @@ from node.storage.wal import WriteAheadLog
 STOP_GRACE_MS: Final = 500
 """How long calls under way may still take once the process is told to stop."""
 HEALTH_INTERVAL_MS: Final = 250
+CHAOS_INTERVAL_MS: Final = 100
 RETRY_AFTER_MS: Final = 500
 """When a client refused for want of readiness should come back."""
 
@@ -252,12 +254,20 @@ class _Validator:
         self.transport = PeerTransport(
             peers, switchboard, tls=tls, gatekeeper=gatekeeper, jitter=secrets.SystemRandom().random
         )
+        loop = asyncio.get_running_loop()
+        self.disturbed = DisturbedLinks(
+            self.transport,
+            self.names,
+            now_ms=clock.monotonic_ms,
+            call_later=lambda delay_ms, release: loop.call_later(delay_ms / 1_000, release),
+        )
+        self.links: Links = self.disturbed if genesis.testnet else self.transport
         self.runner = Runner(
             engine,
             stores.log,
             switchboard,
             self.telemetry,
-            now=clock.now,
+            now=self.now,
             verify_threads=config.verify_threads,
             find_result=self.queries.final_result,
         )
@@ -287,6 +297,10 @@ class _Validator:
             watch = loop.create_task(self._watch_health())
             watch.add_done_callback(self._reap)
             tasks.append(watch)
+            if self._genesis.testnet:
+                trial = loop.create_task(self._watch_chaos())
+                trial.add_done_callback(self._reap)
+                tasks.append(trial)
             try:
                 await self.runner.run()
             finally:
@@ -327,6 +341,34 @@ class _Validator:
         log.error("failed", exc_info=error)
         if isinstance(error, StorageError | InvariantViolation):
             self.runner.stop(error)
+
+    # --- Faults on purpose, where genesis allows them ---
+
+    def now(self) -> Now:
+        """Read the clocks, as this validator is to see them."""
+        now = clock.now()
+        return self.disturbed.put_wrong(now) if self._genesis.testnet else now
+
+    def hears(self, peer: int) -> bool:
+        """Whether what comes from a peer is to be taken."""
+        return not self._genesis.testnet or self.disturbed.hears(peer)
+
+    async def _watch_chaos(self) -> None:
+        """Do what the control file says, and say so; what does not count is told once."""
+        path, told = self._config.home / CHAOS_FILE, ""
+        while True:
+            now_ms = clock.monotonic_ms()
+            try:
+                chaos = read_chaos(path, now_ms)
+                said = "" if chaos is None else f"until {chaos.until_ms}"
+            except ConfigError as error:
+                chaos, said = None, str(error)
+            self.disturbed.disturb(chaos)
+            if said != told:
+                detail = said if chaos is None else chaos.describe(now_ms)
+                log.warning("chaos", detail=detail or "over")
+                told = said
+            await asyncio.sleep(CHAOS_INTERVAL_MS / 1_000)
 
     # --- Health ---
 
@@ -388,15 +430,16 @@ class _Switchboard:
 
     def send(self, peer: int, kind: int, data: bytes) -> None:
         """Queue a message for one peer."""
-        self._validator.transport.send(peer, _PRIORITIES[kind], data)
+        self._validator.links.send(peer, _PRIORITIES[kind], data)
 
     def broadcast(self, kind: int, data: bytes) -> None:
         """Queue a message for every peer."""
-        self._validator.transport.broadcast(_PRIORITIES[kind], data)
+        self._validator.links.broadcast(_PRIORITIES[kind], data)
 
     async def on_messages(self, peer: int, messages: Sequence[bytes]) -> None:
         """Hand a frame to the engine."""
-        self._validator.runner.received(peer, messages)
+        if self._validator.hears(peer):
+            self._validator.runner.received(peer, messages)
 
     def on_peer(self, peer: int, *, connected: bool) -> None:
         """Greet a peer that came, and look at the health anew."""
@@ -469,11 +512,13 @@ class _Api:
 
     async def diagnosis(self) -> port.Diagnosis:
         """Return what the node knows of why the chain moves or does not."""
-        validator, engine, now = self._validator, self._validator.engine, clock.now()
+        validator, engine, now = self._validator, self._validator.engine, self._validator.now()
+        chaos = validator.disturbed.chaos
         return port.Diagnosis(
             status=await self.status(),
             clock_ms=now.utc_ms,
             standing=standing_of(engine.core, now),
+            chaos="" if chaos is None else chaos.describe(now.monotonic_ms),
             peers=tuple(
                 _sight(validator, peer, validator_id, now)
                 for peer, validator_id in validator.names.items()

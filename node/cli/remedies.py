@@ -172,6 +172,18 @@ def remedies() -> dict[str, Remedy]:
             _("the evidence proves nothing"),
             _("accuse nobody by it; get the file again from a validator that holds it"),
         ),
+        (
+            "GC-2318",
+            refused,
+            _("this network is not to be disturbed"),
+            _("disturb only networks that are for trials: govchain testnet up makes one"),
+        ),
+        (
+            "GC-2319",
+            failed,
+            _("the network did not do what was expected"),
+            _("look into it: govchain doctor, and the logs of the validators"),
+        ),
         ("GC-3001", unavailable, _("the disk refused"), _("check path, rights and disk")),
         (
             "GC-3002",

@@ -44,6 +44,7 @@ def check_chain(answers: Answers, genesis: Genesis) -> Iterator[Finding]:
         yield from chain.explain_stall()
     yield from chain.check_heights()
     yield from chain.check_clocks()
+    yield from chain.check_chaos()
 
 
 def describe_answers(answers: Answers) -> list[dict[str, Any]]:
@@ -64,6 +65,7 @@ def describe_answers(answers: Answers) -> list[dict[str, Any]]:
                 "answers": True,
                 "health": said.status.health.name,
                 "detail": said.status.health_detail,
+                "chaos": said.chaos,
                 "height": said.status.height,
                 "pending": said.status.pending,
                 "clock_offset_ms": round(offsets[name].offset_ms, 1),
@@ -369,6 +371,16 @@ class _Chain:
                 "(measured to ± {error:.0f} ms)"
             ).format(worst=worst_ms, error=error_ms)
             yield Finding("clocks", Level.OK, detail)
+
+    def check_chaos(self) -> Iterator[Finding]:
+        """Tell what is wrong on purpose, so that nobody looks for its cause."""
+        for name, said in self.heard.items():
+            if said.chaos:
+                detail = _("{node} is disturbed on purpose: {what}")
+                fix = _("wait until the trial is over; it ends by itself")
+                yield Finding(
+                    "chaos", Level.WARNING, detail.format(node=name, what=said.chaos), fix
+                )
 
 
 def _list(names: Collection[str]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from node.cli.chaos import chaos
 from node.cli.choice import choose_suite
 from node.cli.export import export
 from node.cli.screen import Answer, Fault, Screen
@@ -42,6 +43,7 @@ def testnet() -> None:
 
 
 testnet.add_command(export)
+testnet.add_command(chaos)
 
 
 @testnet.command("init", help=_("Make the files of a network, its keys and certificates."))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -138,6 +139,43 @@ def stop_processes(
         for process in descriptors.values():
             _reap(process.pid)
         return tuple(left.values())
+
+
+def kill_processes(processes: Collection[ProcessRecord]) -> None:
+    """End processes at once, as a crash does; returns when none of them runs any more."""
+    with _open_all(processes) as descriptors:
+        for descriptor in descriptors:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        for descriptor, process in descriptors.items():
+            _poll([descriptor], None)
+            _reap(process.pid)
+
+
+@contextmanager
+def paused_processes(processes: Collection[ProcessRecord]) -> Iterator[None]:
+    """Keep processes from running meanwhile. They go on afterwards, even if this process is killed.
+
+    For that a shell waits for the end of a pipe that only this process holds open.
+    """
+    with _open_all(processes) as descriptors:
+        pids = [str(process.pid) for process in descriptors.values()]
+        guard = subprocess.Popen(  # noqa: S603 - a fixed script; its arguments are numbers
+            ("/bin/sh", "-c", 'read _; kill -CONT "$@"', "sh", *pids),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C meant for this process does not reach it
+        )
+        try:
+            for descriptor in descriptors:
+                signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
+            yield
+        finally:
+            for descriptor in descriptors:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+            guard.communicate()
 
 
 @contextmanager

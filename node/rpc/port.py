@@ -110,6 +110,8 @@ class Diagnosis:
     standing: Standing
     peers: tuple[PeerSight, ...]
     """Every other validator, in the order of the set."""
+    chaos: str = ""
+    """What is wrong with it on purpose, for a trial, for a person."""
 
 
 # --- Receipts and records ---

@@ -528,6 +528,7 @@ class Diagnosis(_message.Message):
     WAITED_MS_FIELD_NUMBER: _builtins.int
     UNDECIDED_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
+    CHAOS_FIELD_NUMBER: _builtins.int
     clock_ms: _builtins.int
     """its own UTC clock"""
     view_active: _builtins.bool
@@ -536,6 +537,8 @@ class Diagnosis(_message.Message):
     """absent: no view timer runs"""
     waited_ms: _builtins.int
     """work without a commit; absent: no work"""
+    chaos: _builtins.str
+    """what is wrong with it on purpose, for a trial"""
     @_builtins.property
     def status(self) -> Global___Status: ...
     @_builtins.property
@@ -561,10 +564,11 @@ class Diagnosis(_message.Message):
         waited_ms: _builtins.int | None = ...,
         undecided: _abc.Iterable[Global___UndecidedHeight] | None = ...,
         peers: _abc.Iterable[Global___PeerSight] | None = ...,
+        chaos: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "status", b"status", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "clock_ms", b"clock_ms", "leaving", b"leaving", "peers", b"peers", "status", b"status", "undecided", b"undecided", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "chaos", b"chaos", "clock_ms", b"clock_ms", "leaving", b"leaving", "peers", b"peers", "status", b"status", "undecided", b"undecided", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__view_ends_in_ms: _TypeAlias = _typing.Literal["view_ends_in_ms"]  # noqa: Y015
     _WhichOneofArgType__view_ends_in_ms: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms"]  # noqa: Y015

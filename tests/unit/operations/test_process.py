@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import node
 from node.errors import ConfigError
 from node.operations.process import (
     ProcessRecord,
     claim,
+    kill_processes,
+    paused_processes,
     spawn_detached,
     stop_processes,
     wait_for_an_exit,
@@ -24,6 +28,9 @@ STUBBORN = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); "
     "[signal.pause() for _ in iter(int, 1)]"
 )
+
+
+ROOT = Path(node.__file__).parent.parent
 
 
 def spawn(folder: Path, program: str) -> ProcessRecord:
@@ -109,3 +116,56 @@ def test_a_home_is_claimed_once(tmp_path: Path, gentle: ProcessRecord) -> None:
 def test_a_process_has_an_age(gentle: ProcessRecord) -> None:
     assert 0 <= gentle.age_s() < 60
     assert ProcessRecord(1, 0).age_s() > gentle.age_s()
+
+
+def state(process: ProcessRecord) -> str:
+    text = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8")
+    return text.rpartition(")")[2].split()[0]
+
+
+def wait_until(process: ProcessRecord, *, is_paused: bool) -> None:
+    deadline_s = time.monotonic() + 10
+    while (state(process) == "T") is not is_paused:
+        assert time.monotonic() < deadline_s, f"expected paused: {is_paused}"
+        wait_for_an_exit([process], 0.02)
+
+
+def test_a_paused_process_goes_on_at_the_end_even_of_an_error(gentle: ProcessRecord) -> None:
+    def pause_and_fail() -> None:
+        with paused_processes([gentle]):
+            wait_until(gentle, is_paused=True)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pause_and_fail()
+    wait_until(gentle, is_paused=False)
+    assert gentle.is_alive
+
+
+def test_a_paused_process_goes_on_when_who_paused_it_is_killed(
+    tmp_path: Path, gentle: ProcessRecord
+) -> None:
+    program = (
+        "import sys, time\n"
+        "from node.operations.process import ProcessRecord, paused_processes\n"
+        f"with paused_processes([ProcessRecord({gentle.pid}, {gentle.start_ticks})]):\n"
+        "    open(sys.argv[1], 'w').close()\n"
+        "    time.sleep(600)\n"
+    )
+    marker = tmp_path / "paused"
+    owner = subprocess.Popen((sys.executable, "-c", program, marker), cwd=ROOT)
+    try:
+        deadline_s = time.monotonic() + 30
+        while not marker.exists():
+            assert time.monotonic() < deadline_s
+            wait_for_an_exit([gentle], 0.02)
+        wait_until(gentle, is_paused=True)
+    finally:
+        owner.kill()
+        owner.wait()
+    wait_until(gentle, is_paused=False)
+
+
+def test_what_is_killed_runs_no_more_and_had_no_say(gentle: ProcessRecord) -> None:
+    kill_processes([gentle, ProcessRecord(gentle.pid, gentle.start_ticks - 1)])
+    assert not gentle.is_alive

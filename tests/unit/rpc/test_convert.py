@@ -71,6 +71,7 @@ def test_a_diagnosis(known: int | None) -> None:
     diagnosis = Diagnosis(
         status=STATUS,
         clock_ms=1_700_000_000_456,
+        chaos="clock +5 ms",
         standing=Standing(
             view=STATUS.view,
             view_active=False,
