@@ -32,6 +32,7 @@ ORGANISATIONS_MAX: Final = 1_024
 IDENTITIES_MAX: Final = 4_096
 NAME_BYTES_MAX: Final = 128
 DURATION_MS_MAX: Final = 86_400_000
+ROTATION_BLOCKS_MAX: Final = 1_000_000
 
 # Membership and certificates (consensus).
 VALIDATORS_MAX: Final = 64

@@ -32,6 +32,7 @@ from node.limits import (
     IDENTITY_ID_BYTES_MAX,
     NAME_BYTES_MAX,
     ORGANISATIONS_MAX,
+    ROTATION_BLOCKS_MAX,
     WINDOW_SLOTS_MAX,
 )
 
@@ -62,6 +63,12 @@ class Parameters:
     block_txs_max: int = 2_000
     block_bytes_max: int = 1_048_576
     checkpoint_blocks: int = 100
+    rotation_blocks: int = 1_000
+    """After so many blocks in a view the next validator becomes primary."""
+    rotation_ms: int = 600_000
+    """And after so long in a view, with work or without."""
+    fairness_ms: int = 5_000
+    """How much later another transaction may come and be preferred, before its primary is left."""
 
     def to_value(self) -> list[int]:
         """Return the CBOR array `parameters`."""
@@ -77,12 +84,15 @@ class Parameters:
             self.block_txs_max,
             self.block_bytes_max,
             self.checkpoint_blocks,
+            self.rotation_blocks,
+            self.rotation_ms,
+            self.fairness_ms,
         ]
 
     @classmethod
     def from_value(cls, value: object) -> Parameters:
         """Read and validate the CBOR array `parameters`; raises `DecodeError` naming the field."""
-        items = expect_array(value, 11, "parameters")
+        items = expect_array(value, 14, "parameters")
         expect_version(items[0], "parameters")
         bounds = (
             ("precision_ms", 1, DURATION_MS_MAX),
@@ -95,6 +105,9 @@ class Parameters:
             ("block_txs_max", 1, BLOCK_TXS_MAX),
             ("block_bytes_max", 1_024, BLOCK_BYTES_MAX),
             ("checkpoint_blocks", 1, 1_000_000),
+            ("rotation_blocks", 1, ROTATION_BLOCKS_MAX),
+            ("rotation_ms", 20, DURATION_MS_MAX),
+            ("fairness_ms", 10, DURATION_MS_MAX),
         )
         fields: dict[str, int] = {}
         for item, (name, low, high) in zip(items[1:], bounds, strict=True):
@@ -110,6 +123,10 @@ class Parameters:
             )
         if parameters.view_timeout_ms > parameters.view_timeout_max_ms:
             raise DecodeError("parameter view_timeout_ms: exceeds view_timeout_max_ms")
+        if parameters.rotation_ms < 2 * parameters.view_timeout_max_ms:
+            raise DecodeError("parameter rotation_ms: is below twice view_timeout_max_ms")
+        if parameters.fairness_ms < parameters.view_timeout_ms:
+            raise DecodeError("parameter fairness_ms: is below view_timeout_ms")
         return parameters
 
     def digest(self, suite: Suite) -> bytes:

@@ -47,8 +47,8 @@ from node.consensus.events import (
     ViewChangeReceived,
     VoteReceived,
 )
-from node.consensus.messages import NewView, Proposal, Status, ViewChange
-from node.consensus.new_view import ViewStart, new_view
+from node.consensus.messages import NewView, Proposal, Reason, Status, ViewChange
+from node.consensus.new_view import ViewStart, is_rotation, new_view
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.state import Offer, Recovered, Slot, Stage, slots_prepared
 from node.consensus.verification import DigestOf
@@ -86,6 +86,8 @@ class Core:
         self.view, self.view_active = recovered.view, recovered.view_active
         self.new_view = recovered.new_view
         self._start = ViewStart((), ())
+        self._rotated_view = 0
+        """The newest view known to have begun on schedule: none before it counts as failed."""
         self._announced_view = 0
         self._view_changes: dict[int, ViewChange] = {}
         """The VIEW-CHANGE of the highest view of each validator."""
@@ -351,7 +353,7 @@ class Core:
         """Check what only this node's clock can tell (architecture section 5)."""
         if header.time_degraded:
             raise PeerError("header-degraded", "no view change allows degraded time here")
-        delay_ms = delay_for(self.view - self._tip_view(), self.parameters)
+        delay_ms = delay_for(self._failed_views(), self.parameters)
         precision_ms = self.parameters.precision_ms
         if not is_timely(arrival_utc_ms, header.time_ms, precision_ms, delay_ms):
             raise PeerError("header-timely", f"T {header.time_ms} arrived at {arrival_utc_ms}")
@@ -430,7 +432,8 @@ class Core:
         header, digest = self._anchor()
         if header.height > self.tip.height:
             return  # this node does not hold the state of the base yet
-        for height in range(header.height + 1, self.window_top + 1):
+        last = self._start_height() + self.parameters.rotation_blocks
+        for height in range(header.height + 1, min(self.window_top, last) + 1):
             slot = self._slots.get(height)
             if slot is None or slot.header is None:
                 if (Phase.PREPARE, height) in self._cast_here():
@@ -487,11 +490,14 @@ class Core:
 
     def _advance_view_change(self, now: Now) -> None:
         """Join a higher view on f + 1 (section 4.5.2), and start a view as its primary."""
+        self._follow_primary(now)
         while True:
-            above = sorted(vc.view for vc in self._view_changes.values() if vc.view > self.view)
-            if len(above) <= self.validators.faults or above[0] <= self._highest_certified_view():
+            above = [vc for vc in self._view_changes.values() if vc.view > self.view]
+            target = min((vc.view for vc in above), default=0)
+            if len(above) <= self.validators.faults or target <= self._highest_certified_view():
                 break
-            self._leave_view(above[0], now)
+            rotates = is_rotation(above, self.validators.faults)
+            self._leave_view(target, Reason.ROTATION if rotates else Reason.OTHERS, now)
         if self.view_active or self.validators.primary(self.view) != self.me:
             return
         gathered = [vc for _, vc in sorted(self._view_changes.items()) if vc.view == self.view]
@@ -506,7 +512,34 @@ class Core:
                 )
             )
 
-    def _leave_view(self, target: int, now: Now) -> None:
+    def _follow_primary(self, now: Now) -> None:
+        """Leave a view that its primary has left: it proposes and votes there no more.
+
+        Only to the next view, whichever the primary is for. That it left on schedule is believed if
+        the schedule is near here too: else faulty primaries would keep timeouts from growing.
+        """
+        left = self._view_changes.get(self.validators.primary(self.view))
+        if not self.view_active or left is None or left.view <= self.view:
+            return
+        if self._highest_certified_view() > self.view:
+            return  # this view is over, and the next to be entered is a later one
+        final = self.tip.height - self._start_height()
+        is_near = self._clock.is_rotation_near(now) or (
+            0 < final >= self.parameters.rotation_blocks - self._window
+        )
+        rotates = left.reason is Reason.ROTATION and is_near
+        self._leave_view(self.view + 1, Reason.ROTATION if rotates else Reason.OTHERS, now)
+
+    def _leave_on_schedule(self, now: Now) -> None:
+        """Leave a view that has lasted long enough: everywhere at one height, or by the clock."""
+        is_primary = self.validators.primary(self.view) == self.me
+        is_due = self._clock.rotates(now, is_primary=is_primary) or (
+            self.tip.height - self._start_height() >= self.parameters.rotation_blocks
+        )
+        if is_due and self._highest_certified_view() <= self.view:
+            self._leave_view(self.view + 1, Reason.ROTATION, now)
+
+    def _leave_view(self, target: int, reason: Reason, now: Now) -> None:
         """Stop voting below `target` and say what is held; durable before it leaves."""
         invariant(target > self.view, f"view {self.view} may not fall back to {target}")
         undecided = [
@@ -516,7 +549,9 @@ class Core:
         self.view, self.view_active = target, False
         self._building = None
         self._clock.left_view(now)
-        self._trace("view-left", self.tip.height, f"towards view {target}: {', '.join(undecided)}")
+        rule = "view-rotating" if reason is Reason.ROTATION else "view-left"
+        detail = f"{reason.name.lower()}: towards view {target}: {', '.join(undecided)}"
+        self._trace(rule, self.tip.height, detail)
         self._out.append(
             CastViewChange(
                 ViewChange(
@@ -529,6 +564,7 @@ class Core:
                     ),
                     clock_bit=self.tip.time_ms > now.utc_ms + self.parameters.precision_ms,
                     clock_ms=now.utc_ms,
+                    reason=reason,
                 )
             )
         )
@@ -555,7 +591,11 @@ class Core:
                 slot.learn_prepared(item)
         self._retain()
         self._clock.entered_view()
-        self._trace("view-entered", self._start_height(), f"carried {len(carried)}")
+        rotated = is_rotation(message.view_changes, self.validators.faults)
+        if rotated:
+            self._rotated_view = message.view
+        rule = "view-rotated" if rotated else "view-entered"
+        self._trace(rule, self._start_height(), f"carried {len(carried)}")
         early, self._early = self._early, {}
         for _, votes in sorted(early.items()):
             for vote in votes:
@@ -567,13 +607,15 @@ class Core:
         """Expire the view, and repeat what may have been lost."""
         if self._halted:
             return
+        if self.view_active:
+            self._leave_on_schedule(now)
         support = sum(1 for vc in self._view_changes.values() if vc.view >= self.view)
         work = self._pool_pending or any(slot.header is not None for slot in self._slots.values())
         blames = work and not self._is_left_behind()
         expired = self._clock.run(
             now,
             waiting=support >= self.validators.quorum if not self.view_active else blames,
-            failed_views=self.view - self._tip_view(),
+            failed_views=self._failed_views(),
             busy=work or not self.view_active,
         )
         if expired.view:
@@ -581,7 +623,8 @@ class Core:
                 for _, view_change in sorted(self._view_changes.items()):
                     if view_change.view >= self.view:
                         self._out.append(Send(None, view_change))
-            self._leave_view(max(self.view, self._highest_certified_view()) + 1, now)
+            target = max(self.view, self._highest_certified_view()) + 1
+            self._leave_view(target, Reason.TIMEOUT, now)
         if expired.repeat:
             self._repeat(stalled=expired.stalled)
 
@@ -607,6 +650,9 @@ class Core:
             own = self._view_changes.get(self.me)
             if own is not None and own.view == self.view:  # else the new one is not durable yet
                 self._out.append(Send(None, own))
+            left = self._view_changes.get(self.validators.primary(self.view - 1))
+            if left is not None and left.validator != self.me and left.view >= self.view:
+                self._out.append(Send(None, left))  # others may not know that the primary left
             return
         if not stalled:
             return
@@ -728,6 +774,10 @@ class Core:
 
     def _tip_view(self) -> int:
         return self.recent[-1].certificate.subject.view if self.recent else 0
+
+    def _failed_views(self) -> int:
+        """Return how many views ended before their time since the last commit or rotation."""
+        return self.view - max(self._tip_view(), self._rotated_view)
 
     def _highest_certified_view(self) -> int:
         """Return the highest view any held certificate is of: no use leaving for one below it."""

@@ -9,6 +9,7 @@ checkpoints, because here every commit certificate covers the state after execut
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from node.chain.block import CertifiedHeader, Header
@@ -24,6 +25,7 @@ from node.chain.encoding import (
 )
 from node.chain.transaction import decode_hash_list, encode_hash_list
 from node.crypto import domains
+from node.errors import DecodeError
 from node.limits import BLOCK_TXS_MAX, VALIDATORS_MAX, WINDOW_SLOTS_MAX
 
 
@@ -56,6 +58,19 @@ class Proposal:
         )
 
 
+class Reason(IntEnum):
+    """Why a validator leaves a view: its word alone, so nothing that is safe may rest on it."""
+
+    TIMEOUT = 1
+    """Work waited and nothing was final for the timeout, or no NEW-VIEW came."""
+    ROTATION = 2
+    """The view has lasted as long as the schedule lets it."""
+    FAIRNESS = 3
+    """The primary preferred younger transactions to one that had waited too long."""
+    OTHERS = 4
+    """The primary left it, or f + 1 validators did."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewChange:
     """VIEW-CHANGE: one validator leaves all views below `view` and shows what it holds.
@@ -76,6 +91,7 @@ class ViewChange:
     """Set when the sender could not vouch for time (architecture section 5)."""
     clock_ms: int
     """The sender's UTC clock."""
+    reason: Reason
     signature: bytes = b""
     """Empty until signed."""
 
@@ -90,6 +106,7 @@ class ViewChange:
             [item.to_value() for item in self.prepared],
             self.clock_bit,
             self.clock_ms,
+            self.reason.value,
         ]
 
     def sign_bytes(self, chain_id: bytes) -> bytes:
@@ -112,9 +129,13 @@ class ViewChange:
             prepared,
             clock_bit,
             clock_ms,
+            reason,
             signature,
-        ) = expect_array(value, 9, "view change")
+        ) = expect_array(value, 10, "view change")
         expect_version(version, "view change")
+        reason_number = expect_uint(reason, "view change reason", max(Reason))
+        if not reason_number:
+            raise DecodeError("view change reason: expected 1..4, got 0")
         return cls(
             epoch=expect_uint(epoch, "view change epoch"),
             view=expect_uint(view, "view change view"),
@@ -129,6 +150,7 @@ class ViewChange:
             ),
             clock_bit=expect_bool(clock_bit, "view change clock bit"),
             clock_ms=expect_uint(clock_ms, "view change clock"),
+            reason=Reason(reason_number),
             signature=expect_bytes(signature, "view change signature", size=signature_size),
         )
 

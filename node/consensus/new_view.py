@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.chain.block import CertifiedHeader, Header
-from node.consensus.messages import ViewChange
+from node.consensus.messages import Reason, ViewChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,14 @@ def new_view(
         chosen = max(candidates, key=lambda item: (item.certificate.subject.view, item.encode()))
         carried.append(chosen)
         parent = digest_of(chosen.header)
+
+
+def is_rotation(view_changes: Sequence[ViewChange], faults: int) -> bool:
+    """Whether one of these senders who is correct found the view before due for rotation.
+
+    Such a view did not fail: timeouts need not grow for it.
+    """
+    return sum(1 for vc in view_changes if vc.reason is Reason.ROTATION) > faults
 
 
 def _tip_height(committed: tuple[CertifiedHeader, ...]) -> tuple[int, bytes]:

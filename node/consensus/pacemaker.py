@@ -2,7 +2,9 @@
 
 Rules (OSDI'99 section 4.5, architecture section 4): the view timer runs only while work waits; the
 NEW-VIEW timer only while a quorum of VIEW-CHANGEs for this view or a later one is held; both double
-with each view that failed since the last commit, are capped, and start over on a commit.
+with each view that failed since the last commit, are capped, and start over on a commit. A view
+that does not fail ends on schedule: first for its primary, which all others follow, and only if it
+does not go, a timeout later for everybody.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class Pacemaker:
         self._repeat_at_ms = 0
         self._progressed_at_ms = 0
         self._view_due_ms: int | None = None
+        self._begun_at_ms: int | None = None
+        self._rotation_due_ms: int | None = None
 
     def timeout_ms(self, failed_views: int) -> int:
         """Return how long to wait for a view after `failed_views` views without a commit."""
@@ -49,12 +53,29 @@ class Pacemaker:
 
     def left_view(self, now: Now) -> None:
         """Note that a view was left: the wait for the next one has not begun."""
-        self._waiting_since_ms = None
+        self._waiting_since_ms = self._begun_at_ms = self._rotation_due_ms = None
         self._repeat_at_ms = now.monotonic_ms + self._parameters.view_timeout_ms // 2
 
     def entered_view(self) -> None:
         """Note that a view began."""
-        self._waiting_since_ms = None
+        self._waiting_since_ms = self._begun_at_ms = self._rotation_due_ms = None
+
+    def rotates(self, now: Now, *, is_primary: bool) -> bool:
+        """Whether this view has lasted as long as it may; asked in every turn of an active view."""
+        if self._begun_at_ms is None or self._rotation_due_ms is None:
+            self._begun_at_ms = now.monotonic_ms
+            self._rotation_due_ms = now.monotonic_ms + self._parameters.rotation_ms
+            self._rotation_due_ms += 0 if is_primary else self._parameters.view_timeout_ms
+        is_due = now.monotonic_ms >= self._rotation_due_ms
+        if is_due:  # whoever is not free to go now is asked again
+            self._rotation_due_ms = now.monotonic_ms + self._parameters.view_timeout_ms
+        return is_due
+
+    def is_rotation_near(self, now: Now) -> bool:
+        """Whether half of what the view may last has passed: clocks and starts never differ so."""
+        begun_at_ms = self._begun_at_ms
+        half_ms = self._parameters.rotation_ms // 2
+        return begun_at_ms is not None and now.monotonic_ms >= begun_at_ms + half_ms
 
     def run(self, now: Now, *, waiting: bool, failed_views: int, busy: bool) -> Expired:
         """Advance to `now`. `waiting`: the view timer should run; `busy`: repeat often."""
@@ -96,6 +117,5 @@ class Pacemaker:
 
     def deadline_ms(self) -> int:
         """Return the next time `run` has something to do."""
-        if self._view_due_ms is None:
-            return self._repeat_at_ms
-        return min(self._view_due_ms, self._repeat_at_ms)
+        due_ms = (self._view_due_ms, self._rotation_due_ms, self._repeat_at_ms)
+        return min(each for each in due_ms if each is not None)

@@ -30,7 +30,9 @@ RULES_TO_WARN_OF: Final = frozenset(
         "peer-cut-off",
     }
 )
-"""Traces worth an operator's attention; all others are for debugging."""
+"""Traces worth an operator's attention."""
+RULES_TO_TELL_OF: Final = frozenset({"view-rotating", "view-rotated"})
+"""What happens on schedule and means no fault; all others are for debugging."""
 
 _LATENCY_S: Final = (
     0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0
@@ -125,7 +127,10 @@ class Telemetry:
         for trace in output.traces:
             rule = trace.rule
             self._traces_by_rule[rule] = self._traces_by_rule.get(rule, 0) + 1
-            say = self._log.warning if rule in RULES_TO_WARN_OF else self._log.debug
+            if rule in RULES_TO_WARN_OF:
+                say = self._log.warning
+            else:
+                say = self._log.info if rule in RULES_TO_TELL_OF else self._log.debug
             say(rule, view=trace.view, height=trace.height, detail=trace.detail)
 
     def became_final(self, submitted_ms: int) -> None:

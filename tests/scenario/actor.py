@@ -309,18 +309,26 @@ class Actor:
 
     def _narrate(self, trace: ev.Trace) -> None:
         match trace.rule:
-            case "view-left":
-                others = sum(1 for view in self._leaving.values() if view >= trace.view)
-                joins = others > self._cast.validators.faults
-                why = "f + 1 others do" if joins else "its timer ran out"
+            case "view-left" | "view-rotating":
+                why = self._why_left(trace.detail.partition(":")[0], trace.view)
                 self._say(self.index, f"leaves for view {trace.view}: {why}")
-            case "view-entered":
+            case "view-entered" | "view-rotated":
                 self._say(self.index, f"enters view {trace.view}")
             case "proposal-invalid":
                 name = self._cast.block_of(bytes.fromhex(trace.detail)).name
                 self._refuse(trace.rule, -1, name)
             case _:
                 self._refuse(trace.rule, -1, f"the proposal at height {trace.height}")
+
+    def _why_left(self, reason: str, target: int) -> str:
+        validators = self._cast.validators
+        if reason == "timeout":
+            return "its timer ran out"
+        if sum(1 for view in self._leaving.values() if view >= target) > validators.faults:
+            return "f + 1 others do"
+        if self._leaving.get(validators.primary(target - 1), 0) >= target:
+            return "its primary does"
+        return "it has lasted long enough"
 
     # ------------------------------------------------------------------ blocks
 

@@ -55,8 +55,15 @@ class Block:
 class Cast:
     """The fixed part of a play: keys, parameters, blocks and signatures."""
 
-    def __init__(self, size: int, window: int) -> None:
+    def __init__(self, size: int, window: int, rotation: str = "") -> None:
         self.parameters = Parameters(window_slots=window)
+        match rotation.split():
+            case [number, "blocks"]:
+                self.parameters = replace(self.parameters, rotation_blocks=int(number))
+            case [number, "ms"]:
+                self.parameters = replace(self.parameters, rotation_ms=int(number))
+            case [_, *_]:
+                raise ScriptError(f"expected blocks or ms, got {rotation}")
         ring = KeyRing()
         self.suite = ring.suite
         self._signers = [ring.signer(f"validator {index}") for index in range(size)]

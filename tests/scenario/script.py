@@ -14,13 +14,15 @@ from pathlib import Path
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, Subject
-from node.consensus.messages import NewView, Proposal, Status, ViewChange
+from node.consensus.messages import NewView, Proposal, Reason, Status, ViewChange
 from tests.scenario.actor import Actor, Message
 from tests.scenario.cast import STARTED_UTC_MS, ScriptError
 from tests.scenario.stage import Filter, Settings, Stage
 from tests.scenario.words import KINDS
 
-HEADINGS = ("title", "pitfall", "known from", "shows", "validators", "window", "scripted")
+HEADINGS = (
+    "title", "pitfall", "known from", "shows", "validators", "window", "rotation", "scripted"
+)  # fmt: skip
 REQUIRED = HEADINGS[:4]
 
 
@@ -38,6 +40,7 @@ class Scenario:
         return Settings(
             validators=int(self.headings.get("validators", "4")),
             window=int(self.headings.get("window", "2")),
+            rotation=self.headings.get("rotation", ""),
             scripted=_numbers(self.headings.get("scripted", "")),
         )
 
@@ -288,6 +291,7 @@ def _a_view_change(stage: Stage, sender: int, said: re.Match[str]) -> Message:
             prepared=tuple(prepared),
             clock_bit=False,
             clock_ms=STARTED_UTC_MS + stage.now_ms,
+            reason=Reason.TIMEOUT,
         )
     )
 

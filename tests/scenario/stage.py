@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from node.chain.certificate import Phase, Vote
 from node.consensus.events import DecidedReceived, Tick
-from node.consensus.messages import Proposal
+from node.consensus.messages import Proposal, ViewChange
 from tests.scenario.actor import Actor, Message
 from tests.scenario.cast import Cast, ScriptError
 from tests.scenario.words import describe, kind_of, listed
@@ -44,6 +44,8 @@ class Settings:
 
     validators: int = 4
     window: int = 2
+    rotation: str = ""
+    """Blocks or milliseconds that a view lasts, "3 blocks" or "60000 ms"; empty: as by default."""
     scripted: tuple[int, ...] = ()
     """Validators without a core: the script says what they send. Faulty, in the paper's sense."""
 
@@ -53,7 +55,7 @@ class Stage:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.cast = Cast(settings.validators, settings.window)
+        self.cast = Cast(settings.validators, settings.window, settings.rotation)
         if len(settings.scripted) > self.cast.validators.faults:
             raise ScriptError(f"more than {self.cast.validators.faults} scripted validators")
         self.now_ms = 0
@@ -120,7 +122,7 @@ class Stage:
             else:
                 self._letters.append(letter)
         words = describe(message, self.cast)
-        if isinstance(message, Vote) and message.validator != sender:
+        if isinstance(message, Vote | ViewChange) and message.validator != sender:
             words += f" in the name of {message.validator}"
         again = (sender, words) in self.sent
         self.sent[sender, words] = None

@@ -16,7 +16,7 @@ from itertools import islice
 
 from node.chain.block import CertifiedBlock, CertifiedHeader
 from node.chain.certificate import Phase, Subject, Vote
-from node.consensus.messages import NewView, Proposal, Status, ViewChange
+from node.consensus.messages import NewView, Proposal, Reason, Status, ViewChange
 from node.errors import NodeError, PeerError
 from node.execution.apply import BlockInputs, ExecutedBlock, StateReader
 from node.execution.overlay import Overlay
@@ -61,6 +61,7 @@ class Trick(Enum):
     SELECTIVE = "sends nothing to one peer after another"
     WITHHOLD = "never passes on a transaction, a body or a block"
     FALSE_BODIES = "answers with altered bodies and blocks"
+    ABDICATE = "leaves the views it is primary of when it likes, and says that it was time"
     GARBLE = "sends damaged messages"
     REPLAY = "sends old messages of others again"
 
@@ -173,6 +174,8 @@ class ByzantineValidator(SimulatedValidator):
         if Trick.FLOOD in self.tricks and self._flooded[peer] < FLOOD_MAX:
             self._flooded[peer] += FLOOD_AT_ONCE
             twisted += [encode_message(self._unwanted()) for _ in range(FLOOD_AT_ONCE)]
+        if Trick.ABDICATE in self.tricks and self.world.chance(20):
+            twisted += self._abdication()
         if twisted and Trick.SLOW in self.tricks:
             delay_us = self.world.draw(self.genesis.parameters.view_timeout_ms * MS)
             self.world.after(delay_us, partial(self.network.send, self.place, peer, twisted))
@@ -197,6 +200,7 @@ class ByzantineValidator(SimulatedValidator):
                     prepared=(),
                     clock_bit=False,
                     clock_ms=height,
+                    reason=random.choice(list(Reason)),
                 )
                 return self._signed_view_change(unsigned)
             case 3:
@@ -205,6 +209,25 @@ class ByzantineValidator(SimulatedValidator):
                 return WantBlocks(1, SYNC_BLOCKS_MAX)
             case _:
                 return Transactions((random.randbytes(200),))
+
+    def _abdication(self) -> list[bytes]:
+        """Return a VIEW-CHANGE out of the view it is primary of; each peer may hear another."""
+        if self.engine is None or not self.engine.core.view_active:
+            return []
+        core = self.engine.core
+        if core.validators.primary(core.view) != self.index:
+            return []
+        unsigned = ViewChange(
+            epoch=core.validators.epoch,
+            view=core.view + self.world.random.choice((1, 1, 1, 3)),
+            validator=self.index,
+            committed=core.recent,
+            prepared=(),
+            clock_bit=False,
+            clock_ms=0,
+            reason=Reason.ROTATION,
+        )
+        return [encode_message(self._signed_view_change(unsigned))]
 
     def _twisted(self, peer: int, data: bytes) -> list[bytes]:
         """Return what `peer` is sent instead of `data`."""

@@ -241,13 +241,17 @@ class Cluster:
         n, q = self.plan.size, self.genesis.validators.quorum
         blocks = len(self.oracles.headers) - 1
         messages = self.oracles.messages
+        parameters = self.plan.parameters
+        views = blocks // parameters.rotation_blocks
+        views += self.world.now_us // (parameters.rotation_ms * MS)
         votes = messages[MessageKind.VOTE] + messages[MessageKind.PROPOSAL]
         limits = {
-            "votes sent": (votes, blocks * 2 * n * (n - 1)),
-            "vote signatures": (self._count("votes_signed"), blocks * 2 * n),
-            "vote checks": (self._count("votes_checked"), blocks * n * (2 * q - 2)),
-            "views": (self.oracles.view_max, 0),
-            "view changes": (messages[MessageKind.VIEW_CHANGE], 0),
+            "votes sent": (votes, (blocks + views) * 2 * n * (n - 1)),
+            "vote signatures": (self._count("votes_signed"), (blocks + views) * 2 * n),
+            "vote checks": (self._count("votes_checked"), (blocks + views) * n * (2 * q - 2)),
+            "views": (self.oracles.view_max, views),
+            "view changes": (messages[MessageKind.VIEW_CHANGE], views * n * (n - 1)),
+            "new views": (messages[MessageKind.NEW_VIEW], views * (n - 1)),
             "refused messages": (self._count("messages_refused"), 0),
         }
         for what, (got, limit) in limits.items():

@@ -220,11 +220,14 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
 
 
 def _draw_parameters(random: Random) -> Parameters:
+    view_timeout_max_ms = random.choice((2_000, 4_000, 8_000))
     return Parameters(
         window_slots=random.choice((1, 2, 2, 2, 2, 3, 4)),
         view_timeout_ms=random.choice((100, 300, 1_000)),
-        view_timeout_max_ms=random.choice((2_000, 4_000, 8_000)),
+        view_timeout_max_ms=view_timeout_max_ms,
         block_txs_max=random.choice((1, 1, 2, 5, 2_000)),
+        rotation_blocks=random.choice((1, 3, 10, 1_000, 1_000, 1_000)),
+        rotation_ms=random.choice((2 * view_timeout_max_ms, 600_000, 600_000)),
     )
 
 

@@ -39,6 +39,9 @@ def test_a_flipped_byte_is_refused_or_another_chain(position: int) -> None:
         ({"accuracy_ms": 649}, "accuracy_ms: expected at least .* = 650, got 649"),
         ({"view_timeout_ms": 40_000}, "view_timeout_ms: exceeds"),
         ({"block_txs_max": 5_001}, "block_txs_max"),
+        ({"rotation_blocks": 0}, "rotation_blocks: expected at least 1, got 0"),
+        ({"rotation_ms": 59_999}, "rotation_ms: is below twice view_timeout_max_ms"),
+        ({"fairness_ms": 999}, "fairness_ms: is below view_timeout_ms"),
     ],
 )
 def test_refuses_parameters_by_name(changes: dict[str, int], why: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, Subject, Vote, build_certificate
 from node.chain.evidence import Evidence
-from node.consensus.messages import NewView, ViewChange
+from node.consensus.messages import NewView, Reason, ViewChange
 from node.crypto.signature import P256Signer
 from node.execution.apply import ExecutedBlock, Executor
 from node.execution.overlay import Overlay
@@ -43,8 +43,8 @@ def evidence_against(
     """Return two signed votes of one validator for one place and different headers."""
     header = replace(chain_of_blocks(1)[1].header, height=height)
     other = replace(header, time_ms=header.time_ms + 1)
-    votes = [vote(phase, view, each, validator) for each in (header, other)]
-    return Evidence.of(*votes, GENESIS.validators)
+    one, two = (vote(phase, view, each, validator) for each in (header, other))
+    return Evidence.of(one, two, GENESIS.validators)
 
 
 def certified(
@@ -61,6 +61,7 @@ def view_change(
     *,
     committed: Sequence[CertifiedHeader] = (),
     prepared: Sequence[CertifiedHeader] = (),
+    reason: Reason = Reason.TIMEOUT,
 ) -> ViewChange:
     """Return a signed VIEW-CHANGE."""
     unsigned = ViewChange(
@@ -71,6 +72,7 @@ def view_change(
         prepared=tuple(prepared),
         clock_bit=False,
         clock_ms=CREATED_MS,
+        reason=reason,
     )
     message = unsigned.sign_bytes(GENESIS.chain_id)
     return replace(unsigned, signature=validator_signer(validator).sign(message))

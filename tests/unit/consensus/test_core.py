@@ -10,10 +10,12 @@ from node.chain.certificate import Phase
 from node.chain.validation import HeaderContext
 from node.consensus.core import HEIGHTS_AHEAD_MAX, Core
 from node.consensus.events import (
+    Action,
     BuildProposal,
     CastViewChange,
     Commit,
     DecidedReceived,
+    NewViewReceived,
     Now,
     OwnViewChangeDurable,
     PoolChanged,
@@ -27,9 +29,9 @@ from node.consensus.events import (
     ViewChangeReceived,
     VoteReceived,
 )
-from node.consensus.messages import Proposal, Status
+from node.consensus.messages import Proposal, Reason, Status
 from node.consensus.state import Recovered
-from tests.unit.consensus.signing import certified, chain_of_blocks, view_change, vote
+from tests.unit.consensus.signing import certified, chain_of_blocks, new_view, view_change, vote
 from tests.unit.execution.small_chain import GENESIS
 
 BLOCKS = chain_of_blocks(3)
@@ -173,3 +175,57 @@ def test_a_validator_left_behind_blames_no_primary(
     late = Now(GENESIS.parameters.view_timeout_ms, NOW.utc_ms)
     cast = [action for action in core.step(Tick(), late) if isinstance(action, CastViewChange)]
     assert bool(cast) == leaves
+
+
+def left(actions: list[Action]) -> list[tuple[int, Reason]]:
+    """Return the views left for, and why."""
+    changes = [action.view_change for action in actions if isinstance(action, CastViewChange)]
+    return [(change.view, change.reason) for change in changes]
+
+
+@pytest.mark.parametrize(
+    ("passed_ms", "said", "believed"),
+    [
+        (0, Reason.ROTATION, Reason.OTHERS),
+        (299_999, Reason.ROTATION, Reason.OTHERS),
+        (300_000, Reason.ROTATION, Reason.ROTATION),
+        (300_000, Reason.TIMEOUT, Reason.OTHERS),
+    ],
+)
+def test_a_primary_that_leaves_is_followed_and_believed_when_it_may_be_time(
+    passed_ms: int, said: Reason, believed: Reason
+) -> None:
+    core = fresh_core(3)
+    core.step(Tick(), NOW)
+    actions = core.step(ViewChangeReceived(view_change(0, 7, reason=said)), at(passed_ms))
+    assert left(actions) == [(1, believed)]
+
+
+def test_who_is_not_primary_is_not_followed_alone() -> None:
+    core = fresh_core(3)
+    leaving = view_change(1, 1, reason=Reason.ROTATION)
+    assert left(core.step(ViewChangeReceived(leaving), at(300_000))) == []
+
+
+def test_nobody_leaves_on_schedule_a_view_that_is_known_to_be_over() -> None:
+    core = fresh_core(0)
+    core.step(Tick(), NOW)
+    block = chain_of_blocks(1, view=3)[1]
+    core.step(DecidedReceived(certified(block.header, Phase.COMMIT, view=3)), NOW)
+    assert left(core.step(Tick(), at(600_000))) == []
+    assert core.deadline() > at(600_000).monotonic_ms
+    assert left(core.step(ViewChangeReceived(view_change(0, 1)), at(600_001))) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "timeout_ms"), [(Reason.ROTATION, 1_000), (Reason.OTHERS, 8_000)]
+)
+def test_views_that_ended_on_schedule_do_not_make_timeouts_grow(
+    reason: Reason, timeout_ms: int
+) -> None:
+    core = fresh_core(2)
+    changes = [view_change(validator, 3, reason=reason) for validator in range(3)]
+    core.step(NewViewReceived(new_view(3, changes)), NOW)
+    core.step(PoolChanged(pending=True), NOW)
+    assert left(core.step(Tick(), at(timeout_ms - 1))) == []
+    assert left(core.step(Tick(), at(timeout_ms))) == [(4, Reason.TIMEOUT)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import pytest
+
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase
-from node.consensus.messages import ViewChange
-from node.consensus.new_view import ViewStart, new_view
+from node.consensus.messages import Reason, ViewChange
+from node.consensus.new_view import ViewStart, is_rotation, new_view
 from tests.unit.consensus.signing import QUORUM, certified, chain_of_blocks, view_change
 from tests.unit.execution.small_chain import GENESIS
 
@@ -78,3 +80,10 @@ def test_a_later_certificate_on_a_header_that_was_not_chosen_does_not_count() ->
         view_change(1, 3, prepared=[chosen, above]),
     )
     assert start == ViewStart((), (chosen, above))
+
+
+@pytest.mark.parametrize(("on_schedule", "counts"), [(0, False), (1, False), (2, True), (3, True)])
+def test_a_rotation_is_what_more_than_f_say_was_one(on_schedule: int, *, counts: bool) -> None:
+    reasons = [Reason.ROTATION] * on_schedule + [Reason.TIMEOUT] * (3 - on_schedule)
+    changes = [view_change(v, 1, reason=reason) for v, reason in enumerate(reasons)]
+    assert is_rotation(changes, GENESIS.validators.faults) is counts

@@ -39,3 +39,22 @@ def test_work_that_came_a_moment_ago_has_not_stalled_however_long_the_chain_was_
     assert clock.run(at(60_501), waiting=True, failed_views=0, busy=True).stalled
     clock.progressed(at(60_600))
     assert not clock.run(at(60_700), waiting=True, failed_views=0, busy=True).stalled
+
+
+def test_a_view_ends_on_schedule_first_for_its_primary_and_is_asked_again_later() -> None:
+    for is_primary, due_ms in ((True, 600_100), (False, 601_100)):
+        clock = Pacemaker(PARAMETERS)
+        assert not clock.rotates(at(100), is_primary=is_primary)
+        clock.run(at(100), waiting=False, failed_views=0, busy=False)
+        assert not clock.is_rotation_near(at(300_099))
+        assert clock.is_rotation_near(at(300_100))
+        assert not clock.rotates(at(due_ms - 1), is_primary=is_primary)
+        clock.run(at(due_ms - 1), waiting=False, failed_views=0, busy=False)
+        assert clock.deadline_ms() == due_ms
+        assert clock.rotates(at(due_ms), is_primary=is_primary)
+        assert not clock.rotates(at(due_ms + 999), is_primary=is_primary)
+        assert clock.rotates(at(due_ms + 1_000), is_primary=is_primary)
+        clock.left_view(at(due_ms + 1_000))
+        assert not clock.is_rotation_near(at(due_ms + 1_000))
+        clock.entered_view()
+        assert not clock.rotates(at(due_ms + 2_000), is_primary=is_primary)

@@ -12,6 +12,7 @@ import pytest
 
 import node.consensus
 from node.chain.certificate import Phase
+from node.chain.genesis import Parameters
 from node.chain.validation import HeaderContext
 from node.consensus.core import Core
 from node.consensus.events import (
@@ -55,6 +56,7 @@ BACKUP = 3
 VIEW = 0
 """Stands for the height where a row is about a view."""
 TIMEOUT_MS = GENESIS.parameters.view_timeout_ms
+ROTATION_MS = GENESIS.parameters.rotation_ms
 
 
 class Row(NamedTuple):
@@ -93,12 +95,12 @@ def drawn(kind: str) -> str:
 class Rig:
     """One core, a clock, and what came out of the last event."""
 
-    def __init__(self, me: int = BACKUP) -> None:
+    def __init__(self, me: int = BACKUP, parameters: Parameters = GENESIS.parameters) -> None:
         self.me = me
         self.core = Core(
             validators=GENESIS.validators,
             me=me,
-            parameters=GENESIS.parameters,
+            parameters=parameters,
             context=HeaderContext.of_genesis(GENESIS),
             genesis_digest=GENESIS_BLOCK.digest,
             digest_of=lambda header: header.digest(GENESIS.suite),
@@ -143,6 +145,11 @@ class Rig:
         """Bring a height up to the own PREPARE; with the primary's there are two of three."""
         return self.propose(block).validate(block)
 
+    def last(self, duration_ms: int) -> Rig:
+        """Let time pass, without work."""
+        self.now_ms += duration_ms
+        return self.feed(Tick())
+
     def leave(self) -> Rig:
         """Leave view 0 with work waiting."""
         self.feed(PoolChanged(pending=True))
@@ -177,6 +184,11 @@ def two_preparing() -> Rig:
 
 def two_committing() -> Rig:
     return two_preparing().votes(Phase.PREPARE, FIRST, 1).votes(Phase.PREPARE, SECOND, 1)
+
+
+def one_block_a_view() -> Rig:
+    rig = Rig(parameters=replace(GENESIS.parameters, rotation_blocks=1))
+    return rig.prepare(FIRST).votes(Phase.PREPARE, FIRST, 1).votes(Phase.COMMIT, FIRST, 0)
 
 
 def both_leave(rig: Rig) -> Rig:
@@ -258,7 +270,7 @@ PLAYS: dict[str, tuple[int, Callable[[], Rig], Callable[[Rig], Rig]]] = {
     "V2": (VIEW, Rig, lambda rig: rig.leave()),
     "V3": (
         VIEW,
-        lambda: Rig().feed(ViewChangeReceived(view_change(0, 7))),
+        lambda: Rig().feed(ViewChangeReceived(view_change(1, 7))),
         lambda rig: rig.feed(ViewChangeReceived(view_change(2, 4))),
     ),
     "V4": (VIEW, lambda: Rig(1).leave(), both_leave),
@@ -280,6 +292,14 @@ PLAYS: dict[str, tuple[int, Callable[[], Rig], Callable[[Rig], Rig]]] = {
         ),
         lambda rig: rig.feed(StatusReceived(0, Status(0, view_active=True, height=0))),
     ),
+    "V10": (VIEW, Rig, lambda rig: rig.feed(ViewChangeReceived(view_change(0, 7)))),
+    "V11": (VIEW, lambda: Rig(0).feed(Tick()), lambda rig: rig.last(ROTATION_MS)),
+    "V12": (
+        VIEW,
+        lambda: Rig().feed(Tick()).last(ROTATION_MS),
+        lambda rig: rig.last(TIMEOUT_MS),
+    ),
+    "V13": (VIEW, one_block_a_view, lambda rig: rig.votes(Phase.COMMIT, FIRST, 1)),
 }
 """Per row: the height it is about, how to get there, and the event."""
 

@@ -148,7 +148,8 @@ from node.service.telemetry import Telemetry
 
 configure_logs(sys.argv[1], validator="validator-7")
 telemetry = Telemetry(validator_id="validator-7", chain_id=bytes(32), version="1")
-telemetry.turned(Output(traces=[Trace("view-left", 1, 9, "towards view 2")]))
+telemetry.turned(Output(traces=[Trace("view-left", 1, 9, "timeout: towards view 2")]))
+telemetry.turned(Output(traces=[Trace("view-rotating", 2, 9, "rotation: towards view 3")]))
 telemetry.turned(Output(traces=[Trace("header-timely", 1, 9, "too late")]))
 logging.getLogger("library").warning("of %s", "a library")
 logging.getLogger("library").info("too quiet")
@@ -172,6 +173,7 @@ def test_log_lines_are_json_and_begin_alike() -> None:
     lines = spoken("info")
     assert [(line["level"], line["event"]) for line in lines] == [
         ("warning", "view-left"),
+        ("info", "view-rotating"),
         ("warning", "of a library"),
         ("error", "with a cause"),
     ]
@@ -179,7 +181,7 @@ def test_log_lines_are_json_and_begin_alike() -> None:
         assert list(line)[:4] == ["timestamp", "level", "validator", "event"]
         assert line["validator"] == "validator-7"
     assert (lines[0]["view"], lines[0]["height"]) == (1, 9)
-    assert lines[0]["detail"] == "towards view 2"
+    assert lines[0]["detail"] == "timeout: towards view 2"
     assert "ValueError: broken" in lines[2]["exception"]
 
 
