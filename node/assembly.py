@@ -519,6 +519,7 @@ class _Api:
             clock_ms=now.utc_ms,
             standing=standing_of(engine.core, now),
             chaos="" if chaos is None else chaos.describe(now.monotonic_ms),
+            accused=tuple(each.validator_id for each in engine.accused),
             peers=tuple(
                 _sight(validator, peer, validator_id, now)
                 for peer, validator_id in validator.names.items()

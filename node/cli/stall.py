@@ -45,6 +45,7 @@ def check_chain(answers: Answers, genesis: Genesis) -> Iterator[Finding]:
     yield from chain.check_heights()
     yield from chain.check_clocks()
     yield from chain.check_chaos()
+    yield from chain.check_misbehaviour()
 
 
 def describe_answers(answers: Answers) -> list[dict[str, Any]]:
@@ -66,6 +67,7 @@ def describe_answers(answers: Answers) -> list[dict[str, Any]]:
                 "health": said.status.health.name,
                 "detail": said.status.health_detail,
                 "chaos": said.chaos,
+                "accused": said.accused,
                 "height": said.status.height,
                 "pending": said.status.pending,
                 "clock_offset_ms": round(offsets[name].offset_ms, 1),
@@ -381,6 +383,15 @@ class _Chain:
                 yield Finding(
                     "chaos", Level.WARNING, detail.format(node=name, what=said.chaos), fix
                 )
+
+    def check_misbehaviour(self) -> Iterator[Finding]:
+        """Tell of whom there is proof that they signed what no correct validator can."""
+        accused = frozenset(name for said in self.heard.values() for name in said.accused)
+        for name in self._names:
+            if name in accused:
+                detail = _("{node} signed two headers for one place: there is proof")
+                fix = _("ask its organisation; see the proof: govchain misbehaviour list")
+                yield Finding("misbehaviour", Level.WARNING, detail.format(node=name), fix)
 
 
 def _list(names: Collection[str]) -> str:

@@ -122,6 +122,7 @@ def diagnosis_to_pb(diagnosis: port.Diagnosis) -> pb.Diagnosis:
         status=status_to_pb(diagnosis.status),
         clock_ms=diagnosis.clock_ms,
         chaos=diagnosis.chaos,
+        accused=diagnosis.accused,
         view_active=standing.view_active,
         leaving=standing.leaving,
         view_ends_in_ms=standing.view_ends_in_ms,
@@ -155,6 +156,7 @@ def diagnosis_from_pb(message: pb.Diagnosis) -> port.Diagnosis:
         status=status,
         clock_ms=message.clock_ms,
         chaos=message.chaos,
+        accused=tuple(message.accused),
         standing=Standing(
             view=status.view,
             view_active=message.view_active,

@@ -112,6 +112,8 @@ class Diagnosis:
     """Every other validator, in the order of the set."""
     chaos: str = ""
     """What is wrong with it on purpose, for a trial, for a person."""
+    accused: tuple[str, ...] = ()
+    """Validators of whose misbehaviour it holds proof."""
 
 
 # --- Receipts and records ---

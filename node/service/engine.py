@@ -20,6 +20,7 @@ from node.chain.block import CertifiedHeader
 from node.chain.certificate import Vote
 from node.chain.evidence import Evidence
 from node.chain.genesis import Genesis
+from node.chain.membership import Validator
 from node.chain.transaction import VerifiedTransaction
 from node.chain.validation import HeaderContext
 from node.consensus import events as ev
@@ -259,6 +260,11 @@ class Engine:
     def evidence(self) -> tuple[Evidence, ...]:
         """Proofs that validators equivocated, in order of epoch, view and height."""
         return self._misconduct.evidence
+
+    @property
+    def accused(self) -> tuple[Validator, ...]:
+        """Of whose misbehaviour there is proof here, in the order of the set."""
+        return self._misconduct.accused
 
     @property
     def height(self) -> int:

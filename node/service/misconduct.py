@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from node.chain.certificate import Phase, Vote
 from node.chain.evidence import Evidence, Place, contradict
 from node.chain.genesis import Genesis
+from node.chain.membership import Validator
 from node.limits import EVIDENCE_PER_MESSAGE_MAX, EVIDENCE_PER_VALIDATOR_MAX
 from node.service.output import Outlet
 from node.service.recovery import Ledger
@@ -45,6 +46,15 @@ class Misconduct:
     def evidence(self) -> tuple[Evidence, ...]:
         """All that is held, in order of epoch, view and height."""
         return tuple(evidence for _, evidence in sorted(self._held.items()))
+
+    @property
+    def accused(self) -> tuple[Validator, ...]:
+        """Who is proven guilty by it, in the order of the set."""
+        return tuple(
+            validator
+            for index, validator in enumerate(self._validators.validators)
+            if self._counts[index]
+        )
 
     def report(self, one: Vote, other: Vote) -> None:
         """Keep two contradicting votes whose signatures were checked, and tell everybody."""

@@ -84,6 +84,9 @@ def test_it_is_listed_shown_and_verified(tmp_path: Path) -> None:
         assert [(row["name"], row["validator"]) for row in listed] == [(name, GUILTY)]
         assert HOLDER in listed[0]["held_by"]
         assert name in run("misbehaviour", "list", *home).out
+        findings = run("doctor", *home, "--json").json["findings"]
+        (told,) = [each for each in findings if each["check"] == "misbehaviour"]
+        assert GUILTY in told["detail"]
         assert run("misbehaviour", "show", name, "--out", proof, *home).code == 0
         assert run("misbehaviour", "show", "0.0.0.commit.nobody", *home).code == 3
     finally:

@@ -529,6 +529,7 @@ class Diagnosis(_message.Message):
     UNDECIDED_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
     CHAOS_FIELD_NUMBER: _builtins.int
+    ACCUSED_FIELD_NUMBER: _builtins.int
     clock_ms: _builtins.int
     """its own UTC clock"""
     view_active: _builtins.bool
@@ -553,6 +554,10 @@ class Diagnosis(_message.Message):
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerSight]:
         """every other validator"""
 
+    @_builtins.property
+    def accused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """validators of whose misbehaviour it holds proof"""
+
     def __init__(
         self,
         *,
@@ -565,10 +570,11 @@ class Diagnosis(_message.Message):
         undecided: _abc.Iterable[Global___UndecidedHeight] | None = ...,
         peers: _abc.Iterable[Global___PeerSight] | None = ...,
         chaos: _builtins.str = ...,
+        accused: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "status", b"status", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "chaos", b"chaos", "clock_ms", b"clock_ms", "leaving", b"leaving", "peers", b"peers", "status", b"status", "undecided", b"undecided", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "accused", b"accused", "chaos", b"chaos", "clock_ms", b"clock_ms", "leaving", b"leaving", "peers", b"peers", "status", b"status", "undecided", b"undecided", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__view_ends_in_ms: _TypeAlias = _typing.Literal["view_ends_in_ms"]  # noqa: Y015
     _WhichOneofArgType__view_ends_in_ms: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms"]  # noqa: Y015

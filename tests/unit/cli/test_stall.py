@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -191,6 +192,15 @@ def test_a_clock_that_is_off_is_named(offset_ms: int) -> None:
     assert (found.level, NAMES[1] in found.detail) == (Level.PROBLEM, True)
     assert f"{offset_ms:+d} ms" in found.detail
     assert clock_offsets_ms(answers)[NAMES[1]].error_ms == 2.0
+
+
+def test_what_is_wrong_on_purpose_and_who_is_proven_guilty_are_told() -> None:
+    answers = {name: heard(name) for name in NAMES}
+    told = replace(answers[NAMES[0]].diagnosis, chaos="clock +9 ms", accused=(NAMES[2],))
+    answers[NAMES[0]] = replace(answers[NAMES[0]], diagnosis=told)
+    found = judge(answers)
+    assert f"{NAMES[0]} is disturbed on purpose: clock +9 ms" in found["chaos"].detail
+    assert NAMES[2] in found["misbehaviour"].detail
 
 
 def test_what_was_said_is_told_to_programs() -> None:

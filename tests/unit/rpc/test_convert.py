@@ -72,6 +72,7 @@ def test_a_diagnosis(known: int | None) -> None:
         status=STATUS,
         clock_ms=1_700_000_000_456,
         chaos="clock +5 ms",
+        accused=("validator-2", "validator-4"),
         standing=Standing(
             view=STATUS.view,
             view_active=False,

@@ -43,6 +43,7 @@ def test_two_votes_of_one_validator_are_kept_and_told_to_all_once() -> None:
     assert evidence.place.validator == 1
     assert accusations(node) == [Accusations((evidence,))]
     assert node.ledger.evidence() == [evidence]
+    assert node.engine.accused == (GENESIS.validators.validators[1],)
 
 
 def test_a_primary_that_shows_each_peer_one_header_is_found_out_by_comparing() -> None:
