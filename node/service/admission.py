@@ -15,6 +15,7 @@ from node.chain.genesis import Genesis
 from node.chain.transaction import Transaction, VerifiedTransaction, verify_transaction
 from node.crypto.signature import PublicKey
 from node.errors import CryptoError, DecodeError
+from node.execution.apply import StateReader, sender_key
 from node.limits import TX_LIFETIME_MS_MAX
 
 KEYS_REMEMBERED = 4_096
@@ -116,3 +117,18 @@ def check_signatures(candidates: Sequence[Candidate]) -> list[VerifiedTransactio
         except CryptoError:
             checked.append(None)
     return checked
+
+
+def vouched_for(
+    transactions: Sequence[Transaction], state: StateReader
+) -> list[VerifiedTransaction]:
+    """Take over the transactions of a certified block on `state`: a quorum checked the signatures.
+
+    Where a sender is unknown there, execution refuses the block.
+    """
+    keys: dict[str, bytes] = {}
+    for transaction in transactions:
+        sender = transaction.body.sender
+        if sender not in keys:
+            keys[sender] = sender_key(state, sender) or b""
+    return [VerifiedTransaction(tx, keys[tx.body.sender]) for tx in transactions]

@@ -1,10 +1,15 @@
-"""Blocks of the past, for a validator that is behind: whom to ask, and what came.
+"""Blocks of the past, for a validator that is behind: whom to ask for which, and what came.
 
-A block from a peer is checked by its certificate, then waits here until the core, one block per
-turn, has made it final.
+Disjoint ranges are asked of several peers at once, the lowest first. What comes is kept as it came,
+within bounds, and checked when its turn comes: then all below it is final here, so the set that
+vouches for its height is known. A peer is told apart by what it does: one that is silent costs a
+short wait, once; one whose block is wrong loses all that it sent, and is not asked for a while.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from node.chain.block import CertifiedBlock, CertifiedHeader
 from node.chain.membership import ValidatorSet
@@ -12,14 +17,52 @@ from node.consensus import events as ev
 from node.consensus.verification import Verifier
 from node.crypto.suite import Suite
 from node.errors import PeerError
+from node.execution.apply import StateReader
 from node.service.output import Outlet
-from node.service.recovery import Ledger
+from node.service.serving import SYNC_BYTES_AIM
 from node.service.wire import Blocks, WantBlocks
 
 SYNC_AFTER_MS = 1_000
 """How long a peer may be ahead before blocks are asked for instead of waited for."""
-SYNC_RETRY_MS = 2_000
-SYNC_BLOCKS_ASKED = 64
+ANSWER_WITHIN_MS = 1_000
+"""How long others are not asked for what a peer was asked for."""
+ASK_AGAIN_AFTER_MS = 4_000
+"""How long a peer that does not answer is not asked again. A late answer is as good as any."""
+DISTRUST_MS = 10_000
+"""How long a peer that sent a wrong block is not asked."""
+RANGE_BLOCKS = 64
+AHEAD_BLOCKS_MAX = 1_024
+"""How far above the tip blocks are asked for."""
+AHEAD_BYTES_MAX = 16_777_216
+"""How much may be held and under way before only the next blocks are asked for. What is under way
+is counted by what it should be: of each peer asked, up to a whole message may come above that."""
+
+
+@dataclass(slots=True)
+class _Peer:
+    """What is known of a peer."""
+
+    height: int = 0
+    """Where it says it stands, or less if it did not have what was asked for."""
+    asked: range = range(0)
+    """The heights it was asked for and has not answered."""
+    asked_at_ms: int = -1
+    is_silent: bool = False
+    """Whether its answer is overdue; it is still taken when it comes."""
+    distrusted_until_ms: int = 0
+
+    def is_free(self, now_ms: int) -> bool:
+        """Whether it may be asked."""
+        awaited = bool(self.asked) and now_ms < self.asked_at_ms + ASK_AGAIN_AFTER_MS
+        return not awaited and now_ms >= self.distrusted_until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A block as it came."""
+
+    sender: int
+    encoded: bytes
 
 
 class BlockSync:
@@ -31,7 +74,7 @@ class BlockSync:
         validators: ValidatorSet,
         window_slots: int,
         suite: Suite,
-        ledger: Ledger,
+        ledger: StateReader,
         verifier: Verifier,
         outlet: Outlet,
     ) -> None:
@@ -39,76 +82,145 @@ class BlockSync:
         self._faults, self._reach = validators.faults, 2 * window_slots
         self._suite, self._ledger = suite, ledger
         self._verifier, self._outlet = verifier, outlet
-        self._peer_heights: dict[int, int] = {}
-        self._blocks: dict[int, CertifiedBlock] = {}
-        """Checked and not final yet: consecutive heights from the next one on."""
-        self._offered_height = 0
-        self._asked_at_ms: dict[int, int] = {}
-        """When each peer was asked that has not answered."""
+        self._peers: dict[int, _Peer] = {}
+        self._held: dict[int, _Held] = {}
+        """By the height it was asked for."""
+        self._held_bytes = 0
+        self._offered: CertifiedBlock | None = None
+        """The block that the core was given last."""
 
-    def note_height(self, peer: int, height: int) -> None:
+    # ------------------------------------------------------------------ who is ahead
+
+    def note_height(self, index: int, height: int) -> None:
         """Note where a peer says it stands."""
-        self._peer_heights[peer] = height
+        self._peer(index).height = height
 
     @property
     def is_behind(self) -> bool:
         """Whether a quorum of peers, by their word, is further than consensus alone can heal."""
-        reach = self._ledger.tip_height + self._reach
-        ahead = sum(1 for height in self._peer_heights.values() if height > reach)
+        reach = self._tip_height + self._reach
+        ahead = sum(1 for peer in self._peers.values() if peer.height > reach)
         return ahead > self._faults
 
+    # ------------------------------------------------------------------ asking
+
     def chase(self, now: ev.Now, *, committed_at_ms: int) -> None:
-        """Ask a peer that is ahead for the next blocks, if waiting for them was no help."""
-        tip = self._ledger.tip_height
-        ahead = sorted(peer for peer, height in self._peer_heights.items() if height > tip)
-        if not ahead or self._blocks:
+        """Ask peers that are ahead for what is missing, if waiting for them was no help."""
+        now_ms = now.monotonic_ms
+        for peer in self._peers.values():
+            overdue = now_ms >= peer.asked_at_ms + ANSWER_WITHIN_MS
+            peer.is_silent = peer.is_silent or (bool(peer.asked) and overdue)
+        if now_ms < committed_at_ms + (0 if self.is_behind else SYNC_AFTER_MS):
             return
-        patience_ms = 0 if self.is_behind else SYNC_AFTER_MS
-        if now.monotonic_ms < committed_at_ms + patience_ms:
-            return
-        if any(now.monotonic_ms < asked + SYNC_RETRY_MS for asked in self._asked_at_ms.values()):
-            return
-        peer = ahead[(now.monotonic_ms // SYNC_RETRY_MS) % len(ahead)]
-        self._asked_at_ms[peer] = now.monotonic_ms
-        self._outlet.send(peer, WantBlocks(tip + 1, SYNC_BLOCKS_ASKED))
+        free = [(index, peer) for index, peer in self._peers.items() if peer.is_free(now_ms)]
+        # Those that answer first, and among them who was asked longest ago: one that gives a block
+        # at a time does not keep others from the rest of its range.
+        free.sort(key=lambda each: (each[1].is_silent, each[1].asked_at_ms, each[0]))
+        for index, peer in free:
+            wanted = self._wanted(peer)
+            if wanted:
+                peer.asked, peer.asked_at_ms = wanted, now_ms
+                self._outlet.send(index, WantBlocks(wanted.start, len(wanted)))
 
-    def take(self, peer: int, message: Blocks) -> None:
-        """Keep the consecutive blocks of an answer, up to the first that is wrong.
+    def due_ms(self) -> list[int]:
+        """Return the monotonic times (ms) by which an answer is overdue."""
+        return [
+            peer.asked_at_ms + ANSWER_WITHIN_MS
+            for peer in self._peers.values()
+            if peer.asked and not peer.is_silent
+        ]
 
-        Raises `PeerError` or `DecodeError` for that one, and where `peer` was not asked.
-        """
-        if self._asked_at_ms.pop(peer, None) is None:
-            raise PeerError("blocks-unasked", f"{len(message.blocks)} blocks, asked for none")
-        for encoded in message.blocks:
-            block = CertifiedBlock.decode(encoded, self._suite)
-            height = block.header.height
-            if height != self._ledger.tip_height + len(self._blocks) + 1:
-                continue
-            if len(self._blocks) == SYNC_BLOCKS_ASKED:
-                break  # more than was asked for
-            self._verifier.check_decided(CertifiedHeader(block.header, block.certificate))
-            tx_hashes = tuple(transaction.tx_hash for transaction in block.transactions)
-            self._verifier.check_tx_root(block.header, tx_hashes)
-            self._blocks[height] = block
+    def _wanted(self, peer: _Peer) -> range:
+        """Return the lowest heights that a peer has and that are neither held nor under way."""
+        awaited = [p.asked for p in self._peers.values() if p.asked and not p.is_silent]
+        following = self._tip_height + 1
+        end = min(peer.height, self._tip_height + AHEAD_BLOCKS_MAX) + 1
+        first = following
+        while first < end and (asked := self._covering(first, awaited)):
+            first = asked.stop
+        held_bytes = self._held_bytes + len(awaited) * SYNC_BYTES_AIM
+        if first > following and held_bytes >= AHEAD_BYTES_MAX:
+            return range(0)
+        last = first
+        while last < min(end, first + RANGE_BLOCKS) and not self._covering(last, awaited):
+            last += 1
+        return range(first, last)
+
+    def _covering(self, height: int, awaited: Iterable[range]) -> range:
+        """Return heights from here on that need not be asked for; none if this one does."""
+        if height in self._held:
+            return range(height, height + 1)
+        return next((asked for asked in awaited if height in asked), range(0))
+
+    def _peer(self, index: int) -> _Peer:
+        return self._peers.setdefault(index, _Peer())
+
+    # ------------------------------------------------------------------ what came
+
+    def take(self, index: int, message: Blocks) -> None:
+        """Keep the blocks of an answer; raises `PeerError` if it is to nothing that was asked."""
+        peer, blocks = self._peer(index), message.blocks
+        if not peer.asked or message.from_height != peer.asked.start:
+            raise PeerError("blocks-unasked", f"{len(blocks)} blocks from {message.from_height}")
+        if not blocks:
+            peer.height = min(peer.height, peer.asked.start - 1)
+        for height, encoded in zip(peer.asked, blocks, strict=False):
+            if height > self._tip_height and height not in self._held:
+                self._held[height] = _Held(index, encoded)
+                self._held_bytes += len(encoded)
+        peer.asked, peer.is_silent = range(0), False
 
     @property
-    def has_next(self) -> bool:
-        """Whether the next block is here and was not offered to the core yet."""
-        next_height = self._ledger.tip_height + 1
-        return next_height in self._blocks and self._offered_height < next_height
-
-    def offer_next(self) -> CertifiedBlock | None:
-        """Return the next block, once, if it is here."""
-        if not self.has_next:
+    def next_sender(self) -> int | None:
+        """Who sent the next block, if it is here and was not offered to the core yet."""
+        height = self._tip_height + 1
+        if self._offered is not None and self._offered.header.height >= height:
             return None
-        self._offered_height = self._ledger.tip_height + 1
+        held = self._held.get(height)
+        return None if held is None else held.sender
+
+    def offer_next(self) -> tuple[CertifiedBlock, int]:
+        """Return the block that `next_sender` sent, checked, and its size in bytes.
+
+        Raises `PeerError` or `DecodeError` for one that is wrong.
+        """
+        height = self._tip_height + 1
+        encoded = self._held[height].encoded
+        block = CertifiedBlock.decode(encoded, self._suite)
+        if block.header.height != height:
+            raise PeerError("blocks-height", f"expected {height}, got {block.header.height}")
+        verifier = self._verifier  # of the set in force above the tip
+        verifier.check_decided(CertifiedHeader(block.header, block.certificate))
+        tx_hashes = tuple(transaction.tx_hash for transaction in block.transactions)
+        verifier.check_tx_root(block.header, tx_hashes)
+        self._offered = block
         self._outlet.counters.blocks_synced += 1
-        return self._blocks[self._offered_height]
+        return block, len(encoded)
+
+    def distrust(self, index: int, now: ev.Now) -> None:
+        """Let go of all that a peer sent, and ask it for nothing for a while."""
+        peer = self._peer(index)
+        peer.asked, peer.is_silent = range(0), False
+        peer.distrusted_until_ms = now.monotonic_ms + DISTRUST_MS
+        for height in [height for height, held in self._held.items() if held.sender == index]:
+            self._drop(height)
 
     def block(self, height: int) -> CertifiedBlock | None:
-        """Return a block that is here and not final."""
-        return self._blocks.get(height)
+        """Return the block that was offered last, if it is of this height."""
+        offered = self._offered
+        return offered if offered is not None and offered.header.height == height else None
 
-    def forget(self, height: int) -> bool:
-        """Forget a block that became final; say whether it was here."""
-        return self._blocks.pop(height, None) is not None
+    def forget(self, height: int) -> None:
+        """Let go of a block that became final."""
+        self._drop(height)
+        if self.block(height) is not None:
+            self._offered = None
+
+    def _drop(self, height: int) -> None:
+        held = self._held.pop(height, None)
+        if held is not None:
+            self._held_bytes -= len(held.encoded)
+
+    @property
+    def _tip_height(self) -> int:
+        return self._ledger.header.height

@@ -15,8 +15,8 @@ from node.consensus import events as ev
 from node.consensus.verification import Verifier
 from node.crypto.suite import Suite
 from node.errors import PeerError
-from node.execution.apply import BlockInputs, StateReader, sender_key
-from node.service.admission import Candidate, Gate, check_signatures
+from node.execution.apply import BlockInputs
+from node.service.admission import Candidate, Gate, check_signatures, vouched_for
 from node.service.ballots import Ballots
 from node.service.log_records import BlockRecord
 from node.service.mempool import Mempool
@@ -39,6 +39,8 @@ class _Pursuit:
     missing: set[bytes] = field(default_factory=set)
     ask_at_ms: int = 0
     asked: int = 0
+    certified: CertifiedBlock | None = None
+    """All of it, where a peer sent that with its certificate: nothing is missing then."""
 
 
 class Pursuits:
@@ -76,11 +78,13 @@ class Pursuits:
         if pursuit is None:
             tx_hashes = action.tx_hashes
             if tx_hashes is None:
-                tx_hashes = self._known_list(action, synced)
+                tx_hashes = self._known_list(action)
             pursuit = _Pursuit(action.header, action.header_digest, tx_hashes, action.holders)
             pursuit.ask_at_ms = now.monotonic_ms + FETCH_AFTER_MS
             self._pursuits[pursuit.digest] = pursuit
-            if tx_hashes is None:
+            if synced is not None and synced.header == action.header:
+                _complete(pursuit, synced)
+            elif tx_hashes is None:
                 pursuit.ask_at_ms = now.monotonic_ms
                 self.chase(now)
             else:
@@ -100,11 +104,7 @@ class Pursuits:
             if pursuit.header.parent == parent_digest:
                 self._try(pursuit)
 
-    def _known_list(
-        self, action: ev.Validate, synced: CertifiedBlock | None
-    ) -> tuple[bytes, ...] | None:
-        if synced is not None and synced.header == action.header:
-            return tuple(transaction.tx_hash for transaction in synced.transactions)
+    def _known_list(self, action: ev.Validate) -> tuple[bytes, ...] | None:
         record = self._ballots.block(action.header_digest)
         if record is None:
             return None
@@ -157,14 +157,12 @@ class Pursuits:
             if verified is not None:
                 self._mempool.hold_body(verified)
 
-    def hold_certified(self, block: CertifiedBlock, state: StateReader) -> None:
-        """Hold the bodies of the block after `state`: its certificate vouches for signatures."""
-        digest = self._verifier.digest_of(block.header)
-        self._undecided.pin(digest, tuple(tx.tx_hash for tx in block.transactions))
-        for transaction in block.transactions:
-            key = sender_key(state, transaction.body.sender)
-            if key is not None:
-                self._hold(VerifiedTransaction(transaction, key))
+    def take_certified(self, block: CertifiedBlock) -> None:
+        """Go on with a block under way, all of which came with its certificate."""
+        pursuit = self._pursuits.get(self._verifier.digest_of(block.header))
+        if pursuit is not None:
+            _complete(pursuit, block)
+            self._try(pursuit)
 
     def take(self, bodies: Bodies) -> None:
         """Take bodies that a peer sent; raises `PeerError` or `DecodeError` for wrong ones."""
@@ -225,8 +223,11 @@ class Pursuits:
         if parent is None:
             return
         header = pursuit.header
-        bodies = [self._mempool.get(tx_hash) for tx_hash in pursuit.tx_hashes]
-        transactions = [body for body in bodies if body is not None]
+        if pursuit.certified is not None:
+            transactions = vouched_for(pursuit.certified.transactions, parent)
+        else:
+            bodies = [self._mempool.get(tx_hash) for tx_hash in pursuit.tx_hashes]
+            transactions = [body for body in bodies if body is not None]
         inputs = BlockInputs(
             height=header.height,
             view=header.view,
@@ -253,3 +254,9 @@ class Pursuits:
         self._settled(ev.Validated(pursuit.digest, matches))
         if matches:
             self.try_children(pursuit.digest)
+
+
+def _complete(pursuit: _Pursuit, block: CertifiedBlock) -> None:
+    """Have all of a block: its certificate vouches for the signatures, as its root for the list."""
+    pursuit.certified, pursuit.missing = block, set()
+    pursuit.tx_hashes = tuple(transaction.tx_hash for transaction in block.transactions)

@@ -15,10 +15,11 @@ from node.chain.block import CertifiedBlock, CertifiedHeader
 from node.chain.certificate import Phase, QuorumCertificate, Vote
 from node.chain.evidence import Evidence
 from node.chain.genesis import Genesis
-from node.chain.transaction import Transaction, VerifiedTransaction
+from node.chain.transaction import Transaction
 from node.consensus.state import Recovered
 from node.errors import StorageError
-from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader, sender_key
+from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
+from node.service.admission import vouched_for
 from node.service.log_records import (
     BlockRecord,
     CommittedRecord,
@@ -31,20 +32,15 @@ from node.service.log_records import (
 )
 
 
-class Ledger(StateReader, Protocol):
-    """What recovery asks of the committed chain."""
+class FinalChain(StateReader, Protocol):
+    """The chain that is final here, to read."""
 
     @property
     def tip_height(self) -> int:
-        """Height of the newest committed block; 0 at genesis."""
-
-    def commit(
-        self, executed: ExecutedBlock, certificate: QuorumCertificate, *, sync: bool
-    ) -> None:
-        """Append a block atomically."""
+        """Height of the newest final block; 0 at genesis."""
 
     def certified_block(self, height: int) -> CertifiedBlock | None:
-        """Return a committed block above genesis."""
+        """Return a final block above genesis."""
 
     def encoded_block(self, height: int) -> bytes | None:
         """Return the same as its canonical bytes, ready to be sent."""
@@ -54,6 +50,15 @@ class Ledger(StateReader, Protocol):
 
     def evidence(self) -> list[Evidence]:
         """Return all evidence kept."""
+
+
+class Ledger(FinalChain, Protocol):
+    """The chain that is final here, on disk."""
+
+    def commit(
+        self, blocks: Sequence[tuple[ExecutedBlock, QuorumCertificate]], *, sync: bool
+    ) -> None:
+        """Append blocks atomically, all or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,17 +142,14 @@ class _Replay:
                 time_degraded=header.time_degraded,
                 proposer=header.proposer,
             )
-            transactions = [
-                _certified(Transaction.decode(data, self._suite), ledger)
-                for data in record.transactions
-            ]
-            executed = executor.execute(ledger, inputs, transactions)
+            transactions = [Transaction.decode(data, self._suite) for data in record.transactions]
+            executed = executor.execute(ledger, inputs, vouched_for(transactions, ledger))
             if executed.header != header:
                 raise StorageError(
                     f"block {header.height} of the log gives other roots than its certificate",
                     fix="the state database is damaged: remove data/ and start again to rebuild it",
                 )
-            ledger.commit(executed, item.certificate, sync=True)
+            ledger.commit([(executed, item.certificate)], sync=True)
             count += 1
 
     def result(self, ledger: Ledger, genesis_digest: bytes, recommitted: int) -> Recovery:
@@ -202,8 +204,3 @@ def _recent(ledger: Ledger, window_slots: int) -> tuple[CertifiedHeader, ...]:
     return tuple(
         CertifiedHeader(block.header, block.certificate) for block in found if block is not None
     )
-
-
-def _certified(transaction: Transaction, ledger: Ledger) -> VerifiedTransaction:
-    """Take over a transaction of a certified block: q validators checked its signature."""
-    return VerifiedTransaction(transaction, sender_key(ledger, transaction.body.sender) or b"")

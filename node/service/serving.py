@@ -8,7 +8,7 @@ from node.chain.transaction import Transaction
 from node.crypto.suite import Suite
 from node.service.ballots import Ballots
 from node.service.output import Outlet
-from node.service.recovery import Ledger
+from node.service.recovery import FinalChain
 from node.service.undecided import Undecided
 from node.service.wire import Blocks, Bodies, WantBlocks, WantBodies
 
@@ -23,7 +23,7 @@ class Desk:
         self,
         *,
         suite: Suite,
-        ledger: Ledger,
+        ledger: FinalChain,
         undecided: Undecided,
         ballots: Ballots,
         outlet: Outlet,
@@ -44,11 +44,11 @@ class Desk:
         self._outlet.send(peer, Bodies(want.header_digest, not want.tx_hashes, encoded))
 
     def give_blocks(self, peer: int, want: WantBlocks) -> None:
-        """Answer with consecutive final blocks, if there are any."""
+        """Answer with consecutive final blocks, as many as fit; with none if there are none."""
         blocks: list[bytes] = []
         size = 0
         last = min(self._ledger.tip_height, want.from_height + want.count - 1)
-        for height in range(max(want.from_height, 1), last + 1):
+        for height in range(want.from_height, last + 1):
             encoded = self._ledger.encoded_block(height)
             if encoded is None:
                 break
@@ -56,8 +56,7 @@ class Desk:
             if blocks and size > SYNC_BYTES_AIM:
                 break
             blocks.append(encoded)
-        if blocks:
-            self._outlet.send(peer, Blocks(tuple(blocks)))
+        self._outlet.send(peer, Blocks(want.from_height, tuple(blocks)))
 
     def _bodies_of(self, want: WantBodies) -> Sequence[Transaction] | None:
         executed = self._undecided.executed(want.header_digest)

@@ -12,13 +12,12 @@ from node.chain.transaction import VerifiedTransaction
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
 from node.execution.overlay import Overlay
 from node.service.mempool import Mempool
-from node.service.recovery import Ledger
 
 
 class Undecided:
     """The blocks above the tip that this validator still deals with, by header digest."""
 
-    def __init__(self, ledger: Ledger, mempool: Mempool, executor: Executor) -> None:
+    def __init__(self, ledger: StateReader, mempool: Mempool, executor: Executor) -> None:
         """Start with none."""
         self._ledger, self._mempool, self._executor = ledger, mempool, executor
         self._executed: dict[bytes, ExecutedBlock] = {}

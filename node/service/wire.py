@@ -82,8 +82,10 @@ class WantBlocks:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Encoded certified blocks of consecutive heights."""
+    """Encoded certified blocks of consecutive heights: as many as fit, none where there is none."""
 
+    from_height: int
+    """The one asked for, so that a late answer is known as such."""
     blocks: tuple[bytes, ...]
 
 
@@ -148,7 +150,7 @@ def encode_message(message: Message) -> bytes:
         case WantBlocks():
             value = [message.from_height, message.count]
         case Blocks():
-            value = list(message.blocks)
+            value = [message.from_height, list(message.blocks)]
         case Transactions():
             value = list(message.transactions)
         case Accusations():
@@ -197,7 +199,11 @@ def decode_message(data: bytes, signature_size: int) -> Message:  # noqa: C901, 
                 expect_uint(count, "want-blocks count", SYNC_BLOCKS_MAX),
             )
         case MessageKind.BLOCKS:
-            return Blocks(_expect_blobs(value, SYNC_BLOCKS_MAX, PEER_MESSAGE_BYTES_MAX, "blocks"))
+            from_height, listed = expect_array(value, 2, "blocks")
+            return Blocks(
+                expect_uint(from_height, "blocks height"),
+                _expect_blobs(listed, SYNC_BLOCKS_MAX, PEER_MESSAGE_BYTES_MAX, "blocks"),
+            )
         case MessageKind.TRANSACTIONS:
             return Transactions(_expect_blobs(value, BLOCK_TXS_MAX, TX_BYTES_MAX, "transactions"))
         case MessageKind.EVIDENCE:

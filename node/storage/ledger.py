@@ -7,7 +7,7 @@ whose batch was written whole; `open` finds it. How keys look is in keys.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,6 +50,9 @@ ABSENT_REMEMBERED: Final = 32_768
 _META_BYTES_MAX: Final = 4_096
 _DIGEST_BYTES: Final = 32
 _NO_TILES: Final[Mapping[TileId, bytes]] = {}
+
+CertifiedExecution = tuple[ExecutedBlock, QuorumCertificate]
+"""A block with all it does, and the certificate that makes it final."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +121,9 @@ class LedgerStore:
         Raises `StorageError`: no ledger of this format (GC-3010), or another chain's (GC-3011).
         """
         if next(store.scan(b"", limit=1), None) is None:
-            batch = _block_batch(genesis, None, _NO_TILES.__getitem__)
+            blocks = _BlockBatch(_NO_TILES.__getitem__)
+            blocks.add(genesis, None)
+            batch = blocks.whole()
             batch.put(keys.FORMAT, encode([FORMAT_VERSION, genesis.header.chain_id]))
             store.write(batch, sync=True)
         _check_format(store.get(keys.FORMAT), genesis.header.chain_id)
@@ -169,29 +174,33 @@ class LedgerStore:
 
     # --- Writing ---
 
-    def commit(
-        self, executed: ExecutedBlock, certificate: QuorumCertificate, *, sync: bool
-    ) -> None:
-        """Append the block that follows the tip, in one atomic batch.
+    def commit(self, blocks: Sequence[CertifiedExecution], *, sync: bool) -> None:
+        """Append the blocks that follow the tip, all of them or none, in one atomic batch.
 
-        With `sync` it is durable on return. Raises `StorageError` if the write failed: then only
-        opening the store again tells whether the block is there.
+        With `sync` they are durable on return. Raises `StorageError` if the write failed: then only
+        opening the store again tells whether they are there.
         """
-        header, subject = executed.header, certificate.subject
-        invariant(
-            header.height == self.tip_height + 1 and header.parent == self.header_digest,
-            f"block {header.height} does not follow the tip {self.tip_height}",
-        )
-        invariant(
-            subject.header_digest == executed.digest and subject.height == header.height,
-            f"the certificate of block {header.height} is that of another",
-        )
-        self._store.write(_block_batch(executed, certificate, self._tile), sync=sync)
-        self._tip = _Tip(header, executed.digest, executed.frontier)
-        self._remember_pages(executed.tree.pages)
-        for result in executed.results:
-            self._recent_absent.pop(result.tx_id, None)
-            self._older_absent.pop(result.tx_id, None)
+        batch = _BlockBatch(self._tile)
+        tip = self._tip
+        for executed, certificate in blocks:
+            header, subject = executed.header, certificate.subject
+            invariant(
+                header.height == tip.header.height + 1 and header.parent == tip.digest,
+                f"block {header.height} does not follow the tip {tip.header.height}",
+            )
+            invariant(
+                subject.header_digest == executed.digest and subject.height == header.height,
+                f"the certificate of block {header.height} is that of another",
+            )
+            batch.add(executed, certificate)
+            tip = _Tip(header, executed.digest, executed.frontier)
+        self._store.write(batch.whole(), sync=sync)
+        self._tip = tip
+        self._remember_pages(batch.pages)
+        for executed, _ in blocks:
+            for result in executed.results:
+                self._recent_absent.pop(result.tx_id, None)
+                self._older_absent.pop(result.tx_id, None)
 
     def sync(self) -> None:
         """Make every committed block durable."""
@@ -400,32 +409,51 @@ class LedgerStore:
         return self._store.get(keys.log_tile(tile)) or b""
 
 
-def _block_batch(
-    executed: ExecutedBlock, certificate: QuorumCertificate | None, read_tile: ReadTile
-) -> WriteBatch:
-    """Return everything that committing a block changes. It computes nothing: all is executed."""
-    batch = WriteBatch()
-    header, height = executed.header, executed.header.height
-    first_log_index = header.log_size - len(executed.leaves)
-    batch.put(keys.header(height), encode_header_value(header, certificate))
-    batch.put(keys.body(height), encode_body_value(executed))
-    transactions = [verified.transaction for verified in executed.transactions]
-    for key, entry in index_entries(header, first_log_index, transactions, executed.results):
-        batch.put(key, entry)
-    for key, value in executed.state_writes.items():
-        if value is None:
-            batch.delete(keys.state(key))
-        else:
-            batch.put(keys.state(key), value)
-    for place, page in executed.tree.pages.items():
-        if page is None:
-            batch.delete(keys.state_page(place))
-        else:
-            batch.put(keys.state_page(place), page.encode())
-    for tile, content in tiles_changed(executed.log_growth, read_tile).items():
-        batch.put(keys.log_tile(tile), content)
-    batch.put(keys.TIP, encode([height, executed.digest, executed.frontier.to_value()]))
-    return batch
+class _BlockBatch:
+    """Everything that committing blocks changes. It computes nothing: all is executed."""
+
+    def __init__(self, read_tile: ReadTile) -> None:
+        self._read_tile = read_tile
+        self._batch = WriteBatch()
+        self._tiles: dict[TileId, bytes] = {}
+        self._tip = b""
+        self.pages: dict[str, Page | None] = {}
+        """The pages that differ after the last block: of one that many blocks change, the last."""
+
+    def add(self, executed: ExecutedBlock, certificate: QuorumCertificate | None) -> None:
+        """Add the next block."""
+        batch, header, height = self._batch, executed.header, executed.header.height
+        first_log_index = header.log_size - len(executed.leaves)
+        batch.put(keys.header(height), encode_header_value(header, certificate))
+        batch.put(keys.body(height), encode_body_value(executed))
+        transactions = [verified.transaction for verified in executed.transactions]
+        for key, entry in index_entries(header, first_log_index, transactions, executed.results):
+            batch.put(key, entry)
+        for key, value in executed.state_writes.items():
+            if value is None:
+                batch.delete(keys.state(key))
+            else:
+                batch.put(keys.state(key), value)
+        self.pages |= executed.tree.pages
+        self._tiles |= tiles_changed(executed.log_growth, self._tile)
+        self._tip = encode([height, executed.digest, executed.frontier.to_value()])
+
+    def whole(self) -> WriteBatch:
+        """Return the batch, with what each block replaces as the last one left it."""
+        batch = self._batch
+        for place, page in self.pages.items():
+            if page is None:
+                batch.delete(keys.state_page(place))
+            else:
+                batch.put(keys.state_page(place), page.encode())
+        for tile, content in self._tiles.items():
+            batch.put(keys.log_tile(tile), content)
+        batch.put(keys.TIP, self._tip)
+        return batch
+
+    def _tile(self, tile: TileId) -> bytes:
+        written = self._tiles.get(tile)
+        return self._read_tile(tile) if written is None else written
 
 
 def _check_format(value: bytes | None, chain_id: bytes) -> None:

@@ -236,14 +236,14 @@ class Load:
         self._stopping = True
 
 
-def make_network(home: Path, nodes: int = 4) -> LocalNetwork:
-    """Make the files of a network."""
+def make_network(home: Path, nodes: int = 4, *, created_ago_ms: int = 0) -> LocalNetwork:
+    """Make the files of a network, as of some time ago."""
     provision(
         home,
         NetworkPlan(
             name="test",
             suite=INTERNATIONAL,
-            created_ms=utc_ms(),
+            created_ms=utc_ms() - created_ago_ms,
             node_count=nodes,
             ports=find_free_ports(HOST, 3 * nodes),
         ),

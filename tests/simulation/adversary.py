@@ -434,7 +434,7 @@ class ByzantineValidator(SimulatedValidator):
         return replace(message, transactions=tuple(transactions))
 
     def _false_blocks(self, message: Message) -> Blocks | None:
-        if not isinstance(message, Blocks):
+        if not isinstance(message, Blocks) or not message.blocks:
             return None
         random = self.world.random
         blocks = list(message.blocks)
@@ -450,9 +450,9 @@ class ByzantineValidator(SimulatedValidator):
             false = replace(block, certificate=replace(block.certificate, votes=votes[1:]))
         else:
             del blocks[which]
-            return Blocks(tuple(blocks))
+            return replace(message, blocks=tuple(blocks))
         blocks[which] = false.encode()
-        return Blocks(tuple(blocks))
+        return replace(message, blocks=tuple(blocks))
 
     def _decoded(self, data: bytes) -> Message:
         return decode_message(data, self.genesis.suite.signature_size)

@@ -76,7 +76,7 @@ class Conduct:
     """Digests of the blocks whose bodies its disk holds."""
     tip: int = 0
     """Height of the newest block it committed, as of its last whole turn."""
-    ledger_height: Callable[[], int] = lambda: 0
+    final_height: Callable[[], int] = lambda: 0
     """The same, in the middle of a turn too."""
 
 
@@ -166,7 +166,7 @@ class Oracles:
         leaving = [s.view for s in conduct.volatile.values() if isinstance(s, Leaving)]
         if ballot.view < max([conduct.left_for, *leaving]):
             raise Violation(f"D4: validator {validator} votes in {ballot.place} after leaving it")
-        objection = self._guard.object_to(validator, ballot, conduct.ledger_height())
+        objection = self._guard.object_to(validator, ballot, conduct.final_height())
         if objection:
             raise Violation(f"{objection}: validator {validator} signs {ballot}")
 
@@ -247,9 +247,10 @@ class Oracles:
         tip = ledger.tip_height
         if tip >= len(self.digests) or ledger.header_digest != self.digests[tip]:
             raise Violation(f"A1: validator {validator.index} restarts on a foreign block {tip}")
-        conduct = self.conduct[validator.index]
+        conduct, engine = self.conduct[validator.index], validator.engine
         conduct.tip = tip
-        conduct.ledger_height = lambda: ledger.tip_height
+        if engine is not None:  # what the turn under way made final is not in the ledger yet
+            conduct.final_height = lambda: engine.height
 
     # ------------------------------------------------------------------ the network
 

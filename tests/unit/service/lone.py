@@ -15,7 +15,7 @@ from node.service.engine import Engine
 from node.service.log_records import RecordType
 from node.service.mempool import Mempool
 from node.service.recovery import recover
-from node.service.wire import Blocks, Message, MessageKind, decode_message, encode_message
+from node.service.wire import Blocks, Message, WantBlocks, decode_message, encode_message
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 from tests.unit.consensus.signing import (
@@ -81,18 +81,28 @@ class Lone:
         """Sync the log."""
         self.engine.durable(len(self.log.records), self.at(elapsed_ms))
 
+    def wanted_blocks(self) -> list[tuple[int, WantBlocks]]:
+        """Return who was asked for which blocks since it was last looked, in order."""
+        found = []
+        for sent in self.engine.drain().messages:
+            message = decode_message(sent.data, GENESIS.suite.signature_size)
+            if isinstance(message, WantBlocks):
+                assert sent.to is not None
+                found.append((sent.to, message))
+        return found
+
     def ask_for_blocks(self, elapsed_ms: int) -> int:
-        """Learn that two peers are far ahead, and return which of them is asked for blocks."""
+        """Learn that two peers are far ahead; return which of them is asked for the next block."""
         for peer in (0, 1):
             self.hear(peer, Status(0, True, self.engine.height + FAR_AHEAD), elapsed_ms)  # noqa: FBT003
-        messages = self.engine.drain().messages
-        (asked,) = [sent.to for sent in messages if sent.kind == MessageKind.WANT_BLOCKS]
-        assert asked is not None
+        following = self.engine.height + 1
+        (asked,) = [to for to, want in self.wanted_blocks() if want.from_height == following]
         return asked
 
     def fetch(self, encoded: Sequence[bytes], elapsed_ms: int) -> None:
         """Be given blocks on request."""
-        self.hear(self.ask_for_blocks(elapsed_ms), Blocks(tuple(encoded)), elapsed_ms)
+        peer, following = self.ask_for_blocks(elapsed_ms), self.engine.height + 1
+        self.hear(peer, Blocks(following, tuple(encoded)), elapsed_ms)
 
     def logged(self, kind: RecordType) -> int:
         """Return how many records of a kind were appended."""

@@ -18,7 +18,7 @@ from tests.unit.service.lone import Lone, certified_block
 def test_a_peer_that_asks_without_end_is_not_answered_without_end() -> None:
     node = Lone(3)
     node.fetch([certified_block(block).encode() for block in chain_of_blocks(2)[1:]], 1)
-    assert node.engine.height == 1
+    assert node.engine.height == 2
     node.said()
     wanted = encode_message(WantBlocks(1, 1))
     node.engine.receive(2, [wanted] * 1_024, node.at(2))
@@ -49,7 +49,7 @@ def test_a_vote_for_a_later_view_is_checked_once() -> None:
 
 def test_a_peer_is_cut_off_for_what_no_restart_explains_and_the_rule_is_named() -> None:
     node = Lone(3)
-    nobody_asked = encode_message(Blocks(()))
+    nobody_asked = encode_message(Blocks(1, ()))
     node.engine.receive(1, [nobody_asked] * REFUSALS_PER_PERIOD, node.at(1))
     node.engine.receive(2, [nobody_asked], node.at(1))
     assert node.engine.drain().cut_off == []

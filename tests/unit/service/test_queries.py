@@ -29,7 +29,7 @@ class Chain:
 
     def commit(self, *transactions: VerifiedTransaction) -> None:
         executed = self._small.commit(*transactions)
-        self.ledger.commit(executed, certify(executed), sync=False)
+        self.ledger.commit([(executed, certify(executed))], sync=False)
 
     def status(self, document: str) -> RecordStatus:
         """Return the status of the latest record of a document."""

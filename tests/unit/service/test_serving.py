@@ -30,18 +30,23 @@ def answer(node: Lone, request: WantBodies | WantBlocks) -> list[Message]:
 
 def test_blocks_are_given_from_the_height_asked_for() -> None:
     node = at_height_two()
-    assert answer(node, WantBlocks(0, 256)) == [Blocks(tuple(ENCODED))]
-    assert answer(node, WantBlocks(2, 256)) == [Blocks((ENCODED[1],))]
-    assert answer(node, WantBlocks(1, 1)) == [Blocks((ENCODED[0],))]
-    assert answer(node, WantBlocks(3, 256)) == []
+    assert answer(node, WantBlocks(1, 256)) == [Blocks(1, tuple(ENCODED))]
+    assert answer(node, WantBlocks(2, 256)) == [Blocks(2, (ENCODED[1],))]
+    assert answer(node, WantBlocks(1, 1)) == [Blocks(1, (ENCODED[0],))]
+
+
+def test_who_asks_for_blocks_that_are_not_there_is_told_so() -> None:
+    node = at_height_two()
+    assert answer(node, WantBlocks(3, 256)) == [Blocks(3, ())]
+    assert answer(node, WantBlocks(0, 256)) == [Blocks(0, ())]  # genesis has no certificate
 
 
 def test_an_answer_ends_before_it_is_too_long_for_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     node = at_height_two()
     monkeypatch.setattr(serving, "SYNC_BYTES_AIM", len(ENCODED[0]) + len(ENCODED[1]) - 1)
-    assert answer(node, WantBlocks(1, 256)) == [Blocks((ENCODED[0],))]
+    assert answer(node, WantBlocks(1, 256)) == [Blocks(1, (ENCODED[0],))]
     monkeypatch.setattr(serving, "SYNC_BYTES_AIM", 1)
-    assert answer(node, WantBlocks(2, 256)) == [Blocks((ENCODED[1],))]  # never none at all
+    assert answer(node, WantBlocks(2, 256)) == [Blocks(2, (ENCODED[1],))]  # never none at all
 
 
 def test_the_bodies_of_a_final_block_are_given_all_or_some() -> None:

@@ -32,7 +32,7 @@ class Stack:
 
     def commit(self, block: ExecutedBlock) -> None:
         certificate = certified(block.header, Phase.COMMIT).certificate
-        self.ledger.commit(block, certificate, sync=True)
+        self.ledger.commit([(block, certificate)], sync=True)
         self.undecided.became_final(block)
 
 

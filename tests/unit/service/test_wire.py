@@ -58,7 +58,7 @@ def samples() -> list[Message]:
         WantBodies(1, first.digest, hashes),
         Bodies(first.digest, whole=True, transactions=encoded),
         WantBlocks(1, 256),
-        Blocks((block.encode(),)),
+        Blocks(1, (block.encode(),)),
         Transactions(encoded),
         Accusations((evidence_against(2), evidence_against(1, height=2))),
     ]

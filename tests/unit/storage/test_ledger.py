@@ -149,7 +149,7 @@ def committed() -> Committed:
 
 def write_all(store: LedgerStore, blocks: list[ExecutedBlock], *, sync: bool = False) -> None:
     for block in blocks:
-        store.commit(block, certify(block), sync=sync)
+        store.commit([(block, certify(block))], sync=sync)
 
 
 # --- Beginning ---
@@ -289,10 +289,10 @@ def test_blocks_execute_on_the_ledger_as_on_any_state(engine: Engine) -> None:
         batch = [tx(payload("a", references=["R-1"])), tx(payload(f"{number}"))]
         block = chain.executor.execute(opened, next_inputs(opened), batch)
         assert block == chain.commit(*batch)
-        opened.commit(block, certify(block), sync=False)
+        opened.commit([(block, certify(block))], sync=False)
     ahead = chain.executor.execute(opened, next_inputs(opened), [tx(payload("b"))])
     above = Overlay(opened, ahead)
-    opened.commit(ahead, certify(ahead), sync=False)
+    opened.commit([(ahead, certify(ahead))], sync=False)
     above.rebase(opened)
     assert above.header == opened.header
 
@@ -301,13 +301,13 @@ def test_a_block_that_does_not_follow_is_refused(engine: Engine, committed: Comm
     opened = engine.ledger()
     first, second = committed.blocks[:2]
     with pytest.raises(InvariantViolation, match="block 2 does not follow the tip 0"):
-        opened.commit(second, certify(second), sync=False)
+        opened.commit([(second, certify(second))], sync=False)
     with pytest.raises(InvariantViolation, match="certificate of block 1 is that of another"):
-        opened.commit(first, certify(second), sync=False)
-    opened.commit(first, certify(first), sync=False)
+        opened.commit([(first, certify(second))], sync=False)
+    opened.commit([(first, certify(first))], sync=False)
     fork = SmallChain().execute(step_ms=9)
     with pytest.raises(InvariantViolation, match="block 1 does not follow the tip 1"):
-        opened.commit(fork, certify(fork), sync=False)
+        opened.commit([(fork, certify(fork))], sync=False)
 
 
 def test_a_deleted_state_value_is_gone(engine: Engine, committed: Committed) -> None:
@@ -315,7 +315,7 @@ def test_a_deleted_state_value_is_gone(engine: Engine, committed: Committed) -> 
     key = next(iter(GENESIS_BLOCK.state_writes))
     assert opened.get(key) is not None
     deleting = replace(block, state_writes={**block.state_writes, key: None})
-    opened.commit(deleting, certify(block), sync=False)
+    opened.commit([(deleting, certify(block))], sync=False)
     assert opened.get(key) is None
 
 
@@ -326,7 +326,7 @@ def test_pages_no_longer_at_hand_are_read_again(
     monkeypatch.setattr(ledger, "PAGES_REMEMBERED", remembered)
     opened, state = engine.ledger(), SmallChain().state
     for block in committed.blocks:
-        opened.commit(block, certify(block), sync=False)
+        opened.commit([(block, certify(block))], sync=False)
         state.commit(block)
         assert {place: opened.page(place) for place in state.pages} == state.pages
 
@@ -343,7 +343,7 @@ def test_a_transaction_is_absent_until_a_block_brings_it_however_often_asked(
             assert [tx_id for tx_id in everything if opened.has_transaction(tx_id)] == [
                 tx_id for tx_id in everything if tx_id in final
             ]
-        opened.commit(block, certify(block), sync=False)
+        opened.commit([(block, certify(block))], sync=False)
         final |= block.tx_ids
     assert all(map(opened.has_transaction, everything))
 
@@ -381,7 +381,7 @@ def test_a_failed_write_leaves_the_tip_where_it_was(committed: Committed) -> Non
     opened = LedgerStore.open(store, SUITE, GENESIS_BLOCK)
     store.close()
     with pytest.raises(StorageError):
-        opened.commit(committed.blocks[0], certify(committed.blocks[0]), sync=True)
+        opened.commit([(committed.blocks[0], certify(committed.blocks[0]))], sync=True)
     assert opened.tip_height == 0
 
 
@@ -487,7 +487,7 @@ def small_store() -> dict[bytes, bytes]:
             tx(payload("y"), sender="auditor-1"),
         ]
         block = chain.commit(*batch)
-        opened.commit(block, certify(block), sync=False)
+        opened.commit([(block, certify(block))], sync=False)
     return dict(store.scan(b""))
 
 
@@ -573,7 +573,7 @@ def test_a_root_that_does_not_cover_its_content_is_noticed(
     block = committed.blocks[0]
     header = replace(block.header, **changes)
     lying = replace(block, header=header, digest=header.digest(SUITE))
-    opened.commit(lying, certify(lying), sync=False)
+    opened.commit([(lying, certify(lying))], sync=False)
     with pytest.raises(StorageError, match=complaint):
         verify_store(store, opened, SUITE)
 
@@ -608,7 +608,7 @@ def test_a_result_keeps_its_place_among_failures() -> None:
     failing = [tx(payload("f"), sender="auditor-1") for _ in range(4)]
     first, second = tx(payload("a", "b")), tx(payload("c"))
     block = chain.commit(failing[0], first, *failing[1:3], second, failing[3])
-    opened.commit(block, certify(block), sync=False)
+    opened.commit([(block, certify(block))], sync=False)
     assert [RecordLeaf.decode(leaf).tx_id for leaf in opened.leaves(range(1, 4))] == [
         first.transaction.tx_id,
         first.transaction.tx_id,

@@ -74,7 +74,7 @@ def execute(
 
 
 def commit(opened: LedgerStore, executed: ExecutedBlock) -> None:
-    opened.commit(executed, certify(executed), sync=True)
+    opened.commit([(executed, certify(executed))], sync=True)
 
 
 def usual_block(name: str) -> list[VerifiedTransaction]:

@@ -1,0 +1,82 @@
+"""The ledger as a turn sees it: what becomes final in the turn is there at once, and written once.
+
+Nothing of a turn leaves before its end, so its blocks need no write of their own: `write` puts them
+into the database together, in one atomic batch, synced. A validator that catches up makes many
+blocks final in a turn; in the normal case it is one.
+"""
+
+from __future__ import annotations
+
+from node.chain.block import CertifiedBlock, Header
+from node.chain.certificate import QuorumCertificate
+from node.chain.log import LogFrontier
+from node.chain.state_tree import Page
+from node.execution.apply import ExecutedBlock, StateReader
+from node.execution.overlay import Overlay
+from node.service.recovery import Ledger
+
+
+class StagedLedger:
+    """The state after the newest final block, staged or written. Blocks are read once written."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Start with nothing staged above `ledger`."""
+        self._ledger = ledger
+        self._state: StateReader = ledger
+        self._staged: list[tuple[ExecutedBlock, QuorumCertificate]] = []
+
+    def stage(self, executed: ExecutedBlock, certificate: QuorumCertificate) -> None:
+        """Make the block that follows the tip final, for who reads here."""
+        self._staged.append((executed, certificate))
+        self._state = Overlay(self._state, executed)
+
+    def write(self) -> None:
+        """Write what is staged, all of it or none, durable on return; raises `StorageError`."""
+        if self._staged:
+            self._ledger.commit(self._staged, sync=True)
+            self._staged.clear()
+            self._state = self._ledger
+
+    # ------------------------------------------------------------------ the state at the tip
+
+    @property
+    def tip_height(self) -> int:
+        """Height of the newest final block."""
+        return self._state.header.height
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        return self._state.header
+
+    @property
+    def header_digest(self) -> bytes:
+        """Its digest."""
+        return self._state.header_digest
+
+    @property
+    def log_frontier(self) -> LogFrontier:
+        """The log after it."""
+        return self._state.log_frontier
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the current value under a state key, or None."""
+        return self._state.get(key)
+
+    def page(self, place: str) -> Page | None:
+        """Return a page of the current state tree, or None where there is none."""
+        return self._state.page(place)
+
+    def has_transaction(self, tx_id: bytes) -> bool:
+        """Say whether the chain holds this transaction, failed or not."""
+        return self._state.has_transaction(tx_id)
+
+    # ------------------------------------------------------------------ blocks, once written
+
+    def certified_block(self, height: int) -> CertifiedBlock | None:
+        """Return a written block above genesis."""
+        return self._ledger.certified_block(height)
+
+    def encoded_block(self, height: int) -> bytes | None:
+        """Return the same as its canonical bytes, ready to be sent."""
+        return self._ledger.encoded_block(height)

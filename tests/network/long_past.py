@@ -1,0 +1,92 @@
+"""A long past for a network that has not started: a chain signed with its validators' own keys."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
+from node.chain.record import Notarization, RecordAction
+from node.chain.transaction import (
+    TransactionBody,
+    TransactionKind,
+    VerifiedTransaction,
+    sign_transaction,
+)
+from node.config import NodeConfig
+from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
+from node.crypto.signature import Signer
+from node.execution.apply import BlockInputs, ExecutedBlock, Executor
+from node.operations.provision import DEFAULT_IDENTITY
+from node.operations.topology import SECRET_FILE
+from node.service.home import VOTE_KEY_FILE
+from node.storage.ledger import LedgerStore
+from node.storage.leveldb import LevelDBStore
+from tests.network.local_network import LocalNetwork
+
+STEP_MS = 10
+
+
+def give_past(network: LocalNetwork, validator_ids: Sequence[str], blocks: int) -> None:
+    """Make the first `blocks` blocks, of one transaction each, the ledger of some validators."""
+    genesis = network.genesis
+    secret = KeyFileSecret.load(network.home / SECRET_FILE)
+    validators = [validator.validator_id for validator in genesis.validators.validators]
+    voters = [
+        load_signer(network.folder(name) / VOTE_KEY_FILE, secret, KeyPurpose.VOTE)
+        for name in validators[: genesis.validators.quorum]
+    ]
+    executor = Executor(genesis)
+    stores = [
+        LevelDBStore.open(NodeConfig.load(network.folder(name)).data, create=True)
+        for name in validator_ids
+    ]
+    ledgers = [
+        LedgerStore.open(store, genesis.suite, executor.genesis_block()) for store in stores
+    ]
+    for height in range(1, blocks + 1):
+        inputs = BlockInputs(
+            height=height,
+            view=0,
+            time_ms=genesis.created_ms + height * STEP_MS,
+            time_degraded=False,
+            proposer=0,
+        )
+        executed = executor.execute(ledgers[0], inputs, [_transaction(network, inputs.time_ms)])
+        certified = (executed, _certificate(network, executed, voters))
+        for ledger in ledgers:
+            ledger.commit([certified], sync=False)
+    for ledger, store in zip(ledgers, stores, strict=True):
+        ledger.sync()
+        store.close()
+
+
+def _transaction(network: LocalNetwork, time_ms: int) -> VerifiedTransaction:
+    body = TransactionBody(
+        chain_id=network.genesis.chain_id,
+        sender=DEFAULT_IDENTITY,
+        nonce=secrets.token_bytes(16),
+        not_after_ms=time_ms + 60_000,
+        kind=TransactionKind.NOTARIZE,
+        payload=Notarization(
+            digest_algorithm=1,
+            type_code="test",
+            action=RecordAction.RECORD,
+            digests=secrets.token_bytes(32),
+        ),
+    )
+    transaction = sign_transaction(body, network.signer, network.genesis.suite)
+    return VerifiedTransaction(transaction, network.signer.public_key.encoded)
+
+
+def _certificate(
+    network: LocalNetwork, executed: ExecutedBlock, voters: Sequence[Signer]
+) -> QuorumCertificate:
+    genesis, header = network.genesis, executed.header
+    subject = Subject(Phase.COMMIT, header.view, header.height, executed.digest)
+    message = subject.sign_bytes(genesis.chain_id, genesis.validators, header.time_ms)
+    votes = [
+        Vote(subject, index, header.time_ms, signer.sign(message))
+        for index, signer in enumerate(voters)
+    ]
+    return build_certificate(votes, genesis.validators)

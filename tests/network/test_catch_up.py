@@ -1,0 +1,100 @@
+"""Validators that are behind catch up by themselves, and then vote: real processes and disks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from node.chain.certificate import QuorumCertificate
+from node.chain.encoding import decode
+from node.limits import CERTIFICATE_BYTES_MAX
+from tests.network.local_network import LocalNetwork, make_network, running_network, until
+from tests.network.long_past import give_past
+
+PAST_BLOCKS = 3_000
+VICTIM, FIRST = "validator-4", "validator-1"
+
+
+@contextmanager
+def frozen(network: LocalNetwork, validator_id: str) -> Iterator[None]:
+    """Stop a process in the middle of whatever it does; its connections stay open."""
+    pid = network.process(validator_id).pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def make_block(network: LocalNetwork, *only: str) -> int:
+    """Have one transaction recorded; return the height of its block."""
+    async with network.client(*only) as client:
+        (outcome,) = await client.submit([network.transaction().encoded])
+    return outcome.final().height
+
+
+async def until_certifying(network: LocalNetwork, validator_id: str, *only: str) -> None:
+    """Make blocks until a certificate that another validator holds has a vote of this one."""
+    index = network.genesis.validators.index_of(validator_id)
+
+    async def certified() -> bool | None:
+        height = await make_block(network, *only)
+        async with network.client(only[0]) as client:
+            encoded = (await client.certified_header(height)).certificate
+        value = decode(encoded, what="certificate", size_max=CERTIFICATE_BYTES_MAX)
+        certificate = QuorumCertificate.from_value(value, network.genesis.suite.signature_size)
+        return any(vote.validator == index for vote in certificate.votes) or None
+
+    await until(certified, f"a certificate with a vote of {validator_id}")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    with running_network(tmp_path_factory.mktemp("catch-up") / "network") as network:
+        asyncio.run(network.until_ready(network.ids))
+        yield network
+
+
+async def test_ten_blocks_behind(network: LocalNetwork) -> None:
+    network.end(VICTIM, signal.SIGKILL)
+    for _ in range(10):
+        height = await make_block(network, FIRST)
+    await asyncio.to_thread(network.supervisor.up)
+    await network.until_height(VICTIM, height)
+    await until_certifying(network, VICTIM, FIRST)
+
+
+async def test_without_its_data_but_with_its_log(network: LocalNetwork) -> None:
+    height = await make_block(network, FIRST)
+    network.end(VICTIM, signal.SIGKILL)
+    shutil.rmtree(network.folder(VICTIM) / "data")
+    await asyncio.to_thread(network.supervisor.up)
+    await network.until_height(VICTIM, height)
+    await until_certifying(network, VICTIM, FIRST)
+    headers = await network.headers(await network.height())
+    assert len(set(headers.values())) == 1
+
+
+async def test_thousands_of_blocks_behind_while_the_peer_asked_first_is_frozen(
+    tmp_path: Path,
+) -> None:
+    network = make_network(tmp_path / "network", created_ago_ms=3_600_000)
+    give_past(network, [name for name in network.ids if name != VICTIM], PAST_BLOCKS)
+    try:
+        await asyncio.to_thread(network.supervisor.up)
+        await network.until_height(VICTIM, 1)
+        with frozen(network, FIRST):
+            await network.until_height(VICTIM, PAST_BLOCKS)
+            # Without the frozen one, every quorum needs the vote of the one that was behind.
+            await network.until_ready([VICTIM])
+            await until_certifying(network, VICTIM, "validator-2")
+        assert network.metric(VICTIM, "blocks_synced_total") >= PAST_BLOCKS - 10
+    finally:
+        network.supervisor.down()

@@ -1,0 +1,80 @@
+"""The ledger within a turn: what is staged is there to read, and is written at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.errors import StorageError
+from node.execution.apply import Executor
+from node.service.staged import StagedLedger
+from node.storage.kv import WriteBatch
+from node.storage.ledger import LedgerStore
+from node.storage.memory import MemoryStore
+from tests.unit.consensus.signing import chain_of_blocks
+from tests.unit.execution.small_chain import GENESIS, certify
+
+BLOCKS = chain_of_blocks(3)[1:]
+
+
+class CountingStore(MemoryStore):
+    """A store that counts its writes, and can refuse the next one."""
+
+    writes = 0
+    is_full = False
+
+    def write(self, batch: WriteBatch, *, sync: bool) -> None:
+        if self.is_full:
+            raise StorageError("no space left")
+        self.writes += 1
+        super().write(batch, sync=sync)
+
+
+def opened(store: MemoryStore) -> LedgerStore:
+    return LedgerStore.open(store, GENESIS.suite, Executor(GENESIS).genesis_block())
+
+
+def staging_three(store: MemoryStore) -> tuple[LedgerStore, StagedLedger]:
+    ledger = opened(store)
+    staged = StagedLedger(ledger)
+    for block in BLOCKS:
+        staged.stage(block, certify(block))
+    return ledger, staged
+
+
+def test_what_is_staged_is_the_tip_for_who_reads_here_and_for_nobody_else() -> None:
+    ledger, staged = staging_three(MemoryStore())
+    last = BLOCKS[-1]
+    assert (staged.tip_height, staged.header, staged.header_digest) == (3, last.header, last.digest)
+    assert staged.log_frontier == last.frontier
+    assert all(staged.has_transaction(tx_id) for block in BLOCKS for tx_id in block.tx_ids)
+    for block in BLOCKS:
+        for key in block.state_writes:
+            assert staged.get(key) is not None
+    assert staged.page("") == last.tree.pages.get("", ledger.page(""))
+    assert staged.encoded_block(1) is None
+    assert ledger.tip_height == 0
+
+
+def test_all_of_a_turn_is_one_write_and_gives_the_ledger_that_many_would() -> None:
+    together, apart = CountingStore(), CountingStore()
+    _, staged = staging_three(together)
+    before = together.writes
+    staged.write()
+    staged.write()  # nothing is left to write
+    assert together.writes == before + 1
+    assert together.unsynced_batches == 0
+    one_by_one = opened(apart)
+    for block in BLOCKS:
+        one_by_one.commit([(block, certify(block))], sync=True)
+    assert list(together.scan(b"")) == list(apart.scan(b""))
+    assert staged.encoded_block(3) == one_by_one.encoded_block(3)
+    assert (staged.tip_height, staged.header_digest) == (3, BLOCKS[-1].digest)
+
+
+def test_a_write_that_fails_leaves_none_of_the_turn() -> None:
+    store = CountingStore()
+    _, staged = staging_three(store)
+    store.is_full = True
+    with pytest.raises(StorageError):
+        staged.write()
+    assert opened(store.crash(keep=store.unsynced_batches)).tip_height == 0
