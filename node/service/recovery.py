@@ -45,12 +45,6 @@ class FinalChain(StateReader, Protocol):
     def encoded_block(self, height: int) -> bytes | None:
         """Return the same as its canonical bytes, ready to be sent."""
 
-    def keep_evidence(self, evidence: Evidence) -> None:
-        """Keep evidence of misbehaviour, durably."""
-
-    def evidence(self) -> list[Evidence]:
-        """Return all evidence kept."""
-
 
 class Ledger(FinalChain, Protocol):
     """The chain that is final here, on disk."""
@@ -59,6 +53,12 @@ class Ledger(FinalChain, Protocol):
         self, blocks: Sequence[tuple[ExecutedBlock, QuorumCertificate]], *, sync: bool
     ) -> None:
         """Append blocks atomically, all or none."""
+
+    def keep_evidence(self, evidence: Evidence) -> None:
+        """Keep evidence of misbehaviour, durably."""
+
+    def evidence(self) -> list[Evidence]:
+        """Return all evidence kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

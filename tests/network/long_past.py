@@ -41,9 +41,7 @@ def give_past(network: LocalNetwork, validator_ids: Sequence[str], blocks: int) 
         LevelDBStore.open(NodeConfig.load(network.folder(name)).data, create=True)
         for name in validator_ids
     ]
-    ledgers = [
-        LedgerStore.open(store, genesis.suite, executor.genesis_block()) for store in stores
-    ]
+    ledgers = [LedgerStore.open(store, genesis.suite, executor.genesis_block()) for store in stores]
     for height in range(1, blocks + 1):
         inputs = BlockInputs(
             height=height,
