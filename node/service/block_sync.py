@@ -189,10 +189,10 @@ class BlockSync:
         block = CertifiedBlock.decode(encoded, self._suite)
         if block.header.height != height:
             raise PeerError("blocks-height", f"expected {height}, got {block.header.height}")
-        verifier = self._verifier  # of the set in force above the tip
-        verifier.check_decided(CertifiedHeader(block.header, block.certificate))
+        # The set in force above the tip is that of this height: nothing else asks for a set here.
+        self._verifier.check_decided(CertifiedHeader(block.header, block.certificate))
         tx_hashes = tuple(transaction.tx_hash for transaction in block.transactions)
-        verifier.check_tx_root(block.header, tx_hashes)
+        self._verifier.check_tx_root(block.header, tx_hashes)
         self._offered = block
         self._outlet.counters.blocks_synced += 1
         return block, len(encoded)
