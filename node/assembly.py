@@ -11,10 +11,11 @@ import secrets
 import signal
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 import structlog
@@ -220,6 +221,17 @@ def open_ledger_at_rest(
         stack.callback(database.close)
         genesis_block = Executor(genesis).genesis_block()
         yield database, LedgerStore.open(database, genesis.suite, genesis_block)
+
+
+@contextmanager
+def open_scratch(folder: Path) -> Iterator[LevelDBStore]:
+    """Open an empty database in `folder`, which is gone again at the end; raises `StorageError`."""
+    try:
+        made = TemporaryDirectory(prefix="scratch-", dir=folder)
+    except OSError as error:
+        raise StorageError(f"{folder}: {error}", fix="name a folder that can be written") from error
+    with made as home, closing(LevelDBStore.open(Path(home) / "data", create=True)) as database:
+        yield database
 
 
 # ---------------------------------------------------------------------- the running validator

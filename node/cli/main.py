@@ -51,6 +51,7 @@ _VERBS: Final[Mapping[str, _Verb]] = {
         _("Proof that validators signed what no correct one can."),
     ),
     "bench": _Verb("node.cli.bench.saturate", "bench", _("What this machine can do.")),
+    "audit": _Verb("node.cli.audit", "audit", _("Check a whole ledger, signatures and all.")),
     "doctor": _Verb("node.cli.doctor", "doctor", _("Find what is wrong with this machine.")),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from node.chain.block import Header, TransactionResult
 from node.chain.log import LogFrontier, TileGrowth
@@ -48,6 +48,17 @@ class BlockInputs:
     time_degraded: bool
     proposer: int
     """Index in the validator set."""
+
+    @classmethod
+    def of(cls, header: Header) -> Self:
+        """Return what was decided for the block of this header."""
+        return cls(
+            height=header.height,
+            view=header.view,
+            time_ms=header.time_ms,
+            time_degraded=header.time_degraded,
+            proposer=header.proposer,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

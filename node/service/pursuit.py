@@ -228,13 +228,7 @@ class Pursuits:
         else:
             bodies = [self._mempool.get(tx_hash) for tx_hash in pursuit.tx_hashes]
             transactions = [body for body in bodies if body is not None]
-        inputs = BlockInputs(
-            height=header.height,
-            view=header.view,
-            time_ms=header.time_ms,
-            time_degraded=header.time_degraded,
-            proposer=header.proposer,
-        )
+        inputs = BlockInputs.of(header)
         try:
             executed = self._undecided.execute(parent, inputs, transactions)
         except PeerError as error:

@@ -135,13 +135,7 @@ class _Replay:
             if item is None or record is None:
                 return count
             header = item.header
-            inputs = BlockInputs(
-                height=header.height,
-                view=header.view,
-                time_ms=header.time_ms,
-                time_degraded=header.time_degraded,
-                proposer=header.proposer,
-            )
+            inputs = BlockInputs.of(header)
             transactions = [Transaction.decode(data, self._suite) for data in record.transactions]
             executed = executor.execute(ledger, inputs, vouched_for(transactions, ledger))
             if executed.header != header:
