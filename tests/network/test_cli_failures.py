@@ -140,6 +140,21 @@ def test_the_ledgers_of_stopped_validators_can_be_checked(home: Path, tmp_path: 
     assert not any("all 1 blocks" in each["detail"] for each in found)
 
 
+def test_the_ledger_of_a_stopped_validator_can_be_audited(home: Path, tmp_path: Path) -> None:
+    assert notarize(home, tmp_path).code == 0
+    folder = home / Topology.load(home).nodes[0].home
+    running = run("audit", "--home", folder, "--json")
+    assert (running.code, running.json["error"]["code"]) == (ExitCode.USAGE, "GC-3002")
+    assert run("testnet", "down", "--home", home).code == 0
+    audited = run("audit", "--home", folder, "--json")
+    assert audited.code == 0, audited.err
+    assert audited.json["validator"] == "validator-1"
+    assert audited.json["transactions"] > 0
+    assert audited.json["records"] > 0
+    assert audited.json["votes"] >= 3 * audited.json["blocks"]
+    assert [*folder.glob("scratch-*")] == [], "nothing is left behind"
+
+
 def test_taken_ports_are_replaced_and_printed(home: Path, tmp_path: Path) -> None:
     before = Topology.load(home)
     assert run("testnet", "down", "--home", home).code == 0
