@@ -16,7 +16,7 @@ from node.chain.membership import ValidatorSet
 from node.consensus import events as ev
 from node.consensus.verification import Verifier
 from node.crypto.suite import Suite
-from node.errors import PeerError
+from node.errors import DecodeError, PeerError
 from node.execution.apply import StateReader
 from node.service.output import Outlet
 from node.service.serving import SYNC_BYTES_AIM
@@ -179,25 +179,34 @@ class BlockSync:
         held = self._held.get(height)
         return None if held is None else held.sender
 
-    def offer_next(self) -> tuple[CertifiedBlock, int]:
+    def offer_next(self, now: ev.Now) -> tuple[CertifiedBlock, int]:
         """Return the block that `next_sender` sent, checked, and its size in bytes.
 
-        Raises `PeerError` or `DecodeError` for one that is wrong.
+        Raises `PeerError` or `DecodeError` for one that is wrong, with which all goes that its
+        sender sent; it is asked for nothing for a while.
         """
         height = self._tip_height + 1
-        encoded = self._held[height].encoded
+        held = self._held[height]
+        try:
+            block = self._decoded(held.encoded, height)
+            # The set in force above the tip is that of this height: only here a set is asked for.
+            self._verifier.check_decided(CertifiedHeader(block.header, block.certificate))
+            tx_hashes = tuple(transaction.tx_hash for transaction in block.transactions)
+            self._verifier.check_tx_root(block.header, tx_hashes)
+        except (DecodeError, PeerError):
+            self._distrust(held.sender, now)
+            raise
+        self._offered = block
+        self._outlet.counters.blocks_synced += 1
+        return block, len(held.encoded)
+
+    def _decoded(self, encoded: bytes, height: int) -> CertifiedBlock:
         block = CertifiedBlock.decode(encoded, self._suite)
         if block.header.height != height:
             raise PeerError("blocks-height", f"expected {height}, got {block.header.height}")
-        # The set in force above the tip is that of this height: nothing else asks for a set here.
-        self._verifier.check_decided(CertifiedHeader(block.header, block.certificate))
-        tx_hashes = tuple(transaction.tx_hash for transaction in block.transactions)
-        self._verifier.check_tx_root(block.header, tx_hashes)
-        self._offered = block
-        self._outlet.counters.blocks_synced += 1
-        return block, len(encoded)
+        return block
 
-    def distrust(self, index: int, now: ev.Now) -> None:
+    def _distrust(self, index: int, now: ev.Now) -> None:
         """Let go of all that a peer sent, and ask it for nothing for a while."""
         peer = self._peer(index)
         peer.asked, peer.is_silent = range(0), False

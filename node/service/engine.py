@@ -416,9 +416,8 @@ class Engine:
         spent_bytes = 0
         while spent_bytes < TURN_BYTES_AIM and (sender := self._sync.next_sender) is not None:
             try:
-                block, size_bytes = self._sync.offer_next()
+                block, size_bytes = self._sync.offer_next(now)
             except (DecodeError, PeerError) as error:
-                self._sync.distrust(sender, now)
                 self._refuse(sender, error, now)
                 return
             spent_bytes += max(size_bytes, BLOCK_BYTES_LEAST)

@@ -375,7 +375,7 @@ PLANTED = (
         (
             Edit(
                 _BLOCK_SYNC,
-                "        self._verifier.check_decided("
+                "            self._verifier.check_decided("
                 "CertifiedHeader(block.header, block.certificate))\n",
                 "",
             ),
