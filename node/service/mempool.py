@@ -5,19 +5,32 @@ for, named by its tx_id: bodies under several signatures can stand for one reque
 takes a request once. A *slot* is an undecided proposal, named by its header digest; it *pins* the
 bodies it lists until it is decided or dropped.
 
+Who is served first. A sender's transactions are served in order of arrival, and senders in turn: on
+arrival a transaction is given a *round*, the lowest that is still being served or else the sender's
+last, and `ROUND_BYTES` of one sender fill a round (what is larger takes up several). Rounds are
+served one after another, each in order of arrival. So whoever has little to ask for waits for one
+round at most, however much others ask for; and nothing that comes after a transaction whose round
+is being served goes before it.
+
+Who is refused. A sender may hold at most `SHARE_FACTOR` times the room that is left: one that
+floods the pool leaves a fifth of it, ten leave a 41st, and others still find room. What was
+accepted is never pushed out.
+
 Invariants, each checked by the stateful test:
 
 - M1 one request waits at most once: the first body to come stands for it. Another body of it (a
   twin) is held only while a slot pins it.
 - M2 a request waits in a queue exactly while none of its bodies is pinned. So `take` never gives
   out what an undecided slot already carries, under whichever signature.
-- M3 queues are in order of arrival, and a request that a dropped slot lets go is back at its place.
+- M3 the order is by round, then by arrival, and a request that a dropped slot lets go is back at
+  its place.
 - M4 count and bytes stay within the bounds, but for the bodies that slots pin. Those are bounded by
   the window and the block limits.
 
-Every operation costs O(1) per transaction it names. Besides, `take` looks past what can not be
-included at its T (admission keeps that out, `expire` removes it), `expire` at each second of
-lifetime, and `unpin` at what earlier dropped slots left behind.
+Every operation costs O(1) per transaction it names; one that takes up several rounds, O(1) for each
+of them. Besides, `take` looks past what can not be included at its T (admission keeps that out,
+`expire` removes it), `expire` at each second of lifetime, and `unpin` at the rounds to which what
+it lets go returns.
 """
 
 from __future__ import annotations
@@ -26,12 +39,11 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Final
 
-from node.chain.transaction import VerifiedTransaction
+from node.chain.transaction import Transaction, VerifiedTransaction
 from node.execution.lifetime import is_within_lifetime
 from node.limits import MEMPOOL_BYTES_MAX, MEMPOOL_TXS_MAX
 
@@ -39,6 +51,10 @@ RETRY_AFTER_MS_MIN: Final = 50
 RETRY_AFTER_MS_MAX: Final = 10_000
 RETRY_AFTER_MS_UNKNOWN: Final = 1_000
 """The answer before two blocks have shown a drain rate."""
+
+ROUND_BYTES: Final = 4_096
+"""What one sender is served of before it is another's turn: a dozen transactions of one record."""
+SHARE_FACTOR: Final = 4
 
 _DRAINS_REMEMBERED: Final = 16
 _ROOM_FRACTION: Final = 32  # a client told to wait finds 1/32 of the pool drained, not one place
@@ -62,10 +78,23 @@ class _Request:
     body: VerifiedTransaction
     sequence: int
     """Order of arrival."""
+    round: int
     twins: dict[bytes, VerifiedTransaction]
     """Bodies of the same request under other signatures, by tx_hash; each is pinned."""
-    queue: _Queue | None
-    """Where it waits; None while one of its bodies is pinned."""
+    is_waiting: bool
+    """Whether it is in the queue of its round; not while one of its bodies is pinned."""
+
+
+@dataclass(slots=True, eq=False)
+class _Sender:
+    """Somebody requests are held of, pinned ones included."""
+
+    round: int
+    """Where its next one goes, unless an earlier one is served by then."""
+    room_bytes: int
+    """What is left for it in that round; below zero, what it has used of later ones."""
+    count: int = 0
+    size_bytes: int = 0
 
 
 _Queue = OrderedDict[bytes, _Request]
@@ -73,7 +102,7 @@ _by_arrival = attrgetter("sequence")
 
 
 class Mempool:
-    """First in, first out. `txs_max` bounds the requests, `bytes_max` the encoded bodies."""
+    """Senders take turns. `txs_max` bounds the requests, `bytes_max` the encoded bodies."""
 
     def __init__(
         self, *, txs_max: int = MEMPOOL_TXS_MAX, bytes_max: int = MEMPOOL_BYTES_MAX
@@ -84,8 +113,10 @@ class Mempool:
         self._bodies: dict[bytes, VerifiedTransaction] = {}  # by tx_hash, twins included
         self._bytes = 0
         self._arrivals = 0
-        self._arrived: _Queue = OrderedDict()
-        self._returned: _Queue = OrderedDict()  # let go by dropped slots: mostly empty
+        self._waiting_count = 0
+        self._rounds: dict[int, _Queue] = {}  # what waits, by round; none is empty
+        self._lowest = 0  # of these rounds; 0 while there are none
+        self._senders: dict[str, _Sender] = {}
         self._slots: dict[bytes, Sequence[bytes]] = {}
         self._pins: dict[bytes, int] = {}  # by tx_hash, whether its body is here or not
         self._expiry: dict[int, dict[bytes, _Request]] = {}  # by not-after // bucket, then tx_id
@@ -104,12 +135,12 @@ class Mempool:
     @property
     def is_waiting(self) -> bool:
         """Say whether any request waits for a block, pinned ones left out."""
-        return bool(self._arrived or self._returned)
+        return bool(self._rounds)
 
     @property
     def waiting_count(self) -> int:
         """Return the number of requests that wait for a block, pinned ones left out."""
-        return len(self._arrived) + len(self._returned)
+        return self._waiting_count
 
     def is_pending(self, tx_id: bytes) -> bool:
         """Say whether the request is held, pinned or not."""
@@ -128,7 +159,7 @@ class Mempool:
             return AddOutcome.DUPLICATE
         if not self._has_room_for(tx):
             return AddOutcome.FULL
-        self._insert(tx, self._arrived)
+        self._insert(tx, is_waiting=True)
         return AddOutcome.ADDED
 
     def hold_body(self, tx: VerifiedTransaction) -> bool:
@@ -145,7 +176,7 @@ class Mempool:
             return False
         request = self._requests.get(tx_id)
         if request is None:
-            self._insert(tx, None)
+            self._insert(tx, is_waiting=False)
         else:
             self._keep_body(tx)
             request.twins[tx_hash] = tx
@@ -163,10 +194,10 @@ class Mempool:
     def take(
         self, *, time_ms: int, txs_max: int, bytes_max: int, records_max: int
     ) -> list[VerifiedTransaction]:
-        """Return what to propose at T = `time_ms`, oldest first; nothing is removed or pinned.
+        """Return what to propose at T = `time_ms`, in turn; nothing is removed or pinned.
 
         Left out are pinned requests and those whose lifetime does not include T. The batch ends at
-        the first transaction that does not fit, so that no younger one overtakes it; the oldest is
+        the first transaction that does not fit, so that no later one overtakes it; the first is
         taken even if it exceeds `bytes_max` or `records_max` alone, so that a caller who shrinks
         his batches can not starve it (admission refuses what exceeds the limits of a block).
         """
@@ -251,7 +282,7 @@ class Mempool:
             for bucket, requests in self._expiry.items()
             if bucket <= last_bucket
             for request in requests.values()
-            if request.queue is not None and request.body.transaction.body.not_after_ms < time_ms
+            if request.is_waiting and request.body.transaction.body.not_after_ms < time_ms
         ]
         for request in expired:
             self._drop(request)
@@ -267,34 +298,66 @@ class Mempool:
         return min(max(wait_ms, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX)
 
     def _waiting(self) -> Iterator[_Request]:
-        if not self._returned:
-            return iter(self._arrived.values())
-        return merge(self._returned.values(), self._arrived.values(), key=_by_arrival)
+        return chain.from_iterable(queue.values() for queue in self._queues())
+
+    def _queues(self) -> Iterator[_Queue]:
+        left, number = len(self._rounds), self._lowest
+        while left:
+            queue = self._rounds.get(number)
+            if queue is not None:
+                left -= 1
+                yield queue
+            number += 1
 
     def _has_room_for(self, tx: VerifiedTransaction) -> bool:
-        return (
-            len(self._requests) < self._txs_max
-            and self._bytes + len(tx.transaction.encoded) <= self._bytes_max
+        room = self._txs_max - len(self._requests)
+        room_bytes = self._bytes_max - self._bytes
+        if room < 1 or room_bytes < len(tx.transaction.encoded):
+            return False
+        sender = self._senders.get(tx.transaction.body.sender)
+        return sender is None or (
+            sender.count <= SHARE_FACTOR * room and sender.size_bytes <= SHARE_FACTOR * room_bytes
         )
 
     def _is_over_bounds(self) -> bool:
         return len(self._requests) > self._txs_max or self._bytes > self._bytes_max
 
-    def _insert(self, tx: VerifiedTransaction, queue: _Queue | None) -> None:
+    def _insert(self, tx: VerifiedTransaction, *, is_waiting: bool) -> None:
         transaction = tx.transaction
         self._arrivals += 1
-        request = _Request(tx, self._arrivals, {}, queue)
+        request = _Request(tx, self._arrivals, self._place(transaction), {}, is_waiting)
         self._requests[transaction.tx_id] = request
         self._keep_body(tx)
         bucket = transaction.body.not_after_ms // _EXPIRY_BUCKET_MS
         self._expiry.setdefault(bucket, {})[transaction.tx_id] = request
-        if queue is not None:
-            queue[transaction.tx_id] = request
+        if is_waiting:
+            self._enqueue(request)
+
+    def _place(self, transaction: Transaction) -> int:
+        """Count a transaction as its sender's, and return its round."""
+        sender = self._senders.get(transaction.body.sender)
+        if sender is None:
+            sender = self._senders[transaction.body.sender] = _Sender(self._lowest, ROUND_BYTES)
+        if sender.room_bytes <= 0:
+            passed = 1 + -sender.room_bytes // ROUND_BYTES
+            sender.round += passed
+            sender.room_bytes += passed * ROUND_BYTES
+        if sender.round < self._lowest:
+            sender.round, sender.room_bytes = self._lowest, ROUND_BYTES
+        sender.room_bytes -= len(transaction.encoded)
+        sender.count += 1
+        sender.size_bytes += len(transaction.encoded)
+        return sender.round
 
     def _drop(self, request: _Request) -> None:
         transaction = request.body.transaction
         self._dequeue(request)
         del self._requests[transaction.tx_id]
+        sender = self._senders[transaction.body.sender]
+        sender.count -= 1
+        sender.size_bytes -= len(transaction.encoded)
+        if not sender.count:
+            del self._senders[transaction.body.sender]
         for body in (request.body, *request.twins.values()):
             self._forget_body(body)
         bucket = transaction.body.not_after_ms // _EXPIRY_BUCKET_MS
@@ -310,10 +373,30 @@ class Mempool:
         del self._bodies[tx.transaction.tx_hash]
         self._bytes -= len(tx.transaction.encoded)
 
+    def _enqueue(self, request: _Request) -> None:
+        """Put a request at the end of its round."""
+        if not self._rounds or request.round < self._lowest:
+            self._lowest = request.round
+        queue = self._rounds.get(request.round)
+        if queue is None:
+            queue = self._rounds[request.round] = OrderedDict()
+        queue[request.body.transaction.tx_id] = request
+        request.is_waiting = True
+        self._waiting_count += 1
+
     def _dequeue(self, request: _Request) -> None:
-        if request.queue is not None:
-            del request.queue[request.body.transaction.tx_id]
-            request.queue = None
+        if not request.is_waiting:
+            return
+        queue = self._rounds[request.round]
+        del queue[request.body.transaction.tx_id]
+        request.is_waiting = False
+        self._waiting_count -= 1
+        if not queue:
+            del self._rounds[request.round]
+            if not self._rounds:
+                self._lowest = 0
+            while self._rounds and self._lowest not in self._rounds:
+                self._lowest += 1
 
     def _is_pinned(self, request: _Request) -> bool:
         return bool(request.twins) or request.body.transaction.tx_hash in self._pins
@@ -323,10 +406,8 @@ class Mempool:
         requests.sort(key=_by_arrival)
         while requests and self._is_over_bounds():
             self._drop(requests.pop())
-        if not requests:
-            return
-        waiting = sorted([*self._returned.values(), *requests], key=_by_arrival)
-        self._returned.clear()
-        for request in waiting:
-            self._returned[request.body.transaction.tx_id] = request
-            request.queue = self._returned
+        for request in requests:
+            self._enqueue(request)
+        for number in dict.fromkeys(request.round for request in requests):
+            in_order = sorted(self._rounds[number].values(), key=_by_arrival)
+            self._rounds[number] = OrderedDict((r.body.transaction.tx_id, r) for r in in_order)

@@ -78,7 +78,7 @@ class Proposer:
         return []
 
     def build(self, action: ev.BuildProposal, now: ev.Now) -> ev.ProposalBuilt:
-        """Execute the oldest waiting transactions on the parent; return the outcome."""
+        """Execute the transactions whose turn it is on the parent; return the outcome."""
         parameters = self._parameters
         self._reserve_above(action.parent_digest, now)
         if self._is_kept_back(now):

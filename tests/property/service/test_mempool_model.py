@@ -16,11 +16,12 @@ from node.chain.transaction import (
     VerifiedTransaction,
 )
 from node.limits import TX_LIFETIME_MS_MAX
-from node.service.mempool import AddOutcome, Mempool
+from node.service.mempool import ROUND_BYTES, SHARE_FACTOR, AddOutcome, Mempool
 
 START_MS = 1_700_000_000_000
-REQUESTS = 9
-TXS_MAX, BYTES_MAX = 4, 700
+REQUESTS = 12
+SENDERS = ("agency-1", "agency-1", "agency-2", "agency-3")
+TXS_MAX, BYTES_MAX = 8, 20_000
 
 
 def make_tx(number: int, signature: int) -> VerifiedTransaction:
@@ -28,7 +29,7 @@ def make_tx(number: int, signature: int) -> VerifiedTransaction:
     records = 1 + number % 3
     body = TransactionBody(
         chain_id=bytes(32),
-        sender="agency-1",
+        sender=SENDERS[number % len(SENDERS)],
         nonce=number.to_bytes(16, "big"),
         not_after_ms=START_MS + number * 700 + (TX_LIFETIME_MS_MAX if number == 7 else 0),
         kind=TransactionKind.NOTARIZE,
@@ -42,7 +43,7 @@ def make_tx(number: int, signature: int) -> VerifiedTransaction:
     transaction = Transaction(
         body,
         bytes(64),
-        bytes(100 + 40 * (number % 4)),
+        bytes((100, 2_000, 5_000, 9_000)[number % 5 % 4]),
         b"id" + bytes((number,)),
         b"hash" + bytes((number, signature)),
     )
@@ -68,6 +69,7 @@ times_ms = st.builds(
 class SlowRequest:
     tx_id: bytes
     first: VerifiedTransaction
+    round: int
     twins: list[VerifiedTransaction] = field(default_factory=list)
 
     @property
@@ -77,9 +79,11 @@ class SlowRequest:
 
 @dataclass
 class SlowPool:
-    """One list in order of arrival; everything else is looked up in it."""
+    """One list in order of arrival; everything else is looked up in it, but for senders' rounds."""
 
     requests: list[SlowRequest] = field(default_factory=list)
+    filled: dict[str, list[int]] = field(default_factory=dict)
+    """Sender to its last round, and the bytes used of it and later ones."""
     slots: dict[bytes, list[bytes]] = field(default_factory=dict)
 
     def find(self, tx_id: bytes) -> SlowRequest | None:
@@ -105,7 +109,7 @@ class SlowPool:
             return False
         request = self.find(tx.transaction.tx_id)
         if request is None:
-            self.requests.append(SlowRequest(tx.transaction.tx_id, tx))
+            self.append(tx)
         else:
             request.twins.append(tx)
         return True
@@ -120,8 +124,36 @@ class SlowPool:
         size_bytes = self.size_bytes() + len(tx.transaction.encoded)
         if len(self.requests) >= TXS_MAX or size_bytes > BYTES_MAX:
             return AddOutcome.FULL
-        self.requests.append(SlowRequest(tx.transaction.tx_id, tx))
+        sizes = self.held_of(tx.transaction.body.sender)
+        if len(sizes) > SHARE_FACTOR * (TXS_MAX - len(self.requests)):
+            return AddOutcome.FULL
+        if sum(sizes) > SHARE_FACTOR * (BYTES_MAX - self.size_bytes()):
+            return AddOutcome.FULL
+        self.append(tx)
         return AddOutcome.ADDED
+
+    def held_of(self, sender: str) -> list[int]:
+        """Return the sizes of the requests held of a sender."""
+        transactions = [request.first.transaction for request in self.requests]
+        return [len(each.encoded) for each in transactions if each.body.sender == sender]
+
+    def in_turn(self) -> list[SlowRequest]:
+        """Return what waits, in the order in which it is served."""
+        waiting = [request for request in self.requests if self.waits(request)]
+        return sorted(waiting, key=lambda request: request.round)
+
+    def append(self, tx: VerifiedTransaction) -> None:
+        sender, size_bytes = tx.transaction.body.sender, len(tx.transaction.encoded)
+        lowest = min((request.round for request in self.in_turn()), default=0)
+        if not self.held_of(sender):
+            self.filled[sender] = [lowest, 0]
+        last, used = self.filled[sender]
+        while used >= ROUND_BYTES:
+            last, used = last + 1, used - ROUND_BYTES
+        if last < lowest:
+            last, used = lowest, 0
+        self.filled[sender] = [last, used + size_bytes]
+        self.requests.append(SlowRequest(tx.transaction.tx_id, tx, last))
 
     def unpin(self, slot: bytes) -> None:
         waited = [request for request in self.requests if self.waits(request)]
@@ -138,9 +170,8 @@ class SlowPool:
     ) -> list[VerifiedTransaction]:
         candidates = [
             request.first
-            for request in self.requests
-            if self.waits(request)
-            and 0 <= request.first.transaction.body.not_after_ms - time_ms <= TX_LIFETIME_MS_MAX
+            for request in self.in_turn()
+            if 0 <= request.first.transaction.body.not_after_ms - time_ms <= TX_LIFETIME_MS_MAX
         ]
         for count in range(min(txs_max, len(candidates)), 1, -1):
             batch = [tx.transaction for tx in candidates[:count]]
@@ -204,7 +235,7 @@ class MempoolAgainstModel(RuleBasedStateMachine):
     @rule(
         time_ms=times_ms,
         txs_max=st.integers(0, 6),
-        bytes_max=st.integers(0, 900),
+        bytes_max=st.integers(0, 25_000),
         records_max=st.integers(0, 12),
     )
     def take(self, time_ms: int, txs_max: int, bytes_max: int, records_max: int) -> None:
@@ -218,7 +249,8 @@ class MempoolAgainstModel(RuleBasedStateMachine):
         held = self.slow.bodies()
         assert self.pool.pending_count == len(self.slow.requests)
         assert self.pool.pending_bytes == self.slow.size_bytes()
-        assert self.pool.is_waiting == any(map(self.slow.waits, self.slow.requests))
+        assert self.pool.is_waiting == bool(self.slow.in_turn())
+        assert self.pool.waiting_count == len(self.slow.in_turn())
         for tx_hash, tx in ALL.items():
             assert self.pool.get(tx_hash) is held.get(tx_hash)
             known = self.slow.find(tx.transaction.tx_id) is not None

@@ -182,7 +182,7 @@ def test_log_lines_are_json_and_begin_alike() -> None:
         assert line["validator"] == "validator-7"
     assert (lines[0]["view"], lines[0]["height"]) == (1, 9)
     assert lines[0]["detail"] == "timeout: towards view 2"
-    assert "ValueError: broken" in lines[2]["exception"]
+    assert "ValueError: broken" in lines[3]["exception"]
 
 
 def test_traces_of_no_consequence_are_for_debugging() -> None:
