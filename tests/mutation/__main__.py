@@ -32,6 +32,7 @@ MINUTES = 10.0
 def main() -> int:
     """Try the mutants asked for; 0 when all are killed or proved equivalent, 1 otherwise."""
     options = _parse()
+    options.at = revision(options.commit)
     with snapshot(options.commit) as sources:
         generic = generic_mutants(sources)
         everything = [*PLANTED, *generic]
@@ -46,15 +47,21 @@ def main() -> int:
         if is_killed(control):
             sys.stderr.write(f"without a mutant: {json.dumps(control)}\n")
             return 2
-        survivors = []
+        survivors, unseen = [], []
         for mutant, verdicts in _verdicts(chosen, options, sources):
             is_equivalent = mutant.name in equivalent
             if not is_killed(verdicts) and not is_equivalent:
                 survivors.append(mutant.name)
+            if not verdicts.get("simulation", {"oracle": "not run"})["oracle"]:
+                unseen.append(mutant.name)
             _tell(mutant, verdicts, options, is_equivalent=is_equivalent)
             if options.record:
-                record(everything, mutant.name, {**verdicts, "commit": revision(options.commit)})
-    summary = {"tried": len(chosen), "survivors": survivors}
+                record(everything, mutant, verdicts)
+    summary = {
+        "tried": len(chosen),
+        "survive_simulation": unseen,
+        "survive_all": survivors,
+    }
     sys.stdout.write(json.dumps(summary) + "\n")
     return 1 if survivors else 0
 
@@ -98,9 +105,10 @@ def _try(mutant: Mutant | None, options: argparse.Namespace, sources: Path) -> d
         for oracle in _words(options.oracles):
             if oracle == "simulation":
                 verdicts[oracle] = simulate(root, budget).fields()
-                verdicts["budget"] = f"{options.seeds} seeds, {options.minutes:g} minutes"
+                verdicts[oracle]["budget"] = f"{options.seeds} seeds, {options.minutes:g} minutes"
             else:
-                verdicts[oracle] = run_suite(root, oracle)
+                verdicts[oracle] = {"test": run_suite(root, oracle)}
+            verdicts[oracle]["commit"] = options.at
     return verdicts
 
 
@@ -118,9 +126,9 @@ def _tell(
     sys.stdout.flush()
 
 
-def _in_words(verdict: dict[str, Any] | str) -> str:
-    if isinstance(verdict, str):
-        return verdict or "survives"
+def _in_words(verdict: dict[str, Any]) -> str:
+    if "test" in verdict:
+        return verdict["test"] or "survives"
     if not verdict["oracle"]:
         return f"survives {verdict['seeds']} seeds"
     return f"{verdict['oracle']} after {verdict['seeds_to_kill']} seeds"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
+from hashlib import sha256
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,11 @@ class Mutant:
     edits: tuple[Edit, ...]
     instead: str = ""
     """Where the mechanism of the report is not part of this design: what was meant there."""
+
+    @property
+    def digest(self) -> str:
+        """What a result is about: another edit under the same name is another mutant."""
+        return sha256(repr(self.edits).encode()).hexdigest()[:12]
 
     def texts(self, root: Path) -> dict[str, str]:
         """Return the edited files below `root`, by path; raises `Stale`."""

@@ -265,27 +265,28 @@ PLANTED = (
     ),
     Mutant(
         "M16",
-        "one VIEW-CHANGE pulls everybody along, to the largest view",
+        "one VIEW-CHANGE for a higher view pulls everybody along",
         "FISCO BCOS #2211",
         (
             _core(
-                "            if len(above) <= self.validators.faults or above[0] <= ",
-                "            if not above or above[-1] <= ",
-            ),
-            _core(
-                "            self._leave_view(above[0], now)\n",
-                "            self._leave_view(above[-1], now)\n",
+                "            if len(above) <= self.validators.faults or",
+                "            if not above or",
             ),
         ),
     ),
     Mutant(
         "M17",
-        "timeouts double with every view there ever was, without a cap",
+        "timeouts double with failed views, without a cap, and never start over",
         "polygon-edge #187; besu-docs #611",
         (
-            _core(
-                "            failed_views=self.view - self._tip_view(),\n",
-                "            failed_views=self.view,\n",
+            Edit(
+                _PACEMAKER,
+                "        timeout_ms = self.timeout_ms(failed_views)\n",
+                (
+                    "        self.failed_views = max(failed_views,"
+                    ' getattr(self, "failed_views", 0))\n'
+                    "        timeout_ms = self.timeout_ms(self.failed_views)\n"
+                ),
             ),
             Edit(
                 _PACEMAKER,
@@ -305,6 +306,14 @@ PLANTED = (
                     "        if expired.view and"
                     " not any(slot.commit_cast for slot in self._slots.values()):\n"
                     "            if not self.view_active:\n"
+                ),
+            ),
+            _core(
+                "            if len(above) <= self.validators.faults or",
+                (
+                    "            if any(slot.commit_cast for slot in self._slots.values()):\n"
+                    "                break\n"
+                    "            if len(above) <= self.validators.faults or"
                 ),
             ),
         ),

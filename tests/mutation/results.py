@@ -19,7 +19,8 @@ PAGE = FOLDER / "README.md"
 _TABLES = "<!-- Below: written by --record -->\n"
 
 Results = dict[str, dict[str, Any]]
-"""By mutant: `simulation`, `scenario`, `unit`, `commit`, `budget`."""
+"""By mutant: its digest, and the verdicts of the simulation, scenarios and unit tests."""
+_ORACLES = ("simulation", "scenario", "unit")
 
 
 def read_results() -> Results:
@@ -28,29 +29,34 @@ def read_results() -> Results:
     return results
 
 
-def record(mutants: Sequence[Mutant], name: str, result: Mapping[str, Any]) -> None:
-    """Add a result, forget those of mutants that are no more, and write the tables anew."""
-    names = [mutant.name for mutant in mutants]
-    held = {n: known for n, known in read_results().items() if n in names}
-    held[name] = {**held.get(name, {}), **result}
-    ordered = {n: held[n] for n in names if n in held}
-    FILE.write_text(json.dumps(ordered, indent=1) + "\n")
+def record(mutants: Sequence[Mutant], mutant: Mutant, verdicts: Mapping[str, Any]) -> None:
+    """Add verdicts, forget those on mutants that are no more, and write the tables anew."""
+    held = read_results()
+    known = held.get(mutant.name, {})
+    if known.get("digest") != mutant.digest:
+        known = {"digest": mutant.digest}
+    held[mutant.name] = {**known, **verdicts}
+    held = {m.name: held[m.name] for m in mutants if held.get(m.name, {}).get("digest") == m.digest}
+    FILE.write_text(json.dumps(held, indent=1) + "\n")
     page = PAGE.read_text()
     head, mark, _ = page.partition(_TABLES)
     if not mark:
         raise LookupError(f"{PAGE.name} does not say where its tables begin")
-    PAGE.write_text(f"{head}{mark}\n{tables(mutants, ordered)}")
+    PAGE.write_text(f"{head}{mark}\n{tables(mutants, held)}")
 
 
 def is_killed(result: Mapping[str, Any]) -> bool:
     """Whether anything that was run killed a mutant."""
-    return bool(result.get("scenario") or result.get("unit") or _oracle(result))
+    verdicts = [result[oracle] for oracle in _ORACLES if oracle in result]
+    return any(verdict.get("oracle") or verdict.get("test") for verdict in verdicts)
 
 
 def tables(mutants: Sequence[Mutant], results: Results) -> str:
     """Return the tables: planted mistakes one by one, made ones by module."""
     lines = [
         "## Mistakes known from real systems",
+        "",
+        f"Measured on {_all(results, 'commit')}; the simulator had {_all(results, 'budget')} each.",
         "",
         "| | mistake | known from | simulator: oracle, median seeds | scenario | unit test |",
         "|---|---|---|---|---|---|",
@@ -89,6 +95,16 @@ def _generic(mutants: Sequence[Mutant], results: Results) -> list[str]:
     return lines + [f"- `{m.name}`: {m.mistake}" for m in survivors]
 
 
+def _all(results: Results, field: str) -> str:
+    found = [
+        result[oracle].get(field)
+        for result in results.values()
+        for oracle in _ORACLES
+        if oracle in result
+    ]
+    return " or ".join(dict.fromkeys(filter(None, found))) or "nothing yet"
+
+
 def _oracle(result: Mapping[str, Any]) -> str:
     return str(result.get("simulation", {}).get("oracle", ""))
 
@@ -108,5 +124,7 @@ def _simulated(result: Mapping[str, Any]) -> str:
 def _suite(result: Mapping[str, Any], suite: str) -> str:
     if suite not in result:
         return "not run"
-    test = result[suite].rpartition("::")[2].removeprefix("test_scenario")
+    test = result[suite]["test"].rpartition("::")[2]
+    if suite == "scenario":
+        test = test.partition("[")[2].rstrip("]") or test
     return f"`{test}`" if test else "-"
