@@ -33,6 +33,7 @@ from node.consensus.events import (
     OwnNewViewDurable,
     OwnViewChangeDurable,
     OwnVoteDurable,
+    PassedOver,
     PoolChanged,
     ProposalBuilt,
     ProposalReceived,
@@ -130,6 +131,8 @@ class Core:
                 self._on_built(event)
             case PoolChanged():
                 self._pool_pending = event.pending
+            case PassedOver():
+                self._on_passed_over(event, now)
             case DecidedReceived():
                 self._on_decided(event.decided)
             case StatusReceived():
@@ -529,6 +532,16 @@ class Core:
         )
         rotates = left.reason is Reason.ROTATION and is_near
         self._leave_view(self.view + 1, Reason.ROTATION if rotates else Reason.OTHERS, now)
+
+    def _on_passed_over(self, event: PassedOver, now: Now) -> None:
+        """Leave the view of a primary that prefers some: f + 1 who see it take all along."""
+        in_view = event.view == self.view and self.view_active
+        if not in_view or self.validators.primary(self.view) == self.me:
+            return
+        if self._highest_certified_view() <= self.view and not self._is_left_behind():
+            detail = f"{event.tx_id.hex()} came {event.earlier_by_ms} ms before one that is final"
+            self._trace("passed-over", self.tip.height, detail)
+            self._leave_view(self.view + 1, Reason.FAIRNESS, now)
 
     def _leave_on_schedule(self, now: Now) -> None:
         """Leave a view that has lasted long enough: everywhere at one height, or by the clock."""

@@ -78,6 +78,17 @@ class PoolChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """The primary of `view` serves later transactions while one waits whose turn it is."""
+
+    view: int
+    tx_id: bytes
+    """What waits."""
+    earlier_by_ms: int
+    """By how much it came before one that is final."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalBuilt:
     """The answer to `BuildProposal`; `header` is None when there was nothing to propose."""
 
@@ -132,6 +143,7 @@ Event = (
     | DecidedReceived
     | StatusReceived
     | PoolChanged
+    | PassedOver
     | ProposalBuilt
     | Validated
     | OwnVoteDurable

@@ -34,6 +34,7 @@ from node.service.admission import Candidate, Gate
 from node.service.allowance import Allowance, Patience
 from node.service.ballots import Ballots, DurableLog
 from node.service.block_sync import BlockSync
+from node.service.fairness import Fairness
 from node.service.gossip import Gossip
 from node.service.mempool import AddOutcome, Mempool
 from node.service.misconduct import Misconduct
@@ -145,6 +146,7 @@ class Engine:
             counters=outlet.counters,
         )
         self._gossip = Gossip(mempool, outlet, repeat_after_ms=parameters.view_timeout_ms // 2)
+        self._fairness = Fairness(mempool, self._gossip, deadline_ms=parameters.fairness_ms)
         self._sync = BlockSync(
             validators=validators,
             window_slots=parameters.window_slots,
@@ -216,6 +218,7 @@ class Engine:
         self, checked: Sequence[VerifiedTransaction | None], now: ev.Now, *, from_client: bool
     ) -> list[Admission]:
         """Put checked transactions into the pool; those of clients are passed on to peers."""
+        self.mempool.note_time(now.monotonic_ms)
         admissions = [self._admit_one(verified, from_client=from_client) for verified in checked]
         self._turn(now)
         return admissions
@@ -305,6 +308,7 @@ class Engine:
     def _run(self, now: ev.Now, *more: ev.Event) -> None:
         """Feed events to the core, and what follows from them, until it is at rest."""
         self._events.extend(more)
+        self.mempool.note_time(now.monotonic_ms)
         self._report_pool(now)
         while self._events and not self.halted:
             event = self._events.popleft()
@@ -484,14 +488,22 @@ class Engine:
         executed = self._executed(action.header_digest)
         self._ledger.stage(executed, certificate)
         self._ballots.note_committed(CertifiedHeader(header, certificate))
-        self._undecided.became_final(executed)
+        last_came_ms = self._undecided.became_final(executed)
         self._outlet.note_expired(self.mempool.expire(header.time_ms + 1))
         while self._lapsed and self._lapsed[0][0] <= header.time_ms + 1:
             self._outlet.note_expired(self._lapsed.popleft()[1])
+        self._judge_fairness(last_came_ms, now)
         self._committed_at_ms = now.monotonic_ms
         self._outlet.note_committed(CommittedBlock(executed, certificate))
         self._pursuits.try_children(action.header_digest)
         self._sync.forget(header.height)
+
+    def _judge_fairness(self, last_came_ms: int, now: ev.Now) -> None:
+        verdict = self._fairness.judge(
+            last_came_ms, now, view=self.core.view, time_ms=self.time_ms(now)
+        )
+        if verdict is not None:
+            self._events.append(verdict)
 
     def _executed(self, header_digest: bytes) -> ExecutedBlock:
         executed = self._undecided.executed(header_digest)

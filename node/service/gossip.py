@@ -58,12 +58,17 @@ class Gossip:
         if now.monotonic_ms < max(self._repeat_at_ms, committed_at_ms + self._repeat_after_ms):
             return
         self._repeat_at_ms = now.monotonic_ms + self._repeat_after_ms
+        self._batch += undecided
+        self.repeat_first(time_ms)
+
+    def repeat_first(self, time_ms: int) -> None:
+        """Repeat to all what is first in turn; `time_ms` is what admission reckons with."""
         waiting = self._mempool.take(
             time_ms=time_ms,
             txs_max=REPEATED_TXS_MAX,
             bytes_max=MESSAGE_BYTES_MAX,
             records_max=REPEATED_RECORDS_MAX,
         )
+        self._mempool.note_repeated(waiting)
         self._batch += [verified.transaction.encoded for verified in waiting]
-        self._batch += undecided
         self.flush()

@@ -83,6 +83,11 @@ class _Request:
     """Bodies of the same request under other signatures, by tx_hash; each is pinned."""
     is_waiting: bool
     """Whether it is in the queue of its round; not while one of its bodies is pinned."""
+    came_ms: int
+    """When it first waited here; 0 if it came for a slot that pins it, and has not since."""
+    told_ms: int
+    """Since when the others can be expected to know it."""
+    is_repeated: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -95,10 +100,27 @@ class _Sender:
     """What is left for it in that round; below zero, what it has used of later ones."""
     count: int = 0
     size_bytes: int = 0
+    served_ms: int = 0
+    """When one of its requests became final last."""
+    served_came_ms: int = 0
+    """When the last to come of those came."""
 
 
 _Queue = OrderedDict[bytes, _Request]
 _by_arrival = attrgetter("sequence")
+
+
+@dataclass(frozen=True, slots=True)
+class FirstInTurn:
+    """What nothing that comes later is served before."""
+
+    tx_id: bytes
+    since_ms: int
+    """Since when it is so, and the others can be expected to know it."""
+    sender_served_ms: int
+    """When another request of its sender became final; 0 if none did while this one was here."""
+    sender_came_ms: int
+    """When the last to come of those came."""
 
 
 class Mempool:
@@ -116,11 +138,17 @@ class Mempool:
         self._waiting_count = 0
         self._rounds: dict[int, _Queue] = {}  # what waits, by round; none is empty
         self._lowest = 0  # of these rounds; 0 while there are none
+        self._lowest_since_ms = 0
+        self._now_ms = 0
         self._senders: dict[str, _Sender] = {}
         self._slots: dict[bytes, Sequence[bytes]] = {}
         self._pins: dict[bytes, int] = {}  # by tx_hash, whether its body is here or not
         self._expiry: dict[int, dict[bytes, _Request]] = {}  # by not-after // bucket, then tx_id
         self._drains: deque[tuple[int, int]] = deque(maxlen=_DRAINS_REMEMBERED)
+
+    def note_time(self, now_ms: int) -> None:
+        """Say what the monotonic clock shows: all that follows happens then."""
+        self._now_ms = now_ms
 
     @property
     def pending_count(self) -> int:
@@ -216,6 +244,29 @@ class Mempool:
             taken.append(request.body)
         return taken
 
+    @property
+    def first_in_turn(self) -> FirstInTurn | None:
+        """Return what is to be served before all that is to come; None while nothing waits."""
+        queue = self._rounds.get(self._lowest)
+        if queue is None:
+            return None
+        request = next(iter(queue.values()))
+        transaction = request.body.transaction
+        sender = self._senders[transaction.body.sender]
+        return FirstInTurn(
+            tx_id=transaction.tx_id,
+            since_ms=max(request.told_ms, self._lowest_since_ms),
+            sender_served_ms=sender.served_ms,
+            sender_came_ms=sender.served_came_ms,
+        )
+
+    def note_repeated(self, transactions: Iterable[VerifiedTransaction]) -> None:
+        """Note that these were told to all others once more, in case the first time was lost."""
+        for tx in transactions:
+            request = self._requests[tx.transaction.tx_id]
+            if not request.is_repeated:
+                request.told_ms, request.is_repeated = self._now_ms, True
+
     def pin(self, slot: bytes, tx_hashes: Sequence[bytes]) -> None:
         """Keep the bodies that the undecided proposal `slot` lists, those still to come included.
 
@@ -262,14 +313,25 @@ class Mempool:
             if request is not None:
                 self._drop(request)
 
-    def remove_committed(self, tx_ids: Iterable[bytes], *, time_ms: int) -> None:
+    def remove_committed(self, tx_ids: Iterable[bytes], *, time_ms: int) -> int:
         """Forget the requests of a committed block with T = `time_ms`, in every signature.
 
-        Ids that are not here count too: together they are the drain rate.
+        Ids that are not here count too: together they are the drain rate. Returns when the last to
+        come of these requests came (monotonic ms), 0 if that is not known of any.
         """
         listed = list(tx_ids)
-        self.discard(listed)
+        last_came_ms = 0
+        for tx_id in listed:
+            request = self._requests.get(tx_id)
+            if request is None:
+                continue
+            sender = self._senders[request.body.transaction.body.sender]
+            sender.served_ms = self._now_ms
+            sender.served_came_ms = max(sender.served_came_ms, request.came_ms)
+            last_came_ms = max(last_came_ms, request.came_ms)
+            self._drop(request)
         self._drains.append((time_ms, len(listed)))
+        return last_came_ms
 
     def expire(self, time_ms: int) -> list[bytes]:
         """Drop what no block at T >= `time_ms` can include; return the tx ids, pinned ones spared.
@@ -325,7 +387,8 @@ class Mempool:
     def _insert(self, tx: VerifiedTransaction, *, is_waiting: bool) -> None:
         transaction = tx.transaction
         self._arrivals += 1
-        request = _Request(tx, self._arrivals, self._place(transaction), {}, is_waiting)
+        place = self._place(transaction)
+        request = _Request(tx, self._arrivals, place, {}, False, 0, self._now_ms)  # noqa: FBT003 - in order, for speed
         self._requests[transaction.tx_id] = request
         self._keep_body(tx)
         bucket = transaction.body.not_after_ms // _EXPIRY_BUCKET_MS
@@ -376,7 +439,9 @@ class Mempool:
     def _enqueue(self, request: _Request) -> None:
         """Put a request at the end of its round."""
         if not self._rounds or request.round < self._lowest:
-            self._lowest = request.round
+            self._lowest, self._lowest_since_ms = request.round, self._now_ms
+        if not request.came_ms:
+            request.came_ms = self._now_ms
         queue = self._rounds.get(request.round)
         if queue is None:
             queue = self._rounds[request.round] = OrderedDict()
@@ -397,6 +462,7 @@ class Mempool:
                 self._lowest = 0
             while self._rounds and self._lowest not in self._rounds:
                 self._lowest += 1
+                self._lowest_since_ms = self._now_ms
 
     def _is_pinned(self, request: _Request) -> bool:
         return bool(request.twins) or request.body.transaction.tx_hash in self._pins

@@ -23,6 +23,7 @@ LOOP_LAG_INTERVAL_MS: Final = 100
 RULES_TO_WARN_OF: Final = frozenset(
     {
         "view-left",
+        "passed-over",
         "view-entered",
         "equivocation",
         "proposal-invalid",

@@ -53,14 +53,18 @@ class Undecided:
         self._pinned[digest] = None
         self._mempool.pin(digest, tx_hashes)
 
-    def became_final(self, executed: ExecutedBlock) -> None:
-        """Let go of a block that the ledger has committed; those above now stand on the ledger."""
+    def became_final(self, executed: ExecutedBlock) -> int:
+        """Let go of a block that the ledger has committed; those above now stand on the ledger.
+
+        Returns when the last to come of its transactions came (monotonic ms), 0 if unknown.
+        """
         for child in self._overlays.values():
             if child.header.parent == executed.digest:
                 child.rebase(self._ledger)
         tx_ids = [tx.transaction.tx_id for tx in executed.transactions]
-        self._mempool.remove_committed(tx_ids, time_ms=executed.header.time_ms)
+        last_came_ms = self._mempool.remove_committed(tx_ids, time_ms=executed.header.time_ms)
         self._unpin(executed.digest)
+        return last_came_ms
 
     def retain(self, digests: Sequence[bytes]) -> None:
         """Let go of every block but those in `digests`."""

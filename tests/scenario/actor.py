@@ -60,6 +60,8 @@ class Actor:
         self.disk_stalled = False
         self.clock_error_ms = 0
         self.pool: dict[str, None] = {}
+        self._came_ms: dict[str, int] = {}
+        """When each transaction came from a client."""
         self.withheld: dict[str, None] = {}
         """Blocks whose bodies nobody gives to this validator."""
         self.misexecuted: dict[str, None] = {}
@@ -83,6 +85,7 @@ class Actor:
         self._pinned: dict[str, None] = {}
         """Undecided blocks whose transactions do not wait in the pool."""
         self._pool_reported = False
+        self._judged_view, self._judged_since_ms = -1, 0
         self._now_ms = 0
         self._leaving: dict[int, int] = {}
         """The highest view each other validator is known to leave for."""
@@ -111,6 +114,7 @@ class Actor:
         final = [tx for block, _ in self.disk.ledger for tx in block.transactions]
         if transaction not in final:
             self.pool[transaction] = None
+            self._came_ms.setdefault(transaction, now_ms)
         self._now_ms = now_ms
         self._turn()
 
@@ -312,6 +316,9 @@ class Actor:
             case "view-left" | "view-rotating":
                 why = self._why_left(trace.detail.partition(":")[0], trace.view)
                 self._say(self.index, f"leaves for view {trace.view}: {why}")
+            case "passed-over":
+                passed_over = bytes.fromhex(trace.detail.split()[0]).decode()
+                self._say(self.index, f"finds {passed_over} passed over")
             case "view-entered" | "view-rotated":
                 self._say(self.index, f"enters view {trace.view}")
             case "proposal-invalid":
@@ -324,6 +331,8 @@ class Actor:
         validators = self._cast.validators
         if reason == "timeout":
             return "its timer ran out"
+        if reason == "fairness":
+            return "its primary prefers others"
         if sum(1 for view in self._leaving.values() if view >= target) > validators.faults:
             return "f + 1 others do"
         if self._leaving.get(validators.primary(target - 1), 0) >= target:
@@ -382,7 +391,21 @@ class Actor:
         voters = listed(vote.validator for vote in certificate.votes)
         view = certificate.subject.view
         self._say(self.index, f"commits {block.name}, decided in view {view} by {voters}")
+        self._judge(block)
         self._try_pursued()
+
+    def _judge(self, block: Block) -> None:
+        """Tell the core when one that waits came a whole deadline before one that is final."""
+        if self.core.view != self._judged_view:
+            self._judged_view, self._judged_since_ms = self.core.view, self._now_ms
+        if block.header.view != self.core.view or not self.waiting:
+            return
+        first_ms, first = min((self._came_ms.get(tx, self._now_ms), tx) for tx in self.waiting)
+        due_ms = max(first_ms, self._judged_since_ms) + self._cast.parameters.fairness_ms
+        last_ms = max(self._came_ms.get(tx, 0) for tx in block.transactions)
+        if last_ms > due_ms:
+            name = first.encode()
+            self._events.append(ev.PassedOver(self.core.view, name, last_ms - first_ms))
 
     def _retain(self, digests: tuple[bytes, ...]) -> None:
         for name in [n for n in self._pinned if self._cast.block(n).digest not in digests]:

@@ -16,11 +16,14 @@ from itertools import islice
 
 from node.chain.block import CertifiedBlock, CertifiedHeader
 from node.chain.certificate import Phase, Subject, Vote
+from node.chain.transaction import VerifiedTransaction
 from node.consensus.messages import NewView, Proposal, Reason, Status, ViewChange
 from node.errors import NodeError, PeerError
 from node.execution.apply import BlockInputs, ExecutedBlock, StateReader
 from node.execution.overlay import Overlay
+from node.limits import BLOCK_TXS_MAX
 from node.service.engine import Engine, Output
+from node.service.mempool import Mempool
 from node.service.wire import (
     SYNC_BLOCKS_MAX,
     Blocks,
@@ -62,6 +65,7 @@ class Trick(Enum):
     WITHHOLD = "never passes on a transaction, a body or a block"
     FALSE_BODIES = "answers with altered bodies and blocks"
     ABDICATE = "leaves the views it is primary of when it likes, and says that it was time"
+    CENSOR = "proposes nothing of one client"
     GARBLE = "sends damaged messages"
     REPLAY = "sends old messages of others again"
 
@@ -105,6 +109,21 @@ class Fork:
     parent: StateReader
 
 
+class ChoosyPool(Mempool):
+    """A pool that gives out nothing of one sender."""
+
+    shunned = ""
+
+    def take(
+        self, *, time_ms: int, txs_max: int, bytes_max: int, records_max: int
+    ) -> list[VerifiedTransaction]:
+        """Return what to propose; what is shunned takes up no place."""
+        taken = super().take(
+            time_ms=time_ms, txs_max=BLOCK_TXS_MAX, bytes_max=bytes_max, records_max=records_max
+        )
+        return [tx for tx in taken if tx.transaction.body.sender != self.shunned][:txs_max]
+
+
 class ByzantineValidator(SimulatedValidator):
     """A validator that plays tricks. Its own engine may fail over them: that ends nothing."""
 
@@ -125,6 +144,13 @@ class ByzantineValidator(SimulatedValidator):
         self._flooded: Counter[int] = Counter()
         if Trick.CLOCK in self.tricks:
             self._utc_offset_ms += self.world.random.choice((-60_000, -900, 900, 60_000))
+
+    def _make_pool(self) -> Mempool:
+        pool = ChoosyPool(txs_max=self.machine.pool_txs_max)
+        if Trick.CENSOR in self.tricks:
+            names = [identity.identity_id for identity in self.genesis.identities]
+            pool.shunned = self.world.random.choice(names)
+        return pool
 
     def _take_turn(self, turn: Callable[[Engine], object]) -> None:
         with suppress(NodeError, LookupError):

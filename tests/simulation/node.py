@@ -162,7 +162,7 @@ class SimulatedValidator:
             executor=self.executor,
             ledger=self.ledger,
             log=self.log,
-            mempool=Mempool(txs_max=self.machine.pool_txs_max),
+            mempool=self._make_pool(),
             recovery=recovery,
         )
         self._note("start", self.ledger.tip_height, len(records))
@@ -170,6 +170,9 @@ class SimulatedValidator:
         self._take_turn(lambda engine: engine.start(self.now()))
         for peer in self._peers:
             self.connect(peer)
+
+    def _make_pool(self) -> Mempool:
+        return Mempool(txs_max=self.machine.pool_txs_max)
 
     def arm(self, armed: Armed | None) -> None:
         """Have the process die where it says, or not any more."""

@@ -228,6 +228,7 @@ def _draw_parameters(random: Random) -> Parameters:
         block_txs_max=random.choice((1, 1, 2, 5, 2_000)),
         rotation_blocks=random.choice((1, 3, 10, 1_000, 1_000, 1_000)),
         rotation_ms=random.choice((2 * view_timeout_max_ms, 600_000, 600_000)),
+        fairness_ms=random.choice((1_000, 2_000, 5_000)),
     )
 
 

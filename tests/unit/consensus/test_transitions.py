@@ -31,6 +31,7 @@ from node.consensus.events import (
     OwnNewViewDurable,
     OwnViewChangeDurable,
     OwnVoteDurable,
+    PassedOver,
     PoolChanged,
     ProposalBuilt,
     ProposalReceived,
@@ -300,6 +301,7 @@ PLAYS: dict[str, tuple[int, Callable[[], Rig], Callable[[Rig], Rig]]] = {
         lambda rig: rig.last(TIMEOUT_MS),
     ),
     "V13": (VIEW, one_block_a_view, lambda rig: rig.votes(Phase.COMMIT, FIRST, 1)),
+    "V14": (VIEW, Rig, lambda rig: rig.feed(PassedOver(0, bytes(32), TIMEOUT_MS))),
 }
 """Per row: the height it is about, how to get there, and the event."""
 
