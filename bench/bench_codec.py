@@ -51,7 +51,11 @@ def certified_block() -> CertifiedBlock:
     message = subject.sign_bytes(GENESIS.chain_id, GENESIS.validators, executed.header.time_ms)
     votes = [
         Vote(
-            subject, index, executed.header.time_ms, signer(f"validator-{index + 1}").sign(message)
+            subject,
+            index,
+            executed.header.time_ms,
+            signer(f"validator-{index + 1}").sign(message),
+            GENESIS.validators.epoch,
         )
         for index in range(GENESIS.validators.quorum)
     ]

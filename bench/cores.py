@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from bench.keyed_hash import KEYED_HASH, signer
 from node.chain.block import Header
 from node.chain.certificate import Phase, Subject, Vote
+from node.chain.epoch import Anchor
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
 from node.chain.membership import Validator, ValidatorSet
 from node.chain.validation import HeaderContext
@@ -104,7 +105,7 @@ class CoreNetwork:
                 me=me,
                 parameters=genesis.parameters,
                 context=HeaderContext.of_genesis(genesis),
-                genesis_digest=first.digest,
+                anchor=Anchor(0, first.digest),
                 digest_of=lambda header: header.digest(KEYED_HASH),
                 recovered=Recovered(tip=first.header, tip_digest=first.digest, recent=()),
             )
@@ -190,7 +191,7 @@ class CoreNetwork:
         self.counts.votes_signed += 1
         time_ms = self._now.utc_ms
         message = subject.sign_bytes(self._genesis.chain_id, self._genesis.validators, time_ms)
-        vote = Vote(subject, me, time_ms, self._signers[me].sign(message))
+        vote = Vote(subject, me, time_ms, self._signers[me].sign(message), 0)
         self._answer(me, ev.OwnVoteDurable(vote))
         return vote
 

@@ -150,7 +150,7 @@ def _start(genesis: Genesis, me: int, log: MemoryLog) -> Engine:
     ledger = LedgerStore.open(MemoryStore(), genesis.suite, executor.genesis_block())
     return Engine(
         genesis=genesis,
-        me=me,
+        validator_id=genesis.validators.validators[me].validator_id,
         signer=signer(genesis.validators.validators[me].validator_id),
         executor=executor,
         ledger=ledger,

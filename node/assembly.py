@@ -119,7 +119,7 @@ def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecr
     with KeyLock(signer.public_key.encoded), _open_stores(config, genesis) as stores:
         engine = Engine(
             genesis=genesis,
-            me=me,
+            validator_id=config.validator_id,
             signer=signer,
             executor=stores.executor,
             ledger=stores.ledger,
@@ -256,7 +256,7 @@ class _Validator:
         self.telemetry = Telemetry(
             validator_id=config.validator_id, chain_id=genesis.chain_id, version=node.__version__
         )
-        peers = _remote_peers(config, genesis, engine.me)
+        peers = _remote_peers(config, genesis, _own_index(config, genesis))
         self.names = {peer.index: peer.validator_id for peer in peers}
         gatekeeper = Gatekeeper(
             {each.organisation_id: each.ca_certificate for each in genesis.organisations},
@@ -398,7 +398,7 @@ class _Validator:
             self.health_changed.clear()
 
     def _judge_health(self) -> tuple[port.Health, str]:
-        needed = self._genesis.validators.quorum - 1
+        needed = self.engine.term.epoch.validators.quorum - 1
         connected = len(self.transport.connected)
         if self.engine.halted:
             return port.Health.HALTED, self.engine.halted

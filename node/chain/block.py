@@ -56,8 +56,9 @@ class Header:
     results_root: bytes
     """RFC 9162 root over the encoded results, one per transaction."""
     next_set_digest: bytes
-    """Hash of the validator set that decides the next height."""
+    """Hash of the validator set that decides the next height: another one in a barrier."""
     parameters_digest: bytes
+    """Of the parameters in force for this block: what its T and its accuracy were judged by."""
 
     def to_value(self) -> list[Any]:
         """Return the CBOR array `header`."""

@@ -67,6 +67,8 @@ class Vote:
     time_ms: int
     """The voter's own UTC clock when it voted."""
     signature: bytes
+    epoch: int
+    """Of the set it is a vote in; the signature binds it too."""
 
     def to_value(self) -> list[Any]:
         """Return the CBOR array `vote`."""
@@ -79,12 +81,15 @@ class Vote:
             self.validator,
             self.time_ms,
             self.signature,
+            self.epoch,
         ]
 
     @classmethod
     def from_value(cls, value: object, signature_size: int) -> Vote:
         """Read the CBOR array `vote`; raises `DecodeError`."""
-        phase, view, height, digest, validator, time_ms, signature = expect_array(value, 7, "vote")
+        phase, view, height, digest, validator, time_ms, signature, epoch = expect_array(
+            value, 8, "vote"
+        )
         return cls(
             Subject(
                 expect_phase(phase),
@@ -95,11 +100,14 @@ class Vote:
             expect_uint(validator, "vote validator", VALIDATORS_MAX - 1),
             expect_uint(time_ms, "vote time"),
             expect_bytes(signature, "vote signature", size=signature_size),
+            expect_uint(epoch, "vote epoch"),
         )
 
     def verify(self, chain_id: bytes, validators: ValidatorSet) -> bool:
         """Say whether the signature is the named member's over exactly this vote."""
         if self.validator >= validators.size:
+            return False
+        if self.epoch != validators.epoch:
             return False
         message = self.subject.sign_bytes(chain_id, validators, self.time_ms)
         return validators.vote_keys[self.validator].verify(message, self.signature)
@@ -182,7 +190,8 @@ class QuorumCertificate:
     def expand(self) -> tuple[Vote, ...]:
         """Return the votes as they were sent."""
         return tuple(
-            Vote(self.subject, vote.validator, vote.time_ms, vote.signature) for vote in self.votes
+            Vote(self.subject, vote.validator, vote.time_ms, vote.signature, self.epoch)
+            for vote in self.votes
         )
 
     def seal_time_ms(self) -> int:

@@ -47,6 +47,7 @@ def contradict(one: Vote, other: Vote) -> bool:
     """Say whether two votes are of one validator for one place, and for different headers."""
     return (
         one.validator == other.validator
+        and one.epoch == other.epoch
         and one.subject.phase is other.subject.phase
         and one.subject.view == other.subject.view
         and one.subject.height == other.subject.height
@@ -134,6 +135,7 @@ class Evidence:
             expect_uint(view, "evidence view"),
             expect_uint(height, "evidence height"),
         )
+        expect_uint(epoch, "evidence epoch")
         expect_uint(validator, "evidence validator", VALIDATORS_MAX - 1)
         votes = []
         for statement in statements:
@@ -144,13 +146,14 @@ class Evidence:
                     validator,
                     expect_uint(time_ms, "evidence vote time"),
                     expect_bytes(signature, "evidence signature", size=signature_size),
+                    epoch,
                 )
             )
         first, second = votes
         if first.subject.header_digest >= second.subject.header_digest:
             raise DecodeError("evidence: expected two digests in ascending order")
         return cls(
-            epoch=expect_uint(epoch, "evidence epoch"),
+            epoch=epoch,
             set_digest=expect_bytes(set_digest, "evidence set hash", size=DIGEST_BYTES),
             first=first,
             second=second,

@@ -9,30 +9,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from node.chain.block import Header
-from node.chain.genesis import Genesis
+from node.chain.genesis import Genesis, Parameters
+from node.chain.membership import ValidatorSet
 from node.errors import PeerError
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderContext:
-    """What a header is judged against."""
+    """What the headers of one epoch are judged against."""
 
     chain_id: bytes
     epoch: int
     validator_count: int
-    next_set_digest: bytes
+    set_digest: bytes
     parameters_digest: bytes
 
     @classmethod
-    def of_genesis(cls, genesis: Genesis) -> HeaderContext:
-        """Return the context of epoch 0, in force until a membership change."""
+    def of(cls, chain_id: bytes, validators: ValidatorSet, parameters: Parameters) -> HeaderContext:
+        """Return the context of the epoch in which these are in force."""
         return cls(
-            genesis.chain_id,
-            genesis.validators.epoch,
-            genesis.validators.size,
-            genesis.validators.digest,
-            genesis.parameters.digest(genesis.suite),
+            chain_id,
+            validators.epoch,
+            validators.size,
+            validators.digest,
+            parameters.digest(validators.suite),
         )
+
+    @classmethod
+    def of_genesis(cls, genesis: Genesis) -> HeaderContext:
+        """Return the context of epoch 0."""
+        return cls.of(genesis.chain_id, genesis.validators, genesis.parameters)
+
+    def ends_with(self, header: Header) -> bool:
+        """Say whether a header of this epoch is its barrier: it names another set to follow."""
+        return header.next_set_digest != self.set_digest
 
 
 def check_header_follows(
@@ -40,24 +50,27 @@ def check_header_follows(
 ) -> None:
     """Check a header against its parent; raises `PeerError` naming the rule it breaks.
 
-    H1 same chain. H2 epoch in force. H3 next height. H4 names its parent. H5 T strictly after the
-    parent's. H6 view not before the parent's. H7 proposed by the primary of its view. H8 the log
-    never shrinks and grows at least by the parent's header leaf. H9 set and parameters in force.
+    H1 same chain. H2 epoch in force, whose set the parent names: so nothing of an epoch follows its
+    barrier. H3 next height. H4 names its parent. H5 T strictly after the parent's. H6 view not
+    before the parent's, if that is of this epoch. H7 proposed by the primary of its view. H8 the
+    log never shrinks and grows at least by the parent's header leaf. H9 parameters in force.
+
+    Which set the header itself names to follow is not judged here: execution alone knows.
     """
     _expect("header-chain", header.chain_id.hex(), context.chain_id.hex())
     _expect("header-epoch", header.epoch, context.epoch)
+    _expect("header-set", parent.next_set_digest.hex(), context.set_digest.hex())
     _expect("header-height", header.height, parent.height + 1)
     _expect("header-parent", header.parent.hex(), parent_digest.hex())
     if header.time_ms <= parent.time_ms:
         raise PeerError("header-time", f"expected T after {parent.time_ms}, got {header.time_ms}")
-    if header.view < parent.view:
+    if header.epoch == parent.epoch and header.view < parent.view:
         raise PeerError("header-view", f"expected at least {parent.view}, got {header.view}")
     _expect("header-proposer", header.proposer, header.view % context.validator_count)
     if header.log_size <= parent.log_size:
         raise PeerError(
             "header-log-size", f"expected more than {parent.log_size}, got {header.log_size}"
         )
-    _expect("header-next-set", header.next_set_digest.hex(), context.next_set_digest.hex())
     _expect("header-parameters", header.parameters_digest.hex(), context.parameters_digest.hex())
 
 

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, Subject, Vote, build_certificate
+from node.chain.epoch import Anchor
 from node.chain.genesis import Parameters
 from node.chain.membership import ValidatorSet
 from node.chain.time_rules import delay_for, is_timely
@@ -59,8 +60,14 @@ HEIGHTS_AHEAD_MAX = 64
 """How far above the window proposals and votes are kept."""
 
 
+NO_MEMBER = -1
+"""The index of a node outside the set: it commits what others decide, and casts nothing."""
+_FOLLOWED = (Validated, DecidedReceived, Tick)
+"""What concerns such a node."""
+
+
 class Core:
-    """One validator's consensus state machine for one epoch."""
+    """One node's consensus state machine for one epoch, over once that epoch's barrier is final."""
 
     def __init__(
         self,
@@ -69,18 +76,18 @@ class Core:
         me: int,
         parameters: Parameters,
         context: HeaderContext,
-        genesis_digest: bytes,
+        anchor: Anchor,
         digest_of: DigestOf,
         recovered: Recovered,
     ) -> None:
-        """Start from durable state. `me` is this validator's index in `validators`."""
+        """Start from durable state. `me` is this node's index in `validators`, or `NO_MEMBER`."""
         self.validators, self.me, self.parameters, self.context = (
             validators,
             me,
             parameters,
             context,
         )
-        self._genesis_digest, self._digest_of = genesis_digest, digest_of
+        self._epoch_anchor, self._digest_of = anchor, digest_of
         self._window = parameters.window_slots
         self.tip, self.tip_digest = recovered.tip, recovered.tip_digest
         self.recent = recovered.recent
@@ -107,6 +114,8 @@ class Core:
         self._heights: dict[int, int] = {}
         """Where each peer last said it stands: its word, used for timers alone."""
         self._halted = False
+        self.has_ended = False
+        """Whether the barrier of this epoch was committed: then nothing more happens here."""
         self._clock = Pacemaker(parameters)
         self._out: list[Action] = []
         self._restore(recovered)
@@ -115,9 +124,11 @@ class Core:
 
     def step(self, event: Event, now: Now) -> list[Action]:  # noqa: C901, PLR0912 - the dispatch table
         """Take one event and return what to do, in order. Never raises for what a peer sent."""
-        if self._halted:
+        if self._halted or self.has_ended:
             return []
         self._out = []
+        if self.me == NO_MEMBER and not isinstance(event, _FOLLOWED):
+            return []
         match event:
             case ProposalReceived():
                 self._on_proposal(event)
@@ -167,6 +178,8 @@ class Core:
         subject = vote.subject
         if vote.validator == self.me or not self._in_reach(subject.height):
             return False
+        if self.me == NO_MEMBER:
+            return False
         if subject.view != self.view or not self.view_active:
             held_early = self._early.get(vote.validator, ())
             known = any(early.subject == subject for early in held_early)
@@ -209,11 +222,14 @@ class Core:
 
     @property
     def window_top(self) -> int:
-        """Return the highest height that may be proposed now."""
-        return self._anchor_height() + self._window
+        """Return the highest height that may be proposed now: none above a barrier."""
+        barrier = self._barrier_height()
+        return self._anchor()[0].height + self._window if barrier is None else barrier
 
     def wants_proposal(self, proposal: Proposal) -> bool:
         """Say cheaply whether a proposal could matter, before anything in it is checked."""
+        if self.me == NO_MEMBER:
+            return False
         header = proposal.header
         if header.view != self.view or not self.view_active or not self._in_reach(header.height):
             return False
@@ -316,7 +332,7 @@ class Core:
         """Draw every consequence, lowest height first, until nothing changes."""
         while self._commit_next(now):
             pass
-        if self._halted:
+        if self._halted or self.has_ended:
             return
         self._advance_view_change(now)
         if self.view_active:
@@ -400,7 +416,7 @@ class Core:
         """Deliver the next height if it is decided and confirmed; true when something moved."""
         height = self.tip.height + 1
         slot = self._slots.get(height)
-        if self._halted or slot is None or slot.decided is None:
+        if self._halted or self.has_ended or slot is None or slot.decided is None:
             return False
         header, certificate = slot.decided.header, slot.decided.certificate
         digest = certificate.subject.header_digest
@@ -415,6 +431,7 @@ class Core:
         if slot.header is not None and slot.digest != digest:
             self._refuse_above(height)
         self.tip, self.tip_digest = header, digest
+        self.has_ended = self.context.ends_with(header)
         self.recent = (*self.recent, slot.decided)[-self._window :]
         del self._slots[height]
         for phase in Phase:
@@ -584,7 +601,7 @@ class Core:
 
     def _enter_view(self, message: NewView) -> None:
         """Start the view from what its quorum showed, dropping what it does not carry over."""
-        self._start = new_view(message.view_changes, self._genesis_digest, self._digest_of)
+        self._start = new_view(message.view_changes, self._epoch_anchor, self._digest_of)
         self.view, self.view_active, self.new_view = message.view, True, message
         self._building = None
         carried = {item.header.height: item for item in self._start.carried}
@@ -618,13 +635,13 @@ class Core:
 
     def _run_timers(self, now: Now) -> None:
         """Expire the view, and repeat what may have been lost."""
-        if self._halted:
+        if self._halted or self.has_ended:
             return
-        if self.view_active:
+        if self.view_active and self.me != NO_MEMBER:
             self._leave_on_schedule(now)
         support = sum(1 for vc in self._view_changes.values() if vc.view >= self.view)
         work = self._pool_pending or any(slot.header is not None for slot in self._slots.values())
-        blames = work and not self._is_left_behind()
+        blames = work and self.me != NO_MEMBER and not self._is_left_behind()
         expired = self._clock.run(
             now,
             waiting=support >= self.validators.quorum if not self.view_active else blames,
@@ -658,7 +675,8 @@ class Core:
 
     def _repeat(self, *, stalled: bool) -> None:
         """Say where this validator stands and, when stalled, send again what may have been lost."""
-        self._out.append(Send(None, Status(self.view, self.view_active, self.tip.height)))
+        status = Status(self.validators.epoch, self.view, self.view_active, self.tip.height)
+        self._out.append(Send(None, status))
         if not self.view_active:
             own = self._view_changes.get(self.me)
             if own is not None and own.view == self.view:  # else the new one is not durable yet
@@ -770,7 +788,8 @@ class Core:
 
     def _start_height(self) -> int:
         """Return the height the current view starts above."""
-        return self._start.base[-1].header.height if self._start.base else 0
+        base = self._start.base
+        return base[-1].header.height if base else self._epoch_anchor.height
 
     def _anchor(self) -> tuple[Header, bytes]:
         """Return what the view builds on: the tip, or the view's base where the tip is behind it.
@@ -782,8 +801,16 @@ class Core:
             return base.header, base.certificate.subject.header_digest
         return self.tip, self.tip_digest
 
-    def _anchor_height(self) -> int:
-        return max(self._start_height(), self.tip.height)
+    def _barrier_height(self) -> int | None:
+        """Return the height of this epoch's barrier if one is accepted or decided here."""
+        base, _ = self._anchor()
+        if self.context.ends_with(base):
+            return base.height
+        for height in range(base.height + 1, base.height + self._window + 1):
+            slot = self._slots.get(height)
+            if slot is not None and any(self.context.ends_with(h) for h in slot.headers()):
+                return height
+        return None
 
     def _tip_view(self) -> int:
         return self.recent[-1].certificate.subject.view if self.recent else 0

@@ -76,7 +76,7 @@ class ViewChange:
     """VIEW-CHANGE: one validator leaves all views below `view` and shows what it holds.
 
     `committed`: its newest certified headers with commit certificates, ascending, chained, ending
-    at its tip: the last W of them (fewer near genesis). A commit certificate for s alone does not
+    at its tip: the last W of them, of this epoch alone. A commit certificate for s alone does not
     prove that every height below s is decided; the W below it together do, because no correct
     validator commits further than W above its own tip.
     `prepared`: above its tip, the certificate of the highest view it knows for each height.
@@ -199,21 +199,23 @@ class NewView:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a validator stands; unsigned, a hint that only makes others offer certificates."""
+    """Where a node stands; unsigned, a hint that only makes others offer certificates."""
 
+    epoch: int
     view: int
     view_active: bool
     height: int
 
     def to_value(self) -> list[Any]:
         """Return the CBOR array `status`."""
-        return [self.view, self.view_active, self.height]
+        return [self.epoch, self.view, self.view_active, self.height]
 
     @classmethod
     def from_value(cls, value: object) -> Status:
         """Read the CBOR array `status`; raises `DecodeError`."""
-        view, view_active, height = expect_array(value, 3, "status")
+        epoch, view, view_active, height = expect_array(value, 4, "status")
         return cls(
+            expect_uint(epoch, "status epoch"),
             expect_uint(view, "status view"),
             expect_bool(view_active, "status active"),
             expect_uint(height, "status height"),

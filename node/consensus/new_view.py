@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.chain.block import CertifiedHeader, Header
+from node.chain.epoch import Anchor
 from node.consensus.messages import Reason, ViewChange
 
 
@@ -17,23 +18,24 @@ class ViewStart:
     """The outcome: the decided prefix, and the undecided headers the view must decide again."""
 
     base: tuple[CertifiedHeader, ...]
-    """The newest committed headers shown by anybody, ascending; empty when all are at genesis."""
+    """The newest committed headers shown by anybody, ascending; empty if all are at the anchor."""
     carried: tuple[CertifiedHeader, ...]
     """Consecutive headers above the base, each with the certificate that carries it over."""
 
 
 def new_view(
-    view_changes: Sequence[ViewChange], genesis_digest: bytes, digest_of: Callable[[Header], bytes]
+    view_changes: Sequence[ViewChange], anchor: Anchor, digest_of: Callable[[Header], bytes]
 ) -> ViewStart:
     """Compute the start of a view from a quorum of checked VIEW-CHANGEs.
 
     The base is the highest commit certificate. Each next height takes, of the prepared certificates
     *whose parent is the header just chosen*, the one of the highest view; the first gap ends it.
-    No null blocks are made, and nothing depends on the order of `view_changes`.
+    No null blocks are made, and nothing depends on the order of `view_changes`. Only heights above
+    the `anchor`, the block the epoch stands on, are spoken of.
     """
     base = max((vc.committed for vc in view_changes), key=_tip_height, default=())
-    height = base[-1].header.height if base else 0
-    parent = base[-1].certificate.subject.header_digest if base else genesis_digest
+    height = base[-1].header.height if base else anchor.height
+    parent = base[-1].certificate.subject.header_digest if base else anchor.digest
     carried: list[CertifiedHeader] = []
     while True:
         height += 1

@@ -79,6 +79,11 @@ class Slot:
         """Make `header` what this view decides about here."""
         self.header, self.digest, self.tx_hashes = header, digest, tx_hashes
 
+    def headers(self) -> list[Header]:
+        """Return what is accepted in this view and what is decided: one header, but for faults."""
+        found = [] if self.header is None else [self.header]
+        return found if self.decided is None else [*found, self.decided.header]
+
     def leave_view(self) -> None:
         """Forget what belonged to the view just left."""
         self.offer, self.refused = None, False
@@ -102,7 +107,7 @@ class Recovered:
     tip: Header
     tip_digest: bytes
     recent: tuple[CertifiedHeader, ...]
-    """The last W committed headers with certificates, ascending, ending at the tip."""
+    """The last W committed headers of this epoch with certificates, ascending, up to the tip."""
     view: int = 0
     view_active: bool = True
     new_view: NewView | None = None

@@ -30,6 +30,8 @@ class Verifier:
     validators: ValidatorSet
     suite: Suite
     window_slots: int
+    anchor_height: int = 0
+    """Height of the block the epoch stands on: 0 where that is genesis."""
     _remembered: dict[bytes, None] = field(default_factory=dict)
 
     def digest_of(self, header: Header) -> bytes:
@@ -77,8 +79,9 @@ class Verifier:
         """Check a VIEW-CHANGE whole.
 
         V1 of this epoch and set, for a view above 0. V2 signed by its sender. V3 the committed
-        headers are the last W of a chain. V4 the prepared ones lie within the window above the tip,
-        ascending. V5 every certificate is sound and of an earlier view.
+        headers are the last W of a chain, none of them below this epoch. V4 the prepared ones lie
+        within the window above the tip, ascending. V5 every certificate is sound and of an earlier
+        view.
         """
         validators = self.validators
         if view_change.epoch != validators.epoch or view_change.validator >= validators.size:
@@ -89,11 +92,11 @@ class Verifier:
         if not key.verify(view_change.sign_bytes(self.chain_id), view_change.signature):
             raise PeerError("view-change-signature", "does not verify")
         committed = view_change.committed
-        tip_height = committed[-1].header.height if committed else 0
-        if len(committed) != min(self.window_slots, tip_height):
+        tip_height = committed[-1].header.height if committed else self.anchor_height
+        expected = min(self.window_slots, tip_height - self.anchor_height)
+        if len(committed) != expected:
             raise PeerError(
-                "view-change-committed",
-                f"expected {min(self.window_slots, tip_height)} headers, got {len(committed)}",
+                "view-change-committed", f"expected {expected} headers, got {len(committed)}"
             )
         for older, newer in pairwise(committed):
             if (

@@ -12,6 +12,8 @@ parent's state and the block itself, so every correct node agrees:
 - B4 `tx-sender`: every sender has, in the parent's state, the key its signature verified under;
 - B5 `header-...`: the header follows its parent (H1 to H9 of node.chain.validation).
 
+What is in force for a block, who decides and by which parameters, is read from its parent's state.
+
 Rules a *transaction* must keep, or it has no effect, and a failed result inside a valid block says
 why. They are judged at the block's height and T, in this order, after what earlier transactions of
 the block changed:
@@ -28,17 +30,19 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from node.chain.block import Header, ResultCode, TransactionResult
+from node.chain.epoch import Epoch
 from node.chain.genesis import Genesis, Identity, Role
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileGrowth
+from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.record import RecordLeaf, encode_header_leaf
 from node.chain.state_tree import EMPTY, Page, TreeUpdate, update
 from node.chain.transaction import TransactionBody, VerifiedTransaction
-from node.chain.validation import HeaderContext, check_header_follows
+from node.chain.validation import check_header_follows
 from node.errors import PeerError
 from node.execution.lifetime import is_within_lifetime
 from node.execution.notary import Failure, Position, notarize
-from node.execution.registry import find_identity, genesis_state, sender_key
+from node.execution.registry import epoch_in_force, find_identity, genesis_state, sender_key
 from node.execution.state import BlockInputs, ExecutedBlock, StateReader
 from node.limits import BLOCK_RECORDS_MAX
 
@@ -54,8 +58,6 @@ class Executor:
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
         self._suite = genesis.suite
-        self._parameters = genesis.parameters
-        self._context = HeaderContext.of_genesis(genesis)
 
     def genesis_block(self) -> ExecutedBlock:
         """Return the block of height 0: no parent, no transactions, an empty log, the first state.
@@ -71,8 +73,16 @@ class Executor:
             time_degraded=False,
             proposer=0,
         )
+        epoch = Epoch.of_genesis(self._genesis)
         header = self._header(
-            inputs, _NO_PARENT, frontier=EMPTY_FRONTIER, tree=tree, transactions=(), results=()
+            inputs,
+            _NO_PARENT,
+            epoch=epoch,
+            next_set=epoch.validators,
+            frontier=EMPTY_FRONTIER,
+            tree=tree,
+            transactions=(),
+            results=(),
         )
         return ExecutedBlock(
             header=header,
@@ -98,7 +108,8 @@ class Executor:
         Proposer and replicas run this alike: a replica compares the header it gets with the one
         proposed, which covers order, time, content and outcome.
         """
-        tx_ids = self._check_transactions(parent, transactions)
+        epoch = epoch_in_force(parent, self._suite)
+        tx_ids = self._check_transactions(parent, epoch, transactions)
         senders = _check_senders(parent, transactions)
         run = _Run(parent, inputs)
         results = tuple(
@@ -113,12 +124,14 @@ class Executor:
         header = self._header(
             inputs,
             parent.header_digest,
+            epoch=epoch,
+            next_set=epoch.validators,
             frontier=frontier,
             tree=tree,
             transactions=transactions,
             results=results,
         )
-        check_header_follows(header, parent.header, parent.header_digest, self._context)  # B5
+        check_header_follows(header, parent.header, parent.header_digest, epoch.context)  # B5
         return ExecutedBlock(
             header=header,
             digest=header.digest(self._suite),
@@ -132,8 +145,9 @@ class Executor:
             tree=tree,
         )
 
+    @staticmethod
     def _check_transactions(
-        self, parent: StateReader, transactions: Sequence[VerifiedTransaction]
+        parent: StateReader, epoch: Epoch, transactions: Sequence[VerifiedTransaction]
     ) -> frozenset[bytes]:
         """Check B1 to B3; return the transaction ids."""
         size_bytes = records = 0
@@ -141,13 +155,13 @@ class Executor:
             transaction = verified.transaction
             size_bytes += len(transaction.encoded)
             records += transaction.body.payload.count
-            if transaction.body.chain_id != self._context.chain_id:
-                expected, got = self._context.chain_id.hex(), transaction.body.chain_id.hex()
+            if transaction.body.chain_id != epoch.chain_id:
+                expected, got = epoch.chain_id.hex(), transaction.body.chain_id.hex()
                 raise PeerError("tx-chain", f"expected {expected}, got {got}")
             if parent.has_transaction(transaction.tx_id):
                 raise PeerError("tx-repeated", f"{transaction.tx_id.hex()} is on the chain already")
-        _check_limit("block-transactions", len(transactions), self._parameters.block_txs_max)
-        _check_limit("block-bytes", size_bytes, self._parameters.block_bytes_max)
+        _check_limit("block-transactions", len(transactions), epoch.parameters.block_txs_max)
+        _check_limit("block-bytes", size_bytes, epoch.parameters.block_bytes_max)
         _check_limit("block-records", records, BLOCK_RECORDS_MAX)
         tx_ids = frozenset(verified.transaction.tx_id for verified in transactions)
         if len(tx_ids) != len(transactions):
@@ -161,6 +175,8 @@ class Executor:
         inputs: BlockInputs,
         parent_digest: bytes,
         *,
+        epoch: Epoch,
+        next_set: ValidatorSet,
         frontier: LogFrontier,
         tree: TreeUpdate,
         transactions: Sequence[VerifiedTransaction],
@@ -171,8 +187,8 @@ class Executor:
         tx_leaves = [leaf_hash(tx_hash, hash_function) for tx_hash in tx_hashes]
         result_leaves = [leaf_hash(result.encode(), hash_function) for result in results]
         return Header(
-            chain_id=self._context.chain_id,
-            epoch=self._context.epoch,
+            chain_id=epoch.chain_id,
+            epoch=epoch.number,
             height=inputs.height,
             view=inputs.view,
             time_ms=inputs.time_ms,
@@ -184,8 +200,8 @@ class Executor:
             log_roots=(frontier.root(hash_function),),
             state_root=tree.root,
             results_root=merkle_root(result_leaves, hash_function),
-            next_set_digest=self._context.next_set_digest,
-            parameters_digest=self._context.parameters_digest,
+            next_set_digest=next_set.digest,
+            parameters_digest=epoch.context.parameters_digest,
         )
 
 

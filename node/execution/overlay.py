@@ -49,6 +49,12 @@ class Overlay:
         """Say whether this block or one below it holds the transaction."""
         return tx_id in self._executed.tx_ids or self._parent.has_transaction(tx_id)
 
+    def digest_at(self, height: int) -> bytes | None:
+        """Return the digest of the header at a height, if it is that of the block or below."""
+        if height == self._executed.header.height:
+            return self._executed.digest
+        return self._parent.digest_at(height)
+
     def rebase(self, parent: StateReader) -> None:
         """Read what lies below from `parent`: the ledger, once the parent block is committed."""
         self._parent = parent

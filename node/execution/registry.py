@@ -10,16 +10,21 @@ kinds never meet, keys of one kind share a prefix, and a stranger can compute an
 | 3    | [3, organisation id]            | organisation                                   |
 | 4    | [4, identity id]                | identity                                       |
 | 5    | [5, issuer, type, reference]    | reference-status, see notary.py                |
+| 6    | [6, epoch]                      | epoch-start; none for epoch 0, which is genesis |
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from node.chain.encoding import decode, encode
-from node.chain.genesis import Genesis, Identity
+from node.chain.encoding import decode, encode, expect_array, expect_uint, expect_version
+from node.chain.epoch import Epoch
+from node.chain.genesis import Genesis, Identity, Parameters
+from node.chain.membership import ValidatorSet
+from node.crypto.suite import Suite
 from node.errors import DecodeError, InvariantViolation
 from node.execution.state import StateReader
 from node.limits import STATE_VALUE_BYTES_MAX
@@ -33,9 +38,12 @@ class StateKind(IntEnum):
     ORGANISATION = 3
     IDENTITY = 4
     REFERENCE = 5
+    EPOCH_START = 6
 
 
 _IDENTITIES_REMEMBERED: Final = 1_024  # the senders of most transactions are a few
+
+_EPOCHS_REMEMBERED: Final = 16  # one is in force; the next, and those of other chains in a test
 
 PARAMETERS_KEY = encode([StateKind.PARAMETERS.value])
 VALIDATOR_SET_KEY = encode([StateKind.VALIDATOR_SET.value])
@@ -51,6 +59,36 @@ def identity_key(identity_id: str) -> bytes:
     return encode([StateKind.IDENTITY.value, identity_id])
 
 
+def epoch_start_key(epoch: int) -> bytes:
+    """Return the state key of where an epoch began."""
+    return encode([StateKind.EPOCH_START.value, epoch])
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStart:
+    """Where an epoch above 0 began, and who decides in it. Never changed once written."""
+
+    first_height: int
+    """The height after the barrier of the epoch before."""
+    validators: ValidatorSet
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes of the CBOR array `epoch-start`."""
+        return encode([1, self.first_height, self.validators.to_value()])
+
+    @classmethod
+    def decode(cls, data: bytes, suite: Suite) -> EpochStart:
+        """Read a start; raises `DecodeError`."""
+        version, first_height, validators = expect_array(
+            decode(data, what="epoch start", size_max=STATE_VALUE_BYTES_MAX), 3, "epoch start"
+        )
+        expect_version(version, "epoch start")
+        return cls(
+            expect_uint(first_height, "epoch first height"),
+            ValidatorSet.from_value(validators, suite),
+        )
+
+
 def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     """Return the state after genesis: parameters, validator set, organisations, identities."""
     state = {
@@ -64,6 +102,25 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     return state
 
 
+def epoch_in_force(state: StateReader, suite: Suite) -> Epoch:
+    """Return the rules that the block after `state` is judged by."""
+    validators, parameters = state.get(VALIDATOR_SET_KEY), state.get(PARAMETERS_KEY)
+    if validators is None or parameters is None:
+        raise InvariantViolation("state holds no validator set or no parameters")
+    return _decode_epoch(state.header.chain_id, validators, parameters, suite)
+
+
+def find_epoch_start(state: StateReader, epoch: int, suite: Suite) -> EpochStart | None:
+    """Return where an epoch began; None for epoch 0 and for one to come."""
+    value = state.get(epoch_start_key(epoch))
+    if value is None:
+        return None
+    try:
+        return EpochStart.decode(value, suite)
+    except DecodeError as error:
+        raise InvariantViolation(f"state holds a malformed epoch start: {error}") from error
+
+
 def find_identity(state: StateReader, identity_id: str) -> Identity | None:
     """Return an identity as it stands in `state`, or None."""
     value = state.get(identity_key(identity_id))
@@ -74,6 +131,23 @@ def sender_key(state: StateReader, sender: str) -> bytes | None:
     """Return the encoded public key that `sender`'s signatures must verify under, or None."""
     identity = find_identity(state, sender)
     return None if identity is None else identity.public_key
+
+
+@lru_cache(maxsize=_EPOCHS_REMEMBERED)
+def _decode_epoch(chain_id: bytes, validators: bytes, parameters: bytes, suite: Suite) -> Epoch:
+    size_max = STATE_VALUE_BYTES_MAX
+    try:
+        return Epoch(
+            chain_id,
+            ValidatorSet.from_value(
+                decode(validators, what="validator set in state", size_max=size_max), suite
+            ),
+            Parameters.from_value(
+                decode(parameters, what="parameters in state", size_max=size_max)
+            ),
+        )
+    except DecodeError as error:
+        raise InvariantViolation(f"state holds malformed rules: {error}") from error
 
 
 @lru_cache(maxsize=_IDENTITIES_REMEMBERED)

@@ -36,6 +36,9 @@ class StateReader(Protocol):
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether that block or one below it holds this transaction, failed or not."""
 
+    def digest_at(self, height: int) -> bytes | None:
+        """Return the digest of the header at a height of this chain; None above that block."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockInputs:

@@ -44,7 +44,8 @@ class Gate:
     ) -> None:
         """`key_of` reads a sender's key from committed state; the others look up a tx_id."""
         self._chain_id, self._suite = genesis.chain_id, genesis.suite
-        self._bytes_max = genesis.parameters.block_bytes_max
+        self.bytes_max = genesis.parameters.block_bytes_max
+        """What a block may hold by the parameters in force."""
         self._key_of, self._is_pending, self._is_final = key_of, is_pending, is_final
         self._keys: dict[bytes, PublicKey] = {}
 
@@ -66,10 +67,10 @@ class Gate:
                 AdmissionCode.WRONG_CHAIN,
                 f"expected chain {self._chain_id.hex()}, got {body.chain_id.hex()}",
             )
-        if len(data) > self._bytes_max:
+        if len(data) > self.bytes_max:
             return Admission(
                 AdmissionCode.NOT_PERMITTED,
-                f"expected at most {self._bytes_max} bytes, got {len(data)}",
+                f"expected at most {self.bytes_max} bytes, got {len(data)}",
             )
         if self._is_pending(transaction.tx_id):
             return Admission(AdmissionCode.DUPLICATE_PENDING, tx_id=transaction.tx_id)
@@ -96,8 +97,15 @@ class Gate:
         key = self._key(transaction.body.sender)
         return None if key is None else Candidate(transaction, key)
 
+    def candidate_after(self, state: StateReader, transaction: Transaction) -> Candidate | None:
+        """Return the same by the state before the block, which may know a sender sooner."""
+        key = self._load(sender_key(state, transaction.body.sender))
+        return None if key is None else Candidate(transaction, key)
+
     def _key(self, sender: str) -> PublicKey | None:
-        encoded = self._key_of(sender)
+        return self._load(self._key_of(sender))
+
+    def _load(self, encoded: bytes | None) -> PublicKey | None:
         if encoded is None:
             return None
         key = self._keys.get(encoded)

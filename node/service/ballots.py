@@ -2,7 +2,8 @@
 
 The rule about durability has its one place here: what is signed is a record of the turn in which it
 is signed, `write` appends a turn's records at once, and `durable` gives back the messages that may
-leave, and the events that count now, only when the log reports their records on disk.
+leave, and the events that count now, only when the log reports their records on disk. All is of one
+epoch, and carries its number.
 
 What the log must restate at its next rotation is kept here too (`snapshot`).
 """
@@ -16,7 +17,6 @@ from typing import Protocol
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, Subject, Vote
-from node.chain.genesis import Genesis
 from node.consensus import events as ev
 from node.consensus.messages import NewView, Proposal, ViewChange
 from node.crypto.signature import Signer
@@ -34,6 +34,7 @@ from node.service.log_records import (
 )
 from node.service.output import Counters
 from node.service.recovery import Recovery
+from node.service.term import Term
 from node.service.wire import Message
 
 
@@ -50,28 +51,33 @@ class Ballots:
     def __init__(
         self,
         *,
-        genesis: Genesis,
-        me: int,
+        term: Term,
         signer: Signer,
         log: DurableLog,
         recovery: Recovery,
         counters: Counters,
     ) -> None:
-        """Start from what the log held; `me` is the index in the genesis validator set."""
-        self._chain_id, self._validators = genesis.chain_id, genesis.validators
-        self._me, self._signer, self._log, self._counters = me, signer, log, counters
-        self._blocks: dict[bytes, BlockRecord] = dict(recovery.blocks)
-        """Undecided blocks in the log, by header digest."""
-        self._votes: dict[tuple[Phase, int], Vote] = dict(recovery.own_votes)
-        self._prepared: dict[int, CertifiedHeader] = dict(recovery.prepared)
-        self._last_view_record: LogRecord | None = recovery.last_view_record
-        self._last_new_view: NewViewRecord | None = recovery.last_new_view
+        """Start from what the log held."""
+        self._signer, self._log, self._counters = signer, log, counters
+        self.begin(term, recovery)
         self._records: list[LogRecord] = []
         """Of this turn, not appended yet."""
         self._of_this_turn: list[tuple[ev.Event, Message]] = []
         """What rests on these records."""
         self._unsynced: deque[tuple[int, ev.Event, Message]] = deque()
         """What rests on appended records, with the number of the last of them."""
+
+    def begin(self, term: Term, recovery: Recovery) -> None:
+        """Begin an epoch with what the log held of it; what was signed before binds no more."""
+        self._epoch, self._me = term.epoch, term.me
+        self._blocks: dict[bytes, BlockRecord] = dict(recovery.blocks)
+        """Undecided blocks in the log, by header digest."""
+        self._votes: dict[tuple[Phase, int], Vote] = dict(recovery.own_votes)
+        self._prepared: dict[int, CertifiedHeader] = dict(recovery.prepared)
+        self._last_view_record: LogRecord | None = recovery.last_view_record
+        self._last_new_view: NewViewRecord | None = recovery.last_new_view
+        self._later = recovery.later
+        """Records of epochs to come."""
 
     # ------------------------------------------------------------------ casting
 
@@ -92,7 +98,7 @@ class Ballots:
 
     def cast_view_change(self, unsigned: ViewChange) -> None:
         """Sign and log a VIEW-CHANGE."""
-        signature = self._signer.sign(unsigned.sign_bytes(self._chain_id))
+        signature = self._signer.sign(unsigned.sign_bytes(self._epoch.chain_id))
         message = replace(unsigned, signature=signature)
         self._last_view_record = ViewChangeRecord(message)
         self._records.append(self._last_view_record)
@@ -100,7 +106,7 @@ class Ballots:
 
     def announce(self, unsigned: NewView) -> None:
         """Sign and log the NEW-VIEW of this validator as primary."""
-        signature = self._signer.sign(unsigned.sign_bytes(self._chain_id))
+        signature = self._signer.sign(unsigned.sign_bytes(self._epoch.chain_id))
         message = replace(unsigned, signature=signature)
         self.adopt(message)
         self._of_this_turn.append((ev.OwnNewViewDurable(message), message))
@@ -131,8 +137,9 @@ class Ballots:
             )
             self._blocks[subject.header_digest] = record
             self._records.append(record)
-        message = subject.sign_bytes(self._chain_id, self._validators, now.utc_ms)
-        vote = Vote(subject, self._me, now.utc_ms, self._signer.sign(message))
+        epoch = self._epoch
+        message = subject.sign_bytes(epoch.chain_id, epoch.validators, now.utc_ms)
+        vote = Vote(subject, self._me, now.utc_ms, self._signer.sign(message), epoch.number)
         self._votes[subject.phase, subject.height] = vote
         self._records.append(VoteRecord(vote))
         self._counters.votes_signed += 1
@@ -172,6 +179,7 @@ class Ballots:
         records += self._blocks.values()
         records += [PreparedRecord(item) for _, item in sorted(self._prepared.items())]
         records += [VoteRecord(vote) for _, vote in sorted(self._votes.items())]
+        records += self._later
         return [encode_log_record(record) for record in records]
 
     # ------------------------------------------------------------------ what the log holds

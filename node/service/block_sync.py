@@ -12,14 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from node.chain.block import CertifiedBlock, CertifiedHeader
-from node.chain.membership import ValidatorSet
 from node.consensus import events as ev
-from node.consensus.verification import Verifier
 from node.crypto.suite import Suite
 from node.errors import DecodeError, PeerError
 from node.execution.apply import StateReader
 from node.service.output import Outlet
 from node.service.serving import SYNC_BYTES_AIM
+from node.service.term import Term
 from node.service.wire import Blocks, WantBlocks
 
 SYNC_AFTER_MS = 1_000
@@ -71,23 +70,24 @@ class BlockSync:
     def __init__(
         self,
         *,
-        validators: ValidatorSet,
-        window_slots: int,
+        term: Term,
         suite: Suite,
         ledger: StateReader,
-        verifier: Verifier,
         outlet: Outlet,
     ) -> None:
         """Start knowing nothing of anybody."""
-        self._faults, self._reach = validators.faults, 2 * window_slots
-        self._suite, self._ledger = suite, ledger
-        self._verifier, self._outlet = verifier, outlet
+        self._suite, self._ledger, self._outlet = suite, ledger, outlet
+        self.begin(term)
         self._peers: dict[int, _Peer] = {}
         self._held: dict[int, _Held] = {}
         """By the height it was asked for."""
         self._held_bytes = 0
         self._offered: CertifiedBlock | None = None
         """The block that the core was given last."""
+
+    def begin(self, term: Term) -> None:
+        """Begin an epoch: its set, and nobody else, vouches for the blocks to come."""
+        self._term, self._verifier = term, term.verifier
 
     # ------------------------------------------------------------------ who is ahead
 
@@ -98,9 +98,10 @@ class BlockSync:
     @property
     def is_behind(self) -> bool:
         """Whether a quorum of peers, by their word, is further than consensus alone can heal."""
-        reach = self._tip_height + self._reach
-        ahead = sum(1 for peer in self._peers.values() if peer.height > reach)
-        return ahead > self._faults
+        epoch, members = self._term.epoch, self._term.indices
+        reach = self._tip_height + 2 * epoch.parameters.window_slots
+        ahead = sum(1 for n, peer in self._peers.items() if n in members and peer.height > reach)
+        return ahead > epoch.validators.faults
 
     # ------------------------------------------------------------------ asking
 

@@ -6,27 +6,30 @@ Everything comes in through a method with the time as an argument, everything go
 The engine owns the turn and who hears of what; each of its parts owns one concern and its state:
 `ballots` what is signed and logged, `undecided` the blocks above the tip, `pursuit` how they come
 to be validated, `proposing`, `gossip`, `block_sync`, `serving` and `misconduct`. Reading order:
-inputs, `_turn`, `_take`, `_obey`, then the parts.
+inputs, `_turn`, `_take`, `_obey`, `_begin_epoch`, then the parts.
+
+One core lives as long as an epoch. When the barrier is final here, the next epoch's core is built
+from the state after it; what the old one was about is void. Peers are told by number (term.py).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import assert_never
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any, Final, assert_never
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode
-from node.chain.block import CertifiedHeader
+from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Vote
 from node.chain.evidence import Evidence
 from node.chain.genesis import Genesis
 from node.chain.membership import Validator
 from node.chain.transaction import VerifiedTransaction
-from node.chain.validation import HeaderContext
 from node.consensus import events as ev
 from node.consensus.core import Core
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
-from node.consensus.verification import Verifier
 from node.crypto.signature import Signer
 from node.errors import DecodeError, InvariantViolation, PeerError
 from node.execution.apply import ExecutedBlock, Executor, sender_key
@@ -34,6 +37,7 @@ from node.service.admission import Candidate, Gate
 from node.service.allowance import Allowance, Patience
 from node.service.ballots import Ballots, DurableLog
 from node.service.block_sync import BlockSync
+from node.service.early import EarlyMessages
 from node.service.fairness import Fairness
 from node.service.gossip import Gossip
 from node.service.mempool import AddOutcome, Mempool
@@ -50,9 +54,10 @@ from node.service.output import (
 from node.service.peer_signs import PeerSigns
 from node.service.proposing import Proposer
 from node.service.pursuit import Pursuits
-from node.service.recovery import Ledger, Recovery
+from node.service.recovery import Ledger, Recovery, resume
 from node.service.serving import Desk
 from node.service.staged import StagedLedger
+from node.service.term import Roster, Term
 from node.service.undecided import Undecided
 from node.service.wire import (
     Accusations,
@@ -73,6 +78,9 @@ BLOCK_BYTES_LEAST = 2_048
 """What the smallest synced block counts as."""
 
 
+_ALL: Final = 1 << 62
+
+
 class Engine:
     """One validator. Single-threaded; never blocks; raises only for its own broken invariants."""
 
@@ -80,7 +88,7 @@ class Engine:
         self,
         *,
         genesis: Genesis,
-        me: int,
+        validator_id: str,
         signer: Signer,
         executor: Executor,
         ledger: Ledger,
@@ -88,28 +96,23 @@ class Engine:
         mempool: Mempool,
         recovery: Recovery,
     ) -> None:
-        """Start from what `recovery` found; `me` is the index in the genesis validator set."""
-        self.genesis, self.me, self.mempool = genesis, me, mempool
-        suite, validators, parameters = genesis.suite, genesis.validators, genesis.parameters
+        """Start from what `recovery` found; a node that is no validator now follows the others."""
+        self.genesis, self.mempool = genesis, mempool
+        self._validator_id = validator_id
+        suite = genesis.suite
         self._suite = suite
         self._ledger = tip = StagedLedger(ledger)
+        self.roster = Roster(genesis.validators)
+        self.term = term = Term.of(recovery.epoch, recovery.anchor, validator_id, self.roster)
+        self._later = recovery.later
         self._outlet = outlet = Outlet(view=lambda: self.core.view)
-        self._verifier = Verifier(genesis.chain_id, validators, suite, parameters.window_slots)
         self.gate = Gate(
             genesis,
             key_of=lambda sender: sender_key(tip, sender),
             is_pending=mempool.is_pending,
             is_final=tip.has_transaction,
         )
-        self.core = Core(
-            validators=validators,
-            me=me,
-            parameters=parameters,
-            context=HeaderContext.of_genesis(genesis),
-            genesis_digest=recovery.genesis_digest,
-            digest_of=self._verifier.digest_of,
-            recovered=recovery.consensus,
-        )
+        self.core = _make_core(term, recovery)
         self.halted = ""
         """Why the node stopped for good; empty while it runs."""
         self.peer_signs = PeerSigns()
@@ -118,43 +121,31 @@ class Engine:
         self._lapsed: deque[tuple[int, list[bytes]]] = deque()
         """Ids that expired by clock before this time (ms), until a block's T says so too."""
         self._allowance, self._patience = Allowance(), Patience()
+        self._early = EarlyMessages()
         self._ballots = Ballots(
-            genesis=genesis,
-            me=me,
+            term=term,
             signer=signer,
             log=log,
             recovery=recovery,
             counters=outlet.counters,
         )
-        self._misconduct = Misconduct(genesis=genesis, ledger=ledger, outlet=outlet)
+        self._misconduct = Misconduct(term=term, ledger=ledger, outlet=outlet)
         self._undecided = Undecided(tip, mempool, executor)
         self._pursuits = Pursuits(
             suite=suite,
             mempool=mempool,
             gate=self.gate,
-            verifier=self._verifier,
+            verifier=term.verifier,
             ballots=self._ballots,
             undecided=self._undecided,
             outlet=outlet,
             settled=self._events.append,
         )
         self._proposer = Proposer(
-            parameters=parameters,
-            me=me,
-            mempool=mempool,
-            undecided=self._undecided,
-            counters=outlet.counters,
+            term=term, mempool=mempool, undecided=self._undecided, counters=outlet.counters
         )
-        self._gossip = Gossip(mempool, outlet, repeat_after_ms=parameters.view_timeout_ms // 2)
-        self._fairness = Fairness(mempool, self._gossip, deadline_ms=parameters.fairness_ms)
-        self._sync = BlockSync(
-            validators=validators,
-            window_slots=parameters.window_slots,
-            suite=suite,
-            ledger=tip,
-            verifier=self._verifier,
-            outlet=outlet,
-        )
+        self._gossip = Gossip(mempool, outlet, repeat_after_ms=0)
+        self._sync = BlockSync(term=term, suite=suite, ledger=tip, outlet=outlet)
         self._desk = Desk(
             suite=suite,
             ledger=tip,
@@ -162,8 +153,10 @@ class Engine:
             ballots=self._ballots,
             outlet=outlet,
         )
+        self._apply_parameters()
         for record in recovery.blocks.values():
             self._pursuits.hold_logged(record)
+        outlet.note_term(term)
 
     # ------------------------------------------------------------------ inputs
 
@@ -185,7 +178,7 @@ class Engine:
         )
         # By clock, what validators with sound clocks will not include: nobody is told yet, as a
         # block of an earlier view may still hold it, but it is no longer work that waits.
-        past_ms = now.utc_ms - 2 * self.genesis.parameters.accuracy_ms
+        past_ms = now.utc_ms - 2 * self.term.epoch.parameters.accuracy_ms
         lapsed = self.mempool.expire(past_ms)
         if lapsed:
             self._lapsed.append((past_ms, lapsed))
@@ -200,7 +193,9 @@ class Engine:
 
     def connected(self, peer: int) -> None:
         """Tell a peer that can be reached from now on where this validator stands."""
-        self._outlet.send(peer, Status(self.core.view, self.core.view_active, self.height))
+        core = self.core
+        status = Status(self.term.epoch.number, core.view, core.view_active, self.height)
+        self._outlet.send(peer, status)
         self._misconduct.tell(peer)
 
     def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> None:
@@ -209,7 +204,7 @@ class Engine:
         for data in frame:
             try:
                 message = decode_message(data, self._suite.signature_size)
-                self._take(peer, message, now)
+                self._take(peer, message, now, arrival_utc_ms=now.utc_ms)
             except (DecodeError, PeerError) as error:
                 self._refuse(peer, error, now)
         self._turn(now)
@@ -236,6 +231,11 @@ class Engine:
     def durable(self, lsn: int, now: ev.Now) -> None:
         """Note that every log record up to `lsn` is on disk: release what waited for it."""
         for event, message in self._ballots.durable(lsn):
+            if (
+                isinstance(message, ViewChange | NewView)
+                and message.epoch != self.term.epoch.number
+            ):
+                continue  # the epoch ended before the disk was done
             if isinstance(message, Proposal):
                 self._proposer.learn_pace(message, now)
             self._outlet.send(None, message)
@@ -316,6 +316,8 @@ class Engine:
                 continue
             for action in self.core.step(event, now):
                 self._obey(action, now)
+            if self.core.has_ended:
+                self._begin_epoch(now)
             if not self._events:
                 self._report_pool(now)
 
@@ -330,9 +332,15 @@ class Engine:
 
     # ------------------------------------------------------------------ what peers say
 
-    def _take(self, peer: int, message: Message, now: ev.Now) -> None:  # noqa: C901, PLR0912 - one case per kind
+    def _take(  # noqa: C901, PLR0912 - one case per kind
+        self, peer: int, message: Message, now: ev.Now, *, arrival_utc_ms: int
+    ) -> None:
         """Check a message of `peer` and turn it into an event, or serve it."""
-        core, verifier = self.core, self._verifier
+        core, verifier = self.core, self.term.verifier
+        epoch_of = _EPOCH_OF.get(type(message))
+        if epoch_of is not None and epoch_of(message) != self.term.epoch.number:
+            self._take_of_other_epoch(peer, message, now, arrival_utc_ms=arrival_utc_ms)
+            return
         if isinstance(message, Status | WantBodies | WantBlocks):
             self._answer(peer, message, now)
             return
@@ -348,9 +356,9 @@ class Engine:
                     self.counters.votes_checked += 1
                     verifier.check_proposal(message)
                     self._misconduct.note_shown(message.vote)
-                    self._run(now, ev.ProposalReceived(message, now.utc_ms))
+                    self._run(now, ev.ProposalReceived(message, arrival_utc_ms))
             case ViewChange():
-                if message.view >= core.view and message.validator != self.me:
+                if message.view >= core.view and message.validator != self.term.me:
                     verifier.check_view_change(message)
                     self._run(now, ev.ViewChangeReceived(message))
             case NewView():
@@ -377,17 +385,51 @@ class Engine:
             case _:
                 assert_never(message)
 
-    def _answer(self, peer: int, request: Status | WantBodies | WantBlocks, now: ev.Now) -> None:
+    def _take_of_other_epoch(
+        self, peer: int, message: Message, now: ev.Now, *, arrival_utc_ms: int
+    ) -> None:
+        """Tell a peer that is behind how its epoch ended; take note of one that is ahead.
+
+        What is said in the next epoch is kept until this one ends; further ahead, and unchecked in
+        any case, it only shows whom to ask for blocks.
+        """
+        match message:
+            case Status(epoch=epoch, height=height):
+                self._sync.note_height(peer, height)
+                if epoch < self.term.epoch.number:
+                    self._answer(peer, message, now)
+                self._sync.chase(now, committed_at_ms=self._committed_at_ms)
+            case ViewChange(epoch=epoch):
+                if epoch < self.term.epoch.number:
+                    self._answer(peer, message, now)
+            case CertifiedHeader(header=header):
+                if header.epoch > self.term.epoch.number:
+                    self._sync.note_height(peer, header.height)
+            case Proposal(header=Header(epoch=epoch)) | Vote(epoch=epoch):
+                if epoch == self.term.epoch.number + 1:
+                    self._early.keep(peer, message, arrival_utc_ms)
+            case _:
+                pass
+
+    def _answer(
+        self, peer: int, request: Status | ViewChange | WantBodies | WantBlocks, now: ev.Now
+    ) -> None:
         """Answer a peer within its allowance; a request costs it little and this node much."""
         if not self._allowance.has_room(peer, now.monotonic_ms):
             raise PeerError("allowance", f"{type(request).__name__} before earlier answers are due")
         before = len(self._outlet.messages)
         match request:
+            case Status(epoch=epoch) | ViewChange(epoch=epoch) if epoch < self.term.epoch.number:
+                self._desk.give_handover(peer, epoch)
             case Status():
                 self.peer_signs.note_status(peer, request)
                 self._sync.note_height(peer, request.height)
-                self._run(now, ev.StatusReceived(peer, request))
+                index = self.term.indices.get(peer)
+                if index is not None:
+                    self._run(now, ev.StatusReceived(index, request))
                 self._sync.chase(now, committed_at_ms=self._committed_at_ms)
+            case ViewChange():
+                pass
             case WantBodies():
                 self._desk.give_bodies(peer, request)
             case WantBlocks():
@@ -400,7 +442,7 @@ class Engine:
     def _refuse(self, peer: int, error: DecodeError | PeerError, now: ev.Now) -> None:
         self.counters.messages_refused += 1
         rule = error.rule if isinstance(error, PeerError) else error.code
-        name = self.genesis.validators.validators[peer].validator_id
+        name = self.roster.name(peer)
         self._outlet.trace(rule, self.height, f"from {name}: {error}")
         if self._patience.note_refusal(peer, now.monotonic_ms):
             self._outlet.trace("peer-cut-off", self.height, f"{name}, again and again: {error}")
@@ -408,7 +450,8 @@ class Engine:
 
     def _check_vote(self, vote: Vote) -> None:
         self.counters.votes_checked += 1
-        if not vote.verify(self.genesis.chain_id, self.genesis.validators):
+        epoch = self.term.epoch
+        if not vote.verify(epoch.chain_id, epoch.validators):
             raise PeerError("vote-signature", f"the vote of {vote.validator} does not verify")
 
     def _feed(self, now: ev.Now) -> None:
@@ -454,7 +497,9 @@ class Engine:
                 # The core hears of it before all else: a commit between would release the block.
                 self._events.appendleft(self._proposer.build(action, now))
             case ev.Validate():
-                self._pursuits.begin(action, self._sync.block(action.header.height), now)
+                holders = tuple(self.term.numbers[index] for index in action.holders)
+                synced = self._sync.block(action.header.height)
+                self._pursuits.begin(replace(action, holders=holders), synced, now)
             case ev.CastProposal():
                 self._gossip.flush()
                 self._ballots.cast_proposal(action, self._executed(action.header_digest), now)
@@ -473,7 +518,8 @@ class Engine:
                 self._undecided.retain(action.header_digests)
                 self._pursuits.retain(action.header_digests)
             case ev.Send():
-                self._outlet.send(action.to, action.message)
+                to = None if action.to is None else self.term.numbers[action.to]
+                self._outlet.send(to, action.message)
             case ev.ReportEvidence():
                 self._misconduct.report(action.first, action.second)
             case ev.Trace():
@@ -505,8 +551,75 @@ class Engine:
         if verdict is not None:
             self._events.append(verdict)
 
+    # ------------------------------------------------------------------ from epoch to epoch
+
+    def _begin_epoch(self, now: ev.Now) -> None:
+        """Go on under the rules that the state after the barrier holds, now that it is final."""
+        recovery = resume(self._ledger, self._later, self._suite)
+        self._later = recovery.later
+        self._events.clear()
+        self.term = Term.of(recovery.epoch, recovery.anchor, self._validator_id, self.roster)
+        self._ballots.begin(self.term, recovery)
+        self._proposer.begin(self.term)
+        self._sync.begin(self.term)
+        self._misconduct.begin(self.term)
+        self._apply_parameters()
+        self._drop_oversized(now)
+        for record in recovery.blocks.values():
+            self._pursuits.hold_logged(record)
+        self.core = _make_core(self.term, recovery)
+        self._outlet.note_term(self.term)
+        self._sync.chase(now, committed_at_ms=self._committed_at_ms)
+        for peer, message, arrival_utc_ms in self._early.take():
+            try:
+                self._take(peer, message, now, arrival_utc_ms=arrival_utc_ms)
+            except (DecodeError, PeerError) as error:
+                self._refuse(peer, error, now)
+
+    def _apply_parameters(self) -> None:
+        """Bring what may change with an epoch to those who hold it."""
+        parameters = self.term.epoch.parameters
+        self.gate.bytes_max = parameters.block_bytes_max
+        self._gossip.repeat_after_ms = parameters.view_timeout_ms // 2
+        self._fairness = Fairness(self.mempool, self._gossip, deadline_ms=parameters.fairness_ms)
+
+    def _drop_oversized(self, now: ev.Now) -> None:
+        """Let go of what no block can hold any more, were blocks made smaller."""
+        bytes_max = self.gate.bytes_max
+        waiting = self.mempool.take(
+            time_ms=self.time_ms(now), txs_max=_ALL, bytes_max=_ALL, records_max=_ALL
+        )
+        transactions = [verified.transaction for verified in waiting]
+        dropped = [tx.tx_id for tx in transactions if len(tx.encoded) > bytes_max]
+        self.mempool.discard(dropped)
+        self._outlet.note_expired(dropped)
+
     def _executed(self, header_digest: bytes) -> ExecutedBlock:
         executed = self._undecided.executed(header_digest)
         if executed is None:
             raise InvariantViolation(f"block {header_digest.hex()} was not executed here")
         return executed
+
+
+def _make_core(term: Term, recovery: Recovery) -> Core:
+    epoch = term.epoch
+    return Core(
+        validators=epoch.validators,
+        me=term.me,
+        parameters=epoch.parameters,
+        context=epoch.context,
+        anchor=term.anchor,
+        digest_of=term.verifier.digest_of,
+        recovered=recovery.consensus,
+    )
+
+
+_EPOCH_OF: Final[Mapping[type, Callable[[Any], int]]] = {
+    Proposal: attrgetter("header.epoch"),
+    CertifiedHeader: attrgetter("header.epoch"),
+    ViewChange: attrgetter("epoch"),
+    NewView: attrgetter("epoch"),
+    Vote: attrgetter("epoch"),
+    Status: attrgetter("epoch"),
+}
+"""Where a message says which epoch it is of."""

@@ -19,7 +19,8 @@ class Gossip:
 
     def __init__(self, mempool: Mempool, outlet: Outlet, *, repeat_after_ms: int) -> None:
         """`repeat_after_ms`: how long without a commit, or a repetition, until the next one."""
-        self._mempool, self._outlet, self._repeat_after_ms = mempool, outlet, repeat_after_ms
+        self._mempool, self._outlet = mempool, outlet
+        self.repeat_after_ms = repeat_after_ms
         self._batch: list[bytes] = []
         self._repeat_at_ms = 0
 
@@ -55,9 +56,9 @@ class Gossip:
         may be the only one that still knows of them, and nobody else would see that there is work.
         `committed_at_ms` is monotonic; `time_ms` is what admission reckons with.
         """
-        if now.monotonic_ms < max(self._repeat_at_ms, committed_at_ms + self._repeat_after_ms):
+        if now.monotonic_ms < max(self._repeat_at_ms, committed_at_ms + self.repeat_after_ms):
             return
-        self._repeat_at_ms = now.monotonic_ms + self._repeat_after_ms
+        self._repeat_at_ms = now.monotonic_ms + self.repeat_after_ms
         self._batch += undecided
         self.repeat_first(time_ms)
 

@@ -12,7 +12,13 @@ from typing import Any, assert_never
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Vote
-from node.chain.encoding import decode, encode, expect_array, expect_blob, expect_list
+from node.chain.encoding import (
+    decode,
+    encode,
+    expect_array,
+    expect_blob,
+    expect_list,
+)
 from node.consensus.messages import NewView, ViewChange
 from node.errors import StorageError
 from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX
@@ -75,6 +81,21 @@ class CommittedRecord:
 LogRecord = (
     BlockRecord | VoteRecord | PreparedRecord | ViewChangeRecord | NewViewRecord | CommittedRecord
 )
+
+
+def epoch_of(record: LogRecord) -> int:
+    """Return the epoch that a record is about."""
+    match record:
+        case VoteRecord():
+            return record.vote.epoch
+        case BlockRecord():
+            return record.header.epoch
+        case ViewChangeRecord() | NewViewRecord():
+            return record.message.epoch
+        case PreparedRecord() | CommittedRecord():
+            return record.item.header.epoch
+        case _:
+            assert_never(record)
 
 
 def encode_log_record(record: LogRecord) -> tuple[int, bytes]:

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 
 from node.chain.certificate import Phase, Vote
 from node.chain.evidence import Evidence, Place, contradict
-from node.chain.genesis import Genesis
 from node.chain.membership import Validator
 from node.limits import EVIDENCE_PER_MESSAGE_MAX, EVIDENCE_PER_VALIDATOR_MAX
 from node.service.output import Outlet
 from node.service.recovery import Ledger
+from node.service.term import Term
 from node.service.wire import Accusations
 
 BLOCKS_REMEMBERED = 64
@@ -29,12 +29,17 @@ BLOCKS_REMEMBERED = 64
 class Misconduct:
     """What one validator knows of the misbehaviour of others, and how it comes to know it."""
 
-    def __init__(self, *, genesis: Genesis, ledger: Ledger, outlet: Outlet) -> None:
+    def __init__(self, *, term: Term, ledger: Ledger, outlet: Outlet) -> None:
         """Start from what the ledger keeps."""
-        self._chain_id, self._validators = genesis.chain_id, genesis.validators
         self._ledger, self._outlet = ledger, outlet
+        self.begin(term)
         self._held: dict[Place, Evidence] = {each.place: each for each in ledger.evidence()}
-        self._counts = Counter(place.validator for place in self._held)
+        self._counts = Counter((place.epoch, place.validator) for place in self._held)
+
+    def begin(self, term: Term) -> None:
+        """Begin an epoch: what is found out from now on is judged by its set."""
+        self._term, self._validators = term, term.epoch.validators
+        self._chain_id = term.epoch.chain_id
         self._shown: dict[tuple[int, int], Vote] = {}
         """By view and height: the PREPARE that came with the primary's proposal."""
         self._confronted: deque[tuple[int, int, int]] = deque(
@@ -49,11 +54,11 @@ class Misconduct:
 
     @property
     def accused(self) -> tuple[Validator, ...]:
-        """Who is proven guilty by it, in the order of the set."""
+        """Who is proven guilty by what is of this epoch, in the order of its set."""
         return tuple(
             validator
             for index, validator in enumerate(self._validators.validators)
-            if self._counts[index]
+            if self._counts[self._validators.epoch, index]
         )
 
     def report(self, one: Vote, other: Vote) -> None:
@@ -105,7 +110,7 @@ class Misconduct:
             if self._is_wanted(evidence.place):
                 evidence.check(self._chain_id, self._validators)
                 self._keep([evidence])
-        elif vote.validator == peer:
+        elif vote.validator == self._term.indices.get(peer):
             key = (subject.view, subject.height, peer)
             if key not in self._confronted:
                 self._confronted.append(key)
@@ -115,7 +120,7 @@ class Misconduct:
 
     def _is_wanted(self, place: Place) -> bool:
         known = place in self._held
-        return not known and self._counts[place.validator] < EVIDENCE_PER_VALIDATOR_MAX
+        return not known and self._counts[place.epoch, place.validator] < EVIDENCE_PER_VALIDATOR_MAX
 
     def _keep(self, proven: list[Evidence]) -> None:
         new = []
@@ -125,7 +130,7 @@ class Misconduct:
                 continue
             self._ledger.keep_evidence(evidence)
             self._held[place] = evidence
-            self._counts[place.validator] += 1
+            self._counts[place.epoch, place.validator] += 1
             new.append(evidence)
             name = self._validators.validators[place.validator].validator_id
             detail = f"{name} signed two headers in {place.phase.name} of view {place.view}"

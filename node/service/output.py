@@ -13,6 +13,7 @@ from node.chain.certificate import QuorumCertificate
 from node.consensus.events import Trace
 from node.execution.apply import ExecutedBlock
 from node.service.admission import Candidate
+from node.service.term import Term
 from node.service.wire import Message, encode_message, kind_of
 
 
@@ -34,7 +35,7 @@ class CheckJob:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message to a validator index, or to all others."""
+    """One message to a peer by number, or to all other members of the set in force."""
 
     to: int | None
     kind: int
@@ -61,6 +62,8 @@ class Output:
     traces: list[Trace] = field(default_factory=list)
     cut_off: list[int] = field(default_factory=list)
     """Peers not to listen to for a while: too many of their messages were refused."""
+    term: Term | None = None
+    """The epoch that began in this turn."""
 
 
 @dataclass(slots=True)
@@ -87,7 +90,7 @@ class Outlet:
         self.counters = Counters()
 
     def send(self, to: int | None, message: Message) -> None:
-        """Send a message to a validator index, or to all others."""
+        """Send a message to a peer by number, or to all other members of the set in force."""
         self._output.messages.append(Outgoing(to, kind_of(message).value, encode_message(message)))
 
     @property
@@ -120,6 +123,10 @@ class Outlet:
     def cut_off(self, peer: int) -> None:
         """Advise not to listen to a peer for a while."""
         self._output.cut_off.append(peer)
+
+    def note_term(self, term: Term) -> None:
+        """Tell of an epoch that began."""
+        self._output.term = term
 
     def drain(self) -> Output:
         """Return and forget what was produced since the last call."""

@@ -7,7 +7,7 @@ from node.consensus.messages import Status
 
 
 class PeerSigns:
-    """What was last heard of each peer, by index in the validator set."""
+    """What was last heard of each peer, by number."""
 
     def __init__(self) -> None:
         """Start having heard nobody."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.chain.genesis import Parameters
 from node.chain.time_rules import proposal_time
 from node.consensus import events as ev
 from node.consensus.messages import Proposal
@@ -18,6 +17,7 @@ from node.limits import BLOCK_RECORDS_MAX
 from node.service.batching import BatchLimit
 from node.service.mempool import Mempool
 from node.service.output import Counters
+from node.service.term import Term
 from node.service.undecided import Undecided
 
 BUILD_AGAIN_AFTER_MS = 50
@@ -42,17 +42,20 @@ class Proposer:
     def __init__(
         self,
         *,
-        parameters: Parameters,
-        me: int,
+        term: Term,
         mempool: Mempool,
         undecided: Undecided,
         counters: Counters,
     ) -> None:
         """Start with the core taking the pool for empty."""
-        self._parameters, self._me = parameters, me
         self._mempool, self._undecided, self._counters = mempool, undecided, counters
+        self.begin(term)
+
+    def begin(self, term: Term) -> None:
+        """Begin an epoch, whose core takes the pool for empty."""
+        self._parameters, self._me = term.epoch.parameters, term.me
         self._batch_limit = BatchLimit(
-            records_max=BLOCK_RECORDS_MAX, delay_max_ms=parameters.message_delay_ms // 4
+            records_max=BLOCK_RECORDS_MAX, delay_max_ms=self._parameters.message_delay_ms // 4
         )
         self._pool_reported = False
         self._build_again_at_ms = 0

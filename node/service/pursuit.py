@@ -177,13 +177,17 @@ class Pursuits:
             if not pursuit.missing:
                 self._try(pursuit)
         wanted = [tx for tx in transactions if tx.tx_hash in pursuit.missing]
+        before = self._undecided.state_after(pursuit.header.parent)
         candidates: list[Candidate] = []
         for transaction in wanted:
             candidate = self._gate.candidate(transaction)
-            if candidate is None:  # a sender the parent's state does not know
-                self._settle(pursuit, matches=False)
-                return
-            candidates.append(candidate)
+            if candidate is None and before is not None:
+                candidate = self._gate.candidate_after(before, transaction)
+                if candidate is None:  # a sender the parent's state does not know
+                    self._settle(pursuit, matches=False)
+                    return
+            if candidate is not None:
+                candidates.append(candidate)
         if candidates:
             self.have_checked(CheckJob(Purpose.BODIES, tuple(candidates), pursuit.digest))
 

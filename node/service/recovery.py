@@ -2,23 +2,26 @@
 
 The ledger may be behind the log (its writes are not synced) or ahead of it (the log's last records
 name nothing newer). Blocks the log shows as final are executed and committed again; what is
-undecided becomes the core's durable state.
+undecided becomes the core's durable state, of the epoch in force alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, assert_never
 
-from node.chain.block import CertifiedBlock, CertifiedHeader
+from node.chain.block import CertifiedBlock, CertifiedHeader, Header
 from node.chain.certificate import Phase, QuorumCertificate, Vote
+from node.chain.epoch import Anchor, Epoch
 from node.chain.evidence import Evidence
 from node.chain.genesis import Genesis
 from node.chain.transaction import Transaction
 from node.consensus.state import Recovered
-from node.errors import StorageError
+from node.crypto.suite import Suite
+from node.errors import InvariantViolation, StorageError
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
+from node.execution.registry import epoch_in_force, find_epoch_start
 from node.service.admission import vouched_for
 from node.service.log_records import (
     BlockRecord,
@@ -29,6 +32,7 @@ from node.service.log_records import (
     ViewChangeRecord,
     VoteRecord,
     decode_log_record,
+    epoch_of,
 )
 
 
@@ -38,6 +42,9 @@ class FinalChain(StateReader, Protocol):
     @property
     def tip_height(self) -> int:
         """Height of the newest final block; 0 at genesis."""
+
+    def header_at(self, height: int) -> tuple[Header, QuorumCertificate | None] | None:
+        """Return a committed header and its certificate, which genesis has none of."""
 
     def certified_block(self, height: int) -> CertifiedBlock | None:
         """Return a final block above genesis."""
@@ -63,9 +70,10 @@ class Ledger(FinalChain, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What the engine starts from."""
+    """What the engine starts an epoch from."""
 
-    genesis_digest: bytes
+    epoch: Epoch
+    anchor: Anchor
     consensus: Recovered
     blocks: dict[bytes, BlockRecord]
     """Undecided blocks in the log, by header digest."""
@@ -73,7 +81,9 @@ class Recovery:
     prepared: dict[int, CertifiedHeader]
     last_view_record: LogRecord | None
     last_new_view: NewViewRecord | None
-    recommitted: int
+    later: tuple[LogRecord, ...] = ()
+    """Of epochs to come: where the ledger was lost, the log may know of more than it."""
+    recommitted: int = 0
     """Blocks the log brought back into the ledger."""
 
 
@@ -84,86 +94,90 @@ def recover(
     records: Sequence[tuple[int, bytes]],
 ) -> Recovery:
     """Replay log `records` (type, payload), oldest first, over the ledger."""
-    replay = _Replay(genesis, records)
-    recommitted = replay.recommit(executor, ledger)
-    return replay.result(ledger, executor.genesis_block().digest, recommitted)
+    size = genesis.suite.signature_size
+    decoded = [decode_log_record(kind, payload, size) for kind, payload in records]
+    recommitted = _recommit(decoded, executor, ledger, genesis.suite)
+    return replace(resume(ledger, decoded, genesis.suite), recommitted=recommitted)
 
 
-class _Replay:
-    """The newest record of each kind and place."""
+def resume(ledger: FinalChain, records: Sequence[LogRecord], suite: Suite) -> Recovery:
+    """Return what `records`, oldest first, say of the epoch in force, above the ledger's tip."""
+    epoch = epoch_in_force(ledger, suite)
+    memory = _Memory(ledger.tip_height, suite)
+    later = []
+    for record in records:
+        if epoch_of(record) == epoch.number:
+            memory.take(record)
+        elif epoch_of(record) > epoch.number and not isinstance(record, CommittedRecord):
+            later.append(record)
+    start = find_epoch_start(ledger, epoch.number, suite)
+    height = 0 if start is None else start.first_height - 1
+    digest = ledger.digest_at(height)
+    if digest is None:
+        raise InvariantViolation(f"epoch {epoch.number} stands on block {height}, which is missing")
+    return memory.result(ledger, epoch, Anchor(height, digest), tuple(later))
 
-    def __init__(self, genesis: Genesis, records: Sequence[tuple[int, bytes]]) -> None:
-        self._genesis, self._suite = genesis, genesis.suite
-        self.blocks: dict[bytes, BlockRecord] = {}
-        self.votes: dict[tuple[Phase, int], Vote] = {}
-        self.prepared: dict[int, CertifiedHeader] = {}
-        self.committed: dict[int, CertifiedHeader] = {}
-        self.view_change: ViewChangeRecord | None = None
-        self.new_view: NewViewRecord | None = None
-        for kind, payload in records:
-            self._take(decode_log_record(kind, payload, self._suite.signature_size))
 
-    def _take(self, record: LogRecord) -> None:
+class _Memory:
+    """The newest record of each kind and place, of one epoch and above one height."""
+
+    def __init__(self, tip: int, suite: Suite) -> None:
+        self._tip, self._suite = tip, suite
+        self._blocks: dict[bytes, BlockRecord] = {}
+        self._votes: dict[tuple[Phase, int], Vote] = {}
+        self._prepared: dict[int, CertifiedHeader] = {}
+        self._view_change: ViewChangeRecord | None = None
+        self._new_view: NewViewRecord | None = None
+
+    def take(self, record: LogRecord) -> None:
+        """Remember a record, if it is newer than what is remembered in its place."""
         match record:
             case BlockRecord():
-                self.blocks[record.header.digest(self._suite)] = record
+                if record.header.height > self._tip:
+                    self._blocks[record.header.digest(self._suite)] = record
             case VoteRecord():
                 subject = record.vote.subject
-                held = self.votes.get((subject.phase, subject.height))
-                if held is None or held.subject.view <= subject.view:
-                    self.votes[subject.phase, subject.height] = record.vote
+                held = self._votes.get((subject.phase, subject.height))
+                if subject.height > self._tip and (
+                    held is None or held.subject.view <= subject.view
+                ):
+                    self._votes[subject.phase, subject.height] = record.vote
             case PreparedRecord():
                 height, view = record.item.header.height, record.item.certificate.subject.view
-                known = self.prepared.get(height)
-                if known is None or known.certificate.subject.view < view:
-                    self.prepared[height] = record.item
+                known = self._prepared.get(height)
+                if height > self._tip and (known is None or known.certificate.subject.view < view):
+                    self._prepared[height] = record.item
             case ViewChangeRecord():
-                if self.view_change is None or self.view_change.message.view < record.message.view:
-                    self.view_change = record
+                if (
+                    self._view_change is None
+                    or self._view_change.message.view < record.message.view
+                ):
+                    self._view_change = record
             case NewViewRecord():
-                if self.new_view is None or self.new_view.message.view < record.message.view:
-                    self.new_view = record
+                if self._new_view is None or self._new_view.message.view < record.message.view:
+                    self._new_view = record
             case CommittedRecord():
-                self.committed[record.item.header.height] = record.item
+                pass
+            case _:
+                assert_never(record)
 
-    def recommit(self, executor: Executor, ledger: Ledger) -> int:
-        """Execute and commit again what the log shows as final above the ledger's tip."""
-        count = 0
-        while True:
-            item = self.committed.get(ledger.tip_height + 1)
-            record = self.blocks.get(item.certificate.subject.header_digest) if item else None
-            if item is None or record is None:
-                return count
-            header = item.header
-            inputs = BlockInputs.of(header)
-            transactions = [Transaction.decode(data, self._suite) for data in record.transactions]
-            executed = executor.execute(ledger, inputs, vouched_for(transactions, ledger))
-            if executed.header != header:
-                raise StorageError(
-                    f"block {header.height} of the log gives other roots than its certificate",
-                    fix="the state database is damaged: remove data/ and start again to rebuild it",
-                )
-            ledger.commit([(executed, item.certificate)], sync=True)
-            count += 1
-
-    def result(self, ledger: Ledger, genesis_digest: bytes, recommitted: int) -> Recovery:
+    def result(
+        self, ledger: FinalChain, epoch: Epoch, anchor: Anchor, later: tuple[LogRecord, ...]
+    ) -> Recovery:
         """Return what is undecided above the ledger's tip."""
-        tip = ledger.tip_height
-        votes = {key: vote for key, vote in self.votes.items() if key[1] > tip}
-        prepared = {height: item for height, item in self.prepared.items() if height > tip}
-        blocks = {d: record for d, record in self.blocks.items() if record.header.height > tip}
-        new_view = None if self.new_view is None else self.new_view.message
-        view_change = None if self.view_change is None else self.view_change.message
+        new_view = None if self._new_view is None else self._new_view.message
+        view_change = None if self._view_change is None else self._view_change.message
         view, active = (0, True) if new_view is None else (new_view.view, True)
-        last_view_record: LogRecord | None = self.new_view
+        last_view_record: LogRecord | None = self._new_view
         if view_change is not None and view_change.view > view:
-            view, active, last_view_record = view_change.view, False, self.view_change
+            view, active, last_view_record = view_change.view, False, self._view_change
         return Recovery(
-            genesis_digest=genesis_digest,
+            epoch=epoch,
+            anchor=anchor,
             consensus=Recovered(
                 tip=ledger.header,
                 tip_digest=ledger.header_digest,
-                recent=_recent(ledger, self._genesis.parameters.window_slots),
+                recent=_recent(ledger, anchor.height, epoch.parameters.window_slots),
                 view=view,
                 view_active=active,
                 new_view=new_view,
@@ -176,25 +190,54 @@ class _Replay:
                             for data in record.transactions
                         ),
                     )
-                    for record in blocks.values()
+                    for record in self._blocks.values()
                 ),
-                votes=tuple(vote for _, vote in sorted(votes.items())),
-                prepared=tuple(item for _, item in sorted(prepared.items())),
+                votes=tuple(vote for _, vote in sorted(self._votes.items())),
+                prepared=tuple(item for _, item in sorted(self._prepared.items())),
             ),
-            blocks=blocks,
-            own_votes=votes,
-            prepared=prepared,
+            blocks=self._blocks,
+            own_votes=self._votes,
+            prepared=self._prepared,
             last_view_record=last_view_record,
-            last_new_view=self.new_view,
-            recommitted=recommitted,
+            last_new_view=self._new_view,
+            later=later,
         )
 
 
-def _recent(ledger: Ledger, window_slots: int) -> tuple[CertifiedHeader, ...]:
+def _recommit(
+    records: Sequence[LogRecord], executor: Executor, ledger: Ledger, suite: Suite
+) -> int:
+    """Execute and commit again what the log shows as final above the ledger's tip."""
+    blocks: dict[bytes, BlockRecord] = {}
+    final: dict[int, CertifiedHeader] = {}
+    for record in records:
+        if isinstance(record, BlockRecord):
+            blocks[record.header.digest(suite)] = record
+        elif isinstance(record, CommittedRecord):
+            final[record.item.header.height] = record.item
+    count = 0
+    while True:
+        item = final.get(ledger.tip_height + 1)
+        block = blocks.get(item.certificate.subject.header_digest) if item else None
+        if item is None or block is None:
+            return count
+        header = item.header
+        transactions = [Transaction.decode(data, suite) for data in block.transactions]
+        vouched = vouched_for(transactions, ledger)
+        executed = executor.execute(ledger, BlockInputs.of(header), vouched)
+        if executed.header != header:
+            raise StorageError(
+                f"block {header.height} of the log gives other roots than its certificate",
+                fix="the state database is damaged: remove data/ and start again to rebuild it",
+            )
+        ledger.commit([(executed, item.certificate)], sync=True)
+        count += 1
+
+
+def _recent(ledger: FinalChain, anchor: int, window_slots: int) -> tuple[CertifiedHeader, ...]:
     tip = ledger.tip_height
-    found = [
-        ledger.certified_block(height) for height in range(max(1, tip - window_slots + 1), tip + 1)
-    ]
+    first = max(anchor + 1, tip - window_slots + 1)
+    found = [ledger.certified_block(height) for height in range(first, tip + 1)]
     return tuple(
         CertifiedHeader(block.header, block.certificate) for block in found if block is not None
     )

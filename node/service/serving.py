@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from node.chain.block import CertifiedHeader
 from node.chain.transaction import Transaction
 from node.crypto.suite import Suite
+from node.execution.registry import find_epoch_start
 from node.service.ballots import Ballots
 from node.service.output import Outlet
 from node.service.recovery import FinalChain
@@ -42,6 +44,13 @@ class Desk:
             held = [transaction for transaction in held if transaction.tx_hash in wanted]
         encoded = tuple(transaction.encoded for transaction in held)
         self._outlet.send(peer, Bodies(want.header_digest, not want.tx_hashes, encoded))
+
+    def give_handover(self, peer: int, status_epoch: int) -> None:
+        """Answer a node of an earlier epoch with the barrier that ended it, certified."""
+        start = find_epoch_start(self._ledger, status_epoch + 1, self._suite)
+        found = None if start is None else self._ledger.header_at(start.first_height - 1)
+        if found is not None and found[1] is not None:
+            self._outlet.send(peer, CertifiedHeader(found[0], found[1]))
 
     def give_blocks(self, peer: int, want: WantBlocks) -> None:
         """Answer with consecutive final blocks, as many as fit; with none if there are none."""

@@ -71,7 +71,15 @@ class StagedLedger:
         """Say whether the chain holds this transaction, failed or not."""
         return self._state.has_transaction(tx_id)
 
+    def digest_at(self, height: int) -> bytes | None:
+        """Return the digest of the header at a height; None above the tip."""
+        return self._state.digest_at(height)
+
     # ------------------------------------------------------------------ blocks, once written
+
+    def header_at(self, height: int) -> tuple[Header, QuorumCertificate | None] | None:
+        """Return a written header and its certificate, which genesis has none of."""
+        return self._ledger.header_at(height)
 
     def certified_block(self, height: int) -> CertifiedBlock | None:
         """Return a written block above genesis."""

@@ -218,6 +218,13 @@ class LedgerStore:
         value = self._store.get(keys.header(height))
         return None if value is None else decode_header_value(value, self._suite)
 
+    def digest_at(self, height: int) -> bytes | None:
+        """Return the digest of a committed header; None above the tip."""
+        if height == self.tip_height:
+            return self.header_digest
+        found = self.header_at(height)
+        return None if found is None else found[0].digest(self._suite)
+
     def block(self, height: int) -> StoredBlock | None:
         """Return a committed block, or None above the tip."""
         header = self._store.get(keys.header(height))

@@ -13,6 +13,7 @@ from typing import Any
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
+from node.chain.epoch import Anchor
 from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.validation import HeaderContext
 from node.consensus.events import Now
@@ -23,7 +24,7 @@ from node.execution.apply import Executor
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS, signer
 
 Message = Proposal | ViewChange | NewView | CertifiedHeader
-NewViewRule = Callable[[Sequence[ViewChange], bytes, Callable[[Header], bytes]], ViewStart]
+NewViewRule = Callable[[Sequence[ViewChange], Anchor, Callable[[Header], bytes]], ViewStart]
 
 VALIDATORS = GENESIS.validators
 SIZE = VALIDATORS.size
@@ -37,6 +38,9 @@ NOW = Now(monotonic_ms=0, utc_ms=CREATED_MS)
 def digest_of(header: Header) -> bytes:
     """Return a header's digest."""
     return header.digest(GENESIS.suite)
+
+
+ANCHOR = Anchor(0, digest_of(GENESIS_HEADER))
 
 
 @cache
@@ -131,7 +135,7 @@ class Chain:
         if made is None:
             subject = self.subjects[bit]
             signed = subject.sign_bytes(GENESIS.chain_id, VALIDATORS, CREATED_MS)
-            made = Vote(subject, validator, CREATED_MS, vote_key(validator).sign(signed))
+            made = Vote(subject, validator, CREATED_MS, vote_key(validator).sign(signed), 0)
             self._votes[bit, validator] = made
         return made
 
@@ -177,7 +181,7 @@ class Chain:
 
     def start_of(self, view_changes: Sequence[ViewChange]) -> ViewStart:
         """Return what a view starts from, by the rule of the core under test."""
-        return self.new_view(view_changes, digest_of(GENESIS_HEADER), digest_of)
+        return self.new_view(view_changes, ANCHOR, digest_of)
 
     def canonical(self, value: Any) -> Hashable:  # noqa: ANN401 - anything a core may hold
         """Return a key equal for values that no validator treats differently.

@@ -20,6 +20,7 @@ from node.consensus.messages import NewView, ViewChange
 from node.consensus.pacemaker import Expired, Pacemaker
 from node.consensus.state import Recovered, Slot
 from tests.exhaustive.chain import (
+    ANCHOR,
     CONTEXT,
     GENESIS_HEADER,
     NOW,
@@ -38,9 +39,10 @@ IRRELEVANT = (
     "me",
     "parameters",
     "context",
-    "_genesis_digest",
+    "_epoch_anchor",
     "_digest_of",
     "_window",
+    "has_ended",
     # a header without a verdict gets one within the same step, so these two follow from the rest
     "_verdicts",
     "_asked",
@@ -260,7 +262,7 @@ def _make_core(core_class: type[Core], me: int, recovered: Recovered) -> Core:
         me=me,
         parameters=GENESIS.parameters,
         context=CONTEXT,
-        genesis_digest=digest_of(GENESIS_HEADER),
+        anchor=ANCHOR,
         digest_of=digest_of,
         recovered=recovered,
     )

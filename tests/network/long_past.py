@@ -84,7 +84,7 @@ def _certificate(
     subject = Subject(Phase.COMMIT, header.view, header.height, executed.digest)
     message = subject.sign_bytes(genesis.chain_id, genesis.validators, header.time_ms)
     votes = [
-        Vote(subject, index, header.time_ms, signer.sign(message))
+        Vote(subject, index, header.time_ms, signer.sign(message), 0)
         for index, signer in enumerate(voters)
     ]
     return build_certificate(votes, genesis.validators)

@@ -32,7 +32,7 @@ def sign_twice(network: LocalNetwork) -> Evidence:
     for digest in (bytes(32), bytes([1] * 32)):
         subject = Subject(Phase.COMMIT, 4, 9, digest)
         message = subject.sign_bytes(genesis.chain_id, genesis.validators, 5)
-        votes.append(Vote(subject, index, 5, signer.sign(message)))
+        votes.append(Vote(subject, index, 5, signer.sign(message), 0))
     one, other = votes
     return Evidence.of(one, other, genesis.validators)
 

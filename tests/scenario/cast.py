@@ -19,6 +19,7 @@ from node.chain.certificate import (
     Vote,
     build_certificate,
 )
+from node.chain.epoch import Anchor
 from node.chain.genesis import Parameters
 from node.chain.membership import Validator, ValidatorSet
 from node.chain.merkle import leaf_hash, merkle_root
@@ -113,7 +114,7 @@ class Cast:
             log_roots=(bytes(32),),
             state_root=bytes(32),
             results_root=bytes(32),
-            next_set_digest=self.context.next_set_digest,
+            next_set_digest=self.context.set_digest,
             parameters_digest=self.context.parameters_digest,
         )
         return self._add(Block(GENESIS, header, header.digest(self.suite), "", (), (), sound=True))
@@ -185,7 +186,7 @@ class Cast:
     def sign_vote(self, subject: Subject, validator: int, time_ms: int) -> Vote:
         """Return a validator's vote."""
         message = subject.sign_bytes(self.chain_id, self.validators, time_ms)
-        vote = Vote(subject, validator, time_ms, self.signer(validator).sign(message))
+        vote = Vote(subject, validator, time_ms, self.signer(validator).sign(message), 0)
         self.votes.setdefault(subject, {})[validator] = vote
         return vote
 
@@ -236,7 +237,7 @@ class Cast:
             me=me,
             parameters=self.parameters,
             context=self.context,
-            genesis_digest=self.genesis.digest,
+            anchor=Anchor(0, self.genesis.digest),
             digest_of=lambda header: header.digest(self.suite),
             recovered=recovered,
         )

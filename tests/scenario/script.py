@@ -255,7 +255,7 @@ def _a_vote(stage: Stage, sender: int, said: re.Match[str]) -> Message:
     vote = stage.cast.sign_vote(subject, sender, STARTED_UTC_MS + stage.now_ms)
     if said["other"] is None:
         return vote
-    return type(vote)(subject, int(said["other"]), vote.time_ms, vote.signature)
+    return type(vote)(subject, int(said["other"]), vote.time_ms, vote.signature, 0)
 
 
 def _a_proposal(stage: Stage, sender: int, said: re.Match[str]) -> Message:
@@ -316,7 +316,7 @@ def _a_decided(stage: Stage, sender: int, said: re.Match[str]) -> Message:
 
 def _a_status(stage: Stage, sender: int, said: re.Match[str]) -> Message:
     del stage, sender
-    return Status(int(said["view"]), view_active=True, height=int(said["height"]))
+    return Status(0, int(said["view"]), view_active=True, height=int(said["height"]))
 
 
 MESSAGES: tuple[tuple[str, Callable[[Stage, int, re.Match[str]], Message]], ...] = (

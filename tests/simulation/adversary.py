@@ -293,7 +293,10 @@ class ByzantineValidator(SimulatedValidator):
             message = self._forged(self._decoded(data))
         elif kind is MessageKind.STATUS and Trick.LIE in tricks:
             message = Status(
-                random.randrange(20), random.randrange(2) == 0, random.choice((0, 5, 50, 10**9))
+                random.choice((0, 0, 0, 1)),
+                random.randrange(20),
+                random.randrange(2) == 0,
+                random.choice((0, 5, 50, 10**9)),
             )
         elif kind is MessageKind.BODIES and Trick.FALSE_BODIES in tricks:
             message = self._false_bodies(self._decoded(data))
@@ -373,7 +376,7 @@ class ByzantineValidator(SimulatedValidator):
     def _vote(self, subject: Subject) -> Vote:
         time_ms = self.now().utc_ms
         signed = subject.sign_bytes(self.genesis.chain_id, self.genesis.validators, time_ms)
-        return Vote(subject, self.index, time_ms, self.signer.sign(signed))
+        return Vote(subject, self.index, time_ms, self.signer.sign(signed), 0)
 
     def _hiding(self, message: Message) -> ViewChange | None:
         """Return the same VIEW-CHANGE showing less, or what was true some blocks ago."""

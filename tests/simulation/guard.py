@@ -182,7 +182,7 @@ class Guard:
                 yield self._start_from(view, view_changes)
 
     def _read_prepare(self, vote: list[Any]) -> Iterator[Prepare]:
-        phase, view, height, digest, voter, time_ms, signature = vote
+        phase, view, height, digest, voter, time_ms, signature, _ = vote
         stated = (voter, Ballot(phase, view, height, digest), time_ms)
         if phase == Phase.PREPARE and self._ballots.get(signature) == stated:
             yield Prepare(view, height, digest, voter)

@@ -60,7 +60,7 @@ def beginning_of(kind: MessageKind, phase: Phase | None = None) -> bytes:
     """Return how every message of a kind begins, or every vote of a phase (CBOR arrays)."""
     if phase is None:
         return bytes((0x82, kind))
-    return bytes((0x82, kind, 0x87, phase))
+    return bytes((0x82, kind, 0x88, phase))
 
 
 class Network:

@@ -157,7 +157,7 @@ class SimulatedValidator:
         recovery = recover(self.genesis, self.executor, self.ledger, records)
         self.engine = Engine(
             genesis=self.genesis,
-            me=self.index,
+            validator_id=self.genesis.validators.validators[self.index].validator_id,
             signer=self.signer,
             executor=self.executor,
             ledger=self.ledger,

@@ -75,7 +75,7 @@ def describe(message: object) -> str:  # noqa: PLR0911 - one line per kind
             return f"decided {_certified(message)}"
         case Status():
             active = "" if message.view_active else " (leaving)"
-            return f"status v{message.view}{active} h{message.height}"
+            return f"status e{message.epoch} v{message.view}{active} h{message.height}"
         case WantBodies():
             count = len(message.tx_hashes) or "all"
             return f"want-bodies {_short(message.header_digest)}: {count}"

@@ -8,6 +8,7 @@ import pytest
 
 from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
 from node.chain.certificate import Phase, Subject, build_certificate
+from node.chain.membership import ValidatorSet
 from node.chain.validation import HeaderContext, check_header_follows
 from node.crypto.suite import INTERNATIONAL
 from node.errors import DecodeError, PeerError
@@ -29,7 +30,7 @@ PARENT = Header(
     log_roots=(bytes(32),),
     state_root=bytes(32),
     results_root=bytes(32),
-    next_set_digest=CONTEXT.next_set_digest,
+    next_set_digest=CONTEXT.set_digest,
     parameters_digest=CONTEXT.parameters_digest,
 )
 CHILD = replace(PARENT, height=10, time_ms=1_001, parent=PARENT.digest(INTERNATIONAL), log_size=21)
@@ -69,7 +70,6 @@ def test_header_round_trip_and_digest_binds_every_field() -> None:
         ({"view": 0, "proposer": 0}, "header-view"),
         ({"proposer": 2}, "header-proposer"),
         ({"log_size": 20}, "header-log-size"),
-        ({"next_set_digest": bytes(32)}, "header-next-set"),
         ({"parameters_digest": bytes(32)}, "header-parameters"),
     ],
 )
@@ -84,6 +84,23 @@ def test_each_header_rule(changes: dict[str, object], rule: str) -> None:
             CONTEXT,
         )
     assert caught.value.rule == rule
+
+
+def test_nothing_of_an_epoch_follows_its_barrier_and_the_next_begins_in_any_view() -> None:
+    members = GENESIS.validators.validators
+    next_set = ValidatorSet(GENESIS.validators.epoch + 1, members, INTERNATIONAL)
+    next_context = HeaderContext.of(GENESIS.chain_id, next_set, GENESIS.parameters)
+    barrier = replace(PARENT, view=5, next_set_digest=next_set.digest)
+    digest = barrier.digest(INTERNATIONAL)
+    same_epoch = replace(CHILD, parent=digest, view=5)
+    with pytest.raises(PeerError) as caught:
+        check_header_follows(same_epoch, barrier, digest, CONTEXT)
+    assert caught.value.rule == "header-set"
+    first = replace(same_epoch, epoch=1, view=1, next_set_digest=next_set.digest)
+    check_header_follows(first, barrier, digest, next_context)
+    with pytest.raises(PeerError) as caught:
+        check_header_follows(first, barrier, digest, CONTEXT)
+    assert caught.value.rule == "header-epoch"
 
 
 def test_a_header_has_exactly_one_log_root() -> None:

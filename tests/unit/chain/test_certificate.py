@@ -28,7 +28,7 @@ SUBJECT = Subject(Phase.COMMIT, 3, 17, b"\x07" * 32)
 
 def vote(index: int, subject: Subject = SUBJECT, time_ms: int = 1_000) -> Vote:
     message = subject.sign_bytes(CHAIN_ID, VALIDATORS, time_ms)
-    return Vote(subject, index, time_ms, signer(f"validator-{index + 1}").sign(message))
+    return Vote(subject, index, time_ms, signer(f"validator-{index + 1}").sign(message), 0)
 
 
 def certificate(*voters: int) -> QuorumCertificate:

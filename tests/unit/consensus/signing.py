@@ -34,7 +34,7 @@ def vote(phase: Phase, view: int, header: Header, validator: int) -> Vote:
     """Return a validator's vote, cast when the chain was created."""
     subject = Subject(phase, view, header.height, header.digest(GENESIS.suite))
     message = subject.sign_bytes(GENESIS.chain_id, GENESIS.validators, CREATED_MS)
-    return Vote(subject, validator, CREATED_MS, validator_signer(validator).sign(message))
+    return Vote(subject, validator, CREATED_MS, validator_signer(validator).sign(message), 0)
 
 
 def evidence_against(

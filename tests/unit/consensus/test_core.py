@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from node.chain.certificate import Phase
+from node.chain.epoch import Anchor
 from node.chain.validation import HeaderContext
 from node.consensus.core import HEIGHTS_AHEAD_MAX, Core
 from node.consensus.events import (
@@ -54,7 +55,7 @@ def fresh_core(me: int) -> Core:
         me=me,
         parameters=GENESIS.parameters,
         context=HeaderContext.of_genesis(GENESIS),
-        genesis_digest=BLOCKS[0].digest,
+        anchor=Anchor(0, BLOCKS[0].digest),
         digest_of=lambda header: header.digest(GENESIS.suite),
         recovered=Recovered(tip=BLOCKS[0].header, tip_digest=BLOCKS[0].digest, recent=()),
     )
@@ -170,7 +171,7 @@ def test_a_validator_left_behind_blames_no_primary(
     core = fresh_core(3)
     core.step(PoolChanged(pending=True), NOW)
     for peer, height in enumerate(heights):
-        status = Status(view=0, view_active=True, height=height)
+        status = Status(epoch=0, view=0, view_active=True, height=height)
         core.step(StatusReceived(peer, status), NOW)
     late = Now(GENESIS.parameters.view_timeout_ms, NOW.utc_ms)
     cast = [action for action in core.step(Tick(), late) if isinstance(action, CastViewChange)]

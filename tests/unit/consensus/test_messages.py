@@ -44,6 +44,6 @@ def test_votes_proposals_certified_headers_and_statuses_survive_the_wire() -> No
         Proposal(block.header, tx_hashes, ballot),
         certified(block.header, Phase.COMMIT),
         view_change(2, 7),
-        Status(3, view_active=False, height=12),
+        Status(0, 3, view_active=False, height=12),
     ]
     assert [through_the_wire(message) for message in messages] == messages

@@ -8,6 +8,7 @@ import pytest
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase
+from node.chain.epoch import Anchor
 from node.consensus.messages import Reason, ViewChange
 from node.consensus.new_view import ViewStart, is_rotation, new_view
 from tests.unit.consensus.signing import QUORUM, certified, chain_of_blocks, view_change
@@ -27,7 +28,7 @@ def prepared(header: Header, view: int = 0) -> CertifiedHeader:
 def start_of(*view_changes: ViewChange) -> ViewStart:
     """Return the start of the view, which must not depend on the order of the view changes."""
     starts = [
-        new_view(ordered, BLOCKS[0].digest, lambda header: header.digest(GENESIS.suite))
+        new_view(ordered, Anchor(0, BLOCKS[0].digest), lambda header: header.digest(GENESIS.suite))
         for ordered in permutations(view_changes)
     ]
     assert all(start == starts[0] for start in starts)

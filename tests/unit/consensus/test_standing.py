@@ -56,5 +56,5 @@ def test_what_is_told_is_bounded() -> None:
     for height in range(1, 40):
         far = vote(Phase.COMMIT, 0, FIRST.header, 1)
         subject = far.subject.__class__(Phase.COMMIT, 0, height, FIRST.digest)
-        core.step(VoteReceived(far.__class__(subject, 1, 0, far.signature)), NOW)
+        core.step(VoteReceived(far.__class__(subject, 1, 0, far.signature, far.epoch)), NOW)
     assert len(standing_of(core, NOW).undecided) <= HEIGHTS_SHOWN_MAX

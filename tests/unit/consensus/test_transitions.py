@@ -12,6 +12,7 @@ import pytest
 
 import node.consensus
 from node.chain.certificate import Phase
+from node.chain.epoch import Anchor
 from node.chain.genesis import Parameters
 from node.chain.validation import HeaderContext
 from node.consensus.core import Core
@@ -103,7 +104,7 @@ class Rig:
             me=me,
             parameters=parameters,
             context=HeaderContext.of_genesis(GENESIS),
-            genesis_digest=GENESIS_BLOCK.digest,
+            anchor=Anchor(0, GENESIS_BLOCK.digest),
             digest_of=lambda header: header.digest(GENESIS.suite),
             recovered=Recovered(
                 tip=GENESIS_BLOCK.header, tip_digest=GENESIS_BLOCK.digest, recent=()
@@ -291,7 +292,7 @@ PLAYS: dict[str, tuple[int, Callable[[], Rig], Callable[[Rig], Rig]]] = {
             .feed(DecidedReceived(certified(FIRST.header, Phase.COMMIT)))
             .feed(view_1())
         ),
-        lambda rig: rig.feed(StatusReceived(0, Status(0, view_active=True, height=0))),
+        lambda rig: rig.feed(StatusReceived(0, Status(0, 0, view_active=True, height=0))),
     ),
     "V10": (VIEW, Rig, lambda rig: rig.feed(ViewChangeReceived(view_change(0, 7)))),
     "V11": (VIEW, lambda: Rig(0).feed(Tick()), lambda rig: rig.last(ROTATION_MS)),

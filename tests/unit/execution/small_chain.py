@@ -133,7 +133,7 @@ def certify(executed: ExecutedBlock, genesis: Genesis = GENESIS) -> QuorumCertif
     time_ms = header.time_ms + 500
     message = subject.sign_bytes(genesis.chain_id, validators, time_ms)
     votes = [
-        Vote(subject, index, time_ms, signer(f"validator-{index + 1}").sign(message))
+        Vote(subject, index, time_ms, signer(f"validator-{index + 1}").sign(message), 0)
         for index in range(validators.quorum)
     ]
     return build_certificate(votes, validators)
@@ -146,6 +146,7 @@ class DictState:
         self.values: dict[bytes, bytes] = {}
         self.pages: dict[str, Page | None] = {}
         self.tx_ids: set[bytes] = set()
+        self.digests: list[bytes] = []
         self.leaves: list[bytes] = []
         self._tip = genesis_block
         self.commit(genesis_block)
@@ -153,6 +154,7 @@ class DictState:
     def commit(self, executed: ExecutedBlock) -> None:
         """Take over everything a block does."""
         self._tip = executed
+        self.digests.append(executed.digest)
         for key, value in executed.state_writes.items():
             if value is None:
                 self.values.pop(key, None)
@@ -182,6 +184,9 @@ class DictState:
 
     def has_transaction(self, tx_id: bytes) -> bool:
         return tx_id in self.tx_ids
+
+    def digest_at(self, height: int) -> bytes | None:
+        return self.digests[height] if height < len(self.digests) else None
 
 
 def next_inputs(parent: StateReader, *, step_ms: int = 1_000, view: int = 0) -> BlockInputs:

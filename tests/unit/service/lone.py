@@ -51,7 +51,7 @@ class Lone:
         self.ledger = LedgerStore.open(MemoryStore(), genesis.suite, executor.genesis_block())
         self.engine = Engine(
             genesis=genesis,
-            me=me,
+            validator_id=genesis.validators.validators[me].validator_id,
             signer=validator_signer(me),
             executor=executor,
             ledger=self.ledger,
@@ -94,7 +94,7 @@ class Lone:
     def ask_for_blocks(self, elapsed_ms: int) -> int:
         """Learn that two peers are far ahead; return which of them is asked for the next block."""
         for peer in (0, 1):
-            self.hear(peer, Status(0, True, self.engine.height + FAR_AHEAD), elapsed_ms)  # noqa: FBT003
+            self.hear(peer, Status(0, 0, True, self.engine.height + FAR_AHEAD), elapsed_ms)  # noqa: FBT003
         following = self.engine.height + 1
         (asked,) = [to for to, want in self.wanted_blocks() if want.from_height == following]
         return asked

@@ -20,6 +20,7 @@ from node.service.ballots import Ballots
 from node.service.log_records import RecordType
 from node.service.output import Counters
 from node.service.recovery import Recovery, recover
+from node.service.term import Roster, Term
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 from tests.unit.consensus.signing import (
@@ -48,12 +49,13 @@ def recovered(log: ListedLog) -> Recovery:
 
 
 def new_ballots(log: ListedLog) -> Ballots:
+    recovery = recovered(log)
+    name = GENESIS.validators.validators[ME].validator_id
     return Ballots(
-        genesis=GENESIS,
-        me=ME,
+        term=Term.of(recovery.epoch, recovery.anchor, name, Roster(GENESIS.validators)),
         signer=validator_signer(ME),
         log=log,
-        recovery=recovered(log),
+        recovery=recovery,
         counters=Counters(),
     )
 

@@ -28,7 +28,7 @@ ENCODED = tuple(block.encode() for block in BLOCKS)
 
 
 def status(height: int) -> Status:
-    return Status(0, True, height)  # noqa: FBT003
+    return Status(0, 0, True, height)  # noqa: FBT003
 
 
 def behind(*peers: int, by: int = 10 * RANGE_BLOCKS) -> Lone:

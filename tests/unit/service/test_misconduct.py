@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from node.chain.certificate import Phase, Vote
+from node.chain.epoch import Anchor, Epoch
 from node.chain.evidence import Evidence
 from node.consensus.messages import Proposal
 from node.execution.apply import ExecutedBlock, Executor
 from node.limits import EVIDENCE_PER_MESSAGE_MAX, EVIDENCE_PER_VALIDATOR_MAX
 from node.service.misconduct import BLOCKS_REMEMBERED, Misconduct
 from node.service.output import Outlet
+from node.service.term import Roster, Term
 from node.service.wire import Accusations, encode_message
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
@@ -51,7 +53,7 @@ def test_a_primary_that_shows_each_peer_one_header_is_found_out_by_comparing() -
     one.hear(0, proposal_of(FIRST), 1)
     other.hear(0, other_proposal(FIRST), 1)
     heard = other_proposal(FIRST).vote.subject
-    theirs = Vote(heard, 3, 0, vote(Phase.PREPARE, 0, FIRST.header, 3).signature)
+    theirs = Vote(heard, 3, 0, vote(Phase.PREPARE, 0, FIRST.header, 3).signature, 0)
     one.said()
     one.hear(3, theirs, 2)
     (shown,) = [message for message in one.said() if isinstance(message, Vote)]
@@ -127,7 +129,14 @@ def test_a_peer_that_comes_is_told_what_it_may_have_missed() -> None:
 def misconduct(store: MemoryStore, outlet: Outlet) -> Misconduct:
     genesis_block = Executor(GENESIS).genesis_block()
     ledger = LedgerStore.open(store, GENESIS.suite, genesis_block)
-    return Misconduct(genesis=GENESIS, ledger=ledger, outlet=outlet)
+    name = GENESIS.validators.validators[3].validator_id
+    term = Term.of(
+        Epoch.of_genesis(GENESIS),
+        Anchor(0, genesis_block.digest),
+        name,
+        Roster(GENESIS.validators),
+    )
+    return Misconduct(term=term, ledger=ledger, outlet=outlet)
 
 
 def test_it_survives_a_restart_and_is_bounded_per_validator() -> None:

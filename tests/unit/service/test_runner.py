@@ -95,7 +95,7 @@ class Alone:
         self.log, replay = WriteAheadLog.open(self.folder / "wal", self.identity)
         engine = Engine(
             genesis=ALONE,
-            me=0,
+            validator_id="validator-1",
             signer=signer("validator-1"),
             executor=executor,
             ledger=self.ledger,

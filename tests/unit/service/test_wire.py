@@ -54,7 +54,7 @@ def samples() -> list[Message]:
         vote(Phase.COMMIT, 0, first.header, 2),
         final,
         Proposal(first.header, hashes, vote(Phase.PREPARE, 0, first.header, 0)),
-        Status(3, view_active=False, height=9),
+        Status(0, 3, view_active=False, height=9),
         WantBodies(1, first.digest, hashes),
         Bodies(first.digest, whole=True, transactions=encoded),
         WantBlocks(1, 256),
@@ -99,7 +99,7 @@ def test_whatever_byte_changes_nothing_is_read_that_the_cddl_refuses(message: Me
     [
         ([0, []], "kind: 0 is unknown"),
         ([13, []], "kind: 13 is unknown"),
-        ([6, [1, 1, 1]], "status active: expected a bool"),
+        ([6, [0, 1, 1, 1]], "status active: expected a bool"),
         ([8, [bytes(32), 1, []]], "bodies whole: expected a bool"),
         ([9, [1, 257]], "want-blocks count"),
         ([7, [1, bytes(32), bytes(31)]], "multiple of 32"),

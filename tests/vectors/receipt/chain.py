@@ -122,9 +122,8 @@ def vote_for(
 ) -> Vote:
     """Return the vote of the member at `index`, signed with its real key."""
     key = signer(validators.validators[index].validator_id)
-    return Vote(
-        subject, index, time_ms, key.sign(subject.sign_bytes(chain_id, validators, time_ms))
-    )
+    message = subject.sign_bytes(chain_id, validators, time_ms)
+    return Vote(subject, index, time_ms, key.sign(message), validators.epoch)
 
 
 def certify(
