@@ -188,6 +188,31 @@ class ResultCode(IntEnum):
     DIGEST_ALGORITHM_UNKNOWN = 6
     REFERENCE_MISSING = 7
     """Superseding or withdrawing without naming a reference."""
+    EPOCH_NOT_IN_FORCE = 8
+    """A governed transaction made for another epoch."""
+    EPOCH_ENDING = 9
+    """An earlier transaction of the block ends the epoch already."""
+    APPROVAL_INVALID = 10
+    """An approval of nobody who may give it, given twice, or not of these operations."""
+    APPROVALS_MISSING = 11
+    """Fewer founding organisations approve than a majority."""
+    ORGANISATION_UNKNOWN = 12
+    NAME_TAKEN = 13
+    """An organisation, identity or validator id that is in use, or was."""
+    KEY_TAKEN = 14
+    """A validator's key that is in use, or was."""
+    KEY_INVALID = 15
+    """A malformed key, or a vote key that is not shown to be held."""
+    VALIDATOR_UNKNOWN = 16
+    """Removing who is no validator."""
+    VALIDATOR_COUNT = 17
+    """The set would be empty, or larger than allowed."""
+    CHANGE_TOO_LARGE = 18
+    """More validators added, or removed, than one epoch change may."""
+    EVIDENCE_INVALID = 19
+    """A checkpoint statement of nobody in the set to be, of another chain, stale, or twice."""
+    EVIDENCE_MISSING = 20
+    """Fewer members of the set to be hold the chain than it needs for a quorum."""
 
 
 class TransactionResult(Struct, frozen=True, gc=False, kw_only=True):

@@ -6,6 +6,7 @@ thing: blocks and proposals bind it, so a body under another signature is anothe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -21,6 +22,7 @@ from node.chain.encoding import (
     expect_uint,
     expect_version,
 )
+from node.chain.governance import Governance
 from node.chain.record import Notarization
 from node.crypto import domains
 from node.crypto.signature import PublicKey, Signer
@@ -35,6 +37,10 @@ class TransactionKind(IntEnum):
     """Which system service a transaction addresses."""
 
     NOTARIZE = 1
+    GOVERN = 2
+
+
+Payload = Notarization | Governance
 
 
 class TransactionBody(Struct, frozen=True, gc=False, kw_only=True):
@@ -48,7 +54,7 @@ class TransactionBody(Struct, frozen=True, gc=False, kw_only=True):
     not_after_ms: int
     """The transaction is void in a block whose T is later than this."""
     kind: TransactionKind
-    payload: Notarization
+    payload: Payload
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `tx-body`."""
@@ -71,15 +77,20 @@ class TransactionBody(Struct, frozen=True, gc=False, kw_only=True):
             decode(data, what="transaction body", size_max=TX_BYTES_MAX), 7, "transaction body"
         )
         expect_version(version, "transaction body")
-        if type(kind) is not int or kind != TransactionKind.NOTARIZE:
-            raise DecodeError(f"transaction kind: expected 1 (notarize), got {kind!r:.40}")
+        read: Callable[[object], Payload]
+        if kind == TransactionKind.NOTARIZE and type(kind) is int:
+            known, read = TransactionKind.NOTARIZE, Notarization.from_value
+        elif kind == TransactionKind.GOVERN and type(kind) is int:
+            known, read = TransactionKind.GOVERN, Governance.from_value
+        else:
+            raise DecodeError(f"transaction kind: expected 1 or 2, got {kind!r:.40}")
         return cls(
             chain_id=expect_bytes(chain_id, "transaction chain id", size=_CHAIN_ID_BYTES),
             sender=expect_text(sender, "transaction sender", size_max=IDENTITY_ID_BYTES_MAX),
             nonce=expect_bytes(nonce, "transaction nonce", size=TX_NONCE_BYTES),
             not_after_ms=expect_uint(not_after_ms, "transaction not-after"),
-            kind=TransactionKind.NOTARIZE,
-            payload=Notarization.from_value(payload),
+            kind=known,
+            payload=read(payload),
         )
 
 

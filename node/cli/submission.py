@@ -237,29 +237,9 @@ def _is_proof(outcome: Outcome, attestation: Attestation) -> bool:
 
 def _refusal(code: ResultCode) -> Fault:
     """Return the fault of documents whose transaction the chain recorded as failed."""
-    causes = {
-        ResultCode.EXPIRED: (
-            _("it expired before it was included"),
-            _("check this machine's clock, then submit again"),
-        ),
-        ResultCode.NOT_PERMITTED: (
-            _("this identity may not notarize"),
-            _("sign as an agency: --as"),
-        ),
-        ResultCode.IDENTITY_NOT_VALID: (
-            _("the identity's certificate was not valid at the block's time"),
-            _("have the certificate renewed"),
-        ),
-        ResultCode.REFERENCE_IN_FORCE: (
-            _("the reference is in force already"),
-            _("choose another reference, or replace what is in force: --supersede"),
-        ),
-        ResultCode.REFERENCE_NOT_IN_FORCE: (
-            _("nothing is in force under this reference, type and identity"),
-            _("look for it: govchain record list --ref"),
-        ),
-    }
-    cause, fix = causes.get(code, (code.name, _("correct what the message names")))
+    from node.cli.outcomes import explain
+
+    cause, fix = explain(code)
     return Fault("GC-2307", f"{code.name}: {cause}", fix)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from gettext import gettext as _
+from typing import TYPE_CHECKING
 
 import click
 
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
+
+if TYPE_CHECKING:
+    from node.chain.transaction import Payload
 
 
 @click.group("tx", help=_("Look a transaction up."))
@@ -25,8 +29,9 @@ def show(screen: Screen, *, tx_id: str, network: NetworkChoice) -> Answer:
     from node.chain.block import TransactionResult
     from node.chain.transaction import Transaction
     from node.cli.network import decode_answer
+    from node.cli.outcomes import explain
     from node.cli.subjects import read_tx_id
-    from node.timestamp.receipt import digest_name, iso_time
+    from node.timestamp.receipt import iso_time
 
     found, wanted = network.open(), read_tx_id(tx_id)
     answer = found.ask(lambda client: client.transaction(wanted))
@@ -46,24 +51,54 @@ def show(screen: Screen, *, tx_id: str, network: NetworkChoice) -> Answer:
         "sender": body.sender,
         "kind": body.kind.name.lower(),
         "not_after_ms": body.not_after_ms,
-        "type": payload.type_code,
-        "action": payload.action.name.lower(),
-        "digest_algorithm": digest_name(payload.digest_algorithm),
+        **_facts_of(payload),
         "records": payload.count,
         "result": result.code.name,
+        "why": explain(result.code)[0] if result.code else None,
         "failed_operation": None if not result.code else result.operation_index,
         "log_index": result.log_index,
     }
     lines = (
         (_("transaction"), facts["transaction"]),
         (_("result"), facts["result"]),
+        *(((_("why"), facts["why"]),) if result.code else ()),
         (_("block"), f"{answer.height} ({answer.index})"),
         (_("time"), facts["time"]),
         (_("recorded by"), body.sender),
-        (_("type"), payload.type_code),
-        (_("action"), facts["action"]),
+        *_rows_of(payload),
         (_("records"), payload.count),
         (_("place in the log"), result.log_index),
     )
     screen.table((_("field"), _("value")), lines)
     return Answer({"transaction": facts})
+
+
+def _facts_of(payload: Payload) -> dict[str, object]:
+    """Return what is told of a transaction by its kind."""
+    from node.chain.governance import Governance
+    from node.timestamp.receipt import digest_name
+
+    if isinstance(payload, Governance):
+        return {
+            "epoch": payload.epoch,
+            "operations": [type(operation).__name__ for operation in payload.operations],
+            "approvals": [approval.identity_id for approval in payload.approvals],
+        }
+    return {
+        "type": payload.type_code,
+        "action": payload.action.name.lower(),
+        "digest_algorithm": digest_name(payload.digest_algorithm),
+    }
+
+
+def _rows_of(payload: Payload) -> tuple[tuple[str, object], ...]:
+    from node.chain.governance import Governance
+
+    facts = _facts_of(payload)
+    if isinstance(payload, Governance):
+        return (
+            (_("epoch"), facts["epoch"]),
+            (_("operations"), ", ".join(type(each).__name__ for each in payload.operations)),
+            (_("approved by"), ", ".join(each.identity_id for each in payload.approvals)),
+        )
+    return ((_("type"), facts["type"]), (_("action"), facts["action"]))

@@ -26,6 +26,12 @@ GENESIS: Final = b"govchain/v1/genesis"
 VALIDATOR_SET: Final = b"govchain/v1/validator-set"
 PARAMETERS: Final = b"govchain/v1/parameters"
 
+# Governance: what administrators approve, that a validator to be holds its vote key, and that it
+# holds the chain so far.
+GOVERNANCE: Final = b"govchain/v1/governance"
+POSSESSION: Final = b"govchain/v1/possession"
+CHECKPOINT: Final = b"govchain/v1/checkpoint"
+
 # The state tree. (The log is an RFC 9162 tree, whose leaf and node prefixes that RFC fixes.)
 STATE_KEY: Final = b"govchain/v1/state-key"
 STATE_LEAF: Final = b"govchain/v1/state-leaf"

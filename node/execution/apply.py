@@ -20,8 +20,8 @@ the block changed:
 
 - T1 `EXPIRED`: T lies within its lifetime (lifetime.py);
 - T2 `IDENTITY_NOT_VALID`: the sender's certificate is valid at T, both ends included;
-- T3 `NOT_PERMITTED`: the sender is an agency;
-- then the rules of the service it addresses (notary.py).
+- T3 `NOT_PERMITTED`: the sender is an agency, or an administrator where it governs;
+- then the rules of the service it addresses (notary.py, governance.py).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from typing import Final
 from node.chain.block import Header, ResultCode, TransactionResult
 from node.chain.epoch import Epoch
 from node.chain.genesis import Genesis, Identity, Role
+from node.chain.governance import Governance
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileGrowth
 from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hash, merkle_root
@@ -40,6 +41,7 @@ from node.chain.state_tree import EMPTY, Page, TreeUpdate, update
 from node.chain.transaction import TransactionBody, VerifiedTransaction
 from node.chain.validation import check_header_follows
 from node.errors import PeerError
+from node.execution.governance import Ground, govern
 from node.execution.lifetime import is_within_lifetime
 from node.execution.notary import Failure, Position, notarize
 from node.execution.registry import epoch_in_force, find_identity, genesis_state, sender_key
@@ -58,6 +60,7 @@ class Executor:
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
         self._suite = genesis.suite
+        self._founders = tuple(each.organisation_id for each in genesis.organisations)
 
     def genesis_block(self) -> ExecutedBlock:
         """Return the block of height 0: no parent, no transactions, an empty log, the first state.
@@ -111,7 +114,7 @@ class Executor:
         epoch = epoch_in_force(parent, self._suite)
         tx_ids = self._check_transactions(parent, epoch, transactions)
         senders = _check_senders(parent, transactions)
-        run = _Run(parent, inputs)
+        run = _Run(parent, inputs, epoch, self._founders)
         results = tuple(
             run.carry_out(verified, senders[verified.transaction.body.sender])
             for verified in transactions
@@ -125,7 +128,7 @@ class Executor:
             inputs,
             parent.header_digest,
             epoch=epoch,
-            next_set=epoch.validators,
+            next_set=(run.next_epoch or epoch).validators,
             frontier=frontier,
             tree=tree,
             transactions=transactions,
@@ -208,11 +211,15 @@ class Executor:
 class _Run:
     """One pass over the transactions of a block: what they have written and logged so far."""
 
-    def __init__(self, parent: StateReader, inputs: BlockInputs) -> None:
-        self._parent = parent
+    def __init__(
+        self, parent: StateReader, inputs: BlockInputs, epoch: Epoch, founders: Sequence[str]
+    ) -> None:
+        self._parent, self._epoch, self._founders = parent, epoch, founders
         self._height, self._time_ms = inputs.height, inputs.time_ms
         self._log_size = parent.log_frontier.size
         self.writes: dict[bytes, bytes | None] = {}
+        self.next_epoch: Epoch | None = None
+        """Set by the transaction that makes this block a barrier."""
         self.leaves = [encode_header_leaf(parent.header.height, parent.header_digest)]
 
     def carry_out(self, verified: VerifiedTransaction, sender: Identity) -> TransactionResult:
@@ -249,9 +256,29 @@ class _Run:
             return Failure(ResultCode.EXPIRED)  # T1
         if not sender.not_before_ms <= at.time_ms <= sender.not_after_ms:
             return Failure(ResultCode.IDENTITY_NOT_VALID)  # T2
+        payload = body.payload
+        if isinstance(payload, Governance):
+            return self._govern(payload, sender, at)
         if sender.role is not Role.AGENCY:
             return Failure(ResultCode.NOT_PERMITTED)  # T3
-        return notarize(body.payload, body.sender, at, self._read)
+        return notarize(payload, body.sender, at, self._read)
+
+    def _govern(
+        self, payload: Governance, sender: Identity, at: Position
+    ) -> Mapping[bytes, bytes] | Failure:
+        if sender.role is not Role.ADMIN:
+            return Failure(ResultCode.NOT_PERMITTED)  # T3
+        ground = Ground(
+            epoch=self._epoch,
+            founders=self._founders,
+            is_ending=self.next_epoch is not None,
+            digest_at=self._parent.digest_at,
+        )
+        outcome = govern(payload, at, self._read, ground)
+        if isinstance(outcome, Failure):
+            return outcome
+        self.next_epoch = outcome.next_epoch or self.next_epoch
+        return outcome.writes
 
     def _read(self, key: bytes) -> bytes | None:
         return self.writes[key] if key in self.writes else self._parent.get(key)

@@ -11,10 +11,14 @@ kinds never meet, keys of one kind share a prefix, and a stranger can compute an
 | 4    | [4, identity id]                | identity                                       |
 | 5    | [5, issuer, type, reference]    | reference-status, see notary.py                |
 | 6    | [6, epoch]                      | epoch-start; none for epoch 0, which is genesis |
+| 7    | [7, validator id]               | retired: an id no validator may have again      |
+| 8    | [8, key]                        | retired: a key no validator may have again      |
+| 9    | [9, validator id]               | endpoint, a hint for transport                  |
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -39,6 +43,9 @@ class StateKind(IntEnum):
     IDENTITY = 4
     REFERENCE = 5
     EPOCH_START = 6
+    RETIRED_VALIDATOR = 7
+    RETIRED_KEY = 8
+    ENDPOINT = 9
 
 
 _IDENTITIES_REMEMBERED: Final = 1_024  # the senders of most transactions are a few
@@ -57,6 +64,21 @@ def organisation_key(organisation_id: str) -> bytes:
 def identity_key(identity_id: str) -> bytes:
     """Return the state key of an identity."""
     return encode([StateKind.IDENTITY.value, identity_id])
+
+
+def retired_validator_key(validator_id: str) -> bytes:
+    """Return the state key that holds something once a validator of this id was removed."""
+    return encode([StateKind.RETIRED_VALIDATOR.value, validator_id])
+
+
+def retired_key_key(key: bytes) -> bytes:
+    """Return the state key that holds something once a validator with this key was removed."""
+    return encode([StateKind.RETIRED_KEY.value, key])
+
+
+def endpoint_key(validator_id: str) -> bytes:
+    """Return the state key of where a node listens for its peers."""
+    return encode([StateKind.ENDPOINT.value, validator_id])
 
 
 def epoch_start_key(epoch: int) -> bytes:
@@ -123,7 +145,12 @@ def find_epoch_start(state: StateReader, epoch: int, suite: Suite) -> EpochStart
 
 def find_identity(state: StateReader, identity_id: str) -> Identity | None:
     """Return an identity as it stands in `state`, or None."""
-    value = state.get(identity_key(identity_id))
+    return read_identity(state.get, identity_id)
+
+
+def read_identity(read: Callable[[bytes], bytes | None], identity_id: str) -> Identity | None:
+    """Return an identity by what `read` gives under its state key, or None."""
+    value = read(identity_key(identity_id))
     return None if value is None else _decode_identity(value)
 
 

@@ -421,12 +421,15 @@ class Engine:
         match request:
             case Status(epoch=epoch) | ViewChange(epoch=epoch) if epoch < self.term.epoch.number:
                 self._desk.give_handover(peer, epoch)
+                self.connected(peer)  # there is more than the barrier
             case Status():
                 self.peer_signs.note_status(peer, request)
                 self._sync.note_height(peer, request.height)
                 index = self.term.indices.get(peer)
                 if index is not None:
                     self._run(now, ev.StatusReceived(index, request))
+                elif self.term.is_member:
+                    self._inform(peer, request.height)
                 self._sync.chase(now, committed_at_ms=self._committed_at_ms)
             case ViewChange():
                 pass
@@ -447,6 +450,14 @@ class Engine:
         if self._patience.note_refusal(peer, now.monotonic_ms):
             self._outlet.trace("peer-cut-off", self.height, f"{name}, again and again: {error}")
             self._outlet.cut_off(peer)
+
+    def _inform(self, follower: int, height: int) -> None:
+        """Tell a node outside the set, which members tell nothing unasked, of what is final."""
+        if height < self.height:
+            self.connected(follower)
+        for item in self.core.recent:
+            if item.header.height > height:
+                self._outlet.send(follower, item)
 
     def _check_vote(self, vote: Vote) -> None:
         self.counters.votes_checked += 1

@@ -15,9 +15,12 @@ from node.chain.block import CertifiedHeader, Header, ResultCode, TransactionRes
 from node.chain.certificate import QuorumCertificate
 from node.chain.transaction import Transaction
 from node.crypto.suite import Suite
+from node.errors import InvariantViolation
 from node.execution.notary import ReferenceStatus, Standing, reference_key
+from node.execution.registry import find_epoch_start
 from node.storage.ledger import FoundRecord, LedgerStore, RecordPage, RecordQuery
 from node.storage.stored_block import StoredBlock
+from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt, build_receipt
 
 BLOCKS_REMEMBERED: Final = 8
@@ -53,6 +56,7 @@ class Queries:
     def __init__(self, ledger: LedgerStore, suite: Suite) -> None:
         self._ledger, self._suite = ledger, suite
         self._blocks: OrderedDict[int, StoredBlock] = OrderedDict()
+        self._handovers: tuple[Handover, ...] = ()
 
     def block(self, height: int) -> StoredBlock | None:
         """Return a committed block, or None above the tip."""
@@ -112,10 +116,31 @@ class Queries:
         log_indexes = range(first, min(result.log_index + count, first + limit))
         paths = self._ledger.inclusion_paths(log_indexes, block.header.log_size)
         certified = CertifiedHeader(block.header, block.certificate)
+        handovers = self.handovers(block.header.epoch)
         return [
-            build_receipt(self._suite, block.leaf(log_index), log_index, path, block=certified)
+            build_receipt(
+                self._suite,
+                block.leaf(log_index),
+                log_index,
+                path,
+                block=certified,
+                handovers=handovers,
+            )
             for log_index, path in zip(log_indexes, paths, strict=True)
         ]
+
+    def handovers(self, epoch: int) -> tuple[Handover, ...]:
+        """Return what led from each validator set to the next, from genesis up to an epoch's."""
+        found = self._handovers
+        for number in range(len(found) + 1, epoch + 1):
+            start = find_epoch_start(self._ledger, number, self._suite)
+            barrier = None if start is None else self.header(start.first_height - 1)
+            if start is None or barrier is None or barrier[1] is None:
+                raise InvariantViolation(f"the ledger holds no handover to epoch {number}")
+            found += (Handover(CertifiedHeader(barrier[0], barrier[1]), start.validators),)
+        if len(found) > len(self._handovers):
+            self._handovers = found  # they never change
+        return found[:epoch]
 
     def receipt_of_digest(self, digest: bytes) -> Receipt | None:
         """Return the receipt of the earliest record of a document's digest, or None."""

@@ -35,8 +35,9 @@ def index_entries(
     committed: list[_Committed] = []
     for index, (transaction, result) in enumerate(zip(transactions, results, strict=True)):
         yield keys.transaction(transaction.tx_id), _POSITION.pack(header.height, index)
-        if result.code is ResultCode.OK:
-            committed.append((transaction.body.payload, result.log_index))
+        payload = transaction.body.payload
+        if result.code is ResultCode.OK and isinstance(payload, Notarization):
+            committed.append((payload, result.log_index))
     for payload, log_index in committed:
         yield from _record_entries(payload, log_index)
     yield from _type_entries(committed)

@@ -22,10 +22,10 @@ from typing import Final
 from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import decode, encode, expect_array
-from node.chain.record import RecordLeaf, encode_header_leaf
+from node.chain.record import Notarization, RecordLeaf, encode_header_leaf
 from node.chain.transaction import Transaction
 from node.crypto.suite import Suite
-from node.errors import DecodeError, StorageError
+from node.errors import DecodeError, InvariantViolation, StorageError
 from node.execution.apply import ExecutedBlock
 from node.limits import PEER_MESSAGE_BYTES_MAX
 
@@ -141,9 +141,12 @@ class StoredBlock:
         place = log_index - self.first_log_index
         if place == 0:
             return None
-        # A failed transaction has no leaves and the place of the one after it: the last one counts.
+        # A transaction without leaves has the place of the one after it: the last one counts.
         index = bisect_right(self._places, place) - 1
         transaction = self.transaction(index)
+        payload = transaction.body.payload
+        if not isinstance(payload, Notarization):
+            raise InvariantViolation(f"leaf {log_index} is of no record")
         operation_index = place - self._places[index]
         return RecordLeaf(
             height=self.header.height,
@@ -151,7 +154,7 @@ class StoredBlock:
             tx_id=transaction.tx_id,
             operation_index=operation_index,
             sender=transaction.body.sender,
-            record=transaction.body.payload.record(operation_index),
+            record=payload.record(operation_index),
         )
 
     def leaf(self, log_index: int) -> bytes:

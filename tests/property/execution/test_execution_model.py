@@ -68,6 +68,8 @@ class SlowChain:
             return ResultCode.IDENTITY_NOT_VALID, 0
         if not body.sender.startswith("agency"):
             return ResultCode.NOT_PERMITTED, 0
+        if not isinstance(body.payload, Notarization):
+            raise TypeError("the model knows notarizations alone")
         if body.payload.digest_algorithm not in (1, 2):
             return ResultCode.DIGEST_ALGORITHM_UNKNOWN, 0
         for index, record in enumerate(body.payload.records()):

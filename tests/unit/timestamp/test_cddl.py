@@ -8,12 +8,26 @@ from pathlib import Path
 
 import cbor2
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from node.chain.block import CertifiedBlock, CertifiedHeader, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate, Vote
 from node.chain.encoding import decode, encode
 from node.chain.evidence import Evidence
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters
+from node.chain.governance import (
+    AddOrganisation,
+    AddValidator,
+    Approval,
+    CheckpointStatement,
+    Endpoint,
+    Governance,
+    RegisterIdentity,
+    RemoveValidator,
+    SetEndpoint,
+    SetParameters,
+    possession_bytes,
+)
 from node.chain.membership import ValidatorSet
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
 from node.chain.transaction import (
@@ -23,8 +37,16 @@ from node.chain.transaction import (
     sign_transaction,
 )
 from node.errors import DecodeError
+from node.execution.governance import checkpoint_of
 from node.execution.notary import ReferenceStatus, Standing, reference_key
-from node.execution.registry import genesis_state
+from node.execution.registry import (
+    EpochStart,
+    endpoint_key,
+    epoch_start_key,
+    genesis_state,
+    retired_key_key,
+    retired_validator_key,
+)
 from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt
 from tests.unit.consensus.signing import evidence_against
@@ -78,12 +100,31 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         digest=seed("one"),
     )
     genesis, size = chain.genesis, SUITE.signature_size
+    joining = genesis.validators.validators[0]
+    governance = Governance(
+        epoch=3,
+        operations=(
+            AddOrganisation(genesis.organisations[0]),
+            RegisterIdentity(genesis.identities[0]),
+            AddValidator(joining, seed("possession")),
+            RemoveValidator("validator-1"),
+            SetParameters(genesis.parameters),
+            SetEndpoint("validator-9", Endpoint("例子.cn", 7_000)),
+        ),
+        evidence=(CheckpointStatement("validator-9", block.header.encode(), bytes(64)),),
+        approvals=(Approval("admin-1", bytes(64)),),
+    )
+    governing = replace_struct(body, kind=TransactionKind.GOVERN, payload=governance)
+    start = EpochStart(7, genesis.validators)
     bls = replace(genesis.validators.validators[0], bls_key=bytes(48))
     with_bls = replace(genesis.validators, validators=(bls,))
     return [
         ("transaction", transaction.encoded, lambda data: Transaction.decode(data, SUITE)),
         ("tx-body", body.encode(), TransactionBody.decode),
         ("notarization", encode(body.payload.to_value()), nested(Notarization.from_value)),
+        ("tx-body", governing.encode(), TransactionBody.decode),
+        ("governance", encode(governance.to_value()), nested(Governance.from_value)),
+        ("epoch-start", start.encode(), lambda data: EpochStart.decode(data, SUITE)),
         ("record-leaf", receipt.leaf.encode(), RecordLeaf.decode),
         ("record", encode(receipt.leaf.record.to_value()), nested(Record.from_value)),
         ("header", block.header.encode(), Header.decode),
@@ -170,11 +211,37 @@ def test_a_vote_signs_the_statement_that_the_rule_says() -> None:
     assert SCHEMA.matches("vote-statement", statement)
 
 
+def test_governance_signs_what_the_rules_say() -> None:
+    chain = Chain.found()
+    chain.append(record_of(b"1"))
+    header = chain.blocks[0].header
+    payload = Governance(epoch=0, operations=(RemoveValidator("validator-1"),))
+    signed = {
+        "approval-subject": payload.approval_bytes(header.chain_id),
+        "possession-subject": possession_bytes(header.chain_id, chain.validators.validators[0]),
+        "checkpoint": checkpoint_of(header, header.digest(SUITE)),
+    }
+    tags = []
+    for rule, message in signed.items():
+        tag, _, subject = message.partition(b"\0")
+        assert SCHEMA.matches(rule, subject)
+        tags.append(tag.decode())
+    assert tags == ["govchain/v1/governance", "govchain/v1/possession", "govchain/v1/checkpoint"]
+
+
 def test_every_state_key_is_of_one_kind_and_its_value_as_that_kind_says() -> None:
     state = genesis_state(Chain.found().genesis)
     encodings = {rule: data for rule, data, _ in SAMPLES}
     state[reference_key(AGENCY, "证照", "粤2025")] = encodings["reference-status"]
+    state[epoch_start_key(1)] = encodings["epoch-start"]
+    state[retired_validator_key("validator-1")] = encode([1, 0])
+    state[retired_key_key(bytes(33))] = encode([1, 0])
+    state[endpoint_key("validator-1")] = encode(Endpoint("::1", 1).to_value())
     values = {
+        "epoch-start-key": "epoch-start",
+        "retired-validator-key": "retired",
+        "retired-key-key": "retired",
+        "endpoint-key": "endpoint",
         "parameters-key": "parameters",
         "validator-set-key": "validator-set",
         "organisation-key": "organisation",

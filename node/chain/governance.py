@@ -1,0 +1,304 @@
+"""Governed transactions: what is proposed, who approves it, and the evidence that it can work.
+
+Shapes and the bytes that are signed. Which of them has an effect: node/execution/governance.py.
+
+Approvals bind the operations and the epoch but not the evidence: people of several organisations
+take longer to approve than evidence stays fresh, and evidence vouches for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from node.chain.encoding import (
+    encode,
+    expect_array,
+    expect_blob,
+    expect_list,
+    expect_text,
+    expect_uint,
+    expect_version,
+)
+from node.chain.genesis import Identity, Organisation, Parameters
+from node.chain.membership import Validator
+from node.chain.record import Record
+from node.crypto import domains
+from node.errors import DecodeError
+from node.limits import IDENTITY_ID_BYTES_MAX, VALIDATORS_MAX
+
+OPERATIONS_MAX: Final = 16
+APPROVALS_MAX: Final = 64
+HOST_BYTES_MAX: Final = 255
+SIGNATURE_BYTES_MAX: Final = 128
+_STATEMENT_HEADER_BYTES_MAX: Final = 1_024
+_PORT_MAX: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a node listens for its peers: a hint for who dials it, never a matter of consensus."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return `host:port`, an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `endpoint`."""
+        return [self.host, self.port]
+
+    @classmethod
+    def from_value(cls, value: object) -> Endpoint:
+        """Read the CBOR array `endpoint`; raises `DecodeError`."""
+        host, port = expect_array(value, 2, "endpoint")
+        endpoint = cls(
+            expect_text(host, "endpoint host", size_max=HOST_BYTES_MAX),
+            expect_uint(port, "endpoint port", _PORT_MAX),
+        )
+        if not endpoint.port:
+            raise DecodeError("endpoint port: expected 1..65535, got 0")
+        return endpoint
+
+
+class OperationKind(IntEnum):
+    """What a governed operation does. Numbers are consensus and never reused."""
+
+    ADD_ORGANISATION = 1
+    REGISTER_IDENTITY = 2
+    ADD_VALIDATOR = 3
+    REMOVE_VALIDATOR = 4
+    SET_PARAMETERS = 5
+    SET_ENDPOINT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class AddOrganisation:
+    """Admit an organisation and its certificate authority."""
+
+    organisation: Organisation
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterIdentity:
+    """Register who may sign transactions, or may follow the chain as a validator to be."""
+
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class AddValidator:
+    """Add a validator to the set, at its end."""
+
+    validator: Validator
+    possession: bytes
+    """Signature under its vote key over `possession_bytes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveValidator:
+    """Remove a validator; together with `AddValidator` under a new id, replace its keys."""
+
+    validator_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameters:
+    """Replace all consensus parameters."""
+
+    parameters: Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class SetEndpoint:
+    """Say where a validator, or one to be, listens for its peers."""
+
+    validator_id: str
+    endpoint: Endpoint
+
+
+Operation = (
+    AddOrganisation
+    | RegisterIdentity
+    | AddValidator
+    | RemoveValidator
+    | SetParameters
+    | SetEndpoint
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An administrator's signature over `Governance.approval_bytes`."""
+
+    identity_id: str
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStatement:
+    """A member of the set to be says, under its cosignature key, that it holds the chain so far."""
+
+    validator_id: str
+    header: bytes
+    """Canonical bytes of the header it stands at."""
+    signature: bytes
+    """Over `checkpoint_bytes`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Governance:
+    """The payload of a governed transaction. It writes no records."""
+
+    epoch: int
+    """The epoch in force when it was made: it is void in any other."""
+    operations: tuple[Operation, ...]
+    """1..16, carried out in order, all or none."""
+    evidence: tuple[CheckpointStatement, ...] = ()
+    """Needed where the set or the parameters change."""
+    approvals: tuple[Approval, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Return the number of records: none."""
+        return 0
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records: none."""
+        return iter(())
+
+    def approval_bytes(self, chain_id: bytes) -> bytes:
+        """Return what each approving administrator signs."""
+        operations = [_operation_value(operation) for operation in self.operations]
+        return domains.tagged(domains.GOVERNANCE, encode([chain_id, self.epoch, operations]))
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `governance`."""
+        return [
+            1,
+            self.epoch,
+            [_operation_value(operation) for operation in self.operations],
+            [[each.validator_id, each.header, each.signature] for each in self.evidence],
+            [[each.identity_id, each.signature] for each in self.approvals],
+        ]
+
+    @classmethod
+    def from_value(cls, value: object) -> Governance:
+        """Read the CBOR array `governance`; raises `DecodeError`."""
+        version, epoch, operations, evidence, approvals = expect_array(value, 5, "governance")
+        expect_version(version, "governance")
+        listed = expect_list(operations, OPERATIONS_MAX, "governance operations")
+        if not listed:
+            raise DecodeError("governance operations: expected 1..16, got none")
+        return cls(
+            epoch=expect_uint(epoch, "governance epoch"),
+            operations=tuple(_read_operation(item) for item in listed),
+            evidence=tuple(
+                _read_statement(item)
+                for item in expect_list(evidence, VALIDATORS_MAX, "governance evidence")
+            ),
+            approvals=tuple(
+                _read_approval(item)
+                for item in expect_list(approvals, APPROVALS_MAX, "governance approvals")
+            ),
+        )
+
+
+def possession_bytes(chain_id: bytes, validator: Validator) -> bytes:
+    """Return what a validator to be signs with its vote key, to show that it holds it."""
+    return domains.tagged(domains.POSSESSION, encode([chain_id, validator.to_value()]))
+
+
+def checkpoint_bytes(
+    chain_id: bytes,
+    *,
+    epoch: int,
+    height: int,
+    header_digest: bytes,
+    log_size: int,
+    log_roots: Sequence[bytes],
+    state_root: bytes,
+) -> bytes:
+    """Return what a cosignature key signs for the chain up to a header; the fields are its own."""
+    statement = [
+        chain_id,
+        epoch,
+        height,
+        header_digest,
+        log_size,
+        list(log_roots),
+        state_root,
+    ]
+    return domains.tagged(domains.CHECKPOINT, encode(statement))
+
+
+def _operation_value(operation: Operation) -> list[Any]:
+    match operation:
+        case AddOrganisation():
+            return [OperationKind.ADD_ORGANISATION.value, operation.organisation.to_value()]
+        case RegisterIdentity():
+            return [OperationKind.REGISTER_IDENTITY.value, operation.identity.to_value()]
+        case AddValidator():
+            added = [operation.validator.to_value(), operation.possession]
+            return [OperationKind.ADD_VALIDATOR.value, added]
+        case RemoveValidator():
+            return [OperationKind.REMOVE_VALIDATOR.value, operation.validator_id]
+        case SetParameters():
+            return [OperationKind.SET_PARAMETERS.value, operation.parameters.to_value()]
+        case SetEndpoint():
+            placed = [operation.validator_id, operation.endpoint.to_value()]
+            return [OperationKind.SET_ENDPOINT.value, placed]
+
+
+def _read_operation(value: object) -> Operation:
+    kind, body = expect_array(value, 2, "governance operation")
+    match expect_uint(kind, "governance operation kind"):
+        case OperationKind.ADD_ORGANISATION:
+            return AddOrganisation(Organisation.from_value(body))
+        case OperationKind.REGISTER_IDENTITY:
+            return RegisterIdentity(Identity.from_value(body))
+        case OperationKind.ADD_VALIDATOR:
+            validator, possession = expect_array(body, 2, "added validator")
+            return AddValidator(
+                Validator.from_value(validator), _read_signature(possession, "possession")
+            )
+        case OperationKind.REMOVE_VALIDATOR:
+            return RemoveValidator(_read_id(body, "removed validator"))
+        case OperationKind.SET_PARAMETERS:
+            return SetParameters(Parameters.from_value(body))
+        case OperationKind.SET_ENDPOINT:
+            validator_id, endpoint = expect_array(body, 2, "endpoint of a validator")
+            return SetEndpoint(
+                _read_id(validator_id, "endpoint's validator"), Endpoint.from_value(endpoint)
+            )
+        case other:
+            raise DecodeError(f"governance operation kind: {other} is unknown")
+
+
+def _read_statement(value: object) -> CheckpointStatement:
+    validator_id, header, signature = expect_array(value, 3, "checkpoint statement")
+    return CheckpointStatement(
+        _read_id(validator_id, "checkpoint statement validator"),
+        expect_blob(header, "checkpoint statement header", size_max=_STATEMENT_HEADER_BYTES_MAX),
+        _read_signature(signature, "checkpoint statement signature"),
+    )
+
+
+def _read_approval(value: object) -> Approval:
+    identity_id, signature = expect_array(value, 2, "approval")
+    return Approval(
+        _read_id(identity_id, "approval identity"),
+        _read_signature(signature, "approval signature"),
+    )
+
+
+def _read_id(value: object, what: str) -> str:
+    return expect_text(value, what, size_max=IDENTITY_ID_BYTES_MAX)
+
+
+def _read_signature(value: object, what: str) -> bytes:
+    return expect_blob(value, what, size_max=SIGNATURE_BYTES_MAX)

@@ -1,0 +1,91 @@
+"""What the code of a transaction's result means to a person, and what helps. No rules, no IO."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+
+from node.chain.block import ResultCode
+
+
+def explain(code: ResultCode) -> tuple[str, str]:
+    """Return why a transaction of this result has no effect, and what to do."""
+    causes = _of_notarizations() | _of_governance()
+    return causes.get(code, (code.name, _("correct what the message names")))
+
+
+def _of_notarizations() -> dict[ResultCode, tuple[str, str]]:
+    return {
+        ResultCode.EXPIRED: (
+            _("it expired before it was included"),
+            _("check this machine's clock, then submit again"),
+        ),
+        ResultCode.NOT_PERMITTED: (
+            _("this identity may not do that"),
+            _("sign as an agency to notarize, as an administrator to govern: --as"),
+        ),
+        ResultCode.IDENTITY_NOT_VALID: (
+            _("the identity's certificate was not valid at the block's time"),
+            _("have the certificate renewed"),
+        ),
+        ResultCode.REFERENCE_IN_FORCE: (
+            _("the reference is in force already"),
+            _("choose another reference, or replace what is in force: --supersede"),
+        ),
+        ResultCode.REFERENCE_NOT_IN_FORCE: (
+            _("nothing is in force under this reference, type and identity"),
+            _("look for it: govchain record list --ref"),
+        ),
+    }
+
+
+def _of_governance() -> dict[ResultCode, tuple[str, str]]:
+    again = _("make the proposal again, for the epoch in force")
+    rename = _("choose a name that was never used on this chain")
+    return {
+        ResultCode.EPOCH_NOT_IN_FORCE: (_("it was made for another epoch"), again),
+        ResultCode.EPOCH_ENDING: (
+            _("another change ended the epoch in the same block"),
+            again,
+        ),
+        ResultCode.APPROVAL_INVALID: (
+            _("an approval is of nobody who may give it, or not of these operations"),
+            _("have the administrators approve this very proposal, each once"),
+        ),
+        ResultCode.APPROVALS_MISSING: (
+            _("fewer founding organisations approve than a majority"),
+            _("have administrators of more organisations approve it"),
+        ),
+        ResultCode.ORGANISATION_UNKNOWN: (
+            _("the organisation named is no member of this chain"),
+            _("add the organisation first"),
+        ),
+        ResultCode.NAME_TAKEN: (_("the name is in use, or was"), rename),
+        ResultCode.KEY_TAKEN: (
+            _("the validator's key is in use, or was"),
+            _("make new keys: none is ever used twice"),
+        ),
+        ResultCode.KEY_INVALID: (
+            _("a key is malformed, or not shown to be held"),
+            _("make the keys, and the proof that they are held, with this program"),
+        ),
+        ResultCode.VALIDATOR_UNKNOWN: (
+            _("who is to be removed is no validator"),
+            _("see who is: govchain testnet status"),
+        ),
+        ResultCode.VALIDATOR_COUNT: (
+            _("the validators would be none, or more than 64"),
+            _("change fewer of them"),
+        ),
+        ResultCode.CHANGE_TOO_LARGE: (
+            _("too many validators would change at once"),
+            _("change at most as many in one step as may fail, then the next"),
+        ),
+        ResultCode.EVIDENCE_INVALID: (
+            _("a checkpoint statement is stale, false, or of nobody in the set to be"),
+            _("gather the statements again"),
+        ),
+        ResultCode.EVIDENCE_MISSING: (
+            _("too few of the validators to be hold the chain"),
+            _("wait until the new validators have caught up, then gather the statements again"),
+        ),
+    }

@@ -1,0 +1,309 @@
+"""Engines from epoch to epoch: who decides when, who follows, and what a restart remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from node.chain.block import ResultCode
+from node.chain.certificate import Vote
+from node.chain.governance import Operation, RemoveValidator, SetParameters
+from node.consensus.messages import Proposal, Status, ViewChange
+from node.crypto.suite import SHA_256
+from node.service.queries import Queries
+from node.service.wire import encode_message
+from node.timestamp.receipt import Receipt
+from node.timestamp.trust import TrustFile
+from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
+from tests.unit.execution.governed_chain import (
+    GOVERNED,
+    adding,
+    governed,
+    governed_tx,
+    statement,
+)
+from tests.unit.execution.small_chain import CREATED_MS, payload, tx
+from tests.unit.service.chatting import Chat
+
+FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
+FIFTH = "validator-5"
+
+
+def notarize(chat: Chat, text: str, at: str = "validator-1") -> None:
+    chat.submit(
+        at, tx(payload(text), chain_id=GOVERNED.chain_id, not_after_ms=CREATED_MS + 600_000)
+    )
+
+
+def govern(
+    chat: Chat, *operations: Operation, members: Sequence[str], at: str = "validator-1"
+) -> ResultCode:
+    """Have a change decided, on statements of the members of the new set; return its outcome."""
+    epoch = chat.nodes[at].engine.term.epoch.number
+    evidence = [statement(name, chat.nodes[name].ledger.header) for name in members]
+    transaction = governed_tx(governed(*operations, epoch=epoch, evidence=evidence), nonce=epoch)
+    chat.submit(at, transaction)
+    result = chat.nodes[at].ledger.result(transaction.transaction.tx_id)
+    assert result is not None
+    return result.code
+
+
+def epochs(chat: Chat) -> list[int]:
+    return [node.engine.term.epoch.number for node in chat.nodes.values()]
+
+
+def voters(chat: Chat, height: int) -> list[str]:
+    """Return who signed the commit certificate of a height, as the first node has it."""
+    ledger = chat.nodes["validator-1"].ledger
+    found = ledger.header_at(height)
+    assert found is not None
+    header, certificate = found
+    assert certificate is not None
+    members = chat.nodes["validator-1"].engine.term.epoch.validators.validators
+    assert header.epoch == chat.nodes["validator-1"].engine.term.epoch.number
+    return [members[vote.validator].validator_id for vote in certificate.votes]
+
+
+def test_a_learner_follows_and_votes_from_the_block_after_the_barrier_on() -> None:
+    chat = Chat(*FOUNDERS, FIFTH)
+    learner = chat.nodes[FIFTH].engine
+    assert not learner.term.is_member
+    notarize(chat, "first")
+    chat.pass_time(3_000)
+    assert chat.heights() == [1] * 5
+    assert not any(name == FIFTH and isinstance(m, Vote | Proposal) for name, m in chat.said)
+    assert govern(chat, adding(FIFTH), members=(*FOUNDERS[:3], FIFTH)) is ResultCode.OK
+    chat.pass_time(3_000)
+    assert chat.heights() == [2] * 5
+    assert epochs(chat) == [1] * 5
+    assert (learner.term.me, learner.term.anchor.height, learner.core.view) == (4, 2, 0)
+    chat.away = ["validator-4"]  # now q is 4 of 5: the fifth is needed
+    notarize(chat, "second")
+    chat.pass_time(1_000)
+    assert chat.heights() == [3, 3, 3, 2, 3]
+    assert voters(chat, 3) == ["validator-1", "validator-2", "validator-3", FIFTH]
+
+
+def test_a_removed_validator_follows_and_no_vote_of_it_counts() -> None:
+    chat = Chat(*FOUNDERS)
+    notarize(chat, "first")
+    assert govern(chat, RemoveValidator("validator-4"), members=FOUNDERS[:3]) is ResultCode.OK
+    removed = chat.nodes["validator-4"].engine
+    assert not removed.term.is_member
+    chat.said.clear()
+    notarize(chat, "second")
+    chat.pass_time(3_000)
+    assert chat.heights() == [3] * 4
+    said = [m for name, m in chat.said if name == "validator-4"]
+    assert not any(isinstance(m, Vote | Proposal | ViewChange) for m in said)
+    assert set(voters(chat, 3)) <= set(FOUNDERS[:3])
+    chat.away = ["validator-2", "validator-3"]
+    notarize(chat, "third")  # q is 2 of 3, and the removed one cannot help
+    chat.pass_time(5_000)
+    assert chat.heights()[0] == 3
+    chat.away = []
+    chat.pass_time(5_000)
+    assert chat.heights() == [4] * 4
+
+
+def test_a_key_is_rotated_without_a_stop() -> None:
+    fresh = "validator-2b"
+    chat = Chat(*FOUNDERS, fresh)
+    notarize(chat, "first")
+    chat.pass_time(2_000)
+    change = (RemoveValidator("validator-2"), adding(fresh, "org-2"))
+    members = ("validator-1", "validator-3", fresh)
+    assert govern(chat, *change, members=members) is ResultCode.OK
+    chat.away = ["validator-2", "validator-4"]
+    chat.pass_time(2_000)
+    notarize(chat, "second")
+    chat.pass_time(2_000)
+    assert voters(chat, 3) == ["validator-1", "validator-3", fresh]
+
+
+def test_every_view_of_an_epoch_starts_anew() -> None:
+    chat = Chat(*FOUNDERS)
+    chat.away = ["validator-1"]
+    notarize(chat, "first", at="validator-2")
+    chat.pass_time(8_000)
+    chat.away = []
+    chat.pass_time(4_000)
+    assert chat.heights() == [1] * 4
+    assert chat.nodes["validator-2"].engine.core.view == 1
+    slower = replace(GOVERNED.parameters, view_timeout_ms=2_000)
+    at = "validator-2"
+    assert govern(chat, SetParameters(slower), members=FOUNDERS, at=at) is ResultCode.OK
+    for node in chat.nodes.values():
+        assert node.engine.core.view == 0
+        assert node.engine.core.parameters == slower
+    notarize(chat, "second")
+    assert chat.heights() == [3] * 4
+
+
+def test_who_missed_the_barrier_is_told_and_goes_on() -> None:
+    chat = Chat(*FOUNDERS)
+    notarize(chat, "first")
+    chat.away = ["validator-4"]
+    slower = replace(GOVERNED.parameters, view_timeout_ms=500)
+    assert govern(chat, SetParameters(slower), members=FOUNDERS) is ResultCode.OK
+    chat.away = []
+    chat.pass_time(2_000)
+    assert chat.heights() == [2] * 4
+    assert epochs(chat) == [1] * 4
+
+
+def test_who_was_away_for_epochs_follows_from_barrier_to_barrier() -> None:
+    chat = Chat(*FOUNDERS)
+    chat.away = ["validator-4"]
+    notarize(chat, "first")
+    for epoch in range(3):
+        changed = replace(GOVERNED.parameters, view_timeout_ms=900 - epoch)
+        assert govern(chat, SetParameters(changed), members=FOUNDERS[:3]) is ResultCode.OK
+        for number in range(3):
+            notarize(chat, f"{epoch} {number}")
+    chat.away = []
+    chat.pass_time(10_000)
+    assert chat.heights() == [13] * 4
+    assert epochs(chat) == [3] * 4
+
+
+def test_a_restart_finds_its_epoch_and_votes_in_it() -> None:
+    chat = Chat(*FOUNDERS, FIFTH)
+    notarize(chat, "first")
+    chat.pass_time(2_000)
+    assert govern(chat, adding(FIFTH), members=(*FOUNDERS[:3], FIFTH)) is ResultCode.OK
+    chat.pass_time(2_000)
+    for name in (FIFTH, "validator-1", "validator-2"):
+        chat.restart(name)
+        engine = chat.nodes[name].engine
+        assert (engine.term.epoch.number, engine.term.anchor.height) == (1, 2)
+        assert engine.term.is_member
+    chat.away = ["validator-4"]
+    notarize(chat, "second")
+    chat.pass_time(3_000)
+    assert voters(chat, 3) == ["validator-1", "validator-2", "validator-3", FIFTH]
+
+
+def test_a_restart_with_an_empty_ledger_keeps_what_it_signed_in_later_epochs() -> None:
+    chat = Chat(*FOUNDERS)
+    notarize(chat, "first")
+    slower = replace(GOVERNED.parameters, view_timeout_ms=900)
+    assert govern(chat, SetParameters(slower), members=FOUNDERS) is ResultCode.OK
+    chat.away = ["validator-2", "validator-3"]
+    notarize(chat, "second")  # voted for by two, not decided
+    node = chat.nodes["validator-4"]
+    signed = [vote for (_, height), vote in node.engine.core._own_durable.items() if height == 3]  # noqa: SLF001 - what it is bound by
+    assert [vote.epoch for vote in signed] == [1]
+    node.log.records[:] = node.engine.snapshot()
+    node.store = type(node.store)()
+    chat.away = []
+    chat.restart("validator-4")
+    assert node.engine.height in (0, 2, 3)
+    chat.pass_time(10_000)
+    assert chat.heights() == [3] * 4
+    assert epochs(chat) == [1] * 4
+
+
+def test_an_auditor_follows_the_handovers_of_a_receipt_from_genesis_offline() -> None:
+    fresh = "validator-2b"
+    chat = Chat(*FOUNDERS, FIFTH, fresh)
+    changes: list[tuple[list[Operation], list[str]]] = [
+        ([adding(FIFTH)], [*FOUNDERS, FIFTH]),
+        ([RemoveValidator("validator-2"), adding(fresh, "org-2")], ["validator-1", "validator-3"]),
+        ([RemoveValidator("validator-1")], ["validator-3", FIFTH, fresh]),
+    ]
+    changes[1][1].extend((FIFTH, fresh))
+    node = chat.nodes["validator-3"]
+    queries = Queries(node.ledger, GOVERNED.suite)
+    anchor = TrustFile(chain_id=GOVERNED.chain_id, genesis=GOVERNED).establish()
+    kept: list[tuple[bytes, str]] = []
+    for epoch in range(4):
+        text = f"document of epoch {epoch}"
+        transaction = tx(payload(text), chain_id=GOVERNED.chain_id)
+        chat.submit("validator-3", transaction)
+        chat.pass_time(2_000)
+        (receipt,) = queries.receipts(transaction.transaction.tx_id, 0, 1) or []
+        assert len(receipt.handovers) == receipt.block.header.epoch == epoch
+        kept.append((receipt.encode(), text))
+        if epoch < len(changes):
+            operations, members = changes[epoch]
+            outcome = govern(chat, *operations, members=members, at="validator-3")
+            assert outcome is ResultCode.OK
+            chat.pass_time(2_000)
+    for encoded, text in kept:
+        digest = NamedDigest(SHA_256, payload(text).digests)
+        assert verify_receipt(encoded, anchor, digest).outcome is Outcome.VERIFIED
+    last = Receipt.decode(kept[-1][0])
+    digest = NamedDigest(SHA_256, payload(kept[-1][1]).digests)
+    gap = replace(last, handovers=last.handovers[1:])
+    assert verify_receipt(gap.encode(), anchor, digest).outcome is Outcome.NOT_ROOTED
+    removed = [m.validator_id for m in node.engine.term.epoch.validators.validators]
+    assert removed == ["validator-3", "validator-4", FIFTH, fresh]
+
+
+def test_what_no_block_can_hold_any_more_is_let_go_of() -> None:
+    chat = Chat(*FOUNDERS)
+    notarize(chat, "first")
+    documents = [f"document {number}" for number in range(100)]
+    large = tx(payload(*documents), chain_id=GOVERNED.chain_id)
+    assert len(large.transaction.encoded) > 2_048
+    small = replace(GOVERNED.parameters, block_bytes_max=6_000, block_txs_max=1)
+    evidence = [statement(name, chat.nodes[name].ledger.header) for name in FOUNDERS[:3]]
+    change = governed_tx(governed(SetParameters(small), evidence=evidence))
+    assert len(change.transaction.encoded) < 6_000
+    tiny = replace(small, block_bytes_max=2_048)
+    assert govern(chat, SetParameters(small), members=FOUNDERS[:3]) is ResultCode.OK
+    chat.away = ["validator-1"]  # the primary: both wait at the others until the view changes
+    smaller = governed(
+        SetParameters(tiny),
+        epoch=1,
+        evidence=[statement(n, chat.nodes[n].ledger.header) for n in FOUNDERS[1:]],
+    )
+    chat.submit("validator-2", governed_tx(smaller, nonce=7))
+    chat.submit("validator-2", large)
+    chat.pass_time(8_000)
+    engine = chat.nodes["validator-2"].engine
+    assert engine.term.epoch.number == 2
+    assert engine.mempool.pending_count == 0
+    expired = [
+        tx_id for name, output in chat.outputs if name == "validator-2" for tx_id in output.expired
+    ]
+    assert expired == [large.transaction.tx_id]
+    notarize(chat, "second", at="validator-2")
+    chat.pass_time(4_000)
+    assert engine.height == 4
+
+
+def test_who_speaks_of_an_ended_epoch_is_answered_with_its_barrier() -> None:
+    chat = Chat(*FOUNDERS)
+    notarize(chat, "first")
+    slower = replace(GOVERNED.parameters, view_timeout_ms=900)
+    assert govern(chat, SetParameters(slower), members=FOUNDERS) is ResultCode.OK
+    engine = chat.nodes["validator-1"].engine
+    engine.drain()
+    engine.receive(3, [encode_message(Status(0, 0, True, 1))], chat.now)  # noqa: FBT003
+    (answer,) = engine.drain().messages
+    barrier = chat.nodes["validator-1"].ledger.header_at(2)
+    assert barrier is not None
+    assert barrier[0].encode() in answer.data
+
+
+def test_what_a_faster_peer_says_of_the_next_epoch_is_kept_until_it_begins() -> None:
+    chat = Chat(*FOUNDERS)
+    notarize(chat, "first")
+    chat.away = ["validator-4"]
+    slower = replace(GOVERNED.parameters, view_timeout_ms=900)
+    assert govern(chat, SetParameters(slower), members=FOUNDERS) is ResultCode.OK
+    chat.said.clear()
+    notarize(chat, "second")
+    node = chat.nodes["validator-4"]
+    early = [(n, m) for n, m in chat.said if isinstance(m, Proposal | Vote)]
+    for name, message in early:
+        number = node.engine.roster.number(name)
+        node.engine.receive(number, [encode_message(message)], chat.now)
+    assert node.engine.counters.messages_refused == 0
+    assert node.engine.height == 1
+    chat.away = []
+    chat.pass_time(1_200)
+    assert node.engine.term.epoch.number == 1
+    assert chat.heights() == [3] * 4
