@@ -122,7 +122,10 @@ class SimulatedValidator:
         self.signer, self.machine = signer, machine
         self._utc_offset_ms = UTC_AT_START_MS + machine.clock_offset_ms
         self.place = network.join(index, self.receive)
+        self.names = tuple(each.validator_id for each in genesis.validators.validators)
+        """Of all that may ever be validators, by number; those of genesis come first."""
         self._peers = [peer for peer in range(genesis.validators.size) if peer != index]
+        """Those that decide now: what goes to all goes to them."""
         self.log = SimulatedLog(genesis.chain_id)
         self.store = MemoryStore()
         self.ledger = self._open_ledger()
@@ -157,7 +160,7 @@ class SimulatedValidator:
         recovery = recover(self.genesis, self.executor, self.ledger, records)
         self.engine = Engine(
             genesis=self.genesis,
-            validator_id=self.genesis.validators.validators[self.index].validator_id,
+            validator_id=self.names[self.index],
             signer=self.signer,
             executor=self.executor,
             ledger=self.ledger,
@@ -165,11 +168,14 @@ class SimulatedValidator:
             mempool=self._make_pool(),
             recovery=recovery,
         )
+        for name in self.names:
+            self.engine.roster.number(name)
         self._note("start", self.ledger.tip_height, len(records))
         self.observer.started(self)
         self._take_turn(lambda engine: engine.start(self.now()))
-        for peer in self._peers:
-            self.connect(peer)
+        for peer in range(len(self.names)):
+            if peer != self.index:
+                self.connect(peer)
 
     def _make_pool(self) -> Mempool:
         return Mempool(txs_max=self.machine.pool_txs_max)
@@ -270,6 +276,8 @@ class SimulatedValidator:
     def _after_turn(self, engine: Engine) -> None:
         """Carry out what the engine asked for."""
         output = engine.drain()
+        if output.term is not None:
+            self._peers = [number for number in output.term.numbers if number != self.index]
         if self.world.transcript is not None:
             self.world.transcript.traced(self.world.now_us, str(self.place), output.traces)
         self.observer.turned(self, output)
@@ -301,9 +309,14 @@ class SimulatedValidator:
         """Send the messages of a turn, one frame per peer; `to` limits whom they reach."""
         if not output.messages:
             return
-        for peer in self._peers if to is None else to:
+        reached = self._peers if to is None else to
+        for peer in reached:
             frame = [m.data for m in output.messages if m.to is None or m.to == peer]
             self._send(peer, frame)
+        if to is None:
+            apart = [m.to for m in output.messages if m.to is not None and m.to not in reached]
+            for peer in dict.fromkeys(apart):  # those that follow
+                self._send(peer, [m.data for m in output.messages if m.to == peer])
 
     def _send(self, peer: int, frame: list[bytes]) -> None:
         if frame:
