@@ -404,6 +404,9 @@ class _Validator:
             return port.Health.HALTED, self.engine.halted
         if connected < needed:
             return port.Health.STARTING, f"connected to {connected} of {needed} peers needed"
+        term = self.engine.term
+        if not term.is_member:
+            return port.Health.CATCHING_UP, f"no validator in epoch {term.epoch.number}: it follows"
         if self.engine.is_behind:
             return port.Health.CATCHING_UP, f"at height {self.engine.height}, behind its peers"
         return port.Health.READY, ""
@@ -441,8 +444,9 @@ class _Switchboard:
         self._validator = validator
 
     def send(self, peer: int, kind: int, data: bytes) -> None:
-        """Queue a message for one peer."""
-        self._validator.links.send(peer, _PRIORITIES[kind], data)
+        """Queue a message for one peer, if there is a link to it: there is one to each founder."""
+        if peer in self._validator.names:
+            self._validator.links.send(peer, _PRIORITIES[kind], data)
 
     def broadcast(self, kind: int, data: bytes) -> None:
         """Queue a message for every peer."""

@@ -157,6 +157,8 @@ class Engine:
         for record in recovery.blocks.values():
             self._pursuits.hold_logged(record)
         outlet.note_term(term)
+        if not term.is_member:
+            self._tell_term()
 
     # ------------------------------------------------------------------ inputs
 
@@ -580,12 +582,23 @@ class Engine:
             self._pursuits.hold_logged(record)
         self.core = _make_core(self.term, recovery)
         self._outlet.note_term(self.term)
+        self._tell_term()
         self._sync.chase(now, committed_at_ms=self._committed_at_ms)
         for peer, message, arrival_utc_ms in self._early.take():
             try:
                 self._take(peer, message, now, arrival_utc_ms=arrival_utc_ms)
             except (DecodeError, PeerError) as error:
                 self._refuse(peer, error, now)
+
+    def _tell_term(self) -> None:
+        """Say what this node is in the epoch that begins."""
+        epoch = self.term.epoch
+        detail = f"epoch {epoch.number}, {epoch.validators.size} validators"
+        if self.term.is_member:
+            self._outlet.trace("epoch-begun", self.height, detail)
+        else:
+            detail += f", {self._validator_id} is none of them: it follows, and casts no vote"
+            self._outlet.trace("epoch-followed", self.height, detail)
 
     def _apply_parameters(self) -> None:
         """Bring what may change with an epoch to those who hold it."""

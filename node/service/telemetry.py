@@ -25,6 +25,8 @@ RULES_TO_WARN_OF: Final = frozenset(
         "view-left",
         "passed-over",
         "view-entered",
+        "epoch-begun",
+        "epoch-followed",
         "equivocation",
         "proposal-invalid",
         "execution-differs",
@@ -193,6 +195,8 @@ class _Scrape(Collector):
         figures, engine = self._figures, self._figures.engine
         for name, text, value in (
             ("height", "Height of the newest final block.", engine.height),
+            ("epoch", "The epoch in force.", engine.term.epoch.number),
+            ("is_member", "1 where it decides, 0 where it follows.", int(engine.term.is_member)),
             ("view", "The view this validator is in.", engine.core.view),
             ("view_active", "1 in a view, 0 between views.", int(engine.core.view_active)),
             ("health", "1 starting, 2 catching up, 3 ready, 4 halted.", figures.health),

@@ -90,6 +90,9 @@ def test_a_removed_validator_follows_and_no_vote_of_it_counts() -> None:
     assert govern(chat, RemoveValidator("validator-4"), members=FOUNDERS[:3]) is ResultCode.OK
     removed = chat.nodes["validator-4"].engine
     assert not removed.term.is_member
+    told = [(name, each.rule) for name, output in chat.outputs for each in output.traces]
+    assert sorted(name for name, rule in told if rule == "epoch-begun") == list(FOUNDERS[:3])
+    assert [name for name, rule in told if rule == "epoch-followed"] == ["validator-4"]
     chat.said.clear()
     notarize(chat, "second")
     chat.pass_time(3_000)
@@ -282,7 +285,7 @@ def test_who_speaks_of_an_ended_epoch_is_answered_with_its_barrier() -> None:
     engine = chat.nodes["validator-1"].engine
     engine.drain()
     engine.receive(3, [encode_message(Status(0, 0, True, 1))], chat.now)  # noqa: FBT003
-    (answer,) = engine.drain().messages
+    answer, _ = engine.drain().messages
     barrier = chat.nodes["validator-1"].ledger.header_at(2)
     assert barrier is not None
     assert barrier[0].encode() in answer.data
