@@ -66,7 +66,9 @@ class Runs:
         """Return what is kept of it."""
         return {
             "oracle": self.oracle,
-            "violation": self.violation[-300:],
+            "violation": self.violation.strip().rpartition("\n")[2][
+                :300
+            ],  # of a traceback, its end
             "seeds_to_kill": [None if n == inf else n for n in self.seeds_to_kill],
             "median_seeds": None if self.median_seeds == inf else self.median_seeds,
             "seeds": self.seeds,
