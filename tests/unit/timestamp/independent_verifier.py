@@ -60,6 +60,7 @@ DAY, TEXT_128 = 86_400_000, ("text", 1, 128)
 PARAMETERS: Value = [("is", 1), ("uint", 1, DAY), ("uint", 1, DAY), ("uint", 0, DAY)]
 PARAMETERS += [("uint", 1, DAY), ("uint", 1, 4), ("uint", 10, DAY), ("uint", 10, DAY)]
 PARAMETERS += [("uint", 1, 5_000), ("uint", 1_024, 4_194_304), ("uint", 1, 1_000_000)]
+PARAMETERS += [("uint", 1, 1_000_000), ("uint", 20, DAY), ("uint", 10, DAY)]
 ORGANISATION: Value = [ID, TEXT_128, ("bytes", 0, 8_192)]
 IDENTITY: Value = [ID, ID, ("uint", 1, 5), ("bytes", 0, 128), UINT, UINT]
 GENESIS: Value = [("is", 1), ("is", 1), TEXT_128, UINT, BOOL, PARAMETERS]
