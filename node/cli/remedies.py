@@ -1,7 +1,8 @@
 """What each stable error code means, how the command ends for it, and what to do: in one table.
 
 The messages of errors say what was expected and what was got, in English, where they are raised.
-This table says in the user's language what that amounts to. Codes are never reused.
+This table says in the user's language what that amounts to: it holds the messages as they are
+written, and each is translated when it is asked for. Codes are never reused.
 """
 
 from __future__ import annotations
@@ -20,232 +21,245 @@ class Remedy:
     """One row."""
 
     exit_code: ExitCode
-    summary: str
-    fix: str
+    english_summary: str
+    english_fix: str
+
+    @property
+    def summary(self) -> str:
+        """Return what it amounts to, in the user's language."""
+        return _(self.english_summary)
+
+    @property
+    def fix(self) -> str:
+        """Return what to do, in the user's language."""
+        return _(self.english_fix)
 
 
 def remedy_of(code: str) -> Remedy:
     """Return the row of a code; the row of a defect for one that is not known."""
-    table = remedies()
-    return table.get(code, table[DEFECT_CODE])
+    return REMEDIES.get(code, REMEDIES[DEFECT_CODE])
 
 
-def remedies() -> dict[str, Remedy]:
-    """Return the table, in the user's language."""
-    usage, unavailable = ExitCode.USAGE, ExitCode.UNAVAILABLE
-    refused, failed = ExitCode.REFUSED, ExitCode.NOT_VERIFIED
-    rows = (
-        ("GC-1001", usage, _("data is not in its canonical form"), _("get the file again")),
-        ("GC-1002", usage, _("a key or certificate cannot be used"), _("check the key files")),
-        ("GC-1003", failed, _("a certificate does not hold"), _("get the data from elsewhere")),
-        ("GC-1004", failed, _("a proof does not hold"), _("get the data from elsewhere")),
-        ("GC-2001", usage, _("the request cannot be served"), _("correct the request")),
-        ("GC-2002", usage, _("a setting cannot be used"), _("correct the named field")),
-        ("GC-2101", usage, _("there is no network here"), _("make one: govchain testnet up")),
-        (
-            "GC-2102",
-            usage,
-            _("the folder holds something else than a whole network"),
-            _("look into it, then remove it, or name another folder with --home"),
-        ),
-        (
-            "GC-2103",
-            usage,
-            _("the folder cannot be made"),
-            _("check the rights and the space where it is to be"),
-        ),
-        ("GC-2104", usage, _("no free ports"), _("stop what holds the ports, or change --host")),
-        (
-            "GC-2105",
-            usage,
-            _("another command is changing this network"),
-            _("wait until it has finished, then try again"),
-        ),
-        (
-            "GC-2106",
-            unavailable,
-            _("too few validators serve"),
-            _("mend what the log of the node says, then run again: govchain testnet up"),
-        ),
-        (
-            "GC-2107",
-            usage,
-            _("the record of a process is damaged"),
-            _("stop the node if it runs, then remove its node.pid"),
-        ),
-        (
-            "GC-2108",
-            usage,
-            _("a validator's folder is not whole"),
-            _("restore it from a backup; never start with an empty log under an old key"),
-        ),
-        (
-            "GC-2201",
-            refused,
-            _("the certificate gives no access"),
-            _("use the certificate of a member that is valid now"),
-        ),
-        (
-            "GC-2202",
-            usage,
-            _("the validators serve another chain"),
-            _("use the profile of the chain you mean"),
-        ),
-        (
-            "GC-2203",
-            ExitCode.NO_SUCH_RECORD,
-            _("there is no such record"),
-            _("check what you asked for"),
-        ),
-        (
-            "GC-2204",
-            unavailable,
-            _("a port is in use"),
-            _("stop what holds it; govchain testnet up finds free ports by itself"),
-        ),
-        (
-            "GC-2205",
-            unavailable,
-            _("no validator answers"),
-            _("see that the network runs: govchain testnet status"),
-        ),
-        ("GC-2206", refused, _("the validators refused it"), _("correct what the message names")),
-        (
-            "GC-2207",
-            ExitCode.NOT_FINAL,
-            _("accepted, but not final yet"),
-            _("fetch the receipt later: govchain receipt fetch"),
-        ),
-        ("GC-2301", usage, _("input cannot be read"), _("check the path and its rights")),
-        ("GC-2302", ExitCode.SOME_FAILED, _("some items failed"), _("see the items listed")),
-        ("GC-2303", usage, _("wrong usage"), _("see --help")),
-        ("GC-2304", usage, _("there is nothing to notarize"), _("name at least one file")),
-        (
-            "GC-2305",
-            failed,
-            _("a validator gave a receipt that does not verify"),
-            _("fetch it from another validator, and look into this one"),
-        ),
-        (
-            "GC-2306",
-            usage,
-            _("output cannot be written"),
-            _("check the rights and the space where it is to be"),
-        ),
-        (
-            "GC-2307",
-            refused,
-            _("the chain refused it"),
-            _("correct what the message names, then submit again"),
-        ),
-        (
-            "GC-2308",
-            usage,
-            _("the trust file cannot be used"),
-            _("get it again from someone you trust: govchain trust export makes one"),
-        ),
-        ("GC-2309", failed, _("not verified"), _("see the step that failed")),
-        (
-            "GC-2310",
-            ExitCode.NOT_ROOTED,
-            _("not rooted in the trust file"),
-            _("use the trust file of the receipt's chain"),
-        ),
-        (
-            "GC-2311",
-            usage,
-            _("no secret to open the key"),
-            _("set GOVCHAIN_PASSPHRASE, or name a key_file in the settings"),
-        ),
-        ("GC-2312", failed, _("withdrawn"), _("ask the issuer which record is in force")),
-        ("GC-2313", ExitCode.INTERRUPTED, _("interrupted"), _("run it again")),
-        ("GC-2315", unavailable, _("the node does not serve"), _("wait, or see what its log says")),
-        (
-            "GC-2316",
-            failed,
-            _("a ledger is damaged"),
-            _("move the folder data of that validator away and start it: the others rebuild it"),
-        ),
-        (
-            "GC-2317",
-            failed,
-            _("the evidence proves nothing"),
-            _("accuse nobody by it; get the file again from a validator that holds it"),
-        ),
-        (
-            "GC-2318",
-            refused,
-            _("this network is not to be disturbed"),
-            _("disturb only networks that are for trials: govchain testnet up makes one"),
-        ),
-        (
-            "GC-2319",
-            failed,
-            _("the network did not do what was expected"),
-            _("look into it: govchain doctor, and the logs of the validators"),
-        ),
-        ("GC-3001", unavailable, _("the disk refused"), _("check path, rights and disk")),
-        (
-            "GC-3002",
-            usage,
-            _("in use by a running process"),
-            _("stop that process, or use another folder and key"),
-        ),
-        (
-            "GC-3003",
-            unavailable,
-            _("the database is damaged"),
-            _("move it away; it is rebuilt from the other validators"),
-        ),
-        (
-            "GC-3004",
-            unavailable,
-            _("the disk is full"),
-            _("free space, then start again; nothing synced is lost"),
-        ),
-        (
-            "GC-3005",
-            unavailable,
-            _("the log is missing"),
-            _("put it back; if it is lost, vote again only under a new key"),
-        ),
-        (
-            "GC-3006",
-            unavailable,
-            _("the log is damaged"),
-            _("keep it for examination; vote again only under a new key"),
-        ),
-        (
-            "GC-3007",
-            unavailable,
-            _("the log is another validator's"),
-            _("point the node at its own folder"),
-        ),
-        ("GC-3008", usage, _("a log exists already"), _("start the node as it is")),
-        (
-            "GC-3009",
-            unavailable,
-            _("the log has another format"),
-            _("run the version that wrote it"),
-        ),
-        (
-            "GC-3010",
-            unavailable,
-            _("the database has another format"),
-            _("run the version that wrote it"),
-        ),
-        (
-            "GC-3011",
-            unavailable,
-            _("the database is another chain's"),
-            _("point the node at its own folder"),
-        ),
-        (DEFECT_CODE, ExitCode.DEFECT, _("a defect of this program"), _("report it, with its log")),
-        (
-            "GC-9002",
-            ExitCode.DEFECT,
-            _("the node stopped itself"),
-            _("keep its folder and report it, with its log"),
-        ),
-    )
-    return {code: Remedy(exit_code, summary, fix) for code, exit_code, summary, fix in rows}
+def N_(message: str) -> str:  # noqa: N802 - the name that catalogue tools look for
+    """Mark a message for the catalogues, and leave it as it is."""
+    return message
+
+
+_USAGE, _UNAVAILABLE = ExitCode.USAGE, ExitCode.UNAVAILABLE
+_REFUSED, _FAILED = ExitCode.REFUSED, ExitCode.NOT_VERIFIED
+_ROWS: Final = (
+    ("GC-1001", _USAGE, N_("data is not in its canonical form"), N_("get the file again")),
+    ("GC-1002", _USAGE, N_("a key or certificate cannot be used"), N_("check the key files")),
+    ("GC-1003", _FAILED, N_("a certificate does not hold"), N_("get the data from elsewhere")),
+    ("GC-1004", _FAILED, N_("a proof does not hold"), N_("get the data from elsewhere")),
+    ("GC-2001", _USAGE, N_("the request cannot be served"), N_("correct the request")),
+    ("GC-2002", _USAGE, N_("a setting cannot be used"), N_("correct the named field")),
+    ("GC-2101", _USAGE, N_("there is no network here"), N_("make one: govchain testnet up")),
+    (
+        "GC-2102",
+        _USAGE,
+        N_("the folder holds something else than a whole network"),
+        N_("look into it, then remove it, or name another folder with --home"),
+    ),
+    (
+        "GC-2103",
+        _USAGE,
+        N_("the folder cannot be made"),
+        N_("check the rights and the space where it is to be"),
+    ),
+    ("GC-2104", _USAGE, N_("no free ports"), N_("stop what holds the ports, or change --host")),
+    (
+        "GC-2105",
+        _USAGE,
+        N_("another command is changing this network"),
+        N_("wait until it has finished, then try again"),
+    ),
+    (
+        "GC-2106",
+        _UNAVAILABLE,
+        N_("too few validators serve"),
+        N_("mend what the log of the node says, then run again: govchain testnet up"),
+    ),
+    (
+        "GC-2107",
+        _USAGE,
+        N_("the record of a process is damaged"),
+        N_("stop the node if it runs, then remove its node.pid"),
+    ),
+    (
+        "GC-2108",
+        _USAGE,
+        N_("a validator's folder is not whole"),
+        N_("restore it from a backup; never start with an empty log under an old key"),
+    ),
+    (
+        "GC-2201",
+        _REFUSED,
+        N_("the certificate gives no access"),
+        N_("use the certificate of a member that is valid now"),
+    ),
+    (
+        "GC-2202",
+        _USAGE,
+        N_("the validators serve another chain"),
+        N_("use the profile of the chain you mean"),
+    ),
+    (
+        "GC-2203",
+        ExitCode.NO_SUCH_RECORD,
+        N_("there is no such record"),
+        N_("check what you asked for"),
+    ),
+    (
+        "GC-2204",
+        _UNAVAILABLE,
+        N_("a port is in use"),
+        N_("stop what holds it; govchain testnet up finds free ports by itself"),
+    ),
+    (
+        "GC-2205",
+        _UNAVAILABLE,
+        N_("no validator answers"),
+        N_("see that the network runs: govchain testnet status"),
+    ),
+    ("GC-2206", _REFUSED, N_("the validators refused it"), N_("correct what the message names")),
+    (
+        "GC-2207",
+        ExitCode.NOT_FINAL,
+        N_("accepted, but not final yet"),
+        N_("fetch the receipt later: govchain receipt fetch"),
+    ),
+    ("GC-2301", _USAGE, N_("input cannot be read"), N_("check the path and its rights")),
+    ("GC-2302", ExitCode.SOME_FAILED, N_("some items failed"), N_("see the items listed")),
+    ("GC-2303", _USAGE, N_("wrong usage"), N_("see --help")),
+    ("GC-2304", _USAGE, N_("there is nothing to notarize"), N_("name at least one file")),
+    (
+        "GC-2305",
+        _FAILED,
+        N_("a validator gave a receipt that does not verify"),
+        N_("fetch it from another validator, and look into this one"),
+    ),
+    (
+        "GC-2306",
+        _USAGE,
+        N_("output cannot be written"),
+        N_("check the rights and the space where it is to be"),
+    ),
+    (
+        "GC-2307",
+        _REFUSED,
+        N_("the chain refused it"),
+        N_("correct what the message names, then submit again"),
+    ),
+    (
+        "GC-2308",
+        _USAGE,
+        N_("the trust file cannot be used"),
+        N_("get it again from someone you trust: govchain trust export makes one"),
+    ),
+    ("GC-2309", _FAILED, N_("not verified"), N_("see the step that failed")),
+    (
+        "GC-2310",
+        ExitCode.NOT_ROOTED,
+        N_("not rooted in the trust file"),
+        N_("use the trust file of the receipt's chain"),
+    ),
+    (
+        "GC-2311",
+        _USAGE,
+        N_("no secret to open the key"),
+        N_("set GOVCHAIN_PASSPHRASE, or name a key_file in the settings"),
+    ),
+    ("GC-2312", _FAILED, N_("withdrawn"), N_("ask the issuer which record is in force")),
+    ("GC-2313", ExitCode.INTERRUPTED, N_("interrupted"), N_("run it again")),
+    ("GC-2315", _UNAVAILABLE, N_("the node does not serve"), N_("wait, or see what its log says")),
+    (
+        "GC-2316",
+        _FAILED,
+        N_("a ledger is damaged"),
+        N_("move the folder data of that validator away and start it: the others rebuild it"),
+    ),
+    (
+        "GC-2317",
+        _FAILED,
+        N_("the evidence proves nothing"),
+        N_("accuse nobody by it; get the file again from a validator that holds it"),
+    ),
+    (
+        "GC-2318",
+        _REFUSED,
+        N_("this network is not to be disturbed"),
+        N_("disturb only networks that are for trials: govchain testnet up makes one"),
+    ),
+    (
+        "GC-2319",
+        _FAILED,
+        N_("the network did not do what was expected"),
+        N_("look into it: govchain doctor, and the logs of the validators"),
+    ),
+    ("GC-3001", _UNAVAILABLE, N_("the disk refused"), N_("check path, rights and disk")),
+    (
+        "GC-3002",
+        _USAGE,
+        N_("in use by a running process"),
+        N_("stop that process, or use another folder and key"),
+    ),
+    (
+        "GC-3003",
+        _UNAVAILABLE,
+        N_("the database is damaged"),
+        N_("move it away; it is rebuilt from the other validators"),
+    ),
+    (
+        "GC-3004",
+        _UNAVAILABLE,
+        N_("the disk is full"),
+        N_("free space, then start again; nothing synced is lost"),
+    ),
+    (
+        "GC-3005",
+        _UNAVAILABLE,
+        N_("the log is missing"),
+        N_("put it back; if it is lost, vote again only under a new key"),
+    ),
+    (
+        "GC-3006",
+        _UNAVAILABLE,
+        N_("the log is damaged"),
+        N_("keep it for examination; vote again only under a new key"),
+    ),
+    (
+        "GC-3007",
+        _UNAVAILABLE,
+        N_("the log is another validator's"),
+        N_("point the node at its own folder"),
+    ),
+    ("GC-3008", _USAGE, N_("a log exists already"), N_("start the node as it is")),
+    (
+        "GC-3009",
+        _UNAVAILABLE,
+        N_("the log has another format"),
+        N_("run the version that wrote it"),
+    ),
+    (
+        "GC-3010",
+        _UNAVAILABLE,
+        N_("the database has another format"),
+        N_("run the version that wrote it"),
+    ),
+    (
+        "GC-3011",
+        _UNAVAILABLE,
+        N_("the database is another chain's"),
+        N_("point the node at its own folder"),
+    ),
+    (DEFECT_CODE, ExitCode.DEFECT, N_("a defect of this program"), N_("report it, with its log")),
+    (
+        "GC-9002",
+        ExitCode.DEFECT,
+        N_("the node stopped itself"),
+        N_("keep its folder and report it, with its log"),
+    ),
+)
+REMEDIES: Final = {code: Remedy(exit_code, summary, fix) for code, exit_code, summary, fix in _ROWS}
+"""The rows by code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gettext
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,28 @@ def test_how_to_get_its_receipt_is_told_of_a_document_that_was_sent(
         "  fix: govchain receipt fetch tx:aa:0",
         "FAILED  unread: GC-2207 accepted, but not final yet: not final in time",
     ]
+
+
+def test_of_many_documents_each_is_told_by_the_few_messages_it_needs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = 0
+    translate = gettext.dgettext
+
+    def count(domain: str, message: str) -> str:
+        nonlocal looked_up
+        looked_up += 1
+        return translate(domain, message)
+
+    monkeypatch.setattr(gettext, "dgettext", count)
+    screen, number = Screen("notarize", as_json=False), 10_000
+    for place in range(number):
+        document = Document(f"{place}", Path(f"{place}"))
+        item = Item(document, Recorded(b"\xaa", place, fault=FAULT), fault=FAULT)
+        item.to_json()
+        tell_trouble(screen, item)
+    assert capsys.readouterr().out.count("FAILED") == number
+    assert looked_up <= 5 * number
 
 
 def test_an_interrupted_run_tells_what_was_sent_and_what_was_not(
