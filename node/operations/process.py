@@ -46,9 +46,13 @@ class ProcessRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def load(cls, path: Path) -> ProcessRecord | None:
-        """Read a record, or None where there is none; raises `ConfigError` on anything else."""
+        """Read a record, or None where there is none; raises `ConfigError` on anything else.
+
+        One that was copied here with its folder is none: its process has the original in use.
+        """
         try:
-            return msgspec.json.decode(path.read_bytes(), type=cls)
+            saved = msgspec.json.decode(path.read_bytes(), type=_SavedRecord)
+            return saved.process if saved.folder == _identity_of(path.parent) else None
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
@@ -58,19 +62,40 @@ class ProcessRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 fix=f"stop the node yourself if it runs, then remove {path}",
             ) from error
 
-    def encode(self) -> bytes:
-        """Return the content of the file that records it."""
-        return msgspec.json.encode(self) + b"\n"
+    def save(self, path: Path) -> None:
+        """Record at `path` that this process has the folder of that file in use."""
+        saved = _SavedRecord(self.pid, self.start_ticks, _identity_of(path.parent))
+        write_file(path, msgspec.json.encode(saved) + b"\n")
 
     @property
     def is_alive(self) -> bool:
         """Tell whether this very process still runs."""
         return ProcessRecord.of(self.pid) == self
 
+    def complains_to(self, path: Path) -> bool:
+        """Tell whether its standard error is this very file."""
+        try:
+            return path.samefile(f"/proc/{self.pid}/fd/2")
+        except OSError:  # it has ended, or is not ours to look at; or there is no such file
+            return False
+
     def age_s(self) -> float:
         """Return how long ago it started."""
         up_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
         return up_s - self.start_ticks / os.sysconf("SC_CLK_TCK")
+
+
+class _SavedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a file that records a process."""
+
+    pid: int
+    start_ticks: int
+    folder: tuple[int, int]
+    """Device and inode of the folder it lies in: a move keeps them, no copy has them."""
+
+    @property
+    def process(self) -> ProcessRecord:
+        return ProcessRecord(self.pid, self.start_ticks)
 
 
 def claim(path: Path) -> None:
@@ -85,7 +110,24 @@ def claim(path: Path) -> None:
     own = ProcessRecord.of(os.getpid())
     if own is None:
         raise InvariantViolation("a running process is alive")
-    write_file(path, own.encode())
+    own.save(path)
+
+
+def running_commands() -> dict[tuple[str, ...], ProcessRecord]:
+    """Return what this user's processes were started with, but for the program's own name.
+
+    Of several started alike the oldest counts.
+    """
+    found: list[tuple[ProcessRecord, tuple[str, ...]]] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            if folder.stat().st_uid == os.geteuid():
+                _program, *arguments = (folder / "cmdline").read_bytes().split(b"\0")[:-1] or [b""]
+                process = ProcessRecord.of(int(folder.name))
+                if process is not None:
+                    found.append((process, tuple(map(os.fsdecode, arguments))))
+    found.sort(key=lambda each: each[0].start_ticks, reverse=True)
+    return {arguments: process for process, arguments in found}
 
 
 def spawn_detached(
@@ -106,8 +148,19 @@ def spawn_detached(
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
+        setsigmask=(),  # whatever this process does not hear just now
     )
     return ProcessRecord.of(pid) or ProcessRecord(pid, 0)  # 0: it has ended already
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM wait until what belongs together is done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def wait_for_an_exit(processes: Collection[ProcessRecord], timeout_s: float) -> None:
@@ -199,6 +252,11 @@ def _poll(descriptors: Collection[int], timeout_s: float | None) -> list[int]:
         poll.register(descriptor, select.POLLIN)
     timeout_ms = None if timeout_s is None else int(timeout_s * _MILLISECONDS) + 1
     return [descriptor for descriptor, _ in poll.poll(timeout_ms)]
+
+
+def _identity_of(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _reap(pid: int) -> None:

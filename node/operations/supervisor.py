@@ -23,8 +23,10 @@ import node
 from node.errors import ConfigError, NodeError
 from node.operations.process import (
     ProcessRecord,
+    running_commands,
     spawn_detached,
     stop_processes,
+    uninterrupted,
     wait_for_an_exit,
 )
 from node.operations.provision import write_addresses
@@ -36,7 +38,6 @@ from node.operations.topology import (
     is_port_free,
     lock_folder,
     split_ports,
-    write_file,
 )
 
 LOG_FILE: Final = "node.log"
@@ -116,7 +117,13 @@ class Supervisor:
 
     def inspect(self) -> tuple[NodeProcess, ...]:
         """Return every node with its process, in the topology's order."""
-        return tuple(NodeProcess(entry, self._find(entry)) for entry in self.topology.nodes)
+        recorded = [(entry, self._recorded(entry)) for entry in self.topology.nodes]
+        is_any_missing = any(process is None for _entry, process in recorded)
+        commands = running_commands() if is_any_missing else {}
+        return tuple(
+            NodeProcess(entry, process or self._unrecorded(entry, commands))
+            for entry, process in recorded
+        )
 
     def up(self) -> None:
         """Make every node run. Does nothing to nodes that do.
@@ -188,7 +195,8 @@ class Supervisor:
 
     def failure_of(self, entry: NodeEntry) -> SupervisionError | None:
         """Return what is known of a node that ended by itself, or None if it runs."""
-        return None if self._find(entry) else self._guilty(entry, _ENDED)
+        runs = any(each.process for each in self.inspect() if each.entry.id == entry.id)
+        return None if runs else self._guilty(entry, _ENDED)
 
     def log_tail(self, entry: NodeEntry, lines: int = LOG_TAIL_LINES) -> tuple[str, ...]:
         """Return the last lines a node wrote."""
@@ -201,10 +209,20 @@ class Supervisor:
             return ()
         return tuple(text.splitlines()[-lines:])
 
-    def _find(self, entry: NodeEntry) -> ProcessRecord | None:
-        folder = self._folder(entry)
-        recorded = ProcessRecord.load(folder / PROCESS_FILE)
+    def _recorded(self, entry: NodeEntry) -> ProcessRecord | None:
+        recorded = ProcessRecord.load(self._folder(entry) / PROCESS_FILE)
         return recorded if recorded is not None and recorded.is_alive else None
+
+    def _unrecorded(
+        self, entry: NodeEntry, commands: Mapping[tuple[str, ...], ProcessRecord]
+    ) -> ProcessRecord | None:
+        """Return what was started by a call that was killed before it could record that.
+
+        Its command names the folder, but another may have taken that name; its log did not move.
+        """
+        process = commands.get(self._command_of(entry)[1:])
+        log = self._folder(entry) / LOG_FILE
+        return process if process is not None and process.complains_to(log) else None
 
     def _entries_without_ports(self) -> list[NodeEntry]:
         """Return the nodes at rest whose ports something else holds."""
@@ -233,10 +251,16 @@ class Supervisor:
 
     def _start(self, entry: NodeEntry) -> None:
         folder = self._folder(entry)
-        log = folder / LOG_FILE
-        arguments = (*self._command, "--home", str(folder), "--log", str(log))
-        process = spawn_detached(arguments, environment=_environment(), log=log)
-        write_file(folder / PROCESS_FILE, process.encode())
+        with uninterrupted():
+            process = spawn_detached(
+                self._command_of(entry), environment=_environment(), log=folder / LOG_FILE
+            )
+            process.save(folder / PROCESS_FILE)
+
+    def _command_of(self, entry: NodeEntry) -> tuple[str, ...]:
+        """Return what a node is started with."""
+        folder = self._folder(entry)
+        return (*self._command, "--home", str(folder), "--log", str(folder / LOG_FILE))
 
     def _stop(self, nodes: Collection[NodeProcess]) -> None:
         running = [(each.entry, each.process) for each in nodes if each.process is not None]

@@ -339,7 +339,7 @@ def test_a_ledger_in_use_is_left_alone(validator: NodeConfig) -> None:
     assert (ran.code, finding["level"]) == (0, "warning")
     record = ProcessRecord.of(os.getpid())
     assert record is not None
-    (validator.home / "node.pid").write_bytes(record.encode())
+    record.save(validator.home / "node.pid")
     _ran, finding = check_ledger(validator)
     assert finding["level"] == "unknown"
     assert "at rest" in finding["detail"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from node.operations.process import (
     claim,
     kill_processes,
     paused_processes,
+    running_commands,
     spawn_detached,
     stop_processes,
     wait_for_an_exit,
@@ -89,8 +91,26 @@ def test_waiting_ends_with_the_first_exit(tmp_path: Path, gentle: ProcessRecord)
 def test_a_record_reads_back_as_written(tmp_path: Path) -> None:
     path = tmp_path / "node.pid"
     assert ProcessRecord.load(path) is None
-    path.write_bytes(ProcessRecord(7, 11).encode())
+    ProcessRecord(7, 11).save(path)
     assert ProcessRecord.load(path) == ProcessRecord(7, 11)
+
+
+def test_a_record_counts_only_in_the_folder_it_was_written_in(
+    tmp_path: Path, gentle: ProcessRecord
+) -> None:
+    original, copy, moved = (tmp_path / name for name in ("original", "copy", "moved"))
+    original.mkdir()
+    gentle.save(original / "node.pid")
+    shutil.copytree(original, copy)
+    assert ProcessRecord.load(copy / "node.pid") is None
+    claim(copy / "node.pid")
+    assert ProcessRecord.load(original.rename(moved) / "node.pid") == gentle
+
+
+def test_a_process_is_found_by_its_command_line(gentle: ProcessRecord) -> None:
+    assert running_commands()["-c", GENTLE] == gentle
+    stop_processes([gentle], grace_s=10)
+    assert ("-c", GENTLE) not in running_commands()
 
 
 @pytest.mark.parametrize("content", [b"", b"7", b'{"pid": "7", "start_ticks": 1}'])
@@ -103,7 +123,7 @@ def test_a_damaged_record_is_refused_with_a_fix(tmp_path: Path, content: bytes) 
 
 def test_a_home_is_claimed_once(tmp_path: Path, gentle: ProcessRecord) -> None:
     path = tmp_path / "node.pid"
-    path.write_bytes(gentle.encode())
+    gentle.save(path)
     with pytest.raises(ConfigError, match=f"in use by process {gentle.pid}") as raised:
         claim(path)
     assert raised.value.code == "GC-3002"

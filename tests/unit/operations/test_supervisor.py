@@ -7,11 +7,13 @@ tests/network.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ import pytest
 from node.config import ClientProfile, NodeConfig
 from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
+from node.operations import process, supervisor
 from node.operations.process import ProcessRecord, stop_processes, wait_for_an_exit
 from node.operations.provision import NetworkPlan, provision
 from node.operations.supervisor import (
@@ -172,10 +175,70 @@ def test_a_reused_process_id_is_never_signalled(trial: Trial) -> None:
     own = ProcessRecord.of(os.getpid())
     assert own is not None
     earlier = ProcessRecord(own.pid, own.start_ticks - 1)
-    (trial.folder("validator-1") / PROCESS_FILE).write_bytes(earlier.encode())
+    earlier.save(trial.folder("validator-1") / PROCESS_FILE)
     trial.supervisor().down()
     assert trial.running() == {}
     assert trial.up() == [(Step.STARTED, node) for node in ALL]
+
+
+def test_a_copy_of_a_running_network_does_not_run_and_stops_nobody(trial: Trial) -> None:
+    trial.up()
+    running = trial.running()
+    copy = trial.home.with_name("copy")
+    shutil.copytree(trial.home, copy)
+    assert (copy / "nodes/validator-1" / PROCESS_FILE).exists()
+    supervisor = Supervisor(copy, lambda _step, _node: None, command=COMMAND)
+    assert [each.process for each in supervisor.inspect()] == [None] * 4
+    supervisor.down()
+    supervisor.destroy()
+    assert trial.running() == running
+
+
+def test_a_network_that_was_moved_while_it_ran_is_still_known(trial: Trial) -> None:
+    trial.up()
+    running = trial.running()
+    old = trial.home
+    trial.home = old.rename(old.with_name("moved"))
+    assert trial.running() == running
+    shutil.copytree(trial.home, old)  # a copy where they were started
+    Supervisor(old, lambda _step, _node: None, command=COMMAND).down()
+    assert trial.running() == running
+
+
+def test_a_node_whose_record_was_never_written_is_adopted_and_stopped(trial: Trial) -> None:
+    """As if `up` had been killed between the start of a node and the writing of its record."""
+    trial.up()
+    running = trial.running()
+    lost = trial.folder("validator-1") / PROCESS_FILE
+    lost.unlink()
+    assert trial.running() == running
+    assert trial.up() == [(Step.ADOPTED, node) for node in ALL]
+    assert trial.running() == running
+    lost.unlink(missing_ok=True)
+    trial.supervisor().down()
+    assert not any(process.is_alive for process in running.values())
+
+
+def test_an_interruption_waits_until_what_was_started_is_recorded(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[ProcessRecord] = []
+
+    def spawn_and_interrupt(
+        arguments: Sequence[str], *, environment: Mapping[str, str], log: Path
+    ) -> ProcessRecord:
+        started.append(process.spawn_detached(arguments, environment=environment, log=log))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(supervisor, "spawn_detached", spawn_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trial.supervisor().up()
+    (first,) = started
+    assert ProcessRecord.load(trial.folder("validator-1") / PROCESS_FILE) == first
+    blocked = re.search(r"SigBlk:\s+(\w+)", Path(f"/proc/{first.pid}/status").read_text())
+    assert blocked is not None
+    assert int(blocked[1], 16) == 0, "a node hears every signal"
 
 
 def test_a_node_that_ends_is_named_with_its_last_lines(trial: Trial) -> None:
