@@ -179,8 +179,10 @@ class Engine:
             undecided=self._ballots.undecided_transactions(),
         )
         # By clock, what validators with sound clocks will not include: nobody is told yet, as a
-        # block of an earlier view may still hold it, but it is no longer work that waits.
-        past_ms = now.utc_ms - 2 * self.term.epoch.parameters.accuracy_ms
+        # block of an earlier view may still hold it, but it is no longer work that waits; well
+        # before the view ends over it, or clients could end views with what lapses at once.
+        parameters = self.term.epoch.parameters
+        past_ms = now.utc_ms - min(2 * parameters.accuracy_ms, parameters.view_timeout_ms // 2)
         lapsed = self.mempool.expire(past_ms)
         if lapsed:
             self._lapsed.append((past_ms, lapsed))
@@ -309,9 +311,9 @@ class Engine:
 
     def _run(self, now: ev.Now, *more: ev.Event) -> None:
         """Feed events to the core, and what follows from them, until it is at rest."""
-        self._events.extend(more)
         self.mempool.note_time(now.monotonic_ms)
-        self._report_pool(now)
+        self._report_pool(now)  # first: where nothing waits any more, no timer ends a view
+        self._events.extend(more)
         while self._events and not self.halted:
             event = self._events.popleft()
             if isinstance(event, ev.Validated) and self._was_released(event):

@@ -250,8 +250,9 @@ class Cluster:
             "vote signatures": (self._count("votes_signed"), (blocks + views) * 2 * n),
             "vote checks": (self._count("votes_checked"), (blocks + views) * n * (2 * q - 2)),
             "views": (self.oracles.view_max, views),
-            "view changes": (messages[MessageKind.VIEW_CHANGE], views * n * (n - 1)),
-            "new views": (messages[MessageKind.NEW_VIEW], views * (n - 1)),
+            # to everybody once, and by chance to one more who says just then where it stands
+            "view changes": (messages[MessageKind.VIEW_CHANGE], views * n * n),
+            "new views": (messages[MessageKind.NEW_VIEW], views * n),
             "refused messages": (self._count("messages_refused"), 0),
         }
         for what, (got, limit) in limits.items():

@@ -12,6 +12,7 @@ from node.service.allowance import (
 )
 from node.service.wire import Blocks, WantBlocks, encode_message
 from tests.unit.consensus.signing import chain_of_blocks, vote
+from tests.unit.execution.small_chain import GENESIS, payload, tx
 from tests.unit.service.lone import Lone, certified_block
 
 
@@ -60,3 +61,17 @@ def test_a_peer_is_cut_off_for_what_no_restart_explains_and_the_rule_is_named() 
     assert len(said) == 1
     assert "validator-2" in said[0]
     assert "blocks-unasked" in said[0]
+
+
+def test_what_lapses_before_it_is_proposed_ends_no_view() -> None:
+    backup = Lone(3)
+    timeout_ms = GENESIS.parameters.view_timeout_ms
+    elapsed_ms = 1
+    backup.admit(tx(payload("a"), not_after_ms=backup.at(5).utc_ms), elapsed_ms)
+    while elapsed_ms < 3 * timeout_ms:
+        elapsed_ms = max(backup.engine.deadline(), elapsed_ms + 1)
+        backup.engine.tick(backup.at(elapsed_ms))
+    assert (backup.engine.core.view, backup.engine.mempool.pending_count) == (0, 0)
+    backup.admit(tx(payload("b")), elapsed_ms)
+    backup.engine.tick(backup.at(elapsed_ms + timeout_ms))
+    assert backup.engine.core.view == 1
