@@ -59,7 +59,7 @@ _ROWS: Final = (
         "GC-2102",
         _USAGE,
         N_("the folder holds something else than a whole network"),
-        N_("look into it, then remove it, or name another folder with --home"),
+        N_("look into it, or name another folder with --home"),
     ),
     (
         "GC-2103",

@@ -21,7 +21,13 @@ from node.operations.provision import (
     update_toml,
     validator_ids,
 )
-from node.operations.topology import SECRET_FILE, TOPOLOGY_FILE, Topology, write_file
+from node.operations.topology import (
+    GENESIS_FILE,
+    SECRET_FILE,
+    TOPOLOGY_FILE,
+    Topology,
+    write_file,
+)
 
 COMPOSE_FILE: Final = "compose.yaml"
 VARIABLES_FILE: Final = ".env"
@@ -73,11 +79,12 @@ def export_compose(
     """
     network = folder / NETWORK_FOLDER
     if network.exists():
+        is_network = (network / GENESIS_FILE).is_file()
+        removal = f", or remove this network, keys and chain included: rm -r {network}"
         raise ConfigError(
             f"{network}: exists already",
             code="GC-2102",
-            fix="name another folder with --out, or remove this one, keys and chain included: "
-            f"rm -r {network}",
+            fix="name another folder with --out" + (removal if is_network else ""),
         )
     document = render_compose(validator_ids(plan.node_count))
     if not force:

@@ -45,6 +45,8 @@ from node.operations.topology import (
     TOPOLOGY_FILE,
     NodeEntry,
     Topology,
+    advise_destroying,
+    is_network,
     is_vacant,
     lock_folder,
     split_ports,
@@ -135,10 +137,11 @@ def _provision_alone(
     home: Path, plan: NetworkPlan, adapt: Callable[[Path, Topology], None] | None
 ) -> Topology:
     if not is_vacant(home):
+        is_there = is_network(home)
         raise ConfigError(
-            f"{home}: exists already and is not empty",
+            f"{home}: " + ("holds a network already" if is_there else "exists and is not empty"),
             code="GC-2102",
-            fix=f"name another folder with --home, or remove this one: rm -r {home}",
+            fix="name another folder with --home" + (advise_destroying(home) if is_there else ""),
         )
     workshop = home.with_name(f".{home.name}.unfinished")
     if workshop.exists():  # left by a run that was killed: nothing ever depended on it

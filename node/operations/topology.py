@@ -83,11 +83,13 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         path = home / TOPOLOGY_FILE
         try:
             topology = msgspec.json.decode(path.read_bytes(), type=cls)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise _no_network(home) from error
         except (OSError, msgspec.MsgspecError) as error:
             raise ConfigError(
-                f"{path}: {error}", code="GC-2102", fix=f"restore the file, or remove {home}"
+                f"{path}: {error}",
+                code="GC-2102",
+                fix="restore the file from a backup, or name another folder with --home",
             ) from error
         if topology.version != _VERSION or not topology.nodes:
             raise ConfigError(
@@ -102,6 +104,11 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def is_network(home: Path) -> bool:
     """Tell whether `home` holds a network, whole by construction."""
     return (home / TOPOLOGY_FILE).is_file()
+
+
+def advise_destroying(home: Path) -> str:
+    """Return the end of a fix that frees a network's folder. Nothing else is to be removed."""
+    return f", or give up this network, keys and chain: govchain testnet destroy --home {home}"
 
 
 def is_vacant(home: Path) -> bool:
@@ -218,5 +225,5 @@ def _no_network(home: Path) -> ConfigError:
     return ConfigError(
         f"{home}: exists, but is no whole network: {TOPOLOGY_FILE} is missing",
         code="GC-2102",
-        fix=f"look into it, then remove it (rm -r {home}) or name another folder with --home",
+        fix="look into it, or name another folder with --home",
     )

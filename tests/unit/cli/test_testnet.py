@@ -38,7 +38,8 @@ def test_init_never_overwrites(home: Path) -> None:
     before = (home / "genesis.cbor").read_bytes()
     ran = run("testnet", "init", "--home", home, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2102")
-    assert f"rm -r {home}" in ran.json["error"]["fix"]
+    assert f"govchain testnet destroy --home {home}" in ran.json["error"]["fix"]
+    assert "rm -r" not in ran.json["error"]["fix"]
     assert (home / "genesis.cbor").read_bytes() == before
 
 

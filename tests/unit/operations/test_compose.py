@@ -16,6 +16,7 @@ from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
 from node.operations.compose import (
     IMAGE_USER,
+    NETWORK_FOLDER,
     ContainerUser,
     export_compose,
     plan_ports,
@@ -162,7 +163,15 @@ def test_a_network_that_is_there_is_not_touched(folder: Path) -> None:
     with pytest.raises(ConfigError, match="exists already") as caught:
         export_compose(folder, plan(), ME)
     assert caught.value.code == "GC-2102"
+    assert f"rm -r {folder / NETWORK_FOLDER}" in caught.value.fix
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_what_is_no_network_is_not_to_be_removed(tmp_path: Path) -> None:
+    (tmp_path / NETWORK_FOLDER).mkdir()
+    with pytest.raises(ConfigError, match="exists already") as caught:
+        export_compose(tmp_path, plan(), ME)
+    assert caught.value.fix == "name another folder with --out"
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", ".env"])

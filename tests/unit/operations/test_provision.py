@@ -165,6 +165,7 @@ def test_a_folder_in_use_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not empty") as raised:
         provision(tmp_path, plan(nodes=1))
     assert raised.value.code == "GC-2102"
+    assert raised.value.fix == "name another folder with --home"
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 

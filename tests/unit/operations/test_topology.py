@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -76,12 +77,30 @@ def test_a_folder_without_a_network_says_how_to_make_one(tmp_path: Path) -> None
         assert str(home) in raised.value.fix
 
 
-def test_a_half_made_folder_says_what_to_remove(tmp_path: Path) -> None:
+def test_a_folder_that_may_be_anything_is_never_to_be_removed(tmp_path: Path) -> None:
     (tmp_path / "nodes").mkdir()
     with pytest.raises(ConfigError, match="no whole network") as raised:
         Topology.load(tmp_path)
     assert raised.value.code == "GC-2102"
-    assert f"rm -r {tmp_path}" in raised.value.fix
+    assert "--home" in raised.value.fix
+    assert not re.search("rm |remove|destroy", raised.value.fix)
+
+
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_a_file_that_may_be_anything_is_never_to_be_removed(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    home = tmp_path / "testnet"
+    if content is None:
+        home.write_text("root:x:0:0", encoding="utf-8")
+    else:
+        home.mkdir()
+        (home / "testnet.json").write_bytes(content)
+    with pytest.raises(ConfigError) as raised:
+        Topology.load(home)
+    assert raised.value.code == "GC-2102"
+    assert "--home" in raised.value.fix
+    assert not re.search("rm |remove|destroy", raised.value.fix)
 
 
 def test_only_nothing_or_an_empty_folder_is_vacant(tmp_path: Path) -> None:
