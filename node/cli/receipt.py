@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from node.cli.choice import NetworkChoice, network_options
-from node.cli.screen import Answer, Screen
+from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
@@ -95,11 +95,12 @@ def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) ->
         raise CommandError("GC-2305", "" if failure is None else failure.detail)
     path = None if subject == STANDARD_INPUT else Path(subject)
     (name,) = name_receipts([Document(subject, path)])
-    if faults := save_receipts(out, {name: encoded}):
-        return Answer(fault=faults[name])
+    place = save_receipts(out, {name: encoded})[name]
+    if isinstance(place, Fault):
+        return Answer(fault=place)
     tell_verdict(screen, subject, verdict)
-    screen.line(_("written to {path}").format(path=out / name))
-    return Answer({"receipt": str(out / name), "digest": str(digest), **describe_verdict(verdict)})
+    screen.line(_("written to {path}").format(path=place))
+    return Answer({"receipt": str(place), "digest": str(digest), **describe_verdict(verdict)})
 
 
 def _ask_by_document(network: Network, subject: str) -> tuple[bytes, NamedDigest]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from gettext import gettext as _
 from itertools import chain, count
 from pathlib import Path, PurePath
@@ -18,7 +17,7 @@ from node.operations.topology import sync_folder, write_file
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
 
 _NAME_BYTES_MAX: Final = 255  # of Linux file systems
-_ROOM_BYTES: Final = len(f".999{RECEIPT_SUFFIX}")
+_ROOM_BYTES: Final = len(f".99999{RECEIPT_SUFFIX}")
 _WRITERS: Final = 16
 _STANDARD_INPUT_NAME: Final = "stdin"
 
@@ -51,51 +50,47 @@ def find_obstacle(folder: Path) -> Fault | None:
 
 def save_receipts(
     folder: Path, receipts: Mapping[str, bytes], *, spare: Collection[str] = ()
-) -> dict[str, Fault]:
-    """Write receipts by name, durably, each at once; return the faults of those not written.
+) -> dict[str, Path | Fault]:
+    """Write receipts by name, durably, each at once; return where each is, or why it is not.
 
-    A file already there is replaced only by a receipt of the same document on the same chain, as
-    the chain keeps the earlier one too. Whatever else bears the name is kept beside it under a
-    numbered one, none of those in `spare`. Files are synced from several threads, because a disk
-    syncs many as fast as one.
+    Only the receipt of the same record is overwritten: chain, transaction and operation. A later
+    record of a document proves less than the earlier, that of a withdrawal something else. Where
+    anything else bears the name, the receipt gets a numbered one, none of those in `spare`. Files
+    are synced from several threads, because a disk syncs many as fast as one.
     """
     with ThreadPoolExecutor(_WRITERS) as writers:
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            taken = {*receipts, *spare}
+            paths = []
             for name, encoded in receipts.items():
-                if not _may_replace(folder / name, encoded):
-                    _make_way(folder, name, frozenset((*receipts, *spare)))
-            faults = [*writers.map(partial(_write, folder), receipts, receipts.values())]
+                paths.append(folder / _free_name(folder, name, encoded, taken))
+                taken.add(paths[-1].name)
+            places = [*writers.map(_write, paths, receipts.values())]
             sync_folder(folder)
         except OSError as error:
             return dict.fromkeys(receipts, _unwritable(folder, error))
-    return {name: fault for name, fault in zip(receipts, faults, strict=True) if fault is not None}
+    return dict(zip(receipts, places, strict=True))
 
 
-def _may_replace(path: Path, encoded: bytes) -> bool:
-    """Tell whether a receipt may be written here: nothing is there, or one of the same document."""
-    return not os.path.lexists(path) or _subject_of_file(path) == _subject(encoded)
-
-
-def _make_way(folder: Path, name: str, taken: Collection[str]) -> None:
-    """Give what is in the way of a receipt a name of its own."""
-    stem = name.removesuffix(RECEIPT_SUFFIX)
+def _free_name(folder: Path, name: str, encoded: bytes, taken: Collection[str]) -> str:
+    """Return a receipt's name, or the first numbered one that nothing else bears."""
+    stem, record = name.removesuffix(RECEIPT_SUFFIX), _record_of(encoded)
     numbered = (f"{stem}.{number}{RECEIPT_SUFFIX}" for number in count(1))
-    (folder / name).rename(
-        next(
-            folder / each
-            for each in numbered
-            if each not in taken and not os.path.lexists(folder / each)
-        )
+    names = chain((name,), (each for each in numbered if each not in taken))
+    return next(
+        each
+        for each in names
+        if not os.path.lexists(folder / each) or _record_of_file(folder / each) == record
     )
 
 
-def _write(folder: Path, name: str, encoded: bytes) -> Fault | None:
+def _write(path: Path, encoded: bytes) -> Path | Fault:
     try:
-        write_file(folder / name, encoded, sync_name=False)
+        write_file(path, encoded, sync_name=False)
     except OSError as error:
-        return _unwritable(folder / name, error)
-    return None
+        return _unwritable(path, error)
+    return path
 
 
 def _unwritable(path: Path, error: OSError) -> Fault:
@@ -122,17 +117,17 @@ def _shorten(stem: str) -> str:
     return stem if len(encoded) <= room_bytes else encoded[:room_bytes].decode(errors="ignore")
 
 
-def _subject_of_file(path: Path) -> tuple[bytes, bytes] | bytes | None:
+def _record_of_file(path: Path) -> tuple[bytes, bytes, int] | bytes | None:
     try:
-        return _subject(path.read_bytes())
-    except OSError:  # a folder, or not for us to read: not to be replaced
+        return _record_of(path.read_bytes())
+    except OSError:  # a folder, or not for us to read: not to be overwritten
         return None
 
 
-def _subject(encoded: bytes) -> tuple[bytes, bytes] | bytes:
-    """Return chain and document of a receipt; the bytes themselves of anything else."""
+def _record_of(encoded: bytes) -> tuple[bytes, bytes, int] | bytes:
+    """Return chain, transaction and operation of a receipt; the bytes of anything else."""
     try:
         receipt = Receipt.decode(encoded)
     except DecodeError:
         return encoded
-    return (receipt.chain_id, receipt.leaf.record.digest)
+    return (receipt.chain_id, receipt.leaf.tx_id, receipt.leaf.operation_index)

@@ -35,6 +35,8 @@ class Item:
     """None for what could not be read, or stands for another document."""
     path: Path | None = None
     """Where its receipt belongs."""
+    kept: Path | None = None
+    """What bore the name of its receipt already, if anything but this very receipt did."""
     fault: Fault | None = None
 
     @property
@@ -54,6 +56,8 @@ class Item:
                 row |= describe_attestation(recorded.attestation)
         if self.receipt is not None:
             row["receipt"] = str(self.receipt)
+        if self.kept is not None:
+            row["kept"] = str(self.kept)
         if document.same_as is not None:
             row |= {"status": "same_file", "same_as": document.same_as}
         if self.fault is not None:
@@ -100,7 +104,8 @@ class _Run:
         self._documents, self._out = documents, out
         self._names = name_receipts(documents)
         self._known: list[Recorded | None] = [None] * len(documents)
-        self._unwritten: dict[str, Fault] = {}
+        self._places: dict[str, Path | Fault] = {}
+        """Where the receipts are by now, or why they are not, by the names they were to have."""
         self._end = Fault(_INTERRUPTED, _("stopped before it was done"), _("run it again"))
         """Why it ended before all was known, if it did."""
 
@@ -128,20 +133,25 @@ class _Run:
             cause = remedy_of(self._end.code).summary
             said = _("not sent: {cause}").format(cause=cause)
             return Item(document, fault=Fault(self._end.code, said, _("notarize it again")))
-        if not recorded.is_settled:
+        known = recorded.fault or self._places.get(name)
+        if known is None:
             fix = _("it may be recorded: see with govchain receipt fetch tx:{operation}")
             fix = fix.format(operation=recorded.name)
-            return Item(document, recorded, path, Fault(self._end.code, self._end.message, fix))
-        return Item(document, recorded, path, recorded.fault or self._unwritten.get(name))
+            known = Fault(self._end.code, self._end.message, fix)
+        if isinstance(known, Fault):
+            return Item(document, recorded, path, fault=known)
+        return Item(document, recorded, known, kept=None if known == path else path)
 
     def _keep(self, first: int, part: Sequence[Recorded]) -> None:
         """Write the receipts among what is known now."""
         named = dict(zip(self._names[first : first + len(part)], part, strict=True))
-        sound = {name: each.receipt for name, each in named.items() if each.fault is None}
-        for name, fault in save_receipts(self._out, sound, spare=self._names).items():
-            fix = _("mend that; it is recorded: govchain receipt fetch tx:{operation}")
-            fix = fix.format(operation=named[name].name)
-            self._unwritten[name] = Fault(fault.code, fault.message, fix)
+        sound = {name: each.receipt for name, each in named.items() if each.attestation}
+        for name, place in save_receipts(self._out, sound, spare=self._names).items():
+            self._places[name] = place
+            if isinstance(place, Fault):
+                fix = _("mend that; it is recorded: govchain receipt fetch tx:{operation}")
+                fix = fix.format(operation=named[name].name)
+                self._places[name] = Fault(place.code, place.message, fix)
 
 
 def summarize(items: Sequence[Item]) -> Answer:
@@ -168,8 +178,11 @@ def summarize(items: Sequence[Item]) -> Answer:
 
 
 def tell_trouble(screen: Screen, item: Item) -> None:
-    """Say what is to be said of a document that has no receipt of its own."""
+    """Say what is to be said of a document beyond that it is recorded."""
     document, fault = item.document, item.fault
+    if item.kept is not None:
+        said = _("KEPT  {kept} is of another record; the receipt of {file} is {receipt}")
+        screen.line(said.format(kept=item.kept, file=document.label, receipt=item.receipt))
     if document.same_as is not None:
         said = _("SAME FILE  {file} is {other}")
         screen.line(said.format(file=document.label, other=document.same_as))

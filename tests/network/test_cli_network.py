@@ -271,10 +271,12 @@ def test_with_a_network_verify_asks_whether_the_record_still_stands(
 
     newer = document(tmp_path, "newer.txt")
     named = ("--ref", reference, "--type", "permit")
-    notarize(home, out, newer, *named, "--supersede")
+    (next_one,) = notarize(home, out, newer, *named, "--supersede")["items"]
     assert (run(*asked).code, run(*asked).json["standing"]) == (0, "superseded")
 
     (last,) = notarize(home, out, newer, *named, "--withdraw")["items"]
+    assert last["kept"] == next_one["receipt"], "the proof of the withdrawal replaces no other"
+    assert verify_offline(home, newer, Path(next_one["receipt"])) == 0
     ran = run(*asked)
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2312")
     assert ran.json["standing"] == "withdrawn"

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from node.cli.inputs import Document
 from node.cli.receipt_files import find_obstacle, name_receipts, save_receipts
+from node.cli.screen import Fault
+from node.timestamp.receipt import Receipt
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 RECEIPT = (VECTORS / "document.txt.receipt").read_bytes()
 
 
+_EARLIER = Receipt.decode(RECEIPT)
+LATER = replace(_EARLIER, leaf=msgspec.structs.replace(_EARLIER.leaf, tx_id=bytes(32))).encode()
+"""Another record of the same document on the same chain."""
+
+
 def names(*paths: str) -> list[str]:
     return name_receipts([Document(path, None if path == "-" else Path(path)) for path in paths])
+
+
+def save(folder: Path, receipts: Mapping[str, bytes]) -> list[str]:
+    """Save receipts, which must succeed; return the names they got."""
+    places = save_receipts(folder, receipts)
+    assert list(places) == list(receipts)
+    return [place.name for place in places.values() if isinstance(place, Path)]
 
 
 def test_a_receipt_is_called_after_its_document() -> None:
@@ -38,14 +56,14 @@ def test_names_too_long_for_a_file_system_are_cut_between_characters(tmp_path: P
     first, second = names(long, f"a/{long}")
     assert len(first.encode()) <= 255
     assert first.startswith("照照")
-    assert save_receipts(tmp_path, {first: RECEIPT, second: RECEIPT}) == {}
+    assert save(tmp_path, {first: RECEIPT, second: RECEIPT}) == [first, second]
     assert {each.name for each in tmp_path.iterdir()} == {first, second}
 
 
 def test_a_name_of_any_bytes_is_kept(tmp_path: Path) -> None:
     name = os.fsdecode(b"a\xff\xfe.txt")
     assert names(name) == [f"{name}.receipt"]
-    assert save_receipts(tmp_path, {f"{name}.receipt": RECEIPT}) == {}
+    assert save(tmp_path, {f"{name}.receipt": RECEIPT}) == [f"{name}.receipt"]
     assert os.listdir(os.fsencode(tmp_path)) == [b"a\xff\xfe.txt.receipt"]  # noqa: PTH208 - bytes
 
 
@@ -53,55 +71,73 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {each.name: each.read_bytes() for each in folder.iterdir()}
 
 
-def test_a_receipt_of_the_same_document_and_chain_is_replaced(tmp_path: Path) -> None:
+def test_a_receipt_of_the_same_record_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     for _time in range(2):
-        assert save_receipts(folder, {"document.txt.receipt": RECEIPT}) == {}
+        assert save(folder, {"document.txt.receipt": RECEIPT}) == ["document.txt.receipt"]
     assert contents(folder) == {"document.txt.receipt": RECEIPT}
 
 
-def test_any_other_file_of_that_name_is_kept_beside_it(tmp_path: Path) -> None:
-    for letter in (b"one", b"two"):
-        (tmp_path / "a.receipt").write_bytes(letter)
-        receipts = {"a.receipt": RECEIPT, "a.1.receipt": RECEIPT}
-        assert save_receipts(tmp_path, receipts) == {}
+def test_a_later_record_of_a_document_leaves_the_receipt_of_the_earlier(tmp_path: Path) -> None:
+    assert save(tmp_path, {"a.receipt": RECEIPT}) == ["a.receipt"]
+    for _time in range(2):  # the same once more is found where it is
+        assert save(tmp_path, {"a.receipt": LATER}) == ["a.1.receipt"]
+    assert contents(tmp_path) == {"a.receipt": RECEIPT, "a.1.receipt": LATER}
+
+
+def test_any_other_file_of_that_name_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.receipt").write_bytes(b"one")
+    (tmp_path / "a.2.receipt").write_bytes(b"two")
+    receipts = {"a.receipt": RECEIPT, "a.1.receipt": LATER}
+    assert save(tmp_path, receipts) == ["a.3.receipt", "a.1.receipt"]
     assert contents(tmp_path) == {
-        "a.receipt": RECEIPT,
-        "a.1.receipt": RECEIPT,
-        "a.2.receipt": b"one",
-        "a.3.receipt": b"two",
+        "a.receipt": b"one",
+        "a.1.receipt": LATER,
+        "a.2.receipt": b"two",
+        "a.3.receipt": RECEIPT,
     }
 
 
-def test_a_folder_of_that_name_is_kept_beside_it_and_stops_no_other(tmp_path: Path) -> None:
+def test_names_of_receipts_still_to_come_are_left_to_them(tmp_path: Path) -> None:
+    (tmp_path / "a.receipt").write_bytes(b"one")
+    places = save_receipts(tmp_path, {"a.receipt": RECEIPT}, spare=("a.1.receipt",))
+    assert places == {"a.receipt": tmp_path / "a.2.receipt"}
+
+
+def test_a_folder_or_link_of_that_name_is_kept_and_stops_no_other(tmp_path: Path) -> None:
     (tmp_path / "a.receipt" / "inner").mkdir(parents=True)
     (tmp_path / "b.receipt").symlink_to(tmp_path / "nowhere")
     receipts = {"a.receipt": RECEIPT, "b.receipt": RECEIPT, "c.receipt": RECEIPT}
-    assert save_receipts(tmp_path, receipts) == {}
-    assert {name: (tmp_path / name).read_bytes() for name in receipts} == receipts
-    assert (tmp_path / "a.1.receipt" / "inner").is_dir()
-    assert (tmp_path / "b.1.receipt").readlink() == tmp_path / "nowhere"
+    saved = save(tmp_path, receipts)
+    assert saved == ["a.1.receipt", "b.1.receipt", "c.receipt"]
+    assert {(tmp_path / name).read_bytes() for name in saved} == {RECEIPT}
+    assert (tmp_path / "a.receipt" / "inner").is_dir()
+    assert (tmp_path / "b.receipt").readlink() == tmp_path / "nowhere"
 
 
 def test_many_are_written_whole_with_nothing_beside_them(tmp_path: Path) -> None:
     receipts = {f"{number}.receipt": RECEIPT for number in range(300)}
-    assert save_receipts(tmp_path, receipts) == {}
+    assert save(tmp_path, receipts) == list(receipts)
     assert contents(tmp_path) == receipts
 
 
 def test_what_cannot_be_written_is_the_fault_of_that_receipt_alone(tmp_path: Path) -> None:
     good, bad = "good.receipt", "no/such/folder.receipt"
-    faults = save_receipts(tmp_path, {good: RECEIPT, bad: RECEIPT})
-    assert list(faults) == [bad]
-    assert faults[bad].code == "GC-2306"
+    places = save_receipts(tmp_path, {good: RECEIPT, bad: RECEIPT})
+    assert places[good] == tmp_path / good
+    fault = places[bad]
+    assert isinstance(fault, Fault)
+    assert fault.code == "GC-2306"
     assert contents(tmp_path) == {good: RECEIPT}
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     faults = save_receipts(tmp_path / "file", {"a.receipt": RECEIPT, "b.receipt": RECEIPT})
-    assert [fault.code for fault in faults.values()] == ["GC-2306"] * 2
-    assert str(tmp_path / "file") in faults["a.receipt"].message
+    for fault in faults.values():
+        assert isinstance(fault, Fault)
+        assert fault.code == "GC-2306"
+        assert str(tmp_path / "file") in fault.message
 
 
 def test_a_folder_is_tried_before_anything_is_recorded(tmp_path: Path) -> None:
