@@ -79,12 +79,13 @@ class SimulatedLog:
         """Flip one bit of what is durable, but not in the last record, if there is one before.
 
         The last may look torn, as after a power loss: then its loss is the sync's to answer for.
+        What a power loss has left behind it is torn.
         """
         records = parse_segment(bytes(self.durable_bytes)).records
         if len(records) < 2:
             return False
-        last = records[-1]
-        end = len(self.durable_bytes) - len(_framed([(last.kind, last.payload)]))
+        before_last = _framed([(record.kind, record.payload) for record in records[:-1]])
+        end = len(self._header(base_records=0)) + len(before_last)
         self.durable_bytes[random.randrange(end)] ^= 1 << random.randrange(8)
         return True
 
