@@ -29,11 +29,12 @@ from cryptography import x509
 import node
 from node.assembly import open_ledger_at_rest
 from node.chain.genesis import Genesis
+from node.chain.membership import quorum_size
 from node.cli.remedies import remedy_of
 from node.cli.screen import Fault
 from node.config import NodeConfig
 from node.errors import NodeError
-from node.operations.supervisor import NodeProcess
+from node.operations.supervisor import LOG_FILE, NodeProcess
 from node.operations.topology import is_port_free
 from node.rpc.port import Health, NodeStatus
 from node.storage.ledger_check import verify_store
@@ -203,11 +204,23 @@ def check_certificates(home: Path, now_s: float) -> Iterator[Finding]:
 def check_nodes(
     nodes: Sequence[NodeProcess], statuses: Mapping[str, NodeStatus | NodeError], home: Path
 ) -> Iterator[Finding]:
-    """Look at each node: its process, its ports, its word about itself, its version."""
+    """Look at each node: its process, its ports, its word about itself, its version.
+
+    Where a quorum does not run, who waits for it is not to blame.
+    """
+    quorum, running = quorum_size(len(nodes)), sum(each.process is not None for each in nodes)
+    lost = [each.entry.id for each in nodes if each.is_lost]
+    start = _("start what does not run: govchain testnet up")
+    if lost and running < quorum:
+        detail = _(
+            "{running} of {count} validators run, {quorum} are needed; "
+            "ended otherwise than by govchain testnet down: {lost}"
+        ).format(running=running, count=len(nodes), quorum=quorum, lost=", ".join(lost))
+        yield Finding("nodes", Level.PROBLEM, detail, start)
     for each in nodes:
         name = each.entry.id
         status = statuses.get(name)
-        log = home / each.entry.home / "node.log"
+        log = home / each.entry.home / LOG_FILE
         fix = _("mend what its log says ({log}), then: govchain testnet up").format(log=log)
         level = Level.PROBLEM
         if each.is_starting:
@@ -218,9 +231,12 @@ def check_nodes(
             detail = _("{node} runs but does not answer: {why}").format(node=name, why=status)
             yield Finding("nodes", level, detail, fix)
         elif status.health is not Health.READY:
-            halted = status.health is Health.HALTED  # it will not mend itself
+            if status.health is Health.HALTED:  # it will not mend itself
+                level = Level.PROBLEM
+            elif running < quorum:
+                level, fix = Level.WARNING, start
             detail = f"{name}: {status.health.name}, {status.health_detail}"
-            yield Finding("nodes", Level.PROBLEM if halted else level, detail, fix)
+            yield Finding("nodes", level, detail, fix)
         elif status.version != node.__version__:
             detail = _("{node} runs version {got}, this is {own}").format(
                 node=name, got=status.version, own=node.__version__

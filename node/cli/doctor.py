@@ -24,7 +24,13 @@ _STATUS_MS: Final = 2_000
 _CLOCK_ERROR_MS: Final = 50  # of a network's genesis, where there is none to ask
 
 
-@click.command("doctor", help=_("Find what is wrong with this machine and the network on it."))
+@click.command(
+    "doctor",
+    help=_(
+        "Find what is wrong with this machine and the network on it. Ends with 7 where something "
+        "is: too few validators run, say. That all were taken down is no fault; that all died is."
+    ),
+)
 @click.option(
     "--ledger",
     "with_ledgers",

@@ -97,6 +97,8 @@ class NodeProcess:
 
     entry: NodeEntry
     process: ProcessRecord | None
+    is_lost: bool = False
+    """It ran and does not any more, though `down` did not stop it."""
 
     @property
     def is_starting(self) -> bool:
@@ -117,13 +119,17 @@ class Supervisor:
 
     def inspect(self) -> tuple[NodeProcess, ...]:
         """Return every node with its process, in the topology's order."""
-        recorded = [(entry, self._recorded(entry)) for entry in self.topology.nodes]
-        is_any_missing = any(process is None for _entry, process in recorded)
-        commands = running_commands() if is_any_missing else {}
-        return tuple(
-            NodeProcess(entry, process or self._unrecorded(entry, commands))
-            for entry, process in recorded
-        )
+        recorded = {entry.id: self._recorded(entry) for entry in self.topology.nodes}
+        alive = {each for each in recorded.values() if each is not None and each.is_alive}
+        commands = running_commands() if len(alive) < len(recorded) else {}
+        found = []
+        for entry in self.topology.nodes:
+            process = recorded[entry.id]
+            if process not in alive:
+                process = self._unrecorded(entry, commands)
+            is_lost = process is None and recorded[entry.id] is not None
+            found.append(NodeProcess(entry, process, is_lost))
+        return tuple(found)
 
     def up(self) -> None:
         """Make every node run. Does nothing to nodes that do.
@@ -210,8 +216,7 @@ class Supervisor:
         return tuple(text.splitlines()[-lines:])
 
     def _recorded(self, entry: NodeEntry) -> ProcessRecord | None:
-        recorded = ProcessRecord.load(self._folder(entry) / PROCESS_FILE)
-        return recorded if recorded is not None and recorded.is_alive else None
+        return ProcessRecord.load(self._folder(entry) / PROCESS_FILE)
 
     def _unrecorded(
         self, entry: NodeEntry, commands: Mapping[tuple[str, ...], ProcessRecord]
@@ -265,8 +270,9 @@ class Supervisor:
     def _stop(self, nodes: Collection[NodeProcess]) -> None:
         running = [(each.entry, each.process) for each in nodes if each.process is not None]
         killed = stop_processes([process for _, process in running], grace_s=STOP_GRACE_S)
+        for each in nodes:
+            (self._folder(each.entry) / PROCESS_FILE).unlink(missing_ok=True)
         for entry, process in running:
-            (self._folder(entry) / PROCESS_FILE).unlink(missing_ok=True)
             self._report(Step.KILLED if process in killed else Step.STOPPED, entry.id)
 
     def _guilty(self, entry: NodeEntry, what: str) -> SupervisionError:

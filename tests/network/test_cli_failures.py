@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -64,6 +65,11 @@ def send(home: Path, name: str, number: signal.Signals) -> None:
         os.waitpid(process.pid, 0)
 
 
+def _nodes(home: Path) -> list[dict[str, str]]:
+    nodes: list[dict[str, str]] = run("testnet", "status", "--home", home, "--json").json["nodes"]
+    return nodes
+
+
 def notarize(home: Path, folder: Path, *options: object) -> Ran:
     path = folder / secrets.token_hex(4)
     path.write_bytes(secrets.token_bytes(16))
@@ -103,12 +109,31 @@ def test_without_a_quorum_nothing_is_recorded_and_all_is_said(
     (item,) = pending.json["items"]
     assert (pending.code, item["error"]["code"]) == (ExitCode.NOT_FINAL, "GC-2207")
     assert f"tx:{item['transaction']}" in item["error"]["fix"]
+    assert f"tx show {item['transaction']}" in item["error"]["fix"]
     for name in ("validator-3", "validator-4"):
         send(home, name, signal.SIGCONT)
     subject = f"tx:{item['transaction']}"
     deadline_s = time.monotonic() + 30
     while run("receipt", "fetch", subject, "--home", home, "--out", tmp_path).code != 0:
         assert time.monotonic() < deadline_s, "what was accepted must become final"
+
+
+def test_too_few_validators_to_decide_are_told_at_once_and_nothing_is_sent(
+    home: Path, tmp_path: Path
+) -> None:
+    for name in ("validator-3", "validator-4"):
+        send(home, name, signal.SIGKILL)
+    deadline_s = time.monotonic() + 30
+    while any(each["health"] == "READY" for each in _nodes(home)):
+        assert time.monotonic() < deadline_s, "who lost its peers must not serve"
+    began_s = time.monotonic()
+    ran = notarize(home, tmp_path, "--wait", 1)
+    assert time.monotonic() - began_s < 10, "it waits once, as long as told"
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.UNAVAILABLE, "GC-2106")
+    assert "2 of 4 validators answer, 3 are needed" in ran.json["error"]["message"]
+    assert "govchain testnet up" in ran.json["error"]["fix"]
+    assert "govchain doctor" in ran.json["error"]["fix"]
+    assert "items" not in ran.json
 
 
 def test_with_no_validator_at_all_the_network_is_unavailable_and_receipts_still_verify(
@@ -129,6 +154,28 @@ def test_with_no_validator_at_all_the_network_is_unavailable_and_receipts_still_
     assert run("testnet", "status", "--home", home).code == ExitCode.UNAVAILABLE
     assert run("testnet", "up", "--home", home).code == 0
     assert run("record", "show", item["path"], "--home", home).code == 0, "nothing was lost"
+
+
+def test_the_doctor_has_dead_validators_started_and_blames_none_that_wait(home: Path) -> None:
+    first, second, *others = ids(home)
+    for killed in ((first, second), others):
+        for name in killed:
+            send(home, name, signal.SIGKILL)
+        ran = run("doctor", "--home", home, "--json")
+        assert ran.code == ExitCode.SOME_FAILED
+        problems = [each for each in ran.json["findings"] if each["level"] == "problem"]
+        fixes = {each["fix"] for each in problems if each["check"] != "fsync"}  # a busy disk
+        assert fixes == {"start what does not run: govchain testnet up"}
+    assert run("testnet", "up", "--home", home).code == 0
+
+
+def test_a_copy_of_a_running_network_is_none_of_its_own(home: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(home, tmp_path / "copy")
+    before = [record(home, name) for name in ids(home)]
+    status = run("testnet", "status", "--home", copy, "--json")
+    assert {each["pid"] for each in status.json["nodes"]} == {None}
+    assert run("testnet", "down", "--home", copy, "--json").json["stopped"] == []
+    assert all(process is not None and process.is_alive for process in before)
 
 
 def test_the_ledgers_of_stopped_validators_can_be_checked(home: Path, tmp_path: Path) -> None:

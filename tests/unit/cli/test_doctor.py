@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import node
@@ -20,7 +22,13 @@ from node.cli.exit_codes import ExitCode
 from node.config import NodeConfig
 from node.execution.apply import Executor
 from node.operations.process import ProcessRecord
-from node.operations.supervisor import START_TIMEOUT_S, NodeProcess, Supervisor
+from node.operations.supervisor import (
+    LOG_FILE,
+    PROCESS_FILE,
+    START_TIMEOUT_S,
+    NodeProcess,
+    Supervisor,
+)
 from node.operations.topology import NodeEntry
 from node.rpc.port import Health, NodeStatus
 from node.storage import keys
@@ -187,6 +195,34 @@ def test_a_running_node_is_asked(
     assert (finding.check, finding.level) == (check, level)
 
 
+def test_who_waits_for_others_is_told_to_start_them(home: Path) -> None:
+    entry = entry_of(home)
+    others = [msgspec.structs.replace(entry, id=f"validator-{number}") for number in (2, 3, 4)]
+    old = process_of_age(START_TIMEOUT_S)
+    waiting = {"validator-1": status(health=Health.STARTING, health_detail="0 of 2 peers")}
+    alone = [NodeProcess(entry, old), *(NodeProcess(other, None) for other in others)]
+    first, *_rest = checkup.check_nodes(alone, waiting, home)
+    assert first.level is Level.WARNING
+    assert first.fix == "start what does not run: govchain testnet up"
+    together = [NodeProcess(each, old) for each in (entry, *others)]
+    first, *_rest = checkup.check_nodes(together, waiting, home)
+    assert first.level is Level.PROBLEM
+    assert str(home / entry.home / LOG_FILE) in first.fix
+
+
+def test_a_network_that_died_is_a_problem_and_one_that_was_taken_down_is_not(
+    validator: NodeConfig,
+) -> None:
+    network = validator.home.parents[1]
+    assert run("doctor", "--home", network).code == 0
+    process_of_age(0).save(validator.home / PROCESS_FILE)  # it was process 1, or so it is said
+    ran = run("doctor", "--home", network, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.SOME_FAILED, "GC-2302")
+    assert ran.json["error"]["fix"] == "start what does not run: govchain testnet up"
+    assert run("testnet", "down", "--home", network).code == 0
+    assert run("doctor", "--home", network).code == 0
+
+
 def test_a_damaged_record_of_a_process_is_told_not_fatal(home: Path) -> None:
     record = home / "nodes/validator-1/node.pid"
     record.write_bytes(b"damaged")
@@ -278,8 +314,12 @@ def test_another_python_and_missing_packages_are_problems(monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def validator(home: Path, tmp_path: Path) -> NodeConfig:
-    """Return a validator whose ledger holds the genesis block, in a network of its own."""
+def validator(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NodeConfig:
+    """Return a validator whose ledger holds the genesis block, in a network of its own.
+
+    How busy this machine's disk is while the test runs is no fault.
+    """
+    monkeypatch.setattr(checkup, "_SYNC_PROBLEM_MS", math.inf)
     shutil.copytree(home, tmp_path / "net")
     config = NodeConfig.load(tmp_path / "net/nodes/validator-1")
     begin_ledger(config, tmp_path / "net/genesis.cbor")
