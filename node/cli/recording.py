@@ -13,6 +13,7 @@ from gettext import gettext as _
 from pathlib import Path
 from typing import Any, Final
 
+from node.cli.exit_codes import ExitCode
 from node.cli.inputs import Document, hash_document
 from node.cli.network import Network
 from node.cli.readiness import await_service
@@ -77,7 +78,8 @@ def record_documents(
     """Hash and record documents, write their receipts; return what became of each, in order.
 
     A network that does not serve yet is waited for, `patience_s` at most. Raises, before anything
-    is sent, `CommandError` where receipts cannot be kept and `ClientError` where nobody answers.
+    is sent, `CommandError` where receipts cannot be kept or no validator serves, and `ClientError`
+    where nobody answers.
     Once something was sent, an interrupt is no error: the items tell what it left.
     """
     readable = [document for document in documents if document.is_wanted]
@@ -117,8 +119,7 @@ class _Run:
             def learn(first: int, part: Sequence[Recorded]) -> None:
                 self._known[first : first + len(part)] = part
                 if part[0].is_settled:
-                    self._keep(first, part)
-                    advance(len(part))
+                    advance(self._keep(first, part))
 
             try:
                 self._end = record_digests(network, digests, outlook, learn) or self._end
@@ -142,8 +143,8 @@ class _Run:
             return Item(document, recorded, path, fault=known)
         return Item(document, recorded, known, kept=None if known == path else path)
 
-    def _keep(self, first: int, part: Sequence[Recorded]) -> None:
-        """Write the receipts among what is known now."""
+    def _keep(self, first: int, part: Sequence[Recorded]) -> int:
+        """Write the receipts among what is known now; return how many there were."""
         named = dict(zip(self._names[first : first + len(part)], part, strict=True))
         sound = {name: each.receipt for name, each in named.items() if each.attestation}
         for name, place in save_receipts(self._out, sound, spare=self._names).items():
@@ -152,6 +153,7 @@ class _Run:
                 fix = _("mend that; it is recorded: govchain receipt fetch tx:{operation}")
                 fix = fix.format(operation=named[name].name)
                 self._places[name] = Fault(place.code, place.message, fix)
+        return len(sound)
 
 
 def summarize(items: Sequence[Item]) -> Answer:
@@ -167,7 +169,7 @@ def summarize(items: Sequence[Item]) -> Answer:
         return Answer(facts)
     if len(faults) == len(items) == 1:
         return Answer(facts, faults[0])
-    fix = _("see the documents listed as failed")
+    fix = _("see the documents listed, each with what to do")
     if any(fault.code == _INTERRUPTED for fault in faults):
         message = _("stopped when {done} of {count} documents had their receipts")
         return Answer(facts, Fault(_INTERRUPTED, message.format(done=done, count=len(items)), fix))
@@ -187,8 +189,10 @@ def tell_trouble(screen: Screen, item: Item) -> None:
         said = _("SAME FILE  {file} is {other}")
         screen.line(said.format(file=document.label, other=document.same_as))
     if fault is not None:
-        said = _("FAILED  {file}: {fault}")
-        screen.line(said.format(file=document.label, fault=fault.sentence), style="red")
+        pending = fault.exit_code is ExitCode.NOT_FINAL
+        said = _("NOT FINAL YET  {file}: {fault}") if pending else _("FAILED  {file}: {fault}")
+        style = "yellow" if pending else "red"
+        screen.line(said.format(file=document.label, fault=fault.sentence), style=style)
         if item.recorded is not None:  # it may be on the chain: say how to get its receipt
             label = _("fix")
             screen.line(f"  {label}: {fault.fix}")

@@ -245,11 +245,16 @@ def _refusal(code: ResultCode) -> Fault:
 
 def _fault_of(error: ClientError, operation: str) -> Fault:
     if isinstance(error, NotFinal):
-        fix = _("fetch the receipt later: govchain receipt fetch tx:{operation}")
-        return Fault(error.code, str(error), fix.format(operation=operation))
+        fix = _(
+            "see whether it is by now: govchain tx show {transaction}; then fetch its receipt: "
+            "govchain receipt fetch tx:{operation}"
+        )
+        fix = fix.format(transaction=operation.partition(":")[0], operation=operation)
+        return Fault(error.code, str(error), fix)
     if isinstance(error, NetworkUnavailable):
         fix = _("it may be recorded: see with govchain receipt fetch tx:{operation}")
         return Fault(error.code, str(error), fix.format(operation=operation))
     if isinstance(error, Refused) and error.admission.retry_after_ms:
-        return Fault("GC-2205", str(error), _("the validators are busy or starting: try again"))
+        fix = _("the validators are busy or too few: see with govchain doctor, then try again")
+        return Fault("GC-2315", str(error), fix)
     return Fault.of(error)

@@ -25,12 +25,30 @@ def test_how_to_get_its_receipt_is_told_of_a_document_that_was_sent(
     sent, unread = Document("sent", Path("sent")), Document("unread", Path("unread"))
     screen = Screen("notarize", as_json=False)
     tell_trouble(screen, Item(sent, Recorded(b"\xaa", 0, fault=FAULT), fault=FAULT))
-    tell_trouble(screen, Item(unread, fault=FAULT))
+    tell_trouble(screen, Item(unread, fault=Fault("GC-2301", "no such file", "check the path")))
     assert capsys.readouterr().out.splitlines() == [
-        "FAILED  sent: GC-2207 accepted, but not final yet: not final in time",
+        "NOT FINAL YET  sent: GC-2207 accepted, but not final yet: not final in time",
         "  fix: govchain receipt fetch tx:aa:0",
-        "FAILED  unread: GC-2207 accepted, but not final yet: not final in time",
+        "FAILED  unread: GC-2301 input cannot be read: no such file",
     ]
+
+
+def test_what_is_not_recorded_is_no_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_network: object, _digests: object, _outlook: object, learn: Learn) -> None:
+        learn(0, [Recorded(b"\xaa", 0, fault=FAULT)])
+
+    monkeypatch.setattr("node.cli.recording.record_digests", refuse)
+    monkeypatch.setattr("node.cli.recording.await_service", lambda *_arguments: None)
+    monkeypatch.setattr("node.cli.screen._PLAIN_PROGRESS_S", 0)
+    home, file = tmp_path / "net", tmp_path / "file"
+    file.write_bytes(b"content")
+    assert run("testnet", "init", "--home", home, "-n", 1).code == 0
+    ran = run("notarize", file, "--home", home, "--out", tmp_path / "out")
+    assert ran.code == ExitCode.NOT_FINAL
+    assert "hashing: 100 %" in ran.err
+    assert "recording: 100 %" not in ran.err
 
 
 def test_of_many_documents_each_is_told_by_the_few_messages_it_needs(
@@ -51,7 +69,7 @@ def test_of_many_documents_each_is_told_by_the_few_messages_it_needs(
         item = Item(document, Recorded(b"\xaa", place, fault=FAULT), fault=FAULT)
         item.to_json()
         tell_trouble(screen, item)
-    assert capsys.readouterr().out.count("FAILED") == number
+    assert capsys.readouterr().out.count("NOT FINAL YET") == number
     assert looked_up <= 5 * number
 
 
