@@ -85,7 +85,6 @@ class Runner:
         self.engine = engine
         self._log, self._transport, self._observer, self._now = log, transport, observer, now
         self._find_result = find_result
-        self._verify_threads = verify_threads
         self._checkers = ThreadPoolExecutor(verify_threads, "verify")
         self._syncer = ThreadPoolExecutor(1, "wal-sync")
         self._syncing = False

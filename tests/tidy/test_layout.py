@@ -27,6 +27,17 @@ def rooms_without_page(root: Path) -> list[str]:
     ]
 
 
+def modules_not_on_page(root: Path) -> list[str]:
+    """Return the modules and packages of rooms that the room's README.md does not name."""
+    missing = []
+    for room in rooms(root):
+        page = (room / "README.md").read_text()
+        entries = [module.name for module in room.glob("*.py") if module.name != "__init__.py"]
+        entries += [f"{package.parent.name}/" for package in room.glob("*/__init__.py")]
+        missing += [f"{room.name}/{name}" for name in sorted(entries) if f"`{name}`" not in page]
+    return missing
+
+
 def namespace_folders(root: Path) -> list[str]:
     """Return the folders under `node/` that hold modules but no `__init__.py`."""
     folders = {module.parent for module in (root / "node").rglob("*.py")}
@@ -58,6 +69,10 @@ def test_every_room_has_a_page() -> None:
     assert rooms_without_page(ROOT) == []
 
 
+def test_every_module_is_on_the_page_of_its_room() -> None:
+    assert modules_not_on_page(ROOT) == []
+
+
 def test_every_folder_of_modules_is_a_package() -> None:
     assert namespace_folders(ROOT) == []
 
@@ -78,6 +93,15 @@ def test_a_room_without_a_page_is_found(tmp_path: Path) -> None:
             (tmp_path / "node" / room / "README.md").write_text(page)
     (tmp_path / "node" / "adr").mkdir()
     assert rooms_without_page(tmp_path) == ["bare", "empty", "long"]
+
+
+def test_a_module_that_no_page_names_is_found(tmp_path: Path) -> None:
+    room = tmp_path / "node/room"
+    for name in ("__init__", "told", "untold", "known/__init__", "unknown/__init__"):
+        (room / name).parent.mkdir(parents=True, exist_ok=True)
+        (room / f"{name}.py").touch()
+    (room / "README.md").write_text("`told.py` and `known/`\n")
+    assert modules_not_on_page(tmp_path) == ["room/unknown/", "room/untold.py"]
 
 
 def test_a_namespace_folder_is_found(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 PERCENTILES: Final = (50, 95, 99)
-SAMPLE_FIELDS: Final = ("finished_s", "latency_ms", "transactions", "outcome")
 
 FINAL: Final = "final"
 """The outcome that counts; any other names what went wrong."""
