@@ -14,6 +14,7 @@ from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
+    from node.cli.network import Network
     from node.rpc.client import LedgerClient
     from node.rpc.port import RecordStatus
     from node.timestamp.trust import TrustAnchor
@@ -62,19 +63,27 @@ def verify(
     from node.timestamp.receipt import digest_algorithm_of
     from node.timestamp.verify import Outcome, verify_receipt
 
+    asks = network.is_explicit and not offline
+    found = network.open() if asks else None  # one that is not there is told, needed or not
     anchor = load_anchor(trust_path)
     receipt = read_file(receipt_path)
     digest = read_document(document, digest_algorithm_of(receipt))
     verdict = verify_receipt(receipt, anchor, digest)
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}
-    if verdict.outcome is not Outcome.VERIFIED or offline or not network.is_explicit:
-        return Answer(facts, _fault_of(verdict))
-    standing = _ask_standing(network, receipt, verdict)
-    if standing is None:
-        return Answer(facts)
+    if verdict.attestation is None or verdict.outcome is not Outcome.VERIFIED:
+        return Answer({**facts, "asked": False}, _fault_of(verdict))
+    if verdict.attestation.record.reference is None:
+        screen.line(
+            "  " + _("without a reference nothing can replace or withdraw it: nobody was asked")
+        )
+        return Answer({**facts, "asked": False})
+    if found is None:
+        screen.line("  " + _("nobody was asked whether it still stands: see --home and --profile"))
+        return Answer({**facts, "asked": False})
+    standing = _ask_standing(found, receipt, verdict.attestation)
     screen.line(f"  {standing.sentence}")
-    return Answer({**facts, "standing": standing.status}, standing.fault)
+    return Answer({**facts, "asked": True, "standing": standing.status}, standing.fault)
 
 
 def load_anchor(path: Path) -> TrustAnchor:
@@ -112,15 +121,12 @@ class _Standing:
     fault: Fault | None
 
 
-def _ask_standing(choice: NetworkChoice, receipt: bytes, verdict: Verdict) -> _Standing | None:
-    """Ask whether a record with a reference was superseded or withdrawn; None for one without."""
+def _ask_standing(network: Network, receipt: bytes, attestation: Attestation) -> _Standing:
+    """Ask whether a record with a reference was superseded or withdrawn."""
     from node.rpc.port import RecordStatus
     from node.timestamp.receipt import Receipt
 
-    attestation = verdict.attestation
-    if attestation is None or attestation.record.reference is None:
-        return None
-    status = _find_status(choice, attestation, Receipt.decode(receipt).log_index)
+    status = _find_status(network, attestation, Receipt.decode(receipt).log_index)
     sentence = {
         RecordStatus.IN_FORCE: _("{reference} is in force, says a validator"),
         RecordStatus.SUPERSEDED: _("{reference} has a newer record by now, says a validator"),
@@ -132,7 +138,7 @@ def _ask_standing(choice: NetworkChoice, receipt: bytes, verdict: Verdict) -> _S
     return _Standing(status.name.lower(), sentence, withdrawn)
 
 
-def _find_status(choice: NetworkChoice, attestation: Attestation, log_index: int) -> RecordStatus:
+def _find_status(network: Network, attestation: Attestation, log_index: int) -> RecordStatus:
     """Return the status a validator gives the very record of the receipt."""
     from node.rpc.port import RecordFilter, RecordStatus
 
@@ -156,7 +162,7 @@ def _find_status(choice: NetworkChoice, attestation: Attestation, log_index: int
             if not token:
                 return RecordStatus.NONE
 
-    return choice.open().ask(question)
+    return network.ask(question)
 
 
 def _fault_of(verdict: Verdict) -> Fault | None:

@@ -268,6 +268,7 @@ def test_with_a_network_verify_asks_whether_the_record_still_stands(
     arguments = ("verify", path, "--receipt", item["receipt"], "--trust", home / "trust.json")
     asked = (*arguments, "--home", home, "--json")
     assert (run(*asked).code, run(*asked).json["standing"]) == (0, "in_force")
+    assert run(*asked).json["asked"] is True
 
     newer = document(tmp_path, "newer.txt")
     named = ("--ref", reference, "--type", "permit")

@@ -156,6 +156,29 @@ def test_offline_prevails_over_a_network(tmp_path: Path) -> None:
     assert run("verify", DOCUMENT, *options, "--offline").code == 0
 
 
+@pytest.mark.parametrize("name", ["good-all-signed", "good-epoch-1"])
+@pytest.mark.parametrize("option", ["--home", "--profile"])
+def test_a_network_that_is_not_there_is_refused_whether_needed_or_not(
+    tmp_path: Path, name: str, option: str
+) -> None:
+    vector = case(name)
+    options = ("--receipt", save_receipt(tmp_path, vector), "--trust", TRUST, "--json")
+    ran = run("verify", vector["digest"], *options, option, tmp_path / "nowhere")
+    assert (ran.code, "verdict" in ran.json) == (ExitCode.USAGE, False)
+    assert str(tmp_path / "nowhere") in ran.json["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["good-all-signed", "good-epoch-1", "good-degraded"])
+def test_the_answer_says_that_nobody_was_asked(tmp_path: Path, name: str) -> None:
+    vector = case(name)
+    trust = VECTORS / "trust" / vector["trust"]
+    options = ("--receipt", save_receipt(tmp_path, vector), "--trust", trust)
+    assert "nobody was asked" in run("verify", vector["digest"], *options).out
+    assert run("verify", vector["digest"], *options, "--json").json["asked"] is False
+    failed = run("verify", "00" * 32, *options, "--json")
+    assert (failed.code, failed.json["asked"]) == (ExitCode.NOT_VERIFIED, False)
+
+
 def test_the_verdict_is_spoken_in_chinese() -> None:
     ran = run("verify", DOCUMENT, "--receipt", RECEIPT, "--trust", TRUST, env=CHINESE)
     assert ran.out.startswith(f"核验通过  {DOCUMENT} 不晚于 20")
