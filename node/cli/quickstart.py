@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,10 @@ def quickstart(screen: Screen, *, paths: tuple[str, ...], once: bool, home: Path
         if once and not ran_already:
             Supervisor(home, lambda _step, _node: None).down()
     if not once:
-        _suggest(screen, home, answer)
+        screen.line()
+        screen.line(_("The network stays up. Try next:"))
+        for command in suggest_commands(home, answer):
+            screen.line(f"  {command}")
     return answer
 
 
@@ -135,27 +139,24 @@ def _verify_one(screen: Screen, anchor: TrustAnchor, document: Document, receipt
     return verdict.outcome.value
 
 
-def _suggest(screen: Screen, home: Path, answer: Answer) -> None:
-    program = own_program()
-    where = "" if str(home) == DEFAULT_HOME else f" --home {home}"
-    screen.line()
-    screen.line(_("The network stays up. Try next:"))
-    screen.line(f"  {program} testnet status{where}")
-    screen.line(f"  {program} notarize FILE{where}")
+def suggest_commands(home: Path, answer: Answer) -> list[str]:
+    """Return what to try next with a network and what was recorded, as lines for a shell."""
+    where = () if str(home) == DEFAULT_HOME else ("--home", str(home))
     kept = [row for row in answer.facts.get("items", ()) if row.get("receipt")]
-    if kept:
-        first = kept[0]
-        trust = f"--trust {answer.facts['trust']} --offline"
-        screen.line(f"  {program} verify {first['path']} --receipt {first['receipt']} {trust}")
-    screen.line(f"  {program} testnet down{where}")
+    commands = [("testnet", "status", *where), ("notarize", "FILE", *where)]
+    for row in kept[:1]:
+        proof = ("--receipt", row["receipt"], "--trust", answer.facts["trust"], "--offline")
+        commands.append(("verify", row["path"], *proof))
+    commands.append(("testnet", "down", *where))
+    return [f"{own_program()} {shlex.join(words)}" for words in commands]
 
 
 def own_program() -> str:
-    """Return how this program can be called from here."""
+    """Return how this program can be called from here, as words for a shell."""
     called = Path(sys.argv[0])
     if shutil.which(PROGRAM):
         return PROGRAM
     if called.name != PROGRAM:
         return "python -m node"
     here = Path.cwd()
-    return str(called.relative_to(here) if called.is_relative_to(here) else called)
+    return shlex.quote(str(called.relative_to(here) if called.is_relative_to(here) else called))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import node
 from node.cli import quickstart
+from node.cli.screen import Answer
 
 
 @pytest.fixture
@@ -60,3 +62,19 @@ def test_commands_are_suggested_as_they_can_be_called(
     assert quickstart.own_program() == "python -m node"
     (tmp_path / "govchain").touch(mode=0o755)
     assert quickstart.own_program() == "govchain"
+
+
+def test_suggested_commands_can_be_pasted_whatever_the_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quickstart, "own_program", lambda: "govchain")
+    home, path, receipt, trust = "my net", "it's; a file", "out $1/x.receipt", "my net/trust.json"
+    answer = Answer({"items": [{"path": path, "receipt": receipt}], "trust": trust})
+    commands = [shlex.split(line) for line in quickstart.suggest_commands(Path(home), answer)]
+    proof = ["--receipt", receipt, "--trust", trust, "--offline"]
+    assert commands == [
+        ["govchain", "testnet", "status", "--home", home],
+        ["govchain", "notarize", "FILE", "--home", home],
+        ["govchain", "verify", path, *proof],
+        ["govchain", "testnet", "down", "--home", home],
+    ]
