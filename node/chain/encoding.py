@@ -119,7 +119,9 @@ def _check_heads(data: bytes, what: str) -> None:
     else:
         raise DecodeError(f"{what}: expected at most {CBOR_ITEMS_MAX} items")
     if position != end:
-        raise DecodeError(f"{what}: expected {position} bytes, got {end}")
+        surplus = f"its end, {end - position} bytes follow the end"
+        expected = f"{position} bytes, got {end}" if position > end else surplus
+        raise DecodeError(f"{what}: expected {expected}")
 
 
 # --- Field checks used by every `from_value`. Each error names the field and what was found. ---

@@ -126,7 +126,7 @@ def test_accepts_what_the_slow_way_accepts_and_nothing_else(data: bytes) -> None
     ("data", "why"),
     [
         (b"", "more bytes"),
-        (b"\x01\x01", "expected 1 bytes"),
+        (b"\x01\x01", "1 bytes follow the end"),
         (b"\x18\x01", "not the canonical"),
         (b"\x19\x00\x01", "not the canonical"),
         (b"\x58\x01a", "not the canonical"),
