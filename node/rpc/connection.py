@@ -42,6 +42,12 @@ _ANSWERS: Final[Mapping[grpc.StatusCode, type[ClientError]]] = {
 }
 """Status codes that are an answer. With any other, the validator gave none."""
 
+_DISTRUST: Final = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is of none of the authorities, or not valid now",
+    "Hostname Verification Check failed": "its certificate bears another name",
+}
+"""What the words of the TLS library mean, when it does not believe a validator."""
+
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
 _Value = TypeVar("_Value")
@@ -51,6 +57,10 @@ class NetworkUnavailable(ClientError):  # noqa: N818 - the condition, as the exi
     """A validator, or none of them, answered in time. The message says of each why."""
 
     code = "GC-2205"
+
+
+class DistrustedValidator(NetworkUnavailable):
+    """What listens at a validator's address does not prove to be that validator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +171,11 @@ def read_failure(endpoint: LedgerEndpoint, error: BaseException) -> ClientError:
         return kind(error.details() or "", code=codes[0] if codes else kind.code)
     else:
         reason = f"{error.code().name}: {error.details()}"
-    return NetworkUnavailable(f"{endpoint.validator_id} ({endpoint.address}): {reason}")
+    where = f"{endpoint.validator_id} ({endpoint.address})"
+    for words, meaning in _DISTRUST.items():
+        if words in reason:
+            return DistrustedValidator(f"{where}: {meaning}")
+    return NetworkUnavailable(f"{where}: {reason}")
 
 
 def judge(failures: Sequence[ClientError]) -> ClientError:
@@ -170,6 +184,11 @@ def judge(failures: Sequence[ClientError]) -> ClientError:
     if answers:
         return answers[0]
     each = "; ".join(map(str, failures))
+    if any(isinstance(failure, DistrustedValidator) for failure in failures):
+        return NetworkUnavailable(
+            f"no validator answered that can be believed: {each}",
+            fix="use the profile and the ca_bundle of this very network; check this machine's clock",
+        )
     return NetworkUnavailable(
         f"no validator answered: {each or 'no time was left'}",
         fix="see that the network runs and that the addresses of the profile are right",

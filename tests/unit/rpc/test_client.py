@@ -12,10 +12,12 @@ import grpc
 import pytest
 
 from node.chain.admission import Admission, AdmissionCode
+from node.crypto.certificate import encode_pem
 from node.errors import ClientError, InvariantViolation
 from node.rpc.client import (
     AccessError,
     HeardDiagnosis,
+    LedgerClient,
     LedgerEndpoint,
     NetworkUnavailable,
     NotFinal,
@@ -506,8 +508,23 @@ async def test_a_server_under_another_name_is_not_believed() -> None:
     async with running(1) as network:
         renamed = [LedgerEndpoint("validator-2", network.endpoints[0].address)]
         async with network.client(renamed) as client:
-            with pytest.raises(NetworkUnavailable):
+            with pytest.raises(NetworkUnavailable, match="its certificate bears another name"):
                 await client.status()
+
+
+async def test_a_server_of_other_authorities_is_told_by_its_certificate() -> None:
+    async with running(1) as network:
+        client = LedgerClient(
+            network.endpoints,
+            tls=network.pki.client(),
+            roots_pem=encode_pem(network.pki.authority(99).certificate),
+            chain_id=CHAIN_ID,
+        )
+        async with client:
+            with pytest.raises(NetworkUnavailable, match="none of the authorities") as caught:
+                await client.status()
+    assert "SSL" not in str(caught.value)
+    assert "ca_bundle" in caught.value.fix
 
 
 async def test_a_client_of_another_chain_is_told_so() -> None:
