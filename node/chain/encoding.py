@@ -120,8 +120,8 @@ def _check_heads(data: bytes, what: str) -> None:
         raise DecodeError(f"{what}: expected at most {CBOR_ITEMS_MAX} items")
     if position != end:
         surplus = f"its end, {end - position} bytes follow the end"
-        expected = f"{position} bytes, got {end}" if position > end else surplus
-        raise DecodeError(f"{what}: expected {expected}")
+        wanted = f"{position} bytes, got {end}" if position > end else surplus
+        raise DecodeError(f"{what}: expected {wanted}")
 
 
 # --- Field checks used by every `from_value`. Each error names the field and what was found. ---
