@@ -187,7 +187,7 @@ def judge(failures: Sequence[ClientError]) -> ClientError:
     if any(isinstance(failure, DistrustedValidator) for failure in failures):
         return NetworkUnavailable(
             f"no validator answered that can be believed: {each}",
-            fix="use the profile and the ca_bundle of this very network; check this machine's clock",
+            fix="use profile and ca_bundle of this very network; check this machine's clock",
         )
     return NetworkUnavailable(
         f"no validator answered: {each or 'no time was left'}",
