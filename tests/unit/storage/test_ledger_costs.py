@@ -111,4 +111,5 @@ def test_what_executing_a_usual_block_reads(
     store.forget()
     execute(chain, opened, block)
     senders = 1
-    assert store.gets == {keys.STATE: BLOCK_TXS + senders}
+    rules = 2  # the validator set in force, and the parameters
+    assert store.gets == {keys.STATE: BLOCK_TXS + senders + rules}
