@@ -6,7 +6,7 @@ none. The faults are a list of plain data, so that a run can be repeated with fe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from random import Random
 
@@ -41,6 +41,8 @@ _RECORDS_AT_STAKE = (
     RecordType.VIEW_CHANGE,
     RecordType.NEW_VIEW,
 )
+_BLOCKS_AIMED_AT = (40, 80, 120, 160)
+"""What a run comes to in which nothing goes wrong: a hundred on average."""
 ARMED_US = 2 * SECOND
 """A crash that waits for its point to be passed is called off after this long."""
 
@@ -155,9 +157,12 @@ def draw_plan(random: Random, size: int) -> Plan:
     """Draw a run for `size` validators."""
     faults_max = (size - 1) // 3
     chaos_us = random.randrange(2, 9) * SECOND
+    blocks = random.choice(_BLOCKS_AIMED_AT)
     workload = _draw_workload(random)
     kinds = _draw_kinds(random)
     parameters = _draw_parameters(random)
+    requests = _requests_for(blocks, workload.burst_max, parameters.block_txs_max)
+    workload = replace(workload, requests=requests)
     byzantine: dict[int, tuple[Trick, ...]] = {}
     if "byzantine" in kinds:
         for validator in random.sample(range(size), random.randrange(1, faults_max + 1)):
@@ -259,7 +264,6 @@ def _draw_links(random: Random) -> LinkProfile:
 
 def _draw_workload(random: Random) -> WorkloadProfile:
     return WorkloadProfile(
-        requests=random.choice((10, 40, 80, 160)),
         asking_permille=random.choice((200, 500, 1_000, 1_000)),
         habits=random.choice((tuple(Habit), *((habit,) for habit in Habit))),
         retry_us=random.choice((1, 4)) * SECOND,
@@ -269,6 +273,12 @@ def _draw_workload(random: Random) -> WorkloadProfile:
         short_lived_permille=random.choice((0, 0, 100)),
         referenced_permille=random.choice((0, 200, 800)),
     )
+
+
+def _requests_for(blocks: int, burst_max: int, block_txs_max: int) -> int:
+    """Return how many requests fill so many blocks where every burst is served before the next."""
+    bursts = range(1, burst_max + 1)
+    return blocks * sum(bursts) // sum(-(-burst // block_txs_max) for burst in bursts)
 
 
 def _draw_crashes(random: Random, correct: list[int], spare: int, chaos_us: int) -> list[Crash]:
