@@ -13,7 +13,8 @@ from node.chain.genesis import Genesis, Identity, Organisation, Role
 from node.chain.membership import Validator, ValidatorSet
 from node.execution.apply import Executor
 from node.service.wire import MessageKind
-from tests.simulation.adversary import ByzantineValidator, Trick, Unobserved
+from tests.simulation.adversaries.tricks import Trick
+from tests.simulation.adversaries.validator import ByzantineValidator, Unobserved
 from tests.simulation.keys import KeyRing
 from tests.simulation.minimise import reduced
 from tests.simulation.network import CALM, Network

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from tests.simulation.adversary import Trick
+from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.network import CALM
 from tests.simulation.node import Machine
 from tests.simulation.plan import Plan

@@ -14,7 +14,7 @@ from node.chain.certificate import Phase
 from node.chain.genesis import Parameters
 from node.service.log_records import RecordType
 from node.service.wire import MessageKind
-from tests.simulation.adversary import Trick
+from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.network import CALM, Hush, LinkProfile, beginning_of
 from tests.simulation.node import CrashPoint, Machine
 from tests.simulation.workload import Habit, WorkloadProfile

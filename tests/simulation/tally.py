@@ -21,7 +21,7 @@ _JUDGED = (
     "node/service/wire.py",
     "node/service/log_records.py",
     "node/storage/segment.py",
-    "tests/simulation/*.py",
+    "tests/simulation/**/*.py",
 )
 
 Ranges = list[list[int]]

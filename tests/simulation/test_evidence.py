@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from node.chain.genesis import Parameters
-from tests.simulation.adversary import Trick
+from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.cluster import Cluster
 from tests.simulation.network import CALM
 from tests.simulation.node import CrashPoint, Machine

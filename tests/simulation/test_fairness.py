@@ -6,7 +6,7 @@ from random import Random
 
 from node.chain.genesis import Parameters
 from node.limits import DURATION_MS_MAX
-from tests.simulation.adversary import Trick
+from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.cluster import Cluster
 from tests.simulation.network import CALM
 from tests.simulation.node import Machine
