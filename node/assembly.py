@@ -529,10 +529,13 @@ class _Api:
     async def diagnosis(self) -> port.Diagnosis:
         """Return what the node knows of why the chain moves or does not."""
         validator, engine, now = self._validator, self._validator.engine, self._validator.now()
-        chaos = validator.disturbed.chaos
+        chaos, epoch = validator.disturbed.chaos, engine.term.epoch
         return port.Diagnosis(
             status=await self.status(),
             clock_ms=now.utc_ms,
+            epoch=epoch.number,
+            validators=tuple(each.validator_id for each in epoch.validators.validators),
+            parameters=epoch.parameters,
             standing=standing_of(engine.core, now),
             chaos="" if chaos is None else chaos.describe(now.monotonic_ms),
             accused=tuple(each.validator_id for each in engine.accused),
@@ -602,6 +605,11 @@ class _Api:
             return None
         encoded = b"" if certificate is None else encode(certificate.to_value())
         return port.CertifiedHeader(header.encode(), encoded)
+
+    async def handovers(self, from_epoch: int, limit: int) -> Sequence[bytes]:
+        """Return what led from epoch to epoch."""
+        found = await self._read(partial(self._queries.handovers_from, from_epoch, limit))
+        return [handover.encode() for handover in found]
 
     async def genesis(self) -> bytes:
         """Return the genesis."""

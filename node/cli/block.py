@@ -47,13 +47,16 @@ def _check(network: Network, encoded: bytes) -> CertifiedBlock:
     from node.cli.network import decode_answer
     from node.cli.verb import CommandError
     from node.errors import CryptoError, PeerError, ProofError
-    from node.timestamp.history import check_certified, expect_equal
+    from node.timestamp.history import check_certified, check_one_chain, expect_equal
 
     suite = network.suite
     block = decode_answer(lambda data: CertifiedBlock.decode(data, suite), encoded)
+    epoch = block.header.epoch
+    history = network.follow(epoch)
     try:
         header = CertifiedHeader(block.header, block.certificate)
-        check_certified(header, network.profile.chain_id, network.genesis.validators)
+        check_certified(header, network.profile.chain_id, history.validator_sets[epoch])
+        check_one_chain(network.genesis, [*history.blocks, header])
         leaves = [leaf_hash(each.tx_hash, suite.hash) for each in block.transactions]
         root = merkle_root(leaves, suite.hash)
         expect_equal("block-transactions", block.header.tx_root.hex(), root.hex())
@@ -76,9 +79,13 @@ def _describe_genesis(network: Network) -> dict[str, Any]:
 
 
 def _describe(network: Network, certified: CertifiedBlock) -> dict[str, Any]:
-    certificate, members = certified.certificate, network.genesis.validators.validators
+    certificate, header = certified.certificate, certified.header
+    validators = network.follow(header.epoch).validator_sets[header.epoch]
+    members = validators.validators
     return {
-        **_describe_header(network, certified.header),
+        **_describe_header(network, header),
+        "validators": validators.size,
+        "ends_epoch": header.next_set_digest != validators.digest,
         "proposer": members[certified.header.proposer].validator_id,
         "seal_time_ms": certificate.seal_time_ms(),
         "signers": [members[vote.validator].validator_id for vote in certificate.votes],
@@ -103,6 +110,7 @@ def _describe_header(network: Network, header: Header) -> dict[str, Any]:
         "seal_time_ms": None,
         "signers": [],
         "validators": network.genesis.validators.size,
+        "ends_epoch": False,
         "log_size": header.log_size,
         "log_root": header.log_roots[0].hex(),
         "state_root": header.state_root.hex(),
@@ -117,6 +125,7 @@ def _show(screen: Screen, facts: dict[str, Any]) -> None:
         (_("follows"), facts["parent"]),
         (_("time"), facts["time"]),
         (_("proposed by"), facts["proposer"] or _("nobody: it is the genesis")),
+        (_("epoch"), facts["epoch"]),
         (_("view"), facts["view"]),
         (_("signed by"), ", ".join(facts["signers"]) or "-"),
         (_("transactions"), len(facts["transactions"])),

@@ -146,7 +146,7 @@ def partition(screen: Screen, home: Path, groups: str, duration_ms: int, within_
             message = _("{text}: expected every validator once, in two groups or more")
             raise click.UsageError(message.format(text=groups))
         largest = max(parts, key=len)
-        goes_on = len(largest) >= network.genesis.validators.quorum
+        goes_on = len(largest) >= network.validators.quorum
         until_ms = faults.monotonic_ms() + duration_ms + within_ms + _MARGIN_MS
         cuts = {
             name: Chaos(until_ms=until_ms, cut=tuple(other for other in names if other not in part))
@@ -224,7 +224,7 @@ def skew(
         until_ms = faults.monotonic_ms() + duration_ms + within_ms + _MARGIN_MS
         wrong = {name: Chaos(until_ms=until_ms, skew_ms=ms)}
         others = tuple(other for other in names if other != name)
-        tolerated = len(others) >= network.genesis.validators.quorum
+        tolerated = len(others) >= network.validators.quorum
         return Trial(
             name="skew",
             detail=_("put the clock of {node} forward by {ms} ms").format(node=name, ms=ms),
@@ -272,7 +272,7 @@ def _take_out(  # noqa: PLR0917 - a trial has so many parts
 
         victims = choose(network)
         left = tuple(each for each in _names(network) if each not in victims)
-        goes_on = len(left) >= network.genesis.validators.quorum
+        goes_on = len(left) >= network.validators.quorum
         fault = faults.paused if name == "pause" else faults.killed
         return Trial(
             name=name,
@@ -289,7 +289,7 @@ def _take_out(  # noqa: PLR0917 - a trial has so many parts
 
 
 def _names(network: Network) -> list[str]:
-    return [each.validator_id for each in network.genesis.validators.validators]
+    return [each.validator_id for each in network.validators.validators]
 
 
 def _last(network: Network, count: int) -> list[str]:
@@ -310,8 +310,11 @@ def _resolve(names: Sequence[str], text: str) -> str:
 
 def _primary(network: Network) -> str:
     """Return who is primary now, by the word of the one that is furthest."""
-    from node.rpc.port import NodeStatus
+    from node.rpc.client import HeardDiagnosis
 
-    statuses = network.ask(lambda client: client.statuses(_ASK_MS)).values()
-    views = [each.view for each in statuses if isinstance(each, NodeStatus)]
-    return _names(network)[network.genesis.validators.primary(max(views, default=0))]
+    answers = network.ask(lambda client: client.diagnoses(_ASK_MS)).values()
+    heard = [each.diagnosis for each in answers if isinstance(each, HeardDiagnosis)]
+    if not heard:
+        return _names(network)[0]
+    furthest = max(heard, key=lambda said: (said.epoch, said.standing.view))
+    return furthest.validators[furthest.standing.view % len(furthest.validators)]

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -202,20 +202,26 @@ def check_certificates(home: Path, now_s: float) -> Iterator[Finding]:
 
 
 def check_nodes(
-    nodes: Sequence[NodeProcess], statuses: Mapping[str, NodeStatus | NodeError], home: Path
+    nodes: Sequence[NodeProcess],
+    statuses: Mapping[str, NodeStatus | NodeError],
+    home: Path,
+    members: Collection[str],
 ) -> Iterator[Finding]:
     """Look at each node: its process, its ports, its word about itself, its version.
 
-    Where a quorum does not run, who waits for it is not to blame.
+    `members` are the validators by now; other nodes follow them. Where a quorum does not run, who
+    waits for it is not to blame.
     """
-    quorum, running = quorum_size(len(nodes)), sum(each.process is not None for each in nodes)
-    lost = [each.entry.id for each in nodes if each.is_lost]
+    deciding = [each for each in nodes if each.entry.id in members]
+    quorum = quorum_size(len(deciding))
+    running = sum(each.process is not None for each in deciding)
+    lost = [each.entry.id for each in deciding if each.is_lost]
     start = _("start what does not run: govchain testnet up")
     if lost and running < quorum:
         detail = _(
             "{running} of {count} validators run, {quorum} are needed; "
             "ended otherwise than by govchain testnet down: {lost}"
-        ).format(running=running, count=len(nodes), quorum=quorum, lost=", ".join(lost))
+        ).format(running=running, count=len(deciding), quorum=quorum, lost=", ".join(lost))
         yield Finding("nodes", Level.PROBLEM, detail, start)
     for each in nodes:
         name = each.entry.id
@@ -230,6 +236,9 @@ def check_nodes(
         elif not isinstance(status, NodeStatus):
             detail = _("{node} runs but does not answer: {why}").format(node=name, why=status)
             yield Finding("nodes", level, detail, fix)
+        elif name not in members and status.health is not Health.HALTED:
+            detail = _("{node} is no validator now, and follows at height {height}")
+            yield Finding("nodes", Level.OK, detail.format(node=name, height=status.height))
         elif status.health is not Health.READY:
             if status.health is Health.HALTED:  # it will not mend itself
                 level = Level.PROBLEM

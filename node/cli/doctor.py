@@ -108,8 +108,12 @@ def _examine_network(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
         yield from checkup.check_clock(network.genesis.parameters.clock_error_ms)
         nodes = Supervisor(home, lambda _step, _node: None).inspect()
         statuses, answers = network.ask(_ask_all)
-        yield from checkup.check_nodes(nodes, statuses, home)
-        yield from stall.check_chain(answers, network.genesis)
+        members = stall.newest_members(answers)
+        if not members:
+            known = network.pinned.validator_sets[-1]
+            members = [each.validator_id for each in known.validators]
+        yield from checkup.check_nodes(nodes, statuses, home, members)
+        yield from stall.check_chain(answers)
         facts["validators"] = stall.describe_answers(answers)
     except NodeError as error:
         fault = Fault.of(error)

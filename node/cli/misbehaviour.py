@@ -97,7 +97,7 @@ def show(screen: Screen, *, name: str, out: Path | None, network: NetworkChoice)
     "--trust",
     "trust_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=_("Trust file that pins the chain.") + "  [" + _("the genesis of the network") + "]",
+    help=_("Trust file that pins the chain.") + "  [" + _("that of the network") + "]",
 )
 @network_options
 @verb("misbehaviour verify")
@@ -110,7 +110,7 @@ def verify(
     from node.cli.verify import load_anchor
     from node.errors import PeerError
 
-    anchor: TrustAnchor = network.open().anchor if trust_path is None else load_anchor(trust_path)
+    anchor: TrustAnchor = network.open().pinned if trust_path is None else load_anchor(trust_path)
     evidence = Evidence.decode(read_file(file), anchor.suite)
     facts: dict[str, Any] = {"file": str(file), "proven": False}
     if evidence.epoch > anchor.epoch:
@@ -153,7 +153,7 @@ def _gather(network: Network) -> tuple[list[tuple[Evidence, set[str]]], dict[str
         for encoded in said:
             evidence = decode_answer(lambda data: Evidence.decode(data, network.suite), encoded)
             try:
-                evidence.check(network.profile.chain_id, network.genesis.validators)
+                evidence.check(network.profile.chain_id, _validators_of(network, evidence))
             except PeerError as error:
                 raise CommandError("GC-2305", f"{name}: {error}") from error
             held.setdefault(evidence.place, (evidence, set()))[1].add(name)
@@ -161,7 +161,11 @@ def _gather(network: Network) -> tuple[list[tuple[Evidence, set[str]]], dict[str
 
 
 def _describe(network: Network, evidence: Evidence) -> dict[str, Any]:
-    return _describe_in(network.genesis.validators, evidence)
+    return _describe_in(_validators_of(network, evidence), evidence)
+
+
+def _validators_of(network: Network, evidence: Evidence) -> ValidatorSet:
+    return network.follow(evidence.epoch).validator_sets[evidence.epoch]
 
 
 def _describe_in(validators: ValidatorSet, evidence: Evidence) -> dict[str, Any]:

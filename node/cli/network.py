@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property
 from gettext import gettext as _
@@ -15,6 +16,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from node.chain.genesis import Genesis
+from node.chain.membership import ValidatorSet
 from node.cli.verb import DEFAULT_HOME, CommandError
 from node.config import PROFILE_FILE, ClientProfile
 from node.crypto.keystore import (
@@ -27,11 +29,13 @@ from node.crypto.keystore import (
 )
 from node.crypto.signature import Signer
 from node.crypto.suite import Suite, suite_by_name
-from node.errors import ConfigError, DecodeError
-from node.rpc.client import LedgerClient, LedgerEndpoint
+from node.errors import ConfigError, DecodeError, ProofError
+from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
 from node.rpc.identity import TlsIdentity
-from node.timestamp.trust import TrustAnchor, TrustFile
+from node.timestamp.history import HANDOVERS_MAX, Handover
+from node.timestamp.trust import TrustAnchor, TrustFile, load_trust
 
+TRUST_FILE: Final = "trust.json"
 PASSPHRASE_VARIABLE: Final = "GOVCHAIN_PASSPHRASE"  # noqa: S105 - the name of a variable
 
 _T = TypeVar("_T")
@@ -75,6 +79,55 @@ class Network:
         """Return what the genesis alone lets us verify."""
         return TrustFile(chain_id=self.profile.chain_id, genesis=self.genesis).establish()
 
+    @property
+    def trust_path(self) -> Path:
+        """Return where the trust file of this network is kept: beside the profile."""
+        return self.profile.home / TRUST_FILE
+
+    @cached_property
+    def pinned(self) -> TrustAnchor:
+        """Return what that file pins: the genesis alone, where it is none of this chain."""
+        try:
+            anchor = load_trust(self.trust_path.read_bytes())
+        except FileNotFoundError:
+            return self.anchor
+        except (OSError, DecodeError, ProofError) as error:
+            raise CommandError("GC-2308", f"{self.trust_path}: {error}") from error
+        return anchor if anchor.chain_id == self.profile.chain_id else self.anchor
+
+    def follow(self, epoch: int) -> TrustAnchor:
+        """Return the validator sets up to an epoch at least, followed from what is pinned.
+
+        Where that does not lead so far, the validators are asked. Raises `CommandError` blaming who
+        answers for a handover that does not hold, and where none leads to `epoch`.
+        """
+        anchor = self.pinned if epoch <= self.pinned.epoch else self._followed
+        if epoch > anchor.epoch:
+            cause = _("nothing leads from epoch {known} to epoch {epoch}")
+            raise CommandError("GC-2305", cause.format(known=anchor.epoch, epoch=epoch))
+        return anchor
+
+    @cached_property
+    def _followed(self) -> TrustAnchor:
+        """Go on from what is pinned as far as a validator leads, each step checked."""
+        pinned = self.pinned
+        encoded = self.ask(lambda client: _handovers(client, pinned.epoch))
+        handovers = [
+            decode_answer(lambda data: Handover.decode(data, self.suite), each) for each in encoded
+        ]
+        try:
+            return pinned.extend(handovers)
+        except ProofError as error:
+            raise CommandError("GC-2305", str(error)) from error
+
+    @cached_property
+    def validators(self) -> ValidatorSet:
+        """Return who decides now, as far as a validator leads; what is pinned if none does."""
+        try:
+            return self._followed.validator_sets[-1]
+        except NetworkUnavailable:
+            return self.pinned.validator_sets[-1]
+
     @cached_property
     def signer(self) -> Signer:
         """Return what signs the identity's transactions."""
@@ -117,6 +170,17 @@ class Network:
     @cached_property
     def _secret(self) -> KeySecret:
         return open_secret(self.profile.key_file)
+
+
+async def _handovers(client: LedgerClient, epoch: int) -> list[bytes]:
+    """Return the handovers from one epoch on, no more than a trust file may hold."""
+    found: list[bytes] = []
+    async with aclosing(client.handovers(epoch)) as handovers:
+        async for handover in handovers:
+            found.append(handover)
+            if epoch + len(found) >= HANDOVERS_MAX:
+                break
+    return found
 
 
 def open_secret(key_file: Path | None) -> KeySecret:

@@ -91,11 +91,11 @@ def _notarize_and_verify(screen: Screen, home: Path, paths: Sequence[str]) -> An
     from node.cli.notarize import TYPE_DEFAULT
     from node.cli.recording import record_documents, summarize, tell_trouble
     from node.cli.submission import Outlook
-    from node.cli.trust import TRUST_FILE, export_trust
+    from node.cli.trust import export_trust
     from node.cli.verify import load_anchor
 
     network = Network.open(home, None, None)
-    out, trust = Path(RECEIPTS_FOLDER), home / TRUST_FILE
+    out, trust = Path(RECEIPTS_FOLDER), network.trust_path
     documents = find_documents(paths, apart_from=(out, home))
     items = record_documents(screen, network, documents, Outlook(TYPE_DEFAULT), out)
     export_trust(network, trust)

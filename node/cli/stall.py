@@ -13,7 +13,8 @@ from functools import cached_property
 from gettext import gettext as _
 from typing import Any, Final
 
-from node.chain.genesis import Genesis
+from node.chain.genesis import Parameters
+from node.chain.membership import quorum_size
 from node.cli.checkup import Finding, Level
 from node.consensus.standing import UndecidedHeight
 from node.errors import NodeError
@@ -29,12 +30,14 @@ _STALLED_AFTER_VIEWS: Final = 2
 _MS: Final = 1_000
 
 
-def check_chain(answers: Answers, genesis: Genesis) -> Iterator[Finding]:
+def check_chain(answers: Answers) -> Iterator[Finding]:
     """Say who is there, whether they can decide, what they wait for, who lags, whose clock is off.
 
     Works with any number of answers. Whether each node runs at all is for `checkup.check_nodes`.
+    Who the validators are, and by which parameters they decide, is what those say who are in the
+    newest epoch.
     """
-    chain = _Chain(answers, genesis)
+    chain = _Chain(answers)
     yield chain.check_answers()
     if not chain.heard:
         return
@@ -66,6 +69,8 @@ def describe_answers(answers: Answers) -> list[dict[str, Any]]:
                 "answers": True,
                 "health": said.status.health.name,
                 "detail": said.status.health_detail,
+                "epoch": said.epoch,
+                "validators": list(said.validators),
                 "chaos": said.chaos,
                 "accused": said.accused,
                 "height": said.status.height,
@@ -105,6 +110,20 @@ def clock_offsets_ms(answers: Answers) -> dict[str, ClockOffset]:
     }
 
 
+def newest_members(answers: Answers) -> list[str]:
+    """Return the validators of the newest epoch that any answer speaks of; none, if there is none.
+
+    By the word of that one: enough to say what to look at, not to rely on.
+    """
+    newest = _newest(answers)
+    return [] if newest is None else list(newest.validators)
+
+
+def _newest(answers: Answers) -> Diagnosis | None:
+    said = [heard.diagnosis for heard in _heard(answers).values()]
+    return max(said, key=lambda each: each.epoch, default=None)
+
+
 def _heard(answers: Answers) -> dict[str, HeardDiagnosis]:
     return {name: answer for name, answer in answers.items() if isinstance(answer, HeardDiagnosis)}
 
@@ -112,14 +131,22 @@ def _heard(answers: Answers) -> dict[str, HeardDiagnosis]:
 class _Chain:
     """What the validators that answer say together."""
 
-    def __init__(self, answers: Answers, genesis: Genesis) -> None:
-        self._answers, self._genesis = answers, genesis
-        self._names = [each.validator_id for each in genesis.validators.validators]
-        self._timeout_ms = genesis.parameters.view_timeout_ms
-        self._quorum = genesis.validators.quorum
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
         self.heard: dict[str, Diagnosis] = {
             name: heard.diagnosis for name, heard in _heard(answers).items()
         }
+        newest = _newest(answers)
+        self._epoch = 0 if newest is None else newest.epoch
+        self._names = newest_members(answers)
+        self._parameters = Parameters() if newest is None else newest.parameters
+        self._timeout_ms = self._parameters.view_timeout_ms
+        self._quorum = quorum_size(len(self._names))
+
+    @property
+    def _deciding(self) -> list[Diagnosis]:
+        """What those say who are in the newest epoch: views and indices of others mean others."""
+        return [said for said in self.heard.values() if said.epoch == self._epoch]
 
     # ------------------------------------------------------------------ who is there
 
@@ -216,7 +243,7 @@ class _Chain:
     @cached_property
     def _leading(self) -> Diagnosis:
         """Who is furthest: by height, then by view."""
-        return max(self.heard.values(), key=lambda d: (d.status.height, d.standing.view))
+        return max(self._deciding, key=lambda d: (d.status.height, d.standing.view))
 
     @property
     def is_stalled(self) -> bool:
@@ -240,7 +267,7 @@ class _Chain:
         return Finding("progress", Level.PROBLEM, detail, self._remedy())
 
     def _remedy(self) -> str:
-        if len(self.groups[0]) < self._quorum:
+        if not self.groups or len(self.groups[0]) < self._quorum:
             return _("mend what the finding quorum says")
         if any(each.level is not Level.OK for each in self.check_clocks()):
             return _("mend what the finding clocks says")
@@ -253,12 +280,12 @@ class _Chain:
             yield finding
 
     def _check_view(self) -> Finding:
-        leading = max(self.heard.values(), key=lambda said: said.standing.view)
+        leading = max(self._deciding, key=lambda said: said.standing.view)
         view = leading.standing.view
         if not leading.standing.view_active:
             left = self._union(
                 said.standing.leaving
-                for said in self.heard.values()
+                for said in self._deciding
                 if said.standing.view == view and not said.standing.view_active
             )
             detail = _(
@@ -272,10 +299,10 @@ class _Chain:
             )
             fix = _("start or mend those that are missing: govchain testnet status")
             return Finding("view", Level.WARNING, detail, fix)
-        primary = self._names[self._genesis.validators.primary(view)]
+        primary = self._names[view % len(self._names)]
         ends = [
             said.standing.view_ends_in_ms
-            for said in self.heard.values()
+            for said in self._deciding
             if said.standing.view == view and said.standing.view_ends_in_ms is not None
         ]
         timer = (
@@ -293,11 +320,11 @@ class _Chain:
 
     def _check_votes(self) -> Finding | None:
         """Add up the votes for the block after the tip, of all who are in the newest view."""
-        view = max(said.standing.view for said in self.heard.values())
+        view = max(said.standing.view for said in self._deciding)
         following = self._leading.status.height + 1
         seen: list[UndecidedHeight] = [
             each
-            for said in self.heard.values()
+            for said in self._deciding
             for each in said.standing.undecided
             if said.standing.view == view and each.height == following
         ]
@@ -337,7 +364,7 @@ class _Chain:
         top = self._leading.status.height
         for name, said in self.heard.items():
             behind = top - said.status.height
-            if behind <= 2 * self._genesis.parameters.window_slots:
+            if behind <= 2 * self._parameters.window_slots:
                 continue
             detail = _("{node} is {count} blocks behind, at height {height}").format(
                 node=name, count=behind, height=said.status.height
@@ -353,7 +380,7 @@ class _Chain:
         offsets = clock_offsets_ms(self._answers)
         if len(offsets) <= 1:
             return
-        allowed_ms = self._genesis.parameters.precision_ms
+        allowed_ms = self._parameters.precision_ms
         good = True
         for name, clock in offsets.items():
             if abs(clock.offset_ms) - clock.error_ms <= allowed_ms:
@@ -387,11 +414,10 @@ class _Chain:
     def check_misbehaviour(self) -> Iterator[Finding]:
         """Tell of whom there is proof that they signed what no correct validator can."""
         accused = frozenset(name for said in self.heard.values() for name in said.accused)
-        for name in self._names:
-            if name in accused:
-                detail = _("{node} signed two headers for one place: there is proof")
-                fix = _("ask its organisation; see the proof: govchain misbehaviour list")
-                yield Finding("misbehaviour", Level.WARNING, detail.format(node=name), fix)
+        for name in sorted(accused):
+            detail = _("{node} signed what no correct validator can: there is proof")
+            fix = _("ask its organisation; see the proof: govchain misbehaviour list")
+            yield Finding("misbehaviour", Level.WARNING, detail.format(node=name), fix)
 
 
 def _list(names: Collection[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,10 +13,12 @@ from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
+    from node.chain.block import CertifiedHeader
+    from node.chain.membership import ValidatorSet
     from node.cli.network import Network
-    from node.timestamp.trust import TrustFile
-
-TRUST_FILE: Final = "trust.json"
+    from node.rpc.port import CertifiedHeader as EncodedHeader
+    from node.timestamp.history import Handover
+    from node.timestamp.trust import TrustAnchor
 
 
 @click.group("trust", help=_("What an auditor pins."))
@@ -27,65 +29,177 @@ def trust() -> None:
 @trust.command(
     "export",
     help=_(
-        "Write the trust file: the genesis and the newest certified header. Give it to auditors "
-        "by a way they trust: their verdicts rest on it."
+        "Write the trust file: the genesis, what led from validator set to validator set, and the "
+        "newest certified header. Give it to auditors by a way they trust: their verdicts rest on "
+        "it. It never goes back behind what the one beside the profile pins."
     ),
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=_("File to write, instead of the one beside the profile.") + f"  [{TRUST_FILE}]",
+    help=_("File to write, instead of the one beside the profile.") + "  [trust.json]",
 )
 @network_options
 @verb("trust export")
 def export(screen: Screen, *, out: Path | None, network: NetworkChoice) -> Answer:
     """Write the trust file."""
     found = network.open()
-    path = out or found.profile.home / TRUST_FILE
-    file = export_trust(found, path)
-    height = 0 if file.pinned is None else file.pinned.header.height
-    said = _("{path} pins chain {chain} at block {height}")
-    screen.line(said.format(path=path, chain=file.chain_id.hex(), height=height))
-    return Answer({"trust": str(path), "chain_id": file.chain_id.hex(), "height": height})
+    path = out or found.trust_path
+    anchor = export_trust(found, path)
+    height = 0 if anchor.pinned is None else anchor.pinned.header.height
+    said = _("{path} pins chain {chain} at block {height}, epoch {epoch}")
+    chain_id = anchor.chain_id.hex()
+    screen.line(said.format(path=path, chain=chain_id, height=height, epoch=anchor.epoch))
+    facts = {"chain_id": chain_id, "height": height, "epoch": anchor.epoch}
+    return Answer({"trust": str(path), **facts})
 
 
-def export_trust(network: Network, path: Path) -> TrustFile:
-    """Write the trust file of a network, everything in it verified, and return it."""
+@trust.command(
+    "show",
+    help=_(
+        "Follow a trust file from its genesis, from validator set to validator set, up to what it "
+        "pins, and say who decided when. Nothing is connected to. With --since it must go on from "
+        "an earlier trust file that you have."
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--since",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_("Trust file that you trust already."),
+)
+@verb("trust show")
+def show(screen: Screen, *, file: Path, since: Path | None) -> Answer:
+    """Walk through a trust file."""
+    from node.cli.verify import load_anchor
+    from node.errors import ProofError
+    from node.timestamp.history import expect_equal
+
+    anchor = load_anchor(file)
+    if since is not None:
+        known = load_anchor(since)
+        try:
+            expect_equal("trust-chain-id", known.chain_id.hex(), anchor.chain_id.hex())
+            known.join(anchor)
+        except ProofError as error:
+            raise CommandError("GC-2308", f"{file}: {error}") from error
+    epochs = [_describe_epoch(anchor, epoch) for epoch in range(anchor.epoch + 1)]
+    pinned = None if anchor.pinned is None else anchor.pinned.header.height
+    screen.line(_("chain {chain}").format(chain=anchor.chain_id.hex()))
+    titles = (
+        _("epoch"),
+        _("from block"),
+        _("validators"),
+        _("joined"),
+        _("left"),
+        _("ended by"),
+    )
+    screen.table(
+        titles,
+        [
+            (
+                each["epoch"],
+                each["first_height"],
+                len(each["validators"]),
+                ", ".join(each["joined"]) or "-",
+                ", ".join(each["left"]) or "-",
+                _told_handover(each["handover"]),
+            )
+            for each in epochs
+        ],
+    )
+    screen.line(_told_end(anchor), style="green")
+    if since is not None:
+        screen.line(_("it goes on from {path}").format(path=since), style="green")
+    return Answer({"chain_id": anchor.chain_id.hex(), "epochs": epochs, "height": pinned})
+
+
+def export_trust(network: Network, path: Path) -> TrustAnchor:
+    """Write the trust file of a network, everything in it verified, and return what it pins."""
     from node.operations.topology import write_file
 
-    file = _build(network)
+    anchor = _build(network)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, file.encode())
+        write_file(path, anchor.file.encode())
     except OSError as error:
         raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
-    return file
+    return anchor
 
 
-def _build(network: Network) -> TrustFile:
+def _build(network: Network) -> TrustAnchor:
+    """Go on from what is pinned by now to the newest header that a validator shows."""
+    from node.errors import ProofError
+
+    known = network.pinned
+    encoded = network.ask(lambda client: client.certified_header())
+    if not encoded.certificate:  # nothing but the genesis so far
+        return known
+    newest = _read_header(network, encoded)
+    if known.pinned is not None and newest.header.height <= known.pinned.header.height:
+        return known
+    epoch = newest.header.epoch
+    handovers = network.follow(epoch).handovers[known.epoch : epoch]
+    try:
+        return known.extend(handovers, newest)
+    except ProofError as error:
+        raise CommandError("GC-2305", str(error)) from error
+
+
+def _read_header(network: Network, encoded: EncodedHeader) -> CertifiedHeader:
     from node.chain.block import CERTIFIED_HEADER_BYTES_MAX, CertifiedHeader, Header
     from node.chain.certificate import QuorumCertificate
     from node.chain.encoding import decode
     from node.cli.network import decode_answer
-    from node.errors import ProofError
-    from node.timestamp.trust import TrustFile
-
-    chain_id, genesis = network.profile.chain_id, network.genesis
-    newest = network.ask(lambda client: client.certified_header())
-    if not newest.certificate:  # nothing but the genesis so far
-        return TrustFile(chain_id=chain_id, genesis=genesis)
 
     def read_certificate(data: bytes) -> QuorumCertificate:
         value = decode(data, what="certificate", size_max=CERTIFIED_HEADER_BYTES_MAX)
         return QuorumCertificate.from_value(value, network.suite.signature_size)
 
-    pinned = CertifiedHeader(
-        decode_answer(Header.decode, newest.header),
-        decode_answer(read_certificate, newest.certificate),
+    return CertifiedHeader(
+        decode_answer(Header.decode, encoded.header),
+        decode_answer(read_certificate, encoded.certificate),
     )
-    file = TrustFile(chain_id=chain_id, genesis=genesis, pinned=pinned)
-    try:
-        file.establish()
-    except ProofError as error:
-        raise CommandError("GC-2305", str(error)) from error
-    return file
+
+
+def _describe_epoch(anchor: TrustAnchor, epoch: int) -> dict[str, Any]:
+    members = _names(anchor.validator_sets[epoch])
+    before = _names(anchor.validator_sets[epoch - 1]) if epoch else members
+    ended = anchor.handovers[epoch] if epoch < anchor.epoch else None
+    began = anchor.handovers[epoch - 1].block.header.height + 1 if epoch else 1
+    return {
+        "epoch": epoch,
+        "first_height": began,
+        "validators": members,
+        "joined": [name for name in members if name not in before],
+        "left": [name for name in before if name not in members],
+        "handover": None if ended is None else _describe_handover(ended, members),
+    }
+
+
+def _describe_handover(handover: Handover, members: list[str]) -> dict[str, Any]:
+    header, certificate = handover.block.header, handover.block.certificate
+    return {
+        "height": header.height,
+        "time_ms": header.time_ms,
+        "signers": [members[vote.validator] for vote in certificate.votes],
+    }
+
+
+def _names(validators: ValidatorSet) -> list[str]:
+    return [each.validator_id for each in validators.validators]
+
+
+def _told_handover(handover: dict[str, Any] | None) -> str:
+    if handover is None:
+        return "-"
+    said = _("block {height}, signed by {signers}")
+    return said.format(height=handover["height"], signers=", ".join(handover["signers"]))
+
+
+def _told_end(anchor: TrustAnchor) -> str:
+    """Say how far the file leads, every certificate on the way having been checked."""
+    if anchor.pinned is None:
+        return _("it holds: it pins the genesis alone")
+    said = _("it holds: followed from the genesis over {count} handovers to block {height}")
+    return said.format(count=len(anchor.handovers), height=anchor.pinned.header.height)

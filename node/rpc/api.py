@@ -21,6 +21,7 @@ from node.rpc.pb.ledger_pb2_grpc import LedgerServicer
 from node.rpc.port import (
     BATCH_TXS_MAX,
     BATCHES_OUTSTANDING_MAX,
+    HANDOVERS_PAGE_MAX,
     PAGE_TOKEN_BYTES_MAX,
     RECEIPTS_PAGE_MAX,
     RECORDS_PAGE_MAX,
@@ -30,7 +31,7 @@ from node.rpc.port import (
 )
 
 _DIGEST_BYTES: Final = 32
-_PAGE_BYTES_AIM: Final = 4_194_304  # a page of receipts ends before the one that would exceed this
+_PAGE_BYTES_AIM: Final = 4_194_304  # a page ends before the item that would exceed this
 
 _Found = TypeVar("_Found")
 _BatchContext = grpc.aio.ServicerContext[pb.SubmitBatch, pb.SubmitBatchReply]
@@ -118,14 +119,7 @@ class LedgerApi(LedgerServicer):
         limit = _limit(request.limit, RECEIPTS_PAGE_MAX)
         found = await self._node.receipts(tx_id, request.first_operation, limit)
         receipts = _found(found, f"records of transaction {tx_id.hex()}")
-        page: list[bytes] = []
-        room_bytes = _PAGE_BYTES_AIM
-        for receipt in receipts:
-            room_bytes -= len(receipt)
-            if page and room_bytes < 0:
-                break
-            page.append(receipt)
-        return pb.GetReceiptsReply(receipts=page)
+        return pb.GetReceiptsReply(receipts=_page(receipts))
 
     async def GetRecords(
         self, request: pb.GetRecordsRequest, context: object
@@ -161,6 +155,14 @@ class LedgerApi(LedgerServicer):
         found = await self._node.certified_header(height)
         certified = _found(found, f"header of height {height}")
         return pb.CertifiedHeader(header=certified.header, certificate=certified.certificate)
+
+    async def GetHandovers(
+        self, request: pb.GetHandoversRequest, context: object
+    ) -> pb.GetHandoversReply:
+        """Return what led from epoch to epoch, as much as asked for and fits."""
+        limit = _limit(request.limit, HANDOVERS_PAGE_MAX)
+        found = await self._node.handovers(request.from_epoch, limit)
+        return pb.GetHandoversReply(handovers=_page(found))
 
     async def GetGenesis(self, request: pb.GetGenesisRequest, context: object) -> pb.Genesis:
         """Return the genesis."""
@@ -205,6 +207,18 @@ def _found(value: _Found | None, what: str) -> _Found:
     if value is None:
         raise NotFound(f"no {what} here")
     return value
+
+
+def _page(items: Sequence[bytes]) -> list[bytes]:
+    """Return the first of the items, as many as a message should hold, one at least."""
+    page: list[bytes] = []
+    room_bytes = _PAGE_BYTES_AIM
+    for item in items:
+        room_bytes -= len(item)
+        if page and room_bytes < 0:
+            break
+        page.append(item)
+    return page
 
 
 def _digest(value: bytes, what: str) -> bytes:

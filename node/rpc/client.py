@@ -9,7 +9,7 @@ wrong: whoever keeps a receipt, a header or a block verifies it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from types import TracebackType
@@ -34,6 +34,7 @@ from node.rpc.identity import AccessError, TlsIdentity
 from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.port import (
     BATCHES_OUTSTANDING_MAX,
+    HANDOVERS_PAGE_MAX,
     RECEIPTS_PAGE_MAX,
     RECORDS_PAGE_MAX,
     WAIT_MS_MAX,
@@ -300,6 +301,25 @@ class LedgerClient:
             lambda reply: CertifiedHeader(reply.header, reply.certificate),
             timeout_ms,
         )
+
+    async def handovers(
+        self, from_epoch: int = 0, timeout_ms: int = TIMEOUT_MS
+    ) -> AsyncGenerator[bytes]:
+        """Yield the canonical handovers from the one that ends an epoch on, in order, unchecked.
+
+        Each page of them has `timeout_ms`. Ends where the validator that answers knows no more.
+        """
+        epoch = from_epoch
+        while True:
+            request = pb.GetHandoversRequest(from_epoch=epoch, limit=HANDOVERS_PAGE_MAX)
+            page = await self._connections.ask(
+                lambda api: api.GetHandovers, request, lambda reply: reply.handovers, timeout_ms
+            )
+            for handover in page:
+                yield handover
+            epoch += len(page)
+            if not page:
+                return
 
     async def genesis(self, timeout_ms: int = TIMEOUT_MS) -> bytes:
         """Return the canonical genesis."""

@@ -12,9 +12,12 @@ from typing import Final, TypeVar
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
+from node.chain.encoding import decode, encode
+from node.chain.genesis import Parameters
 from node.consensus.standing import Standing, UndecidedHeight
 from node.consensus.state import Stage
 from node.errors import DecodeError
+from node.limits import STATE_VALUE_BYTES_MAX
 from node.rpc import port
 from node.rpc.pb import ledger_pb2 as pb
 
@@ -121,6 +124,9 @@ def diagnosis_to_pb(diagnosis: port.Diagnosis) -> pb.Diagnosis:
     return pb.Diagnosis(
         status=status_to_pb(diagnosis.status),
         clock_ms=diagnosis.clock_ms,
+        epoch=diagnosis.epoch,
+        validators=diagnosis.validators,
+        parameters=encode(diagnosis.parameters.to_value()),
         chaos=diagnosis.chaos,
         accused=diagnosis.accused,
         view_active=standing.view_active,
@@ -155,6 +161,9 @@ def diagnosis_from_pb(message: pb.Diagnosis) -> port.Diagnosis:
     return port.Diagnosis(
         status=status,
         clock_ms=message.clock_ms,
+        epoch=message.epoch,
+        validators=tuple(message.validators),
+        parameters=_parameters(message.parameters),
         chaos=message.chaos,
         accused=tuple(message.accused),
         standing=Standing(
@@ -295,6 +304,11 @@ def _code(kind: type[_Code], number: int) -> _Code:
         return kind(number)
     except ValueError as error:
         raise DecodeError(f"{kind.__name__}: {number} is none") from error
+
+
+def _parameters(data: bytes) -> Parameters:
+    value = decode(data, what="parameters", size_max=STATE_VALUE_BYTES_MAX)
+    return Parameters.from_value(value)
 
 
 def _optional(message: pb.Diagnosis | pb.PeerSight, name: str) -> int | None:

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Final, Protocol
 
 from node.chain.admission import Admission, FinalResult
+from node.chain.genesis import Parameters
 from node.consensus.standing import Standing
 from node.limits import TX_BYTES_MAX
 
@@ -22,6 +23,7 @@ BATCHES_OUTSTANDING_MAX: Final = 32  # per stream
 WAIT_MS_MAX: Final = 60_000
 RECEIPTS_PAGE_MAX: Final = 256
 RECORDS_PAGE_MAX: Final = 1_000
+HANDOVERS_PAGE_MAX: Final = 256
 PAGE_TOKEN_BYTES_MAX: Final = 8  # a place in the log
 
 
@@ -107,9 +109,15 @@ class Diagnosis:
     status: NodeStatus
     clock_ms: int
     """Its UTC clock when it answered."""
+    epoch: int
+    """In force there for the next height."""
+    validators: tuple[str, ...]
+    """Ids of that epoch's validators, in the order of the set."""
+    parameters: Parameters
+    """Of that epoch."""
     standing: Standing
     peers: tuple[PeerSight, ...]
-    """Every other validator, in the order of the set."""
+    """Everybody else it has a link to."""
     chaos: str = ""
     """What is wrong with it on purpose, for a trial, for a person."""
     accused: tuple[str, ...] = ()
@@ -269,6 +277,12 @@ class NodeApi(Protocol):
 
     async def certified_header(self, height: int | None) -> CertifiedHeader | None:
         """Return a committed header with its certificate, the newest if `height` is None."""
+
+    async def handovers(self, from_epoch: int, limit: int) -> Sequence[bytes]:
+        """Return up to `limit` canonical handovers, from the one that ends `from_epoch` on.
+
+        None of them where that epoch has not ended here.
+        """
 
     async def genesis(self) -> bytes:
         """Return the canonical genesis."""

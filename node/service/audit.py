@@ -19,6 +19,7 @@ from node.chain.transaction import VerifiedTransaction
 from node.crypto.signature import PublicKey
 from node.errors import InvariantViolation, PeerError, ProofError
 from node.execution.apply import BlockInputs, Executor, sender_key
+from node.execution.registry import epoch_in_force
 from node.service.admission import Candidate, check_signatures
 from node.storage import keys
 from node.storage.kv import KeyValueStore
@@ -57,7 +58,8 @@ def audit(
     """Audit the ledger at rest in `database`; raises `ProofError` for the first thing wrong.
 
     1. `audit-block`: there is a block with a certificate at every height up to the tip;
-    2. `audit-certificate`: the validators of its height certified its header;
+    2. `audit-certificate`: the validators in force before it, by the state made so far, certified
+       its header;
     3. `audit-signature`: each transaction is signed with its sender's key before the block;
     4. `audit-execution`: executing it on the block before gives this very header, roots and all;
     5. `audit-database`: the database holds what that gives, and nothing else. Evidence of
@@ -101,7 +103,7 @@ class _Walk:
     def take(self, height: int, block: CertifiedBlock) -> None:
         """Check the next block and go on to the state after it."""
         header, certificate, genesis = block.header, block.certificate, self._genesis
-        validators = genesis.validators  # the set of this height
+        validators = epoch_in_force(self._rebuilt, genesis.suite).validators
         try:
             check_certified(CertifiedHeader(header, certificate), genesis.chain_id, validators)
         except (ProofError, PeerError) as error:

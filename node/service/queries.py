@@ -17,7 +17,7 @@ from node.chain.transaction import Transaction
 from node.crypto.suite import Suite
 from node.errors import InvariantViolation
 from node.execution.notary import ReferenceStatus, Standing, reference_key
-from node.execution.registry import find_epoch_start
+from node.execution.registry import epoch_in_force, find_epoch_start
 from node.storage.ledger import FoundRecord, LedgerStore, RecordPage, RecordQuery
 from node.storage.stored_block import StoredBlock
 from node.timestamp.history import Handover
@@ -141,6 +141,11 @@ class Queries:
         if len(found) > len(self._handovers):
             self._handovers = found  # they never change
         return found[:epoch]
+
+    def handovers_from(self, epoch: int, limit: int) -> tuple[Handover, ...]:
+        """Return up to `limit` handovers, from the one that ends `epoch` on; none past the tip."""
+        in_force = epoch_in_force(self._ledger, self._suite).number
+        return self.handovers(max(min(in_force, epoch + limit), 0))[epoch:]
 
     def receipt_of_digest(self, digest: bytes) -> Receipt | None:
         """Return the receipt of the earliest record of a document's digest, or None."""

@@ -64,6 +64,21 @@ class Handover:
         return cls.from_value(decode(data, what="handover", size_max=HANDOVER_BYTES_MAX), suite)
 
 
+def follow_handovers(
+    chain_id: bytes, first: ValidatorSet, handovers: Iterable[Handover]
+) -> tuple[ValidatorSet, ...]:
+    """Walk from a set over the handovers that follow it; return every set, the first included.
+
+    Each handover must be certified by the set that the one before it, or `first`, handed over to.
+    Raises what `Handover.check` raises.
+    """
+    sets = [first]
+    for handover in handovers:
+        handover.check(chain_id, sets[-1])
+        sets.append(handover.next_set)
+    return tuple(sets)
+
+
 def check_about(block: CertifiedHeader, suite: Suite) -> None:
     """Check that the certificate speaks of this header; raises `ProofError`.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from node.timestamp.history import (
     check_certified,
     check_one_chain,
     expect_equal,
+    follow_handovers,
 )
 
 TRUST_FORMAT: Final = "govchain-trust"
@@ -67,6 +69,42 @@ class TrustAnchor:
         """Return every certified header the anchor holds, in ascending order of heights."""
         pinned = () if self.pinned is None else (self.pinned,)
         return (*(handover.block for handover in self.handovers), *pinned)
+
+    def extend(
+        self, handovers: Iterable[Handover], pinned: CertifiedHeader | None = None
+    ) -> TrustAnchor:
+        """Return an anchor that goes on from this one over `handovers`, to a newer header if given.
+
+        Raises `ProofError` as `TrustFile.establish` does, and where anything on the way contradicts
+        what is pinned here: what was once believed is never given up for what somebody says today.
+        """
+        further = TrustFile(
+            chain_id=self.chain_id,
+            genesis=self.genesis,
+            handovers=(*self.handovers, *handovers),
+            pinned=pinned,
+        ).establish()
+        self.join(further)
+        return further
+
+    def join(self, other: TrustAnchor) -> None:
+        """Check that this and another anchor of this genesis can stand on one chain.
+
+        Raises `ProofError`.
+        """
+        for mine, theirs in zip(self.validator_sets, other.validator_sets, strict=False):
+            expect_equal("history-set", mine.digest.hex(), theirs.digest.hex())
+        check_one_chain(self.genesis, [*self.blocks, *other.blocks])
+
+    @property
+    def file(self) -> TrustFile:
+        """Return the trust file that pins just this."""
+        return TrustFile(
+            chain_id=self.chain_id,
+            genesis=self.genesis,
+            handovers=self.handovers,
+            pinned=self.pinned,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,15 +173,14 @@ class TrustFile:
         """
         try:
             expect_equal("trust-chain-id", self.genesis.chain_id.hex(), self.chain_id.hex())
-            validator_sets = [self.genesis.validators]
-            for handover in self.handovers:
-                handover.check(self.chain_id, validator_sets[-1])
-                validator_sets.append(handover.next_set)
+            validator_sets = follow_handovers(
+                self.chain_id, self.genesis.validators, self.handovers
+            )
             if self.pinned is not None:
                 check_certified(self.pinned, self.chain_id, validator_sets[-1])
             anchor = TrustAnchor(
                 genesis=self.genesis,
-                validator_sets=tuple(validator_sets),
+                validator_sets=validator_sets,
                 handovers=self.handovers,
                 pinned=self.pinned,
             )

@@ -120,7 +120,7 @@ class Watch:
         answers = {name: answer for each in found for name, answer in each.items()}
         return [
             f"{finding.check}: {finding.detail}"
-            for finding in check_chain(answers, self._network.genesis)
+            for finding in check_chain(answers)
             if finding.level is not Level.OK
         ]
 

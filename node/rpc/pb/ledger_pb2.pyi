@@ -436,7 +436,7 @@ Global___GetDiagnosisRequest: _TypeAlias = GetDiagnosisRequest  # noqa: Y015
 
 @_typing.final
 class UndecidedHeight(_message.Message):
-    """Validators are named here by their index in the validator set."""
+    """Validators are named here by their index among the validators of the diagnosis."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -530,6 +530,9 @@ class Diagnosis(_message.Message):
     PEERS_FIELD_NUMBER: _builtins.int
     CHAOS_FIELD_NUMBER: _builtins.int
     ACCUSED_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    VALIDATORS_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
     clock_ms: _builtins.int
     """its own UTC clock"""
     view_active: _builtins.bool
@@ -540,6 +543,10 @@ class Diagnosis(_message.Message):
     """work without a commit; absent: no work"""
     chaos: _builtins.str
     """what is wrong with it on purpose, for a trial"""
+    epoch: _builtins.int
+    """in force here for the next height"""
+    parameters: _builtins.bytes
+    """canonical `parameters` of that epoch"""
     @_builtins.property
     def status(self) -> Global___Status: ...
     @_builtins.property
@@ -558,6 +565,10 @@ class Diagnosis(_message.Message):
     def accused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """validators of whose misbehaviour it holds proof"""
 
+    @_builtins.property
+    def validators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of that epoch, in the order of the set"""
+
     def __init__(
         self,
         *,
@@ -571,10 +582,13 @@ class Diagnosis(_message.Message):
         peers: _abc.Iterable[Global___PeerSight] | None = ...,
         chaos: _builtins.str = ...,
         accused: _abc.Iterable[_builtins.str] | None = ...,
+        epoch: _builtins.int = ...,
+        validators: _abc.Iterable[_builtins.str] | None = ...,
+        parameters: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "status", b"status", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "accused", b"accused", "chaos", b"chaos", "clock_ms", b"clock_ms", "leaving", b"leaving", "peers", b"peers", "status", b"status", "undecided", b"undecided", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "accused", b"accused", "chaos", b"chaos", "clock_ms", b"clock_ms", "epoch", b"epoch", "leaving", b"leaving", "parameters", b"parameters", "peers", b"peers", "status", b"status", "undecided", b"undecided", "validators", b"validators", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__view_ends_in_ms: _TypeAlias = _typing.Literal["view_ends_in_ms"]  # noqa: Y015
     _WhichOneofArgType__view_ends_in_ms: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms"]  # noqa: Y015
@@ -1001,6 +1015,54 @@ class CertifiedHeader(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CertifiedHeader: _TypeAlias = CertifiedHeader  # noqa: Y015
+
+@_typing.final
+class GetHandoversRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_EPOCH_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    from_epoch: _builtins.int
+    """the first one wanted ends this epoch"""
+    limit: _builtins.int
+    """1..256"""
+    def __init__(
+        self,
+        *,
+        from_epoch: _builtins.int = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_epoch", b"from_epoch", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHandoversRequest: _TypeAlias = GetHandoversRequest  # noqa: Y015
+
+@_typing.final
+class GetHandoversReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HANDOVERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def handovers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Canonical `handover`, of consecutive epochs: fewer than asked for where a message would grow too
+        large, none past the newest.
+        """
+
+    def __init__(
+        self,
+        *,
+        handovers: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["handovers", b"handovers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHandoversReply: _TypeAlias = GetHandoversReply  # noqa: Y015
 
 @_typing.final
 class GetGenesisRequest(_message.Message):

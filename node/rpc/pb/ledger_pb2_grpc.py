@@ -89,6 +89,11 @@ class LedgerStub:
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetCertifiedHeaderRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.CertifiedHeader.FromString,
                 _registered_method=True)
+        self.GetHandovers = channel.unary_unary(
+                '/govchain.ledger.v1.Ledger/GetHandovers',
+                request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetHandoversRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetHandoversReply.FromString,
+                _registered_method=True)
         self.GetGenesis = channel.unary_unary(
                 '/govchain.ledger.v1.Ledger/GetGenesis',
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetGenesisRequest.SerializeToString,
@@ -178,6 +183,12 @@ class LedgerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHandovers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetGenesis(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -248,6 +259,11 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.GetCertifiedHeader,
                     request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetCertifiedHeaderRequest.FromString,
                     response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.CertifiedHeader.SerializeToString,
+            ),
+            'GetHandovers': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHandovers,
+                    request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetHandoversRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetHandoversReply.SerializeToString,
             ),
             'GetGenesis': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGenesis,
@@ -557,6 +573,33 @@ class Ledger:
             '/govchain.ledger.v1.Ledger/GetCertifiedHeader',
             node_dot_rpc_dot_pb_dot_ledger__pb2.GetCertifiedHeaderRequest.SerializeToString,
             node_dot_rpc_dot_pb_dot_ledger__pb2.CertifiedHeader.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHandovers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/govchain.ledger.v1.Ledger/GetHandovers',
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetHandoversRequest.SerializeToString,
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetHandoversReply.FromString,
             options,
             channel_credentials,
             insecure,

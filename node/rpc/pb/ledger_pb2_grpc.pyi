@@ -58,6 +58,7 @@ class LedgerStub:
     GetBlock: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetBlockRequest, _ledger_pb2.Block]
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetTransactionRequest, _ledger_pb2.CommittedTransaction]
     GetCertifiedHeader: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]
+    GetHandovers: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetHandoversRequest, _ledger_pb2.GetHandoversReply]
     GetGenesis: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetGenesisRequest, _ledger_pb2.Genesis]
     Subscribe: _grpc.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.BlockSummary]
     """Every committed block from a height on, those to come included. Ended after an hour as above."""
@@ -86,6 +87,7 @@ class LedgerAsyncStub(LedgerStub):
     GetBlock: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetBlockRequest, _ledger_pb2.Block]  # type: ignore[assignment]
     GetTransaction: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetTransactionRequest, _ledger_pb2.CommittedTransaction]  # type: ignore[assignment]
     GetCertifiedHeader: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]  # type: ignore[assignment]
+    GetHandovers: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetHandoversRequest, _ledger_pb2.GetHandoversReply]  # type: ignore[assignment]
     GetGenesis: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetGenesisRequest, _ledger_pb2.Genesis]  # type: ignore[assignment]
     Subscribe: _aio.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.BlockSummary]  # type: ignore[assignment]
     """Every committed block from a height on, those to come included. Ended after an hour as above."""
@@ -177,6 +179,13 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetCertifiedHeaderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.CertifiedHeader, _abc.Awaitable[_ledger_pb2.CertifiedHeader]]: ...
+
+    @_abc_1.abstractmethod
+    def GetHandovers(
+        self,
+        request: _ledger_pb2.GetHandoversRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.GetHandoversReply, _abc.Awaitable[_ledger_pb2.GetHandoversReply]]: ...
 
     @_abc_1.abstractmethod
     def GetGenesis(

@@ -39,6 +39,7 @@ from node.storage.lock import InstanceLock
 from tests.unit.cli.command import Ran, run
 
 DAY_S = 86_400
+MEMBERS = [f"validator-{number}" for number in range(1, 5)]
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +132,9 @@ def test_a_damaged_certificate_is_a_problem(tmp_path: Path) -> None:
 def test_a_stopped_node_whose_ports_are_taken_is_a_problem(home: Path) -> None:
     entry = entry_of(home)
     stopped = [NodeProcess(entry, None)]
-    assert only(checkup.check_nodes(stopped, {}, home)).level is Level.WARNING
+    assert only(checkup.check_nodes(stopped, {}, home, MEMBERS)).level is Level.WARNING
     with socket.create_server((entry.host, entry.peer_port)):
-        finding = only(checkup.check_nodes(stopped, {}, home))
+        finding = only(checkup.check_nodes(stopped, {}, home, MEMBERS))
     assert (finding.check, finding.level) == ("ports", Level.PROBLEM)
     assert str(entry.peer_port) in finding.detail
 
@@ -160,7 +161,7 @@ def test_a_node_that_stopped_itself_is_told_with_its_reason(
     path = home / "nodes/validator-1/node.log"
     path.write_text(log, encoding="utf-8")
     try:
-        finding = only(checkup.check_nodes([NodeProcess(entry_of(home), None)], {}, home))
+        finding = only(checkup.check_nodes([NodeProcess(entry_of(home), None)], {}, home, MEMBERS))
     finally:
         path.unlink()
     assert finding.level is level
@@ -191,7 +192,7 @@ def test_a_running_node_is_asked(
 ) -> None:
     running = [NodeProcess(entry_of(home), process_of_age(age_s))]
     statuses = {} if said is None else {"validator-1": said}
-    finding = only(checkup.check_nodes(running, statuses, home))
+    finding = only(checkup.check_nodes(running, statuses, home, MEMBERS))
     assert (finding.check, finding.level) == (check, level)
 
 
@@ -201,11 +202,11 @@ def test_who_waits_for_others_is_told_to_start_them(home: Path) -> None:
     old = process_of_age(START_TIMEOUT_S)
     waiting = {"validator-1": status(health=Health.STARTING, health_detail="0 of 2 peers")}
     alone = [NodeProcess(entry, old), *(NodeProcess(other, None) for other in others)]
-    first, *_rest = checkup.check_nodes(alone, waiting, home)
+    first, *_rest = checkup.check_nodes(alone, waiting, home, MEMBERS)
     assert first.level is Level.WARNING
     assert first.fix == "start what does not run: govchain testnet up"
     together = [NodeProcess(each, old) for each in (entry, *others)]
-    first, *_rest = checkup.check_nodes(together, waiting, home)
+    first, *_rest = checkup.check_nodes(together, waiting, home, MEMBERS)
     assert first.level is Level.PROBLEM
     assert str(home / entry.home / LOG_FILE) in first.fix
 

@@ -9,7 +9,13 @@ import pytest
 
 import node
 from node.cli.checkup import Finding, Level
-from node.cli.stall import Answers, check_chain, clock_offsets_ms, describe_answers
+from node.cli.stall import (
+    Answers,
+    check_chain,
+    clock_offsets_ms,
+    describe_answers,
+    newest_members,
+)
 from node.consensus.standing import Standing, UndecidedHeight
 from node.consensus.state import Stage
 from node.errors import NodeError
@@ -18,6 +24,7 @@ from node.rpc.port import Diagnosis, Health, NodeStatus, PeerSight
 from tests.unit.execution.small_chain import GENESIS
 
 NAMES = [each.validator_id for each in GENESIS.validators.validators]
+FIFTH = "validator-9"
 CLOCK_MS = 1_700_000_000_000
 
 
@@ -32,6 +39,8 @@ def heard(  # noqa: PLR0913 - what a diagnosis may differ in
     votes: tuple[tuple[int, ...], tuple[int, ...]] | None = None,
     clock_ms: int = CLOCK_MS,
     health: Health = Health.READY,
+    epoch: int = 0,
+    validators: Iterable[str] = NAMES,
 ) -> HeardDiagnosis:
     undecided = []
     if votes is not None:
@@ -57,6 +66,9 @@ def heard(  # noqa: PLR0913 - what a diagnosis may differ in
     diagnosis = Diagnosis(
         status=status,
         clock_ms=clock_ms,
+        epoch=epoch,
+        validators=tuple(validators),
+        parameters=GENESIS.parameters,
         standing=Standing(
             view=view,
             view_active=leaving is None,
@@ -73,7 +85,7 @@ def heard(  # noqa: PLR0913 - what a diagnosis may differ in
                 height=height,
                 view=view,
             )
-            for other in NAMES
+            for other in dict.fromkeys([*NAMES, *validators])
             if other != name
         ),
     )
@@ -81,7 +93,7 @@ def heard(  # noqa: PLR0913 - what a diagnosis may differ in
 
 
 def judge(answers: Answers) -> dict[str, Finding]:
-    findings = list(check_chain(answers, GENESIS))
+    findings = list(check_chain(answers))
     for finding in findings:
         assert bool(finding.fix) == (finding.level is not Level.OK)
     return {finding.check: finding for finding in findings}
@@ -211,3 +223,30 @@ def test_what_was_said_is_told_to_programs() -> None:
     assert list(second["undecided"]) == [
         {"height": 8, "stage": "preparing", "prepares": (1,), "commits": (2,)}
     ]
+
+
+def test_the_set_of_the_newest_epoch_decides_who_is_missed_and_who_is_primary() -> None:
+    """The first left, a fifth came: indices and views are those of the new set."""
+    members = [*NAMES[1:], FIFTH]
+    here = (NAMES[1], FIFTH)
+    answers: dict[str, HeardDiagnosis | NodeError] = {
+        name: heard(
+            name, hears=here, epoch=1, validators=members, waited_ms=5_000, votes=((0, 3), ())
+        )
+        for name in here
+    }
+    answers[NAMES[0]] = heard(NAMES[0], hears=[], height=2, view=9, waited_ms=5_000)
+    answers |= {name: NodeError("no answer") for name in NAMES[2:]}
+    found = judge(answers)
+    assert found["quorum"].level is Level.PROBLEM
+    assert "2 of 4 validators are there, 3 are needed" in found["quorum"].detail
+    assert f"view 0 of primary {NAMES[1]}" in found["view"].detail
+    assert f"{NAMES[1]}, {FIFTH} sent PREPARE" in found["votes"].detail
+    assert f"missing: {NAMES[2]}, {NAMES[3]}" in found["votes"].detail
+    assert NAMES[0] in found["behind"].detail
+    assert newest_members(answers) == members
+
+
+def test_a_follower_that_answers_alone_is_no_quorum_and_breaks_nothing() -> None:
+    answers = {FIFTH: heard(FIFTH, hears=[], waited_ms=5_000)}
+    assert judge(answers)["quorum"].level is Level.PROBLEM

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
+from node.chain.genesis import Parameters
 from node.consensus.standing import Standing
 from node.rpc.client import LedgerClient, LedgerEndpoint
 from node.rpc.identity import TlsIdentity
@@ -112,6 +113,7 @@ class FakeNode:
     behind: bool = False
     """Whether it has not seen any block yet."""
     broken: Exception | None = None
+    handovers_mib: list[int] = field(default_factory=list)
     submitters: list[str] = field(default_factory=list)
     tickets_open_max: int = 0
 
@@ -167,6 +169,9 @@ class FakeNode:
         return Diagnosis(
             status=status,
             clock_ms=status.time_ms,
+            epoch=0,
+            validators=(self.validator_id,),
+            parameters=Parameters(),
             standing=Standing(
                 view=status.view,
                 view_active=True,
@@ -249,6 +254,11 @@ class FakeNode:
         if height >= len(self.ledger.blocks):
             return None
         return CertifiedHeader(b"header %d" % height, b"certificate" if height else b"")
+
+    async def handovers(self, from_epoch: int, limit: int) -> Sequence[bytes]:
+        """Take `handovers_mib`, the size of each, for a list of as many as it is long."""
+        epochs = range(from_epoch, len(self.handovers_mib))[:limit]
+        return [b"%d:" % n + bytes(self.handovers_mib[n] << 20) for n in epochs]
 
     async def genesis(self) -> bytes:
         return b"genesis"

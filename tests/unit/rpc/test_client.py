@@ -295,6 +295,17 @@ async def test_receipts_of_a_batch_come_in_pages() -> None:
         assert [receipt[:2] for receipt in large] == [b"%d:" % n for n in range(2, 7)]
 
 
+async def test_handovers_come_in_pages_and_end_where_nothing_more_is_known() -> None:
+    async with running(1) as network, network.client() as client:
+        assert [each async for each in client.handovers()] == []
+        network.nodes[0].handovers_mib = [0] * 300
+        assert [each async for each in client.handovers(3)] == [b"%d:" % n for n in range(3, 300)]
+        network.nodes[0].handovers_mib = [1] * 6
+        large = [each async for each in client.handovers(1)]
+        assert [each[:2] for each in large] == [b"%d:" % n for n in range(1, 6)]
+        assert [each async for each in client.handovers(2**63)] == []
+
+
 async def test_records_come_in_pages() -> None:
     async with running(1) as network, network.client() as client:
         await client.submit(named(5))

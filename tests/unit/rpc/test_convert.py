@@ -6,6 +6,8 @@ import pytest
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
+from node.chain.encoding import encode
+from node.chain.genesis import Parameters
 from node.consensus.standing import Standing, UndecidedHeight
 from node.consensus.state import Stage
 from node.errors import DecodeError
@@ -71,6 +73,9 @@ def test_a_diagnosis(known: int | None) -> None:
     diagnosis = Diagnosis(
         status=STATUS,
         clock_ms=1_700_000_000_456,
+        epoch=3,
+        validators=("validator-1", "validator-2"),
+        parameters=Parameters(view_timeout_ms=700),
         chaos="clock +5 ms",
         accused=("validator-2", "validator-4"),
         standing=Standing(
@@ -98,7 +103,8 @@ def test_a_diagnosis(known: int | None) -> None:
 
 
 def test_a_stage_that_is_none_is_refused() -> None:
-    message = pb.Diagnosis(status=convert.status_to_pb(STATUS))
+    parameters = encode(Parameters().to_value())
+    message = pb.Diagnosis(status=convert.status_to_pb(STATUS), parameters=parameters)
     message.undecided.add(height=1, stage="asleep")
     with pytest.raises(DecodeError, match="asleep"):
         convert.diagnosis_from_pb(message)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from node.chain.block import ResultCode
+from node.chain.governance import Operation
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Now
 from node.consensus.messages import Proposal
@@ -20,8 +22,8 @@ from node.service.recovery import recover
 from node.service.wire import Message, decode_message
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
-from tests.unit.execution.governed_chain import GOVERNED
-from tests.unit.execution.small_chain import CREATED_MS, signer
+from tests.unit.execution.governed_chain import GOVERNED, governed, governed_tx, statement
+from tests.unit.execution.small_chain import CREATED_MS, payload, signer, tx
 from tests.unit.service.lone import ListedLog
 
 STEP_MS = 50
@@ -145,3 +147,22 @@ class Chat:
                 continue
             node.engine.receive(node.engine.roster.number(sender), [data], self.now)
             self._settle(node)
+
+
+def notarize(chat: Chat, text: str, at: str = "validator-1") -> None:
+    chat.submit(
+        at, tx(payload(text), chain_id=GOVERNED.chain_id, not_after_ms=CREATED_MS + 600_000)
+    )
+
+
+def govern(
+    chat: Chat, *operations: Operation, members: Sequence[str], at: str = "validator-1"
+) -> ResultCode:
+    """Have a change decided, on statements of the members of the new set; return its outcome."""
+    epoch = chat.nodes[at].engine.term.epoch.number
+    evidence = [statement(name, chat.nodes[name].ledger.header) for name in members]
+    transaction = governed_tx(governed(*operations, epoch=epoch, evidence=evidence), nonce=epoch)
+    chat.submit(at, transaction)
+    result = chat.nodes[at].ledger.result(transaction.transaction.tx_id)
+    assert result is not None
+    return result.code

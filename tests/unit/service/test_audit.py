@@ -8,15 +8,19 @@ from dataclasses import replace
 
 import pytest
 
+from node.chain.block import ResultCode
+from node.chain.governance import RemoveValidator
 from node.chain.transaction import VerifiedTransaction
 from node.errors import ProofError
-from node.execution.apply import ExecutedBlock
+from node.execution.apply import ExecutedBlock, Executor
 from node.service import audit as module
 from node.service.audit import Audited, audit
 from node.storage import keys
 from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
+from node.storage.stored_block import encode_header_value
+from tests.unit.execution.governed_chain import GOVERNED, adding
 from tests.unit.execution.small_chain import (
     GENESIS,
     SmallChain,
@@ -25,6 +29,9 @@ from tests.unit.execution.small_chain import (
     signer,
     tx,
 )
+from tests.unit.service.chatting import Chat, govern, notarize
+
+FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 
 
 class Kept:
@@ -145,3 +152,43 @@ def test_a_database_with_more_less_or_other_than_its_blocks_make_is_found(
         kept = Kept()
         kept.change(key, value)
         assert rule_broken(kept, workers).startswith(f"audit-database: key {key.hex()} ")
+
+
+def governed_store() -> MemoryStore:
+    """Return the disk of a validator of a chain of three epochs."""
+    chat = Chat(*FOUNDERS, "validator-5")
+    notarize(chat, "first")
+    chat.pass_time(2_000)
+    assert govern(chat, adding("validator-5"), members=(*FOUNDERS, "validator-5")) is ResultCode.OK
+    chat.pass_time(2_000)
+    notarize(chat, "second")
+    left, change = (*FOUNDERS[1:], "validator-5"), RemoveValidator("validator-1")
+    assert govern(chat, change, members=left, at="validator-2") is ResultCode.OK
+    notarize(chat, "third", at="validator-2")
+    chat.pass_time(2_000)
+    node = chat.nodes["validator-3"]
+    assert (node.engine.term.epoch.number, node.ledger.tip_height) == (2, 5)
+    return node.store
+
+
+def test_every_block_is_checked_by_the_validators_of_its_epoch(workers: ThreadPoolExecutor) -> None:
+    found = audit(GOVERNED, governed_store(), MemoryStore(), workers)
+    assert (found.blocks, found.transactions, found.records) == (5, 5, 3)
+
+
+def test_the_set_of_another_epoch_certifies_nothing(workers: ThreadPoolExecutor) -> None:
+    store = governed_store()
+    ledger = LedgerStore.open(store, GOVERNED.suite, Executor(GOVERNED).genesis_block())
+    block = ledger.certified_block(5)
+    assert block is not None
+    one, other, *_ = block.certificate.votes
+    swapped = (replace(one, signature=other.signature), *block.certificate.votes[1:])
+    for certificate in (
+        replace(block.certificate, votes=swapped),
+        replace(block.certificate, epoch=0, set_digest=GOVERNED.validators.digest),
+    ):
+        batch = WriteBatch()
+        batch.put(keys.header(5), encode_header_value(block.header, certificate))
+        store.write(batch, sync=True)
+        with pytest.raises(ProofError, match="audit-certificate: block 5: certificate-"):
+            audit(GOVERNED, store, MemoryStore(), workers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from node.chain.block import ResultCode
@@ -22,30 +21,11 @@ from tests.unit.execution.governed_chain import (
     governed_tx,
     statement,
 )
-from tests.unit.execution.small_chain import CREATED_MS, payload, tx
-from tests.unit.service.chatting import Chat
+from tests.unit.execution.small_chain import payload, tx
+from tests.unit.service.chatting import Chat, govern, notarize
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 FIFTH = "validator-5"
-
-
-def notarize(chat: Chat, text: str, at: str = "validator-1") -> None:
-    chat.submit(
-        at, tx(payload(text), chain_id=GOVERNED.chain_id, not_after_ms=CREATED_MS + 600_000)
-    )
-
-
-def govern(
-    chat: Chat, *operations: Operation, members: Sequence[str], at: str = "validator-1"
-) -> ResultCode:
-    """Have a change decided, on statements of the members of the new set; return its outcome."""
-    epoch = chat.nodes[at].engine.term.epoch.number
-    evidence = [statement(name, chat.nodes[name].ledger.header) for name in members]
-    transaction = governed_tx(governed(*operations, epoch=epoch, evidence=evidence), nonce=epoch)
-    chat.submit(at, transaction)
-    result = chat.nodes[at].ledger.result(transaction.transaction.tx_id)
-    assert result is not None
-    return result.code
 
 
 def epochs(chat: Chat) -> list[int]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from node.chain.block import ResultCode
+from node.chain.governance import SetParameters
 from node.chain.record import RecordAction
 from node.chain.transaction import VerifiedTransaction
 from node.crypto.suite import SHA_256
 from node.service.queries import BLOCKS_REMEMBERED, Queries, RecordStatus
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.memory import MemoryStore
+from node.timestamp.history import follow_handovers
 from node.timestamp.trust import TrustFile
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
+from tests.unit.execution.governed_chain import GOVERNED
 from tests.unit.execution.small_chain import GENESIS, SmallChain, certify, payload, tx
+from tests.unit.service.chatting import Chat, govern, notarize
 
 ANCHOR = TrustFile(chain_id=GENESIS.chain_id, genesis=GENESIS).establish()
 
@@ -129,3 +135,21 @@ def test_few_blocks_are_remembered(chain: Chain) -> None:
     for height in range(2, BLOCKS_REMEMBERED + 2):
         chain.queries.block(height)
     assert chain.queries.block(1) is not first
+
+
+def test_handovers_come_from_any_epoch_on_and_end_at_the_tip() -> None:
+    chat = Chat("validator-1", "validator-2", "validator-3", "validator-4")
+    notarize(chat, "first")
+    ledger = chat.nodes["validator-1"].ledger
+    queries = Queries(ledger, GOVERNED.suite)
+    assert queries.handovers_from(0, 9) == ()
+    for epoch in range(3):
+        change = SetParameters(replace(GOVERNED.parameters, view_timeout_ms=900 - epoch))
+        assert govern(chat, change, members=tuple(chat.nodes)) is ResultCode.OK
+    found = queries.handovers_from(0, 9)
+    assert [each.next_set.epoch for each in found] == [1, 2, 3]
+    sets = follow_handovers(GOVERNED.chain_id, GOVERNED.validators, found)
+    assert sets[-1].epoch == 3
+    assert queries.handovers_from(1, 1) == found[1:2]
+    assert queries.handovers_from(2, 9) == found[2:]
+    assert queries.handovers_from(3, 9) == queries.handovers_from(2**63, 9) == ()

@@ -1,0 +1,169 @@
+"""Verbs that verify follow the handovers from set to set; offline a trust file tells them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.chain.block import ResultCode
+from node.chain.governance import RemoveValidator
+from node.cli.exit_codes import ExitCode
+from tests.unit.cli.command import CHINESE, run
+from tests.unit.cli.served import ServedNode, prepare_home, served
+from tests.unit.execution.governed_chain import adding
+from tests.unit.service.chatting import Chat, govern, notarize
+
+FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
+FIFTH = "validator-5"
+
+
+def grown_chat() -> Chat:
+    """Return a chain of three epochs: the fifth joins at block 2, the second leaves at block 4."""
+    chat = Chat(*FOUNDERS, FIFTH)
+    notarize(chat, "first")
+    chat.pass_time(2_000)
+    assert govern(chat, adding(FIFTH), members=(*FOUNDERS, FIFTH)) is ResultCode.OK
+    chat.pass_time(2_000)
+    notarize(chat, "second")
+    left = tuple(name for name in (*FOUNDERS, FIFTH) if name != "validator-2")
+    assert govern(chat, RemoveValidator("validator-2"), members=left) is ResultCode.OK
+    notarize(chat, "third")
+    chat.pass_time(2_000)
+    assert chat.nodes["validator-1"].engine.height == 5
+    return chat
+
+
+@pytest.fixture(scope="module")
+def node() -> ServedNode:
+    return ServedNode(grown_chat().nodes["validator-1"])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, node: ServedNode) -> Iterator[Path]:
+    folder = prepare_home(tmp_path_factory.mktemp("served") / "net")
+    with served(node, folder):
+        yield folder
+
+
+@pytest.fixture
+def honest(node: ServedNode) -> Iterator[ServedNode]:
+    kept = list(node.handed_over)
+    yield node
+    node.handed_over = kept
+
+
+@pytest.mark.parametrize(
+    ("height", "epoch", "size", "ends"),
+    [(1, 0, 4, False), (2, 0, 4, True), (3, 1, 5, False), (4, 1, 5, True), (5, 2, 4, False)],
+)
+def test_a_block_is_shown_by_the_validators_of_its_epoch(
+    home: Path, height: int, epoch: int, size: int, *, ends: bool
+) -> None:
+    shown = run("block", "show", height, "--home", home, "--json").json["block"]
+    assert (shown["epoch"], shown["validators"], shown["ends_epoch"]) == (epoch, size, ends)
+    gone = {0: FIFTH, 1: "nobody", 2: "validator-2"}[epoch]
+    assert gone not in shown["signers"]
+    assert shown["proposer"] in shown["signers"]
+
+
+def twisted(node: ServedNode, how: str) -> None:
+    first, second = node.handed_over
+    node.handed_over = {
+        "missing": [],
+        "short": [first],
+        "first missing": [second],
+        "reversed": [second, first],
+        "replayed": [first, first],
+        "tampered": [first[:-2] + bytes([first[-2] ^ 1, first[-1]]), second],
+        "malformed": [b"none"],
+    }[how]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("missing", "nothing leads from epoch 0 to epoch 2"),
+        ("short", "nothing leads from epoch 1 to epoch 2"),
+        ("first missing", "certificate-set"),
+        ("reversed", "certificate-set"),
+        ("replayed", "certificate-set"),
+        ("tampered", "handover-set"),
+        ("malformed", "handover"),
+    ],
+)
+def test_handovers_that_do_not_hold_are_told_and_nothing_is_believed(
+    home: Path, honest: ServedNode, tmp_path: Path, how: str, said: str
+) -> None:
+    twisted(honest, how)
+    for words in (("block", "show", "5"), ("trust", "export", "--out", tmp_path / "trust")):
+        ran = run(*words, "--home", home, "--json")
+        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2305")
+        assert said in ran.json["error"]["message"]
+    assert not (tmp_path / "trust").exists()
+    assert run("block", "show", "1", "--home", home).code == 0
+
+
+def test_a_trust_file_is_exported_and_walked_through_offline(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trust"
+    made = run("trust", "export", "--out", path, "--home", home, "--json").json
+    assert (made["height"], made["epoch"]) == (5, 2)
+    ran = run("trust", "show", path, "--json")
+    assert ran.code == 0
+    assert [each["first_height"] for each in ran.json["epochs"]] == [1, 3, 5]
+    assert [each["joined"] for each in ran.json["epochs"]] == [[], [FIFTH], []]
+    assert [each["left"] for each in ran.json["epochs"]] == [[], [], ["validator-2"]]
+    barriers = [each["handover"] for each in ran.json["epochs"]]
+    assert [each and each["height"] for each in barriers] == [2, 4, None]
+    assert all(FIFTH not in each["signers"] for each in barriers[:1])
+    told = run("trust", "show", path)
+    assert "followed from the genesis over 2 handovers to block 5" in told.out
+    assert "从创世块" in run("trust", "show", path, env=CHINESE).out
+
+
+def test_a_later_trust_file_must_go_on_from_the_one_at_hand(
+    home: Path, honest: ServedNode, tmp_path: Path
+) -> None:
+    early, late = tmp_path / "early", tmp_path / "late"
+    chat = Chat(*FOUNDERS)
+    notarize(chat, "of another history")
+    forked = ServedNode(chat.nodes["validator-1"])
+    whole, honest.queries = honest.queries, forked.queries
+    engine, honest.engine = honest.engine, forked.engine
+    try:
+        run("trust", "export", "--out", early, "--home", home, "--json")
+    finally:
+        honest.queries, honest.engine = whole, engine
+    run("trust", "export", "--out", late, "--home", home, "--json")
+    ran = run("trust", "show", late, "--since", early, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2308")
+    assert "history-" in ran.json["error"]["message"]
+    assert run("trust", "show", late, "--since", late).code == 0
+
+
+def test_what_is_pinned_beside_the_profile_is_never_given_up(
+    home: Path, honest: ServedNode
+) -> None:
+    path = home / "trust.json"
+    try:
+        assert run("trust", "export", "--home", home, "--json").json["height"] == 5
+        honest.handed_over = []  # nothing is asked any more
+        assert run("block", "show", "5", "--home", home).code == 0
+        chat = Chat(*FOUNDERS)
+        for number in range(7):
+            notarize(chat, f"of another history {number}")
+        forked = ServedNode(chat.nodes["validator-1"])
+        whole, honest.queries = honest.queries, forked.queries
+        engine, honest.engine = honest.engine, forked.engine
+        try:
+            for words in (("trust", "export"), ("block", "show", "3")):
+                ran = run(*words, "--home", home, "--json")
+                assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2305")
+        finally:
+            honest.queries, honest.engine = whole, engine
+        path.write_bytes(b"damaged")
+        ran = run("block", "show", "5", "--home", home, "--json")
+        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2308")
+    finally:
+        path.unlink()
