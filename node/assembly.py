@@ -25,12 +25,19 @@ import node
 from node.chain.admission import Admission, AdmissionCode
 from node.chain.encoding import encode
 from node.chain.genesis import Genesis
+from node.chain.governance import CheckpointStatement
+from node.chain.membership import ValidatorSet
+from node.chain.transaction import TransactionKind
 from node.config import NodeConfig
 from node.consensus.events import Now
 from node.consensus.standing import standing_of
+from node.crypto.certificate import CertificateIdentity, read_identity
 from node.crypto.keystore import KeyPurpose, KeySecret, load_signer, load_tls_key_pem
+from node.crypto.signature import Signer
 from node.errors import ConfigError, InvariantViolation, StorageError
 from node.execution.apply import Executor
+from node.execution.governance import checkpoint_of
+from node.execution.registry import find_endpoint
 from node.rpc import port
 from node.rpc.identity import Gatekeeper, TlsIdentity
 from node.rpc.outbox import Priority
@@ -39,10 +46,18 @@ from node.rpc.server import ClientServer, PeerServer
 from node.service import clock
 from node.service.chaos import CHAOS_FILE, DisturbedLinks, Links, read_chaos
 from node.service.engine import CommittedBlock, Engine
-from node.service.home import TLS_FILE, TLS_KEY_FILE, VOTE_KEY_FILE, log_identity, require_whole
+from node.service.home import (
+    COSIGNATURE_KEY_FILE,
+    TLS_FILE,
+    TLS_KEY_FILE,
+    VOTE_KEY_FILE,
+    log_identity,
+    require_whole,
+)
 from node.service.log_file import LogFile
 from node.service.logs import configure_logs
 from node.service.mempool import Mempool
+from node.service.neighbours import Neighbour, Neighbourhood
 from node.service.queries import Queries
 from node.service.recovery import Recovery, recover
 from node.service.runner import Runner
@@ -108,15 +123,13 @@ def run_node(
 
 
 def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecret) -> None:
-    me = _own_index(config, genesis)
     signer = load_signer(home / VOTE_KEY_FILE, secret, KeyPurpose.VOTE)
-    if signer.public_key.encoded != genesis.validators.validators[me].vote_key:
-        raise ConfigError(
-            f"{home / VOTE_KEY_FILE}: is not the key that genesis gives {config.validator_id}",
-            fix="restore the key made with this chain's genesis",
-        )
+    cosigner = load_signer(home / COSIGNATURE_KEY_FILE, secret, KeyPurpose.COSIGNATURE)
     tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
+    _check_name(config, tls)
+    _check_key(config, signer, genesis.validators)  # founders keep their keys as long as their ids
     with KeyLock(signer.public_key.encoded), _open_stores(config, genesis) as stores:
+        _check_key(config, signer, stores.recovery.epoch.validators)
         engine = Engine(
             genesis=genesis,
             validator_id=config.validator_id,
@@ -128,49 +141,59 @@ def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecr
             recovery=stores.recovery,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-            loop.run(_serve(config, genesis, stores, engine, tls))
+            keys = _Keys(tls, cosigner)
+            loop.run(_serve(config, genesis, stores, engine, keys))
         stores.log.sync()
 
 
 async def _serve(
-    config: NodeConfig, genesis: Genesis, stores: _Stores, engine: Engine, tls: TlsIdentity
+    config: NodeConfig, genesis: Genesis, stores: _Stores, engine: Engine, keys: _Keys
 ) -> None:
-    await _Validator(config, genesis, stores, engine, tls=tls).run()
+    await _Validator(config, genesis, stores, engine, keys=keys).run()
 
 
-def _own_index(config: NodeConfig, genesis: Genesis) -> int:
-    me = genesis.validators.index_of(config.validator_id)
-    if me is None:
+def _check_name(config: NodeConfig, tls: TlsIdentity) -> None:
+    """Refuse to run under a name that no peer would believe."""
+    shown = read_identity(tls.certificate_pem)
+    if shown.identity_id != config.validator_id:
         raise ConfigError(
-            f"{config.home}: {config.validator_id!r} is no validator of this chain",
-            fix="correct validator_id in node.toml, or put the right genesis file there",
+            f"{config.home}: {TLS_FILE} is of {shown.identity_id!r}, not {config.validator_id!r}",
+            fix="correct validator_id in node.toml, or put the right certificate there",
         )
-    return me
 
 
-def _remote_peers(config: NodeConfig, genesis: Genesis, me: int) -> list[RemotePeer]:
-    addresses = {peer.validator_id: str(peer.address) for peer in config.peers}
-    others = [
-        (index, validator)
-        for index, validator in enumerate(genesis.validators.validators)
-        if index != me
-    ]
-    named = {validator.validator_id for _, validator in others}
-    if named != addresses.keys():
-        wrong = ", ".join(sorted(named ^ addresses.keys()))
+def _check_key(config: NodeConfig, signer: Signer, validators: ValidatorSet) -> None:
+    """Refuse to vote under another key than the chain knows; who is no member does not vote."""
+    me = validators.index_of(config.validator_id)
+    if me is not None and signer.public_key.encoded != validators.validators[me].vote_key:
         raise ConfigError(
-            f"{config.home}: peers: expected every other validator of the genesis, wrong: {wrong}",
+            f"{config.home / VOTE_KEY_FILE}: is not the key that this chain gives "
+            f"{config.validator_id}",
+            fix="restore the key; if it is lost, give the validator a new one: "
+            "govchain node rotate",
+        )
+
+
+def _hints(config: NodeConfig) -> dict[str, str]:
+    return {peer.validator_id: str(peer.address) for peer in config.peers}
+
+
+def _check_addresses(config: NodeConfig, members: Sequence[Neighbour]) -> None:
+    """Refuse to start where a member would never be reached: a name in the settings is wrong."""
+    missing = [each.node_id for each in members if not each.addresses]
+    if missing:
+        raise ConfigError(
+            f"{config.home}: peers: expected every other validator, missing: {', '.join(missing)}",
             fix="correct the tables [[peers]] in node.toml",
         )
-    return [
-        RemotePeer(
-            index=index,
-            validator_id=validator.validator_id,
-            organisation=validator.organisation,
-            address=addresses[validator.validator_id],
-        )
-        for index, validator in others
-    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What the running node proves itself with, besides its votes."""
+
+    tls: TlsIdentity
+    cosigner: Signer
 
 
 # ---------------------------------------------------------------------- what lies on disk
@@ -247,29 +270,36 @@ class _Validator:
         stores: _Stores,
         engine: Engine,
         *,
-        tls: TlsIdentity,
+        keys: _Keys,
     ) -> None:
         """Wire the parts on the running event loop."""
+        tls = keys.tls
         self._config, self._genesis, self._stores = config, genesis, stores
         self.engine, self.ledger = engine, stores.ledger
         self.queries = Queries(stores.ledger, genesis.suite)
         self.telemetry = Telemetry(
             validator_id=config.validator_id, chain_id=genesis.chain_id, version=node.__version__
         )
-        peers = _remote_peers(config, genesis, _own_index(config, genesis))
-        self.names = {peer.index: peer.validator_id for peer in peers}
-        gatekeeper = Gatekeeper(
-            {each.organisation_id: each.ca_certificate for each in genesis.organisations},
-            clock.utc_ms,
+        self._neighbourhood = Neighbourhood(
+            genesis, config.validator_id, _hints(config), stores.ledger
         )
+        _check_addresses(config, self._neighbourhood.members())
+        self._gatekeeper = gatekeeper = Gatekeeper({}, clock.utc_ms)
         switchboard = _Switchboard(self)
         self.transport = PeerTransport(
-            peers, switchboard, tls=tls, gatekeeper=gatekeeper, jitter=secrets.SystemRandom().random
+            (),
+            switchboard,
+            tls=tls,
+            gatekeeper=gatekeeper,
+            jitter=secrets.SystemRandom().random,
+            porter=self._let_follow,
         )
+        self._meet()
         loop = asyncio.get_running_loop()
         self.disturbed = DisturbedLinks(
             self.transport,
-            self.names,
+            name_of=engine.roster.name,
+            assigned=lambda: self.transport.assigned,
             now_ms=clock.monotonic_ms,
             call_later=lambda delay_ms, release: loop.call_later(delay_ms / 1_000, release),
         )
@@ -283,7 +313,9 @@ class _Validator:
             verify_threads=config.verify_threads,
             find_result=self.queries.final_result,
         )
-        self._api = _Api(self, genesis, config.validator_id)
+        self.runner.on_epoch.append(self._meet)
+        self.runner.on_committed.append(self._meet_if_governed)
+        self._api = _Api(self, genesis, config.validator_id, keys.cosigner)
         self._peer_server = PeerServer(
             self.transport, [str(config.peer_address)], tls=tls, gatekeeper=gatekeeper
         )
@@ -354,6 +386,38 @@ class _Validator:
         if isinstance(error, StorageError | InvariantViolation):
             self.runner.stop(error)
 
+    # --- Whom it deals with ---
+
+    def _meet(self) -> None:
+        """Deal with whom the state names, from now on."""
+        self._gatekeeper.admit(self._neighbourhood.authorities())
+        members, unknown = self._neighbourhood.members(), self._neighbourhood.unknown()
+        for each in members:
+            if not each.addresses:
+                log.warning("peer-without-address", peer=each.node_id)
+        self.transport.assign([self._as_peer(each) for each in (*members, *unknown)])
+
+    def _meet_if_governed(self, block: CommittedBlock) -> None:
+        """Look at the state anew after what alone can change who there is."""
+        transactions = block.executed.transactions
+        if any(each.transaction.body.kind is TransactionKind.GOVERN for each in transactions):
+            self._meet()
+
+    def _let_follow(self, shown: CertificateIdentity) -> RemotePeer:
+        return self._as_peer(self._neighbourhood.follower(shown, clock.utc_ms()))
+
+    def _as_peer(self, neighbour: Neighbour) -> RemotePeer:
+        return RemotePeer(
+            number=self.engine.roster.number(neighbour.node_id),
+            validator_id=neighbour.node_id,
+            organisation=neighbour.organisation,
+            addresses=neighbour.addresses,
+        )
+
+    def name_of(self, peer: int) -> str:
+        """Return the id of a peer by its number."""
+        return self.engine.roster.name(peer)
+
     # --- Faults on purpose, where genesis allows them ---
 
     def now(self) -> Now:
@@ -398,17 +462,17 @@ class _Validator:
             self.health_changed.clear()
 
     def _judge_health(self) -> tuple[port.Health, str]:
-        needed = self.engine.term.epoch.validators.quorum - 1
-        connected = len(self.transport.connected)
+        term = self.engine.term
+        connected = sum(1 for peer in self.transport.connected if peer in term.indices)
+        needed = term.epoch.validators.quorum - 1 if term.is_member else 1
         if self.engine.halted:
             return port.Health.HALTED, self.engine.halted
         if connected < needed:
             return port.Health.STARTING, f"connected to {connected} of {needed} peers needed"
-        term = self.engine.term
-        if not term.is_member:
-            return port.Health.CATCHING_UP, f"no validator in epoch {term.epoch.number}: it follows"
         if self.engine.is_behind:
             return port.Health.CATCHING_UP, f"at height {self.engine.height}, behind its peers"
+        if not term.is_member:
+            return port.Health.FOLLOWING, f"no validator in epoch {term.epoch.number}: it follows"
         return port.Health.READY, ""
 
     # --- Figures for telemetry ---
@@ -431,7 +495,7 @@ class _Validator:
     @property
     def peers(self) -> Mapping[str, PeerState]:
         """Figures of every peer by validator id."""
-        return {self.names[index]: state for index, state in self.transport.states.items()}
+        return {self.name_of(peer): state for peer, state in self.transport.states.items()}
 
 
 # ---------------------------------------------------------------------- adapters
@@ -444,9 +508,8 @@ class _Switchboard:
         self._validator = validator
 
     def send(self, peer: int, kind: int, data: bytes) -> None:
-        """Queue a message for one peer, if there is a link to it: there is one to each founder."""
-        if peer in self._validator.names:
-            self._validator.links.send(peer, _PRIORITIES[kind], data)
+        """Queue a message for one peer; it is lost where there is no link to it."""
+        self._validator.links.send(peer, _PRIORITIES[kind], data)
 
     def broadcast(self, kind: int, data: bytes) -> None:
         """Queue a message for every peer."""
@@ -459,7 +522,7 @@ class _Switchboard:
 
     def on_peer(self, peer: int, *, connected: bool) -> None:
         """Greet a peer that came, and look at the health anew."""
-        log.info("peer", peer=self._validator.names[peer], connected=connected)
+        log.info("peer", peer=self._validator.name_of(peer), connected=connected)
         if connected:
             self._validator.runner.connected(peer)
         self._validator.health_changed.set()
@@ -468,16 +531,29 @@ class _Switchboard:
         """Note this node's own fault."""
         self._validator.failed(error)
 
+    def on_refusal(self, reason: str) -> None:
+        """Say who is not let in, or who does not let this node in."""
+        log.warning("peer-refused", reason=reason)
 
-def _sight(validator: _Validator, peer: int, validator_id: str, now: Now) -> port.PeerSight:
+
+def _sight(validator: _Validator, peer: int, now: Now) -> port.PeerSight:
     signs = validator.engine.peer_signs
     said = signs.status(peer)
     return port.PeerSight(
-        validator_id=validator_id,
+        validator_id=validator.name_of(peer),
         connected=peer in validator.transport.connected,
         heard_ms_ago=signs.heard_ms_ago(peer, now),
         height=None if said is None else said.height,
         view=None if said is None else said.view,
+    )
+
+
+def _follower(validator: _Validator, peer: RemotePeer) -> port.Follower:
+    said = validator.engine.peer_signs.status(peer.number)
+    return port.Follower(
+        node_id=peer.validator_id,
+        organisation=peer.organisation,
+        height=None if said is None else said.height,
     )
 
 
@@ -487,8 +563,13 @@ class _Api:
     Reads run on a thread of their own, so that a page of receipts does not hold up a vote.
     """
 
-    def __init__(self, validator: _Validator, genesis: Genesis, validator_id: str) -> None:
+    def __init__(
+        self, validator: _Validator, genesis: Genesis, validator_id: str, cosigner: Signer
+    ) -> None:
         self._validator, self._genesis, self._validator_id = validator, genesis, validator_id
+        self._cosigner = cosigner
+        self._stated: tuple[bytes, CheckpointStatement] | None = None
+        """The newest statement, by the header's digest: asking again costs nothing."""
         self._suite, self._queries = genesis.suite, validator.queries
         self._readers = ThreadPoolExecutor(1, "queries")
         self._committed = asyncio.Event()
@@ -539,15 +620,38 @@ class _Api:
             standing=standing_of(engine.core, now),
             chaos="" if chaos is None else chaos.describe(now.monotonic_ms),
             accused=tuple(each.validator_id for each in engine.accused),
-            peers=tuple(
-                _sight(validator, peer, validator_id, now)
-                for peer, validator_id in validator.names.items()
-            ),
+            peers=tuple(_sight(validator, peer, now) for peer in validator.transport.assigned),
         )
 
     async def evidence(self) -> Sequence[bytes]:
         """Return the proofs of misbehaviour held."""
         return [each.encode() for each in self._validator.engine.evidence]
+
+    async def membership(self) -> port.Membership:
+        """Return who decides the next height, and who follows."""
+        validator, state = self._validator, self._validator.ledger
+        epoch = validator.engine.term.epoch
+        return port.Membership(
+            epoch=epoch.number,
+            members=tuple(
+                port.Member(
+                    validator_id=each.validator_id,
+                    organisation=each.organisation,
+                    address=str(find_endpoint(state, each.validator_id) or ""),
+                )
+                for each in epoch.validators.validators
+            ),
+            followers=tuple(_follower(validator, each) for each in validator.transport.followers),
+        )
+
+    async def checkpoint(self) -> CheckpointStatement:
+        """Return a statement of the newest header here, signed once."""
+        header, digest = self._validator.ledger.header, self._validator.ledger.header_digest
+        if self._stated is None or self._stated[0] != digest:
+            signature = self._cosigner.sign(checkpoint_of(header, digest))
+            statement = CheckpointStatement(self._validator_id, header.encode(), signature)
+            self._stated = (digest, statement)
+        return self._stated[1]
 
     async def receipt_of_operation(self, tx_id: bytes, operation_index: int) -> bytes | None:
         """Return the receipt of one record."""

@@ -26,7 +26,8 @@ from typing import Final
 
 from node.chain.encoding import decode, encode, expect_array, expect_uint, expect_version
 from node.chain.epoch import Epoch
-from node.chain.genesis import Genesis, Identity, Parameters
+from node.chain.genesis import Genesis, Identity, Organisation, Parameters
+from node.chain.governance import Endpoint
 from node.chain.membership import ValidatorSet
 from node.crypto.suite import Suite
 from node.errors import DecodeError, InvariantViolation
@@ -111,6 +112,11 @@ class EpochStart:
         )
 
 
+def prefix_of(kind: StateKind) -> bytes:
+    """Return what the state keys of a kind, and no others, begin with."""
+    return encode([kind.value, None])[:-1]
+
+
 def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     """Return the state after genesis: parameters, validator set, organisations, identities."""
     state = {
@@ -152,6 +158,46 @@ def read_identity(read: Callable[[bytes], bytes | None], identity_id: str) -> Id
     """Return an identity by what `read` gives under its state key, or None."""
     value = read(identity_key(identity_id))
     return None if value is None else _decode_identity(value)
+
+
+def find_endpoint(state: StateReader, node_id: str) -> Endpoint | None:
+    """Return where a node listens for its peers by the word of the administrators, or None."""
+    value = state.get(endpoint_key(node_id))
+    if value is None:
+        return None
+    try:
+        return Endpoint.from_value(
+            decode(value, what="endpoint in state", size_max=STATE_VALUE_BYTES_MAX)
+        )
+    except DecodeError as error:
+        raise InvariantViolation(f"state holds a malformed endpoint: {error}") from error
+
+
+def find_last_epoch(state: StateReader, validator_id: str) -> int | None:
+    """Return the last epoch in which a validator that was removed took part; None of any other."""
+    value = state.get(retired_validator_key(validator_id))
+    if value is None:
+        return None
+    try:
+        version, epoch = expect_array(
+            decode(value, what="retired validator", size_max=STATE_VALUE_BYTES_MAX),
+            2,
+            "retired validator",
+        )
+        expect_version(version, "retired validator")
+        return expect_uint(epoch, "last epoch of a validator")
+    except DecodeError as error:
+        raise InvariantViolation(f"state holds a malformed retirement: {error}") from error
+
+
+def decode_organisation(value: bytes) -> Organisation:
+    """Read the state value of an organisation."""
+    try:
+        return Organisation.from_value(
+            decode(value, what="organisation in state", size_max=STATE_VALUE_BYTES_MAX)
+        )
+    except DecodeError as error:
+        raise InvariantViolation(f"state holds a malformed organisation: {error}") from error
 
 
 def sender_key(state: StateReader, sender: str) -> bytes | None:

@@ -95,6 +95,23 @@ class LedgerApi(LedgerServicer):
         """Return the proofs of misbehaviour held here."""
         return pb.GetEvidenceReply(evidence=await self._node.evidence())
 
+    async def GetMembership(
+        self, request: pb.GetMembershipRequest, context: object
+    ) -> pb.Membership:
+        """Say who decides the next height, and who follows."""
+        return convert.membership_to_pb(await self._node.membership())
+
+    async def GetCheckpoint(
+        self, request: pb.GetCheckpointRequest, context: object
+    ) -> pb.CheckpointStatement:
+        """State, signed, which chain this node holds."""
+        statement = await self._node.checkpoint()
+        return pb.CheckpointStatement(
+            validator_id=statement.validator_id,
+            header=statement.header,
+            signature=statement.signature,
+        )
+
     async def GetReceipt(self, request: pb.GetReceiptRequest, context: object) -> pb.Receipt:
         """Return the receipt of one record."""
         match request.WhichOneof("key"):

@@ -18,6 +18,7 @@ from typing import Final, Self, TypeVar
 import grpc
 
 from node.chain.admission import AdmissionCode
+from node.chain.governance import CheckpointStatement
 from node.errors import ClientError, DecodeError, invariant
 from node.rpc import convert
 from node.rpc.connection import (
@@ -43,6 +44,7 @@ from node.rpc.port import (
     CertifiedHeader,
     CommittedTransaction,
     Diagnosis,
+    Membership,
     NodeStatus,
     RecordFilter,
     RecordPage,
@@ -228,6 +230,24 @@ class LedgerClient:
         By validator id; all are asked at once. Each proof is canonical `evidence`, unchecked.
         """
         return await self._ask_each(lambda endpoint: self._evidence_of(endpoint, timeout_ms))
+
+    async def membership(self, timeout_ms: int = TIMEOUT_MS) -> Membership:
+        """Return who decides the next height, by the word of the first node that answers."""
+        return await self._connections.ask(
+            lambda api: api.GetMembership,
+            pb.GetMembershipRequest(),
+            convert.membership_from_pb,
+            timeout_ms,
+        )
+
+    async def checkpoints(
+        self, timeout_ms: int = TIMEOUT_MS
+    ) -> dict[str, CheckpointStatement | ClientError]:
+        """Return every node's statement of the chain it holds, or why it gave none; unchecked.
+
+        By validator id; all are asked at once.
+        """
+        return await self._ask_each(lambda endpoint: self._checkpoint_of(endpoint, timeout_ms))
 
     async def receipt_of_operation(
         self, tx_id: bytes, operation_index: int = 0, timeout_ms: int = TIMEOUT_MS
@@ -415,6 +435,20 @@ class LedgerClient:
         except grpc.aio.AioRpcError as error:
             return read_failure(endpoint, error)
         return tuple(reply.evidence)
+
+    async def _checkpoint_of(
+        self, endpoint: LedgerEndpoint, timeout_ms: int
+    ) -> CheckpointStatement | ClientError:
+        stub = self._connections.stub(endpoint)
+        try:
+            reply = await stub.GetCheckpoint(
+                pb.GetCheckpointRequest(),
+                timeout=timeout_ms / 1_000,
+                metadata=self._connections.metadata,
+            )
+        except grpc.aio.AioRpcError as error:
+            return read_failure(endpoint, error)
+        return CheckpointStatement(reply.validator_id, reply.header, reply.signature)
 
     async def _receipt(self, request: pb.GetReceiptRequest, timeout_ms: int) -> bytes:
         return await self._connections.ask(

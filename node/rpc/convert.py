@@ -195,6 +195,48 @@ def diagnosis_from_pb(message: pb.Diagnosis) -> port.Diagnosis:
     )
 
 
+def membership_to_pb(membership: port.Membership) -> pb.Membership:
+    """Return the message of who decides and who follows."""
+    return pb.Membership(
+        epoch=membership.epoch,
+        members=[
+            pb.Member(
+                validator_id=each.validator_id,
+                organisation=each.organisation,
+                address=each.address,
+            )
+            for each in membership.members
+        ],
+        followers=[
+            pb.Follower(node_id=each.node_id, organisation=each.organisation, height=each.height)
+            for each in membership.followers
+        ],
+    )
+
+
+def membership_from_pb(message: pb.Membership) -> port.Membership:
+    """Return who decides and who follows."""
+    return port.Membership(
+        epoch=message.epoch,
+        members=tuple(
+            port.Member(
+                validator_id=each.validator_id,
+                organisation=each.organisation,
+                address=each.address,
+            )
+            for each in message.members
+        ),
+        followers=tuple(
+            port.Follower(
+                node_id=each.node_id,
+                organisation=each.organisation,
+                height=_optional(each, "height"),
+            )
+            for each in message.followers
+        ),
+    )
+
+
 def records_request_to_pb(
     wanted: port.RecordFilter, limit: int, page_token: bytes
 ) -> pb.GetRecordsRequest:
@@ -311,7 +353,7 @@ def _parameters(data: bytes) -> Parameters:
     return Parameters.from_value(value)
 
 
-def _optional(message: pb.Diagnosis | pb.PeerSight, name: str) -> int | None:
+def _optional(message: pb.Diagnosis | pb.PeerSight | pb.Follower, name: str) -> int | None:
     return getattr(message, name) if message.HasField(name) else None  # type: ignore[arg-type]
 
 

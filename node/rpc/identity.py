@@ -8,6 +8,7 @@ again on every call, from the properties of the connection that the handshake es
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -52,18 +53,27 @@ class Gatekeeper:
     """
 
     def __init__(self, authorities: Mapping[str, bytes], now_ms: Callable[[], int]) -> None:
-        self._authorities = authorities
         self._now_ms = now_ms
         self._verdicts: dict[bytes, tuple[int, CertificateIdentity]] = {}
+        self._authorities: Mapping[str, bytes] = {}
+        self.roots_pem = b""
+        """All authorities in the form TLS libraries take."""
+        self.admit(authorities)
 
-    @property
-    def roots_pem(self) -> bytes:
-        """Return all authorities in the form TLS libraries take."""
-        return b"".join(encode_pem(authority) for authority in self._authorities.values())
+    def admit(self, authorities: Mapping[str, bytes]) -> None:
+        """Go by these authorities from now on; one that is no certificate certifies nobody."""
+        usable = {}
+        for organisation, authority in authorities.items():
+            with suppress(CryptoError):
+                usable[organisation] = encode_pem(authority)
+        if usable != self._authorities:
+            self._authorities = usable
+            self._verdicts.clear()
+            self.roots_pem = b"".join(usable.values())
 
     def root_pem(self, organisation: str) -> bytes:
-        """Return the authority of one organisation in the form TLS libraries take."""
-        return encode_pem(self._authorities[organisation])
+        """Return the authority of one organisation, empty if it has none that is usable."""
+        return self._authorities.get(organisation, b"")
 
     def identify(self, context: AuthContext) -> CertificateIdentity:
         """Return who showed the certificate of a connection.
@@ -98,11 +108,28 @@ class Gatekeeper:
 
 
 def server_credentials(tls: TlsIdentity, gatekeeper: Gatekeeper) -> grpc.ServerCredentials:
-    """Return credentials that show `tls` and ask every client for a member's certificate."""
-    return grpc.ssl_server_credentials(
-        [(tls.private_key_pem, tls.certificate_pem)],
-        root_certificates=gatekeeper.roots_pem,
-        require_client_auth=True,
+    """Return credentials that show `tls` and ask every client for a member's certificate.
+
+    They follow the gatekeeper's authorities. Make them anew for each port.
+    """
+    in_use = gatekeeper.roots_pem
+
+    def describe() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(
+            [(tls.private_key_pem, tls.certificate_pem)], root_certificates=in_use
+        )
+
+    def describe_if_changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal in_use
+        if in_use is gatekeeper.roots_pem:
+            return None
+        in_use = gatekeeper.roots_pem
+        return describe()
+
+    return grpc.dynamic_ssl_server_credentials(
+        describe(),
+        describe_if_changed,  # type: ignore[arg-type]  # None keeps what is in use
+        require_client_authentication=True,
     )
 
 

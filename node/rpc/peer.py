@@ -1,8 +1,11 @@
 """The peer transport: one stream dialled to every other validator, one accepted from each.
 
-It moves opaque messages between authenticated members and knows nothing of their meaning. Messages
+It moves opaque messages between authenticated nodes and knows nothing of their meaning. Messages
 may be lost (overflow, a broken stream), never altered or attributed to another; whoever needs one
 delivered sends it again.
+
+Who the others are may change at any time (`assign`). Besides them, followers come by themselves:
+whoever the owner lets in is dialled for as long as its own stream lasts, so that it gets answers.
 """
 
 from __future__ import annotations
@@ -31,7 +34,11 @@ CONNECT_TIMEOUT_MS: Final = 3_000
 BACKOFF_MS_MIN: Final = 50
 BACKOFF_MS_MAX: Final = 2_000
 
+FOLLOWERS_MAX: Final = 16
+"""At once; each costs a stream both ways and what it asks for."""
+
 VALIDATOR_ROLE: Final = "validator"
+_REFUSALS_TOLD_MAX: Final = 64
 KEEPALIVE_OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -51,13 +58,14 @@ _CHANNEL_OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemotePeer:
-    """Another validator: its place in the set, who it must prove to be, where it listens."""
+    """Another node: the number it goes by, who it must prove to be, where it may listen."""
 
-    index: int
+    number: int
     validator_id: str
     organisation: str
-    address: str
-    """`host:port`, an IPv6 host in brackets."""
+    """Whose authority has to certify it; empty: that of any member organisation."""
+    addresses: tuple[str, ...]
+    """`host:port` to try in turn, an IPv6 host in brackets; none: it is waited for."""
 
 
 @dataclass(slots=True)
@@ -98,6 +106,21 @@ class PeerListener(Protocol):
     def on_failure(self, error: Exception) -> None:
         """Learn that `on_messages` raised something else, which is this node's own fault."""
 
+    def on_refusal(self, reason: str) -> None:
+        """Learn that somebody was not let in, or does not let us in; told once while it lasts."""
+
+
+class Porter(Protocol):
+    """Decides who may follow."""
+
+    def __call__(self, shown: CertificateIdentity) -> RemotePeer:
+        """Return whom to answer; raises `PeerError` saying why it may not come in."""
+
+
+def turn_away(shown: CertificateIdentity) -> RemotePeer:
+    """Let nobody follow."""
+    raise PeerError("stranger", f"{shown.role} {shown.identity_id!r} is no other validator")
+
 
 class PeerTransport(PeerServicer):
     """Sends to every other validator and receives from each. Use it on one event loop.
@@ -114,51 +137,117 @@ class PeerTransport(PeerServicer):
         tls: TlsIdentity,
         gatekeeper: Gatekeeper,
         jitter: Callable[[], float],
+        porter: Porter = turn_away,
     ) -> None:
-        self._listener = listener
-        self._gatekeeper = gatekeeper
-        self._peers = {peer.validator_id: peer for peer in peers}
+        self._listener, self._porter = listener, porter
+        self._tls, self._gatekeeper, self._jitter = tls, gatekeeper, jitter
+        self._peers: dict[str, RemotePeer] = {}
+        self._followers: dict[str, RemotePeer] = {}
         self._accepted: dict[int, object] = {}  # the newest stream of each peer, by its context
-        self._links = {
-            peer.index: _Link(
-                peer,
-                channel_credentials(tls, gatekeeper.root_pem(peer.organisation)),
-                listener,
-                jitter,
-            )
-            for peer in peers
-        }
-        self._tasks: list[asyncio.Task[None]] = []
+        self._links: dict[int, _Link] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ending: dict[asyncio.Task[None], None] = {}
+        self._is_running = False
+        self._refused: dict[str, str] = {}
+        self.assign(peers)
 
     async def start(self) -> None:
         """Begin to dial every peer, and keep dialling. Messages queued before are sent then."""
-        self._tasks = [asyncio.create_task(link.run()) for link in self._links.values()]
+        self._is_running = True
+        self._tasks = {peer: asyncio.create_task(link.run()) for peer, link in self._links.items()}
 
     async def stop(self) -> None:
         """Close the streams to all peers. What still waits is not sent."""
-        for task in self._tasks:
+        self._is_running = False
+        tasks = [*self._tasks.values(), *self._ending]
+        self._tasks = {}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def assign(self, peers: Sequence[RemotePeer]) -> None:
+        """Deal with these from now on: dial who is new among them, let go of who is not of them.
+
+        Who stays keeps its streams. Who goes may come back as a follower, if it is let in.
+        """
+        wanted = {peer.number for peer in peers}
+        for peer in [*self._peers.values()]:
+            if peer.number not in wanted:
+                self._close(peer.number)
+        for peer in peers:
+            link = self._links.get(peer.number)
+            if link is not None and link.peer.organisation == peer.organisation:
+                link.peer = peer
+            else:
+                self._close(peer.number)
+                self._open(peer)
+            self._followers.pop(peer.validator_id, None)
+        self._peers = {peer.validator_id: peer for peer in peers}
 
     def send(self, peer: int, priority: int, message: bytes) -> None:
-        """Queue a message for one peer. Returns at once; `priority` is one of `Priority`."""
-        self._links[peer].put(priority, message)
+        """Queue a message for one peer; it is lost if there is no link to it.
+
+        Returns at once; `priority` is one of `Priority`.
+        """
+        link = self._links.get(peer)
+        if link is not None:
+            link.put(priority, message)
 
     def broadcast(self, priority: int, message: bytes) -> None:
-        """Queue a message for every peer, without copying it."""
-        for link in self._links.values():
-            link.put(priority, message)
+        """Queue a message for every assigned peer, without copying it."""
+        for peer in self._peers.values():
+            self._links[peer.number].put(priority, message)
+
+    @property
+    def assigned(self) -> tuple[int, ...]:
+        """Return the peers that what is for all goes to."""
+        return tuple(peer.number for peer in self._peers.values())
+
+    @property
+    def followers(self) -> tuple[RemotePeer, ...]:
+        """Return who follows by way of this node now."""
+        return tuple(self._followers.values())
 
     @property
     def connected(self) -> tuple[int, ...]:
-        """Return the peers that messages go out to, in order of index."""
+        """Return the peers that messages go out to, followers included, in order of number."""
         return tuple(sorted(peer for peer, link in self._links.items() if link.state.is_connected))
 
     @property
     def states(self) -> Mapping[int, PeerState]:
-        """Return how things stand with every peer, by index."""
-        return {peer: link.read_state() for peer, link in self._links.items()}
+        """Return how things stand with every peer, followers included, by number. Thread-safe."""
+        return {peer: link.read_state() for peer, link in self._links.copy().items()}
+
+    def _open(self, peer: RemotePeer) -> None:
+        link = _Link(peer, self._credentials_for, self._listener, self._jitter, self._note_refusal)
+        self._links[peer.number] = link
+        if self._is_running:
+            self._tasks[peer.number] = asyncio.create_task(link.run())
+
+    def _close(self, peer: int) -> None:
+        """Let go of a peer: of the stream to it, and of the one from it at its next frame."""
+        self._links.pop(peer, None)
+        self._accepted.pop(peer, None)
+        task = self._tasks.pop(peer, None)
+        if task is not None:
+            task.cancel()
+            self._ending[task] = None
+            task.add_done_callback(lambda ended: self._ending.pop(ended, None))
+
+    def _credentials_for(self, peer: RemotePeer) -> grpc.ChannelCredentials:
+        gatekeeper = self._gatekeeper
+        organisation = peer.organisation
+        roots = gatekeeper.root_pem(organisation) if organisation else gatekeeper.roots_pem
+        return channel_credentials(self._tls, roots)
+
+    def _note_refusal(self, who: str, reason: str) -> None:
+        """Tell of a refusal unless the last one of this node was the same."""
+        if self._refused.get(who) == reason:
+            return
+        if len(self._refused) >= _REFUSALS_TOLD_MAX:
+            self._refused.clear()
+        self._refused[who] = reason
+        self._listener.on_refusal(reason)
 
     async def Exchange(  # type: ignore[override]  # the stub knows the generator style alone
         self,
@@ -170,33 +259,62 @@ class PeerTransport(PeerServicer):
         A peer that lost its stream may be back before this end has noticed, so its newest stream
         counts; an older one is refused at its next frame.
         """
+        shown: CertificateIdentity | None = None
         try:
-            peer = self._recognise(self._gatekeeper.identify(context.auth_context()))
-        except AccessError as error:
+            shown = self._gatekeeper.identify(context.auth_context())
+            peer = self._recognise(shown)
+        except (AccessError, PeerError) as error:
+            who = "" if shown is None else shown.identity_id
+            self._note_refusal(f"from {who}", f"not let in: {error}")
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
-        self._accepted[peer.index] = context
-        await context.send_initial_metadata(())
-        self._links[peer.index].hurry()
+        self._refused.pop(f"from {peer.validator_id}", None)
+        number = peer.number
+        self._accepted[number] = context
         try:
+            await context.send_initial_metadata(())
+            if number in self._links:
+                self._links[number].hurry()
             async for frame in request_iterator:
-                if self._accepted.get(peer.index) is not context:
-                    await context.abort(grpc.StatusCode.ABORTED, "a newer stream took over")
-                await self._receive(peer.index, frame)
+                if self._accepted.get(number) is not context:
+                    await context.abort(grpc.StatusCode.ABORTED, self._why_over(number))
+                await self._receive(number, frame)
         except (PeerError, DecodeError) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
-            if self._accepted.get(peer.index) is context:
-                del self._accepted[peer.index]
+            if self._accepted.get(number) is context:
+                del self._accepted[number]
+                if self._followers.pop(peer.validator_id, None) is not None:
+                    self._close(number)
 
-    def _recognise(self, identity: CertificateIdentity) -> RemotePeer:
-        peer = self._peers.get(identity.identity_id)
-        if peer is None or identity.role != VALIDATOR_ROLE:
-            raise AccessError(f"{identity.role} {identity.identity_id!r} is no other validator")
-        if peer.organisation != identity.organisation:
+    def _why_over(self, peer: int) -> str:
+        if peer in self._accepted:
+            return "a newer stream took over"
+        return "this node has another part in the chain now: connect again"
+
+    def _recognise(self, shown: CertificateIdentity) -> RemotePeer:
+        """Return who is there: an assigned peer, or a follower that is let in."""
+        peer = self._peers.get(shown.identity_id)
+        if peer is None or shown.role != VALIDATOR_ROLE:
+            return self._let_follow(shown)
+        if peer.organisation and peer.organisation != shown.organisation:
             raise AccessError(
-                f"{identity.identity_id!r}: expected a certificate of {peer.organisation!r}, "
-                f"got one of {identity.organisation!r}"
+                f"{shown.identity_id!r}: expected a certificate of {peer.organisation!r}, "
+                f"got one of {shown.organisation!r}"
             )
+        return peer
+
+    def _let_follow(self, shown: CertificateIdentity) -> RemotePeer:
+        peer = self._porter(shown)
+        known = self._followers.get(peer.validator_id)
+        if known is None and len(self._followers) >= FOLLOWERS_MAX:
+            raise AccessError(
+                f"{peer.validator_id!r}: {FOLLOWERS_MAX} nodes follow by way of this one already; "
+                "follow by way of another"
+            )
+        if known != peer:
+            self._close(peer.number)
+            self._open(peer)
+            self._followers[peer.validator_id] = peer
         return peer
 
     async def _receive(self, peer: int, frame: PeerFrame) -> None:
@@ -232,14 +350,18 @@ class _Link:
     def __init__(
         self,
         peer: RemotePeer,
-        credentials: grpc.ChannelCredentials,
+        credentials_for: Callable[[RemotePeer], grpc.ChannelCredentials],
         listener: PeerListener,
         jitter: Callable[[], float],
+        note_refusal: Callable[[str, str], None],
     ) -> None:
-        self._peer = peer
-        self._credentials = credentials
+        self.peer = peer
+        """Its addresses may change while it is dialled."""
+        self._credentials_for = credentials_for
         self._listener = listener
         self._jitter = jitter
+        self._note_refusal = note_refusal
+        self._attempts = 0
         self._outbox = Outbox(UNREACHABLE_QUEUE_BYTES_MAX)
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -283,9 +405,15 @@ class _Link:
 
     async def _converse(self) -> None:
         """Dial once, and send for as long as the stream lasts."""
-        target = ("grpc.ssl_target_name_override", self._peer.validator_id)
+        peer = self.peer
+        if not peer.addresses:
+            self.state.last_error = "nobody has said where it listens"
+            return
+        address = peer.addresses[self._attempts % len(peer.addresses)]
+        self._attempts += 1
+        target = ("grpc.ssl_target_name_override", peer.validator_id)
         async with grpc.aio.secure_channel(
-            self._peer.address, self._credentials, (*_CHANNEL_OPTIONS, target)
+            address, self._credentials_for(peer), (*_CHANNEL_OPTIONS, target)
         ) as channel:
             stream: _Stream = PeerStub(channel).Exchange()
             try:
@@ -301,7 +429,13 @@ class _Link:
                     await self._write_to(stream)
                 finally:
                     self._set_connected(connected=False)
-            self.state.last_error = f"{(await stream.code()).name}: {await stream.details()}"
+                self._attempts -= 1  # the address was right
+            code, details = await stream.code(), await stream.details()
+            self.state.last_error = f"{code.name}: {details}"
+            if code is grpc.StatusCode.PERMISSION_DENIED:
+                self._note_refusal(
+                    f"by {peer.validator_id}", f"{peer.validator_id} does not let us in: {details}"
+                )
 
     async def _write_to(self, stream: _Stream) -> None:
         """Send until the stream ends, each turn all that waits as one frame."""
@@ -324,4 +458,4 @@ class _Link:
         self.state.is_connected = connected
         self.state.connections += connected
         self._outbox.resize(PEER_QUEUE_BYTES_MAX if connected else UNREACHABLE_QUEUE_BYTES_MAX)
-        self._listener.on_peer(self._peer.index, connected=connected)
+        self._listener.on_peer(self.peer.number, connected=connected)

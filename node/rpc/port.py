@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from node.chain.admission import Admission, FinalResult
 from node.chain.genesis import Parameters
+from node.chain.governance import CheckpointStatement
 from node.consensus.standing import Standing
 from node.limits import TX_BYTES_MAX
 
@@ -61,6 +62,8 @@ class Health(IntEnum):
     CATCHING_UP = 2
     READY = 3
     HALTED = 4
+    FOLLOWING = 5
+    """It holds the chain, and is no validator in the epoch in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,39 @@ class Diagnosis:
     """What is wrong with it on purpose, for a trial, for a person."""
     accused: tuple[str, ...] = ()
     """Validators of whose misbehaviour it holds proof."""
+
+
+# --- Membership ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """A node outside the set in force that follows the chain by way of the one asked."""
+
+    node_id: str
+    organisation: str
+    height: int | None
+    """Of its newest block, by its word; None while it never said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member of the set in force."""
+
+    validator_id: str
+    organisation: str
+    address: str
+    """Where it listens for peers by the state; empty where that does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """Who decides the next height, by the state of one node."""
+
+    epoch: int
+    members: tuple[Member, ...]
+    """In the order of the set."""
+    followers: tuple[Follower, ...]
 
 
 # --- Receipts and records ---
@@ -251,6 +287,12 @@ class NodeApi(Protocol):
 
     async def evidence(self) -> Sequence[bytes]:
         """Return the canonical proofs of misbehaviour that the node holds: 16 per validator."""
+
+    async def membership(self) -> Membership:
+        """Return who decides the next height, and who follows by way of this node."""
+
+    async def checkpoint(self) -> CheckpointStatement:
+        """Return this node's signed statement of the newest header it holds, durably."""
 
     async def receipt_of_operation(self, tx_id: bytes, operation_index: int) -> bytes | None:
         """Return the canonical receipt of one record, or None if there is no such record."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -60,7 +61,7 @@ class PeerServer:
     ) -> None:
         self._transport = transport
         self._addresses = addresses
-        self._credentials = server_credentials(tls, gatekeeper)
+        self._credentials = partial(server_credentials, tls, gatekeeper)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> tuple[int, ...]:
@@ -97,7 +98,7 @@ class ClientServer:
     ) -> None:
         self._node = node
         self._addresses = addresses
-        self._credentials = server_credentials(tls, gatekeeper)
+        self._credentials = partial(server_credentials, tls, gatekeeper)
         self._guard = Guard(gatekeeper, chain_id, on_failure)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -132,12 +133,14 @@ class ClientServer:
 
 
 def _bind(
-    server: grpc.aio.Server, addresses: Sequence[str], credentials: grpc.ServerCredentials
+    server: grpc.aio.Server,
+    addresses: Sequence[str],
+    credentials: Callable[[], grpc.ServerCredentials],
 ) -> tuple[int, ...]:
     ports = []
     for address in addresses:
         try:
-            ports.append(server.add_secure_port(address, credentials))
+            ports.append(server.add_secure_port(address, credentials()))
         except RuntimeError as error:  # whose message tells nothing
             raise ConfigError(
                 f"cannot listen on {address}: {_why_not(address)}",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -118,13 +118,14 @@ class DisturbedLinks:
     def __init__(
         self,
         links: Links,
-        names: Mapping[int, str],
         *,
+        name_of: Callable[[int], str],
+        assigned: Callable[[], Iterable[int]],
         now_ms: Callable[[], int],
         call_later: Callable[[int, Callable[[], None]], object],
     ) -> None:
-        """Start undisturbed; `names` are the peers by index."""
-        self._links, self._names = links, names
+        """Start undisturbed; `assigned` gives the numbers of those that broadcasts go to."""
+        self._links, self._name_of, self._assigned = links, name_of, assigned
         self._now_ms, self._call_later = now_ms, call_later
         self._chaos: Chaos | None = None
         self._held: deque[tuple[int, int, int, bytes]] = deque()
@@ -143,7 +144,7 @@ class DisturbedLinks:
     def hears(self, peer: int) -> bool:
         """Whether what comes from a peer is to be taken."""
         chaos = self.chaos
-        return chaos is None or self._names[peer] not in chaos.cut
+        return chaos is None or self._name_of(peer) not in chaos.cut
 
     def put_wrong(self, now: Now) -> Now:
         """Return a reading of the clocks as this validator is to see it."""
@@ -169,7 +170,7 @@ class DisturbedLinks:
         if self.chaos is None and not self._held:
             self._links.broadcast(priority, message)
             return
-        for peer in self._names:
+        for peer in self._assigned():
             self.send(peer, priority, message)
 
     def _release(self) -> None:

@@ -348,6 +348,8 @@ class Engine:
         if isinstance(message, Status | WantBodies | WantBlocks):
             self._answer(peer, message, now)
             return
+        if peer not in self.term.indices and not isinstance(message, _GIVEN_BY_ANYBODY):
+            raise PeerError("no-member", f"{type(message).__name__} from outside the set in force")
         match message:
             case Vote():
                 self._misconduct.note_heard(peer, message)
@@ -639,6 +641,9 @@ def _make_core(term: Term, recovery: Recovery) -> Core:
         recovered=recovery.consensus,
     )
 
+
+_GIVEN_BY_ANYBODY: Final = (CertifiedHeader, Blocks, Bodies)
+"""What proves itself, or was asked for: who gives it may decide in an epoch this node is not in."""
 
 _EPOCH_OF: Final[Mapping[type, Callable[[Any], int]]] = {
     Proposal: attrgetter("header.epoch"),

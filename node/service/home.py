@@ -10,6 +10,7 @@ from node.crypto import domains
 from node.errors import ConfigError
 
 VOTE_KEY_FILE: Final = "keys/vote.key"
+COSIGNATURE_KEY_FILE: Final = "keys/cosignature.key"
 TLS_KEY_FILE: Final = "keys/tls.key"
 TLS_FILE: Final = "tls.pem"
 WAL_FOLDER: Final = "wal"

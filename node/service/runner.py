@@ -98,6 +98,8 @@ class Runner:
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tickets = TicketOffice()
         self.on_committed: list[Callable[[CommittedBlock], None]] = []
+        self.on_epoch: list[Callable[[], None]] = []
+        """Told of an epoch that began before the first message of it goes out."""
 
     # ------------------------------------------------------------------ life
 
@@ -226,6 +228,9 @@ class Runner:
             return
         output = self.engine.drain()
         self._observer.turned(output)
+        if output.term is not None:
+            for learn in self.on_epoch:
+                learn()
         for message in output.messages:
             self._post(message)
         for block in output.committed:

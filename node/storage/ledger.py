@@ -150,6 +150,11 @@ class LedgerStore:
         """Return the current value under a state key, or None."""
         return self._store.get(keys.state(key))
 
+    def state_under(self, prefix: bytes) -> Iterator[bytes]:
+        """Yield the current values whose state keys begin with `prefix`, in order of the keys."""
+        for _, value in self._store.scan(keys.state(prefix)):
+            yield value
+
     def page(self, place: str) -> Page | None:
         """Return a page of the current state tree, or None where there is none."""
         for remembered in (self._recent_pages, self._older_pages):

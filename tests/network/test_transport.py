@@ -54,6 +54,7 @@ class Ear:
     heard: list[tuple[int, bytes]] = field(default_factory=list)
     connections: list[tuple[int, bool]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
     pauses: int = 0
     answer: Callable[[int, Sequence[bytes]], Exception | None] = lambda _peer, _messages: None
     attentive: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,6 +76,10 @@ class Ear:
 
     def on_failure(self, error: Exception) -> None:
         self.failures.append(error)
+        self.changed.set()
+
+    def on_refusal(self, reason: str) -> None:
+        self.refusals.append(reason)
         self.changed.set()
 
     def draw_jitter(self) -> float:
@@ -106,10 +111,10 @@ class Party:
     def make_transport(self, index: int) -> PeerTransport:
         peers = [
             RemotePeer(
-                index=other,
+                number=other,
                 validator_id=f"validator-{other + 1}",
                 organisation=f"org-{other + 1}",
-                address=address,
+                addresses=(address,),
             )
             for other, address in enumerate(self.addresses)
             if other != index

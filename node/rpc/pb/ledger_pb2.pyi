@@ -84,6 +84,8 @@ class _HealthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Health.ValueTy
     CATCHING_UP: _Health.ValueType  # 2
     READY: _Health.ValueType  # 3
     HALTED: _Health.ValueType  # 4
+    FOLLOWING: _Health.ValueType  # 5
+    """holds the chain, and is no validator in the epoch in force"""
 
 class Health(_Health, metaclass=_HealthEnumTypeWrapper): ...
 
@@ -92,6 +94,8 @@ STARTING: Health.ValueType  # 1
 CATCHING_UP: Health.ValueType  # 2
 READY: Health.ValueType  # 3
 HALTED: Health.ValueType  # 4
+FOLLOWING: Health.ValueType  # 5
+"""holds the chain, and is no validator in the epoch in force"""
 Global___Health: _TypeAlias = Health  # noqa: Y015
 
 class _RecordStatus:
@@ -600,6 +604,154 @@ class Diagnosis(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__waited_ms) -> _WhichOneofReturnType__waited_ms | None: ...
 
 Global___Diagnosis: _TypeAlias = Diagnosis  # noqa: Y015
+
+@_typing.final
+class GetMembershipRequest(_message.Message):
+    """--- Membership ---"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMembershipRequest: _TypeAlias = GetMembershipRequest  # noqa: Y015
+
+@_typing.final
+class Membership(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    FOLLOWERS_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    """in force here for the next height"""
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]:
+        """in the order of the set"""
+
+    @_builtins.property
+    def followers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Follower]:
+        """who follows the chain by way of this node, now"""
+
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        members: _abc.Iterable[Global___Member] | None = ...,
+        followers: _abc.Iterable[Global___Follower] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "followers", b"followers", "members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Membership: _TypeAlias = Membership  # noqa: Y015
+
+@_typing.final
+class Member(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALIDATOR_ID_FIELD_NUMBER: _builtins.int
+    ORGANISATION_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    validator_id: _builtins.str
+    organisation: _builtins.str
+    address: _builtins.str
+    """host:port for peers by the state; empty where it does not say"""
+    def __init__(
+        self,
+        *,
+        validator_id: _builtins.str = ...,
+        organisation: _builtins.str = ...,
+        address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "organisation", b"organisation", "validator_id", b"validator_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Member: _TypeAlias = Member  # noqa: Y015
+
+@_typing.final
+class Follower(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    ORGANISATION_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    organisation: _builtins.str
+    height: _builtins.int
+    """by its word; absent: it never said"""
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        organisation: _builtins.str = ...,
+        height: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "height", b"height"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "height", b"height", "node_id", b"node_id", "organisation", b"organisation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+    _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+
+Global___Follower: _TypeAlias = Follower  # noqa: Y015
+
+@_typing.final
+class GetCheckpointRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCheckpointRequest: _TypeAlias = GetCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class CheckpointStatement(_message.Message):
+    """Canonical `checkpoint-statement` in its parts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALIDATOR_ID_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    validator_id: _builtins.str
+    """who states it"""
+    header: _builtins.bytes
+    """canonical `header`: the newest here"""
+    signature: _builtins.bytes
+    """under its cosignature key"""
+    def __init__(
+        self,
+        *,
+        validator_id: _builtins.str = ...,
+        header: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "signature", b"signature", "validator_id", b"validator_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckpointStatement: _TypeAlias = CheckpointStatement  # noqa: Y015
 
 @_typing.final
 class GetEvidenceRequest(_message.Message):

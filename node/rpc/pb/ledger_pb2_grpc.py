@@ -59,6 +59,16 @@ class LedgerStub:
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceReply.FromString,
                 _registered_method=True)
+        self.GetMembership = channel.unary_unary(
+                '/govchain.ledger.v1.Ledger/GetMembership',
+                request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetMembershipRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Membership.FromString,
+                _registered_method=True)
+        self.GetCheckpoint = channel.unary_unary(
+                '/govchain.ledger.v1.Ledger/GetCheckpoint',
+                request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetCheckpointRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.CheckpointStatement.FromString,
+                _registered_method=True)
         self.GetReceipt = channel.unary_unary(
                 '/govchain.ledger.v1.Ledger/GetReceipt',
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetReceiptRequest.SerializeToString,
@@ -147,6 +157,21 @@ class LedgerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMembership(self, request, context):
+        """Who decides the next height by the state here, where they listen, and who follows this node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCheckpoint(self, request, context):
+        """What this node states of the chain it holds: the evidence by which a change of the validators
+        shows that those to be can go on. Learners give it, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetReceipt(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -229,6 +254,16 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.GetEvidence,
                     request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceRequest.FromString,
                     response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceReply.SerializeToString,
+            ),
+            'GetMembership': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMembership,
+                    request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetMembershipRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Membership.SerializeToString,
+            ),
+            'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpoint,
+                    request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetCheckpointRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.CheckpointStatement.SerializeToString,
             ),
             'GetReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReceipt,
@@ -411,6 +446,60 @@ class Ledger:
             '/govchain.ledger.v1.Ledger/GetEvidence',
             node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceRequest.SerializeToString,
             node_dot_rpc_dot_pb_dot_ledger__pb2.GetEvidenceReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMembership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/govchain.ledger.v1.Ledger/GetMembership',
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetMembershipRequest.SerializeToString,
+            node_dot_rpc_dot_pb_dot_ledger__pb2.Membership.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/govchain.ledger.v1.Ledger/GetCheckpoint',
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetCheckpointRequest.SerializeToString,
+            node_dot_rpc_dot_pb_dot_ledger__pb2.CheckpointStatement.FromString,
             options,
             channel_credentials,
             insecure,

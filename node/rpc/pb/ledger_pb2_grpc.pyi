@@ -52,6 +52,12 @@ class LedgerStub:
     """What this validator knows of why the chain moves or does not."""
     GetEvidence: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetEvidenceRequest, _ledger_pb2.GetEvidenceReply]
     """Proofs that validators equivocated, as many as this validator holds: some per validator."""
+    GetMembership: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetMembershipRequest, _ledger_pb2.Membership]
+    """Who decides the next height by the state here, where they listen, and who follows this node."""
+    GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCheckpointRequest, _ledger_pb2.CheckpointStatement]
+    """What this node states of the chain it holds: the evidence by which a change of the validators
+    shows that those to be can go on. Learners give it, too.
+    """
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]
     GetReceipts: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptsRequest, _ledger_pb2.GetReceiptsReply]
     GetRecords: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetRecordsRequest, _ledger_pb2.GetRecordsReply]
@@ -81,6 +87,12 @@ class LedgerAsyncStub(LedgerStub):
     """What this validator knows of why the chain moves or does not."""
     GetEvidence: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetEvidenceRequest, _ledger_pb2.GetEvidenceReply]  # type: ignore[assignment]
     """Proofs that validators equivocated, as many as this validator holds: some per validator."""
+    GetMembership: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetMembershipRequest, _ledger_pb2.Membership]  # type: ignore[assignment]
+    """Who decides the next height by the state here, where they listen, and who follows this node."""
+    GetCheckpoint: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCheckpointRequest, _ledger_pb2.CheckpointStatement]  # type: ignore[assignment]
+    """What this node states of the chain it holds: the evidence by which a change of the validators
+    shows that those to be can go on. Learners give it, too.
+    """
     GetReceipt: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]  # type: ignore[assignment]
     GetReceipts: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptsRequest, _ledger_pb2.GetReceiptsReply]  # type: ignore[assignment]
     GetRecords: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetRecordsRequest, _ledger_pb2.GetRecordsReply]  # type: ignore[assignment]
@@ -137,6 +149,24 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetEvidenceReply, _abc.Awaitable[_ledger_pb2.GetEvidenceReply]]:
         """Proofs that validators equivocated, as many as this validator holds: some per validator."""
+
+    @_abc_1.abstractmethod
+    def GetMembership(
+        self,
+        request: _ledger_pb2.GetMembershipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.Membership, _abc.Awaitable[_ledger_pb2.Membership]]:
+        """Who decides the next height by the state here, where they listen, and who follows this node."""
+
+    @_abc_1.abstractmethod
+    def GetCheckpoint(
+        self,
+        request: _ledger_pb2.GetCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.CheckpointStatement, _abc.Awaitable[_ledger_pb2.CheckpointStatement]]:
+        """What this node states of the chain it holds: the evidence by which a change of the validators
+        shows that those to be can go on. Learners give it, too.
+        """
 
     @_abc_1.abstractmethod
     def GetReceipt(

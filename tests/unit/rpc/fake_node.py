@@ -11,6 +11,7 @@ from hashlib import sha256
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
 from node.chain.genesis import Parameters
+from node.chain.governance import CheckpointStatement
 from node.consensus.standing import Standing
 from node.rpc.client import LedgerClient, LedgerEndpoint
 from node.rpc.identity import TlsIdentity
@@ -20,7 +21,10 @@ from node.rpc.port import (
     CertifiedHeader,
     CommittedTransaction,
     Diagnosis,
+    Follower,
     Health,
+    Member,
+    Membership,
     NodeStatus,
     RecordEntry,
     RecordFilter,
@@ -185,6 +189,23 @@ class FakeNode:
 
     async def evidence(self) -> Sequence[bytes]:
         return [b"proof by " + self.validator_id.encode()]
+
+    async def membership(self) -> Membership:
+        return Membership(
+            epoch=1,
+            members=(
+                Member(
+                    validator_id=self.validator_id, organisation="org-1", address="127.0.0.1:7100"
+                ),
+            ),
+            followers=(
+                Follower(node_id="learner-1", organisation="org-1", height=3),
+                Follower(node_id="learner-2", organisation="org-2", height=None),
+            ),
+        )
+
+    async def checkpoint(self) -> CheckpointStatement:
+        return CheckpointStatement(self.validator_id, b"header", b"signature")
 
     def find(self, wanted: bytes) -> tuple[int, int, bytes] | None:
         """Return (height, index, transaction) of a transaction id."""

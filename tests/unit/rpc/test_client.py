@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from node.chain.admission import Admission, AdmissionCode
+from node.chain.governance import CheckpointStatement
 from node.crypto.certificate import encode_pem
 from node.errors import ClientError, InvariantViolation
 from node.rpc.client import (
@@ -358,6 +359,27 @@ async def test_every_validator_is_asked_what_it_sees_and_the_way_is_timed() -> N
         assert isinstance(heard, HeardDiagnosis)
         assert heard.diagnosis.status.validator_id == "validator-1"
         assert heard.asked_ms <= heard.answered_ms
+
+
+async def test_who_decides_and_who_follows_is_told() -> None:
+    async with running(1) as network, network.client() as client:
+        found = await client.membership()
+    assert found.epoch == 1
+    assert [(each.validator_id, each.organisation, each.address) for each in found.members] == [
+        ("validator-1", "org-1", "127.0.0.1:7100")
+    ]
+    assert [(each.node_id, each.organisation, each.height) for each in found.followers] == [
+        ("learner-1", "org-1", 3),
+        ("learner-2", "org-2", None),
+    ]
+
+
+async def test_every_node_states_what_it_holds() -> None:
+    async with running(2) as network, network.client() as client:
+        await network.servers[1].stop(0)
+        stated = await client.checkpoints()
+    assert stated["validator-1"] == CheckpointStatement("validator-1", b"header", b"signature")
+    assert isinstance(stated["validator-2"], NetworkUnavailable)
 
 
 async def test_every_validator_gives_the_evidence_it_holds() -> None:

@@ -89,7 +89,8 @@ class Wire:
         self.timers: list[tuple[int, Callable[[], None]]] = []
         self.links = DisturbedLinks(
             self,
-            NAMES,
+            name_of=NAMES.__getitem__,
+            assigned=lambda: NAMES,
             now_ms=lambda: self.now_ms,
             call_later=lambda ms, run: self.timers.append((self.now_ms + ms, run)),
         )
