@@ -56,7 +56,7 @@ _CHANNEL_OPTIONS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RemotePeer:
     """Another node: the number it goes by, who it must prove to be, where it may listen."""
 
@@ -113,7 +113,7 @@ class PeerListener(Protocol):
 class Porter(Protocol):
     """Decides who may follow."""
 
-    def __call__(self, shown: CertificateIdentity) -> RemotePeer:
+    def __call__(self, shown: CertificateIdentity, /) -> RemotePeer:
         """Return whom to answer; raises `PeerError` saying why it may not come in."""
 
 

@@ -14,13 +14,14 @@ from itertools import count
 import grpc
 import pytest
 
+from node.crypto.certificate import CertificateIdentity
 from node.errors import PeerError
 from node.limits import PEER_MESSAGE_BYTES_MAX
-from node.rpc.identity import TlsIdentity, channel_credentials
+from node.rpc.identity import Gatekeeper, TlsIdentity, channel_credentials
 from node.rpc.outbox import FRAME_BYTES_AIM, FRAME_MESSAGES_MAX, Priority
 from node.rpc.pb.peer_pb2 import PeerFrame
 from node.rpc.pb.peer_pb2_grpc import PeerStub
-from node.rpc.peer import PeerTransport, RemotePeer
+from node.rpc.peer import PeerTransport, Porter, RemotePeer, turn_away
 from node.rpc.server import PeerServer
 from tests.unit.rpc.pki import Pki, shared_pki
 
@@ -108,7 +109,9 @@ class Party:
         self.transports = [self.make_transport(index) for index in range(size)]
         self.servers = [self.make_server(index) for index in range(size)]
 
-    def make_transport(self, index: int) -> PeerTransport:
+    def make_transport(
+        self, index: int, porter: Porter = turn_away, gatekeeper: Gatekeeper | None = None
+    ) -> PeerTransport:
         peers = [
             RemotePeer(
                 number=other,
@@ -123,8 +126,9 @@ class Party:
             peers,
             self.ears[index],
             tls=self.tls[index],
-            gatekeeper=self.pki.gatekeeper(),
+            gatekeeper=gatekeeper or self.pki.gatekeeper(),
             jitter=self.ears[index].draw_jitter,
+            porter=porter,
         )
 
     def make_server(self, index: int) -> PeerServer:
@@ -460,3 +464,143 @@ async def test_ipv6() -> None:
     async with party(2, "::1") as guests:
         guests.transports[0].send(1, Priority.VOTE, b"over IPv6")
         await guests.ears[1].until(lambda: guests.ears[1].heard == [(0, b"over IPv6")])
+
+
+# --- Who the others are changes ---
+
+
+def city(guests: Party, number: int = 9) -> tuple[RemotePeer, TlsIdentity]:
+    """Return a node of `org-4` that is no validator, where it listens, and what it shows."""
+    tls = guests.pki.validator(number, authority=guests.pki.authorities["org-4"])
+    address = f"127.0.0.1:{free_port('127.0.0.1')}"
+    return RemotePeer(number, f"validator-{number}", "org-4", (address,)), tls
+
+
+def admit(*known: RemotePeer) -> Callable[[CertificateIdentity], RemotePeer]:
+    """Return a porter that lets these in."""
+
+    def porter(shown: CertificateIdentity) -> RemotePeer:
+        for peer in known:
+            if peer.validator_id == shown.identity_id:
+                return peer
+        raise PeerError("stranger", f"{shown.identity_id} is not registered")
+
+    return porter
+
+
+async def test_a_follower_is_answered_for_as_long_as_it_is_there() -> None:
+    guests = Party(2)
+    follower, tls = city(guests)
+    ear = Ear()
+    founder = RemotePeer(0, "validator-1", "org-1", (guests.addresses[0],))
+    guests.transports[0] = guests.make_transport(0, porter=admit(follower))
+    guests.servers[0] = guests.make_server(0)
+    own = PeerTransport(
+        [founder], ear, tls=tls, gatekeeper=guests.pki.gatekeeper(), jitter=ear.draw_jitter
+    )
+    server = PeerServer(own, follower.addresses, tls=tls, gatekeeper=guests.pki.gatekeeper())
+    await guests.start()
+    await server.start()
+    await own.start()
+    try:
+        host, transport = guests.ears[0], guests.transports[0]
+        own.send(0, Priority.SYNC, b"a question")
+        await host.until(lambda: (9, b"a question") in host.heard)
+        assert transport.followers == (follower,)
+        assert transport.assigned == (1,)
+        transport.broadcast(Priority.VOTE, b"for those who decide")
+        transport.send(9, Priority.SYNC, b"an answer")
+        await ear.until(lambda: bool(ear.heard))
+        assert ear.heard == [(0, b"an answer")]
+        await own.stop()
+        await host.until(lambda: (9, False) in host.connections)
+        assert len(transport.followers) == 0
+        transport.send(9, Priority.SYNC, b"nobody is there")
+        assert set(transport.states) == {1}
+    finally:
+        await own.stop()
+        await server.stop()
+        await guests.stop()
+
+
+async def test_followers_are_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.rpc.peer.FOLLOWERS_MAX", 1)
+    guests = Party(2)
+    (one, its_tls), (other, others_tls) = city(guests, 8), city(guests, 9)
+    guests.transports[0] = guests.make_transport(0, porter=admit(one, other))
+    guests.servers[0] = guests.make_server(0)
+    await guests.start()
+    try:
+        async with dial(guests, 0, its_tls) as first:
+            await first.initial_metadata()
+            async with dial(guests, 0, others_tls) as second:
+                assert await second.code() is grpc.StatusCode.PERMISSION_DENIED
+                assert "1 nodes follow by way of this one already" in await second.details()
+    finally:
+        await guests.stop()
+
+
+async def test_who_is_refused_is_told_once_and_why() -> None:
+    async with party(2) as guests:
+        for _ in range(3):
+            async with dial(guests, 0, guests.pki.validator(3)) as stream:
+                assert await stream.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert guests.ears[0].refusals == [
+            "not let in: stranger: validator 'validator-3' is no other validator"
+        ]
+
+
+async def test_who_is_let_go_of_is_neither_dialled_nor_heard() -> None:
+    async with party(3) as guests:
+        transport, ear, gone = guests.transports[0], guests.ears[0], guests.ears[2]
+        kept = RemotePeer(1, "validator-2", "org-2", (guests.addresses[1],))
+        transport.assign([kept])
+        await ear.until(lambda: (2, False) in ear.connections)
+        assert set(transport.states) == {1}
+        guests.transports[2].send(0, Priority.VOTE, b"still a vote")
+        await gone.until(lambda: (0, False) in gone.connections)
+        await gone.until(lambda: bool(gone.refusals))
+        assert "validator-1 does not let us in" in gone.refusals[0]
+        guests.transports[1].send(0, Priority.VOTE, b"a vote")
+        await ear.until(lambda: bool(ear.heard))
+        assert ear.heard == [(1, b"a vote")]
+
+
+async def test_who_is_new_is_dialled_and_tried_at_each_address() -> None:
+    guests = Party(3)
+    known = [RemotePeer(1, "validator-2", "org-2", (guests.addresses[1],))]
+    guests.transports[0].assign(known)
+    await guests.start()
+    try:
+        nowhere = f"127.0.0.1:{free_port('127.0.0.1')}"
+        new = RemotePeer(2, "validator-3", "org-3", (nowhere, guests.addresses[2]))
+        guests.transports[0].assign([*known, new])
+        ear = guests.ears[0]
+        await ear.until(lambda: (2, True) in ear.connections)
+        guests.transports[0].broadcast(Priority.VOTE, b"to both")
+        await guests.ears[2].until(lambda: (0, b"to both") in guests.ears[2].heard)
+    finally:
+        await guests.stop()
+
+
+async def test_an_organisation_that_joins_is_believed_without_a_restart() -> None:
+    guests = Party(2)
+    late = guests.pki.gatekeeper()
+    without = {name: a.certificate for name, a in guests.pki.authorities.items() if name != "org-2"}
+    late.admit({**without, "org-9": b"no certificate at all"})
+    guests.transports[0] = guests.make_transport(0, gatekeeper=late)
+    guests.servers[0] = PeerServer(
+        guests.transports[0], [guests.addresses[0]], tls=guests.tls[0], gatekeeper=late
+    )
+    await guests.start()
+    try:
+        ear = guests.ears[0]
+        await guests.ears[1].until(lambda: guests.ears[1].pauses > 1)
+        assert "UNAVAILABLE" in guests.transports[1].states[0].last_error
+        assert not ear.heard
+        late.admit({name: a.certificate for name, a in guests.pki.authorities.items()})
+        await guests.meet()
+        guests.transports[1].send(0, Priority.VOTE, b"at last")
+        await ear.until(lambda: ear.heard == [(1, b"at last")])
+    finally:
+        await guests.stop()

@@ -168,8 +168,6 @@ class SimulatedValidator:
             mempool=self._make_pool(),
             recovery=recovery,
         )
-        for name in self.names:
-            self.engine.roster.number(name)
         self._note("start", self.ledger.tip_height, len(records))
         self.observer.started(self)
         self._take_turn(lambda engine: engine.start(self.now()))
@@ -187,7 +185,7 @@ class SimulatedValidator:
 
     def connect(self, peer: int) -> None:
         """Learn that a peer can be reached, for the first time or again."""
-        self._take_turn(partial(Engine.connected, peer=peer))
+        self._take_turn(lambda engine: engine.connected(self._number_of(engine, peer)))
 
     def crash(self, *, power_loss: bool, down_us: int, loses_state: bool = False) -> None:
         """End the process for a while; with `power_loss` the disk forgets what it did not sync.
@@ -244,7 +242,9 @@ class SimulatedValidator:
             if self.world.transcript is not None:
                 name = str(self.place)
                 self.world.transcript.received(self.world.now_us, name, peer, frame)
-            self._take_turn(lambda engine: engine.receive(peer, frame, self.now()))
+            self._take_turn(
+                lambda engine: engine.receive(self._number_of(engine, peer), frame, self.now())
+            )
 
     def submit(self, transactions: Sequence[bytes]) -> None:
         """Take transactions of a client."""
@@ -277,7 +277,8 @@ class SimulatedValidator:
         """Carry out what the engine asked for."""
         output = engine.drain()
         if output.term is not None:
-            self._peers = [number for number in output.term.numbers if number != self.index]
+            members = [self._place_of(engine, number) for number in output.term.numbers]
+            self._peers = [place for place in members if place != self.index]
         if self.world.transcript is not None:
             self.world.transcript.traced(self.world.now_us, str(self.place), output.traces)
         self.observer.turned(self, output)
@@ -287,10 +288,10 @@ class SimulatedValidator:
         if output.messages and self._is_armed_for(CrashPoint.AMID_SEND):
             some = self.world.random.randrange(len(self._peers))
             reached = self.world.random.sample(self._peers, some)
-            self._post(output, to=reached)
+            self._post(engine, output, to=reached)
             self._dies_at(CrashPoint.AMID_SEND)
             return
-        self._post(output)
+        self._post(engine, output)
         for job in output.jobs:
             delay_us = self.world.draw(self.machine.check_max_us + 1)
             self.world.after(delay_us, partial(self._checked, self.life, job))
@@ -305,18 +306,28 @@ class SimulatedValidator:
         self._sync_log(engine)
         self._arm_timer(engine)
 
-    def _post(self, output: Output, *, to: Sequence[int] | None = None) -> None:
+    def _post(self, engine: Engine, output: Output, *, to: Sequence[int] | None = None) -> None:
         """Send the messages of a turn, one frame per peer; `to` limits whom they reach."""
         if not output.messages:
             return
         reached = self._peers if to is None else to
+        sent = [
+            (None if message.to is None else self._place_of(engine, message.to), message.data)
+            for message in output.messages
+        ]
         for peer in reached:
-            frame = [m.data for m in output.messages if m.to is None or m.to == peer]
-            self._send(peer, frame)
+            self._send(peer, [data for place, data in sent if place is None or place == peer])
         if to is None:
-            apart = [m.to for m in output.messages if m.to is not None and m.to not in reached]
+            apart = [place for place, _ in sent if place is not None and place not in reached]
             for peer in dict.fromkeys(apart):  # those that follow
-                self._send(peer, [m.data for m in output.messages if m.to == peer])
+                self._send(peer, [data for place, data in sent if place == peer])
+
+    def _number_of(self, engine: Engine, place: int) -> int:
+        """Return the number that a node goes by at this engine: they differ after a restart."""
+        return engine.roster.number(self.names[place])
+
+    def _place_of(self, engine: Engine, number: int) -> int:
+        return self.names.index(engine.roster.name(number))
 
     def _send(self, peer: int, frame: list[bytes]) -> None:
         if frame:

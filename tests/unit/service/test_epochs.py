@@ -290,3 +290,17 @@ def test_what_a_faster_peer_says_of_the_next_epoch_is_kept_until_it_begins() -> 
     chat.pass_time(1_200)
     assert node.engine.term.epoch.number == 1
     assert chat.heights() == [3] * 4
+
+
+def test_what_only_members_say_is_refused_from_anybody_else() -> None:
+    chat = Chat(*FOUNDERS, FIFTH)
+    notarize(chat, "first")
+    chat.pass_time(3_000)
+    told = [m for name, m in chat.said if name == "validator-2" and isinstance(m, Vote)]
+    node = chat.nodes["validator-1"]
+    stranger = node.engine.roster.number(FIFTH)
+    node.engine.receive(stranger, [encode_message(told[-1])], chat.now)
+    refusals = [each for each in node.engine.drain().traces if each.rule == "no-member"]
+    assert [each.detail for each in refusals] == [
+        f"from {FIFTH}: no-member: Vote from outside the set in force"
+    ]
