@@ -506,7 +506,7 @@ async def test_a_follower_is_answered_for_as_long_as_it_is_there() -> None:
         host, transport = guests.ears[0], guests.transports[0]
         own.send(0, Priority.SYNC, b"a question")
         await host.until(lambda: (9, b"a question") in host.heard)
-        assert transport.followers == (follower,)
+        assert [*transport.followers] == [follower]
         assert transport.assigned == (1,)
         transport.broadcast(Priority.VOTE, b"for those who decide")
         transport.send(9, Priority.SYNC, b"an answer")
@@ -514,7 +514,7 @@ async def test_a_follower_is_answered_for_as_long_as_it_is_there() -> None:
         assert ear.heard == [(0, b"an answer")]
         await own.stop()
         await host.until(lambda: (9, False) in host.connections)
-        assert len(transport.followers) == 0
+        assert [*transport.followers] == []
         transport.send(9, Priority.SYNC, b"nobody is there")
         assert set(transport.states) == {1}
     finally:
