@@ -348,7 +348,7 @@ class System:
         }
         for view in range(local.view + local.active, self.setup.views):
             if view not in examples:
-                continue  # one alone moves nobody
+                continue  # a liar alone moves nobody, but the primary: as a timeout does
             offered: dict[int, list[int]] = {}
             for validator in range(SIZE):
                 found = [
@@ -361,6 +361,9 @@ class System:
                     found += self._adversary.view_changes(view, examples[view], certifiable)
                 if found:
                     offered[validator] = found
+            leader = VALIDATORS.primary(local.view)
+            if local.active and view > local.view and leader in offered:
+                yield ("view-changes", (offered[leader][0],), 0)
             needed = VALIDATORS.faults + 1
             if view == local.view:
                 needed = VALIDATORS.quorum - len(local.holds)
