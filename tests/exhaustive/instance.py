@@ -253,6 +253,13 @@ class Instance:
         parent = digest_of(ledger[-1].header if ledger else GENESIS_HEADER)
         if action.header.parent != parent or action.header.height != len(ledger) + 1:
             raise Broken(f"A4: validator {self.me} commits {action.header.height} on another block")
+        bit = self.chain.bit(action.certificate.subject)
+        for vote in action.certificate.votes:
+            if vote.signature != self.chain.vote(bit, vote.validator).signature:
+                raise Broken(
+                    f"A3: validator {self.me} commits {action.header.height} by a vote of "
+                    f"{vote.validator} about something else"
+                )
         self.durable.ledger = (*ledger, CertifiedHeader(action.header, action.certificate))
 
 
