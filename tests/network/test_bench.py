@@ -18,7 +18,8 @@ from tests.unit.cli.command import run
 
 def test_a_short_run_gives_every_figure(tmp_path: Path) -> None:
     home = tmp_path / "net"
-    ran = run("bench", "saturate", "--seconds", 2, "--batch", 20, "--home", home, "--json")
+    how = ("--seconds", 2, "--batch", 20, "--kill", 1, "--rounds", 1)
+    ran = run("bench", "saturate", *how, "--home", home, "--json")
     assert ran.code == 0, ran.out
     facts = ran.json
     load, idle = facts["load"], facts["idle"]
@@ -30,6 +31,11 @@ def test_a_short_run_gives_every_figure(tmp_path: Path) -> None:
     assert [*load["cpu_us_per_transaction"]] == [*validators, "client-1"]
     # Others may run tests beside this one: a view change costs votes of its own.
     assert load["view_changes"] or load["signatures_per_block"] == pytest.approx(8, abs=1)
+    dead = facts["dead"]
+    assert dead["validators"] == ["validator-4"]
+    assert dead["transactions_per_s_of_all"] == [load["transactions_per_s"]]
+    assert dead["transactions_per_s"][0] > 0
+    assert dead["ratio"] == pytest.approx(dead["median"] / dead["median_of_all"], abs=0.01)
     assert facts["disk"]["records"] >= load["transactions"]
     assert facts["parameters"]["transaction_bytes"] == 256
     assert facts["signing"]["during_load"] == 0

@@ -37,6 +37,7 @@ from tests.simulation.sharing import shared_work
 from tests.simulation.transcript import Transcript
 from tests.simulation.workload import Clients
 from tests.simulation.world import MS, SECOND, UTC_AT_START_MS, World
+from tests.unit.service.block_cost import most_per_block
 
 AGENCIES = ("agency-1", "agency-2", "agency-3")
 YEAR_MS = 31_536_000_000
@@ -239,7 +240,7 @@ class Cluster:
 
     def _judge_counts(self) -> None:
         """Hold a run without faults to the exact cost of its blocks."""
-        n, q = self.plan.size, self.genesis.validators.quorum
+        n, most = self.plan.size, most_per_block(self.plan.size)
         blocks = len(self.oracles.headers) - 1
         messages = self.oracles.messages
         parameters = self.plan.parameters
@@ -247,9 +248,14 @@ class Cluster:
         views += self.world.now_us // (parameters.rotation_ms * MS)
         votes = messages[MessageKind.VOTE] + messages[MessageKind.PROPOSAL]
         limits = {
-            "votes sent": (votes, (blocks + views) * 2 * n * (n - 1)),
-            "vote signatures": (self._count("votes_signed"), (blocks + views) * 2 * n),
-            "vote checks": (self._count("votes_checked"), (blocks + views) * n * (2 * q - 2)),
+            "votes sent": (votes, (blocks + views) * most.votes_sent),
+            "vote signatures": (self._count("votes_signed"), (blocks + views) * most.votes_signed),
+            "vote checks": (self._count("votes_checked"), (blocks + views) * most.votes_checked),
+            # and one for each VIEW-CHANGE and NEW-VIEW
+            "log syncs": (
+                sum(validator.log.syncs for validator in self.correct),
+                (blocks + views) * most.log_syncs + views * (n + 1),
+            ),
             "views": (self.oracles.view_max, views),
             # to everybody once, and by chance to one more who says just then where it stands
             "view changes": (messages[MessageKind.VIEW_CHANGE], views * n * n),

@@ -1,8 +1,9 @@
 """The load generator: a process that keeps batches under way at validators until its time is up.
 
 `govchain bench saturate` starts it and talks to it through a pipe: it answers `LoadReady` once its
-transactions are signed, is told `Go`, and answers `LoadResult`, or `LoadFailed` instead. So its CPU
-time is its own, and what signing costs is told apart from what submitting costs.
+transactions are signed, is told `Go`, and answers `LoadResult`; so for every load of the plan. What
+it could not do it tells by `LoadFailed`. So its CPU time is its own, and what signing costs is told
+apart from what submitting costs.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ class LoadPlan:
 
     home: Path
     """Folder of the network."""
-    validators: tuple[str, ...]
-    """Whom it submits to, over one stream each."""
+    loads: int
+    """How many times it puts on load."""
     batch: int
     """Transactions per batch."""
     outstanding: int
     """Batches under way per stream."""
     transactions: int
-    """How many to sign in advance; it signs more when these are used up."""
+    """How many to sign in advance of each; it signs more when these are used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Go:
     """Begin, and submit nothing any more after `until_s` on the machine's monotonic clock."""
 
     until_s: float
+    validators: tuple[str, ...]
+    """Whom to submit to, over one stream each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,26 +177,25 @@ def generate_load(plan: LoadPlan, parent: Connection) -> None:
     """Do what a plan says, in a process of its own."""
     try:
         network = Network.open(plan.home, None, None)
-        stock = Stock(network, plan.batch)
-        stock.fill(plan.transactions)
-        in_advance, in_advance_s = stock.signed, stock.signing_s
-        parent.send(LoadReady(in_advance, in_advance_s))
-        go: Go = parent.recv()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-            samples = loop.run(_submit_until(go.until_s, plan, network, stock))
-        signing_s = stock.signing_s - in_advance_s
-        parent.send(LoadResult(tuple(samples), stock.signed - in_advance, signing_s))
+        for _ in range(plan.loads):
+            stock = Stock(network, plan.batch)
+            stock.fill(plan.transactions)
+            in_advance, in_advance_s = stock.signed, stock.signing_s
+            parent.send(LoadReady(in_advance, in_advance_s))
+            go: Go = parent.recv()
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+                samples = loop.run(_submit_until(go, plan, network, stock))
+            signing_s = stock.signing_s - in_advance_s
+            parent.send(LoadResult(tuple(samples), stock.signed - in_advance, signing_s))
     except NodeError as error:
         parent.send(LoadFailed(error.code, str(error)))
 
 
-async def _submit_until(
-    until_s: float, plan: LoadPlan, network: Network, stock: Stock
-) -> list[Sample]:
+async def _submit_until(go: Go, plan: LoadPlan, network: Network, stock: Stock) -> list[Sample]:
     samples: list[Sample] = []
 
     async def keep_one_under_way(stream: BatchStream) -> None:
-        while (began_s := time.monotonic()) < until_s:
+        while (began_s := time.monotonic()) < go.until_s:
             outcomes = await stream.submit(stock.take())
             finished_s = time.monotonic()
             latency_ms = (finished_s - began_s) * 1_000
@@ -205,7 +207,7 @@ async def _submit_until(
     async with AsyncExitStack() as open_streams:
         streams = [
             await _open(network, validator_id, plan.outstanding, open_streams)
-            for validator_id in plan.validators
+            for validator_id in go.validators
         ]
         await asyncio.gather(
             *(keep_one_under_way(stream) for stream in streams for _ in range(plan.outstanding))

@@ -6,6 +6,7 @@ belongs to the window in which its client learned that it is final.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -93,6 +94,30 @@ def summarise(samples: Sequence[Sample], begin: Reading, end: Reading) -> dict[s
         "cpu_cores_used": round(ours_s / window_s, 2),
         "cpu_cores_used_by_others": round((machine_s - ours_s) / window_s, 2),
         "window_s": round(window_s, 2),
+    }
+
+
+def compare(
+    dead: Sequence[str], whole: Sequence[Mapping[str, Any]], reduced: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what throughput is while some validators are dead, against that of the whole network.
+
+    `whole` and `reduced` are the summaries of windows in turns.
+    """
+    rates = {
+        name: [each["transactions_per_s"] for each in windows]
+        for name, windows in (("all", whole), ("reduced", reduced))
+    }
+    of_all, of_reduced = (statistics.median(each) for each in rates.values())
+    return {
+        "validators": list(dead),
+        "transactions_per_s_of_all": rates["all"],
+        "transactions_per_s": rates["reduced"],
+        "median_of_all": round(of_all, 1),
+        "median": round(of_reduced, 1),
+        "ratio": round(of_reduced / of_all, 2) if of_all else None,
+        "view_changes": [each["view_changes"] for each in reduced],
+        "failures": [each["failures"] for each in reduced],
     }
 
 

@@ -8,7 +8,7 @@ import multiprocessing.connection
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from gettext import gettext as _
 from pathlib import Path
@@ -34,6 +34,8 @@ _SIGNED_IN_ADVANCE_PER_S: Final = 4_000
 _LOAD_AFTER_S: Final = 0.5
 """Load goes on past the window, so that its end is like its beginning."""
 _ANSWER_TIMEOUT_S: Final = 120.0
+_STATUS_MS: Final = 2_000
+_POLL_S: Final = 0.2
 
 _T = TypeVar("_T")
 
@@ -94,6 +96,20 @@ def bench() -> None:
     help=_("Where each of them has a stream to."),
 )
 @click.option(
+    "--kill",
+    type=click.IntRange(0, 21),
+    default=0,
+    show_default=True,
+    help=_("Compare with the throughput while so many validators are dead, in turns."),
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 20),
+    default=3,
+    show_default=True,
+    help=_("How many times each is measured then; the medians are compared."),
+)
+@click.option(
     "--home",
     type=click.Path(path_type=Path),
     help=_("Make the network here, and keep it afterwards."),
@@ -101,6 +117,11 @@ def bench() -> None:
 @verb("bench saturate")
 def saturate(screen: Screen, *, nodes: int, home: Path | None, **load: Any) -> Answer:  # noqa: ANN401 - click's
     """Load a network and report."""
+    from node.chain.membership import faults_tolerated
+
+    if load["kill"] > faults_tolerated(nodes):
+        message = _("{nodes} validators tolerate at most {count} dead")
+        raise click.UsageError(message.format(nodes=nodes, count=faults_tolerated(nodes)))
     warm_up_s = min(WARM_UP_S_MAX, load["seconds"])
     parameters = {"validators": nodes, "warm_up_s": warm_up_s, "idle_runs": IDLE_RUNS, **load}
     with _folder(home) as folder:
@@ -164,25 +185,29 @@ class _Run:
 
     def _load(self) -> dict[str, Any]:
         """Put on load, and return what came of it."""
-        from node.cli.bench.report import summarise
+        from node.cli.bench.report import compare
+        from node.operations.chaos import killed
 
-        seconds = self._parameters["seconds"]
+        dead = [entry.id for entry in self._entries][
+            len(self._entries) - self._parameters["kill"] :
+        ]
+        whole: list[dict[str, Any]] = []
+        reduced: list[dict[str, Any]] = []
+        signed: list[LoadReady] = []
+        results: list[LoadResult] = []
         with _generators(self._plans()) as generators:
-            signed = self._await_ready(generators)
-            begin_s = time.monotonic() + self._parameters["warm_up_s"]
-            for generator in generators:
-                generator.begin(until_s=begin_s + seconds + _LOAD_AFTER_S)
-            _wait_until(begin_s, generators)
-            begin = self._read(generators)
-            with self._screen.progress(_("under load"), seconds) as advance:
-                for second in range(1, seconds + 1):
-                    _wait_until(begin_s + second, generators)
-                    advance(1)
-            end = self._read(generators)
-            results = [generator.result() for generator in generators]
-        samples = [sample for result in results for sample in result.samples]
+            for _round in range(self._parameters["rounds"] if dead else 1):
+                signed += self._await_ready(generators)
+                whole.append(self._load_once(generators, results))
+                if not dead:
+                    break
+                signed += self._await_ready(generators)
+                with killed(self._supervisor, dead):
+                    reduced.append(self._load_once(generators, results, dead))
+                self._until_all_caught_up()
         return {
-            "load": summarise(samples, begin, end),
+            "load": whole[0],
+            **({"dead": compare(dead, whole, reduced)} if dead else {}),
             "signing": {
                 "in_advance": sum(each.signed for each in signed),
                 "us_per_transaction": _us_per_transaction(signed),
@@ -192,17 +217,59 @@ class _Run:
             "disk": self._measure_disk(),
         }
 
+    def _load_once(
+        self,
+        generators: Sequence[_Generator],
+        results: list[LoadResult],
+        dead: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """Put on load once, and return the figures; some validators are dead meanwhile."""
+        from node.cli.bench.report import summarise
+
+        seconds = self._parameters["seconds"]
+        alive = tuple(entry.id for entry in self._entries if entry.id not in dead)
+        begin_s = time.monotonic() + self._parameters["warm_up_s"]
+        for generator in generators:
+            generator.begin(
+                until_s=begin_s + seconds + _LOAD_AFTER_S,
+                # Else the primary of view 0, which is never among the dead.
+                validators=alive if self._parameters["to"] == "all" else alive[:1],
+            )
+        _wait_until(begin_s, generators)
+        begin = self._read(generators, alive)
+        with self._screen.progress(_("under load"), seconds) as advance:
+            for second in range(1, seconds + 1):
+                _wait_until(begin_s + second, generators)
+                advance(1)
+        end = self._read(generators, alive)
+        answers = [generator.result() for generator in generators]
+        results += answers
+        return summarise([each for answer in answers for each in answer.samples], begin, end)
+
+    def _until_all_caught_up(self) -> None:
+        """Wait until every validator is ready, and has every block."""
+        from node.rpc.port import Health, NodeStatus
+
+        deadline_s = time.monotonic() + _ANSWER_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            statuses = self._network.ask(lambda client: client.statuses(_STATUS_MS)).values()
+            known = [each for each in statuses if isinstance(each, NodeStatus)]
+            ready = all(each.health is Health.READY for each in known)
+            if ready and len(known) == len(self._entries) and len({e.height for e in known}) == 1:
+                return
+            time.sleep(_POLL_S)
+        raise CommandError("GC-2106", _("the validators that were dead do not catch up"))
+
     def _plans(self) -> list[LoadPlan]:
         from node.cli.bench.client import LoadPlan
 
         parameters = self._parameters
-        ids = tuple(entry.id for entry in self._entries)
         clients = parameters["clients"]
         load_s = parameters["warm_up_s"] + parameters["seconds"]
         return [
             LoadPlan(
                 home=self._folder,
-                validators=ids if parameters["to"] == "all" else ids[:1],  # the primary of view 0
+                loads=2 * parameters["rounds"] if parameters["kill"] else 1,
                 batch=parameters["batch"],
                 outstanding=parameters["outstanding"],
                 transactions=int(_SIGNED_IN_ADVANCE_PER_S * load_s / clients),
@@ -218,16 +285,17 @@ class _Run:
                 advance(1)
         return ready
 
-    def _read(self, generators: Sequence[_Generator]) -> Reading:
+    def _read(self, generators: Sequence[_Generator], alive: Collection[str]) -> Reading:
         from node.cli.bench.machine import take_reading
 
         pids = {
             each.entry.id: each.process.pid
             for each in self._supervisor.inspect()
-            if each.process is not None
+            if each.process is not None and each.entry.id in alive
         }
         pids |= {f"client-{n}": generator.pid for n, generator in enumerate(generators, 1)}
-        return take_reading(pids, self._metrics_addresses())
+        addresses = self._metrics_addresses()
+        return take_reading(pids, {name: addresses[name] for name in alive})
 
     def _metrics_addresses(self) -> dict[str, str]:
         return {entry.id: f"{entry.host}:{entry.metrics_port}" for entry in self._entries}
@@ -277,11 +345,11 @@ class _Generator:
 
         return self._receive(LoadReady)
 
-    def begin(self, *, until_s: float) -> None:
-        """Make it submit until `until_s` on the monotonic clock."""
+    def begin(self, *, until_s: float, validators: tuple[str, ...]) -> None:
+        """Make it submit to these validators until `until_s` on the monotonic clock."""
         from node.cli.bench.client import Go
 
-        self._ours.send(Go(until_s))
+        self._ours.send(Go(until_s, validators))
 
     def result(self) -> LoadResult:
         """Wait for what it saw; raises `CommandError` if it failed instead."""
@@ -362,6 +430,17 @@ def _show(screen: Screen, facts: Mapping[str, Any]) -> None:
     ]
     if load["view_changes"]:
         rows.insert(1, (_("view changes, which no quiet machine has"), load["view_changes"]))
+    if "dead" in facts:
+        dead = facts["dead"]
+        rows.insert(
+            1,
+            (
+                _("the same, medians of {count} turns: all / {dead} dead / ratio").format(
+                    count=len(dead["transactions_per_s"]), dead=len(dead["validators"])
+                ),
+                f"{dead['median_of_all']} / {dead['median']} / {dead['ratio']}",
+            ),
+        )
     if load["failures"]:
         rows.insert(1, (_("not accepted or not final"), load["failures"]))
     screen.table((_("figure"), _("value")), rows)

@@ -20,6 +20,7 @@ from node.service.engine import Engine, Outgoing, Output
 from node.service.mempool import Mempool
 from node.service.recovery import recover
 from node.service.wire import Message, decode_message
+from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 from tests.unit.execution.governed_chain import GOVERNED, governed, governed_tx, statement
@@ -30,12 +31,23 @@ STEP_MS = 50
 SIGNATURE_BYTES = GOVERNED.suite.signature_size
 
 
+class CountingStore(MemoryStore):
+    """A database that counts its syncs."""
+
+    syncs = 0
+
+    def write(self, batch: WriteBatch, *, sync: bool) -> None:
+        self.syncs += sync
+        super().write(batch, sync=sync)
+
+
 class Node:
     """One node: its disk, and the engine that runs on it."""
 
     def __init__(self, name: str, executor: Executor) -> None:
         self.name, self._executor = name, executor
-        self.store, self.log = MemoryStore(), ListedLog()
+        self.store, self.log = CountingStore(), ListedLog()
+        self.log_syncs = 0
         self.start()
 
     def start(self) -> None:
@@ -117,6 +129,7 @@ class Chat:
     def _settle(self, node: Node) -> None:
         """Do what the shell would, until the engine asks for nothing more."""
         while True:
+            node.log_syncs += node.engine.waits_for_log
             node.engine.durable(len(node.log.records), self.now)
             output = node.engine.drain()
             self.outputs.append((node.name, output))

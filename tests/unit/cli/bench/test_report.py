@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.cli.bench.report import Reading, Sample, latencies, percentile, summarise
+from node.cli.bench.report import Reading, Sample, compare, latencies, percentile, summarise
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,13 @@ def test_a_window_in_which_nothing_happened_has_no_costs() -> None:
     assert figures["transactions_per_s"] == 0.0
     assert figures["transactions_per_block"] is figures["messages_per_block"] is None
     assert set(figures["cpu_us_per_transaction"].values()) == {None}
+
+
+def test_the_dead_are_compared_by_the_medians_of_turns() -> None:
+    def windows(*rates: float) -> list[dict[str, object]]:
+        return [{"transactions_per_s": rate, "view_changes": 0, "failures": {}} for rate in rates]
+
+    figures = compare(["validator-4"], windows(100.0, 900.0, 200.0), windows(150.0, 1.0, 160.0))
+    assert (figures["median_of_all"], figures["median"], figures["ratio"]) == (200.0, 150.0, 0.75)
+    assert figures["transactions_per_s"] == [150.0, 1.0, 160.0]
+    assert compare(["validator-4"], windows(0.0), windows(0.0))["ratio"] is None
