@@ -45,6 +45,7 @@ from node.rpc.peer import PeerState, PeerTransport, RemotePeer
 from node.rpc.server import ClientServer, PeerServer
 from node.service import clock
 from node.service.chaos import CHAOS_FILE, DisturbedLinks, Links, read_chaos
+from node.service.effort import Effort
 from node.service.engine import CommittedBlock, Engine
 from node.service.home import (
     COSIGNATURE_KEY_FILE,
@@ -140,6 +141,7 @@ def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecr
             mempool=Mempool(),
             recovery=stores.recovery,
         )
+        engine.counters.effort = Effort(clock.thread_cpu_ns)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
             keys = _Keys(tls, cosigner)
             loop.run(_serve(config, genesis, stores, engine, keys))

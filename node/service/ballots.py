@@ -98,16 +98,14 @@ class Ballots:
 
     def cast_view_change(self, unsigned: ViewChange) -> None:
         """Sign and log a VIEW-CHANGE."""
-        signature = self._signer.sign(unsigned.sign_bytes(self._epoch.chain_id))
-        message = replace(unsigned, signature=signature)
+        message = replace(unsigned, signature=self._sign(unsigned))
         self._last_view_record = ViewChangeRecord(message)
         self._records.append(self._last_view_record)
         self._of_this_turn.append((ev.OwnViewChangeDurable(message), message))
 
     def announce(self, unsigned: NewView) -> None:
         """Sign and log the NEW-VIEW of this validator as primary."""
-        signature = self._signer.sign(unsigned.sign_bytes(self._epoch.chain_id))
-        message = replace(unsigned, signature=signature)
+        message = replace(unsigned, signature=self._sign(unsigned))
         self.adopt(message)
         self._of_this_turn.append((ev.OwnNewViewDurable(message), message))
 
@@ -137,13 +135,22 @@ class Ballots:
             )
             self._blocks[subject.header_digest] = record
             self._records.append(record)
-        epoch = self._epoch
+        epoch, effort = self._epoch, self._counters.effort
+        began_ns = effort.begin()
         message = subject.sign_bytes(epoch.chain_id, epoch.validators, now.utc_ms)
         vote = Vote(subject, self._me, now.utc_ms, self._signer.sign(message), epoch.number)
+        effort.end(began_ns)
         self._votes[subject.phase, subject.height] = vote
         self._records.append(VoteRecord(vote))
         self._counters.votes_signed += 1
         return vote
+
+    def _sign(self, unsigned: ViewChange | NewView) -> bytes:
+        effort = self._counters.effort
+        began_ns = effort.begin()
+        signature = self._signer.sign(unsigned.sign_bytes(self._epoch.chain_id))
+        effort.end(began_ns)
+        return signature
 
     # ------------------------------------------------------------------ the log
 

@@ -22,3 +22,8 @@ def monotonic_ms() -> int:
 def now() -> Now:
     """Return both readings, taken together."""
     return Now(monotonic_ms(), utc_ms())
+
+
+def thread_cpu_ns() -> int:
+    """Return the CPU time that the calling thread has used, nanoseconds."""
+    return time.thread_time_ns()

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeVar, assert_never
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode
 from node.chain.block import CertifiedHeader, Header
@@ -60,6 +60,7 @@ from node.service.staged import StagedLedger
 from node.service.term import Roster, Term
 from node.service.undecided import Undecided
 from node.service.wire import (
+    LAST_OF_CONSENSUS,
     Accusations,
     Blocks,
     Bodies,
@@ -68,6 +69,7 @@ from node.service.wire import (
     WantBlocks,
     WantBodies,
     decode_message,
+    kind_of,
 )
 
 __all__ = ["CheckJob", "CommittedBlock", "Engine", "Outgoing", "Output"]
@@ -79,6 +81,7 @@ BLOCK_BYTES_LEAST = 2_048
 
 
 _ALL: Final = 1 << 62
+_Checked = TypeVar("_Checked")
 
 
 class Engine:
@@ -207,7 +210,7 @@ class Engine:
         self.peer_signs.note_heard(peer, now)
         for data in frame:
             try:
-                message = decode_message(data, self._suite.signature_size)
+                message = self._decode(data)
                 self._take(peer, message, now, arrival_utc_ms=now.utc_ms)
             except (DecodeError, PeerError) as error:
                 self._refuse(peer, error, now)
@@ -318,7 +321,11 @@ class Engine:
             event = self._events.popleft()
             if isinstance(event, ev.Validated) and self._was_released(event):
                 continue
-            for action in self.core.step(event, now):
+            effort = self.counters.effort
+            began_ns = effort.begin()
+            actions = self.core.step(event, now)
+            effort.end(began_ns)
+            for action in actions:
                 self._obey(action, now)
             if self.core.has_ended:
                 self._begin_epoch(now)
@@ -335,6 +342,21 @@ class Engine:
             self._events.append(change)
 
     # ------------------------------------------------------------------ what peers say
+
+    def _decode(self, data: bytes) -> Message:
+        effort = self.counters.effort
+        began_ns = effort.begin()
+        message = decode_message(data, self._suite.signature_size)
+        if kind_of(message) <= LAST_OF_CONSENSUS:
+            effort.end(began_ns)
+        return message
+
+    def _verify(self, check: Callable[[_Checked], object], message: _Checked) -> None:
+        """Check what validators signed; raises `PeerError`."""
+        effort = self.counters.effort
+        began_ns = effort.begin()
+        check(message)
+        effort.end(began_ns)
 
     def _take(  # noqa: C901, PLR0912 - one case per kind
         self, peer: int, message: Message, now: ev.Now, *, arrival_utc_ms: int
@@ -354,26 +376,26 @@ class Engine:
             case Vote():
                 self._misconduct.note_heard(peer, message)
                 if core.wants_vote(message):
-                    self._check_vote(message)
+                    self._verify(self._check_vote, message)
                     self._run(now, ev.VoteReceived(message))
             case Proposal():
                 self._misconduct.note_heard(peer, message.vote)
                 if core.wants_proposal(message):
                     self.counters.votes_checked += 1
-                    verifier.check_proposal(message)
+                    self._verify(verifier.check_proposal, message)
                     self._misconduct.note_shown(message.vote)
                     self._run(now, ev.ProposalReceived(message, arrival_utc_ms))
             case ViewChange():
                 if message.view >= core.view and message.validator != self.term.me:
-                    verifier.check_view_change(message)
+                    self._verify(verifier.check_view_change, message)
                     self._run(now, ev.ViewChangeReceived(message))
             case NewView():
                 if message.view > core.view or (message.view == core.view and not core.view_active):
-                    verifier.check_new_view(message)
+                    self._verify(verifier.check_new_view, message)
                     self._run(now, ev.NewViewReceived(message))
             case CertifiedHeader():
                 if message.header.height > self.height:
-                    verifier.check_decided(message)
+                    self._verify(verifier.check_decided, message)
                     self._run(now, ev.DecidedReceived(message))
             case Bodies():
                 self._pursuits.take(message)

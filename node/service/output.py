@@ -13,8 +13,9 @@ from node.chain.certificate import QuorumCertificate
 from node.consensus.events import Trace
 from node.execution.apply import ExecutedBlock
 from node.service.admission import Candidate
+from node.service.effort import Effort
 from node.service.term import Term
-from node.service.wire import Message, encode_message, kind_of
+from node.service.wire import LAST_OF_CONSENSUS, Message, encode_message, kind_of
 
 
 class Purpose(IntEnum):
@@ -78,6 +79,8 @@ class Counters:
     messages_refused: int = 0
     bodies_asked: int = 0
     blocks_synced: int = 0
+    effort: Effort = field(default_factory=Effort)
+    """What consensus itself cost; the shell gives it a clock."""
 
 
 class Outlet:
@@ -91,7 +94,12 @@ class Outlet:
 
     def send(self, to: int | None, message: Message) -> None:
         """Send a message to a peer by number, or to all other members of the set in force."""
-        self._output.messages.append(Outgoing(to, kind_of(message).value, encode_message(message)))
+        kind, effort = kind_of(message), self.counters.effort
+        began_ns = effort.begin()
+        data = encode_message(message)
+        if kind <= LAST_OF_CONSENSUS:
+            effort.end(began_ns)
+        self._output.messages.append(Outgoing(to, kind.value, data))
 
     @property
     def messages(self) -> Sequence[Outgoing]:

@@ -37,6 +37,7 @@ RULES_TO_WARN_OF: Final = frozenset(
 RULES_TO_TELL_OF: Final = frozenset({"view-rotating", "view-rotated"})
 """What happens on schedule and means no fault; all others are for debugging."""
 
+_NS_PER_S: Final = 1_000_000_000
 _LATENCY_S: Final = (
     0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0
 )  # fmt: skip
@@ -232,6 +233,11 @@ class _Scrape(Collector):
             ("messages_refused", "Peer messages that broke a rule.", counters.messages_refused),
             ("bodies_asked", "Requests for missing transactions.", counters.bodies_asked),
             ("blocks_synced", "Blocks fetched instead of voted on.", counters.blocks_synced),
+            (
+                "consensus_cpu_seconds",
+                "CPU time of core, codec, vote checks and signatures.",
+                counters.effort.spent_ns / _NS_PER_S,
+            ),
             ("fsyncs", "Syncs of the write-ahead log.", self._figures.fsyncs),
         ):
             yield CounterMetricFamily(f"govchain_{name}", text, value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Vote
@@ -52,6 +52,10 @@ class MessageKind(IntEnum):
     BLOCKS = 10
     TRANSACTIONS = 11
     EVIDENCE = 12
+
+
+LAST_OF_CONSENSUS: Final = MessageKind.STATUS
+"""Up to here the core takes part in it; after it come transactions, blocks and proofs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ _PER_BLOCK: Final = {
 }
 """What all validators together do for one block, and the metric that says so."""
 
+_CONSENSUS_CPU: Final = "govchain_consensus_cpu_seconds_total"
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -129,6 +131,8 @@ def _per_block(begin: Reading, end: Reading, window_s: float) -> dict[str, Any]:
     figures["transactions_per_block"] = round(committed / blocks, 1) if blocks else None
     for name, counter in _PER_BLOCK.items():
         figures[name] = round(_sum(begin, end, counter) / blocks, 2) if blocks else None
+    spent_ms = _sum(begin, end, _CONSENSUS_CPU) * 1_000
+    figures["consensus_cpu_ms_per_block"] = round(spent_ms / blocks, 2) if blocks else None
     return figures
 
 

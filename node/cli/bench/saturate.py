@@ -414,6 +414,10 @@ def _show(screen: Screen, facts: Mapping[str, Any]) -> None:
         (_("frames they came in"), load["frames_per_block"]),
         (_("signatures of validators per block"), load["signatures_per_block"]),
         (_("vote checks per block"), load["vote_checks_per_block"]),
+        (
+            _("CPU ms per block of core, messages and votes, all validators"),
+            load["consensus_cpu_ms_per_block"],
+        ),
         (_("syncs of the logs per block"), load["log_fsyncs_per_block"]),
         (_("bytes on disk per record and validator"), facts["disk"]["ledger_bytes_per_record"]),
         (

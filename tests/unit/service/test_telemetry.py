@@ -87,6 +87,7 @@ def test_a_scrape_tells_what_the_parts_counted() -> None:
         "govchain_proposals_built_total 1.0",
         "govchain_votes_signed_total 1.0",
         "govchain_fsyncs_total 5.0",
+        "govchain_consensus_cpu_seconds_total 0.0",
         'govchain_peer_frames_sent_total{peer="validator-2"} 7.0',
         'govchain_peer_bytes_received_total{peer="validator-2"} 900.0',
         'govchain_peer_messages_dropped_total{peer="validator-3"} 4.0',

@@ -37,6 +37,7 @@ def reading(time_s: float, cpu_s: float, blocks: float, machine_busy_s: float) -
         "govchain_votes_signed_total": 2 * blocks,
         "govchain_peer_messages_sent_total": 3 * blocks,
         "govchain_fsyncs_total": blocks,
+        "govchain_consensus_cpu_seconds_total": blocks / 1_000,
         "govchain_view": 0.0,
     }
     return Reading(
@@ -70,6 +71,7 @@ def test_a_window_counts_what_became_final_in_it_and_what_that_cost() -> None:
     assert figures["signatures_per_block"] == 4.0  # of both validators together
     assert figures["messages_per_block"] == 6.0
     assert figures["log_fsyncs_per_block"] == 2.0
+    assert figures["consensus_cpu_ms_per_block"] == 2.0
     assert figures["vote_checks_per_block"] == 0.0
     assert figures["view_changes"] == 0
     assert (figures["cpu_cores_used"], figures["cpu_cores_used_by_others"]) == (0.31, 0.69)
