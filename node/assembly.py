@@ -480,6 +480,11 @@ class _Validator:
     # --- Figures for telemetry ---
 
     @property
+    def held_up_ms(self) -> int:
+        """For how long this process did not run since the start."""
+        return self.runner.held_up_ms
+
+    @property
     def fsyncs(self) -> int:
         """Syncs of the write-ahead log since the start."""
         return self._stores.log.fsync_count
@@ -611,7 +616,11 @@ class _Api:
 
     async def diagnosis(self) -> port.Diagnosis:
         """Return what the node knows of why the chain moves or does not."""
-        validator, engine, now = self._validator, self._validator.engine, self._validator.now()
+        validator, engine, now = (
+            self._validator,
+            self._validator.engine,
+            self._validator.runner.now(),
+        )
         chaos, epoch = validator.disturbed.chaos, engine.term.epoch
         return port.Diagnosis(
             status=await self.status(),
@@ -620,7 +629,7 @@ class _Api:
             validators=tuple(each.validator_id for each in epoch.validators.validators),
             parameters=epoch.parameters,
             standing=standing_of(engine.core, now),
-            chaos="" if chaos is None else chaos.describe(now.monotonic_ms),
+            chaos="" if chaos is None else chaos.describe(clock.monotonic_ms()),
             accused=tuple(each.validator_id for each in engine.accused),
             peers=tuple(_sight(validator, peer, now) for peer in validator.transport.assigned),
         )

@@ -19,6 +19,7 @@ from node.consensus.events import Now
 from node.errors import NodeError, PeerError
 from node.execution.apply import ExecutedBlock
 from node.service.admission import Candidate, check_signatures
+from node.service.clock import RunningClock
 from node.service.engine import CheckJob, CommittedBlock, Engine, Outgoing, Output
 from node.service.tickets import Ticket, TicketOffice
 
@@ -83,7 +84,8 @@ class Runner:
     ) -> None:
         """Wire the parts on the running event loop; `find_result` looks up a final tx_id."""
         self.engine = engine
-        self._log, self._transport, self._observer, self._now = log, transport, observer, now
+        self._log, self._transport, self._observer = log, transport, observer
+        self._clock = RunningClock(now)
         self._find_result = find_result
         self._checkers = ThreadPoolExecutor(verify_threads, "verify")
         self._syncer = ThreadPoolExecutor(1, "wal-sync")
@@ -110,7 +112,7 @@ class Runner:
         gc.set_threshold(*GC_THRESHOLDS)
         try:
             if not self._is_over:
-                self.engine.start(self._now())
+                self.engine.start(self.now())
                 self._after_turn()
             await self._stopped
         finally:
@@ -135,6 +137,17 @@ class Runner:
         self._checkers.shutdown(wait=True)
         self._syncer.shutdown(wait=True)
 
+    # ------------------------------------------------------------------ the time
+
+    def now(self) -> Now:
+        """Read the clocks; stretches in which this process did not run are left out."""
+        return self._clock.now()
+
+    @property
+    def held_up_ms(self) -> int:
+        """For how long this process did not run, all in all."""
+        return self._clock.held_up_ms
+
     # ------------------------------------------------------------------ inputs
 
     def received(self, peer: int, messages: Sequence[bytes]) -> None:
@@ -144,7 +157,7 @@ class Runner:
         """
         if self._is_over:
             return
-        now = self._now()
+        now = self.now()
         self._refuse_if_cut_off(peer, now)
         with self._ending_on_error():
             self.engine.receive(peer, messages, now)
@@ -165,7 +178,7 @@ class Runner:
     async def submit(self, transactions: Sequence[bytes]) -> Ticket:
         """Judge, check and queue encoded transactions; the ticket tells what becomes of them."""
         engine = self.engine
-        verdicts = engine.gate.screen(transactions, engine.time_ms(self._now()))
+        verdicts = engine.gate.screen(transactions, engine.time_ms(self.now()))
         candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
         checked = await self._check(candidates)
         if self._is_over:
@@ -187,7 +200,7 @@ class Runner:
         ticket = self.tickets.open(tx_ids, admissions)
         with self._ending_on_error():
             answers = engine.admit(
-                [verified for _, verified in sound], self._now(), from_client=True
+                [verified for _, verified in sound], self.now(), from_client=True
             )
         for (index, _), answer in zip(sound, answers, strict=True):
             ticket.revise(index, answer)
@@ -240,7 +253,7 @@ class Runner:
         for tx_id in output.expired:
             self.tickets.settle(tx_id, FinalResult.expired())
         for peer in output.cut_off:
-            self._cut_off_until_ms[peer] = self._now().monotonic_ms + CUT_OFF_MS
+            self._cut_off_until_ms[peer] = self.now().monotonic_ms + CUT_OFF_MS
         for job in output.jobs:
             self._spawn(self._run_job(job))
         if self.engine.halted:
@@ -305,7 +318,7 @@ class Runner:
         if self._is_over:
             return
         self._syncing = False
-        self.engine.durable(lsn, self._now())
+        self.engine.durable(lsn, self.now())
         self._after_turn()
 
     async def _check(self, candidates: Sequence[Candidate]) -> list[VerifiedTransaction | None]:
@@ -325,7 +338,7 @@ class Runner:
     async def _run_job(self, job: CheckJob) -> None:
         verdicts = await self._check(job.candidates)
         if not self._is_over:
-            self.engine.checked(job, verdicts, self._now())
+            self.engine.checked(job, verdicts, self.now())
             self._after_turn()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -348,14 +361,15 @@ class Runner:
                 return
             self._timer.cancel()
         self._timer_due_ms = due_ms
-        wait_ms = max(due_ms - self._now().monotonic_ms, 1)
+        wait_ms = max(due_ms - self.now().monotonic_ms, 1)
+        self._clock.expect(due_ms)
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1_000, self._ticked)
 
     def _ticked(self) -> None:
         self._timer = None
         if self._is_over:
             return
-        now = self._now()
+        now = self.now()
         if self.engine.deadline() > now.monotonic_ms:
             self._arm_timer()
             return

@@ -69,6 +69,10 @@ class Figures(Protocol):
         """Syncs of the write-ahead log since the start."""
 
     @property
+    def held_up_ms(self) -> int:
+        """For how long this process did not run since the start."""
+
+    @property
     def batches_waiting(self) -> int:
         """Transactions somebody waits for."""
 
@@ -237,6 +241,11 @@ class _Scrape(Collector):
                 "consensus_cpu_seconds",
                 "CPU time of core, codec, vote checks and signatures.",
                 counters.effort.spent_ns / _NS_PER_S,
+            ),
+            (
+                "held_up_seconds",
+                "Time in which this process did not run; no wait for others counts it.",
+                self._figures.held_up_ms / 1_000,
             ),
             ("fsyncs", "Syncs of the write-ahead log.", self._figures.fsyncs),
         ):

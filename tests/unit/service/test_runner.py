@@ -12,6 +12,7 @@ import pytest
 
 from node.chain.admission import AdmissionCode, FinalResult
 from node.chain.block import ResultCode
+from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.chain.record import Notarization
 from node.chain.transaction import Transaction
@@ -19,13 +20,16 @@ from node.consensus.events import Now
 from node.errors import InvariantViolation, PeerError, StorageError
 from node.execution.apply import Executor
 from node.service import clock
+from node.service import runner as runner_module
 from node.service.allowance import REFUSALS_PER_PERIOD
+from node.service.clock import HELD_UP_MS
 from node.service.engine import Engine, Output
 from node.service.home import log_identity
 from node.service.mempool import Mempool
 from node.service.queries import Queries
 from node.service.recovery import recover
-from node.service.runner import CHECK_CHUNK, CUT_OFF_MS, GOSSIP_DELAY_MS, Runner
+from node.service.runner import CHECK_CHUNK, GOSSIP_DELAY_MS, Runner
+from node.service.wire import MessageKind
 from node.storage import wal
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
@@ -67,6 +71,9 @@ class Wire:
     def broadcast(self, kind: int, data: bytes) -> None:
         self.sent.append((None, kind, data))
 
+    def kinds(self) -> set[int]:
+        return {kind for _, kind, _ in self.sent}
+
 
 class Silent:
     """An observer with nothing to say."""
@@ -83,25 +90,28 @@ class Alone:
     store: MemoryStore = field(default_factory=MemoryStore)
     skipped_ms: int = 0
     """How far its clocks are ahead of those of this machine."""
+    genesis: Genesis = ALONE
+    name: str = "validator-1"
 
     def __post_init__(self) -> None:
-        self.identity = log_identity(ALONE, "validator-1")
+        self.identity = log_identity(self.genesis, self.name)
         WriteAheadLog.create(self.folder / "wal", self.identity)
         self.wire = Wire()
 
     def build(self) -> Runner:
-        executor = Executor(ALONE)
-        self.ledger = LedgerStore.open(self.store, ALONE.suite, executor.genesis_block())
+        genesis, name = self.genesis, self.name
+        executor = Executor(genesis)
+        self.ledger = LedgerStore.open(self.store, genesis.suite, executor.genesis_block())
         self.log, replay = WriteAheadLog.open(self.folder / "wal", self.identity)
         engine = Engine(
-            genesis=ALONE,
-            validator_id="validator-1",
-            signer=signer("validator-1"),
+            genesis=genesis,
+            validator_id=name,
+            signer=signer(name),
             executor=executor,
             ledger=self.ledger,
             log=self.log,
             mempool=Mempool(),
-            recovery=recover(ALONE, executor, self.ledger, replay.records),
+            recovery=recover(genesis, executor, self.ledger, replay.records),
         )
         return Runner(
             engine,
@@ -138,6 +148,15 @@ async def submit(runner: Runner, *transactions: Transaction) -> list[FinalResult
     async with asyncio.timeout(20):
         await ticket.wait_final()
     return ticket.results
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop go on until something is so."""
+    async with asyncio.timeout(20):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_a_batch_becomes_final_in_order(alone: Alone) -> None:
@@ -253,7 +272,10 @@ async def test_a_stop_before_the_beginning_counts(alone: Alone) -> None:
     alone.log.close()
 
 
-async def test_a_peer_that_is_cut_off_is_heard_again_later(alone: Alone) -> None:
+async def test_a_peer_that_is_cut_off_is_heard_again_later(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "CUT_OFF_MS", HELD_UP_MS)  # more would be left out
     async with alone.running() as runner:
         with pytest.raises(PeerError, match="peer-cut-off"):
             runner.received(0, [b"nonsense"] * (REFUSALS_PER_PERIOD + 1))
@@ -261,7 +283,7 @@ async def test_a_peer_that_is_cut_off_is_heard_again_later(alone: Alone) -> None
         with pytest.raises(PeerError, match="peer-cut-off"):
             runner.received(0, [b"nonsense"])
         assert runner.engine.counters.messages_refused == refused  # not even looked at
-        alone.skipped_ms += CUT_OFF_MS
+        alone.skipped_ms += HELD_UP_MS
         runner.received(0, [b"nonsense"])
         assert runner.engine.counters.messages_refused == refused + 1
 
@@ -307,3 +329,18 @@ async def test_the_timer_is_left_alone_where_it_comes_early_enough(
             await submit(runner, transaction(payload(f"{number}")))
         monkeypatch.undo()
     assert [delay_ms for delay_ms in delays_ms if delay_ms > GOSSIP_DELAY_MS] == []
+
+
+async def test_who_was_held_up_hears_the_others_before_it_leaves_their_view(
+    tmp_path: Path,
+) -> None:
+    """A process that was stopped wakes up with its timers run out and all messages unread."""
+    backup = Alone(tmp_path, genesis=GENESIS, name="validator-4")
+    async with backup.running() as runner:
+        waiting = tx(payload("a"), not_after_ms=now().utc_ms + 300_000).transaction
+        await runner.submit([waiting.encoded])  # it awaits a block now
+        backup.skipped_ms += 5_000
+        await until(lambda: runner.held_up_ms > 0)
+        assert MessageKind.VIEW_CHANGE not in backup.wire.kinds()
+        # But whoever hears nothing at all does not wait for ever.
+        await until(lambda: MessageKind.VIEW_CHANGE in backup.wire.kinds())

@@ -31,6 +31,7 @@ class Running:
 
     lone: Lone = field(default_factory=lambda: Lone(0))
     fsyncs: int = 5
+    held_up_ms: int = 1_500
     batches_waiting: int = 2
     health: int = 3
     peers: Mapping[str, PeerFigures] = field(
@@ -87,6 +88,7 @@ def test_a_scrape_tells_what_the_parts_counted() -> None:
         "govchain_proposals_built_total 1.0",
         "govchain_votes_signed_total 1.0",
         "govchain_fsyncs_total 5.0",
+        "govchain_held_up_seconds_total 1.5",
         "govchain_consensus_cpu_seconds_total 0.0",
         'govchain_peer_frames_sent_total{peer="validator-2"} 7.0',
         'govchain_peer_bytes_received_total{peer="validator-2"} 900.0',
