@@ -471,6 +471,8 @@ class _Validator:
             return port.Health.HALTED, self.engine.halted
         if connected < needed:
             return port.Health.STARTING, f"connected to {connected} of {needed} peers needed"
+        if (told := self.engine.informants) < needed:
+            return port.Health.STARTING, f"{told} of {needed} peers needed said where they stand"
         if self.engine.is_behind:
             return port.Health.CATCHING_UP, f"at height {self.engine.height}, behind its peers"
         if not term.is_member:

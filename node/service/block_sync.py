@@ -43,6 +43,8 @@ class _Peer:
 
     height: int = 0
     """Where it says it stands, or less if it did not have what was asked for."""
+    has_told: bool = False
+    """Whether it ever said so."""
     asked: range = range(0)
     """The heights it was asked for and has not answered."""
     asked_at_ms: int = -1
@@ -93,7 +95,15 @@ class BlockSync:
 
     def note_height(self, index: int, height: int) -> None:
         """Note where a peer says it stands."""
-        self._peer(index).height = height
+        peer = self._peer(index)
+        peer.height, peer.has_told = height, True
+
+    @property
+    def informants(self) -> int:
+        """How many members of the set in force have said where they stand since the start."""
+        return sum(
+            1 for n, peer in self._peers.items() if n in self._term.indices and peer.has_told
+        )
 
     @property
     def is_behind(self) -> bool:

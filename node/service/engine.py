@@ -294,6 +294,11 @@ class Engine:
         """Whether a quorum of peers, by their word, is further than consensus alone can heal."""
         return self._sync.is_behind
 
+    @property
+    def informants(self) -> int:
+        """How many members said where they stand since the start; `is_behind` rests on them."""
+        return self._sync.informants
+
     def time_ms(self, now: ev.Now) -> int:
         """Return the time admission reckons with: the later of the tip's T + 1 and UTC."""
         return max(self._ledger.header.time_ms + 1, now.utc_ms)

@@ -48,6 +48,16 @@ def tick(node: Lone, elapsed_ms: int) -> list[tuple[int, WantBlocks]]:
     return node.wanted_blocks()
 
 
+def test_it_counts_the_members_that_said_where_they_stand() -> None:
+    node = Lone(3)
+    assert node.engine.informants == 0
+    node.hear(1, status(0), 0)
+    node.hear(1, status(0), 0)
+    assert node.engine.informants == 1
+    node.hear(2, status(OUT_OF_REACH), 0)
+    assert (node.engine.informants, node.engine.is_behind) == (2, False)  # one alone may lie
+
+
 # ---------------------------------------------------------------------- whom to ask for what
 
 
