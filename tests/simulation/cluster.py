@@ -31,9 +31,11 @@ from tests.simulation.plan import (
     Plan,
     Rot,
     Silence,
+    Staged,
     plan_of,
 )
 from tests.simulation.sharing import shared_work
+from tests.simulation.stages import Director
 from tests.simulation.transcript import Transcript
 from tests.simulation.workload import Clients
 from tests.simulation.world import MS, SECOND, UTC_AT_START_MS, World
@@ -134,6 +136,7 @@ class Cluster:
         for index in self._twins:
             self._place(index, ring)
         self._cut_pairs: tuple[tuple[int, int], ...] = ()
+        self._directors: list[Director] = []
         self._hidden: list[tuple[int, int]] = []
         """Directed pairs of places, one of them a twin's, that do not see each other."""
         self.clients = Clients(
@@ -219,6 +222,9 @@ class Cluster:
         self._cut_pairs = ()
         self._hidden.clear()
         self._apply_cuts()
+        for director in self._directors:
+            director.end()
+        self.network.hushed.clear()
         for validator in self.places:
             validator.arm(None)
             if not validator.is_up:
@@ -295,11 +301,25 @@ class Cluster:
                 world.after(fault.until_us - fault.at_us, self._calm_down)
             case Silence():
                 self.network.hushed.append(fault.hush)
-                world.after(
-                    fault.until_us - fault.at_us, partial(self.network.hushed.remove, fault.hush)
-                )
+                unhush = partial(self.network.unhush, fault.hush)
+                world.after(fault.until_us - fault.at_us, unhush)
             case Blackout():
                 self._arm_all(fault)
+            case Staged():
+                self._stage(fault)
+
+    def _stage(self, fault: Staged) -> None:
+        parameters = self.plan.parameters
+        director = Director(
+            world=self.world,
+            network=self.network,
+            correct=self.correct,
+            timeouts_ms=(parameters.view_timeout_ms, parameters.view_timeout_max_ms),
+            stages=fault.stages,
+            restarts=fault.restarts,
+        )
+        self._directors.append(director)
+        director.begin()
 
     def _crash(self, fault: Crash) -> None:
         validator = self.places[fault.validator]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import cbor2
+
 from node.chain.certificate import Phase
 from node.service.wire import MessageKind
 from tests.simulation.world import MS, World
@@ -54,6 +56,21 @@ class Hush:
     permille: int
     pairs: frozenset[tuple[int, int]]
     """(sender, receiver) by validator."""
+    view_max: int | None = None
+    """Of votes, those up to this view alone."""
+    parity: int | None = None
+    """Of votes, those for heights that leave this remainder by two alone."""
+
+    def covers(self, data: bytes) -> bool:
+        """Whether a message is one of those."""
+        if not data.startswith(self.prefix):
+            return False
+        if self.view_max is None and self.parity is None:
+            return True
+        view, height = _view_and_height(data)
+        return (self.view_max is None or view <= self.view_max) and (
+            self.parity is None or height % 2 == self.parity
+        )
 
 
 def beginning_of(kind: MessageKind, phase: Phase | None = None) -> bytes:
@@ -61,6 +78,12 @@ def beginning_of(kind: MessageKind, phase: Phase | None = None) -> bytes:
     if phase is None:
         return bytes((0x82, kind))
     return bytes((0x82, kind, 0x88, phase))
+
+
+def _view_and_height(vote: bytes) -> tuple[int, int]:
+    """Return what a vote says of its place."""
+    value: list[int] = cbor2.loads(vote)[1]
+    return value[1], value[2]
 
 
 class Network:
@@ -83,6 +106,11 @@ class Network:
         self.frames_sent = 0
         self.dropped: Counter[str] = Counter()
 
+    @property
+    def validators(self) -> int:
+        """How many validators there are, each at one place or more."""
+        return len(self._of_validator)
+
     def join(self, validator: int, receive: Receiver) -> int:
         """Add a place and return its number."""
         self.places.append(Place(validator, receive))
@@ -96,6 +124,11 @@ class Network:
         for target in self._of_validator[to_validator]:
             if target != source:
                 self._send_one(source, target, frame)
+
+    def unhush(self, hush: Hush) -> None:
+        """Let messages come through again, if they do not already."""
+        if hush in self.hushed:
+            self.hushed.remove(hush)
 
     def cut(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Make exactly these directed pairs of places unreachable."""
@@ -140,7 +173,7 @@ class Network:
                 frame = tuple(
                     data
                     for data in frame
-                    if not (data.startswith(hush.prefix) and self._world.chance(hush.permille))
+                    if not (hush.covers(data) and self._world.chance(hush.permille))
                 )
         return frame
 

@@ -6,6 +6,7 @@ none. The faults are a list of plain data, so that a run can be repeated with fe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from random import Random
@@ -17,6 +18,7 @@ from node.service.wire import MessageKind
 from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.network import CALM, Hush, LinkProfile, beginning_of
 from tests.simulation.node import CrashPoint, Machine
+from tests.simulation.stages import Stage
 from tests.simulation.workload import Habit, WorkloadProfile
 from tests.simulation.world import MS, SECOND
 
@@ -43,6 +45,21 @@ _RECORDS_AT_STAKE = (
 )
 _BLOCKS_AIMED_AT = (40, 80, 120, 160)
 """What a run comes to in which nothing goes wrong: a hundred on average."""
+_STAGES = (
+    (Stage.FORGOTTEN, Stage.FORGOTTEN),
+    (Stage.FORGOTTEN, Stage.FORGOTTEN),
+    (Stage.FORGOTTEN, Stage.FORGOTTEN, Stage.FORGOTTEN),
+    (Stage.WITNESS, Stage.WITNESS),
+    (Stage.DEAF,),
+    (Stage.DEAF, Stage.DEAF),
+    (Stage.LATE,),
+    (Stage.LATE, Stage.LATE),
+)
+STAGE_TIMEOUT_MS = 300
+"""The longest first timeout of views where they have to fail one after another."""
+OUTAGE_US = 45 * SECOND
+OUTAGE_ASKING_PERMILLE = 50
+OUTAGE_BLOCKS = 10
 ARMED_US = 2 * SECOND
 """A crash that waits for its point to be passed is called off after this long."""
 
@@ -118,7 +135,17 @@ class Blackout:
     """Nobody asks again until all faults are over: what was logged is all there is."""
 
 
-Fault = Crash | Rot | Break | Cut | Burst | Silence | Blackout
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """View after view, validators come to know unlike things: stages.py."""
+
+    at_us: int
+    stages: tuple[Stage, ...]
+    restarts: bool
+    """Whether a validator may crash and start again at once in the course of it."""
+
+
+Fault = Crash | Rot | Break | Cut | Burst | Silence | Blackout | Staged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,32 +188,23 @@ def draw_plan(random: Random, size: int) -> Plan:
     workload = _draw_workload(random)
     kinds = _draw_kinds(random)
     parameters = _draw_parameters(random)
+    if "outage" in kinds:
+        chaos_us, parameters = OUTAGE_US, _parameters_of_outage(parameters)
+        workload = replace(workload, asking_permille=OUTAGE_ASKING_PERMILLE, retry_us=4 * SECOND)
+        blocks = OUTAGE_BLOCKS
+    elif "stages" in kinds:
+        timeout_ms = min(parameters.view_timeout_ms, STAGE_TIMEOUT_MS)
+        parameters = replace(parameters, view_timeout_ms=timeout_ms)
     requests = _requests_for(blocks, workload.burst_max, parameters.block_txs_max)
     workload = replace(workload, requests=requests)
     byzantine: dict[int, tuple[Trick, ...]] = {}
     if "byzantine" in kinds:
         for validator in random.sample(range(size), random.randrange(1, faults_max + 1)):
-            count = random.choice((1, 1, 2, 3))
+            count = random.choice((1, 2, 2, 3, 4))
             byzantine[validator] = tuple(random.sample(list(Trick), count))
-    faults: list[Fault] = []
-    correct = [v for v in range(size) if v not in byzantine]
-    spare = faults_max - len(byzantine)
-    if "rot" in kinds and spare:
-        spare -= 1
-        faults.append(Rot(random.randrange(chaos_us), correct.pop(random.randrange(len(correct)))))
-    if "crash" in kinds:
-        faults += _draw_crashes(random, correct, spare, chaos_us)
-    if "blackout" in kinds:
-        asking_us = chaos_us * workload.asking_permille // 1_000
-        faults += _draw_blackouts(random, size, asking_us)
-    if "break" in kinds:
-        faults += _draw_breaks(random, size, chaos_us)
-    if "cut" in kinds:
-        faults += _draw_cuts(random, size, chaos_us)
-    if "burst" in kinds:
-        faults += _draw_bursts(random, chaos_us)
-    if "silence" in kinds:
-        faults += _draw_silences(random, size, chaos_us)
+    asking_us = chaos_us * workload.asking_permille // 1_000
+    faults = _draw_faults(random, kinds, size, [*byzantine], chaos_us, asking_us)
+    faults += _draw_occasions(random, size, byzantine, chaos_us)
     return Plan(
         size=size,
         parameters=parameters,
@@ -201,9 +219,11 @@ def draw_plan(random: Random, size: int) -> Plan:
 
 
 def _draw_kinds(random: Random) -> tuple[str, ...]:
-    """Every tenth run has no fault; the others one kind or several."""
+    """Every tenth run has no fault; the others one kind or several, often somebody faulty."""
     if random.randrange(10) == 0:
         return ()
+    if random.randrange(40) == 0:
+        return ("outage", random.choice(("rot", "byzantine", "links")))
     kinds = [
         "byzantine",
         "crash",
@@ -212,6 +232,7 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
         "cut",
         "burst",
         "silence",
+        "stages",
         "links",
         "rotate",
         "clocks",
@@ -221,7 +242,44 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
     drawn = random.sample(kinds, random.choice((1, 2, 3, 4, 5)))
     if random.randrange(5) == 0:
         drawn.append("blackout")
+    if not {"byzantine", "crash", "rot"} & {*drawn}:
+        drawn.append(random.choice(("byzantine", "byzantine", "crash", "clocks")))
     return tuple(drawn)
+
+
+def _draw_faults(
+    random: Random,
+    kinds: tuple[str, ...],
+    size: int,
+    byzantine: Sequence[int],
+    chaos_us: int,
+    asking_us: int,
+) -> list[Fault]:
+    """Draw the faults of some kinds; with the Byzantine validators, within what is tolerated."""
+    faults: list[Fault] = []
+    correct = [v for v in range(size) if v not in byzantine]
+    spare = (size - 1) // 3 - len(byzantine)
+    if "rot" in kinds and spare:
+        spare -= 1
+        faults.append(Rot(random.randrange(chaos_us), correct.pop(random.randrange(len(correct)))))
+    if "crash" in kinds:
+        faults += _draw_crashes(random, correct, spare, chaos_us)
+    if "blackout" in kinds:
+        faults += _draw_blackouts(random, size, asking_us)
+    if "break" in kinds:
+        faults += _draw_breaks(random, size, chaos_us)
+    if "cut" in kinds:
+        faults += _draw_cuts(random, size, chaos_us)
+    if "burst" in kinds:
+        faults += _draw_bursts(random, chaos_us)
+    if "silence" in kinds:
+        faults += _draw_silences(random, size, chaos_us)
+    if "outage" in kinds:
+        faults.append(_draw_outage(random, size, chaos_us))
+    if "stages" in kinds:
+        restarts = spare > 0 and "crash" not in kinds
+        faults.append(_draw_stages(random, chaos_us, restarts=restarts))
+    return faults
 
 
 def _draw_parameters(random: Random) -> Parameters:
@@ -279,6 +337,48 @@ def _requests_for(blocks: int, burst_max: int, block_txs_max: int) -> int:
     """Return how many requests fill so many blocks where every burst is served before the next."""
     bursts = range(1, burst_max + 1)
     return blocks * sum(bursts) // sum(-(-burst // block_txs_max) for burst in bursts)
+
+
+def _parameters_of_outage(drawn: Parameters) -> Parameters:
+    """Return parameters under which a minute is cheap to run, and each block ends its view."""
+    return replace(
+        drawn,
+        view_timeout_ms=PATIENT_MS,
+        view_timeout_max_ms=2 * PATIENT_MS,
+        rotation_blocks=1,
+        rotation_ms=600_000,
+    )
+
+
+def _draw_outage(random: Random, size: int, chaos_us: int) -> Silence:
+    """Draw a minute in which views follow each other and nothing is decided."""
+    every_pair = frozenset((a, b) for a in range(size) for b in range(size) if a != b)
+    phase = random.choice((Phase.PREPARE, Phase.COMMIT))
+    hush = Hush(beginning_of(MessageKind.VOTE, phase), 1_000, every_pair)
+    return Silence(chaos_us * OUTAGE_ASKING_PERMILLE // 2_000, chaos_us, hush)
+
+
+def _draw_stages(random: Random, chaos_us: int, *, restarts: bool) -> Staged:
+    stages = random.choice(_STAGES)
+    return Staged(random.randrange(chaos_us // 2), stages, restarts)
+
+
+def _draw_occasions(
+    random: Random, size: int, byzantine: dict[int, tuple[Trick, ...]], chaos_us: int
+) -> list[Fault]:
+    """Draw what some tricks need to have a chance: a view that carries over, somebody behind."""
+    faults: list[Fault] = []
+    tricks = [trick for each in byzantine.values() for trick in each]
+    at_us = random.randrange(chaos_us // 2)
+    if Trick.SUPPLANT in tricks:
+        faults.append(Staged(at_us, (Stage.WITNESS,) * 4, restarts=False))
+    if {*tricks} & {Trick.FALSE_BODIES, Trick.STUFF}:
+        alone = random.choice([v for v in range(size) if v not in byzantine])
+        pairs = [(a, alone) for a in range(size) if a != alone]
+        pairs += [(alone, a) for a in range(size) if a != alone]
+        until_us = min(at_us + random.randrange(2, 5) * SECOND, chaos_us)
+        faults.append(Cut(at_us, until_us, tuple(pairs)))
+    return faults
 
 
 def _draw_crashes(random: Random, correct: list[int], spare: int, chaos_us: int) -> list[Crash]:
