@@ -203,7 +203,14 @@ def draw_plan(random: Random, size: int) -> Plan:
             count = random.choice((1, 2, 2, 3, 4))
             byzantine[validator] = tuple(random.sample(list(Trick), count))
     asking_us = chaos_us * workload.asking_permille // 1_000
-    faults = _draw_faults(random, kinds, size, [*byzantine], chaos_us, asking_us)
+    faults = _draw_faults(
+        random,
+        kinds,
+        size=size,
+        byzantine=[*byzantine],
+        chaos_us=chaos_us,
+        asking_us=asking_us,
+    )
     faults += _draw_occasions(random, size, byzantine, chaos_us)
     return Plan(
         size=size,
@@ -250,6 +257,7 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
 def _draw_faults(
     random: Random,
     kinds: tuple[str, ...],
+    *,
     size: int,
     byzantine: Sequence[int],
     chaos_us: int,
