@@ -149,6 +149,8 @@ class Cluster:
             is_final=lambda tx_id: tx_id in self.oracles.executed,
         )
         self.oracles.on_final = self.clients.settle
+        profiles = [fault.profile for fault in plan.faults if isinstance(fault, Burst)]
+        self.oracles.carries_damage = any(p.corrupt_permille for p in [plan.links, *profiles])
 
     def _place(self, index: int, ring: KeyRing) -> None:
         tricks = self.plan.byzantine.get(index)

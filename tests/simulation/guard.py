@@ -9,14 +9,19 @@ no fork comes of it.
 - G2 COMMIT: a quorum of PREPAREs of the view is known, for it and for every slot above the tip, and
   each slot names the one below it.
 - G3 NEW-VIEW: from a quorum of VIEW-CHANGEs for that view.
+- G4 VIEW-CHANGE: for the view after the own one or after one that has a certificate; between views
+  only where a quorum left too; or for a view that f + 1 others left for.
+
+Votes carry the index of a member of an epoch's set; here everybody goes by number, which is for
+good. What is heard of an epoch before its set is known here waits until it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import cbor2
 
@@ -27,31 +32,38 @@ from node.service.wire import MessageKind
 
 _VOTE = tagged(VOTE, b"")
 _VIEW_CHANGE = tagged(VIEW_CHANGE, b"")
-_HEARD = tuple(bytes((k,)) for k in (MessageKind.VOTE, MessageKind.PROPOSAL, MessageKind.NEW_VIEW))
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V", bound=Hashable)
+_HEARD = tuple(
+    bytes((kind,))
+    for kind in (
+        MessageKind.VOTE,
+        MessageKind.PROPOSAL,
+        MessageKind.VIEW_CHANGE,
+        MessageKind.NEW_VIEW,
+    )
+)
 
 _HEADER_HEIGHT, _HEADER_PARENT = 3, 7
-_CERTIFICATE_VIEW, _CERTIFICATE_DIGEST = 4, 6
 
 
 class Ballot(NamedTuple):
     """A signed vote, as its bytes say."""
 
+    epoch: int
     phase: int
     view: int
     height: int
     digest: bytes
 
     @property
-    def place(self) -> tuple[int, int, int]:
+    def place(self) -> tuple[int, int, int, int]:
         """What may be voted for once."""
-        return self[:3]
+        return self[:4]
 
 
 class Leaving(NamedTuple):
     """A signed VIEW-CHANGE, as its bytes say."""
 
+    epoch: int
     view: int
     tip: int
     shown: tuple[tuple[int, int], ...]
@@ -64,52 +76,108 @@ Statement = Ballot | Leaving
 class Start(NamedTuple):
     """What a view starts from."""
 
+    epoch: int
     view: int
     base: int
     """Height of the newest decided block shown."""
     carried: dict[int, bytes]
     """Height to digest of what must be decided again."""
+    left: tuple[int, ...]
+    """Who left earlier views for it."""
 
 
 class Prepare(NamedTuple):
     """A PREPARE that was sent."""
 
-    view: int
-    height: int
-    digest: bytes
+    ballot: Ballot
     voter: int
 
 
 class Offer(NamedTuple):
     """What the primary of a view proposed."""
 
+    ballot: Ballot
+
+
+class Left(NamedTuple):
+    """A VIEW-CHANGE that was sent."""
+
+    epoch: int
     view: int
+    sender: int
+
+
+Fact = Prepare | Offer | Start | Left
+
+
+@dataclass(frozen=True, slots=True)
+class Electorate:
+    """Who decides in an epoch."""
+
+    members: tuple[int, ...]
+    """Their numbers, by index."""
     height: int
+    """Of the block that the epoch stands on."""
     digest: bytes
+    """Of that block's header."""
 
+    @property
+    def faults(self) -> int:
+        """How many of them may be faulty."""
+        return (len(self.members) - 1) // 3
 
-Fact = Prepare | Offer | Start
+    @property
+    def quorum(self) -> int:
+        """The least that makes two quorums share one more than may be faulty."""
+        return (len(self.members) + self.faults) // 2 + 1
+
+    def primary(self, view: int) -> int:
+        """Return who proposes in a view."""
+        return self.members[view % len(self.members)]
 
 
 @dataclass(slots=True)
 class Knowledge:
     """What was delivered to one validator."""
 
-    prepares: dict[tuple[int, int, bytes], dict[int, None]] = field(default_factory=dict)
-    """(view, height, digest) to those who sent PREPARE."""
-    offers: dict[tuple[int, int], dict[bytes, None]] = field(default_factory=dict)
-    """(view, height) to what the primary proposed."""
-    starts: dict[int, list[Start]] = field(default_factory=dict)
-    """View to what each of its NEW-VIEWs gives; a Byzantine primary can send several."""
+    prepares: dict[Ballot, dict[int, None]] = field(default_factory=dict)
+    """Who sent each PREPARE."""
+    offers: dict[Ballot, None] = field(default_factory=dict)
+    """What the primaries of views proposed, as the PREPARE for it."""
+    starts: dict[tuple[int, int], list[Start]] = field(default_factory=dict)
+    """(epoch, view) to what each of its NEW-VIEWs gives; a Byzantine primary can send several."""
+    entered: dict[int, int] = field(default_factory=dict)
+    """Epoch to the highest view of which there is a NEW-VIEW."""
+    left: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Epoch to the highest view that each one left others for."""
+
+    def note(self, fact: Fact) -> None:
+        """Add a fact."""
+        match fact:
+            case Prepare(ballot, voter):
+                self.prepares.setdefault(ballot, {})[voter] = None
+            case Offer(ballot):
+                self.offers[ballot] = None
+            case Left(epoch, view, sender):
+                left = self.left.setdefault(epoch, {})
+                left[sender] = max(view, left.get(sender, 0))
+            case Start(epoch, view):
+                self.starts.setdefault((epoch, view), []).append(fact)
+                self.entered[epoch] = max(view, self.entered.get(epoch, 0))
+                for sender in fact.left:
+                    self.note(Left(epoch, view, sender))
 
 
 class Guard:
     """Knows what each correct validator knows. Objections are returned as text, empty for none."""
 
-    def __init__(self, genesis: Genesis, genesis_digest: bytes, quorum: int) -> None:
-        """Judge validators of `genesis`, whose first block has `genesis_digest`."""
-        self._genesis, self._genesis_digest, self._quorum = genesis, genesis_digest, quorum
-        self._size = genesis.validators.size
+    def __init__(self, genesis: Genesis) -> None:
+        """Judge validators of the chain of `genesis`; `begin` tells who they are."""
+        self._genesis = genesis
+        self.electorates: dict[int, Electorate] = {}
+        """By epoch."""
+        self._certified: dict[int, int] = {}
+        """Epoch to the highest view in which anything is certified."""
         self._signed: dict[bytes, tuple[int, bytes]] = {}
         """Every signature in existence, whose it is and over what: no other counts."""
         self._ballots: dict[bytes, tuple[int, Ballot, int]] = {}
@@ -118,25 +186,39 @@ class Guard:
         """What a message teaches, whoever hears it, if all signatures in it exist."""
         self._parents: dict[bytes, bytes] = {}
         self._known: dict[int, Knowledge] = {}
+        self._early: dict[int, list[tuple[int, bytes]]] = {}
+        """By epoch, who heard what of it before its set was known here."""
 
     def watch(self, validator: int) -> None:
         """Expect to be told what a validator hears and signs."""
         self._known[validator] = Knowledge()
 
+    def begin(self, epoch: int, electorate: Electorate) -> None:
+        """Take note of who decides from now on."""
+        self.electorates[epoch] = electorate
+        for validator, data in self._early.pop(epoch, ()):
+            self.heard(validator, data)
+
     def exists(self, validator: int, message: bytes, signature: bytes) -> Statement | None:
         """Take note of a signature; return what it says, if it is a vote or a VIEW-CHANGE."""
         self._signed[signature] = (validator, message)
         if message.startswith(_VOTE):
-            _, _, _, phase, view, height, digest, time_ms = cbor2.loads(message[len(_VOTE) :])
-            ballot = Ballot(phase, view, height, digest)
+            _, epoch, _, phase, view, height, digest, time_ms = cbor2.loads(message[len(_VOTE) :])
+            ballot = Ballot(epoch, phase, view, height, digest)
             self._ballots[signature] = (validator, ballot, time_ms)
             return ballot
         if message.startswith(_VIEW_CHANGE):
             _, body = cbor2.loads(message[len(_VIEW_CHANGE) :])
             committed: list[Any] = body[4]
-            tip = committed[-1][0][3] if committed else 0
-            return Leaving(body[2], tip, tuple((item[0][3], item[1][4]) for item in body[5]))
+            tip = committed[-1][0][_HEADER_HEIGHT] if committed else 0
+            shown = tuple((item[0][_HEADER_HEIGHT], item[1][4]) for item in body[5])
+            return Leaving(body[1], body[2], tip, shown)
         return None
+
+    def certified(self, ballot: Ballot) -> None:
+        """Take note that a quorum signed one vote."""
+        view = self._certified.get(ballot.epoch, 0)
+        self._certified[ballot.epoch] = max(view, ballot.view)
 
     def signed_ballot(self, signature: bytes) -> tuple[int, Ballot, int] | None:
         """Return voter, vote and vote time (ms) of a signature, if it is one in existence."""
@@ -152,18 +234,17 @@ class Guard:
         if facts is None:
             facts = ()
             with suppress(LookupError, TypeError, ValueError, cbor2.CBORDecodeError):  # damaged
-                facts = tuple(self._read(*cbor2.loads(data)))
+                kind, value = cbor2.loads(data)
+                epoch = _epoch_of(kind, value)
+                if epoch not in self.electorates:
+                    self._early.setdefault(epoch, []).append((validator, data))
+                    return
+                facts = tuple(self._read(kind, value))
             if facts:
                 self._genuine[data] = facts
         known = self._known[validator]
         for fact in facts:
-            match fact:
-                case Prepare():
-                    _note(known.prepares, (fact.view, fact.height, fact.digest), fact.voter)
-                case Offer():
-                    _note(known.offers, (fact.view, fact.height), fact.digest)
-                case _:
-                    known.starts.setdefault(fact.view, []).append(fact)
+            known.note(fact)
 
     def _read(self, kind: int, value: list[Any]) -> Iterator[Fact]:
         if kind == MessageKind.VOTE:
@@ -172,51 +253,86 @@ class Guard:
             header, vote = value[1], value[3]
             for prepare in self._read_prepare(vote):
                 yield prepare
-                is_about = self._learn_header(header) == prepare.digest
-                if is_about and prepare.voter == prepare.view % self._size:
-                    yield Offer(prepare.view, prepare.height, prepare.digest)
-        elif kind == MessageKind.NEW_VIEW:
-            view, view_changes = value[2], value[3]
-            signed = [self._is_genuine(vc[3], VIEW_CHANGE, vc) for vc in view_changes]
-            if self._is_genuine(view % self._size, NEW_VIEW, value) and all(signed):
-                yield self._start_from(view, view_changes)
+                ballot, voter = prepare
+                is_about = self._learn_header(header) == ballot.digest
+                if is_about and voter == self.electorates[ballot.epoch].primary(ballot.view):
+                    yield Offer(ballot)
+        elif kind == MessageKind.VIEW_CHANGE:
+            epoch, view, sender = value[1], value[2], self._member(value[1], value[3])
+            if self._is_genuine(sender, VIEW_CHANGE, value):
+                yield Left(epoch, view, sender)
+        else:
+            epoch, view = value[1], value[2]
+            primary = self.electorates[epoch].primary(view)
+            if self._is_genuine(primary, NEW_VIEW, value) and self._is_founded(value):
+                yield self._start_from(value)
+
+    def _member(self, epoch: int, index: int) -> int:
+        return self.electorates[epoch].members[index]
 
     def _read_prepare(self, vote: list[Any]) -> Iterator[Prepare]:
-        phase, view, height, digest, voter, time_ms, signature, _ = vote
-        stated = (voter, Ballot(phase, view, height, digest), time_ms)
-        if phase == Phase.PREPARE and self._ballots.get(signature) == stated:
-            yield Prepare(view, height, digest, voter)
+        phase, view, height, digest, index, time_ms, signature, epoch = vote
+        voter, ballot = self._member(epoch, index), Ballot(epoch, phase, view, height, digest)
+        is_signed = self._ballots.get(signature) == (voter, ballot, time_ms)
+        if phase == Phase.PREPARE and is_signed:
+            yield Prepare(ballot, voter)
 
     def _is_genuine(self, validator: int, tag: bytes, value: list[Any]) -> bool:
         """Whether an array whose last item is the signature over the others was signed so."""
         message = tagged(tag, cbor2.dumps([self._genesis.chain_id, value[:-1]]))
         return self._signed.get(value[-1]) == (validator, message)
 
+    def _is_founded(self, new_view: list[Any]) -> bool:
+        """Whether a NEW-VIEW rests on a quorum, and what its VIEW-CHANGEs show on quorums too."""
+        _, epoch, view, view_changes, _ = new_view
+        senders = dict.fromkeys(vc[3] for vc in view_changes if (vc[1], vc[2]) == (epoch, view))
+        return (
+            len(senders) == len(view_changes) >= self.electorates[epoch].quorum
+            and all(
+                self._is_genuine(self._member(epoch, vc[3]), VIEW_CHANGE, vc) for vc in view_changes
+            )
+            and all(self._is_certified(item[1]) for vc in view_changes for item in vc[4] + vc[5])
+        )
+
+    def _is_certified(self, certificate: list[Any]) -> bool:
+        """Whether distinct members, a quorum of them, signed what a certificate says."""
+        _, epoch, _, phase, view, height, digest, votes = certificate
+        ballot = Ballot(epoch, phase, view, height, digest)
+        voters = dict.fromkeys(
+            index
+            for index, time_ms, signature in votes
+            if self._ballots.get(signature) == (self._member(epoch, index), ballot, time_ms)
+        )
+        return len(voters) == len(votes) >= self.electorates[epoch].quorum
+
     def _learn_header(self, header: list[Any]) -> bytes:
         digest = self._genesis.suite.tagged_hash(HEADER, cbor2.dumps(header))
         self._parents[digest] = header[_HEADER_PARENT]
         return digest
 
-    def _start_from(self, view: int, view_changes: list[Any]) -> Start:
+    def _start_from(self, new_view: list[Any]) -> Start:
         """Work out what a NEW-VIEW gives: the highest tip, then on it the latest prepared chain."""
-        base, parent = 0, self._genesis_digest
+        epoch, view, view_changes = new_view[1:4]
+        electorate = self.electorates[epoch]
+        base, parent = electorate.height, electorate.digest
         prepared: dict[int, list[tuple[int, bytes]]] = {}
         for view_change in view_changes:
             committed, shown = view_change[4], view_change[5]
             for header, certificate in shown:
                 self._learn_header(header)
-                certified = (certificate[_CERTIFICATE_VIEW], certificate[_CERTIFICATE_DIGEST])
+                certified = (certificate[4], certificate[6])
                 prepared.setdefault(header[_HEADER_HEIGHT], []).append(certified)
             if committed and committed[-1][0][_HEADER_HEIGHT] > base:
                 base = committed[-1][0][_HEADER_HEIGHT]
-                parent = committed[-1][1][_CERTIFICATE_DIGEST]
+                parent = committed[-1][1][6]
         carried: dict[int, bytes] = {}
         height = base + 1
         while on_parent := [c for c in prepared.get(height, ()) if self._parents[c[1]] == parent]:
             _, parent = max(on_parent)
             carried[height] = parent
             height += 1
-        return Start(view, base, carried)
+        left = tuple(self._member(epoch, vc[3]) for vc in view_changes)
+        return Start(epoch, view, base, carried, left)
 
     # ------------------------------------------------------------------ what is signed
 
@@ -225,26 +341,41 @@ class Guard:
         known = self._known[validator]
         if ballot.phase == Phase.COMMIT:
             return self._object_to_commit(known, ballot, tip)
-        key = (ballot.view, ballot.height, ballot.digest)
-        known.prepares.setdefault(key, {})[validator] = None
-        proposed = ballot.digest in known.offers.get(ballot.place[1:], {})
-        if ballot.view % self._size == validator:
-            proposed = True  # by itself
-        return self._object_to_prepare(known, ballot, proposed=proposed)
+        known.note(Prepare(ballot, validator))
+        is_own = self.electorates[ballot.epoch].primary(ballot.view) == validator
+        return self._object_to_prepare(known, ballot, proposed=is_own or ballot in known.offers)
 
-    def object_to_new_view(self, validator: int, view: int, view_changes: list[Any]) -> str:
-        """Judge a NEW-VIEW that a validator signs as primary; take note of it."""
-        start = self._start_from(view, view_changes)
-        self._known[validator].starts.setdefault(view, []).append(start)
-        senders = frozenset(vc[3] for vc in view_changes if vc[2] == view)
-        if len(senders) < self._quorum or view % self._size != validator:
+    def object_to_new_view(self, validator: int, new_view: list[Any]) -> str:
+        """Judge a NEW-VIEW, unsigned, that a validator signs as primary; take note of it."""
+        _, epoch, view, view_changes = new_view
+        self._known[validator].note(self._start_from(new_view))
+        senders = frozenset(vc[3] for vc in view_changes if vc[1:3] == [epoch, view])
+        electorate = self.electorates[epoch]
+        if len(senders) < electorate.quorum or electorate.primary(view) != validator:
             return f"G3: a NEW-VIEW for {view} from {sorted(senders)}"
+        return ""
+
+    def object_to_leaving(self, validator: int, leaving: Leaving, own: int) -> str:
+        """Judge a VIEW-CHANGE of a validator that has left all views below `own` already."""
+        epoch, view = leaving.epoch, leaving.view
+        known, electorate = self._known[validator], self.electorates[epoch]
+        left = known.left.get(epoch, {})
+        others = [left[sender] for sender in left if sender != validator]
+        if sum(1 for each in others if each >= view) > electorate.faults:
+            return ""
+        entered = known.entered.get(epoch, 0)
+        reached = max(own, entered, self._certified.get(epoch, 0))
+        if view > reached + 1:
+            return f"G4: leaves for view {view} with no more than {reached} behind it"
+        supporters = sum(1 for each in others if each >= own) + 1
+        if entered < own and supporters < electorate.quorum:
+            return f"G4: leaves for view {view} although only {supporters} have left for {own}"
         return ""
 
     def _object_to_prepare(self, known: Knowledge, ballot: Ballot, *, proposed: bool) -> str:
         if ballot.view == 0:
             return "" if proposed else "G1: not proposed"
-        for start in known.starts.get(ballot.view, ()):
+        for start in known.starts.get((ballot.epoch, ballot.view), ()):
             if ballot.height <= start.base:
                 continue
             carried = start.carried.get(ballot.height)
@@ -253,14 +384,24 @@ class Guard:
         return "G1: neither carried over nor proposed above what is"
 
     def _object_to_commit(self, known: Knowledge, ballot: Ballot, tip: int) -> str:
-        digest = ballot.digest
+        quorum, digest = self.electorates[ballot.epoch].quorum, ballot.digest
         for height in range(ballot.height, tip, -1):
-            voters = known.prepares.get((ballot.view, height, digest), {})
-            if len(voters) < self._quorum:
+            prepare = Ballot(ballot.epoch, Phase.PREPARE, ballot.view, height, digest)
+            voters = known.prepares.get(prepare, {})
+            if len(voters) < quorum:
                 return f"G2: {height} is not prepared, only by {sorted(voters)}"
             digest = self._parents.get(digest, b"")
         return ""
 
 
-def _note(known: dict[K, dict[V, None]], key: K, value: V) -> None:
-    known.setdefault(key, {})[value] = None
+def _epoch_of(kind: int, value: list[Any]) -> int:
+    """Return the epoch a message of the kinds that are read is of."""
+    if kind == MessageKind.VOTE:
+        epoch = value[7]
+    elif kind == MessageKind.PROPOSAL:
+        epoch = value[3][7]
+    else:
+        epoch = value[1]
+    if not isinstance(epoch, int):
+        raise TypeError(f"an epoch is a number, not {epoch!r}")
+    return epoch

@@ -58,19 +58,17 @@ class Hush:
     """(sender, receiver) by validator."""
     view_max: int | None = None
     """Of votes, those up to this view alone."""
-    parity: int | None = None
-    """Of votes, those for heights that leave this remainder by two alone."""
 
     def covers(self, data: bytes) -> bool:
         """Whether a message is one of those."""
         if not data.startswith(self.prefix):
             return False
-        if self.view_max is None and self.parity is None:
-            return True
-        view, height = _view_and_height(data)
-        return (self.view_max is None or view <= self.view_max) and (
-            self.parity is None or height % 2 == self.parity
-        )
+        return self.view_max is None or _view_of(data) <= self.view_max
+
+
+def _view_of(vote: bytes) -> int:
+    value: list[int] = cbor2.loads(vote)[1]
+    return value[1]
 
 
 def beginning_of(kind: MessageKind, phase: Phase | None = None) -> bytes:
@@ -78,12 +76,6 @@ def beginning_of(kind: MessageKind, phase: Phase | None = None) -> bytes:
     if phase is None:
         return bytes((0x82, kind))
     return bytes((0x82, kind, 0x88, phase))
-
-
-def _view_and_height(vote: bytes) -> tuple[int, int]:
-    """Return what a vote says of its place."""
-    value: list[int] = cbor2.loads(vote)[1]
-    return value[1], value[2]
 
 
 class Network:

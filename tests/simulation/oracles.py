@@ -6,8 +6,9 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 
 - A1 agreement: one header per height at all correct validators.
 - A2 certificates: among all signatures in existence, two headers of one height are never both
-  certifiable by COMMITs of one view, nor two of one (view, height) by PREPAREs.
-- A3 validity: every transaction was signed by a client, every commit certificate by a quorum.
+  certifiable by COMMITs, nor two of one (epoch, view, height) by PREPAREs.
+- A3 validity: every transaction was signed by a client, every commit certificate by a quorum of the
+  set that decides its height.
 - A4 parents: blocks follow each other, T strictly increases.
 - A5 once: no transaction is executed twice.
 - A6 roots: validators of equal height hold equal stores.
@@ -16,11 +17,15 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - B memory stays bounded, whatever a peer sends.
 - T agreed time: T is at most PRECISION and the clock error ahead of true time, and not further
   behind it than promised when a transaction of the block was signed.
-- D1 no correct validator signs twice for one (phase, view, height), across crashes.
+- E1 one set per height: a header is of the epoch, and names the next set, that the effects of the
+  governed transactions so far say; nobody is a member again who once was not.
+- E2 a correct validator votes in epochs of which it is a member, for the set of the epoch.
+- D1 no correct validator signs twice for one (epoch, phase, view, height), across crashes.
 - D2 nothing leaves with a signature of a correct validator that its disk may still lose.
 - D3 no PREPARE leaves before the block it is about is durable.
 - D4 a VIEW-CHANGE shows every slot its sender ever sent COMMIT for, and ends voting below it.
-- G1 to G3 what a correct validator signs is permitted by what was delivered to it: guard.py.
+- G1 to G4 what a correct validator signs is permitted by what was delivered to it: guard.py.
+- N nobody is cut off for what it sends who follows the protocol.
 - X a correct validator neither halts nor raises.
 """
 
@@ -29,19 +34,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import cbor2
 
-from node.chain.block import Header
+from node.chain.block import Header, ResultCode
 from node.chain.certificate import Phase, QuorumCertificate
-from node.chain.genesis import Genesis
+from node.chain.genesis import Genesis, Parameters
+from node.chain.governance import AddValidator, Governance, RemoveValidator, SetParameters
+from node.chain.membership import Validator, ValidatorSet
 from node.crypto import domains
 from node.service.engine import CommittedBlock, Output
 from node.service.log_records import RecordType
 from node.service.wire import MessageKind
 from node.storage import keys
 from node.storage.segment import parse_segment
-from tests.simulation.guard import Ballot, Guard, Leaving, Statement
+from tests.simulation.guard import Ballot, Electorate, Guard, Leaving, Statement
 from tests.simulation.memory import held_bytes
 from tests.simulation.node import LogRecords, SimulatedValidator
 from tests.simulation.world import World
@@ -60,18 +69,28 @@ class Violation(AssertionError):  # noqa: N818 - an oracle's verdict, not an err
     """A rule is broken; the message begins with its name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who decides and by which parameters, as the oracles have worked it out."""
+
+    epoch: int
+    members: tuple[int, ...]
+    """By index, their numbers."""
+    parameters: Parameters
+
+
 @dataclass(slots=True)
 class Conduct:
     """What one correct validator is bound by."""
 
     volatile: dict[bytes, Statement] = field(default_factory=dict)
     """Signed and not known to be durable: may not have left. By signature."""
-    ballots: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
-    """(phase, view, height) to digest of every vote that exists for good or may yet."""
+    ballots: dict[tuple[int, int, int, int], bytes] = field(default_factory=dict)
+    """(epoch, phase, view, height) to digest of every vote that exists for good or may yet."""
     commits: dict[int, int] = field(default_factory=dict)
     """Height to the highest view of a durable COMMIT."""
-    left_for: int = 0
-    """The highest view of a durable VIEW-CHANGE."""
+    left_for: dict[int, int] = field(default_factory=dict)
+    """Epoch to the highest view of a durable VIEW-CHANGE."""
     blocks: dict[bytes, None] = field(default_factory=dict)
     """Digests of the blocks whose bodies its disk holds."""
     tip: int = 0
@@ -83,22 +102,41 @@ class Conduct:
 class Oracles:
     """The judge of one run. `correct` lists the validators that follow the protocol."""
 
-    def __init__(self, world: World, genesis: Genesis, genesis_header: Header) -> None:
+    def __init__(
+        self,
+        world: World,
+        genesis: Genesis,
+        genesis_header: Header,
+        spares: Sequence[Validator] = (),
+    ) -> None:
+        """`spares` may become validators; their numbers follow those of the founders."""
         self._world, self._genesis = world, genesis
-        n = genesis.validators.size
-        self.quorum = (n + (n - 1) // 3) // 2 + 1  # the least that makes two share f + 1
         self.headers: list[Header] = [genesis_header]
         self.digests: list[bytes] = [genesis_header.digest(genesis.suite)]
-        self._guard = Guard(genesis, self.digests[0], self.quorum)
+        founders = genesis.validators.validators
+        self._roster = (*founders, *spares)
+        self._numbers = {each.validator_id: n for n, each in enumerate(self._roster)}
+        self._guard = Guard(genesis)
+        first = Account(0, tuple(range(len(founders))), genesis.parameters)
+        self.accounts: list[Account] = [first, first]
+        """By height: what is in force for it; one more than there are headers."""
+        self._removed: dict[int, None] = {}
+        self._sets: dict[int, ValidatorSet] = {}
+        """By epoch."""
+        self._early: dict[int, list[Callable[[], None]]] = {}
+        """By epoch, what was signed in it before its set was known here."""
+        self._begin(first)
+        self.codes: Counter[ResultCode] = Counter()
+        """Outcomes of governed transactions."""
         self.executed: dict[bytes, int] = {}
         """tx_id to height."""
         self.submitted: dict[bytes, int] = {}
         """tx_ids that clients signed, and when: true UTC, ms."""
         self.conduct: dict[int, Conduct] = {}
         """Of the correct validators alone."""
-        self._signers: dict[tuple[int, int, int], dict[bytes, dict[int, None]]] = {}
-        self._certifiable: dict[int, dict[tuple[int, bytes], None]] = {}
-        """Height to each (view, digest) that a quorum of COMMITs exists for."""
+        self._signers: dict[tuple[int, int, int, int], dict[bytes, dict[int, None]]] = {}
+        self._certifiable: dict[int, dict[tuple[int, int, bytes], None]] = {}
+        """Height to each (epoch, view, digest) that a quorum of COMMITs exists for."""
         self._logged: dict[bytes, bytes] = {}
         """Digests of the blocks in log records, by the record's payload."""
         self.messages: Counter[MessageKind] = Counter()
@@ -106,6 +144,22 @@ class Oracles:
         self.view_max = 0
         self.on_final: Callable[[bytes], None] = lambda _: None
         """Told each tx_id when the first correct validator commits it."""
+        self.carries_damage = False
+        """Whether links alter what correct validators send, so that they may seem to be liars."""
+
+    @property
+    def account(self) -> Account:
+        """What is in force for the next block, which nobody has yet."""
+        return self.accounts[-1]
+
+    def _begin(self, account: Account) -> None:
+        """Begin an epoch, and judge what was signed in it already."""
+        members = tuple(self._roster[number] for number in account.members)
+        self._sets[account.epoch] = ValidatorSet(account.epoch, members, self._genesis.suite)
+        electorate = Electorate(account.members, len(self.headers) - 1, self.digests[-1])
+        self._guard.begin(account.epoch, electorate)
+        for judge in self._early.pop(account.epoch, ()):
+            judge()
 
     def judge(self, validator: int) -> None:
         """Hold a validator to the rules from now on."""
@@ -117,67 +171,101 @@ class Oracles:
     def signed(self, validator: int, message: bytes, signature: bytes) -> None:
         """Take note of a signature the moment it comes into existence."""
         statement = self._guard.exists(validator, message, signature)
+        conduct = self.conduct.get(validator)
+        new_view: list[Any] | None = None
+        if message.startswith(_NEW_VIEW):
+            new_view = cbor2.loads(message[len(_NEW_VIEW) :])[1]
+        epoch = new_view[1] if new_view is not None else statement.epoch if statement else None
+        if epoch is None:
+            return
+        if conduct is not None and statement is not None:
+            conduct.volatile[signature] = statement
+        tip = 0 if conduct is None else conduct.final_height()
+        judge = partial(self._judge_signed, validator, statement, new_view, message, tip)
+        if epoch in self._sets:
+            judge()
+        else:
+            self._early.setdefault(epoch, []).append(judge)
+
+    def _judge_signed(
+        self,
+        validator: int,
+        statement: Statement | None,
+        new_view: list[Any] | None,
+        message: bytes,
+        tip: int,
+    ) -> None:
+        """Judge what was signed when `tip` was the signer's newest block."""
+        conduct = self.conduct.get(validator)
         if isinstance(statement, Ballot):
             self._count(validator, statement)
-        conduct = self.conduct.get(validator)
         if conduct is None:
             return
-        if message.startswith(_NEW_VIEW):
-            body = cbor2.loads(message[len(_NEW_VIEW) :])[1]
-            objection = self._guard.object_to_new_view(validator, body[2], body[3])
-            if objection:
-                raise Violation(f"{objection}, signed by validator {validator}")
-        if statement is None:
-            return
-        if isinstance(statement, Ballot):
-            self._judge_ballot(validator, conduct, statement)
-        else:
-            self._judge_leaving(validator, conduct, statement)
-        conduct.volatile[signature] = statement
+        objection = ""
+        if new_view is not None:
+            objection = self._guard.object_to_new_view(validator, new_view)
+        elif isinstance(statement, Ballot):
+            self._judge_membership(validator, statement, message)
+            objection = self._judge_ballot(validator, conduct, statement, tip)
+        elif statement is not None:
+            objection = self._judge_leaving(validator, conduct, statement)
+        if objection:
+            raise Violation(f"{objection}: validator {validator} signs {statement or new_view}")
+
+    def _judge_membership(self, validator: int, ballot: Ballot, message: bytes) -> None:
+        """E2."""
+        members = self._guard.electorates[ballot.epoch].members
+        if validator not in members or self._sets[ballot.epoch].digest not in message:
+            raise Violation(f"E2: validator {validator} votes {ballot}, members are {members}")
 
     def _count(self, validator: int, ballot: Ballot) -> None:
         """A2."""
+        electorate = self._guard.electorates[ballot.epoch]
+        if validator not in electorate.members:
+            return
         by_digest = self._signers.setdefault(ballot.place, {})
         signers = by_digest.setdefault(ballot.digest, {})
         signers[validator] = None
-        if len(signers) < self.quorum:
+        if len(signers) < electorate.quorum:
             return
-        quorums = [d for d, who in by_digest.items() if len(who) >= self.quorum]
+        self._guard.certified(ballot)
+        quorums = [d for d, who in by_digest.items() if len(who) >= electorate.quorum]
         if len(quorums) > 1:
             raise Violation(f"A2: two certifiable headers for {ballot.place}")
         if ballot.phase == Phase.COMMIT:
             certifiable = self._certifiable.setdefault(ballot.height, {})
-            certifiable[ballot.view, ballot.digest] = None
-            if any(digest != ballot.digest for _, digest in certifiable):
+            certifiable[ballot.epoch, ballot.view, ballot.digest] = None
+            if any(digest != ballot.digest for *_, digest in certifiable):
                 raise Violation(f"A2: two certifiable blocks at height {ballot.height}")
 
     def _uncount(self, validator: int, ballot: Ballot) -> None:
         """Forget a vote that nobody but its dead voter ever had."""
         signers = self._signers[ballot.place][ballot.digest]
         del signers[validator]
-        if ballot.phase == Phase.COMMIT and len(signers) < self.quorum:
+        quorum = self._guard.electorates[ballot.epoch].quorum
+        if ballot.phase == Phase.COMMIT and len(signers) < quorum:
             certifiable = self._certifiable.get(ballot.height, {})
-            certifiable.pop((ballot.view, ballot.digest), None)
+            certifiable.pop((ballot.epoch, ballot.view, ballot.digest), None)
 
-    def _judge_ballot(self, validator: int, conduct: Conduct, ballot: Ballot) -> None:
+    def _judge_ballot(self, validator: int, conduct: Conduct, ballot: Ballot, tip: int) -> str:
         if ballot.place in conduct.ballots:
             raise Violation(f"D1: validator {validator} signs twice for {ballot.place}")
         conduct.ballots[ballot.place] = ballot.digest
-        leaving = [s.view for s in conduct.volatile.values() if isinstance(s, Leaving)]
-        if ballot.view < max([conduct.left_for, *leaving]):
+        if ballot.view < _left_for(conduct, ballot.epoch):
             raise Violation(f"D4: validator {validator} votes in {ballot.place} after leaving it")
-        objection = self._guard.object_to(validator, ballot, conduct.final_height())
-        if objection:
-            raise Violation(f"{objection}: validator {validator} signs {ballot}")
+        return self._guard.object_to(validator, ballot, tip)
 
-    def _judge_leaving(self, validator: int, conduct: Conduct, leaving: Leaving) -> None:
+    def _judge_leaving(self, validator: int, conduct: Conduct, leaving: Leaving) -> str:
         shown = dict(leaving.shown)
+        tip = max(leaving.tip, self._guard.electorates[leaving.epoch].height)
         for height, view in conduct.commits.items():
-            if height > leaving.tip and shown.get(height, -1) < view:
+            if height > tip and shown.get(height, -1) < view:
                 raise Violation(
                     f"D4: validator {validator} hides its COMMIT at {height} in view {view} "
-                    f"when leaving for {leaving.view}: tip {leaving.tip}, shown {leaving.shown}"
+                    f"when leaving for {leaving.view}: tip {tip}, shown {leaving.shown}"
                 )
+        own = _left_for(conduct, leaving.epoch, but=leaving)
+        return self._guard.object_to_leaving(validator, leaving, own)
 
     # ------------------------------------------------------------------ the disk
 
@@ -201,12 +289,18 @@ class Oracles:
         """Take note of a log that states less, as the ledger and a later view say the rest."""
         conduct = self.conduct[validator.index]
         self.synced(validator, [r for r in records if r[0] == _BLOCK])
-        view = max((cbor2.loads(data)[2] for kind, data in records if kind in _OF_VIEWS), default=0)
+        of_views = [cbor2.loads(data) for kind, data in records if kind in _OF_VIEWS]
+        views: dict[int, int] = {}
+        for _, epoch, view, *_ in of_views:
+            views[epoch] = max(view, views.get(epoch, 0))
+        tip = validator.ledger.tip_height
+        now_in = self._account_above(tip).epoch
         for signature, statement in list(conduct.volatile.items()):
             if isinstance(statement, Ballot):
-                is_kept = statement.height <= validator.ledger.tip_height or statement.view < view
+                is_kept = statement.height <= tip or statement.view < views.get(statement.epoch, 0)
             else:
-                is_kept = statement.view <= view
+                is_over = statement.epoch < now_in
+                is_kept = is_over or statement.view <= views.get(statement.epoch, 0)
             if is_kept or any(signature in payload for _, payload in records):
                 del conduct.volatile[signature]
                 self._bind(conduct, statement)
@@ -214,7 +308,8 @@ class Oracles:
     def _bind(self, conduct: Conduct, statement: Statement) -> None:
         """Hold a validator to what it signed, for ever."""
         if isinstance(statement, Leaving):
-            conduct.left_for = max(conduct.left_for, statement.view)
+            left_for = conduct.left_for.get(statement.epoch, 0)
+            conduct.left_for[statement.epoch] = max(left_for, statement.view)
         elif statement.phase == Phase.COMMIT:
             held = conduct.commits.get(statement.height, -1)
             conduct.commits[statement.height] = max(held, statement.view)
@@ -235,7 +330,7 @@ class Oracles:
             if signature in kept:
                 self._bind(conduct, statement)
             elif isinstance(statement, Ballot):
-                del conduct.ballots[statement.place]
+                conduct.ballots.pop(statement.place, None)
                 self._uncount(validator.index, statement)
         conduct.volatile.clear()
         found = parse_segment(kept).records
@@ -275,6 +370,9 @@ class Oracles:
         """Judge the blocks that became final in a turn."""
         for block in output.committed:
             self._judge_block(validator, block)
+        for peer in output.cut_off:
+            if peer in self.conduct and not self.carries_damage:
+                raise Violation(f"N: validator {validator.index} cuts off {peer}")
         if validator.engine is not None:
             self.view_max = max(self.view_max, validator.engine.core.view)
 
@@ -303,7 +401,8 @@ class Oracles:
         parent = self.headers[height - 1]
         if header.parent != self.digests[height - 1] or header.time_ms <= parent.time_ms:
             raise Violation(f"A4: block {height} does not follow its parent")
-        parameters = self._genesis.parameters
+        account = self.accounts[height]
+        parameters = account.parameters
         ahead_ms = parameters.precision_ms + parameters.clock_error_ms
         if header.time_ms > self._world.utc_ms + ahead_ms:
             raise Violation(f"T: block {height} is stamped {header.time_ms}, ahead of time")
@@ -317,25 +416,75 @@ class Oracles:
                 raise Violation(f"A5: {tx_id.hex()} in {self.executed[tx_id]} and {height}")
             self.executed[tx_id] = height
             self.on_final(tx_id)
+        following = self._account_after(block, account)
+        self._judge_epoch(header, account, following)
         self.headers.append(header)
         self.digests.append(digest)
+        self.accounts.append(following)
         self._world.note("block", height, digest)
+        if following.epoch != account.epoch:
+            self._begin(following)
+
+    # ------------------------------------------------------------------ epochs
+
+    def _account_above(self, height: int) -> Account:
+        return self.accounts[height + 1]
+
+    def _account_after(self, block: CommittedBlock, account: Account) -> Account:
+        """Replay the governed operations that had their effect, and know nothing else of epochs."""
+        members, parameters = list(account.members), account.parameters
+        executed = block.executed
+        for verified, result in zip(executed.transactions, executed.results, strict=True):
+            payload = verified.transaction.body.payload
+            if not isinstance(payload, Governance):
+                continue
+            self.codes[result.code] += 1
+            for operation in payload.operations if result.code is ResultCode.OK else ():
+                match operation:
+                    case AddValidator():
+                        members.append(self._numbers[operation.validator.validator_id])
+                    case RemoveValidator():
+                        members.remove(self._numbers[operation.validator_id])
+                        self._removed[self._numbers[operation.validator_id]] = None
+                    case SetParameters():
+                        parameters = operation.parameters
+        if (tuple(members), parameters) == (account.members, account.parameters):
+            return account
+        if len(dict.fromkeys(members)) != len(members) or any(m in self._removed for m in members):
+            raise Violation(f"E1: members {members} after {list(self._removed)} were removed")
+        return Account(account.epoch + 1, tuple(members), parameters)
+
+    def _judge_epoch(self, header: Header, account: Account, following: Account) -> None:
+        """E1."""
+        height, suite = header.height, self._genesis.suite
+        if header.epoch != account.epoch:
+            raise Violation(f"E1: block {height} is of epoch {header.epoch}, not {account.epoch}")
+        validators = tuple(self._roster[number] for number in following.members)
+        expected = ValidatorSet(following.epoch, validators, suite).digest
+        if header.next_set_digest != expected:
+            raise Violation(f"E1: block {height} names another set than {following.members}")
+        if header.parameters_digest != account.parameters.digest(suite):
+            raise Violation(f"E1: block {height} is judged by other parameters")
 
     def _judge_certificate(
         self, certificate: QuorumCertificate, height: int, digest: bytes
     ) -> None:
         """A3."""
         subject = certificate.subject
+        account = self.accounts[height]
+        electorate = self._guard.electorates[account.epoch]
         voters = {vote.validator: vote for vote in certificate.votes}
         if (
             subject.phase is not Phase.COMMIT
+            or certificate.epoch != account.epoch
             or (subject.height, subject.header_digest) != (height, digest)
-            or len(voters) < self.quorum
+            or not electorate.quorum <= len(voters) == len(certificate.votes)
         ):
-            raise Violation(f"A3: the certificate of block {height} is of {subject}")
-        ballot = Ballot(Phase.COMMIT, subject.view, height, digest)
+            raise Violation(f"A3: the certificate of block {height} is of {subject}, by {voters}")
+        ballot = Ballot(account.epoch, Phase.COMMIT, subject.view, height, digest)
         for index, vote in voters.items():
-            if self._guard.signed_ballot(vote.signature) != (index, ballot, vote.time_ms):
+            number = electorate.members[index]
+            if self._guard.signed_ballot(vote.signature) != (number, ballot, vote.time_ms):
                 raise Violation(f"A3: a false signature certifies block {height}")
 
     def judge_pools(self, validators: Iterable[SimulatedValidator]) -> None:
@@ -376,3 +525,13 @@ class Oracles:
                 raise Violation(
                     f"A6: validators {other} and {validator.index} differ at height {height}"
                 )
+
+
+def _left_for(conduct: Conduct, epoch: int, but: Leaving | None = None) -> int:
+    """Return the highest view of an epoch that a validator has left all others for."""
+    leaving = [
+        statement.view
+        for statement in conduct.volatile.values()
+        if isinstance(statement, Leaving) and statement.epoch == epoch and statement is not but
+    ]
+    return max([conduct.left_for.get(epoch, 0), *leaving])

@@ -380,6 +380,8 @@ def _draw_occasions(
     at_us = random.randrange(chaos_us // 2)
     if Trick.SUPPLANT in tricks:
         faults.append(Staged(at_us, (Stage.WITNESS,) * 4, restarts=False))
+    if Trick.GAP in tricks:
+        faults.append(Staged(at_us, (Stage.DEAF,) * 3, restarts=False))
     if {*tricks} & {Trick.FALSE_BODIES, Trick.STUFF}:
         alone = random.choice([v for v in range(size) if v not in byzantine])
         pairs = [(a, alone) for a in range(size) if a != alone]

@@ -7,7 +7,7 @@ gets lost is chosen when a stage begins, as it depends on who is primary then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -28,11 +28,11 @@ _NEW_VIEW = beginning_of(MessageKind.NEW_VIEW)
 
 
 class Stage(Enum):
-    """What gets lost in one view. In none of them anything is decided."""
+    """What gets lost in one view. In none of them anything is decided, but at one in a DEAF one."""
 
     FORGOTTEN = "one alone hears PREPAREs, and the next view begins without its word"
     WITNESS = "one alone hears PREPAREs, another no proposal, and the next view begins with both"
-    DEAF = "one hears no PREPARE, but it alone the COMMITs of every other height"
+    DEAF = "one hears no PREPARE, another alone COMMITs, and the next view begins without its word"
     LATE = "a WITNESS; one starts again meanwhile and hears nothing of the next view but votes"
 
 
@@ -60,6 +60,7 @@ class Director:
         restarts: bool,
     ) -> None:
         """`timeouts_ms`: of views, the first and the longest; `restarts`: whether one may crash."""
+        self._liars = [v for v in range(network.validators) if v not in [c.index for c in correct]]
         self._world, self._network, self._correct = world, network, correct
         self._timeouts_ms, self._restarts = timeouts_ms, restarts
         self._coming = list(reversed(stages))
@@ -127,7 +128,11 @@ class Director:
             return random.choice(free)
 
         if stage is Stage.DEAF:
-            return self._for_one_deaf(view, one_of(primary, following), one_of)
+            deaf = one_of(primary, following)
+            told = random.choice([v for v in self._liars if v != following] or [one_of(deaf)])
+            return self._for_one_deaf(view, deaf, told)
+        if stage is not Stage.FORGOTTEN:
+            self._witnesses.clear()
         witness = one_of(following, *self._witnesses)
         self._witnesses.append(witness)
         hushes = [
@@ -142,18 +147,16 @@ class Director:
             return hushes
         hushes.append(self._hush(_VIEW_CHANGE, of=other))
         if stage is Stage.WITNESS:
+            if self._liars and following not in self._liars:
+                return [self._hush(_PREPARE, view_max=view)]  # until it is a liar that begins
             hushes.append(self._hush(_PROPOSAL, to=one_of(primary, witness)))
         return hushes
 
-    def _for_one_deaf(self, view: int, deaf: int, one_of: Callable[..., int]) -> list[Hush]:
-        unheard = one_of(deaf, (view + 1) % self._network.validators)
-        tip = max(validator.ledger.tip_height for validator in self._correct)
-        lost, told = (tip + 1) % 2, tip % 2
+    def _for_one_deaf(self, view: int, deaf: int, told: int) -> list[Hush]:
         return [
             self._hush(_PREPARE, to=deaf, view_max=view),
-            self._hush(_COMMIT, view_max=view, parity=lost),
-            self._hush(_COMMIT, but_to=deaf, view_max=view, parity=told),
-            self._hush(_VIEW_CHANGE, of=unheard),
+            self._hush(_COMMIT, but_to=told, view_max=view),
+            self._hush(_VIEW_CHANGE, of=told),
         ]
 
     def _delay(self, late: int) -> None:
@@ -176,7 +179,6 @@ class Director:
         to: int | None = None,
         but_to: int | None = None,
         view_max: int | None = None,
-        parity: int | None = None,
     ) -> Hush:
         """Return the loss of messages, of one sender or all, to one, all, or all but one."""
         pairs = frozenset(
@@ -185,4 +187,4 @@ class Director:
             for b in range(self._network.validators)
             if a != b and of in (None, a) and to in (None, b) and b != but_to
         )
-        return Hush(prefix, 1_000, pairs, view_max, parity)
+        return Hush(prefix, 1_000, pairs, view_max)

@@ -15,7 +15,7 @@ from node.errors import PeerError
 from node.execution.apply import BlockInputs, ExecutedBlock, StateReader
 from node.execution.overlay import Overlay
 from node.execution.registry import sender_key
-from node.service.wire import Message
+from node.service.wire import Bodies, Message, WantBodies
 from tests.simulation.adversaries.speaker import Speaker
 from tests.simulation.adversaries.tricks import Trick
 
@@ -53,6 +53,8 @@ class TwoTongues:
         self._speaker, self._tricks = speaker, tricks
         self._forks: dict[bytes, Fork] = {}
         """By the digest of the block that each contradicts."""
+        self._bodies: dict[bytes, tuple[bytes, ...]] = {}
+        """By the digest of each made block, its transactions."""
         self._supplanted: dict[int, Fork] = {}
         """By the view that began with it."""
         self.leaving: dict[int, dict[int, ViewChange]] = {}
@@ -83,6 +85,13 @@ class TwoTongues:
             return None
         other = Subject(subject.phase, subject.view, subject.height, fork.executed.digest)
         return self._speaker.vote(other)
+
+    def bodies(self, message: Message) -> Bodies | None:
+        """Return the bodies of a made block that a peer asks for."""
+        if not isinstance(message, WantBodies) or message.header_digest not in self._bodies:
+            return None
+        transactions = self._bodies[message.header_digest]
+        return Bodies(message.header_digest, not message.tx_hashes, transactions)
 
     def supplanting(self, message: Message) -> Proposal | None:
         """Return a new block for the first height that the view of `message`, its own, carries."""
@@ -155,7 +164,10 @@ class TwoTongues:
                 txs_max = speaker.term.epoch.parameters.block_txs_max
                 transactions = [*transactions, repeated][-txs_max:]
         with suppress(PeerError):
-            return Fork(speaker.validator.executor.execute(on, inputs, transactions), parent)
+            executed = speaker.validator.executor.execute(on, inputs, transactions)
+            bodies = tuple(verified.transaction.encoded for verified in transactions)
+            self._bodies[executed.digest] = bodies
+            return Fork(executed, parent)
         return None
 
     def _final(self) -> VerifiedTransaction | None:

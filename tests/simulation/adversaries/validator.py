@@ -42,7 +42,12 @@ FLOOD_AT_ONCE = 20
 FLOOD_MAX = 2_000
 """To each peer."""
 _BULK = (MessageKind.TRANSACTIONS, MessageKind.BODIES, MessageKind.BLOCKS)
-_LISTENED_TO = (MessageKind.VOTE, MessageKind.PROPOSAL, MessageKind.VIEW_CHANGE)
+_LISTENED_TO = (
+    MessageKind.VOTE,
+    MessageKind.PROPOSAL,
+    MessageKind.VIEW_CHANGE,
+    MessageKind.WANT_BODIES,
+)
 
 
 class Unobserved:
@@ -136,13 +141,16 @@ class ByzantineValidator(SimulatedValidator):
             for data in frame:
                 self._heard.append(data)
                 if data[1:2] and data[1] in _LISTENED_TO:
-                    self._listen(data)
+                    self._listen(peer, data)
         super().receive(peer, frame)
 
-    def _listen(self, data: bytes) -> None:
+    def _listen(self, peer: int, data: bytes) -> None:
         with suppress(NodeError):
             message = self._decoded(data)
-            if isinstance(message, ViewChange):
+            bodies = self._tongues.bodies(message)
+            if bodies is not None:
+                self.network.send(self.place, peer, [encode_message(bodies)])
+            elif isinstance(message, ViewChange):
                 self._tongues.leaving.setdefault(message.view, {})[message.validator] = message
             elif Trick.VOTE_FOR_ALL in self.tricks:
                 subject = message.vote.subject if isinstance(message, Proposal) else None
