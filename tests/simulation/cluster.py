@@ -18,7 +18,7 @@ from tests.simulation.adversaries.validator import ByzantineValidator, Unobserve
 from tests.simulation.keys import KeyRing
 from tests.simulation.minimise import reduced
 from tests.simulation.network import CALM, Network
-from tests.simulation.node import Armed, CrashPoint, SimulatedValidator
+from tests.simulation.node import Armed, CrashPoint, Machine, SimulatedValidator
 from tests.simulation.oracles import Oracles, Violation
 from tests.simulation.plan import (
     ARMED_US,
@@ -122,19 +122,24 @@ class Cluster:
         self.plan = plan
         self.world = world = World(random)
         self.network = Network(world, plan.links, holds_when_cut=plan.cut_links_hold)
-        ring = KeyRing()
-        self.genesis = genesis = found_chain(plan, ring)
+        self.ring = ring = KeyRing()
+        self.spares: tuple[Validator, ...] = ()
+        """Who may become validators; they follow the others until then."""
+        self.genesis = genesis = self._found()
+        self.roster = (*genesis.validators.validators, *self.spares)
+        """All nodes, by number."""
         self.executor = Executor(genesis)
-        self.oracles = Oracles(world, genesis, self.executor.genesis_block().header)
+        first = self.executor.genesis_block().header
+        self.oracles = Oracles(world, genesis, first, self.spares)
         self.healed_at_us = 0
         self.places: list[SimulatedValidator] = []
         """By place: one per validator, then the second places of twins."""
         self.correct: list[SimulatedValidator] = []
-        for index in range(plan.size):
-            self._place(index, ring)
+        for index in range(len(self.roster)):
+            self._place(index)
         self._twins = [v for v, tricks in plan.byzantine.items() if Trick.TWINS in tricks]
         for index in self._twins:
-            self._place(index, ring)
+            self._place(index)
         self._cut_pairs: tuple[tuple[int, int], ...] = ()
         self._directors: list[Director] = []
         self._hidden: list[tuple[int, int]] = []
@@ -152,9 +157,13 @@ class Cluster:
         profiles = [fault.profile for fault in plan.faults if isinstance(fault, Burst)]
         self.oracles.carries_damage = any(p.corrupt_permille for p in [plan.links, *profiles])
 
-    def _place(self, index: int, ring: KeyRing) -> None:
+    def _found(self) -> Genesis:
+        return found_chain(self.plan, self.ring)
+
+    def _place(self, index: int) -> None:
         tricks = self.plan.byzantine.get(index)
-        signer = ring.signer(f"validator-{index}").watched_by(partial(self.oracles.signed, index))
+        names = tuple(each.validator_id for each in self.roster)
+        signer = self.ring.signer(names[index]).watched_by(partial(self.oracles.signed, index))
         validator_type = SimulatedValidator if tricks is None else ByzantineValidator
         validator = validator_type(
             world=self.world,
@@ -164,8 +173,9 @@ class Cluster:
             executor=self.executor,
             index=index,
             signer=signer,
-            machine=self.plan.machines[index],
+            machine=self.plan.machines[index] if index < self.plan.size else Machine(),
         )
+        validator.names = names
         self.places.append(validator)
         if tricks is None:
             self.correct.append(validator)
@@ -402,7 +412,7 @@ class Cluster:
             return
         random = self.world.random
         self._hidden.clear()
-        for second, index in enumerate(self._twins, start=self.plan.size):
+        for second, index in enumerate(self._twins, start=len(self.roster)):
             for peer in self.correct:
                 unseen = random.choice((index, second, None))
                 if unseen is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from node.chain.block import CertifiedHeader
-from node.chain.certificate import Subject, Vote
+from node.chain.certificate import Phase, Subject, Vote
 from node.consensus.core import Core
 from node.consensus.messages import NewView, Reason, ViewChange
 from node.service.engine import Engine
@@ -67,6 +67,17 @@ class Speaker:
         message = subject.sign_bytes(term.epoch.chain_id, validators, time_ms)
         signature = self.validator.signer.sign(message)
         return Vote(subject, max(term.me, 0), time_ms, signature, validators.epoch)
+
+    def intruding(self) -> Vote:
+        """Return a vote in an epoch of which it is no member, under the index it had before."""
+        term, header = self.engine.term, self.ledger.header
+        subject = Subject(
+            self.random.choice(list(Phase)),
+            self.core.view,
+            header.height + self.random.randrange(2),
+            self.ledger.header_digest,
+        )
+        return self.vote(subject, replace(term, me=self.index))
 
     def view_change(self, unsigned: ViewChange) -> ViewChange:
         """Return a VIEW-CHANGE with its signature, whoever it names."""

@@ -179,6 +179,8 @@ class ByzantineValidator(SimulatedValidator):
         if Trick.FLOOD in self.tricks and self._flooded[peer] < FLOOD_MAX:
             self._flooded[peer] += FLOOD_AT_ONCE
             twisted += [encode_message(unwanted(self._speaker)) for _ in range(FLOOD_AT_ONCE)]
+        if Trick.OUTDATE in self.tricks and not self._speaker.engine.term.is_member:
+            twisted.append(encode_message(self._speaker.intruding()))
         if Trick.ABDICATE in self.tricks and self.world.chance(20):
             twisted += self._abdication()
         if twisted and Trick.SLOW in self.tricks:
