@@ -195,7 +195,12 @@ class Engine:
         """Return the monotonic time (ms) by which `tick` is due."""
         if self._sync.next_sender is not None:
             return 0
-        due_ms = [*self._pursuits.due_ms(), *self._proposer.due_ms(), *self._sync.due_ms()]
+        due_ms = [
+            *self._pursuits.due_ms(),
+            *self._proposer.due_ms(),
+            *self._sync.due_ms(),
+            *self._gossip.due_ms(self._committed_at_ms),
+        ]
         return min([self.core.deadline(), *due_ms])
 
     def connected(self, peer: int) -> None:
@@ -669,8 +674,11 @@ def _make_core(term: Term, recovery: Recovery) -> Core:
     )
 
 
-_GIVEN_BY_ANYBODY: Final = (CertifiedHeader, Blocks, Bodies)
-"""What proves itself, or was asked for: who gives it may decide in an epoch this node is not in."""
+_GIVEN_BY_ANYBODY: Final = (CertifiedHeader, Blocks, Bodies, Transactions)
+"""What proves itself, or was asked for: who gives it may decide in an epoch this node is not in.
+
+Transactions, because a node that no longer decides, or does not yet, may hold some of its clients.
+"""
 
 _EPOCH_OF: Final[Mapping[type, Callable[[Any], int]]] = {
     Proposal: attrgetter("header.epoch"),

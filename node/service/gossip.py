@@ -56,11 +56,18 @@ class Gossip:
         may be the only one that still knows of them, and nobody else would see that there is work.
         `committed_at_ms` is monotonic; `time_ms` is what admission reckons with.
         """
-        if now.monotonic_ms < max(self._repeat_at_ms, committed_at_ms + self.repeat_after_ms):
+        if now.monotonic_ms < self._due_ms(committed_at_ms):
             return
         self._repeat_at_ms = now.monotonic_ms + self.repeat_after_ms
         self._batch += undecided
         self.repeat_first(time_ms)
+
+    def due_ms(self, committed_at_ms: int) -> list[int]:
+        """Return the monotonic times (ms) by which `repeat` has something to send."""
+        return [self._due_ms(committed_at_ms)] if self._mempool.is_waiting else []
+
+    def _due_ms(self, committed_at_ms: int) -> int:
+        return max(self._repeat_at_ms, committed_at_ms + self.repeat_after_ms)
 
     def repeat_first(self, time_ms: int) -> None:
         """Repeat to all what is first in turn; `time_ms` is what admission reckons with."""

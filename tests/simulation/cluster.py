@@ -349,14 +349,15 @@ class Cluster:
             self._black_out(fault)
             return
         for validator in self.correct:
-            down_us = fault.down_us[validator.index]
+            down_us = fault.down_us[validator.index % len(fault.down_us)]
             spread = partial(self._black_out, fault)
             self._arm(validator, Armed(fault.point, fault.record, down_us, spread))
 
     def _black_out(self, fault: Blackout) -> None:
         if fault.takes_clients:
             self.clients.leave()
-        for validator, down_us in zip(self.places, fault.down_us, strict=False):
+        for validator in self.places:
+            down_us = fault.down_us[validator.index % len(fault.down_us)]
             validator.crash(power_loss=True, down_us=down_us)
 
     def _arm(self, validator: SimulatedValidator, armed: Armed) -> None:

@@ -67,8 +67,12 @@ class Hush:
 
 
 def _view_of(vote: bytes) -> int:
-    value: list[int] = cbor2.loads(vote)[1]
-    return value[1]
+    """Return the view of what begins as a vote does; the lowest where no more can be read."""
+    try:
+        view = cbor2.loads(vote)[1][1]
+    except (cbor2.CBORDecodeError, LookupError, TypeError):
+        return 0
+    return view if isinstance(view, int) else 0
 
 
 def beginning_of(kind: MessageKind, phase: Phase | None = None) -> bytes:

@@ -370,11 +370,20 @@ class Oracles:
         """Judge the blocks that became final in a turn."""
         for block in output.committed:
             self._judge_block(validator, block)
-        for peer in output.cut_off:
-            if peer in self.conduct and not self.carries_damage:
-                raise Violation(f"N: validator {validator.index} cuts off {peer}")
+        if output.cut_off:
+            self._judge_cut_off(validator, output.cut_off)
         if validator.engine is not None:
             self.view_max = max(self.view_max, validator.engine.core.view)
+
+    def _judge_cut_off(self, validator: SimulatedValidator, peers: Sequence[int]) -> None:
+        """N."""
+        engine = validator.engine
+        if engine is None or self.carries_damage:
+            return
+        for peer in peers:
+            number = self._numbers[engine.roster.name(peer)]
+            if number in self.conduct:
+                raise Violation(f"N: validator {validator.index} cuts off {number}")
 
     def overlooked(self, validator: SimulatedValidator) -> None:
         """R."""

@@ -229,8 +229,8 @@ def _draw_kinds(random: Random) -> tuple[str, ...]:
     """Every tenth run has no fault; the others one kind or several, often somebody faulty."""
     if random.randrange(10) == 0:
         return ()
-    if random.randrange(40) == 0:
-        return ("outage", random.choice(("rot", "byzantine", "links")))
+    if random.randrange(30) == 0:
+        return ("outage", random.choice(("rot", "rot", "byzantine")))
     kinds = [
         "byzantine",
         "crash",

@@ -304,3 +304,14 @@ def test_what_only_members_say_is_refused_from_anybody_else() -> None:
     assert [each.detail for each in refusals] == [
         f"from {FIFTH}: no-member: Vote from outside the set in force"
     ]
+
+
+def test_what_clients_of_a_node_hand_in_that_does_not_decide_becomes_final() -> None:
+    chat = Chat(*FOUNDERS, FIFTH)
+    notarize(chat, "first")
+    chat.pass_time(3_000)
+    notarize(chat, "second", at=FIFTH)
+    chat.pass_time(3_000)
+    assert chat.heights() == [2] * 5
+    assert all(node.engine.counters.messages_refused == 0 for node in chat.nodes.values())
+    assert chat.nodes[FIFTH].engine.mempool.pending_count == 0

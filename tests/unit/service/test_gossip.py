@@ -42,6 +42,18 @@ def test_what_waits_is_repeated_only_while_nothing_is_final() -> None:
     assert repeated_at_ms == [interval_ms, 2 * interval_ms]
 
 
+def test_a_turn_is_due_when_what_waits_is_to_be_repeated() -> None:
+    interval_ms = GENESIS.parameters.view_timeout_ms // 2
+    backup = Lone(3)
+    assert backup.engine.deadline() > interval_ms
+    transaction = tx(payload("waits"))
+    backup.engine.admit([transaction], backup.at(1), from_client=False)
+    assert backup.engine.deadline() == interval_ms
+    backup.engine.tick(backup.at(interval_ms))
+    assert Transactions((transaction.transaction.encoded,)) in backup.said()
+    assert backup.engine.deadline() > interval_ms
+
+
 def test_the_transactions_of_an_undecided_block_are_repeated_to_those_who_may_have_lost_them() -> (
     None
 ):

@@ -73,8 +73,8 @@ def test_a_block_under_way_that_is_overdue_is_waited_for_no_longer() -> None:
     for document in ("under way", "waits"):
         primary.admit(tx(payload(document)), 10)
     overdue_ms = 10 + GENESIS.parameters.message_delay_ms
-    assert primary.engine.deadline() == overdue_ms
     primary.engine.tick(primary.at(overdue_ms - 1))
+    assert primary.engine.deadline() == overdue_ms
     assert proposed(primary) == [1]
     primary.engine.tick(primary.at(overdue_ms))
     assert proposed(primary) == [1, 1]
