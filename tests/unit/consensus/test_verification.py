@@ -63,6 +63,8 @@ def test_sound_messages_pass() -> None:
     [
         (proposal(voter=1), "proposal-vote"),
         (replace(proposal(), header=HEADERS[2]), "proposal-vote"),
+        (replace(proposal(), header=replace(HEADERS[1], state_root=bytes(32))), "proposal-vote"),
+        (replace(proposal(), header=replace(HEADERS[1], time_ms=1)), "proposal-vote"),
         (replace(proposal(), vote=vote(Phase.COMMIT, 0, HEADERS[1], 0)), "proposal-vote"),
         (replace(proposal(), vote=vote(Phase.PREPARE, 1, HEADERS[1], 0)), "proposal-vote"),
         (replace(proposal(), tx_hashes=()), "tx-root"),

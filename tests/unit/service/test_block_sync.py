@@ -27,6 +27,18 @@ BLOCKS = [certified_block(block) for block in chain_of_blocks(3)[1:]]
 ENCODED = tuple(block.encode() for block in BLOCKS)
 
 
+FIRST = BLOCKS[0].certificate
+FALSELY_CERTIFIED = tuple(
+    replace(BLOCKS[0], certificate=certificate).encode()
+    for certificate in (
+        replace(FIRST, votes=FIRST.votes[1:]),
+        replace(FIRST, votes=(replace(FIRST.votes[0], signature=bytes(64)), *FIRST.votes[1:])),
+        replace(FIRST, votes=FIRST.votes[:1] * len(FIRST.votes)),
+        BLOCKS[1].certificate,
+    )
+)
+
+
 def status(height: int) -> Status:
     return Status(0, 0, True, height)  # noqa: FBT003
 
@@ -196,7 +208,7 @@ def test_sound_blocks_before_a_false_one_are_taken_and_the_rest_asked_of_another
     assert node.wanted_blocks() == [(1, want(2, RANGE_BLOCKS))]
 
 
-@pytest.mark.parametrize("false", [b"no block at all", ENCODED[1]])
+@pytest.mark.parametrize("false", [b"no block at all", ENCODED[1], *FALSELY_CERTIFIED])
 def test_a_peer_whose_block_is_false_loses_all_it_sent_and_is_not_asked_for_a_while(
     false: bytes,
 ) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from node.chain.certificate import Phase
+from node.service.admission import check_signatures
 from node.service.allowance import (
     ANSWER_BYTES_LEAST,
     ANSWER_BYTES_PER_PERIOD,
     REFUSALS_PER_PERIOD,
 )
-from node.service.wire import Blocks, WantBlocks, encode_message
+from node.service.wire import Blocks, Transactions, WantBlocks, encode_message
 from tests.unit.consensus.signing import chain_of_blocks, vote
 from tests.unit.execution.small_chain import GENESIS, payload, tx
-from tests.unit.service.lone import Lone, certified_block
+from tests.unit.service.lone import Lone, certified_block, proposal_of
 
 
 def test_a_peer_that_asks_without_end_is_not_answered_without_end() -> None:
@@ -46,6 +47,32 @@ def test_a_vote_for_a_later_view_is_checked_once() -> None:
     early = vote(Phase.COMMIT, 5, chain_of_blocks(1)[1].header, 1)
     node.engine.receive(1, [encode_message(early)] * 50, node.at(1))
     assert node.engine.counters.votes_checked == 1
+
+
+def test_a_vote_that_does_not_verify_is_not_counted() -> None:
+    node = Lone(3)
+    block = chain_of_blocks(1)[1]
+    node.admit(block.transactions[0], 0)
+    node.hear(0, proposal_of(block), 1)
+    sound = vote(Phase.PREPARE, 0, block.header, 1)
+    node.hear(1, replace(sound, signature=bytes(64)), 2)
+    assert sorted(node.engine.core.slots[1].prepares) == [0]
+    assert node.engine.counters.messages_refused == 1
+    node.hear(1, sound, 3)
+    assert sorted(node.engine.core.slots[1].prepares) == [0, 1]
+
+
+def test_a_gossiped_transaction_counts_once_checked_and_a_false_signature_spoils_no_other() -> None:
+    node = Lone(3)
+    sound = tx(payload("once more")).transaction.encoded
+    spoiled = sound[:-1] + bytes((sound[-1] ^ 1,))
+    for elapsed_ms, encoded, waiting in ((1, spoiled, 0), (2, sound, 1)):
+        node.hear(1, Transactions((encoded,)), elapsed_ms)
+        assert node.engine.mempool.pending_count == 0
+        for job in node.engine.drain().jobs:
+            verdicts = check_signatures(job.candidates)
+            node.engine.checked(job, verdicts, node.at(elapsed_ms))
+        assert node.engine.mempool.pending_count == waiting
 
 
 def test_a_peer_is_cut_off_for_what_no_restart_explains_and_the_rule_is_named() -> None:

@@ -55,6 +55,19 @@ def test_bodies_that_do_not_come_are_asked_of_each_holder_in_turn_ever_later() -
     assert holders == [0, 1, 0, 1]
 
 
+def test_a_block_whose_bodies_came_late_is_as_good_as_any() -> None:
+    block = chain_of_blocks(1)[1]
+    node = Lone(3)
+    node.hear(0, proposal_of(block), 1)
+    late_ms = 1 + FETCH_AFTER_MS
+    node.engine.tick(node.at(late_ms))
+    assert asked(node.engine.drain()) == [0]
+    encoded = tuple(verified.transaction.encoded for verified in block.transactions)
+    node.hear(0, Bodies(block.digest, False, encoded), late_ms)  # noqa: FBT003
+    have_checked(node, node.engine.drain(), late_ms)
+    assert node.logged(RecordType.VOTE) == 1
+
+
 def test_nobody_is_asked_for_a_body_while_its_signature_is_checked() -> None:
     block = chain_of_blocks(1)[1]
     node = Lone(3)
