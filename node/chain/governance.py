@@ -208,6 +208,29 @@ class Governance:
         )
 
 
+def members_after(
+    members: Sequence[Validator], operations: Sequence[Operation]
+) -> tuple[Validator, ...]:
+    """Return who decides after `operations`, in their order, where execution accepts them."""
+    after = list(members)
+    for operation in operations:
+        match operation:
+            case AddValidator():
+                after.append(operation.validator)
+            case RemoveValidator():
+                after = [each for each in after if each.validator_id != operation.validator_id]
+            case _:
+                pass
+    return tuple(after)
+
+
+def ends_epoch(operations: Sequence[Operation]) -> bool:
+    """Say whether the block that carries these out is the last of its epoch."""
+    return any(
+        isinstance(each, AddValidator | RemoveValidator | SetParameters) for each in operations
+    )
+
+
 def possession_bytes(chain_id: bytes, validator: Validator) -> bytes:
     """Return what a validator to be signs with its vote key, to show that it holds it."""
     return domains.tagged(domains.POSSESSION, encode([chain_id, validator.to_value()]))

@@ -17,26 +17,12 @@ from typing import Any, Final
 
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
 from node.chain.membership import Validator, ValidatorSet
-from node.crypto.certificate import (
-    LOOPBACK_HOSTS,
-    Authority,
-    Issuance,
-    Member,
-    build_authority_certificate,
-    build_identity_certificate,
-    build_node_certificate,
-    encode_pem,
-)
-from node.crypto.keystore import (
-    KeyFileSecret,
-    KeyPurpose,
-    generate_key,
-    new_serial_number,
-    save_key,
-)
+from node.crypto.certificate import Authority, encode_pem
+from node.crypto.keystore import KeyFileSecret
 from node.crypto.suite import Suite
 from node.errors import ConfigError, invariant
 from node.limits import VALIDATORS_MAX
+from node.operations.equipment import FOLDER_MODE, Outfitter
 from node.operations.topology import (
     CA_BUNDLE_FILE,
     GENESIS_FILE,
@@ -53,19 +39,12 @@ from node.operations.topology import (
     sync_folder,
     write_file,
 )
-from node.service.home import TLS_FILE, TLS_KEY_FILE, VOTE_KEY_FILE, WAL_FOLDER, log_identity
+from node.service.home import WAL_FOLDER, log_identity
 from node.storage.wal import WriteAheadLog
 
 DEFAULT_IDENTITY: Final = "agency-1"
 
 _CLIENTS: Final = ((DEFAULT_IDENTITY, Role.AGENCY), ("auditor-1", Role.AUDITOR))
-_FOLDER_MODE: Final = 0o700
-
-_DAY_MS: Final = 86_400_000
-_CLOCK_SLACK_MS: Final = 300_000
-"""Certificates begin this much before genesis: clocks of one network may differ."""
-_AUTHORITY_DAYS: Final = 3_650
-_MEMBER_DAYS: Final = 730
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +68,11 @@ class NetworkPlan:
 def validator_ids(count: int) -> list[str]:
     """Return the ids of a network's validators, in the order of its genesis."""
     return [f"validator-{number}" for number in range(1, count + 1)]
+
+
+def admin_id(number: int) -> str:
+    """Return the id of the administrator of a network's n-th organisation."""
+    return f"admin-{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +131,7 @@ def _provision_alone(
     if workshop.exists():  # left by a run that was killed: nothing ever depended on it
         shutil.rmtree(workshop)
     try:
-        workshop.mkdir(mode=_FOLDER_MODE)
+        workshop.mkdir(mode=FOLDER_MODE)
         topology = _Provisioning(workshop, plan).run()
         if adapt is not None:
             adapt(workshop, topology)
@@ -170,9 +154,9 @@ def write_addresses(home: Path, topology: Topology) -> None:
             if peer.id != node.id
         ]
         addresses = {
-            "peer_address": _address(node.host, node.peer_port),
-            "client_address": _address(node.host, node.client_port),
-            "metrics_address": _address(node.host, node.metrics_port),
+            "peer_address": join_address(node.host, node.peer_port),
+            "client_address": join_address(node.host, node.client_port),
+            "metrics_address": join_address(node.host, node.metrics_port),
         }
         update_toml(home / node.home / "node.toml", {**addresses, "peers": peers})
     endpoints = [endpoint_table(node.id, node.host, node.client_port) for node in topology.nodes]
@@ -183,7 +167,7 @@ def write_addresses(home: Path, topology: Topology) -> None:
 
 def endpoint_table(validator_id: str, host: str, port: int) -> dict[str, str]:
     """Return the table by which settings name a validator and where it listens."""
-    return {"validator_id": validator_id, "address": _address(host, port)}
+    return {"validator_id": validator_id, "address": join_address(host, port)}
 
 
 def update_toml(path: Path, changes: Mapping[str, Any]) -> None:
@@ -192,7 +176,7 @@ def update_toml(path: Path, changes: Mapping[str, Any]) -> None:
     Other fields stay as they are; comments do not.
     """
     table = tomllib.loads(path.read_text(encoding="utf-8"))
-    write_file(path, _render_toml({**table, **changes}))
+    write_file(path, render_toml({**table, **changes}))
 
 
 class _Provisioning:
@@ -202,7 +186,8 @@ class _Provisioning:
         self._folder = folder
         self._plan = plan
         self._suite = plan.suite
-        self._secret = KeyFileSecret.generate(folder / SECRET_FILE)
+        secret = KeyFileSecret.generate(folder / SECRET_FILE)
+        self._outfitter = Outfitter(plan.suite, secret, plan.created_ms)
 
     def run(self) -> Topology:
         numbers = range(1, self._plan.node_count + 1)
@@ -215,6 +200,10 @@ class _Provisioning:
         ]
         clients = [
             self._equip_client(client_id, role, organisations[0]) for client_id, role in _CLIENTS
+        ]
+        clients += [
+            self._equip_client(admin_id(number), Role.ADMIN, organisation)
+            for number, organisation in zip(numbers, organisations, strict=True)
         ]
         genesis = Genesis(
             suite=self._suite,
@@ -232,70 +221,28 @@ class _Provisioning:
         return topology
 
     def _found_organisation(self, organisation_id: str) -> _Organisation:
-        folder = self._make_folder("organisations", organisation_id)
-        signer = generate_key(KeyPurpose.AUTHORITY, self._suite)
-        certificate = build_authority_certificate(
-            signer, organisation_id, self._issuance(_AUTHORITY_DAYS)
+        folder = self._folder / "organisations" / organisation_id
+        return _Organisation(
+            organisation_id, self._outfitter.found_authority(folder, organisation_id)
         )
-        write_file(folder / "ca.pem", encode_pem(certificate))
-        save_key(folder / "ca.key", signer, self._secret, KeyPurpose.AUTHORITY)
-        return _Organisation(organisation_id, Authority(certificate, signer))
 
     def _equip_validator(self, validator_id: str, organisation: _Organisation) -> Validator:
-        home = self._make_folder("nodes", validator_id)
-        keys = self._make_folder("nodes", validator_id, "keys")
-        vote_key = generate_key(KeyPurpose.VOTE, self._suite)
-        save_key(home / VOTE_KEY_FILE, vote_key, self._secret, KeyPurpose.VOTE)
-        cosignature_key = generate_key(KeyPurpose.COSIGNATURE, self._suite)
-        save_key(keys / "cosignature.key", cosignature_key, self._secret, KeyPurpose.COSIGNATURE)
-        tls_key = generate_key(KeyPurpose.TLS, self._suite)
-        save_key(home / TLS_KEY_FILE, tls_key, self._secret, KeyPurpose.TLS)
-        member = Member(
-            identity_id=validator_id, role="validator", public_key=tls_key.public_key.encoded
+        return self._outfitter.equip_validator(
+            self._folder / "nodes" / validator_id,
+            validator_id,
+            organisation.organisation_id,
+            organisation.authority,
+            hosts=(self._plan.host,),
+            with_aggregate_key=self._plan.with_aggregate_keys,
         )
-        hosts = dict.fromkeys((validator_id, self._plan.host, *LOOPBACK_HOSTS))
-        certificate = build_node_certificate(
-            organisation.authority, member, self._issuance(_MEMBER_DAYS), hosts=tuple(hosts)
-        )
-        write_file(home / TLS_FILE, encode_pem(certificate))
-        return Validator(
-            validator_id=validator_id,
-            organisation=organisation.organisation_id,
-            vote_key=vote_key.public_key.encoded,
-            cosignature_key=cosignature_key.public_key.encoded,
-            bls_key=self._make_aggregate_key(keys) if self._plan.with_aggregate_keys else None,
-        )
-
-    def _make_aggregate_key(self, keys: Path) -> bytes:
-        """Return the public key of a new BLS key whose possession has been proved."""
-        key = generate_key(KeyPurpose.AGGREGATE, self._suite)
-        proof = key.prove_possession()
-        invariant(key.public_key.verify_possession(proof), "a proof of possession verifies")
-        save_key(keys / "bls.key", key, self._secret, KeyPurpose.AGGREGATE)
-        write_file(keys / "bls.proof", proof)
-        return key.public_key.encoded
 
     def _equip_client(self, client_id: str, role: Role, organisation: _Organisation) -> Identity:
-        folder = self._make_folder("clients", client_id)
-        identity_key = generate_key(KeyPurpose.IDENTITY, self._suite)
-        save_key(folder / "client.key", identity_key, self._secret, KeyPurpose.IDENTITY)
-        tls_key = generate_key(KeyPurpose.TLS, self._suite)
-        save_key(folder / "tls.key", tls_key, self._secret, KeyPurpose.TLS)
-        member = Member(
-            identity_id=client_id,
-            role=role.name.lower(),
-            public_key=tls_key.public_key.encoded,
-        )
-        issuance = self._issuance(_MEMBER_DAYS)
-        certificate = build_identity_certificate(organisation.authority, member, issuance)
-        write_file(folder / "client.pem", encode_pem(certificate))
-        return Identity(
-            identity_id=client_id,
-            organisation=organisation.organisation_id,
-            role=role,
-            public_key=identity_key.public_key.encoded,
-            not_before_ms=issuance.not_before_ms,
-            not_after_ms=issuance.not_after_ms,
+        return self._outfitter.equip_client(
+            self._folder / "clients" / client_id,
+            client_id,
+            role,
+            organisation.organisation_id,
+            organisation.authority,
         )
 
     def _lay_out(self, genesis: Genesis) -> Topology:
@@ -336,7 +283,7 @@ class _Provisioning:
                 self._folder / node.home / WAL_FOLDER, log_identity(genesis, node.id)
             )
             settings = {"version": 1, "validator_id": node.id, "key_file": f"../../{SECRET_FILE}"}
-            write_file(self._folder / node.home / "node.toml", _render_toml(settings))
+            write_file(self._folder / node.home / "node.toml", render_toml(settings))
         profile = {
             "version": 1,
             "chain_id": topology.chain_id,
@@ -350,8 +297,9 @@ class _Provisioning:
             "genesis": GENESIS_FILE,
             "key_file": SECRET_FILE,
         }
-        write_file(self._folder / "profile.toml", _render_toml(shared))
-        for client_id, _role in _CLIENTS:
+        write_file(self._folder / "profile.toml", render_toml(shared))
+        for identity in genesis.identities:
+            client_id = identity.identity_id
             own = {
                 **profile,
                 "identity": client_id,
@@ -360,27 +308,15 @@ class _Provisioning:
                 "genesis": f"../../{GENESIS_FILE}",
                 "key_file": f"../../{SECRET_FILE}",
             }
-            write_file(self._folder / "clients" / client_id / "profile.toml", _render_toml(own))
-
-    def _issuance(self, days: int) -> Issuance:
-        created_ms = self._plan.created_ms
-        return Issuance(
-            serial_number=new_serial_number(),
-            not_before_ms=created_ms - _CLOCK_SLACK_MS,
-            not_after_ms=created_ms + days * _DAY_MS,
-        )
-
-    def _make_folder(self, *parts: str) -> Path:
-        folder = self._folder.joinpath(*parts)
-        folder.mkdir(mode=_FOLDER_MODE, parents=True)
-        return folder
+            write_file(self._folder / "clients" / client_id / "profile.toml", render_toml(own))
 
 
-def _address(host: str, port: int) -> str:
+def join_address(host: str, port: int) -> str:
+    """Return `host:port`, an IPv6 host in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _render_toml(table: Mapping[str, Any]) -> bytes:
+def render_toml(table: Mapping[str, Any]) -> bytes:
     """Render texts, whole numbers and truth values, then lists of tables of texts.
 
     A JSON text is a TOML basic string, and so for numbers and truth values.

@@ -155,6 +155,19 @@ class Supervisor:
                 fix="restore it from a backup; never start with an empty log under an old key",
             )
 
+    def start(self, node_id: str) -> None:
+        """Make one node run, if it does not."""
+        with lock_folder(self._home, wait=True):
+            for each in self.inspect():
+                if each.entry.id == node_id and each.process is None:
+                    self._start(each.entry)
+                    self._report(Step.STARTED, node_id)
+
+    def halt(self, node_id: str) -> None:
+        """Stop one node, gracefully if it lets us."""
+        with lock_folder(self._home, wait=True):
+            self._stop([each for each in self.inspect() if each.entry.id == node_id])
+
     def wait_until_serving(
         self, probe: Probe, *, timeout_s: float, rest_s: float = 0.0
     ) -> tuple[NodeEntry, ...]:
@@ -168,23 +181,23 @@ class Supervisor:
         serving: set[str] = set()
         while True:
             found = probe()
-            for entry in self.topology.nodes:
+            for entry in self.topology.members:
                 if entry.id in found and entry.id not in serving:
                     self._report(Step.SERVING, entry.id)
             serving.update(found)
-            nodes = self.inspect()
+            nodes = [each for each in self.inspect() if each.entry.is_member]
             alive = [each.process for each in nodes if each.process is not None]
             now_s = time.monotonic()
             if len(serving) >= self.topology.quorum:
                 quorum_since_s = now_s if quorum_since_s is None else quorum_since_s
                 awaited = [each for each in nodes if each.process and each.entry.id not in serving]
                 if not awaited or now_s - quorum_since_s >= rest_s:
-                    return tuple(entry for entry in self.topology.nodes if entry.id in serving)
+                    return tuple(entry for entry in self.topology.members if entry.id in serving)
             elif len(alive) < self.topology.quorum:
                 ended = next(each.entry for each in nodes if each.process is None)
                 raise self._guilty(ended, _ENDED)
             elif now_s >= deadline_s:
-                silent = next(each for each in self.topology.nodes if each.id not in serving)
+                silent = next(each for each in self.topology.members if each.id not in serving)
                 raise self._guilty(silent, f"does not serve after {timeout_s:.0f} s")
             wait_for_an_exit(alive, _PROBE_INTERVAL_S)
 

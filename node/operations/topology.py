@@ -45,6 +45,8 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     metrics_port: int
     home: str
     """Folder, relative to the network's."""
+    is_member: bool = True
+    """Whether it is a validator; a node that is to join follows the chain until it is."""
 
     @property
     def ports(self) -> tuple[int, int, int]:
@@ -64,14 +66,23 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nodes: tuple[NodeEntry, ...]
 
     @property
+    def members(self) -> tuple[NodeEntry, ...]:
+        """Return the validators; the other nodes follow."""
+        return tuple(node for node in self.nodes if node.is_member)
+
+    def find(self, node_id: str) -> NodeEntry | None:
+        """Return the node of this id, or None."""
+        return next((node for node in self.nodes if node.id == node_id), None)
+
+    @property
     def faults(self) -> int:
         """Return f, the number of faulty validators the network tolerates."""
-        return faults_tolerated(len(self.nodes))
+        return faults_tolerated(len(self.members))
 
     @property
     def quorum(self) -> int:
         """Return q, the number of validators that must run for the chain to go on."""
-        return quorum_size(len(self.nodes))
+        return quorum_size(len(self.members))
 
     def encode(self) -> bytes:
         """Return the bytes of the file, readable by people."""

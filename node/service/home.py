@@ -11,6 +11,8 @@ from node.errors import ConfigError
 
 VOTE_KEY_FILE: Final = "keys/vote.key"
 COSIGNATURE_KEY_FILE: Final = "keys/cosignature.key"
+IDENTITY_KEY_FILE: Final = "keys/identity.key"
+"""Of a node that joined: under it the chain registered who may follow."""
 TLS_KEY_FILE: Final = "keys/tls.key"
 TLS_FILE: Final = "tls.pem"
 WAL_FOLDER: Final = "wal"

@@ -92,7 +92,10 @@ def test_certificates_are_issued_by_the_organisation_that_genesis_names(home: Pa
 def test_clients_may_sign_and_connect_as_genesis_says(home: Path) -> None:
     genesis = Genesis.decode((home / "genesis.cbor").read_bytes())
     roles = {identity.identity_id: identity.role for identity in genesis.identities}
-    assert roles == {"agency-1": Role.AGENCY, "auditor-1": Role.AUDITOR}
+    admins = dict.fromkeys(("admin-1", "admin-2", "admin-3", "admin-4"), Role.ADMIN)
+    assert roles == {"agency-1": Role.AGENCY, "auditor-1": Role.AUDITOR, **admins}
+    authorities = {each.organisation_id: each.ca_certificate for each in genesis.organisations}
+    assert {each.organisation for each in genesis.identities} == set(authorities)
     for identity in genesis.identities:
         profile = ClientProfile.load(home / "clients" / identity.identity_id / "profile.toml")
         assert profile.chain_id == genesis.chain_id
@@ -104,9 +107,7 @@ def test_clients_may_sign_and_connect_as_genesis_says(home: Path) -> None:
         assert signer.public_key.encoded == identity.public_key
         assert load_tls_key_pem(folder / "tls.key", secret).startswith(b"-----BEGIN PRIVATE KEY")
         certificate = (folder / "client.pem").read_bytes()
-        named = verify_identity(
-            certificate, genesis.organisations[0].ca_certificate, genesis.created_ms
-        )
+        named = verify_identity(certificate, authorities[identity.organisation], genesis.created_ms)
         assert (named.identity_id, named.role) == (identity.identity_id, identity.role.name.lower())
         assert named.not_after_ms == identity.not_after_ms
 
@@ -123,7 +124,7 @@ def test_the_shared_profile_reaches_every_validator_as_the_agency(home: Path) ->
 def test_secrets_are_for_the_owner_alone_and_encrypted(home: Path) -> None:
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     private = [*home.rglob("*.key")]
-    assert len(private) == 1 + 4 + 4 * 3 + 2 * 2
+    assert len(private) == 1 + 4 + 4 * 3 + (2 + 4) * 2
     for path in private:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert b"PRIVATE KEY" not in path.read_bytes()

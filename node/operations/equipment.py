@@ -1,0 +1,173 @@
+"""Keys and certificates of authorities, nodes and clients, written encrypted into their folders.
+
+Used where a network is made and where somebody joins one. What they are for is decided there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from node.chain.genesis import Identity, Role
+from node.chain.membership import Validator
+from node.crypto.certificate import (
+    LOOPBACK_HOSTS,
+    Authority,
+    Issuance,
+    Member,
+    build_authority_certificate,
+    build_identity_certificate,
+    build_node_certificate,
+    encode_pem,
+)
+from node.crypto.keystore import (
+    KeyPurpose,
+    KeySecret,
+    generate_key,
+    load_signer,
+    new_serial_number,
+    save_key,
+)
+from node.crypto.suite import Suite
+from node.errors import ConfigError, invariant
+from node.operations.topology import write_file
+from node.service.home import (
+    COSIGNATURE_KEY_FILE,
+    IDENTITY_KEY_FILE,
+    TLS_FILE,
+    TLS_KEY_FILE,
+    VOTE_KEY_FILE,
+)
+
+AUTHORITY_FILE: Final = "ca.pem"
+AUTHORITY_KEY_FILE: Final = "ca.key"
+FOLDER_MODE: Final = 0o700
+
+_DAY_MS: Final = 86_400_000
+_CLOCK_SLACK_MS: Final = 300_000
+"""Certificates begin this much before now: clocks of one network may differ."""
+_AUTHORITY_DAYS: Final = 3_650
+_MEMBER_DAYS: Final = 730
+
+
+class Outfitter:
+    """Makes what somebody needs to take part, for one chain, under one secret, from one time on."""
+
+    def __init__(self, suite: Suite, secret: KeySecret, now_ms: int) -> None:
+        self._suite, self._secret, self._now_ms = suite, secret, now_ms
+
+    def found_authority(self, folder: Path, organisation_id: str) -> Authority:
+        """Make the authority of an organisation in a new `folder`."""
+        make_folder(folder)
+        signer = generate_key(KeyPurpose.AUTHORITY, self._suite)
+        certificate = build_authority_certificate(
+            signer, organisation_id, self._issuance(_AUTHORITY_DAYS)
+        )
+        write_file(folder / AUTHORITY_FILE, encode_pem(certificate))
+        save_key(folder / AUTHORITY_KEY_FILE, signer, self._secret, KeyPurpose.AUTHORITY)
+        return Authority(certificate, signer)
+
+    def load_authority(self, folder: Path) -> Authority:
+        """Open an authority that `found_authority` made."""
+        try:
+            certificate = (folder / AUTHORITY_FILE).read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"{folder / AUTHORITY_FILE}: {error.strerror}",
+                fix="name an organisation whose authority is kept here",
+            ) from error
+        key = load_signer(folder / AUTHORITY_KEY_FILE, self._secret, KeyPurpose.AUTHORITY)
+        return Authority(certificate, key)
+
+    def equip_validator(
+        self,
+        home: Path,
+        validator_id: str,
+        organisation_id: str,
+        authority: Authority,
+        *,
+        hosts: Sequence[str],
+        with_aggregate_key: bool = False,
+    ) -> Validator:
+        """Make the keys and the TLS certificate of a validator in a new `home`."""
+        keys = make_folder(home / "keys")
+        vote_key = generate_key(KeyPurpose.VOTE, self._suite)
+        save_key(home / VOTE_KEY_FILE, vote_key, self._secret, KeyPurpose.VOTE)
+        cosignature_key = generate_key(KeyPurpose.COSIGNATURE, self._suite)
+        save_key(home / COSIGNATURE_KEY_FILE, cosignature_key, self._secret, KeyPurpose.COSIGNATURE)
+        tls_key = generate_key(KeyPurpose.TLS, self._suite)
+        save_key(home / TLS_KEY_FILE, tls_key, self._secret, KeyPurpose.TLS)
+        member = Member(
+            identity_id=validator_id, role="validator", public_key=tls_key.public_key.encoded
+        )
+        names = dict.fromkeys((validator_id, *hosts, *LOOPBACK_HOSTS))
+        certificate = build_node_certificate(
+            authority, member, self._issuance(_MEMBER_DAYS), hosts=tuple(names)
+        )
+        write_file(home / TLS_FILE, encode_pem(certificate))
+        return Validator(
+            validator_id=validator_id,
+            organisation=organisation_id,
+            vote_key=vote_key.public_key.encoded,
+            cosignature_key=cosignature_key.public_key.encoded,
+            bls_key=self._make_aggregate_key(keys) if with_aggregate_key else None,
+        )
+
+    def make_node_identity(self, home: Path) -> None:
+        """Make the key under which the chain registers a node that is to join."""
+        key = generate_key(KeyPurpose.IDENTITY, self._suite)
+        save_key(home / IDENTITY_KEY_FILE, key, self._secret, KeyPurpose.IDENTITY)
+
+    def equip_client(
+        self,
+        folder: Path,
+        client_id: str,
+        role: Role,
+        organisation_id: str,
+        authority: Authority,
+    ) -> Identity:
+        """Make the keys and the certificate of a client in a new `folder`."""
+        make_folder(folder)
+        identity_key = generate_key(KeyPurpose.IDENTITY, self._suite)
+        save_key(folder / "client.key", identity_key, self._secret, KeyPurpose.IDENTITY)
+        tls_key = generate_key(KeyPurpose.TLS, self._suite)
+        save_key(folder / "tls.key", tls_key, self._secret, KeyPurpose.TLS)
+        member = Member(
+            identity_id=client_id,
+            role=role.name.lower(),
+            public_key=tls_key.public_key.encoded,
+        )
+        issuance = self._issuance(_MEMBER_DAYS)
+        certificate = build_identity_certificate(authority, member, issuance)
+        write_file(folder / "client.pem", encode_pem(certificate))
+        return Identity(
+            identity_id=client_id,
+            organisation=organisation_id,
+            role=role,
+            public_key=identity_key.public_key.encoded,
+            not_before_ms=issuance.not_before_ms,
+            not_after_ms=issuance.not_after_ms,
+        )
+
+    def _make_aggregate_key(self, keys: Path) -> bytes:
+        """Return the public key of a new BLS key whose possession has been proved."""
+        key = generate_key(KeyPurpose.AGGREGATE, self._suite)
+        proof = key.prove_possession()
+        invariant(key.public_key.verify_possession(proof), "a proof of possession verifies")
+        save_key(keys / "bls.key", key, self._secret, KeyPurpose.AGGREGATE)
+        write_file(keys / "bls.proof", proof)
+        return key.public_key.encoded
+
+    def _issuance(self, days: int) -> Issuance:
+        return Issuance(
+            serial_number=new_serial_number(),
+            not_before_ms=self._now_ms - _CLOCK_SLACK_MS,
+            not_after_ms=self._now_ms + days * _DAY_MS,
+        )
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder for its owner alone, and those above it; it must not exist."""
+    folder.mkdir(mode=FOLDER_MODE, parents=True)
+    return folder
