@@ -90,7 +90,7 @@ _ROWS: Final = (
         "GC-2108",
         _USAGE,
         N_("a validator's folder is not whole"),
-        N_("restore it from a backup; never start with an empty log under an old key"),
+        N_("restore it; what is lost for ever is replaced by new keys: govchain node rotate"),
     ),
     (
         "GC-2201",
@@ -197,6 +197,30 @@ _ROWS: Final = (
         N_("the network did not do what was expected"),
         N_("look into it: govchain doctor, and the logs of the validators"),
     ),
+    (
+        "GC-2320",
+        _REFUSED,
+        N_("the change would endanger the quorum"),
+        N_("start the validators that are missing, wait until they hold the chain, then try again"),
+    ),
+    (
+        "GC-2321",
+        _REFUSED,
+        N_("too few founding organisations approve"),
+        N_("have administrators of more organisations approve: --propose, then --approve"),
+    ),
+    (
+        "GC-2322",
+        _USAGE,
+        N_("the proposal cannot be used"),
+        N_("get the file again from who made it, unchanged, or have it made again: --propose"),
+    ),
+    (
+        "GC-2323",
+        _UNAVAILABLE,
+        N_("the new node has not caught up"),
+        N_("see what its log says; then run the same command again: it goes on where it was"),
+    ),
     ("GC-3001", _UNAVAILABLE, N_("the disk refused"), N_("check path, rights and disk")),
     (
         "GC-3002",
@@ -220,13 +244,13 @@ _ROWS: Final = (
         "GC-3005",
         _UNAVAILABLE,
         N_("the log is missing"),
-        N_("put it back; if it is lost, vote again only under a new key"),
+        N_("put it back; if it is lost, vote again only under a new key: govchain node rotate"),
     ),
     (
         "GC-3006",
         _UNAVAILABLE,
         N_("the log is damaged"),
-        N_("keep it for examination; vote again only under a new key"),
+        N_("keep it for examination; vote again only under a new key: govchain node rotate"),
     ),
     (
         "GC-3007",

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from node.cli.node_change import join, leave, rotate
 from node.cli.node_health import health
+from node.cli.node_list import list_nodes
 from node.cli.screen import Answer, Screen
 from node.cli.verb import verb
 
@@ -18,6 +20,10 @@ def node_group() -> None:
 
 
 node_group.add_command(health)
+node_group.add_command(list_nodes)
+node_group.add_command(join)
+node_group.add_command(leave)
+node_group.add_command(rotate)
 
 
 @node_group.command("run", help=_("Run a validator until it is told to stop (SIGTERM, Ctrl-C)."))

@@ -75,7 +75,7 @@ def up(screen: Screen, home: Path, nodes: int | None, suite: str | None, *, wait
 @verb("testnet status")
 def status(screen: Screen, home: Path) -> Answer:
     """Show every node."""
-    supervisor = _supervisor(screen, home)
+    supervisor = supervise(screen, home)
     rows = _inspect(supervisor, home)
     _show_nodes(screen, rows)
     topology = supervisor.topology
@@ -96,7 +96,7 @@ def status(screen: Screen, home: Path) -> Answer:
 @verb("testnet down")
 def down(screen: Screen, home: Path) -> Answer:
     """Stop every node."""
-    supervisor = _supervisor(screen, home)
+    supervisor = supervise(screen, home)
     stopped = [each.entry.id for each in supervisor.inspect() if each.process is not None]
     supervisor.down()
     if not stopped:
@@ -109,7 +109,7 @@ def down(screen: Screen, home: Path) -> Answer:
 @verb("testnet destroy")
 def destroy(screen: Screen, home: Path) -> Answer:
     """Stop every node and remove the folder."""
-    _supervisor(screen, home).destroy()
+    supervise(screen, home).destroy()
     screen.line(_("removed {home}").format(home=home))
     return Answer({"home": str(home)})
 
@@ -155,7 +155,7 @@ def bring_up(
         _expect_same(home, nodes, suite)
     elif is_vacant(home):
         make_network(screen, home, nodes, suite)
-    supervisor = _supervisor(screen, home)
+    supervisor = supervise(screen, home)
     for attempts_left in reversed(range(_ATTEMPTS)):
         try:
             supervisor.up()
@@ -201,7 +201,8 @@ def describe_topology(topology: Topology) -> dict[str, Any]:
     }
 
 
-def _supervisor(screen: Screen, home: Path) -> Supervisor:
+def supervise(screen: Screen, home: Path) -> Supervisor:
+    """Return who runs the nodes of a network, and says on the screen what becomes of them."""
     from node.operations.supervisor import Step, Supervisor
 
     sentences = {

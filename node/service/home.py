@@ -26,7 +26,8 @@ def require_whole(home: Path) -> None:
             raise ConfigError(
                 f"{home}: is no whole home of a validator: {name} is missing",
                 code="GC-2108",
-                fix="restore it from a backup; never start with an empty log under an old key",
+                fix="restore it; what is lost for ever is replaced by new keys: "
+                "govchain node rotate",
             )
 
 

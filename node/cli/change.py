@@ -1,0 +1,317 @@
+"""Carrying out a change of the chain: approvals, evidence, the transaction, and what came of it.
+
+Rules are the chain's: what is looked at here first is told earlier and in more words than a refusal
+by the chain would be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from gettext import gettext as _
+from typing import Final
+
+from node.chain.block import Header, ResultCode
+from node.chain.genesis import Identity, Role
+from node.chain.governance import (
+    AddValidator,
+    CheckpointStatement,
+    Governance,
+    RemoveValidator,
+    ends_epoch,
+    members_after,
+)
+from node.chain.membership import Validator, quorum_size
+from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
+from node.cli.network import Network
+from node.cli.outcomes import explain
+from node.cli.proposal import Proposal
+from node.cli.screen import Screen
+from node.cli.verb import CommandError
+from node.crypto.suite import Suite
+from node.errors import ClientError, CryptoError, DecodeError
+from node.execution.governance import checkpoint_of
+from node.limits import TX_NONCE_BYTES
+from node.rpc.client import LedgerClient
+from node.rpc.port import Health, NodeStatus
+
+_LIFETIME_MS: Final = 300_000
+_SUBMIT_MS: Final = 30_000
+_ASK_MS: Final = 2_000
+_POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came of a change."""
+
+    tx_id: bytes
+    height: int
+    """Of its block; where the epoch ended, of the barrier."""
+    epoch: int
+    """In force from the next height on."""
+    members: tuple[str, ...]
+    """Who decides in it."""
+
+
+def founding_admins(network: Network) -> list[Identity]:
+    """Return the administrators that the genesis names, whose keys are here."""
+    return [
+        identity
+        for identity in network.genesis.identities
+        if identity.role is Role.ADMIN
+        and network.profile.credentials_of(identity.identity_id).is_dir()
+    ]
+
+
+def propose(network: Network, governance: Governance) -> Proposal:
+    """Return a proposal for the network's chain."""
+    return Proposal(network.profile.chain_id, governance)
+
+
+def check_epoch(network: Network, proposal: Proposal) -> None:
+    """Refuse a proposal of another chain, or for another epoch than the one in force."""
+    if proposal.chain_id != network.profile.chain_id:
+        message = _("the proposal is for chain {got}, this is {expected}")
+        got, expected = proposal.chain_id.hex(), network.profile.chain_id.hex()
+        raise CommandError("GC-2322", message.format(got=got, expected=expected))
+    epoch = network.validators.epoch
+    if proposal.governance.epoch != epoch:
+        message = _("the proposal was made for epoch {got}, in force is {epoch}")
+        found = message.format(got=proposal.governance.epoch, epoch=epoch)
+        raise CommandError("GC-2307", found, _("make the proposal again, for the epoch in force"))
+
+
+def approve_all(network: Network, proposal: Proposal) -> Proposal:
+    """Have administrators approve until a majority of the founding organisations does.
+
+    Raises `CommandError` where the keys of too few are here.
+    """
+    organisations: dict[str, None] = {}
+    for admin in founding_admins(network):
+        if 2 * len(organisations) > len(network.genesis.organisations):
+            break
+        if admin.organisation not in organisations:
+            signer = Network(network.profile, admin.identity_id).signer
+            proposal = proposal.approve(admin.identity_id, signer)
+            organisations[admin.organisation] = None
+    check_approvals(network, proposal)
+    return proposal
+
+
+def check_approvals(network: Network, proposal: Proposal) -> None:
+    """Refuse a proposal that less than a majority of the founding organisations approves."""
+    of_admin = {each.identity_id: each.organisation for each in network.genesis.identities}
+    approving = frozenset(of_admin.get(name) for name in proposal.approved_by) - {None}
+    founders = network.genesis.organisations
+    if 2 * len(approving) <= len(founders):
+        message = _("{count} of {all} founding organisations approve, {needed} are needed")
+        needed = len(founders) // 2 + 1
+        raise CommandError(
+            "GC-2321", message.format(count=len(approving), all=len(founders), needed=needed)
+        )
+
+
+def carry_out(
+    screen: Screen, network: Network, proposal: Proposal, *, patience_s: float
+) -> Carried:
+    """Gather the evidence where it is needed, submit, and wait until the change is in force.
+
+    The network's identity signs the transaction. Raises `CommandError` or `ClientError` saying what
+    is missing, or why the chain refused.
+    """
+    check_epoch(network, proposal)
+    check_approvals(network, proposal)
+    governance = proposal.governance
+    if ends_epoch(governance.operations):
+        evidence = network.ask(
+            lambda client: _gather(screen, network, client, governance, patience_s)
+        )
+        governance = replace(governance, evidence=tuple(evidence))
+    tx_id, height = network.ask(lambda client: _submit(network, client, governance))
+    if ends_epoch(governance.operations):
+        network.ask(lambda client: _await_members(screen, client, governance, patience_s))
+    validators = Network(network.profile, network.identity).validators  # followed and checked anew
+    members = tuple(each.validator_id for each in validators.validators)
+    return Carried(tx_id, height, validators.epoch, members)
+
+
+async def await_learner(
+    screen: Screen, client: LedgerClient, node_id: str, patience_s: float
+) -> None:
+    """Wait until a node holds what the validators held when we began; say how far it is.
+
+    Raises `CommandError` where it makes no progress for `patience_s`.
+    """
+    goal = max((each.height for each in await _answers(client)), default=0)
+    seen, seen_s, reached = "", time.monotonic(), 0
+    with screen.progress(_("{node} catches up").format(node=node_id), goal) as advance:
+        while True:
+            statuses = await client.statuses(_ASK_MS)
+            status = statuses.get(node_id)
+            height = 0
+            said = str(status)
+            if isinstance(status, NodeStatus):
+                height, said = status.height, f"{status.health.name} {status.health_detail}"
+                if status.health in (Health.FOLLOWING, Health.READY) and height >= goal:
+                    return
+            if height > reached or said != seen:
+                advance(max(0, min(height, goal) - reached))
+                seen, seen_s, reached = said, time.monotonic(), max(height, reached)
+            elif time.monotonic() > seen_s + patience_s:
+                message = _("{node} has not caught up: at {height} of {goal}, {said}")
+                cause = message.format(node=node_id, height=height, goal=goal, said=seen)
+                raise CommandError("GC-2323", cause)
+            await asyncio.sleep(_POLL_S)
+
+
+async def _answers(client: LedgerClient) -> list[NodeStatus]:
+    return [
+        each for each in (await client.statuses(_ASK_MS)).values() if isinstance(each, NodeStatus)
+    ]
+
+
+# ---------------------------------------------------------------------- evidence
+
+
+async def _gather(
+    screen: Screen,
+    network: Network,
+    client: LedgerClient,
+    governance: Governance,
+    patience_s: float,
+) -> list[CheckpointStatement]:
+    """Return sound statements of a quorum of the members to be, of all that join among them."""
+    members = members_after(network.validators.validators, governance.operations)
+    joining = [
+        each.validator.validator_id
+        for each in governance.operations
+        if isinstance(each, AddValidator)
+    ]
+    needed = quorum_size(len(members)) if members else 1
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        found, missing = await _sound_statements(network, client, members)
+        stated = [each.validator_id for each in found]
+        if len(found) >= needed and all(name in stated for name in joining):
+            said = _("{count} of {all} validators to be state that they hold the chain")
+            screen.note(said.format(count=len(found), all=len(members)))
+            return found
+        if time.monotonic() > deadline_s:
+            message = _(
+                "{count} of {all} validators to be state that they hold the chain, {needed} are "
+                "needed, and all that join; missing: {missing}"
+            )
+            reasons = "; ".join(f"{name} ({why})" for name, why in missing.items())
+            cause = message.format(
+                count=len(found), all=len(members), needed=needed, missing=reasons
+            )
+            raise CommandError("GC-2320", cause)
+        await asyncio.sleep(_POLL_S)
+
+
+async def _sound_statements(
+    network: Network, client: LedgerClient, members: Sequence[Validator]
+) -> tuple[list[CheckpointStatement], Mapping[str, str]]:
+    """Return the statements that hold, and why others do not or are not there."""
+    answers = await client.checkpoints(_ASK_MS)
+    found, missing = [], {}
+    for member in members:
+        answer = answers.get(member.validator_id)
+        if answer is None:
+            missing[member.validator_id] = _("the profile does not say where it listens")
+        elif isinstance(answer, ClientError):
+            missing[member.validator_id] = str(answer)
+        elif (fault := await _fault_in(client, answer, member, network.suite)) is not None:
+            missing[member.validator_id] = fault
+        else:
+            found.append(answer)
+    return found, missing
+
+
+async def _fault_in(
+    client: LedgerClient, statement: CheckpointStatement, member: Validator, suite: Suite
+) -> str | None:
+    """Return what is wrong with a statement: one that is would spoil the whole transaction."""
+    try:
+        header = Header.decode(statement.header)
+        digest = header.digest(suite)
+        key = suite.load_cosignature_key(member.cosignature_key)
+        held = Header.decode((await client.certified_header(header.height, _ASK_MS)).header)
+    except (DecodeError, CryptoError, ClientError) as error:
+        return str(error)
+    named = statement.validator_id == member.validator_id
+    if not named or not key.verify(checkpoint_of(header, digest), statement.signature):
+        return _("its statement does not verify")
+    if held != header:
+        return _("it holds another chain than the validator asked")
+    return None
+
+
+# ---------------------------------------------------------------------- the transaction
+
+
+async def _submit(
+    network: Network, client: LedgerClient, governance: Governance
+) -> tuple[bytes, int]:
+    """Submit a governed transaction; return its id and its block's height once it is final."""
+    body = TransactionBody(
+        chain_id=network.profile.chain_id,
+        sender=network.identity,
+        nonce=secrets.token_bytes(TX_NONCE_BYTES),
+        not_after_ms=time.time_ns() // 1_000_000 + _LIFETIME_MS,
+        kind=TransactionKind.GOVERN,
+        payload=governance,
+    )
+    transaction = sign_transaction(body, network.signer, network.suite)
+    (outcome,) = await client.submit([transaction.encoded], _SUBMIT_MS)
+    result = outcome.final()
+    if result.code is not ResultCode.OK:
+        cause, fix = explain(result.code)
+        raise ChangeRefused(result.code, f"{result.code.name}: {cause}", fix)
+    return transaction.tx_id, result.height
+
+
+class ChangeRefused(CommandError):  # noqa: N818 - what the chain did, not a fault of ours
+    """The chain recorded that a change has no effect, and why."""
+
+    def __init__(self, result: ResultCode, message: str, fix: str) -> None:
+        super().__init__("GC-2307", message, fix)
+        self.result = result
+
+
+async def _await_members(
+    screen: Screen, client: LedgerClient, governance: Governance, patience_s: float
+) -> None:
+    """Wait until those that join take part."""
+    joining = [
+        each.validator.validator_id
+        for each in governance.operations
+        if isinstance(each, AddValidator)
+    ]
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        statuses = await client.statuses(_ASK_MS)
+        waiting = [
+            name
+            for name in joining
+            if not isinstance(each := statuses.get(name), NodeStatus)
+            or each.health is not Health.READY
+        ]
+        if not waiting:
+            return
+        if time.monotonic() > deadline_s:
+            said = _("the change is in force, but {nodes} does not take part yet: govchain doctor")
+            screen.note(said.format(nodes=", ".join(waiting)))
+            return
+        await asyncio.sleep(_POLL_S)
+
+
+def joined_and_left(governance: Governance) -> tuple[list[str], list[str]]:
+    """Return who joins by a change and who leaves."""
+    operations = governance.operations
+    joined = [e.validator.validator_id for e in operations if isinstance(e, AddValidator)]
+    return joined, [e.validator_id for e in operations if isinstance(e, RemoveValidator)]

@@ -1,0 +1,431 @@
+"""`govchain node join|leave|rotate`: who decides, changed on the running chain.
+
+Within one folder it is done at once, as all keys are there. Across organisations each step is a
+file: `--propose` writes it, each organisation's administrator looks at it and signs (`--approve`),
+and one of them hands it in (`--submit`).
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from node.cli.choice import NetworkChoice, network_options
+from node.cli.screen import Answer, Screen
+from node.cli.verb import DEFAULT_HOME, CommandError, verb
+
+if TYPE_CHECKING:
+    from node.chain.governance import Operation
+    from node.cli.change import Carried
+    from node.cli.network import Network
+    from node.cli.proposal import Proposal
+    from node.operations.newcomer import Newcomer
+    from node.operations.supervisor import Supervisor
+
+_START_S: Final = 10.0
+"""How long a node that was there already may take to say whether it follows."""
+_ASK_MS: Final = 1_000
+_POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a change is to be made: at once, or by way of a file."""
+
+    network: NetworkChoice
+    propose: Path | None
+    approve: Path | None
+    submit: Path | None
+    is_confirmed: bool
+    patience_s: float
+
+    @property
+    def home(self) -> Path:
+        """Return the folder of the local network; wrong usage where a profile is named."""
+        if self.network.profile is not None:
+            raise click.UsageError(_("a node's files are made in the folder of a network: --home"))
+        return self.network.home or Path(DEFAULT_HOME)
+
+
+def _course_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what all changes take, given to the function as one `Course`."""
+    path = click.Path(path_type=Path, dir_okay=False)
+
+    @click.option("--propose", type=path, help=_("Write what is next as a proposal; do nothing."))
+    @click.option("--approve", type=path, help=_("Show a proposal, and sign it (--as)."))
+    @click.option("--submit", type=path, help=_("Hand in a proposal, and wait until it is done."))
+    @click.option("--yes", is_flag=True, help=_("Approve without being asked."))
+    @click.option(
+        "--wait",
+        type=click.FloatRange(1, 3_600),
+        default=30.0,
+        show_default=True,
+        help=_("How long (s) to wait for nodes that make no progress."),
+    )
+    @network_options
+    @functools.wraps(function)
+    def run(
+        *,
+        network: NetworkChoice,
+        propose: Path | None,
+        approve: Path | None,
+        submit: Path | None,
+        yes: bool,
+        wait: float,
+        **arguments: object,
+    ) -> object:
+        if sum(each is not None for each in (propose, approve, submit)) > 1:
+            raise click.UsageError(_("give one of --propose, --approve and --submit"))
+        course = Course(network, propose, approve, submit, yes, wait)
+        return function(course=course, **arguments)
+
+    return run
+
+
+@click.command(
+    "join",
+    help=_(
+        "Add a validator: make its keys and home, start it, wait until it holds the chain, have "
+        "the chain add it. NAME is one that was never used; the next number unless given."
+    ),
+)
+@click.argument("name", required=False)
+@click.option(
+    "--organisation",
+    help=_("Its organisation, founded if need be.") + "  [" + _("one of its own") + "]",
+)
+@_course_options
+@verb("node join")
+def join(screen: Screen, *, course: Course, name: str | None, organisation: str | None) -> Answer:
+    """Add a validator."""
+    if (done := _by_file(screen, course)) is not None:
+        return done
+    from node.operations.topology import Topology
+
+    topology = Topology.load(course.home)
+    number = 1 + sum(1 for _each in (course.home / "nodes").iterdir())
+    unfinished = [each.id for each in topology.nodes if not each.is_member]
+    chosen = name or (unfinished[0] if unfinished else f"validator-{number}")
+    entry = topology.find(chosen)
+    home_of = entry.organisation if entry is not None else f"org-{number}"
+    return _bring_in(screen, course, chosen, organisation or home_of, replacing=None)
+
+
+@click.command("leave", help=_("Remove a validator: its votes stop counting at once."))
+@click.argument("name", required=False)
+@_course_options
+@verb("node leave")
+def leave(screen: Screen, *, course: Course, name: str | None) -> Answer:
+    """Remove a validator."""
+    if (done := _by_file(screen, course)) is not None:
+        return done
+    from node.chain.governance import RemoveValidator
+
+    network = course.network.open()
+    validator_id = _expect_validator(network, name)
+    return _change(screen, course, (RemoveValidator(validator_id),))
+
+
+@click.command(
+    "rotate",
+    help=_(
+        "Give a validator new keys: a new node joins in its place, under a new name, in one step. "
+        "Also for a validator whose log or keys are lost."
+    ),
+)
+@click.argument("name", required=False)
+@click.option("--to", "new_name", help=_("The new name, never used before.") + "  [NAME.2]")
+@_course_options
+@verb("node rotate")
+def rotate(screen: Screen, *, course: Course, name: str | None, new_name: str | None) -> Answer:
+    """Replace a validator by one with new keys."""
+    if (done := _by_file(screen, course)) is not None:
+        return done
+    network = course.network.open()
+    validator_id = _expect_validator(network, name)
+    index = network.validators.index_of(validator_id)
+    organisation = network.validators.validators[index or 0].organisation
+    chosen = new_name or _next_name(course.home, validator_id)
+    return _bring_in(screen, course, chosen, organisation, replacing=validator_id)
+
+
+def _expect_validator(network: Network, name: str | None) -> str:
+    from node.chain.block import ResultCode
+    from node.cli.outcomes import explain
+
+    if name is None:
+        raise click.UsageError(_("name the validator"))
+    if network.validators.index_of(name) is None:
+        cause, fix = explain(ResultCode.VALIDATOR_UNKNOWN)
+        known = ", ".join(each.validator_id for each in network.validators.validators)
+        raise CommandError("GC-2307", f"{name}: {cause} ({known})", fix)
+    return name
+
+
+def _next_name(home: Path, name: str) -> str:
+    """Return the name of the validator's next keys; one that a call left unfinished is taken up."""
+    from node.operations.topology import Topology
+
+    topology = Topology.load(home)
+    base, dot, number = name.rpartition(".")
+    base, count = (base, int(number)) if dot and number.isdigit() else (name, 1)
+    while True:
+        count += 1
+        entry = topology.find(f"{base}.{count}")
+        is_free = entry is None and not (home / "nodes" / f"{base}.{count}").exists()
+        if is_free or (entry is not None and not entry.is_member):
+            return f"{base}.{count}"
+
+
+# ---------------------------------------------------------------------- a node comes in
+
+
+def _bring_in(
+    screen: Screen, course: Course, name: str, organisation: str, *, replacing: str | None
+) -> Answer:
+    """Make a node that follows, then a member of it, in place of another if one is named."""
+    from node.chain.governance import RemoveValidator
+    from node.cli.change import await_learner
+    from node.operations.newcomer import describe, settle
+    from node.operations.topology import Topology
+
+    home = course.home
+    was_there = Topology.load(home).find(name) is not None
+    entry = settle(home, name, organisation, time.time_ns() // 1_000_000)
+    newcomer = describe(home, entry)
+    _supervisor(screen, home).start(name)
+    network = _as_administrator(course)
+    if not (was_there and _follows(network, name)):
+        proposal = _registration(network, newcomer, with_organisation=True)
+        if course.propose is not None:
+            return _write(screen, course.propose, proposal)
+        _register(screen, network, newcomer, course.patience_s)
+        screen.note(_("{node} may follow the chain now").format(node=name))
+    network.ask(lambda client: await_learner(screen, client, name, course.patience_s))
+    leaving = () if replacing is None else (RemoveValidator(replacing),)
+    return _change(screen, course, (*leaving, newcomer.joining))
+
+
+def _follows(network: Network, name: str) -> bool:
+    """Say whether a node that runs already is let in by the others."""
+    from node.rpc.port import Health, NodeStatus
+
+    deadline_s = time.monotonic() + _START_S
+    while time.monotonic() < deadline_s:
+        status = network.ask(lambda client: client.statuses(_ASK_MS)).get(name)
+        if isinstance(status, NodeStatus) and status.health is not Health.STARTING:
+            return True
+        time.sleep(_POLL_S)
+    return False
+
+
+def _registration(network: Network, newcomer: Newcomer, *, with_organisation: bool) -> Proposal:
+    from node.chain.governance import Governance
+    from node.cli.change import propose
+
+    founders = [each.organisation_id for each in network.genesis.organisations]
+    known = founders if with_organisation else [newcomer.organisation.organisation_id]
+    operations = newcomer.registration(known)
+    return propose(network, Governance(epoch=network.validators.epoch, operations=operations))
+
+
+def _register(screen: Screen, network: Network, newcomer: Newcomer, patience_s: float) -> None:
+    """Have the chain know who is to join; an earlier call may have come so far, or half so far."""
+    from node.chain.block import ResultCode
+    from node.cli.change import ChangeRefused, approve_all, carry_out
+
+    for with_organisation in (True, False):
+        proposal = _registration(network, newcomer, with_organisation=with_organisation)
+        try:
+            carry_out(screen, network, approve_all(network, proposal), patience_s=patience_s)
+        except ChangeRefused as refused:
+            if refused.result is not ResultCode.NAME_TAKEN:
+                raise
+        else:
+            return
+
+
+# ---------------------------------------------------------------------- the change itself
+
+
+def _change(screen: Screen, course: Course, operations: tuple[Operation, ...]) -> Answer:
+    """Change who decides, or write down that it is proposed."""
+    from node.chain.governance import Governance
+    from node.cli.change import approve_all, propose
+
+    network = _as_administrator(course)
+    proposal = propose(network, Governance(epoch=network.validators.epoch, operations=operations))
+    if course.propose is not None:
+        return _write(screen, course.propose, proposal)
+    return _carry_out(screen, course, network, approve_all(network, proposal))
+
+
+def _carry_out(screen: Screen, course: Course, network: Network, proposal: Proposal) -> Answer:
+    from node.cli.change import carry_out, joined_and_left
+
+    joined, left = joined_and_left(proposal.governance)
+    carried = carry_out(screen, network, proposal, patience_s=course.patience_s)
+    _record(screen, course, joined, left)
+    _tell(screen, carried, joined, left)
+    facts = {
+        "transaction": carried.tx_id.hex(),
+        "height": carried.height,
+        "epoch": carried.epoch,
+        "validators": list(carried.members),
+        "quorum": _quorum(carried),
+        "joined": joined,
+        "left": left,
+    }
+    return Answer(facts)
+
+
+def _tell(screen: Screen, carried: Carried, joined: list[str], left: list[str]) -> None:
+    if not joined and not left:
+        screen.line(_("done with block {height}").format(height=carried.height))
+        return
+    said = _(
+        "epoch {epoch} is in force above block {height}: {validators} decide, {quorum} are needed"
+    )
+    screen.line(
+        said.format(
+            epoch=carried.epoch,
+            height=carried.height,
+            validators=", ".join(carried.members),
+            quorum=_quorum(carried),
+        )
+    )
+
+
+def _quorum(carried: Carried) -> int:
+    from node.chain.membership import quorum_size
+
+    return quorum_size(len(carried.members))
+
+
+def _record(screen: Screen, course: Course, joined: list[str], left: list[str]) -> None:
+    """Have a local network's files say what is so now; who left need not run any more."""
+    from node.operations.newcomer import record_change
+    from node.operations.topology import is_network
+
+    if course.network.profile is not None or not is_network(course.home):
+        return
+    supervisor = _supervisor(screen, course.home)
+    for name in left:
+        if supervisor.topology.find(name) is not None:
+            supervisor.halt(name)
+            said = _("{node} is no part of the network any more; its folder stays: {folder}")
+            folder = course.home / "nodes" / name
+            screen.note(said.format(node=name, folder=folder))
+    record_change(course.home, joined=joined, left=left)
+
+
+# ---------------------------------------------------------------------- by way of a file
+
+
+def _by_file(screen: Screen, course: Course) -> Answer | None:
+    """Approve or hand in a proposal, if that is asked for: the file says what it is about."""
+    if course.approve is not None:
+        return _approve(screen, course, course.approve)
+    if course.submit is not None:
+        return _submit(screen, course, course.submit)
+    return None
+
+
+def _approve(screen: Screen, course: Course, path: Path) -> Answer:
+    from node.cli.change import check_epoch
+    from node.cli.proposal import read_proposal
+    from node.operations.topology import write_file
+
+    if course.network.identity is None:
+        raise click.UsageError(_("name the administrator who approves: --as"))
+    network, proposal = course.network.open(), read_proposal(path)
+    check_epoch(network, proposal)
+    _show(screen, proposal)
+    if network.identity in proposal.approved_by:
+        message = _("{identity} approves of it already").format(identity=network.identity)
+        raise CommandError("GC-2322", message, _("have administrators of others approve"))
+    if not course.is_confirmed:
+        if screen.as_json or not sys.stdin.isatty():
+            raise click.UsageError(_("nobody can be asked: approve with --yes"))
+        click.confirm(_("Approve?"), abort=True, err=True)
+    approved = proposal.approve(network.identity, network.signer)
+    write_file(path, approved.encode())
+    screen.line(_("approved by {identities}").format(identities=", ".join(approved.approved_by)))
+    return Answer(_facts_of(path, approved))
+
+
+def _submit(screen: Screen, course: Course, path: Path) -> Answer:
+    from node.cli.change import check_approvals, check_epoch
+    from node.cli.proposal import read_proposal
+
+    proposal = read_proposal(path)
+    network = _as_administrator(course)
+    check_epoch(network, proposal)
+    _show(screen, proposal)
+    check_approvals(network, proposal)
+    return _carry_out(screen, course, network, proposal)
+
+
+def _write(screen: Screen, path: Path, proposal: Proposal) -> Answer:
+    from node.operations.topology import write_file
+
+    write_file(path, proposal.encode())
+    _show(screen, proposal)
+    said = _("proposed in {path}: have it approved (--approve), hand it in (--submit)")
+    screen.line(said.format(path=path))
+    return Answer(_facts_of(path, proposal))
+
+
+def _show(screen: Screen, proposal: Proposal) -> None:
+    from node.cli.proposal import sentences
+
+    said = _("for chain {chain}, epoch {epoch}:")
+    screen.line(said.format(chain=proposal.chain_id.hex(), epoch=proposal.governance.epoch))
+    for sentence in sentences(proposal.governance.operations):
+        screen.line(f"  - {sentence}")
+    if proposal.approved_by:
+        by = ", ".join(proposal.approved_by)
+        screen.line(_("approved by {identities}").format(identities=by))
+
+
+def _facts_of(path: Path, proposal: Proposal) -> dict[str, Any]:
+    from node.cli.proposal import describe
+
+    return {
+        "proposal": str(path),
+        "chain_id": proposal.chain_id.hex(),
+        "epoch": proposal.governance.epoch,
+        "operations": [describe(each) for each in proposal.governance.operations],
+        "approved_by": proposal.approved_by,
+    }
+
+
+def _as_administrator(course: Course) -> Network:
+    """Open the network as who is named, else as the first administrator whose keys are here."""
+    from node.cli.change import founding_admins
+
+    network = course.network.open()
+    if course.network.identity is not None:
+        return network
+    admins = founding_admins(network)
+    if not admins:
+        raise CommandError(
+            "GC-2321",
+            _("no administrator's keys are here"),
+            _("name one that has credentials with --as; make a proposal with --propose"),
+        )
+    return replace(network, identity=admins[0].identity_id)
+
+
+def _supervisor(screen: Screen, home: Path) -> Supervisor:
+    from node.cli.testnet import supervise
+
+    return supervise(screen, home)

@@ -1,0 +1,167 @@
+"""A change of the chain on its way through several organisations: a file that each approves.
+
+The file is for people and programs alike: it says in words what is proposed, and holds the bytes
+that are signed. Both must say the same: a file is read only if writing it again gives every byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from gettext import gettext as _
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+from node.chain.encoding import decode, encode
+from node.chain.governance import (
+    AddOrganisation,
+    AddValidator,
+    Approval,
+    Governance,
+    Operation,
+    RegisterIdentity,
+    RemoveValidator,
+    SetEndpoint,
+    SetParameters,
+)
+from node.cli.verb import CommandError
+from node.crypto.signature import Signer
+from node.errors import DecodeError
+from node.limits import TX_BYTES_MAX
+
+FORMAT: Final = "govchain-proposal-1"
+FILE_BYTES_MAX: Final = 4 * TX_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What is proposed, for which chain, and who approves of it so far."""
+
+    chain_id: bytes
+    governance: Governance
+    """Without evidence: that is gathered at the end, as it does not stay fresh."""
+
+    def encode(self) -> bytes:
+        """Return the content of the file."""
+        governance = self.governance
+        content = {
+            "format": FORMAT,
+            "chain_id": self.chain_id.hex(),
+            "epoch": governance.epoch,
+            "operations": [describe(operation) for operation in governance.operations],
+            "approved_by": [approval.identity_id for approval in governance.approvals],
+            "governance": encode(governance.to_value()).hex(),
+        }
+        return json.dumps(content, ensure_ascii=False, indent=2).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> Proposal:
+        """Read a file; raises `DecodeError` where words and bytes differ."""
+        try:
+            content = json.loads(data)
+            chain_id = bytes.fromhex(content["chain_id"])
+            encoded = bytes.fromhex(content["governance"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DecodeError(f"proposal: not of format {FORMAT}: {error!r:.80}") from error
+        value = decode(encoded, what="proposal", size_max=TX_BYTES_MAX)
+        proposal = cls(chain_id, Governance.from_value(value))
+        if proposal.governance.evidence or proposal.encode() != data:
+            raise DecodeError("proposal: what it says is not what would be signed, or not whole")
+        return proposal
+
+    def approve(self, identity_id: str, signer: Signer) -> Proposal:
+        """Return it with one more approval."""
+        governance = self.governance
+        signature = signer.sign(governance.approval_bytes(self.chain_id))
+        approvals = (*governance.approvals, Approval(identity_id, signature))
+        return replace(self, governance=replace(governance, approvals=approvals))
+
+    @property
+    def approved_by(self) -> list[str]:
+        """Return the identities that approve."""
+        return [approval.identity_id for approval in self.governance.approvals]
+
+
+def read_proposal(path: Path) -> Proposal:
+    """Read a proposal; raises `CommandError` where the file is none."""
+    try:
+        if not path.is_file():
+            raise CommandError("GC-2322", _("{path}: not a file").format(path=path))
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise CommandError("GC-2322", f"{path}: {error.strerror}") from error
+    if len(data) > FILE_BYTES_MAX:
+        message = _("{path}: expected at most {bytes} bytes")
+        raise CommandError("GC-2322", message.format(path=path, bytes=FILE_BYTES_MAX))
+    try:
+        return Proposal.decode(data)
+    except DecodeError as error:
+        raise CommandError("GC-2322", f"{path}: {error}") from error
+
+
+def describe(operation: Operation) -> dict[str, Any]:
+    """Return an operation as the members of a JSON object."""
+    match operation:
+        case AddOrganisation(organisation):
+            return {
+                "operation": "add-organisation",
+                "organisation": organisation.organisation_id,
+                "name": organisation.name,
+                "ca_sha256": hashlib.sha256(organisation.ca_certificate).hexdigest(),
+            }
+        case RegisterIdentity(identity):
+            return {
+                "operation": "register-identity",
+                "identity": identity.identity_id,
+                "organisation": identity.organisation,
+                "role": identity.role.name.lower(),
+                "public_key": identity.public_key.hex(),
+                "not_before_ms": identity.not_before_ms,
+                "not_after_ms": identity.not_after_ms,
+            }
+        case AddValidator(validator):
+            return {
+                "operation": "add-validator",
+                "validator": validator.validator_id,
+                "organisation": validator.organisation,
+                "vote_key": validator.vote_key.hex(),
+                "cosignature_key": validator.cosignature_key.hex(),
+            }
+        case RemoveValidator(validator_id):
+            return {"operation": "remove-validator", "validator": validator_id}
+        case SetParameters(parameters):
+            names = parameters.__dataclass_fields__
+            values = {name: getattr(parameters, name) for name in names}
+            return {"operation": "set-parameters", "parameters": values}
+        case SetEndpoint(node_id, endpoint):
+            return {"operation": "set-endpoint", "node": node_id, "address": str(endpoint)}
+        case _:
+            assert_never(operation)
+
+
+def sentences(operations: Sequence[Operation]) -> list[str]:
+    """Return what operations do, in the user's language, one line each."""
+    return [_sentence(operation) for operation in operations]
+
+
+def _sentence(operation: Operation) -> str:
+    facts = describe(operation)
+    match operation:
+        case AddOrganisation():
+            text = _("admit organisation {organisation}; SHA-256 of its CA: {ca_sha256}")
+        case RegisterIdentity():
+            text = _("register {role} {identity} of {organisation}, key {public_key}")
+        case AddValidator():
+            text = _("add validator {validator} of {organisation}, vote key {vote_key}")
+        case RemoveValidator():
+            text = _("remove validator {validator}")
+        case SetParameters():
+            text = _("set the parameters to {parameters}")
+        case SetEndpoint():
+            text = _("note that {node} listens for peers at {address}")
+        case _:
+            assert_never(operation)
+    return text.format(**facts)
