@@ -75,16 +75,22 @@ def up(screen: Screen, home: Path, nodes: int | None, suite: str | None, *, wait
 @verb("testnet status")
 def status(screen: Screen, home: Path) -> Answer:
     """Show every node."""
+    from node.cli.network import Network
+
     supervisor = supervise(screen, home)
     rows = _inspect(supervisor, home)
     _show_nodes(screen, rows)
     topology = supervisor.topology
     serving = sum(row["health"] == "READY" for row in rows)
-    facts = {"home": str(home), **describe_topology(topology), "serving": serving, "nodes": rows}
+    epoch = Network.open(home, None, None).validators.epoch
+    facts = {"home": str(home), **describe_topology(topology), "epoch": epoch, "serving": serving}
+    facts["nodes"] = rows
     verdict = _("{serving} of {count} validators serve, {quorum} are needed").format(
-        serving=serving, count=len(topology.nodes), quorum=topology.quorum
+        serving=serving, count=len(topology.members), quorum=topology.quorum
     )
     screen.line(verdict)
+    if epoch:
+        screen.line(_("epoch {epoch} is in force").format(epoch=epoch))
     if serving < topology.quorum:
         fix = _("start what does not run: govchain testnet up")
         return Answer(facts, Fault("GC-2106", verdict, fix))
@@ -173,7 +179,12 @@ def bring_up(
         said = _("{serving} of {count} validators serve, {quorum} are needed ({seconds:.1f} s)")
         quorum = supervisor.topology.quorum
         screen.line(
-            said.format(serving=serving, count=len(rows), quorum=quorum, seconds=elapsed_ms / 1_000)
+            said.format(
+                serving=serving,
+                count=len(supervisor.topology.members),
+                quorum=quorum,
+                seconds=elapsed_ms / 1_000,
+            )
         )
     _tell_ended(screen, supervisor)
     described = describe_topology(supervisor.topology)
@@ -278,6 +289,7 @@ def _describe(
         row: dict[str, Any] = {
             "id": entry.id,
             "organisation": entry.organisation,
+            "part": "validator" if entry.is_member else "learner",
             "host": entry.host,
             "peer_port": entry.peer_port,
             "client_port": entry.client_port,
