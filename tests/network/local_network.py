@@ -259,4 +259,4 @@ def running_network(home: Path, nodes: int = 4) -> Iterator[LocalNetwork]:
         network.supervisor.up()
         yield network
     finally:
-        network.supervisor.down()
+        LocalNetwork(home).supervisor.down()  # whoever is part of it by now
