@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from node.rpc.client import LedgerClient
 
 _ASK_MS: Final = 2_000
+_FOLLOWING: Final = ("FOLLOWING", "CATCHING_UP")
 
 
 @click.command("list", help=_("List the validators of the epoch in force, and who follows."))
@@ -36,7 +37,7 @@ def list_nodes(screen: Screen, *, network: NetworkChoice) -> Answer:
         }
         for each in validators.validators
     ]
-    listed += [{**row, "part": "follower"} for row in by_id.values() if row["follows"]]
+    listed += [{**row, "part": "follower" if row["follows"] else None} for row in by_id.values()]
     said = _("epoch {epoch}: {count} validators, {quorum} are needed to decide")
     screen.line(
         said.format(epoch=validators.epoch, count=validators.size, quorum=validators.quorum)
@@ -73,5 +74,6 @@ async def _rows(client: LedgerClient) -> list[dict[str, Any]]:
             row |= {"health": status.health.name, "height": status.height}
         else:
             row["health"] = "UNKNOWN"
-    decides = frozenset(each.validator_id for each in told.members)
-    return [{**row, "id": name, "follows": name not in decides} for name, row in rows.items()]
+    following = [each.node_id for each in told.followers]
+    following += [name for name, row in rows.items() if row.get("health") in _FOLLOWING]
+    return [{**row, "id": name, "follows": name in following} for name, row in rows.items()]

@@ -70,7 +70,7 @@ def _of_governance() -> dict[ResultCode, tuple[str, str]]:
         ),
         ResultCode.VALIDATOR_UNKNOWN: (
             _("who is to be removed is no validator"),
-            _("see who is: govchain testnet status"),
+            _("see who is: govchain node list"),
         ),
         ResultCode.VALIDATOR_COUNT: (
             _("the validators would be none, or more than 64"),
