@@ -23,6 +23,7 @@ import uvloop
 
 import node
 from node.chain.admission import Admission, AdmissionCode
+from node.chain.block import checkpoint_of
 from node.chain.encoding import encode
 from node.chain.genesis import Genesis
 from node.chain.governance import CheckpointStatement
@@ -36,7 +37,6 @@ from node.crypto.keystore import KeyPurpose, KeySecret, load_signer, load_tls_ke
 from node.crypto.signature import Signer
 from node.errors import ConfigError, InvariantViolation, StorageError
 from node.execution.apply import Executor
-from node.execution.governance import checkpoint_of
 from node.execution.registry import find_endpoint
 from node.rpc import port
 from node.rpc.identity import Gatekeeper, TlsIdentity

@@ -45,9 +45,9 @@ PEER_MESSAGE_BYTES_MAX: Final = 8_388_608
 PEER_FRAME_BYTES_MAX: Final = 16_777_216
 PEER_QUEUE_BYTES_MAX: Final = 67_108_864
 
-# Evidence of equivocation, of one node: per validator a few proofs are as good as all.
-EVIDENCE_BYTES_MAX: Final = 1_024
-EVIDENCE_PER_VALIDATOR_MAX: Final = 16
+# Evidence of equivocation. Two NEW-VIEWs of 64 validators with two slots are the largest; with more
+# slots they may be too long, and then prove nothing to anybody who was not shown both.
+EVIDENCE_BYTES_MAX: Final = 2_097_152
 EVIDENCE_PER_MESSAGE_MAX: Final = 64
 
 # Mempool of one node.

@@ -20,6 +20,7 @@ from node.chain.encoding import (
     expect_uint,
     expect_version,
 )
+from node.chain.governance import checkpoint_bytes
 from node.chain.transaction import Transaction
 from node.crypto import domains
 from node.crypto.suite import Suite
@@ -136,6 +137,19 @@ class Header:
     def digest(self, suite: Suite) -> bytes:
         """Return the header digest that votes sign and the next header names as parent."""
         return suite.tagged_hash(domains.HEADER, self.encode())
+
+
+def checkpoint_of(header: Header, digest: bytes) -> bytes:
+    """Return what a cosignature key signs to state that it holds the chain up to a header."""
+    return checkpoint_bytes(
+        header.chain_id,
+        epoch=header.epoch,
+        height=header.height,
+        header_digest=digest,
+        log_size=header.log_size,
+        log_roots=header.log_roots,
+        state_root=header.state_root,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from gettext import gettext as _
 from typing import Final
 
-from node.chain.block import Header, ResultCode
+from node.chain.block import Header, ResultCode, checkpoint_of
 from node.chain.genesis import Identity, Role
 from node.chain.governance import (
     AddValidator,
@@ -33,7 +33,6 @@ from node.cli.screen import Screen
 from node.cli.verb import CommandError
 from node.crypto.suite import Suite
 from node.errors import ClientError, CryptoError, DecodeError
-from node.execution.governance import checkpoint_of
 from node.limits import TX_NONCE_BYTES
 from node.rpc.client import LedgerClient
 from node.rpc.port import Health, NodeStatus

@@ -34,14 +34,14 @@ def list_all(screen: Screen, *, network: NetworkChoice) -> Answer:
     rows = [
         {**_describe(found, evidence), "held_by": sorted(holders)} for evidence, holders in held
     ]
-    titles = (_("name"), _("validator"), _("organisation"), _("phase"), _("view"), _("block"))
+    titles = (_("name"), _("validator"), _("organisation"), _("offence"), _("view"), _("block"))
     if rows:
         screen.table(
             (*titles, _("held by")),
             [
                 [
                     *(row[key] for key in ("name", "validator", "organisation")),
-                    *(row[key] for key in ("phase", "view", "height")),
+                    *(row[key] for key in ("offence", "view", "height")),
                     len(row["held_by"]),
                 ]
                 for row in rows
@@ -126,8 +126,9 @@ def verify(
         return Answer(facts, Fault("GC-2317", f"{file}: {error}", fix))
     facts |= {"proven": True, "evidence": _describe_in(validators, evidence)}
     screen.line(
-        _("PROVEN  {validator} signed two headers").format(
-            validator=facts["evidence"]["validator"]
+        _("PROVEN  {validator} {offence}").format(
+            validator=facts["evidence"]["validator"],
+            offence=_crime(facts["evidence"]["offence"]),
         ),
         style="red",
     )
@@ -137,7 +138,7 @@ def verify(
 
 def _gather(network: Network) -> tuple[list[tuple[Evidence, set[str]]], dict[str, str]]:
     """Return one proof of each offence, with who holds one, and who does not answer and why."""
-    from node.chain.evidence import Evidence, Place
+    from node.chain.evidence import Charge, Evidence
     from node.cli.network import decode_answer
     from node.errors import ClientError, PeerError
 
@@ -146,7 +147,7 @@ def _gather(network: Network) -> tuple[list[tuple[Evidence, set[str]]], dict[str
     failures = [said for said in answers.values() if isinstance(said, ClientError)]
     if len(failures) == len(answers):
         raise failures[0]
-    held: dict[Place, tuple[Evidence, set[str]]] = {}
+    held: dict[Charge, tuple[Evidence, set[str]]] = {}
     for name, said in answers.items():
         if isinstance(said, ClientError):
             continue
@@ -156,8 +157,8 @@ def _gather(network: Network) -> tuple[list[tuple[Evidence, set[str]]], dict[str
                 evidence.check(network.profile.chain_id, _validators_of(network, evidence))
             except PeerError as error:
                 raise CommandError("GC-2305", f"{name}: {error}") from error
-            held.setdefault(evidence.place, (evidence, set()))[1].add(name)
-    return [found for _place, found in sorted(held.items())], silent
+            held.setdefault(evidence.charge, (evidence, set()))[1].add(name)
+    return [found for _charge, found in sorted(held.items())], silent
 
 
 def _describe(network: Network, evidence: Evidence) -> dict[str, Any]:
@@ -169,26 +170,40 @@ def _validators_of(network: Network, evidence: Evidence) -> ValidatorSet:
 
 
 def _describe_in(validators: ValidatorSet, evidence: Evidence) -> dict[str, Any]:
-    place = evidence.place
-    accused = validators.validators[place.validator]
-    phase = place.phase.name.lower()
+    charge = evidence.charge
+    accused = validators.validators[charge.validator]
+    offence = charge.offence.name.lower().replace("_", "-")
     return {
-        "name": f"{place.epoch}.{place.view}.{place.height}.{phase}.{accused.validator_id}",
+        "name": f"{charge.epoch}.{offence}.{accused.validator_id}",
         "validator": accused.validator_id,
         "organisation": accused.organisation,
-        "epoch": place.epoch,
-        "view": place.view,
-        "height": place.height,
-        "phase": phase,
-        "votes": [
+        "epoch": charge.epoch,
+        "offence": offence,
+        "view": evidence.view,
+        "height": evidence.height,
+        "statements": [
             {
-                "header_digest": vote.subject.header_digest.hex(),
-                "vote_time_ms": vote.time_ms,
-                "signature": vote.signature.hex(),
+                "digest": digest.hex(),
+                "time_ms": statement.time_ms,
+                "signature": statement.signature.hex(),
             }
-            for vote in (evidence.first, evidence.second)
+            for statement, digest in zip(
+                (evidence.first, evidence.second), evidence.digests(validators.suite), strict=True
+            )
         ],
     }
+
+
+def _crime(offence: str) -> str:
+    """Say what an offence is."""
+    return {
+        "prepare": _("signed PREPARE for two blocks in one place"),
+        "commit": _("signed COMMIT for two blocks in one place"),
+        "view-change": _("signed two VIEW-CHANGEs for one view"),
+        "new-view": _("signed two NEW-VIEWs for one view"),
+        "checkpoint": _("stated two headers for one height"),
+        "false-checkpoint": _("stated a header that is not the certified one of its height"),
+    }[offence]
 
 
 def _tell(screen: Screen, facts: dict[str, Any]) -> None:
@@ -198,15 +213,14 @@ def _tell(screen: Screen, facts: dict[str, Any]) -> None:
         (_("name"), facts["name"]),
         (_("validator"), facts["validator"]),
         (_("organisation"), facts["organisation"]),
+        (_("offence"), _crime(facts["offence"])),
         (_("epoch"), facts["epoch"]),
         (_("view"), facts["view"]),
         (_("block"), facts["height"]),
-        (_("phase"), facts["phase"]),
     ]
-    for cast in facts["votes"]:
-        lines += [
-            (_("header signed"), cast["header_digest"]),
-            (_("signed at"), iso_time(cast["vote_time_ms"])),
-            (_("signature"), cast["signature"]),
-        ]
+    for stated in facts["statements"]:
+        lines.append((_("digest signed"), stated["digest"]))
+        if stated["time_ms"]:
+            lines.append((_("signed at"), iso_time(stated["time_ms"])))
+        lines.append((_("signature"), stated["signature"] or _("of a quorum")))
     screen.table((_("field"), _("value")), lines)

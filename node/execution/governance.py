@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from node.chain.block import Header, ResultCode
+from node.chain.block import Header, ResultCode, checkpoint_of
 from node.chain.encoding import encode
 from node.chain.epoch import Epoch
 from node.chain.genesis import Parameters, Role
@@ -36,7 +36,6 @@ from node.chain.governance import (
     RemoveValidator,
     SetEndpoint,
     SetParameters,
-    checkpoint_bytes,
     possession_bytes,
 )
 from node.chain.membership import Validator, ValidatorSet, quorum_size
@@ -177,19 +176,6 @@ def _is_sound_statement(
     if header.height >= at.height or not is_recent or ground.digest_at(header.height) != digest:
         return False
     return key.verify(checkpoint_of(header, digest), signature)
-
-
-def checkpoint_of(header: Header, digest: bytes) -> bytes:
-    """Return what a cosignature key signs to state that it holds the chain up to a header."""
-    return checkpoint_bytes(
-        header.chain_id,
-        epoch=header.epoch,
-        height=header.height,
-        header_digest=digest,
-        log_size=header.log_size,
-        log_roots=header.log_roots,
-        state_root=header.state_root,
-    )
 
 
 @dataclass(slots=True)

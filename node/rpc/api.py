@@ -92,8 +92,9 @@ class LedgerApi(LedgerServicer):
     async def GetEvidence(
         self, request: pb.GetEvidenceRequest, context: object
     ) -> pb.GetEvidenceReply:
-        """Return the proofs of misbehaviour held here."""
-        return pb.GetEvidenceReply(evidence=await self._node.evidence())
+        """Return the proofs of misbehaviour held here, as many as fit."""
+        held = await self._node.evidence()
+        return pb.GetEvidenceReply(evidence=_page(held[request.skip :]))
 
     async def GetMembership(
         self, request: pb.GetMembershipRequest, context: object

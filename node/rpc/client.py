@@ -67,6 +67,8 @@ __all__ = [
 
 TIMEOUT_MS: Final = 10_000
 _ANSWER_MS: Final = 1_000  # what a validator may take to answer, beyond the wait it is asked for
+EVIDENCE_HELD_MAX: Final = 4_096
+"""More proofs are not taken from one validator: no chain has so many equivocators."""
 _PAUSE_MS: Final = 100  # before the validators are asked again
 _ELSEWHERE: Final = (AdmissionCode.POOL_FULL, AdmissionCode.NOT_READY)
 """Refusals that speak of one validator, not of the transaction."""
@@ -227,7 +229,8 @@ class LedgerClient:
     ) -> dict[str, tuple[bytes, ...] | ClientError]:
         """Return the proofs of misbehaviour that every validator holds, or why it did not say.
 
-        By validator id; all are asked at once. Each proof is canonical `evidence`, unchecked.
+        By validator id; all are asked at once, each page has `timeout_ms`. Each proof is canonical
+        `evidence`, unchecked.
         """
         return await self._ask_each(lambda endpoint: self._evidence_of(endpoint, timeout_ms))
 
@@ -426,15 +429,19 @@ class LedgerClient:
         self, endpoint: LedgerEndpoint, timeout_ms: int
     ) -> tuple[bytes, ...] | ClientError:
         stub = self._connections.stub(endpoint)
-        try:
-            reply = await stub.GetEvidence(
-                pb.GetEvidenceRequest(),
-                timeout=timeout_ms / 1_000,
-                metadata=self._connections.metadata,
-            )
-        except grpc.aio.AioRpcError as error:
-            return read_failure(endpoint, error)
-        return tuple(reply.evidence)
+        held: list[bytes] = []
+        while True:
+            try:
+                reply = await stub.GetEvidence(
+                    pb.GetEvidenceRequest(skip=len(held)),
+                    timeout=timeout_ms / 1_000,
+                    metadata=self._connections.metadata,
+                )
+            except grpc.aio.AioRpcError as error:
+                return read_failure(endpoint, error)
+            held += reply.evidence[: EVIDENCE_HELD_MAX - len(held)]
+            if not reply.evidence or len(held) == EVIDENCE_HELD_MAX:
+                return tuple(held)
 
     async def _checkpoint_of(
         self, endpoint: LedgerEndpoint, timeout_ms: int

@@ -286,7 +286,7 @@ class NodeApi(Protocol):
         """Return what the node knows of why the chain moves or does not."""
 
     async def evidence(self) -> Sequence[bytes]:
-        """Return the canonical proofs of misbehaviour that the node holds: 16 per validator."""
+        """Return the canonical proofs of misbehaviour that the node holds, in a fixed order."""
 
     async def membership(self) -> Membership:
         """Return who decides the next height, and who follows by way of this node."""

@@ -81,7 +81,7 @@ BLOCK_BYTES_LEAST = 2_048
 
 
 _ALL: Final = 1 << 62
-_Checked = TypeVar("_Checked")
+_Checked = TypeVar("_Checked", bound=Vote | Proposal | ViewChange | NewView | CertifiedHeader)
 
 
 class Engine:
@@ -132,7 +132,11 @@ class Engine:
             recovery=recovery,
             counters=outlet.counters,
         )
-        self._misconduct = Misconduct(term=term, ledger=ledger, outlet=outlet)
+        self._misconduct = Misconduct(
+            term=term, founders=genesis.validators, ledger=ledger, outlet=outlet
+        )
+        for item in recovery.consensus.recent:
+            self._misconduct.note_certificate(item.certificate)
         self._undecided = Undecided(tip, mempool, executor)
         self._pursuits = Pursuits(
             suite=suite,
@@ -281,7 +285,7 @@ class Engine:
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        """Proofs that validators equivocated, in order of epoch, view and height."""
+        """Proofs that validators equivocated, in order of epoch, offence and validator."""
         return self._misconduct.evidence
 
     @property
@@ -362,17 +366,20 @@ class Engine:
         return message
 
     def _verify(self, check: Callable[[_Checked], object], message: _Checked) -> None:
-        """Check what validators signed; raises `PeerError`."""
+        """Check what validators signed, and remember it; raises `PeerError`."""
         effort = self.counters.effort
         began_ns = effort.begin()
         check(message)
         effort.end(began_ns)
+        self._misconduct.note(message)
 
     def _take(  # noqa: C901, PLR0912 - one case per kind
         self, peer: int, message: Message, now: ev.Now, *, arrival_utc_ms: int
     ) -> None:
         """Check a message of `peer` and turn it into an event, or serve it."""
         core, verifier = self.core, self.term.verifier
+        if isinstance(message, Vote | Proposal | ViewChange | NewView):
+            self._misconduct.hear(peer, message)
         epoch_of = _EPOCH_OF.get(type(message))
         if epoch_of is not None and epoch_of(message) != self.term.epoch.number:
             self._take_of_other_epoch(peer, message, now, arrival_utc_ms=arrival_utc_ms)
@@ -384,16 +391,13 @@ class Engine:
             raise PeerError("no-member", f"{type(message).__name__} from outside the set in force")
         match message:
             case Vote():
-                self._misconduct.note_heard(peer, message)
                 if core.wants_vote(message):
                     self._verify(self._check_vote, message)
                     self._run(now, ev.VoteReceived(message))
             case Proposal():
-                self._misconduct.note_heard(peer, message.vote)
                 if core.wants_proposal(message):
                     self.counters.votes_checked += 1
                     self._verify(verifier.check_proposal, message)
-                    self._misconduct.note_shown(message.vote)
                     self._run(now, ev.ProposalReceived(message, arrival_utc_ms))
             case ViewChange():
                 if message.view >= core.view and message.validator != self.term.me:
@@ -582,6 +586,7 @@ class Engine:
         header, certificate = action.header, action.certificate
         executed = self._executed(action.header_digest)
         self._ledger.stage(executed, certificate)
+        self._misconduct.note_final(executed, certificate)
         self._ballots.note_committed(CertifiedHeader(header, certificate))
         last_came_ms = self._undecided.became_final(executed)
         self._outlet.note_expired(self.mempool.expire(header.time_ms + 1))

@@ -18,8 +18,8 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `d`    | digest, log index            | empty; so is the next one                              |
 | `r`    | reference, NUL, log index    |                                                        |
 | `t`    | type, NUL, log index         | where the run of this type, in one block, has ended    |
-| `e`    | epoch, view, height, phase,  | evidence: see node.chain.evidence. Not part of the     |
-|        | validator (1 byte each)      | chain: what this node learned of misbehaviour          |
+| `e`    | epoch, offence, validator    | evidence: see node.chain.evidence. Not part of the     |
+|        | (1 byte each)                | chain: what this node learned of misbehaviour          |
 
 Arrays are canonical CBOR; a height or log index as a value is a number as in keys.
 """
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from node.chain.evidence import Place
+from node.chain.evidence import Charge
 from node.chain.log import TileId
 
 FORMAT: Final = b"!"
@@ -105,10 +105,9 @@ def records_by_type(type_code: str) -> bytes:
     return RECORD_BY_TYPE + type_code.encode() + _END_OF_TEXT
 
 
-def evidence(place: Place) -> bytes:
-    """Return the key of the evidence of one offence."""
-    numbers = (place.epoch, place.view, place.height)
-    return EVIDENCE + b"".join(map(number, numbers)) + bytes((place.phase, place.validator))
+def evidence(charge: Charge) -> bytes:
+    """Return the key of the evidence of one charge."""
+    return EVIDENCE + number(charge.epoch) + bytes((charge.offence, charge.validator))
 
 
 def number(value: int) -> bytes:

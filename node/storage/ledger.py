@@ -314,13 +314,13 @@ class LedgerStore:
     # --- Evidence of misbehaviour: no part of the chain, but as durable ---
 
     def keep_evidence(self, evidence: Evidence) -> None:
-        """Keep evidence, durably; it replaces what was kept of the same offence."""
+        """Keep evidence, durably; it replaces what was kept for the same charge."""
         batch = WriteBatch()
-        batch.put(keys.evidence(evidence.place), evidence.encode())
+        batch.put(keys.evidence(evidence.charge), evidence.encode())
         self._store.write(batch, sync=True)
 
     def evidence(self) -> list[Evidence]:
-        """Return all evidence kept, in order of epoch, view and height."""
+        """Return all evidence kept, in order of epoch, offence and validator."""
         with damage_explained("evidence"):
             stored = self._store.scan(keys.EVIDENCE)
             return [Evidence.decode(value, self._suite) for _, value in stored]

@@ -76,7 +76,7 @@ def test_it_is_listed_shown_and_verified(tmp_path: Path) -> None:
     evidence = sign_twice(network)
     keep(network, evidence)
     home = ("--home", network.home)
-    name = f"0.4.9.commit.{GUILTY}"
+    name = f"0.commit.{GUILTY}"
     proof = tmp_path / "proof"
     try:
         assert run("testnet", "up", *home).code == 0
@@ -88,7 +88,7 @@ def test_it_is_listed_shown_and_verified(tmp_path: Path) -> None:
         (told,) = [each for each in findings if each["check"] == "misbehaviour"]
         assert GUILTY in told["detail"]
         assert run("misbehaviour", "show", name, "--out", proof, *home).code == 0
-        assert run("misbehaviour", "show", "0.0.0.commit.nobody", *home).code == 3
+        assert run("misbehaviour", "show", "0.commit.nobody", *home).code == 3
     finally:
         network.supervisor.down()
     assert run("misbehaviour", "verify", proof, *home).code == 0

@@ -207,6 +207,7 @@ class Cluster:
         self._demand_progress()
         world.run_until(world.now_us + QUIET_US)
         self._demand_progress()
+        self.oracles.judge_evidence(self.correct)
         self.oracles.judge_stores(self.correct)
         self.oracles.judge_pools(self.correct)
         if plan.is_faultless:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 
+from node.chain.block import checkpoint_of
 from node.chain.genesis import Genesis, Identity, Organisation, Role
 from node.chain.governance import (
     AddValidator,
@@ -31,7 +32,6 @@ from node.chain.governance import (
 from node.chain.membership import Validator, ValidatorSet
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.crypto.signature import Ed25519Signer
-from node.execution.governance import checkpoint_of
 from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.cluster import YEAR_MS, Cluster, found_chain
 from tests.simulation.keys import KeyRing
@@ -141,6 +141,7 @@ class GovernedCluster(Cluster):
         self.clients.schedule(world.now_us, world.now_us + SECOND, 1)
         world.run_until(world.now_us + SECOND)
         self._demand_progress()
+        self.oracles.judge_evidence(self.correct)
         self.oracles.judge_stores(self.correct)
 
     # ------------------------------------------------------------------ administrators

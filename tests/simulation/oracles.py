@@ -20,6 +20,7 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - E1 one set per height: a header is of the epoch, and names the next set, that the effects of the
   governed transactions so far say; nobody is a member again who once was not.
 - E2 a correct validator votes in epochs of which it is a member, for the set of the epoch.
+- E3 evidence of misbehaviour verifies, and names nobody who is correct.
 - D1 no correct validator signs twice for one (epoch, phase, view, height), across crashes.
 - D2 nothing leaves with a signature of a correct validator that its disk may still lose.
 - D3 no PREPARE leaves before the block it is about is durable.
@@ -517,6 +518,18 @@ class Oracles:
         held = held_bytes(engine, (*apart, validator.signer))
         if held > HELD_BYTES_MAX + POOLED_BYTES_MAX * engine.mempool.pending_count:
             raise Violation(f"B: validator {validator.index} holds {held} bytes")
+
+    def judge_evidence(self, validators: Iterable[SimulatedValidator]) -> None:
+        """E3, for what any correct validator keeps."""
+        for validator in validators:
+            for evidence in validator.ledger.evidence():
+                evidence.check(self._genesis.chain_id, self._sets[evidence.epoch])
+                accused = self._guard.electorates[evidence.epoch].members[evidence.validator]
+                if accused in self.conduct:
+                    raise Violation(
+                        f"E3: validator {validator.index} accuses {accused}, which is correct, "
+                        f"of {evidence.offence.name}"
+                    )
 
     def judge_stores(self, validators: Iterable[SimulatedValidator]) -> None:
         """A6, for validators at rest: equal but for certificates, which stand with headers.

@@ -759,12 +759,17 @@ class GetEvidenceRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SKIP_FIELD_NUMBER: _builtins.int
+    skip: _builtins.int
+    """so many are known from earlier pages"""
     def __init__(
         self,
+        *,
+        skip: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["skip", b"skip"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -777,7 +782,9 @@ class GetEvidenceReply(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """canonical `evidence`, by epoch, view and height"""
+        """Canonical `evidence`, by epoch, offence and validator: as much as a message should hold, none
+        past the last.
+        """
 
     def __init__(
         self,

@@ -151,7 +151,7 @@ class LedgerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetEvidence(self, request, context):
-        """Proofs that validators equivocated, as many as this validator holds: some per validator.
+        """Proofs that validators equivocated: one per validator, epoch and offence.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,7 @@ class LedgerStub:
     GetDiagnosis: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetDiagnosisRequest, _ledger_pb2.Diagnosis]
     """What this validator knows of why the chain moves or does not."""
     GetEvidence: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetEvidenceRequest, _ledger_pb2.GetEvidenceReply]
-    """Proofs that validators equivocated, as many as this validator holds: some per validator."""
+    """Proofs that validators equivocated: one per validator, epoch and offence."""
     GetMembership: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetMembershipRequest, _ledger_pb2.Membership]
     """Who decides the next height by the state here, where they listen, and who follows this node."""
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCheckpointRequest, _ledger_pb2.CheckpointStatement]
@@ -86,7 +86,7 @@ class LedgerAsyncStub(LedgerStub):
     GetDiagnosis: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetDiagnosisRequest, _ledger_pb2.Diagnosis]  # type: ignore[assignment]
     """What this validator knows of why the chain moves or does not."""
     GetEvidence: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetEvidenceRequest, _ledger_pb2.GetEvidenceReply]  # type: ignore[assignment]
-    """Proofs that validators equivocated, as many as this validator holds: some per validator."""
+    """Proofs that validators equivocated: one per validator, epoch and offence."""
     GetMembership: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetMembershipRequest, _ledger_pb2.Membership]  # type: ignore[assignment]
     """Who decides the next height by the state here, where they listen, and who follows this node."""
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCheckpointRequest, _ledger_pb2.CheckpointStatement]  # type: ignore[assignment]
@@ -148,7 +148,7 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetEvidenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetEvidenceReply, _abc.Awaitable[_ledger_pb2.GetEvidenceReply]]:
-        """Proofs that validators equivocated, as many as this validator holds: some per validator."""
+        """Proofs that validators equivocated: one per validator, epoch and offence."""
 
     @_abc_1.abstractmethod
     def GetMembership(

@@ -78,4 +78,4 @@ def test_among_many_honest_votes_the_one_equivocator_alone_is_named(
     mixed = data.draw(st.permutations([*said, (guilty, one), (guilty, other)]))
     for elapsed_ms, (peer, message) in enumerate(mixed):
         node.hear(peer, message, elapsed_ms)
-    assert all(each.place.validator == guilty for each in node.engine.evidence)
+    assert all(each.validator == guilty for each in node.engine.evidence)

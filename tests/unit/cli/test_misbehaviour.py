@@ -37,8 +37,8 @@ def test_proof_is_proven_by_the_trust_file_alone(tmp_path: Path, trust: Path) ->
     assert (ran.code, ran.json["proven"]) == (0, True)
     assert ran.json["evidence"]["validator"] == accused.validator_id
     assert ran.json["evidence"]["organisation"] == accused.organisation
-    first, second = ran.json["evidence"]["votes"]
-    assert first["header_digest"] < second["header_digest"]
+    first, second = ran.json["evidence"]["statements"]
+    assert first["digest"] < second["digest"]
     told = run("misbehaviour", "verify", proof, "--trust", trust)
     assert f"PROVEN  {accused.validator_id}" in told.out
     assert "已证明" in run("misbehaviour", "verify", proof, "--trust", trust, env=CHINESE).out
@@ -52,11 +52,7 @@ def test_a_forged_vote_proves_nothing(tmp_path: Path, trust: Path) -> None:
 
 
 def test_the_accused_cannot_be_exchanged(tmp_path: Path, trust: Path) -> None:
-    about_another = replace(
-        EVIDENCE,
-        first=replace(EVIDENCE.first, validator=2),
-        second=replace(EVIDENCE.second, validator=2),
-    )
+    about_another = replace(EVIDENCE, validator=2)
     ran = run("misbehaviour", "verify", written(tmp_path, about_another), "--trust", trust)
     assert ran.code == ExitCode.NOT_VERIFIED
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, Subject, Vote, build_certificate
-from node.chain.evidence import Evidence
+from node.chain.encoding import encode
+from node.chain.evidence import Evidence, Offence, Statement
 from node.consensus.messages import NewView, Reason, ViewChange
 from node.crypto.signature import P256Signer
 from node.execution.apply import ExecutedBlock, Executor
@@ -95,3 +96,35 @@ def chain_of_blocks(length: int, *, view: int = 0) -> list[ExecutedBlock]:
         blocks.append(executor.execute(state, next_inputs(state, view=view), [transaction]))
         state = Overlay(state, blocks[-1])
     return blocks
+
+
+def two_view_changes(validator: int, view: int = 1) -> tuple[ViewChange, ViewChange]:
+    """Return two VIEW-CHANGEs of one validator for one view, which give two reasons."""
+    one, other = (
+        view_change(validator, view, reason=reason) for reason in (Reason.TIMEOUT, Reason.FAIRNESS)
+    )
+    return one, other
+
+
+def two_new_views(view: int = 1) -> tuple[NewView, NewView]:
+    """Return two NEW-VIEWs of one view, each sound, of two quorums."""
+    leaving = [view_change(validator, view) for validator in range(4)]
+    return new_view(view, leaving[:3]), new_view(view, leaving[1:])
+
+
+def evidence_of_messages(
+    one: ViewChange | NewView, other: ViewChange | NewView, sender: int
+) -> Evidence:
+    """Return the evidence that two messages make."""
+    is_leaving = isinstance(one, ViewChange)
+    first, second = (
+        Statement(encode(each.unsigned_value()), 0, each.signature) for each in (one, other)
+    )
+    return Evidence.of_messages(
+        Offence.VIEW_CHANGE if is_leaving else Offence.NEW_VIEW,
+        first,
+        second,
+        GENESIS.validators,
+        view=one.view,
+        sender=sender,
+    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-from node.chain.block import Header, ResultCode
+from node.chain.block import Header, ResultCode, checkpoint_of
 from node.chain.genesis import Genesis, Role
 from node.chain.governance import (
     AddValidator,
@@ -26,7 +26,6 @@ from node.chain.transaction import (
     verify_transaction,
 )
 from node.crypto.signature import Ed25519Signer
-from node.execution.governance import checkpoint_of
 from tests.unit.execution.small_chain import (
     CREATED_MS,
     SmallChain,

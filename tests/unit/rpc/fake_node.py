@@ -118,6 +118,8 @@ class FakeNode:
     """Whether it has not seen any block yet."""
     broken: Exception | None = None
     handovers_mib: list[int] = field(default_factory=list)
+    proofs_mib: list[int] = field(default_factory=list)
+    """Sizes of further proofs of misbehaviour."""
     submitters: list[str] = field(default_factory=list)
     tickets_open_max: int = 0
 
@@ -188,7 +190,8 @@ class FakeNode:
         )
 
     async def evidence(self) -> Sequence[bytes]:
-        return [b"proof by " + self.validator_id.encode()]
+        proof = b"proof by " + self.validator_id.encode()
+        return [proof, *(bytes(size << 20) for size in self.proofs_mib)]
 
     async def membership(self) -> Membership:
         return Membership(

@@ -388,6 +388,10 @@ async def test_every_validator_gives_the_evidence_it_holds() -> None:
         held = await client.evidence()
         assert held["validator-1"] == (b"proof by validator-1",)
         assert isinstance(held["validator-2"], NetworkUnavailable)
+        network.nodes[0].proofs_mib = [3, 3, 0, 3]
+        said = (await client.evidence())["validator-1"]
+        assert isinstance(said, tuple)
+        assert [len(each) >> 20 for each in said] == [0, 3, 3, 0, 3]
 
 
 async def test_blocks_are_followed_from_one_validator_to_the_next() -> None:

@@ -45,10 +45,14 @@ class ListedLog:
 class Lone:
     """A validator whose messages a test reads instead of peers."""
 
-    def __init__(self, me: int, genesis: Genesis = GENESIS) -> None:
+    def __init__(
+        self, me: int, genesis: Genesis = GENESIS, ledger: LedgerStore | None = None
+    ) -> None:
         executor = Executor(genesis)
         self.log = ListedLog()
-        self.ledger = LedgerStore.open(MemoryStore(), genesis.suite, executor.genesis_block())
+        self.ledger = ledger or LedgerStore.open(
+            MemoryStore(), genesis.suite, executor.genesis_block()
+        )
         self.engine = Engine(
             genesis=genesis,
             validator_id=genesis.validators.validators[me].validator_id,

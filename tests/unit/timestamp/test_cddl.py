@@ -10,7 +10,14 @@ import cbor2
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from node.chain.block import CertifiedBlock, CertifiedHeader, Header, ResultCode, TransactionResult
+from node.chain.block import (
+    CertifiedBlock,
+    CertifiedHeader,
+    Header,
+    ResultCode,
+    TransactionResult,
+    checkpoint_of,
+)
 from node.chain.certificate import QuorumCertificate, Vote
 from node.chain.encoding import decode, encode
 from node.chain.evidence import Evidence
@@ -37,7 +44,6 @@ from node.chain.transaction import (
     sign_transaction,
 )
 from node.errors import DecodeError
-from node.execution.governance import checkpoint_of
 from node.execution.notary import ReferenceStatus, Standing, reference_key
 from node.execution.registry import (
     EpochStart,
