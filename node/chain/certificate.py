@@ -20,6 +20,7 @@ from node.chain.encoding import (
 )
 from node.chain.membership import ValidatorSet
 from node.crypto import domains
+from node.crypto.suite import Suite
 from node.errors import DecodeError, PeerError
 from node.limits import VALIDATORS_MAX
 
@@ -186,6 +187,10 @@ class QuorumCertificate:
             subject,
             tuple(votes),
         )
+
+    def digest(self, suite: Suite) -> bytes:
+        """Return a hash by which to know this very certificate again; nothing signs it."""
+        return suite.hash(encode(self.to_value()))
 
     def expand(self) -> tuple[Vote, ...]:
         """Return the votes as they were sent."""

@@ -99,6 +99,8 @@ class Core:
         self._announced_view = 0
         self._view_changes: dict[int, ViewChange] = {}
         """The VIEW-CHANGE of the highest view of each validator."""
+        self._highest_left_for = 0
+        """The highest view any of them is for."""
         self._slots: dict[int, Slot] = {}
         self._verdicts: dict[bytes, bool] = {}
         """Whether execution confirmed an undecided header, by digest."""
@@ -212,8 +214,8 @@ class Core:
     @property
     def leaving(self) -> tuple[int, ...]:
         """Return whose VIEW-CHANGE for the current view or a later one is here, ascending."""
-        changes = sorted(self._view_changes.items())
-        return tuple(validator for validator, change in changes if change.view >= self.view)
+        changes = self._view_changes.items()
+        return tuple(sorted(index for index, change in changes if change.view >= self.view))
 
     @property
     def pacemaker(self) -> Pacemaker:
@@ -347,6 +349,8 @@ class Core:
     def _accept_offers(self) -> None:
         """Accept, in height order, the offers whose parent is accepted or decided (rule R1)."""
         header, digest = self._anchor()
+        if header.height + 1 not in self._slots:
+            return
         for height in range(header.height + 1, self.window_top + 1):
             slot = self._slots.get(height)
             if slot is None:
@@ -379,6 +383,8 @@ class Core:
 
     def _vote(self) -> None:
         """Cast PREPARE where a header is confirmed, and COMMIT above an unbroken prepared run."""
+        if self.tip.height + 1 not in self._slots:
+            return
         unbroken = True
         for height in range(self.tip.height + 1, self.window_top + 1):
             slot = self._slots.get(height)
@@ -391,26 +397,29 @@ class Core:
                 subject = Subject(Phase.PREPARE, self.view, height, slot.digest)
                 self._guard(subject)
                 self._out.append(CastVote(subject, None))
-            prepares = slot.matching(Phase.PREPARE, slot.digest)
-            if not slot.prepared_here and len(prepares) >= self.validators.quorum:
-                slot.prepared_here = True
-                certificate = build_certificate(prepares, self.validators)
-                slot.learn_prepared(CertifiedHeader(slot.header, certificate))
+            if not slot.prepared_here:
+                prepared = self._certified(slot, slot.header, Phase.PREPARE)
+                if prepared is not None:
+                    slot.prepared_here = True
+                    slot.learn_prepared(prepared)
             unbroken = unbroken and slot.prepared_here
             if unbroken and not slot.commit_cast:
                 slot.commit_cast = True
                 subject = Subject(Phase.COMMIT, self.view, height, slot.digest)
                 self._guard(subject)
                 self._out.append(CastVote(subject, slot.prepared))
-            self._try_decide(slot)
+            if slot.decided is None:
+                slot.decided = self._certified(slot, slot.header, Phase.COMMIT)
 
-    def _try_decide(self, slot: Slot) -> None:
-        if slot.decided is not None or slot.header is None:
-            return
-        commits = slot.matching(Phase.COMMIT, slot.digest)
-        if len(commits) >= self.validators.quorum:
-            certificate = build_certificate(commits, self.validators)
-            slot.decided = CertifiedHeader(slot.header, certificate)
+    def _certified(self, slot: Slot, header: Header, phase: Phase) -> CertifiedHeader | None:
+        """Return the header accepted in a slot with its votes of a phase, once a quorum is here."""
+        quorum = self.validators.quorum
+        if len(slot.votes(phase)) < quorum:
+            return None
+        votes = slot.matching(phase, slot.digest)
+        if len(votes) < quorum:
+            return None
+        return CertifiedHeader(header, build_certificate(votes, self.validators))
 
     def _commit_next(self, now: Now) -> bool:
         """Deliver the next height if it is decided and confirmed; true when something moved."""
@@ -467,17 +476,19 @@ class Core:
 
     def _ask_for_validation(self) -> None:
         """Ask the driver to confirm what is accepted or decided, naming who holds the bodies."""
+        if not self._slots:
+            return
         for height in range(self.tip.height + 1, self.tip.height + 2 * self._window + 1):
             slot = self._slots.get(height)
             if slot is None:
                 continue
-            if slot.header is not None:
+            if slot.header is not None and slot.digest not in self._verdicts:
                 holders = sorted({self.validators.primary(self.view), *slot.prepares})
                 self._ask(slot.header, slot.digest, slot.tx_hashes, tuple(holders))
             for item in _held(slot):
-                voters = tuple(vote.validator for vote in item.certificate.votes)
                 digest = item.certificate.subject.header_digest
-                if item is slot.decided or digest == slot.digest:
+                if digest not in self._verdicts and (item is slot.decided or digest == slot.digest):
+                    voters = tuple(vote.validator for vote in item.certificate.votes)
                     known = slot.tx_hashes if digest == slot.digest else None
                     self._ask(item.header, digest, known, voters)
 
@@ -489,7 +500,7 @@ class Core:
         holders: tuple[int, ...],
     ) -> None:
         others = tuple(holder for holder in holders if holder != self.me)
-        if digest in self._verdicts or self._asked.get(digest, -1) >= len(others):
+        if self._asked.get(digest, -1) >= len(others):
             return
         self._asked[digest] = len(others)
         self._out.append(Validate(header, digest, tx_hashes, others))
@@ -500,6 +511,7 @@ class Core:
         held = self._view_changes.get(message.validator)
         if held is None or held.view < message.view:
             self._view_changes[message.validator] = message
+            self._highest_left_for = max(self._highest_left_for, message.view)
 
     def _on_new_view(self, message: NewView) -> None:
         if message.view > self.view or (message.view == self.view and not self.view_active):
@@ -510,6 +522,8 @@ class Core:
 
     def _advance_view_change(self, now: Now) -> None:
         """Join a higher view on f + 1 (section 4.5.2), and start a view as its primary."""
+        if self.view_active and self._highest_left_for <= self.view:
+            return  # nobody is known to leave
         self._follow_primary(now)
         while True:
             above = [vc for vc in self._view_changes.values() if vc.view > self.view]
@@ -639,12 +653,14 @@ class Core:
             return
         if self.view_active and self.me != NO_MEMBER:
             self._leave_on_schedule(now)
-        support = sum(1 for vc in self._view_changes.values() if vc.view >= self.view)
         work = self._pool_pending or any(slot.header is not None for slot in self._slots.values())
-        blames = work and self.me != NO_MEMBER and not self._is_left_behind()
+        if self.view_active:
+            waiting = work and self.me != NO_MEMBER and not self._is_left_behind()
+        else:
+            waiting = len(self.leaving) >= self.validators.quorum
         expired = self._clock.run(
             now,
-            waiting=support >= self.validators.quorum if not self.view_active else blames,
+            waiting=waiting,
             failed_views=self._failed_views(),
             busy=work or not self.view_active,
         )
@@ -668,10 +684,9 @@ class Core:
         following = self._slots.get(self.tip.height + 1)
         if following is not None and following.decided is not None:
             return True
-        ahead = sum(
-            1 for height in self._heights.values() if height > self.tip.height + self._window
-        )
-        return ahead > self.validators.faults
+        top = self.tip.height + self._window
+        ahead = [height for height in self._heights.values() if height > top]
+        return len(ahead) > self.validators.faults
 
     def _repeat(self, *, stalled: bool) -> None:
         """Say where this validator stands and, when stalled, send again what may have been lost."""
@@ -726,7 +741,7 @@ class Core:
     def _restore(self, recovered: Recovered) -> None:
         """Rebuild slots from durable state; what is undecided is validated again."""
         if recovered.view_change is not None:
-            self._view_changes[self.me] = recovered.view_change
+            self._on_view_change(recovered.view_change)
         if recovered.new_view is not None:
             for view_change in recovered.new_view.view_changes:
                 self._on_view_change(view_change)
@@ -804,11 +819,17 @@ class Core:
     def _barrier_height(self) -> int | None:
         """Return the height of this epoch's barrier if one is accepted or decided here."""
         base, _ = self._anchor()
-        if self.context.ends_with(base):
+        ends = self.context.ends_with
+        if ends(base):
             return base.height
         for height in range(base.height + 1, base.height + self._window + 1):
             slot = self._slots.get(height)
-            if slot is not None and any(self.context.ends_with(h) for h in slot.headers()):
+            if slot is None:
+                continue
+            accepted, decided = slot.header, slot.decided
+            if accepted is not None and ends(accepted):
+                return height
+            if decided is not None and decided.header is not accepted and ends(decided.header):
                 return height
         return None
 

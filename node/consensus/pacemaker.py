@@ -27,6 +27,10 @@ class Expired:
     """True when there was work, and nothing was committed, for as long as a repetition takes."""
 
 
+_NOTHING = Expired(view=False, repeat=False, stalled=False)
+"""What nearly every turn finds."""
+
+
 class Pacemaker:
     """Deadlines on the monotonic clock, milliseconds."""
 
@@ -102,7 +106,9 @@ class Pacemaker:
         if view:
             self._waiting_since_ms = None
             self._view_due_ms = None
-        return Expired(view=view, repeat=repeat, stalled=stalled)
+        if view or repeat or stalled:
+            return Expired(view=view, repeat=repeat, stalled=stalled)
+        return _NOTHING
 
     @property
     def view_due_ms(self) -> int | None:

@@ -79,11 +79,6 @@ class Slot:
         """Make `header` what this view decides about here."""
         self.header, self.digest, self.tx_hashes = header, digest, tx_hashes
 
-    def headers(self) -> list[Header]:
-        """Return what is accepted in this view and what is decided: one header, but for faults."""
-        found = [] if self.header is None else [self.header]
-        return found if self.decided is None else [*found, self.decided.header]
-
     def leave_view(self) -> None:
         """Forget what belonged to the view just left."""
         self.offer, self.refused = None, False

@@ -12,7 +12,6 @@ from itertools import pairwise
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, check_certificate
-from node.chain.encoding import encode
 from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hash, merkle_root
 from node.consensus.messages import NewView, Proposal, ViewChange
@@ -32,7 +31,7 @@ class Verifier:
     window_slots: int
     anchor_height: int = 0
     """Height of the block the epoch stands on: 0 where that is genesis."""
-    _remembered: dict[bytes, None] = field(default_factory=dict)
+    _remembered: dict[tuple[Phase, bytes], None] = field(default_factory=dict)
 
     def digest_of(self, header: Header) -> bytes:
         """Return a header's digest."""
@@ -40,7 +39,7 @@ class Verifier:
 
     def check_certificate(self, certificate: QuorumCertificate, phase: Phase) -> None:
         """Check a certificate, or recall that these very bytes were checked before."""
-        key = self.suite.hash(encode([phase.value, certificate.to_value()]))
+        key = (phase, certificate.digest(self.suite))
         if key in self._remembered:
             return
         check_certificate(certificate, self.chain_id, self.validators, phase)

@@ -523,8 +523,8 @@ PLANTED = (
         "the rule of OSDI'99 section 4.5.2; indy-node #1720: views that chase each other",
         (
             _core(
-                "waiting=support >= self.validators.quorum if not self.view_active else blames,",
-                "waiting=support >= 0 if not self.view_active else blames,",
+                "            waiting = len(self.leaving) >= self.validators.quorum\n",
+                "            waiting = True\n",
             ),
         ),
     ),

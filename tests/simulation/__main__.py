@@ -26,7 +26,7 @@ from tests.simulation.tally import ROOT, read_tally, revision
 CHUNK = 10
 """Seeds a process is given at a time."""
 REPEAT_EVERY = 50
-"""One seed in so many is run again, by another process under another hash seed."""
+"""One seed in so many is run again: by another process, under another hash seed, nothing shared."""
 LAST_LINES = 60
 """How much is told of a run that failed."""
 
@@ -139,9 +139,9 @@ def _run_chunk(runs: list[Run]) -> list[Report]:
 
 
 def repeated(report: Report) -> Report:
-    """Run a seed again elsewhere: a report of a violation if it was another run."""
+    """Run a seed again elsewhere, with nothing shared: a violation if it was another run."""
     seed, size = report.seed, report.size
-    code = f"from tests.simulation.cluster import run_seed; print(run_seed({seed}, {size}).trace)"
+    code = f"from tests.simulation.cluster import run_alone; print(run_alone({seed}, {size}).trace)"
     again = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -152,7 +152,7 @@ def repeated(report: Report) -> Report:
     )
     if again.stdout.strip() == report.trace:
         return report
-    return report.failing("H: another run under another hash seed")
+    return report.failing("H: another run under another hash seed, nothing shared")
 
 
 # ---------------------------------------------------------------------- telling

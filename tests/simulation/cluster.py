@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -83,8 +84,18 @@ def run_seed(seed: int, size: int) -> Report:
     return run_plan(seed, size, ())
 
 
+def run_alone(seed: int, size: int) -> Report:
+    """Run the same with every validator doing all of its work itself (sharing.py)."""
+    return run_plan(seed, size, (), shares=False)
+
+
 def run_plan(
-    seed: int, size: int, words: Sequence[str], write: Callable[[str], None] | None = None
+    seed: int,
+    size: int,
+    words: Sequence[str],
+    write: Callable[[str], None] | None = None,
+    *,
+    shares: bool = True,
 ) -> Report:
     """Run a seed reduced by `words` (minimise.py); `write` takes a transcript's lines."""
     started_us = time.process_time_ns() // 1_000
@@ -95,7 +106,7 @@ def run_plan(
         cluster.world.transcript = Transcript(write, cluster.genesis.suite.signature_size)
     violation = ""
     try:
-        with shared_work():
+        with shared_work() if shares else nullcontext():
             cluster.run()
     except Violation as broken:
         violation = str(broken)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
-from tests.simulation import cluster
 from tests.simulation.__main__ import repeated
-from tests.simulation.cluster import run_seed
+from tests.simulation.cluster import run_alone, run_seed
 
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 
@@ -54,6 +51,4 @@ def test_a_seed_is_one_run_whatever_the_hash_seed(seed: int) -> None:
 
 
 def test_sharing_the_work_that_validators_do_alike_changes_nothing() -> None:
-    shared = run_seed(REPEATED[0], 4)
-    with patch.object(cluster, "shared_work", nullcontext):
-        assert run_seed(REPEATED[0], 4) == shared
+    assert run_alone(REPEATED[0], 4) == run_seed(REPEATED[0], 4)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.chain.certificate import Phase
 from node.chain.encoding import (
     decode,
     encode,
@@ -19,7 +20,7 @@ from node.chain.encoding import (
     expect_uint,
     expect_version,
 )
-from node.errors import DecodeError
+from node.errors import DecodeError, InvariantViolation
 from node.limits import CBOR_DEPTH_MAX
 
 EDGES = [edge + step for edge in (24, 2**8, 2**16, 2**32) for step in (-1, 0)]
@@ -181,9 +182,21 @@ def test_bounds_the_number_of_items(monkeypatch: pytest.MonkeyPatch) -> None:
         decode(encode([1, 2, 3]), what="sample", size_max=9)
 
 
-def test_agrees_with_the_library_on_its_deterministic_form() -> None:
-    value = [0, 23, 24, 255, 256, 65_535, 65_536, 2**32, -1, -(2**63), b"", "中文", [], None, True]
+@given(VALUES)
+def test_agrees_with_the_library_on_its_deterministic_form(value: object) -> None:
     assert encode(value) == cbor2.dumps(value, canonical=True)
+
+
+@pytest.mark.parametrize("size", [23, 24, 255, 256, 65_535, 65_536])
+def test_agrees_with_the_library_on_long_items(size: int) -> None:
+    for value in (b"x" * size, "x" * size, [None] * size, (0,) * size):
+        assert encode(value) == cbor2.dumps(value, canonical=True)
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**64) - 1, 1.0, {}, bytearray(b"x"), Phase.COMMIT])
+def test_writes_nothing_that_it_would_not_read(value: object) -> None:
+    with pytest.raises(InvariantViolation, match="no canonical encoding"):
+        encode([value])
 
 
 @pytest.mark.parametrize("mark", ["\n", "\x7f", "\u00a0", "\u00ad", "\u202e", "\u200b", "\ufeff"])
