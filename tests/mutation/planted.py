@@ -440,10 +440,10 @@ PLANTED = (
         (
             Edit(
                 _ENGINE,
-                "                    self._check_vote(message)\n"
+                "                    self._verify(self._check_vote, message)\n"
                 "                    self._run(now, ev.VoteReceived(message))\n",
                 "                    self._run(now, ev.VoteReceived(message))\n"
-                "                    self._check_vote(message)\n",
+                "                    self._verify(self._check_vote, message)\n",
             ),
         ),
     ),

@@ -166,11 +166,11 @@ def test_a_paused_process_goes_on_when_who_paused_it_is_killed(
     tmp_path: Path, gentle: ProcessRecord
 ) -> None:
     program = (
-        "import sys, time\n"
+        "import signal, sys\n"
         "from node.operations.process import ProcessRecord, paused_processes\n"
         f"with paused_processes([ProcessRecord({gentle.pid}, {gentle.start_ticks})]):\n"
         "    open(sys.argv[1], 'w').close()\n"
-        "    time.sleep(600)\n"
+        "    signal.pause()\n"
     )
     marker = tmp_path / "paused"
     owner = subprocess.Popen((sys.executable, "-c", program, marker), cwd=ROOT)
