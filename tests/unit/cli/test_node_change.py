@@ -1,0 +1,142 @@
+"""`node join|leave|rotate` as far as they go without a running network, or with one that lies."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from node.chain.governance import CheckpointStatement
+from node.crypto.signature import Ed25519Signer
+from node.execution.governance import checkpoint_of
+from tests.unit.cli.command import Ran, run
+from tests.unit.cli.served import ServedNode, prepare_home, served
+from tests.unit.execution.governed_chain import ADMINS, GOVERNED, cosigner
+from tests.unit.service.chatting import Chat
+
+MEMBERS = ("validator-1", "validator-2", "validator-3", "validator-4")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a network of four that does not run."""
+    home = tmp_path_factory.mktemp("change") / "network"
+    assert run("testnet", "init", "--home", home, "--json").code == 0
+    return home
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "network")
+    return tmp_path / "network"
+
+
+def code_of(ran: Ran) -> str:
+    return str(ran.json["error"]["code"])
+
+
+def test_a_proposal_goes_from_administrator_to_administrator(home: Path) -> None:
+    step = home / "step.json"
+    proposed = run("node", "leave", "validator-4", "--home", home, "--propose", step, "--json")
+    assert proposed.code == 0
+    assert proposed.json["operations"] == [
+        {"operation": "remove-validator", "validator": "validator-4"}
+    ]
+    approve = ("node", "leave", "--home", home, "--approve", step, "--yes", "--json")
+    submit = ("node", "leave", "--home", home, "--submit", step, "--json")
+    assert code_of(run(*submit)) == "GC-2321"
+    for number in (1, 2, 3):
+        approved = run(*approve, "--as", f"admin-{number}")
+        assert approved.code == 0
+        assert len(approved.json["approved_by"]) == number
+        if number == 2:
+            few = run(*submit)
+            assert (few.code, code_of(few)) == (8, "GC-2321")
+            assert "2 of 4 founding organisations approve, 3 are needed" in few.out
+    again = run(*approve, "--as", "admin-3")
+    assert (again.code, code_of(again)) == (2, "GC-2322")
+    assert json.loads(step.read_bytes())["approved_by"] == ["admin-1", "admin-2", "admin-3"]
+    nobody = run(*submit)
+    assert nobody.code in (6, 8)  # nobody states anything, as nobody runs
+    assert code_of(nobody) in ("GC-2205", "GC-2320")
+
+
+def test_what_is_approved_is_shown_and_asked_about(home: Path) -> None:
+    step = home / "step.json"
+    run("node", "leave", "validator-4", "--home", home, "--propose", step)
+    ran = run("node", "leave", "--home", home, "--approve", step, "--as", "admin-1")
+    assert "remove validator validator-4" in ran.out
+    assert (ran.code, "--yes" in ran.err) == (2, True)
+    assert json.loads(step.read_bytes())["approved_by"] == []
+
+
+def test_a_proposal_for_another_chain_or_epoch_is_refused(home: Path, tmp_path: Path) -> None:
+    step = home / "step.json"
+    run("node", "leave", "validator-4", "--home", home, "--propose", step)
+    assert run("testnet", "init", "--home", tmp_path / "other", "-n", 1).code == 0
+    approve = ("node", "leave", "--approve", step, "--yes", "--as", "admin-1", "--json")
+    ran = run(*approve, "--home", tmp_path / "other")
+    assert (ran.code, code_of(ran)) == (2, "GC-2322")
+    assert "the proposal is for chain" in ran.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("leave",),
+        ("rotate",),
+        ("leave", "validator-1", "--propose", "a", "--submit", "b"),
+        ("leave", "--approve", "step.json"),
+        ("join", "--profile", "profile.toml"),
+        ("join", "--wait", "0"),
+    ],
+)
+def test_wrong_usage(home: Path, arguments: tuple[str, ...]) -> None:
+    where = () if "--profile" in arguments else ("--home", home)
+    ran = run("node", *arguments, *where, "--json")
+    assert (ran.code, code_of(ran)) == (2, "GC-2303")
+
+
+def test_nobody_leaves_who_is_not_there(home: Path) -> None:
+    for verb in ("leave", "rotate"):
+        ran = run("node", verb, "validator-9", "--home", home, "--json")
+        assert (ran.code, code_of(ran)) == (8, "GC-2307")
+        assert "validator-1, validator-2, validator-3, validator-4" in ran.json["error"]["message"]
+
+
+class StatingNode(ServedNode):
+    """States what a test makes it state."""
+
+    cosigner: Ed25519Signer
+
+    async def checkpoint(self) -> CheckpointStatement:
+        header = self.queries.header(self.engine.height)
+        assert header is not None
+        digest = header[0].digest(GOVERNED.suite)
+        signature = self.cosigner.sign(checkpoint_of(header[0], digest))
+        return CheckpointStatement(self.validator_id, header[0].encode(), signature)
+
+
+@pytest.mark.parametrize(
+    ("key_of", "missing"),
+    [
+        ("validator-1", "1 of 3 validators"),
+        ("validator-2", "validator-1 (its statement does not verify)"),
+    ],
+)
+def test_evidence_that_does_not_hold_is_found_before_the_chain_finds_it(
+    tmp_path: Path, key_of: str, missing: str
+) -> None:
+    home = prepare_home(tmp_path / "network")
+    for name in ADMINS[1:]:
+        shutil.copytree(home / "clients/admin-1", home / "clients" / name)
+    node = StatingNode(Chat(*MEMBERS).nodes["validator-1"])
+    node.cosigner = cosigner(key_of)
+    with served(node, home):
+        ran = run("node", "leave", "validator-4", "--home", home, "--wait", "1", "--json")
+    assert (ran.code, code_of(ran)) == (8, "GC-2320")
+    said = ran.json["error"]["message"]
+    assert missing in said
+    assert "validator-2 (the profile does not say where it listens)" in said
