@@ -264,6 +264,17 @@ def verify_identity(certificate: bytes, authority: bytes, at_ms: int) -> Certifi
     return identity
 
 
+def encode_authority_pem(authority: bytes) -> bytes:
+    """Return the PEM form of an authority's certificate (PEM or DER).
+
+    Raises `CryptoError` unless it is one that may sign certificates, of a P-256 key: a library that
+    is given one it cannot read may believe nobody any more.
+    """
+    issuer = _load(authority)
+    _require_authority(issuer)
+    return issuer.public_bytes(Encoding.PEM)
+
+
 def _read_identity(leaf: x509.Certificate) -> CertificateIdentity:
     extensions = _extensions(leaf)
     public_key = _public_key(leaf)

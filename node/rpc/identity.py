@@ -16,7 +16,7 @@ import grpc
 
 from node.crypto.certificate import (
     CertificateIdentity,
-    encode_pem,
+    encode_authority_pem,
     read_identity,
     verify_identity,
 )
@@ -61,11 +61,11 @@ class Gatekeeper:
         self.admit(authorities)
 
     def admit(self, authorities: Mapping[str, bytes]) -> None:
-        """Go by these authorities from now on; one that is no certificate certifies nobody."""
+        """Go by these authorities from now on; one that is none in truth certifies nobody."""
         usable = {}
         for organisation, authority in authorities.items():
             with suppress(CryptoError):
-                usable[organisation] = encode_pem(authority)
+                usable[organisation] = encode_authority_pem(authority)
         if usable != self._authorities:
             self._authorities = usable
             self._verdicts.clear()

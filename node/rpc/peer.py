@@ -234,11 +234,12 @@ class PeerTransport(PeerServicer):
             self._ending[task] = None
             task.add_done_callback(lambda ended: self._ending.pop(ended, None))
 
-    def _credentials_for(self, peer: RemotePeer) -> grpc.ChannelCredentials:
+    def _credentials_for(self, peer: RemotePeer) -> grpc.ChannelCredentials | None:
+        """Return what a peer is dialled with; None while nobody could certify it."""
         gatekeeper = self._gatekeeper
         organisation = peer.organisation
         roots = gatekeeper.root_pem(organisation) if organisation else gatekeeper.roots_pem
-        return channel_credentials(self._tls, roots)
+        return channel_credentials(self._tls, roots) if roots else None
 
     def _note_refusal(self, who: str, reason: str) -> None:
         """Tell of a refusal unless the last one of this node was the same."""
@@ -350,7 +351,7 @@ class _Link:
     def __init__(
         self,
         peer: RemotePeer,
-        credentials_for: Callable[[RemotePeer], grpc.ChannelCredentials],
+        credentials_for: Callable[[RemotePeer], grpc.ChannelCredentials | None],
         listener: PeerListener,
         jitter: Callable[[], float],
         note_refusal: Callable[[str, str], None],
@@ -409,11 +410,15 @@ class _Link:
         if not peer.addresses:
             self.state.last_error = "nobody has said where it listens"
             return
+        credentials = self._credentials_for(peer)
+        if credentials is None:
+            self.state.last_error = f"the authority of {peer.organisation!r} cannot be used"
+            return
         address = peer.addresses[self._attempts % len(peer.addresses)]
         self._attempts += 1
         target = ("grpc.ssl_target_name_override", peer.validator_id)
         async with grpc.aio.secure_channel(
-            address, self._credentials_for(peer), (*_CHANNEL_OPTIONS, target)
+            address, credentials, (*_CHANNEL_OPTIONS, target)
         ) as channel:
             stream: _Stream = PeerStub(channel).Exchange()
             try:

@@ -604,3 +604,18 @@ async def test_an_organisation_that_joins_is_believed_without_a_restart() -> Non
         await ear.until(lambda: ear.heard == [(1, b"at last")])
     finally:
         await guests.stop()
+
+
+async def test_who_cannot_be_found_or_certified_is_not_dialled() -> None:
+    guests = Party(2)
+    transport, ear = guests.transports[0], guests.ears[0]
+    uncertified = RemotePeer(8, "validator-8", "org-77", (guests.addresses[1],))
+    transport.assign([uncertified, RemotePeer(9, "validator-9", "org-2", ())])
+    await transport.start()
+    try:
+        await ear.until(lambda: ear.pauses > 3)
+        assert transport.states[8].last_error == "the authority of 'org-77' cannot be used"
+        assert transport.states[9].last_error == "nobody has said where it listens"
+        assert transport.connected == ()
+    finally:
+        await transport.stop()

@@ -93,3 +93,16 @@ def test_roots_are_those_of_the_members(pki: Pki) -> None:
 
 def test_a_private_key_is_not_shown(pki: Pki) -> None:
     assert "PRIVATE" not in repr(pki.client())
+
+
+def test_authorities_may_change_and_what_is_none_certifies_nobody(pki: Pki) -> None:
+    gatekeeper = pki.gatekeeper()
+    assert gatekeeper.identify(shown(pki.client())).organisation == "org-1"
+    others = {name: a.certificate for name, a in pki.authorities.items() if name != "org-1"}
+    member = pki.validator(2).certificate_pem  # a certificate, but of no authority
+    gatekeeper.admit({**others, "org-8": member, "org-9": b"\x30\x00"})
+    assert gatekeeper.root_pem("org-8") == gatekeeper.root_pem("org-9") == b""
+    assert gatekeeper.roots_pem.count(b"BEGIN CERTIFICATE") == len(others)
+    with pytest.raises(AccessError, match="'org-1' is not a member"):
+        gatekeeper.identify(shown(pki.client()))
+    assert gatekeeper.identify(shown(pki.validator(2))).organisation == "org-2"
