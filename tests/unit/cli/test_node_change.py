@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from node.chain.block import checkpoint_of
 from node.chain.governance import CheckpointStatement
 from node.crypto.signature import Ed25519Signer
-from node.execution.governance import checkpoint_of
 from tests.unit.cli.command import Ran, run
 from tests.unit.cli.served import ServedNode, prepare_home, served
 from tests.unit.execution.governed_chain import ADMINS, GOVERNED, cosigner
