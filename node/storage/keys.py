@@ -10,7 +10,7 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `H`    | height                       | [header, certificate or null]                          |
 | `B`    | height                       | transactions and results, see stored_block.py          |
 | `T`    | tx_id                        | height, then the index in the block in 4 bytes         |
-| `S`    | state key                    | state value                                            |
+| `S`    | key path (32 bytes)          | a state key and its value, see `state_entry`           |
 | `N`    | place of a state-tree page   | the page, see node.chain.state_page                    |
 | `L`    | level (1 byte), index        | a tile of the log                                      |
 | `I`    | log index of its first leaf  | height of a block                                      |
@@ -47,6 +47,7 @@ RECORD_BY_TYPE: Final = b"t"
 EVIDENCE: Final = b"e"
 
 _NUMBER_BYTES: Final = 8
+_STATE_KEY_LENGTH_BYTES: Final = 2
 _END_OF_TEXT: Final = b"\x00"  # no type and no reference holds a NUL: they are printable
 
 
@@ -65,9 +66,20 @@ def transaction(tx_id: bytes) -> bytes:
     return TRANSACTION + tx_id
 
 
-def state(state_key: bytes) -> bytes:
-    """Return the key of a current state value."""
-    return STATE + state_key
+def state(key_path: bytes) -> bytes:
+    """Return the key of a current state value: by its path, subtrees are neighbours."""
+    return STATE + key_path
+
+
+def state_entry(state_key: bytes, value: bytes) -> bytes:
+    """Return what is stored of a state key and its value."""
+    return len(state_key).to_bytes(_STATE_KEY_LENGTH_BYTES, "big") + state_key + value
+
+
+def split_state_entry(entry: bytes) -> tuple[bytes, bytes]:
+    """Return the state key and the value in what `state_entry` gave."""
+    end = _STATE_KEY_LENGTH_BYTES + int.from_bytes(entry[:_STATE_KEY_LENGTH_BYTES], "big")
+    return entry[_STATE_KEY_LENGTH_BYTES:end], entry[end:]
 
 
 def state_page(place: str) -> bytes:

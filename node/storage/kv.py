@@ -34,14 +34,12 @@ class WriteBatch:
         return len(self._changes)
 
 
-class KeyValueStore(Protocol):
-    """An ordered map from bytes to bytes that outlives the process.
+class KeyValueView(Protocol):
+    """An ordered map from bytes to bytes, to read. Order is that of unsigned bytes.
 
-    Order is that of unsigned bytes. Any method may be called from any thread, except that `close`
-    comes after every other call has returned.
-
-    Every method raises `StorageError`, and nothing else, when the store does not keep its contract
-    or is closed.
+    Any method may be called from any thread, except that `close` comes after every other call has
+    returned. Every method raises `StorageError`, and nothing else, when the store does not keep
+    its contract or is closed.
     """
 
     def get(self, key: bytes) -> bytes | None:
@@ -58,6 +56,22 @@ class KeyValueStore(Protocol):
         whatever is written before they are read.
         """
 
+    def close(self) -> None:
+        """Release it; closing twice is harmless."""
+
+
+class KeyValueStore(KeyValueView, Protocol):
+    """Such a map that can be changed and outlives the process.
+
+    Closing it makes no unsynced batch durable, and ends its views.
+    """
+
+    def view(self) -> KeyValueView:
+        """Return the map as it is now, whatever is written later.
+
+        Until the view is closed the disk keeps what it shows, replaced or not.
+        """
+
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         """Apply `batch` whole or not at all, even across a crash.
 
@@ -68,9 +82,6 @@ class KeyValueStore(Protocol):
         After an error it is unknown whether the batch was applied. The store refuses every later
         write, and only reopening it tells.
         """
-
-    def close(self) -> None:
-        """Release the store; closing twice is harmless. Unsynced batches are not made durable."""
 
 
 def scan_bounds(prefix: bytes, start: bytes, *, reverse: bool) -> tuple[bytes, bytes | None]:

@@ -24,7 +24,7 @@ from node.chain.log import (
     tiles_changed,
 )
 from node.chain.record import Record, RecordLeaf
-from node.chain.state_tree import Page, StateProof, prove
+from node.chain.state_tree import Page, StateProof, key_path, prove
 from node.crypto.suite import Suite
 from node.errors import ProofError, StorageError, invariant
 from node.execution.apply import ExecutedBlock
@@ -39,7 +39,7 @@ from node.storage.stored_block import (
     encode_header_value,
 )
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
 PAGES_REMEMBERED: Final = 8_192
@@ -121,7 +121,7 @@ class LedgerStore:
         Raises `StorageError`: no ledger of this format (GC-3010), or another chain's (GC-3011).
         """
         if next(store.scan(b"", limit=1), None) is None:
-            blocks = _BlockBatch(_NO_TILES.__getitem__)
+            blocks = _BlockBatch(_NO_TILES.__getitem__, suite)
             blocks.add(genesis, None)
             batch = blocks.whole()
             batch.put(keys.FORMAT, encode([FORMAT_VERSION, genesis.header.chain_id]))
@@ -148,7 +148,8 @@ class LedgerStore:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the current value under a state key, or None."""
-        return self._store.get(keys.state(key))
+        entry = self._store.get(keys.state(key_path(key, self._suite)))
+        return None if entry is None else keys.split_state_entry(entry)[1]
 
     def state_under(self, prefix: bytes) -> Iterator[bytes]:
         """Yield the current values whose state keys begin with `prefix`, in order of the keys."""
@@ -185,7 +186,7 @@ class LedgerStore:
         With `sync` they are durable on return. Raises `StorageError` if the write failed: then only
         opening the store again tells whether they are there.
         """
-        batch = _BlockBatch(self._tile)
+        batch = _BlockBatch(self._tile, self._suite)
         tip = self._tip
         for executed, certificate in blocks:
             header, subject = executed.header, certificate.subject
@@ -424,8 +425,8 @@ class LedgerStore:
 class _BlockBatch:
     """Everything that committing blocks changes. It computes nothing: all is executed."""
 
-    def __init__(self, read_tile: ReadTile) -> None:
-        self._read_tile = read_tile
+    def __init__(self, read_tile: ReadTile, suite: Suite) -> None:
+        self._read_tile, self._suite = read_tile, suite
         self._batch = WriteBatch()
         self._tiles: dict[TileId, bytes] = {}
         self._tip = b""
@@ -442,10 +443,11 @@ class _BlockBatch:
         for key, entry in index_entries(header, first_log_index, transactions, executed.results):
             batch.put(key, entry)
         for key, value in executed.state_writes.items():
+            place = keys.state(key_path(key, self._suite))
             if value is None:
-                batch.delete(keys.state(key))
+                batch.delete(place)
             else:
-                batch.put(keys.state(key), value)
+                batch.put(place, keys.state_entry(key, value))
         self.pages |= executed.tree.pages
         self._tiles |= tiles_changed(executed.log_growth, self._tile)
         self._tip = encode([height, executed.digest, executed.frontier.to_value()])

@@ -8,7 +8,7 @@ from typing import Final, Never
 from node.chain.block import Header
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileId, tiles_changed
 from node.chain.merkle import leaf_hash, merkle_root
-from node.chain.state_tree import EMPTY, Page, update
+from node.chain.state_tree import EMPTY, Page, key_path, update
 from node.crypto.suite import Suite
 from node.errors import StorageError
 from node.storage import keys
@@ -125,9 +125,12 @@ class _Walk:
 
 
 def _check_state(store: KeyValueStore, suite: Suite, state_root: bytes) -> None:
-    values: dict[bytes, bytes | None] = {
-        key[len(keys.STATE) :]: value for key, value in store.scan(keys.STATE)
-    }
+    values: dict[bytes, bytes | None] = {}
+    for place, entry in store.scan(keys.STATE):
+        key, value = keys.split_state_entry(entry)
+        if place != keys.state(key_path(key, suite)):
+            _fail(f"the current value of {key.hex()} is not in its place")
+        values[key] = value
     tree = update(EMPTY, values, _NO_PAGES.get, suite)
     if tree.root != state_root:
         _fail("the current values do not give the state root of the tip")

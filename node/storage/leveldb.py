@@ -55,12 +55,64 @@ class LevelDBOptions:
     """File descriptors LevelDB may hold."""
 
 
-class LevelDBStore:
-    """A `KeyValueStore` in one directory, which one process at a time may open."""
+class LevelDBView:
+    """A `KeyValueView` of a database, or of one of its snapshots: the binding reads both alike."""
 
     def __init__(self, database: Any, path: Path) -> None:  # noqa: ANN401 - the binding has no types
         self._database = database
         self._path = path
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+        try:  # spelled out: entering a context manager costs as much as the reading
+            value: bytes | None = self._database.get(key, verify_checksums=True)
+        except _FOREIGN_ERRORS as error:
+            raise _explain(error, self._path) from error
+        return value
+
+    def scan(
+        self, prefix: bytes, *, start: bytes = b"", reverse: bool = False, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs under `prefix` in order, as `KeyValueStore.scan` promises."""
+        lower, upper = scan_bounds(prefix, start, reverse=reverse)
+        with _foreign_errors_explained(self._path):
+            # An iterator of LevelDB sees the store as it was when the iterator was made: now.
+            cursor = self._database.raw_iterator(verify_checksums=True)
+        return islice(self._pairs(cursor, lower, upper, reverse=reverse), limit)
+
+    def close(self) -> None:
+        """Release it; an iterator still in use ends with `StorageError`."""
+        self._database.close()
+
+    def _pairs(
+        self,
+        cursor: Any,  # noqa: ANN401 - the binding has no types
+        lower: bytes,
+        upper: bytes | None,
+        *,
+        reverse: bool,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        with _foreign_errors_explained(self._path), closing(cursor):
+            if reverse:
+                _seek_below(cursor, upper)
+            else:
+                cursor.seek(lower)
+            while cursor.valid():
+                key, value = cursor.item()
+                if key < lower or (upper is not None and key >= upper):
+                    return
+                yield key, value
+                if reverse:
+                    cursor.prev()
+                else:
+                    cursor.next()
+
+
+class LevelDBStore(LevelDBView):
+    """A `KeyValueStore` in one directory, which one process at a time may open."""
+
+    def __init__(self, database: Any, path: Path) -> None:  # noqa: ANN401 - the binding has no types
+        super().__init__(database, path)
         self._write_lock = threading.Lock()
         self._unsynced = False
         self._failure: StorageError | None = None
@@ -93,23 +145,10 @@ class LevelDBStore:
                 sync_path(path.parent)  # LevelDB syncs its directory, but not that directory's name
         return cls(database, path)
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, or None."""
-        try:  # spelled out: entering a context manager costs as much as the reading
-            value: bytes | None = self._database.get(key, verify_checksums=True)
-        except _FOREIGN_ERRORS as error:
-            raise _explain(error, self._path) from error
-        return value
-
-    def scan(
-        self, prefix: bytes, *, start: bytes = b"", reverse: bool = False, limit: int | None = None
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Return the pairs under `prefix` in order, as `KeyValueStore.scan` promises."""
-        lower, upper = scan_bounds(prefix, start, reverse=reverse)
+    def view(self) -> LevelDBView:
+        """Return the store as it is now; what it shows is not compacted away until closed."""
         with _foreign_errors_explained(self._path):
-            # An iterator of LevelDB sees the store as it was when the iterator was made: now.
-            cursor = self._database.raw_iterator(verify_checksums=True)
-        return islice(self._pairs(cursor, lower, upper, reverse=reverse), limit)
+            return LevelDBView(self._database.snapshot(), self._path)
 
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         """Apply `batch` whole or not at all, as `KeyValueStore.write` promises."""
@@ -126,10 +165,6 @@ class LevelDBStore:
                 self._failure = error
                 raise
 
-    def close(self) -> None:
-        """Release the store; an iterator still in use ends with `StorageError`."""
-        self._database.close()
-
     def _write(self, batch: WriteBatch, *, sync: bool) -> None:
         if sync and self._unsynced:
             for log in self._path.glob("*.log"):
@@ -143,29 +178,6 @@ class LevelDBStore:
                 foreign.put(key, value)
         foreign.write()
         self._unsynced = not sync
-
-    def _pairs(
-        self,
-        cursor: Any,  # noqa: ANN401 - the binding has no types
-        lower: bytes,
-        upper: bytes | None,
-        *,
-        reverse: bool,
-    ) -> Iterator[tuple[bytes, bytes]]:
-        with _foreign_errors_explained(self._path), closing(cursor):
-            if reverse:
-                _seek_below(cursor, upper)
-            else:
-                cursor.seek(lower)
-            while cursor.valid():
-                key, value = cursor.item()
-                if key < lower or (upper is not None and key >= upper):
-                    return
-                yield key, value
-                if reverse:
-                    cursor.prev()
-                else:
-                    cursor.next()
 
 
 def _seek_below(cursor: Any, upper: bytes | None) -> None:  # noqa: ANN401 - the binding has no types

@@ -22,7 +22,13 @@ class MemoryStore:
         self._keys: list[bytes] = []  # the keys of _values, in order
         self._undo: list[dict[bytes, bytes | None]] = []  # per unsynced batch: the values it hid
         self._closed = False
+        self._origin: MemoryStore | None = None  # whose view this is
         self._lock = threading.Lock()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether every further call is refused."""
+        return self._closed
 
     @property
     def unsynced_batches(self) -> int:
@@ -49,6 +55,15 @@ class MemoryStore:
                 end = min(end, first + limit)
             pairs = [(key, self._values[key]) for key in self._keys[first:end]]
         return self._while_open(reversed(pairs) if reverse else iter(pairs))
+
+    def view(self) -> MemoryStore:
+        """Return the pairs as they are now: a copy, which ends with this store."""
+        self._refuse_if_closed()
+        copy = MemoryStore()
+        copy._origin = self
+        with self._lock:
+            copy._values, copy._keys = self._values.copy(), self._keys.copy()
+        return copy
 
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         """Apply `batch`; with `sync`, nothing written so far can be lost any more."""
@@ -94,5 +109,5 @@ class MemoryStore:
             yield pair
 
     def _refuse_if_closed(self) -> None:
-        if self._closed:
+        if self._closed or (self._origin is not None and self._origin.is_closed):
             raise StorageError("the store is closed")

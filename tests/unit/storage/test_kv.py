@@ -162,6 +162,36 @@ def test_a_scan_survives_writes_between_its_steps(engine: Engine) -> None:
     assert list(pairs) == [(b"b", b"2"), (b"c", b"3")]
 
 
+def test_a_view_shows_the_store_as_it_was_until_it_is_closed(engine: Engine) -> None:
+    store = engine.store
+    store.write(batch((b"a", b"1"), (b"b", b"2")), sync=False)
+    view = store.view()
+    store.write(batch((b"a", b"other"), (b"b", None), (b"c", b"3")), sync=False)
+    later = store.view()
+    assert (view.get(b"a"), view.get(b"b"), view.get(b"c")) == (b"1", b"2", None)
+    assert list(view.scan(b"")) == [(b"a", b"1"), (b"b", b"2")]
+    assert list(view.scan(b"", reverse=True, limit=1)) == [(b"b", b"2")]
+    assert list(later.scan(b"")) == list(store.scan(b"")) == [(b"a", b"other"), (b"c", b"3")]
+    view.close()
+    view.close()
+    with pytest.raises(StorageError):
+        view.get(b"a")
+    assert later.get(b"c") == b"3"
+    assert store.get(b"c") == b"3"
+
+
+def test_a_view_ends_with_its_store(engine: Engine) -> None:
+    view = engine.store.view()
+    engine.store.close()
+    with pytest.raises(StorageError):
+        view.get(b"a")
+    with pytest.raises(StorageError):
+        list(view.scan(b""))
+    view.close()
+    with pytest.raises(StorageError):
+        engine.store.view()
+
+
 def test_what_was_written_is_there_after_reopening(engine: Engine) -> None:
     engine.store.write(batch((b"a", b"synced")), sync=True)
     engine.store.write(batch((b"b", b"not synced")), sync=False)
