@@ -190,7 +190,8 @@ class ResultCode(IntEnum):
 
     OK = 0
     EXPIRED = 1
-    """The block's T is later than the transaction's not-after, or more than ten minutes earlier."""
+    """No block included it in its lifetime. The outcome of an admitted transaction alone: a block
+    with one out of its lifetime is invalid."""
     NOT_PERMITTED = 2
     """The sender's role does not allow this operation."""
     IDENTITY_NOT_VALID = 3

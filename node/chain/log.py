@@ -32,10 +32,11 @@ from node.chain.merkle import (
     consistency_path_of,
     hash_pairs,
     inclusion_path_of,
+    merkle_root,
     node_hash,
     tree_rows,
 )
-from node.errors import DecodeError, StorageError
+from node.errors import DecodeError, ProofError, StorageError
 
 TILE_HEIGHT: Final = 8
 TILE_HASHES: Final = 1 << TILE_HEIGHT
@@ -151,13 +152,59 @@ def tiles_changed(growth: TileGrowth, read_tile: ReadTile) -> dict[TileId, bytes
     """
     changed = {}
     for level, row in enumerate(growth.rows):
-        first, kept = divmod(growth.old_size >> level * TILE_HEIGHT, TILE_HASHES)
+        first, kept = _kept(growth.old_size, level)
         content = _read_prefix(read_tile, TileId(level, first), kept) if kept else b""
         content += b"".join(row)
         for start in range(0, len(content), TILE_BYTES):
             tile = TileId(level, first + start // TILE_BYTES)
             changed[tile] = content[start : start + TILE_BYTES]
     return changed
+
+
+def edge_tiles(size: int) -> tuple[TileId, ...]:
+    """Return the tile of each level that a log of `size` leaves is growing, lowest first.
+
+    They are all of the past that appending reads, and that a path of a later leaf does.
+    """
+    return tuple(TileId(level, _kept(size, level)[0]) for level in range(_levels(size)))
+
+
+def read_edge(size: int, read_tile: ReadTile) -> tuple[bytes, ...]:
+    """Return what these tiles held at `size` leaves; raises `StorageError` for one too short."""
+    return tuple(
+        _read_prefix(read_tile, tile, kept) if (kept := _kept(size, tile.level)[1]) else b""
+        for tile in edge_tiles(size)
+    )
+
+
+def frontier_of_edge(size: int, edge: Sequence[bytes], hash_function: HashFunction) -> LogFrontier:
+    """Return the frontier of the log whose edge this is, which its root vouches for.
+
+    Raises `ProofError` (`log-edge`) if that is not the edge of a log of `size` leaves.
+    """
+    if len(edge) != _levels(size):
+        raise ProofError("log-edge", f"expected {_levels(size)} tiles, got {len(edge)}")
+    peaks: list[bytes] = []
+    for level in reversed(range(len(edge))):
+        kept, content = _kept(size, level)[1], edge[level]
+        if len(content) != kept * DIGEST_BYTES:
+            raise ProofError("log-edge", f"level {level}: expected {kept} hashes")
+        hashes = [content[at : at + DIGEST_BYTES] for at in range(0, len(content), DIGEST_BYTES)]
+        start = 0
+        for width in (1 << bit for bit in reversed(range(TILE_HEIGHT)) if kept >> bit & 1):
+            peaks.append(merkle_root(hashes[start : start + width], hash_function))
+            start += width
+    return LogFrontier(size, tuple(peaks))
+
+
+def _levels(size: int) -> int:
+    """Return how many levels of tiles a log of `size` leaves has."""
+    return -(-size.bit_length() // TILE_HEIGHT)
+
+
+def _kept(size: int, level: int) -> tuple[int, int]:
+    """Return the tile of a level that grows next, and how many hashes it holds at `size` leaves."""
+    return divmod(size >> level * TILE_HEIGHT, TILE_HASHES)
 
 
 def inclusion_path_from_tiles(

@@ -49,12 +49,14 @@ __all__ = [
     "StateLeaf",
     "StateProof",
     "TreeUpdate",
+    "build_subtree",
     "key_path",
     "prove",
     "update",
     "verify_proof",
 ]
 
+_NO_PAGES: Final[Mapping[str, Page]] = {}
 _PROOF_BYTES_MAX: Final = 16 + (DEPTH_MAX + 2) * (DIGEST_BYTES + 2)
 
 PageReader = Callable[[str], Page | None]
@@ -151,6 +153,27 @@ def update(
     return TreeUpdate(hash_of(new.top), batch.pages)
 
 
+def build_subtree(place: str, values: Mapping[bytes, bytes], suite: Suite) -> TreeUpdate:
+    """Return hash and pages of the subtree at `place` that holds these keys, and no other.
+
+    Whoever has its hash from above learns by it whether these are all the keys below `place`, and
+    their values. Raises `ProofError` (`state-place`) for a key that lies elsewhere.
+    """
+    leaves: list[_Change] = []
+    for key, value in values.items():
+        path = key_path(key, suite)
+        digits = path.hex()
+        if not digits.startswith(place):
+            raise ProofError("state-place", f"key {key.hex()} does not lie below {place}")
+        leaves.append((digits, path + suite.hash(value)))
+    leaves.sort()
+    batch = _Batch(_NO_PAGES.get, suite)
+    if place or not leaves:
+        return TreeUpdate(hash_of(batch.apply_to_leaf(b"", place, leaves)), batch.pages)
+    batch.pages[""] = page = batch.apply(EMPTY_PAGE, "", leaves)
+    return TreeUpdate(hash_of(page.top), batch.pages)
+
+
 def prove(root: bytes, key: bytes, read_page: PageReader, suite: Suite) -> StateProof:
     """Return the proof of what the map of `root` holds for `key`, which may be nothing.
 
@@ -234,7 +257,7 @@ class _Batch:
             if has_more_keys(held):
                 subtree = self._apply_below(held, place + digit, group)
             else:
-                subtree = self._apply_to_leaf(held, place + digit, group)
+                subtree = self.apply_to_leaf(held, place + digit, group)
             if subtree != held:
                 changed[slot] = subtree
         return page.with_slots(changed, self._suite)
@@ -247,7 +270,7 @@ class _Batch:
             self.pages[place] = new if has_more_keys(new.top) else None
         return new.top
 
-    def _apply_to_leaf(self, held: bytes, place: str, changes: list[_Change]) -> bytes:
+    def apply_to_leaf(self, held: bytes, place: str, changes: list[_Change]) -> bytes:
         """Return the subtree `held`, which has one key or none, after `changes`."""
         leaves = dict(changes)
         if held:

@@ -9,8 +9,9 @@ parent's state and the block itself, so every correct node agrees:
 - B1 `block-transactions`, `block-bytes`, `block-records`: within the limits of the chain;
 - B2 `tx-chain`: every transaction names this chain;
 - B3 `tx-repeated`: no tx_id twice, neither in the block nor on the chain below it;
-- B4 `tx-sender`: every sender has, in the parent's state, the key its signature verified under;
-- B5 `header-...`: the header follows its parent (H1 to H9 of node.chain.validation).
+- B4 `tx-lifetime`: T lies within the lifetime of every transaction (lifetime.py);
+- B5 `tx-sender`: every sender has, in the parent's state, the key its signature verified under;
+- B6 `header-...`: the header follows its parent (H1 to H9 of node.chain.validation).
 
 What is in force for a block, who decides and by which parameters, is read from its parent's state.
 
@@ -18,9 +19,8 @@ Rules a *transaction* must keep, or it has no effect, and a failed result inside
 why. They are judged at the block's height and T, in this order, after what earlier transactions of
 the block changed:
 
-- T1 `EXPIRED`: T lies within its lifetime (lifetime.py);
-- T2 `IDENTITY_NOT_VALID`: the sender's certificate is valid at T, both ends included;
-- T3 `NOT_PERMITTED`: the sender is an agency, or an administrator where it governs;
+- T1 `IDENTITY_NOT_VALID`: the sender's certificate is valid at T, both ends included;
+- T2 `NOT_PERMITTED`: the sender is an agency, or an administrator where it governs;
 - then the rules of the service it addresses (notary.py, governance.py).
 """
 
@@ -106,13 +106,13 @@ class Executor:
         inputs: BlockInputs,
         transactions: Sequence[VerifiedTransaction],
     ) -> ExecutedBlock:
-        """Return the block of `transactions` on `parent`; raises `PeerError` where B1 to B5 break.
+        """Return the block of `transactions` on `parent`; raises `PeerError` where B1 to B6 break.
 
         Proposer and replicas run this alike: a replica compares the header it gets with the one
         proposed, which covers order, time, content and outcome.
         """
         epoch = epoch_in_force(parent, self._suite)
-        tx_ids = self._check_transactions(parent, epoch, transactions)
+        tx_ids = self._check_transactions(parent, epoch, inputs.time_ms, transactions)
         senders = _check_senders(parent, transactions)
         run = _Run(parent, inputs, epoch, self._founders)
         results = tuple(
@@ -134,7 +134,7 @@ class Executor:
             transactions=transactions,
             results=results,
         )
-        check_header_follows(header, parent.header, parent.header_digest, epoch.context)  # B5
+        check_header_follows(header, parent.header, parent.header_digest, epoch.context)  # B6
         return ExecutedBlock(
             header=header,
             digest=header.digest(self._suite),
@@ -150,9 +150,12 @@ class Executor:
 
     @staticmethod
     def _check_transactions(
-        parent: StateReader, epoch: Epoch, transactions: Sequence[VerifiedTransaction]
+        parent: StateReader,
+        epoch: Epoch,
+        time_ms: int,
+        transactions: Sequence[VerifiedTransaction],
     ) -> frozenset[bytes]:
-        """Check B1 to B3; return the transaction ids."""
+        """Check B1 to B4; return the transaction ids."""
         size_bytes = records = 0
         for verified in transactions:
             transaction = verified.transaction
@@ -161,6 +164,8 @@ class Executor:
             if transaction.body.chain_id != epoch.chain_id:
                 expected, got = epoch.chain_id.hex(), transaction.body.chain_id.hex()
                 raise PeerError("tx-chain", f"expected {expected}, got {got}")
+            if not is_within_lifetime(transaction.body.not_after_ms, time_ms):
+                raise PeerError("tx-lifetime", f"{transaction.tx_id.hex()} at T = {time_ms}")
             if parent.has_transaction(transaction.tx_id):
                 raise PeerError("tx-repeated", f"{transaction.tx_id.hex()} is on the chain already")
         _check_limit("block-transactions", len(transactions), epoch.parameters.block_txs_max)
@@ -252,22 +257,20 @@ class _Run:
     def _outcome(
         self, body: TransactionBody, sender: Identity, at: Position
     ) -> Mapping[bytes, bytes] | Failure:
-        if not is_within_lifetime(body.not_after_ms, at.time_ms):
-            return Failure(ResultCode.EXPIRED)  # T1
         if not sender.not_before_ms <= at.time_ms <= sender.not_after_ms:
-            return Failure(ResultCode.IDENTITY_NOT_VALID)  # T2
+            return Failure(ResultCode.IDENTITY_NOT_VALID)  # T1
         payload = body.payload
         if isinstance(payload, Governance):
             return self._govern(payload, sender, at)
         if sender.role is not Role.AGENCY:
-            return Failure(ResultCode.NOT_PERMITTED)  # T3
+            return Failure(ResultCode.NOT_PERMITTED)  # T2
         return notarize(payload, body.sender, at, self._read)
 
     def _govern(
         self, payload: Governance, sender: Identity, at: Position
     ) -> Mapping[bytes, bytes] | Failure:
         if sender.role is not Role.ADMIN:
-            return Failure(ResultCode.NOT_PERMITTED)  # T3
+            return Failure(ResultCode.NOT_PERMITTED)  # T2
         ground = Ground(
             epoch=self._epoch,
             founders=self._founders,
@@ -287,7 +290,7 @@ class _Run:
 def _check_senders(
     parent: StateReader, transactions: Sequence[VerifiedTransaction]
 ) -> dict[str, Identity]:
-    """Check B4; return the senders as they stand in the parent's state."""
+    """Check B5; return the senders as they stand in the parent's state."""
     senders: dict[str, Identity] = {}
     for verified in transactions:
         sender_id = verified.transaction.body.sender

@@ -67,11 +67,13 @@ def audit(
 
     `scratch` is empty and takes as much room as the ledger. Signatures are checked by `workers`.
     `advance` is told how many more blocks were done. Raises `StorageError` for a database that
-    cannot be read or written.
+    cannot be read or written, and `NotHeldYet` for a ledger whose past is still being fetched.
     """
     executor = Executor(genesis)
     first = executor.genesis_block()
     ledger = LedgerStore.open(database, genesis.suite, first)
+    if not ledger.is_whole:
+        raise ledger.not_held_yet()
     rebuilt = LedgerStore.open(scratch, genesis.suite, first)
     walk = _Walk(genesis, executor, rebuilt, workers)
     for height in range(1, ledger.tip_height + 1):

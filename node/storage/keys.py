@@ -7,6 +7,7 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 |--------|------------------------------|--------------------------------------------------------|
 | `!`    |                              | [format version, chain id]                             |
 | `.`    |                              | the tip: [height, header digest, log frontier]         |
+| `-`    |                              | what of the past is not here yet, see past.py          |
 | `H`    | height                       | [header, certificate or null]                          |
 | `B`    | height                       | transactions and results, see stored_block.py          |
 | `T`    | tx_id                        | height, then the index in the block in 4 bytes         |
@@ -20,6 +21,7 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `t`    | type, NUL, log index         | where the run of this type, in one block, has ended    |
 | `e`    | epoch, offence, validator    | evidence: see node.chain.evidence. Not part of the     |
 |        | (1 byte each)                | chain: what this node learned of misbehaviour          |
+| `~`    | place of a subtree           | only in a draft: how far it is there, see draft.py     |
 
 Arrays are canonical CBOR; a height or log index as a value is a number as in keys.
 """
@@ -33,6 +35,7 @@ from node.chain.log import TileId
 
 FORMAT: Final = b"!"
 TIP: Final = b"."
+MISSING_PAST: Final = b"-"
 HEADER: Final = b"H"
 BODY: Final = b"B"
 TRANSACTION: Final = b"T"
@@ -45,6 +48,7 @@ RECORD_BY_DIGEST: Final = b"d"
 RECORD_BY_REFERENCE: Final = b"r"
 RECORD_BY_TYPE: Final = b"t"
 EVIDENCE: Final = b"e"
+DRAFT_MARK: Final = b"~"
 
 _NUMBER_BYTES: Final = 8
 _STATE_KEY_LENGTH_BYTES: Final = 2
@@ -85,6 +89,11 @@ def split_state_entry(entry: bytes) -> tuple[bytes, bytes]:
 def state_page(place: str) -> bytes:
     """Return the key of a page of the current state tree."""
     return STATE_PAGE + place.encode()
+
+
+def draft_mark(place: str) -> bytes:
+    """Return the key of how far the subtree at a place is in a draft."""
+    return DRAFT_MARK + place.encode()
 
 
 def log_tile(tile: TileId) -> bytes:

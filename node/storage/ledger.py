@@ -8,10 +8,10 @@ whose batch was written whole; `open` finds it. How keys look is in keys.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from node.chain.block import CertifiedBlock, Header, TransactionResult
+from node.chain.block import CertifiedBlock, CertifiedHeader, Header, TransactionResult
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import decode, encode, expect_array, expect_bytes, expect_uint
 from node.chain.evidence import Evidence
@@ -23,14 +23,17 @@ from node.chain.log import (
     inclusion_paths_from_tiles,
     tiles_changed,
 )
+from node.chain.merkle import leaf_hash
 from node.chain.record import Record, RecordLeaf
 from node.chain.state_tree import Page, StateProof, key_path, prove
 from node.crypto.suite import Suite
-from node.errors import ProofError, StorageError, invariant
+from node.errors import InvariantViolation, ProofError, StorageError, invariant
 from node.execution.apply import ExecutedBlock
 from node.storage import keys
+from node.storage.held_state import HeldState
 from node.storage.indexes import index_entries, transaction_position
 from node.storage.kv import KeyValueStore, WriteBatch
+from node.storage.past import MissingPast, NotHeldYet
 from node.storage.stored_block import (
     StoredBlock,
     damage_explained,
@@ -40,6 +43,7 @@ from node.storage.stored_block import (
 )
 
 FORMAT_VERSION: Final = 3
+STATES_HELD: Final = 2
 RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
 PAGES_REMEMBERED: Final = 8_192
@@ -49,6 +53,7 @@ ABSENT_REMEMBERED: Final = 32_768
 
 _META_BYTES_MAX: Final = 4_096
 _DIGEST_BYTES: Final = 32
+_BLOCKS_PER_STEP: Final = 64
 _NO_TILES: Final[Mapping[TileId, bytes]] = {}
 
 CertifiedExecution = tuple[ExecutedBlock, QuorumCertificate]
@@ -103,10 +108,14 @@ class _Tip:
 class LedgerStore:
     """The chain of one node up to its tip. Get one from `open`."""
 
-    def __init__(self, store: KeyValueStore, suite: Suite, tip: _Tip) -> None:
+    def __init__(
+        self, store: KeyValueStore, suite: Suite, tip: _Tip, missing: MissingPast | None
+    ) -> None:
         self._store = store
         self._suite = suite
         self._tip = tip
+        self._missing = missing
+        self._held: dict[int, HeldState] = {}
         self._recent_pages: dict[str, Page | None] = {}
         self._older_pages: dict[str, Page | None] = {}
         """Pages of the current state tree, written lately: where the next block reads first."""
@@ -124,10 +133,10 @@ class LedgerStore:
             blocks = _BlockBatch(_NO_TILES.__getitem__, suite)
             blocks.add(genesis, None)
             batch = blocks.whole()
-            batch.put(keys.FORMAT, encode([FORMAT_VERSION, genesis.header.chain_id]))
+            batch.put(keys.FORMAT, format_value(genesis.header.chain_id))
             store.write(batch, sync=True)
         _check_format(store.get(keys.FORMAT), genesis.header.chain_id)
-        return cls(store, suite, _read_tip(store, suite))
+        return cls(store, suite, _read_tip(store, suite), _read_missing(store))
 
     # --- The state at the tip: node.execution's StateReader ---
 
@@ -220,33 +229,42 @@ class LedgerStore:
         return self._tip.header.height
 
     def header_at(self, height: int) -> tuple[Header, QuorumCertificate | None] | None:
-        """Return a committed header and its certificate (genesis has none); None above the tip."""
+        """Return a committed header and its certificate (genesis has none); None above the tip.
+
+        None also where the block is missing from the past, unless it ended an epoch.
+        """
         value = self._store.get(keys.header(height))
         return None if value is None else decode_header_value(value, self._suite)
 
     def digest_at(self, height: int) -> bytes | None:
-        """Return the digest of a committed header; None above the tip."""
+        """Return the digest of a committed header; None above the tip, else as `header_at`."""
         if height == self.tip_height:
             return self.header_digest
         found = self.header_at(height)
         return None if found is None else found[0].digest(self._suite)
 
     def block(self, height: int) -> StoredBlock | None:
-        """Return a committed block, or None above the tip."""
+        """Return a committed block, or None above the tip; raises `NotHeldYet`."""
+        values = self.block_values(height)
+        return None if values is None else StoredBlock.stored(*values, self._suite)
+
+    def block_values(self, height: int) -> tuple[bytes, bytes] | None:
+        """Return the header and the body value of a block, as `block` reads them."""
+        if self._missing is not None and height in self._missing.heights:
+            raise self._missing.refusal()
         header = self._store.get(keys.header(height))
         if header is None:
             return None
-        body = self._require(keys.body(height), f"body of block {height}")
-        return StoredBlock(header, body, self._suite)
+        return header, self._require(keys.body(height), f"body of block {height}")
 
     def certified_block(self, height: int) -> CertifiedBlock | None:
-        """Return a committed block with its certificate; None for genesis and above the tip."""
-        block = self.block(height)
+        """Return a committed block with its certificate; None for genesis and where none is."""
+        block = None if height in self.missing else self.block(height)
         return None if block is None else block.certified()
 
     def encoded_block(self, height: int) -> bytes | None:
         """Return the canonical bytes of what `certified_block` gives; decodes no transaction."""
-        block = self.block(height)
+        block = None if height in self.missing else self.block(height)
         return None if block is None or block.certificate is None else block.encode()
 
     # --- Transactions ---
@@ -277,9 +295,11 @@ class LedgerStore:
     def inclusion_paths(self, log_indexes: Iterable[int], size: int) -> list[list[bytes]]:
         """Return the path of each leaf to the root of the log when it had `size` leaves.
 
-        Raises `ProofError` unless every index is below `size`. A block's own root is that of its
-        header's `log_size`.
+        Raises `ProofError` unless every index is below `size`, and `NotHeldYet`. A block's own root
+        is that of its header's `log_size`.
         """
+        log_indexes = tuple(log_indexes)
+        self._require_tiles(min(log_indexes, default=0), size)
         return inclusion_paths_from_tiles(log_indexes, size, self._tile, self._suite.hash)
 
     def inclusion_path(self, log_index: int, size: int) -> list[bytes]:
@@ -287,15 +307,21 @@ class LedgerStore:
         return self.inclusion_paths([log_index], size)[0]
 
     def consistency_path(self, old_size: int, size: int) -> list[bytes]:
-        """Return the proof that the log of `old_size` leaves is a prefix of that of `size`."""
+        """Return the proof that the log of `old_size` leaves is a prefix of that of `size`.
+
+        Raises `NotHeldYet`.
+        """
+        self._require_tiles(old_size, size)
         return consistency_path_from_tiles(old_size, size, self._tile, self._suite.hash)
 
     def records(self, query: RecordQuery, *, limit: int, start: int = 0) -> RecordPage:
         """Return at most `limit` matching records, in log order from log index `start` on.
 
+        Raises `NotHeldYet` where some of them may lie in a past that is missing.
         The page can be short, even empty, and yet not the last: one call looks at no more than
         `RECORDS_EXAMINED_MAX` records.
         """
+        self._require_records(query, start)
         found: list[FoundRecord] = []
         candidates = self._located(self._candidates(query, start))
         for examined, (log_index, block) in enumerate(candidates):
@@ -305,6 +331,112 @@ class LedgerStore:
             if leaf is not None and query.matches(leaf.record):
                 found.append(FoundRecord(log_index, leaf))
         return RecordPage(tuple(found), None)
+
+    # --- The past, where this ledger began with a snapshot ---
+
+    @property
+    def missing(self) -> range:
+        """The heights of the blocks that are not here yet."""
+        return range(0) if self._missing is None else self._missing.heights
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the past is here, the tiles of its log included."""
+        return self._missing is None
+
+    def not_held_yet(self) -> NotHeldYet:
+        """Return the error for a question that needs what is missing."""
+        return self._past().refusal()
+
+    def _past(self) -> MissingPast:
+        if self._missing is None:
+            raise InvariantViolation("nothing of the past is missing")
+        return self._missing
+
+    def fill(self, blocks: Sequence[StoredBlock]) -> None:
+        """Write the next missing blocks, durably; raises `ProofError` if their log is another.
+
+        They are sound, certified and follow one another. Without any, those that are here take the
+        next step: their leaves enter the tiles of the log.
+        """
+        past = self._past()
+        batch = WriteBatch()
+        tiles: dict[TileId, bytes] = {}
+        for block in blocks or self._held_blocks(past):
+            invariant(block.header.height == past.next_height, "another block is the next missing")
+            if blocks:
+                put_block(batch, block)
+            past = self._with_leaves(past, block, tiles)
+        for tile, content in tiles.items():
+            if len(self._tile(tile)) < len(content):  # else it grew before its past was here
+                batch.put(keys.log_tile(tile), content)
+        if past.next_height > past.head:
+            batch.delete(keys.MISSING_PAST)
+        else:
+            batch.put(keys.MISSING_PAST, past.encode())
+        self._store.write(batch, sync=True)
+        self._missing = None if past.next_height > past.head else past
+        self._recent_absent, self._older_absent = {}, {}
+
+    def _held_blocks(self, past: MissingPast) -> list[StoredBlock]:
+        end = min(past.next_height + _BLOCKS_PER_STEP, past.head + 1)
+        return [self._require_block(height) for height in range(past.next_height, end)]
+
+    def _with_leaves(
+        self, past: MissingPast, block: StoredBlock, tiles: dict[TileId, bytes]
+    ) -> MissingPast:
+        """Return what is missing once a block's leaves are in `tiles`, which it adds them to."""
+        header, hash_function = block.header, self._suite.hash
+        leaves = [
+            leaf_hash(block.leaf(log_index), hash_function)
+            for log_index in range(block.first_log_index, header.log_size)
+        ]
+        frontier, growth = past.frontier.append(leaves, hash_function)
+        if block.first_log_index != past.frontier.size or header.log_roots != (
+            frontier.root(hash_function),
+        ):
+            raise ProofError("past-log", f"block {header.height}: its leaves give another log")
+        tiles |= tiles_changed(growth, lambda tile: tiles.get(tile) or self._tile(tile))
+        return replace(past, next_height=header.height + 1, frontier=frontier)
+
+    def _require_tiles(self, first: int, size: int) -> None:
+        """Refuse a path from a leaf in the log of `size` leaves that needs tiles not here."""
+        past = self._missing
+        if past is not None and size > past.frontier.size and first < past.head_log_size:
+            raise past.refusal()
+
+    def _require_records(self, query: RecordQuery, start: int) -> None:
+        """Refuse a search whose answer may lie in what is missing."""
+        past = self._missing
+        if past is None or not past.heights:
+            return
+        first = self._require_block(past.held_from)
+        is_later = query.from_ms is not None and query.from_ms >= first.header.time_ms
+        if start < first.first_log_index and not is_later:
+            raise past.refusal()
+
+    # --- What others that are far behind may read ---
+
+    def hold(self) -> None:
+        """Keep the state at the tip readable, besides the last one kept, whatever comes."""
+        height = self.tip_height
+        header, certificate = self._require_header(height)
+        if height in self._held or certificate is None:
+            return
+        self._held[height] = HeldState(self._store.view(), CertifiedHeader(header, certificate))
+        if len(self._held) > STATES_HELD:
+            self._held.pop(min(self._held)).close()
+
+    @property
+    def held(self) -> Mapping[int, HeldState]:
+        """The states kept readable, by height."""
+        return self._held
+
+    def _require_header(self, height: int) -> tuple[Header, QuorumCertificate | None]:
+        found = self.header_at(height)
+        if found is None:
+            raise _damaged(f"the header of block {height} is missing")
+        return found
 
     # --- The state ---
 
@@ -389,10 +521,13 @@ class LedgerStore:
         size = self._tip.frontier.size
         if not 0 <= log_index < size:
             raise ProofError("proof-index", f"expected an index below {size}, got {log_index}")
-        block = self._block_at(log_index)
-        if block is None:
-            raise _damaged(f"no block holds leaf {log_index}")
-        return self._require_block(block[1])
+        found = self._block_at(log_index)
+        block = None if found is None else self._require_block(found[1])
+        if block is not None and log_index < block.header.log_size:
+            return block
+        if self._missing is not None:
+            raise self._missing.refusal()
+        raise _damaged(f"no block holds leaf {log_index}")
 
     def _block_at(self, log_index: int) -> tuple[int, int] | None:
         """Return (log index of its first leaf, height) of the last block that begins by then."""
@@ -450,7 +585,7 @@ class _BlockBatch:
                 batch.put(place, keys.state_entry(key, value))
         self.pages |= executed.tree.pages
         self._tiles |= tiles_changed(executed.log_growth, self._tile)
-        self._tip = encode([height, executed.digest, executed.frontier.to_value()])
+        self._tip = tip_value(height, executed.digest, executed.frontier)
 
     def whole(self) -> WriteBatch:
         """Return the batch, with what each block replaces as the last one left it."""
@@ -468,6 +603,28 @@ class _BlockBatch:
     def _tile(self, tile: TileId) -> bytes:
         written = self._tiles.get(tile)
         return self._read_tile(tile) if written is None else written
+
+
+def put_block(batch: WriteBatch, block: StoredBlock) -> None:
+    """Put a block, and the entries it is found by."""
+    header = block.header
+    batch.put(keys.header(header.height), block.header_value)
+    batch.put(keys.body(header.height), block.body_value)
+    count = len(block.encoded_transactions)
+    transactions = [block.transaction(index) for index in range(count)]
+    entries = index_entries(header, block.first_log_index, transactions, block.results())
+    for key, entry in entries:
+        batch.put(key, entry)
+
+
+def format_value(chain_id: bytes) -> bytes:
+    """Return what says that a store holds a ledger of this format, and of which chain."""
+    return encode([FORMAT_VERSION, chain_id])
+
+
+def tip_value(height: int, digest: bytes, frontier: LogFrontier) -> bytes:
+    """Return what says which block is the newest, and where the log is after it."""
+    return encode([height, digest, frontier.to_value()])
 
 
 def _check_format(value: bytes | None, chain_id: bytes) -> None:
@@ -510,6 +667,14 @@ def _read_tip(store: KeyValueStore, suite: Suite) -> _Tip:
         raise _damaged(f"the header of the tip {height} is missing")
     header, _ = decode_header_value(header_value, suite)
     return _Tip(header, digest, log_frontier)
+
+
+def _read_missing(store: KeyValueStore) -> MissingPast | None:
+    value = store.get(keys.MISSING_PAST)
+    if value is None:
+        return None
+    with damage_explained("missing past"):
+        return MissingPast.decode(value)
 
 
 def _damaged(message: str) -> StorageError:

@@ -47,6 +47,8 @@ def verify_store(
 
     It reads the whole ledger. Signatures are not checked: that needs the validator sets.
     """
+    if not ledger.is_whole:
+        raise ledger.not_held_yet()
     walk = _Walk(store, suite)
     for height in range(ledger.tip_height + 1):
         block = ledger.block(height)

@@ -8,7 +8,8 @@ block, so that headers and certificates can be read without the transactions:
   4 bytes per transaction: how many leaves after the block's first one its own begin. `failures`
   lists [transaction, code, operation] of those that failed.
 
-What is read here was written by this node: if it is malformed the store is damaged.
+What this node reads of its own is damaged if it is malformed. What another node hands over in this
+form is not believed (`require_sound`).
 """
 
 from __future__ import annotations
@@ -21,13 +22,22 @@ from typing import Final
 
 from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate
-from node.chain.encoding import decode, encode, expect_array
+from node.chain.encoding import (
+    decode,
+    encode,
+    expect_array,
+    expect_blob,
+    expect_bytes,
+    expect_list,
+    expect_uint,
+)
+from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.record import Notarization, RecordLeaf, encode_header_leaf
 from node.chain.transaction import Transaction
 from node.crypto.suite import Suite
-from node.errors import DecodeError, InvariantViolation, StorageError
+from node.errors import DecodeError, InvariantViolation, ProofError, StorageError
 from node.execution.apply import ExecutedBlock
-from node.limits import PEER_MESSAGE_BYTES_MAX
+from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX
 
 VALUE_BYTES_MAX: Final = PEER_MESSAGE_BYTES_MAX
 _PLACE_BYTES: Final = 4
@@ -70,35 +80,96 @@ def encode_body_value(executed: ExecutedBlock) -> bytes:
 
 
 def decode_header_value(data: bytes, suite: Suite) -> tuple[Header, QuorumCertificate | None]:
-    """Read a header value; raises `StorageError`."""
+    """Read a header value of this node's own; raises `StorageError`."""
     with damage_explained("header"):
-        header, certificate = expect_array(
-            decode(data, what="header", size_max=VALUE_BYTES_MAX), 2, "header"
-        )
-        return (
-            Header.from_value(header),
-            None
-            if certificate is None
-            else QuorumCertificate.from_value(certificate, suite.signature_size),
-        )
+        return _header_value(data, suite)
+
+
+def _header_value(data: bytes, suite: Suite) -> tuple[Header, QuorumCertificate | None]:
+    header, certificate = expect_array(
+        decode(data, what="header", size_max=VALUE_BYTES_MAX), 2, "header"
+    )
+    return (
+        Header.from_value(header),
+        None
+        if certificate is None
+        else QuorumCertificate.from_value(certificate, suite.signature_size),
+    )
 
 
 class StoredBlock:
     """One committed block, its transactions decoded only as they are asked for."""
 
     def __init__(self, header_value: bytes, body_value: bytes, suite: Suite) -> None:
-        """Read both values of a block; raises `StorageError`."""
+        """Read both values of a block; raises `DecodeError`."""
         self._suite = suite
-        self.header, self.certificate = decode_header_value(header_value, suite)
-        with damage_explained("block body"):
-            first, encoded, places, failures = expect_array(
-                decode(body_value, what="block body", size_max=VALUE_BYTES_MAX), 4, "block body"
+        self.header_value, self.body_value = header_value, body_value
+        self.header, self.certificate = _header_value(header_value, suite)
+        first, encoded, places, failures = expect_array(
+            decode(body_value, what="block body", size_max=VALUE_BYTES_MAX), 4, "block body"
+        )
+        self.first_log_index = expect_uint(first, "block first log index")
+        self.encoded_transactions: tuple[bytes, ...] = tuple(
+            expect_blob(item, "block transaction", size_max=TX_BYTES_MAX)
+            for item in expect_list(encoded, BLOCK_TXS_MAX, "block transactions")
+        )
+        count = len(self.encoded_transactions)
+        self._places = struct.unpack(
+            f">{count}I", expect_bytes(places, "block places", size=count * _PLACE_BYTES)
+        )
+        self._failures: dict[int, tuple[ResultCode, int]] = {}
+        for failure in expect_list(failures, count, "block failures"):
+            index, code, operation_index = expect_array(failure, 3, "block failure")
+            known = expect_uint(code, "failure code", max(ResultCode).value)
+            self._failures[expect_uint(index, "failure index", count - 1)] = (
+                ResultCode(known),
+                expect_uint(operation_index, "failure operation"),
             )
-        self.first_log_index: int = first
-        self.encoded_transactions: tuple[bytes, ...] = tuple(encoded)
-        self._places = struct.unpack(f">{len(places) // _PLACE_BYTES}I", places)
-        self._failures = {index: (ResultCode(code), at) for index, code, at in failures}
         self._transactions: dict[int, Transaction] = {}
+
+    @classmethod
+    def stored(cls, header_value: bytes, body_value: bytes, suite: Suite) -> StoredBlock:
+        """Read both values of a block as this node wrote them; raises `StorageError`."""
+        with damage_explained("block"):
+            return cls(header_value, body_value, suite)
+
+    def require_sound(self) -> None:
+        """Check all that another node may have made up, but for the certificate.
+
+        Raises `DecodeError`, or `ProofError` for the first rule broken:
+
+        1. `past-transactions`: the header's root is that of the transactions;
+        2. `past-log`: the leaves begin where the header's log size less their number is, and each
+           transaction's where the ones before it end;
+        3. `past-results`: the header's root is that of the results, and nothing else is told.
+        """
+        header, hash_function = self.header, self._suite.hash
+        count = len(self.encoded_transactions)
+        for index in range(count):
+            self._decode(index)
+        transactions = [self.transaction(index) for index in range(count)]
+        tx_leaves = [leaf_hash(transaction.tx_hash, hash_function) for transaction in transactions]
+        if merkle_root(tx_leaves, hash_function) != header.tx_root:
+            raise ProofError("past-transactions", f"block {header.height}: not its transactions")
+        place = 1  # the first leaf is the parent's header
+        for index, transaction in enumerate(transactions):
+            if self._places[index] != place:
+                raise ProofError(
+                    "past-log", f"block {header.height}: transaction {index} misplaced"
+                )
+            if index not in self._failures:
+                place += transaction.body.payload.count
+        if self.first_log_index + place != header.log_size:
+            raise ProofError("past-log", f"block {header.height}: begins elsewhere in the log")
+        result_leaves = [leaf_hash(result.encode(), hash_function) for result in self.results()]
+        if merkle_root(result_leaves, hash_function) != header.results_root:
+            raise ProofError("past-results", f"block {header.height}: not its results")
+        failures = [
+            [index, code.value, operation_index]
+            for index, (code, operation_index) in sorted(self._failures.items())
+        ]
+        if decode(self.body_value, what="block body", size_max=VALUE_BYTES_MAX)[3] != failures:
+            raise ProofError("past-results", f"block {header.height}: failures told otherwise")
 
     def encode(self) -> bytes:
         """Return the canonical `certified-block`, without decoding its transactions."""
@@ -118,8 +189,12 @@ class StoredBlock:
         transaction = self._transactions.get(index)
         if transaction is None:
             with damage_explained("transaction"):
-                transaction = Transaction.decode(self.encoded_transactions[index], self._suite)
-            self._transactions[index] = transaction
+                transaction = self._decode(index)
+        return transaction
+
+    def _decode(self, index: int) -> Transaction:
+        transaction = Transaction.decode(self.encoded_transactions[index], self._suite)
+        self._transactions[index] = transaction
         return transaction
 
     def result(self, index: int) -> TransactionResult:

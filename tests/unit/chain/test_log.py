@@ -14,8 +14,11 @@ from node.chain.log import (
     LogFrontier,
     TileId,
     consistency_path_from_tiles,
+    edge_tiles,
+    frontier_of_edge,
     inclusion_path_from_tiles,
     inclusion_paths_from_tiles,
+    read_edge,
     tiles_changed,
 )
 from node.chain.merkle import (
@@ -228,3 +231,41 @@ def test_a_frontier_round_trips() -> None:
 def test_a_malformed_frontier_is_refused(value: object, message: str) -> None:
     with pytest.raises(DecodeError, match=message):
         LogFrontier.decode(encode(value))
+
+
+# --- The edge: what a log goes on from without its past ---
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 255, 256, 257, 511, 512, 700, 65_535, 65_536, 65_793])
+def test_the_edge_gives_the_frontier_and_is_all_that_appending_and_later_paths_read(
+    size: int,
+) -> None:
+    leaves = some_leaves(size + 300)
+    frontier, _ = EMPTY_FRONTIER.append(leaves[:size], sha256)
+    _, whole = stored(leaves[:size], max(size, 1))
+    edge = read_edge(size, whole.__getitem__)
+    assert frontier_of_edge(size, edge, sha256) == frontier
+    tiles = {tile: held for tile, held in zip(edge_tiles(size), edge, strict=True) if held}
+    grown, growth = frontier.append(leaves[size:], sha256)
+    tiles |= tiles_changed(growth, tiles.__getitem__)
+    root = TreeHead(len(leaves), grown.root(sha256))
+    for index in range(size, len(leaves), 37):
+        path = inclusion_path_from_tiles(index, len(leaves), tiles.__getitem__, sha256)
+        verify_inclusion(leaves[index], index, path, root, sha256)
+
+
+def test_what_is_not_the_edge_gives_another_root_or_is_refused() -> None:
+    frontier, tiles = stored(some_leaves(700), 700)
+    edge = read_edge(700, tiles.__getitem__)
+    for level, content in enumerate(edge):
+        for at in range(0, len(content), 31):
+            flipped = bytearray(content)
+            flipped[at] ^= 1
+            other = (*edge[:level], bytes(flipped), *edge[level + 1 :])
+            assert frontier_of_edge(700, other, sha256).root(sha256) != frontier.root(sha256)
+        short = (*edge[:level], content[:-1], *edge[level + 1 :])
+        with pytest.raises(ProofError, match="log-edge"):
+            frontier_of_edge(700, short, sha256)
+    for wrong in (edge[:-1], (*edge, b""), ()):
+        with pytest.raises(ProofError, match="log-edge"):
+            frontier_of_edge(700, wrong, sha256)

@@ -21,6 +21,7 @@ from node.chain.state_tree import (
     StateLeaf,
     StateProof,
     TreeUpdate,
+    build_subtree,
     key_path,
     prove,
     update,
@@ -401,3 +402,43 @@ def test_no_byte_of_a_proof_can_be_anything_else(store: Store, key: bytes) -> No
 def test_a_malformed_proof_is_refused(value: object, message: str) -> None:
     with pytest.raises(DecodeError, match=message):
         StateProof.decode(encode(value))
+
+
+# --- A subtree by itself ---
+
+
+def test_a_subtree_built_from_its_keys_is_that_of_the_whole_tree() -> None:
+    store, values = Store(), {f"key-{n}".encode(): f"value-{n}".encode() for n in range(200)}
+    store.apply(values)
+    built: dict[str, Page | None] = {"": store.pages[""]}
+    for slot, held in enumerate(store.pages[""].subtrees[16:]):
+        place = f"{slot:x}"
+        below = {
+            key: value
+            for key, value in values.items()
+            if key_path(key, INTERNATIONAL).hex().startswith(place)
+        }
+        subtree = build_subtree(place, below, INTERNATIONAL)
+        assert subtree.root == held[-32:]
+        built |= subtree.pages
+    assert built == store.pages
+    whole = build_subtree("", values, INTERNATIONAL)
+    assert (whole.root, whole.pages) == (store.root, store.pages)
+    lone = build_subtree("", {b"key": b"value"}, INTERNATIONAL)
+    store = Store()
+    store.apply({b"key": b"value"})
+    assert (lone.root, lone.pages) == (store.root, store.pages)
+    assert build_subtree("", {}, INTERNATIONAL) == TreeUpdate(EMPTY, {})
+
+
+def test_a_subtree_with_a_key_less_more_or_another_value_has_another_hash() -> None:
+    values = {f"key-{n}".encode(): b"value" for n in range(50)}
+    right = build_subtree("", values, INTERNATIONAL).root
+    for key in values:
+        less = {other: value for other, value in values.items() if other != key}
+        for wrong in (less, values | {key: b"other"}, less | {key + b"-": b"value"}):
+            assert build_subtree("", wrong, INTERNATIONAL).root != right
+    place = key_path(b"key-1", INTERNATIONAL).hex()
+    assert build_subtree(place, {b"key-1": b"value"}, INTERNATIONAL).root != EMPTY
+    with pytest.raises(ProofError, match="state-place"):
+        build_subtree(place, {b"key-2": b"value"}, INTERNATIONAL)

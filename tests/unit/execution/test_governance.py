@@ -440,7 +440,9 @@ def aged(blocks: int, step_ms: int) -> ResultCode:
     chain = GovernedChain()
     change = governed(adding(FIFTH), evidence=chain.statements(*FOUNDERS))
     for number in range(blocks - 1):
-        chain.commit(tx(payload(f"{number}"), chain_id=GOVERNED.chain_id), step_ms=step_ms)
+        not_after_ms = chain.state.header.time_ms + step_ms
+        filler = tx(payload(f"{number}"), chain_id=GOVERNED.chain_id, not_after_ms=not_after_ms)
+        chain.commit(filler, step_ms=step_ms)
     late = governed_tx(change)
     body = replace_not_after(late, chain.state.header.time_ms + step_ms)
     return chain.execute(body, step_ms=step_ms).results[0].code
