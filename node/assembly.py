@@ -65,6 +65,7 @@ from node.service.runner import Runner
 from node.service.telemetry import Telemetry
 from node.service.tickets import Ticket
 from node.service.wire import MessageKind
+from node.storage.draft_folder import DraftFolder, install_draft
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.leveldb import LevelDBStore
 from node.storage.lock import InstanceLock, KeyLock
@@ -90,6 +91,12 @@ _PRIORITIES: Final[Mapping[int, Priority]] = {
     MessageKind.BLOCKS: Priority.SYNC,
     MessageKind.TRANSACTIONS: Priority.GOSSIP,
     MessageKind.EVIDENCE: Priority.GOSSIP,
+    MessageKind.WANT_SNAPSHOTS: Priority.SYNC,
+    MessageKind.SNAPSHOTS: Priority.SYNC,
+    MessageKind.WANT_STATE: Priority.SYNC,
+    MessageKind.STATE: Priority.SYNC,
+    MessageKind.WANT_PAST: Priority.GOSSIP,
+    MessageKind.PAST: Priority.GOSSIP,
 }
 
 _Answer = TypeVar("_Answer")
@@ -129,7 +136,21 @@ def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecr
     tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
     _check_name(config, tls)
     _check_key(config, signer, genesis.validators)  # founders keep their keys as long as their ids
-    with KeyLock(signer.public_key.encoded), _open_stores(config, genesis) as stores:
+    keys = _Keys(tls, signer, cosigner)
+    with (
+        KeyLock(signer.public_key.encoded),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop,
+    ):
+        while _run_until_superseded(config, genesis, keys, loop):
+            log.info("ledger-replaced", detail="going on with the one made of a snapshot")
+
+
+def _run_until_superseded(
+    config: NodeConfig, genesis: Genesis, keys: _Keys, loop: asyncio.Runner
+) -> bool:
+    """Run on the ledger there is; say whether to go on with another that was made meanwhile."""
+    signer = keys.signer
+    with _open_stores(config, genesis) as stores:
         _check_key(config, signer, stores.recovery.epoch.validators)
         engine = Engine(
             genesis=genesis,
@@ -142,16 +163,19 @@ def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecr
             recovery=stores.recovery,
         )
         engine.counters.effort = Effort(clock.thread_cpu_ns)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-            keys = _Keys(tls, cosigner)
-            loop.run(_serve(config, genesis, stores, engine, keys))
+        engine.allow_snapshots(stores.drafts, config.snapshot_gap_blocks)
+        told_to_stop = loop.run(_serve(config, genesis, stores, engine, keys))
         stores.log.sync()
+    return engine.is_superseded and not told_to_stop
 
 
 async def _serve(
     config: NodeConfig, genesis: Genesis, stores: _Stores, engine: Engine, keys: _Keys
-) -> None:
-    await _Validator(config, genesis, stores, engine, keys=keys).run()
+) -> bool:
+    """Run until told to stop, or until there is another ledger; say whether it was the former."""
+    validator = _Validator(config, genesis, stores, engine, keys=keys)
+    await validator.run()
+    return validator.is_retiring
 
 
 def _check_name(config: NodeConfig, tls: TlsIdentity) -> None:
@@ -195,9 +219,11 @@ def _check_addresses(config: NodeConfig, members: Sequence[Neighbour]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """What the running node proves itself with, besides its votes."""
+    """What the running node proves itself with."""
 
     tls: TlsIdentity
+    signer: Signer
+    """Of its votes."""
     cosigner: Signer
 
 
@@ -210,6 +236,7 @@ class _Stores:
 
     executor: Executor
     ledger: LedgerStore
+    drafts: DraftFolder
     log: WriteAheadLog
     recovery: Recovery
 
@@ -220,6 +247,9 @@ def _open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[_Stores]:
     with ExitStack() as stack:
         wal, replay = WriteAheadLog.open(config.wal, log_identity(genesis, config.validator_id))
         stack.callback(wal.close)
+        install_draft(config.data)
+        drafts = DraftFolder(config.data, partial(LevelDBStore.open, create=True))
+        stack.callback(drafts.close)
         database = LevelDBStore.open(config.data, create=True)
         stack.callback(database.close)
         executor = Executor(genesis)
@@ -233,7 +263,7 @@ def _open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[_Stores]:
             log_bytes_dropped=replay.dropped_bytes,
             blocks_from_log=recovery.recommitted,
         )
-        yield _Stores(executor, ledger, wal, recovery)
+        yield _Stores(executor, ledger, drafts, wal, recovery)
 
 
 @contextmanager
@@ -245,6 +275,7 @@ def open_ledger_at_rest(
     Raises `StorageError`: it runs (GC-3002), or its ledger is damaged, or not of this chain.
     """
     with InstanceLock(config.home), ExitStack() as stack:
+        install_draft(config.data)
         database = LevelDBStore.open(config.data, create=False)
         stack.callback(database.close)
         genesis_block = Executor(genesis).genesis_block()
@@ -332,6 +363,8 @@ class _Validator:
             chain_id=genesis.chain_id,
             on_failure=self.failed,
         )
+        self.is_retiring = False
+        """Whether it was told to stop."""
         self.health_changed = asyncio.Event()
         self.health_known, self.health_detail = port.Health.STARTING, "starting"
 
@@ -381,6 +414,7 @@ class _Validator:
 
     async def _retire(self) -> None:
         """End in order: no new calls, a moment for those under way, then the rest."""
+        self.is_retiring = True
         log.info("stopping")
         await self._client_server.stop(STOP_GRACE_MS)
         self.runner.stop()
@@ -477,10 +511,21 @@ class _Validator:
         if (told := self.engine.informants) < needed:
             return port.Health.STARTING, f"{told} of {needed} peers needed said where they stand"
         if self.engine.is_behind:
-            return port.Health.CATCHING_UP, f"at height {self.engine.height}, behind its peers"
+            return port.Health.CATCHING_UP, self._describe_catching_up()
         if not term.is_member:
             return port.Health.FOLLOWING, f"no validator in epoch {term.epoch.number}: it follows"
         return port.Health.READY, ""
+
+    def _describe_catching_up(self) -> str:
+        at = f"at height {self.engine.height}, behind its peers"
+        progress = self.engine.snapshot_progress
+        if progress is None:
+            return at
+        givers = ", ".join(self.engine.roster.name(peer) for peer in progress.peers) or "nobody yet"
+        return (
+            f"{at}; fetching the state at height {progress.height}: {progress.state_percent} % of "
+            f"it, {progress.past_percent} % of the blocks it needs, from {givers}"
+        )
 
     # --- Figures for telemetry ---
 

@@ -20,9 +20,14 @@ NODE_FILE: Final = "node.toml"
 PROFILE_FILE: Final = "profile.toml"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
+SNAPSHOT_GAP_BLOCKS: Final = 50_000
+SNAPSHOT_GAP_BLOCKS_MIN: Final = 20
+"""Less would take a validator that only missed a moment for one far behind."""
+
 _VERSION: Final = 1
 _PORT_MAX: Final = 65_535
 _VERIFY_THREADS_MAX: Final = 256
+_SNAPSHOT_GAP_BLOCKS_MAX: Final = 1_000_000_000
 _CHAIN_ID_BYTES: Final = 32
 _ABSENT: Final = object()
 
@@ -82,6 +87,11 @@ class NodeConfig:
     """Threads that check transaction signatures."""
     log_level: str = "info"
     """One of `LOG_LEVELS`."""
+    snapshot_gap_blocks: int = SNAPSHOT_GAP_BLOCKS
+    """Further behind than this, the state is fetched instead of the blocks that led to it.
+
+    Nodes of one network should agree: states are kept for others every quarter of it.
+    """
 
     @classmethod
     def load(cls, home: Path) -> Self:
@@ -100,6 +110,12 @@ class NodeConfig:
                 "verify_threads", least=1, most=_VERIFY_THREADS_MAX, default=2
             ),
             log_level=fields.choice("log_level", LOG_LEVELS, default="info"),
+            snapshot_gap_blocks=fields.integer(
+                "snapshot_gap_blocks",
+                least=SNAPSHOT_GAP_BLOCKS_MIN,
+                most=_SNAPSHOT_GAP_BLOCKS_MAX,
+                default=SNAPSHOT_GAP_BLOCKS,
+            ),
         )
         fields.finish()
         if validator_id in (peer.validator_id for peer in config.peers):

@@ -113,6 +113,18 @@ class BlockSync:
         ahead = sum(1 for n, peer in self._peers.items() if n in members and peer.height > reach)
         return ahead > epoch.validators.faults
 
+    @property
+    def heights(self) -> dict[int, int]:
+        """Where each peer says it stands, by number."""
+        return {index: peer.height for index, peer in self._peers.items()}
+
+    @property
+    def reach(self) -> int:
+        """A height that a correct member of the set has reached: more than may be faulty say so."""
+        heights = [peer.height for n, peer in self._peers.items() if n in self._term.indices]
+        faults = self._term.epoch.validators.faults
+        return sorted(heights, reverse=True)[faults] if len(heights) > faults else 0
+
     # ------------------------------------------------------------------ asking
 
     def chase(self, now: ev.Now, *, committed_at_ms: int) -> None:

@@ -35,11 +35,13 @@ from node.errors import DecodeError, InvariantViolation, PeerError
 from node.execution.apply import ExecutedBlock, Executor, sender_key
 from node.service.admission import Candidate, Gate
 from node.service.allowance import Allowance, Patience
+from node.service.backfill import Backfill
 from node.service.ballots import Ballots, DurableLog
 from node.service.block_sync import BlockSync
 from node.service.early import EarlyMessages
 from node.service.fairness import Fairness
 from node.service.gossip import Gossip
+from node.service.lineage import Lineage
 from node.service.mempool import AddOutcome, Mempool
 from node.service.misconduct import Misconduct
 from node.service.output import (
@@ -56,6 +58,8 @@ from node.service.proposing import Proposer
 from node.service.pursuit import Pursuits
 from node.service.recovery import Ledger, Recovery, resume
 from node.service.serving import Desk
+from node.service.snapshot_serving import SnapshotDesk
+from node.service.snapshot_sync import DraftHome, SnapshotProgress, SnapshotSync
 from node.service.staged import StagedLedger
 from node.service.term import Roster, Term
 from node.service.undecided import Undecided
@@ -65,9 +69,15 @@ from node.service.wire import (
     Blocks,
     Bodies,
     Message,
+    PastBlocks,
+    Snapshots,
+    StateParts,
     Transactions,
     WantBlocks,
     WantBodies,
+    WantPast,
+    WantSnapshots,
+    WantState,
     decode_message,
     kind_of,
 )
@@ -80,8 +90,13 @@ BLOCK_BYTES_LEAST = 2_048
 """What the smallest synced block counts as."""
 
 
+HOLDS_PER_GAP: Final = 4
+"""A state is kept readable every such part of the gap from which snapshots are worth it: so what
+follows a snapshot in blocks is less, and the last but one lasts as long as fetching should take."""
+
 _ALL: Final = 1 << 62
 _Checked = TypeVar("_Checked", bound=Vote | Proposal | ViewChange | NewView | CertifiedHeader)
+_Request = Status | WantBodies | WantBlocks | WantSnapshots | WantState | WantPast
 
 
 class Engine:
@@ -104,6 +119,7 @@ class Engine:
         self._validator_id = validator_id
         suite = genesis.suite
         self._suite = suite
+        self._final = ledger
         self._ledger = tip = StagedLedger(ledger)
         self.roster = Roster(genesis.validators)
         self.term = term = Term.of(recovery.epoch, recovery.anchor, validator_id, self.roster)
@@ -153,6 +169,16 @@ class Engine:
         )
         self._gossip = Gossip(mempool, outlet, repeat_after_ms=0)
         self._sync = BlockSync(term=term, suite=suite, ledger=tip, outlet=outlet)
+        lineage = Lineage(genesis, tip)
+        self._snapshot = SnapshotSync(
+            genesis=genesis,
+            genesis_block=executor.genesis_block(),
+            ledger=ledger,
+            lineage=lineage,
+            outlet=outlet,
+        )
+        self._backfill = Backfill(suite=suite, ledger=ledger, lineage=lineage, outlet=outlet)
+        self._snapshot_desk = SnapshotDesk(suite=suite, ledger=ledger, outlet=outlet)
         self._desk = Desk(
             suite=suite,
             ledger=tip,
@@ -167,6 +193,14 @@ class Engine:
         if not term.is_member:
             self._tell_term()
 
+    def allow_snapshots(self, home: DraftHome, gap_blocks: int) -> None:
+        """Let this node, if it is more than `gap_blocks` behind, make another ledger in `home`.
+
+        It keeps states readable for others that are as far behind as that.
+        """
+        self._snapshot.allow(home, gap_blocks)
+        self._ledger.hold_every = max(1, gap_blocks // HOLDS_PER_GAP)
+
     # ------------------------------------------------------------------ inputs
 
     def start(self, now: ev.Now) -> None:
@@ -176,9 +210,13 @@ class Engine:
 
     def tick(self, now: ev.Now) -> None:
         """Let time pass; due at `deadline`."""
+        if self.is_superseded:
+            return
+        self._snapshot.chase(now, self._sync.heights, self._sync.reach)
+        self._backfill.chase(now, self._sync.heights)
         self._pursuits.chase(now)
         self._feed(now)
-        self._sync.chase(now, committed_at_ms=self._committed_at_ms)
+        self._chase_blocks(now)
         self._gossip.repeat(
             now,
             committed_at_ms=self._committed_at_ms,
@@ -202,9 +240,12 @@ class Engine:
         due_ms = [
             *self._pursuits.due_ms(),
             *self._proposer.due_ms(),
-            *self._sync.due_ms(),
             *self._gossip.due_ms(self._committed_at_ms),
+            *self._snapshot.due_ms(),
+            *self._backfill.due_ms(),
         ]
+        if not self._snapshot.is_fetching:
+            due_ms += self._sync.due_ms()
         return min([self.core.deadline(), *due_ms])
 
     def connected(self, peer: int) -> None:
@@ -308,6 +349,21 @@ class Engine:
         """How many members said where they stand since the start; `is_behind` rests on them."""
         return self._sync.informants
 
+    @property
+    def is_superseded(self) -> bool:
+        """Whether the next start finds another ledger, made of a snapshot; this one ends here."""
+        return self._snapshot.is_complete
+
+    @property
+    def missing_blocks(self) -> int:
+        """How many blocks of the past are not here yet, where the ledger began with a snapshot."""
+        return len(self._final.missing)
+
+    @property
+    def snapshot_progress(self) -> SnapshotProgress | None:
+        """How far the state is that this node fetches instead of blocks, if it does."""
+        return self._snapshot.progress
+
     def time_ms(self, now: ev.Now) -> int:
         """Return the time admission reckons with: the later of the tip's T + 1 and UTC."""
         return max(self._ledger.header.time_ms + 1, now.utc_ms)
@@ -315,6 +371,11 @@ class Engine:
     def snapshot(self) -> list[tuple[int, bytes]]:
         """Return the log records that restate everything still needed, for log rotation."""
         return self._ballots.snapshot()
+
+    def _chase_blocks(self, now: ev.Now) -> None:
+        """Ask for blocks, unless the state above them is being fetched."""
+        if not self._snapshot.takes_over(now, self._sync.reach):
+            self._sync.chase(now, committed_at_ms=self._committed_at_ms)
 
     # ------------------------------------------------------------------ the turn
 
@@ -384,7 +445,7 @@ class Engine:
         if epoch_of is not None and epoch_of(message) != self.term.epoch.number:
             self._take_of_other_epoch(peer, message, now, arrival_utc_ms=arrival_utc_ms)
             return
-        if isinstance(message, Status | WantBodies | WantBlocks):
+        if isinstance(message, _Request):
             self._answer(peer, message, now)
             return
         if peer not in self.term.indices and not isinstance(message, _GIVEN_BY_ANYBODY):
@@ -413,10 +474,8 @@ class Engine:
                     self._run(now, ev.DecidedReceived(message))
             case Bodies():
                 self._pursuits.take(message)
-            case Blocks():
-                self._sync.take(peer, message)
-                self._feed(now)
-                self._sync.chase(now, committed_at_ms=self._committed_at_ms)
+            case Blocks() | Snapshots() | StateParts() | PastBlocks():
+                self._take_of_the_past(peer, message, now)
             case Transactions():
                 verdicts = self.gate.screen(message.transactions, self.time_ms(now))
                 candidates = tuple(v for v in verdicts if isinstance(v, Candidate))
@@ -424,6 +483,26 @@ class Engine:
                     self._pursuits.have_checked(CheckJob(Purpose.GOSSIP, candidates))
             case Accusations():
                 self._misconduct.take(message)
+            case _:
+                assert_never(message)
+
+    def _take_of_the_past(
+        self, peer: int, message: Blocks | Snapshots | StateParts | PastBlocks, now: ev.Now
+    ) -> None:
+        """Take an answer to what this node asked for because it is, or was, behind."""
+        match message:
+            case Blocks():
+                self._sync.take(peer, message)
+                self._feed(now)
+                self._chase_blocks(now)
+            case Snapshots():
+                self._snapshot.take_held(peer, message, now)
+            case StateParts():
+                self._snapshot.take_state(peer, message, now)
+            case PastBlocks() if self._backfill.wants(peer, message):
+                self._backfill.take(peer, message, now)
+            case PastBlocks():
+                self._snapshot.take_past(peer, message, now)
             case _:
                 assert_never(message)
 
@@ -440,7 +519,7 @@ class Engine:
                 self._sync.note_height(peer, height)
                 if epoch < self.term.epoch.number:
                     self._answer(peer, message, now)
-                self._sync.chase(now, committed_at_ms=self._committed_at_ms)
+                self._chase_blocks(now)
             case ViewChange(epoch=epoch):
                 if epoch < self.term.epoch.number:
                     self._answer(peer, message, now)
@@ -454,12 +533,21 @@ class Engine:
                 pass
 
     def _answer(
-        self, peer: int, request: Status | ViewChange | WantBodies | WantBlocks, now: ev.Now
+        self,
+        peer: int,
+        request: Status
+        | ViewChange
+        | WantBodies
+        | WantBlocks
+        | WantSnapshots
+        | WantState
+        | WantPast,
+        now: ev.Now,
     ) -> None:
         """Answer a peer within its allowance; a request costs it little and this node much."""
         if not self._allowance.has_room(peer, now.monotonic_ms):
             raise PeerError("allowance", f"{type(request).__name__} before earlier answers are due")
-        before = len(self._outlet.messages)
+        before, read_bytes = len(self._outlet.messages), 0
         match request:
             case Status(epoch=epoch) | ViewChange(epoch=epoch) if epoch < self.term.epoch.number:
                 self._desk.give_handover(peer, epoch)
@@ -472,17 +560,24 @@ class Engine:
                     self._run(now, ev.StatusReceived(index, request))
                 elif self.term.is_member:
                     self._inform(peer, request.height)
-                self._sync.chase(now, committed_at_ms=self._committed_at_ms)
+                self._chase_blocks(now)
             case ViewChange():
                 pass
             case WantBodies():
                 self._desk.give_bodies(peer, request)
             case WantBlocks():
                 self._desk.give_blocks(peer, request)
+            case WantSnapshots():
+                self._snapshot_desk.give_snapshots(peer, request)
+            case WantState():
+                read_bytes = self._snapshot_desk.give_state(peer, request)
+            case WantPast():
+                self._snapshot_desk.give_past(peer, request)
             case _:
                 assert_never(request)
         answers = self._outlet.messages[before:]
-        self._allowance.use(peer, sum(len(m.data) for m in answers if m.to == peer))
+        given_bytes = sum(len(m.data) for m in answers if m.to == peer)
+        self._allowance.use(peer, max(given_bytes, read_bytes))
 
     def _refuse(self, peer: int, error: DecodeError | PeerError, now: ev.Now) -> None:
         self.counters.messages_refused += 1
@@ -624,7 +719,7 @@ class Engine:
         self.core = _make_core(self.term, recovery)
         self._outlet.note_term(self.term)
         self._tell_term()
-        self._sync.chase(now, committed_at_ms=self._committed_at_ms)
+        self._chase_blocks(now)
         for peer, message, arrival_utc_ms in self._early.take():
             try:
                 self._take(peer, message, now, arrival_utc_ms=arrival_utc_ms)

@@ -79,6 +79,8 @@ class Counters:
     messages_refused: int = 0
     bodies_asked: int = 0
     blocks_synced: int = 0
+    snapshot_pieces: int = 0
+    past_blocks: int = 0
     effort: Effort = field(default_factory=Effort)
     """What consensus itself cost; the shell gives it a clock."""
 

@@ -7,7 +7,7 @@ undecided becomes the core's durable state, of the epoch in force alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
@@ -34,6 +34,8 @@ from node.service.log_records import (
     decode_log_record,
     epoch_of,
 )
+from node.storage.held_state import HeldState
+from node.storage.stored_block import StoredBlock
 
 
 class FinalChain(StateReader, Protocol):
@@ -55,6 +57,27 @@ class FinalChain(StateReader, Protocol):
 
 class Ledger(FinalChain, Protocol):
     """The chain that is final here, on disk."""
+
+    @property
+    def missing(self) -> range:
+        """The heights of the blocks that are not here yet."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the past is here."""
+
+    def fill(self, blocks: Sequence[StoredBlock]) -> None:
+        """Write the next missing blocks, durably, or take another step with those here."""
+
+    def block_values(self, height: int) -> tuple[bytes, bytes] | None:
+        """Return a block that is not missing as it is stored; None above the tip."""
+
+    @property
+    def held(self) -> Mapping[int, HeldState]:
+        """The states kept readable, by height."""
+
+    def hold(self) -> None:
+        """Keep the state at the tip readable."""
 
     def commit(
         self, blocks: Sequence[tuple[ExecutedBlock, QuorumCertificate]], *, sync: bool

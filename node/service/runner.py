@@ -256,15 +256,22 @@ class Runner:
             self._cut_off_until_ms[peer] = self.now().monotonic_ms + CUT_OFF_MS
         for job in output.jobs:
             self._spawn(self._run_job(job))
-        if self.engine.halted:
-            fix = "keep this home for examination; run the same version as the other validators"
-            self.stop(NodeError(f"halted: {self.engine.halted}", code="GC-9002", fix=fix))
+        if self.engine.halted or self.engine.is_superseded:
+            self._end()
             return
         if self.engine.has_gossip and self._gossip_timer is None:
             loop = asyncio.get_running_loop()
             self._gossip_timer = loop.call_later(GOSSIP_DELAY_MS / 1_000, self._flush_gossip)
         self._sync_log()
         self._arm_timer()
+
+    def _end(self) -> None:
+        """End as the engine has: for good, or for whoever runs this to open the ledger it made."""
+        if not self.engine.halted:
+            self.stop()
+            return
+        fix = "keep this home for examination; run the same version as the other validators"
+        self.stop(NodeError(f"halted: {self.engine.halted}", code="GC-9002", fix=fix))
 
     def _post(self, message: Outgoing) -> None:
         if message.to is None:

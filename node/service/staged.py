@@ -22,6 +22,8 @@ class StagedLedger:
     def __init__(self, ledger: Ledger) -> None:
         """Start with nothing staged above `ledger`."""
         self._ledger = ledger
+        self.hold_every = 0
+        """At multiples of this, the same at all nodes, the state is kept readable; 0 is never."""
         self._state: StateReader = ledger
         self._staged: list[tuple[ExecutedBlock, QuorumCertificate]] = []
 
@@ -31,9 +33,20 @@ class StagedLedger:
         self._state = Overlay(self._state, executed)
 
     def write(self) -> None:
-        """Write what is staged, all of it or none, durable on return; raises `StorageError`."""
+        """Write what is staged, durable on return; raises `StorageError`.
+
+        All of it or none, but where a state in the middle is to be kept: then up to there first.
+        """
+        part: list[tuple[ExecutedBlock, QuorumCertificate]] = []
+        for executed, certificate in self._staged:
+            part.append((executed, certificate))
+            if self.hold_every and executed.header.height % self.hold_every == 0:
+                self._ledger.commit(part, sync=True)
+                self._ledger.hold()
+                part.clear()
+        if part:
+            self._ledger.commit(part, sync=True)
         if self._staged:
-            self._ledger.commit(self._staged, sync=True)
             self._staged.clear()
             self._state = self._ledger
 

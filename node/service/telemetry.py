@@ -31,11 +31,15 @@ RULES_TO_WARN_OF: Final = frozenset(
         "proposal-invalid",
         "execution-differs",
         "peer-cut-off",
+        "snapshot-given-up",
+        "past-false",
     }
 )
 """Traces worth an operator's attention."""
-RULES_TO_TELL_OF: Final = frozenset({"view-rotating", "view-rotated"})
-"""What happens on schedule and means no fault; all others are for debugging."""
+RULES_TO_TELL_OF: Final = frozenset(
+    {"view-rotating", "view-rotated", "snapshot-begun", "snapshot-complete", "past-whole"}
+)
+"""What is worth knowing and means no fault; all others are for debugging."""
 
 _NS_PER_S: Final = 1_000_000_000
 _LATENCY_S: Final = (
@@ -198,6 +202,7 @@ class _Scrape(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         figures, engine = self._figures, self._figures.engine
+        progress = engine.snapshot_progress
         for name, text, value in (
             ("height", "Height of the newest final block.", engine.height),
             ("epoch", "The epoch in force.", engine.term.epoch.number),
@@ -207,6 +212,12 @@ class _Scrape(Collector):
             ("health", "1 starting, 2 catching up, 3 ready, 4 halted.", figures.health),
             ("pool_transactions", "Transactions held.", engine.mempool.pending_count),
             ("pool_bytes", "Their encoded size.", engine.mempool.pending_bytes),
+            ("missing_blocks", "Blocks of the past not here yet.", engine.missing_blocks),
+            (
+                "snapshot_percent",
+                "How far the state is that is fetched instead of blocks; 100 if none is.",
+                100 if progress is None else progress.state_percent,
+            ),
             ("evidence", "Proofs of misbehaviour held.", len(engine.evidence)),
             ("waited_for_transactions", "Transactions clients wait for.", figures.batches_waiting),
             (
@@ -247,6 +258,8 @@ class _Scrape(Collector):
                 "Time in which this process did not run; no wait for others counts it.",
                 self._figures.held_up_ms / 1_000,
             ),
+            ("snapshot_pieces", "Pieces of a snapshot received.", counters.snapshot_pieces),
+            ("past_blocks", "Blocks fetched after a snapshot.", counters.past_blocks),
             ("fsyncs", "Syncs of the write-ahead log.", self._figures.fsyncs),
         ):
             yield CounterMetricFamily(f"govchain_{name}", text, value)

@@ -20,21 +20,33 @@ from node.chain.encoding import (
     expect_bool,
     expect_bytes,
     expect_list,
+    expect_text,
     expect_uint,
 )
 from node.chain.evidence import Evidence
+from node.chain.log import TILE_BYTES
 from node.chain.transaction import decode_hash_list, encode_hash_list
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.errors import DecodeError
 from node.limits import (
     BLOCK_TXS_MAX,
+    CBOR_ITEMS_MAX,
     EVIDENCE_PER_MESSAGE_MAX,
     PEER_MESSAGE_BYTES_MAX,
+    STATE_VALUE_BYTES_MAX,
     TX_BYTES_MAX,
 )
+from node.timestamp.history import HANDOVER_BYTES_MAX
 
 DIGEST_BYTES = 32
 SYNC_BLOCKS_MAX = 256
+STATE_PLACES_MAX = 64
+SNAPSHOT_HEADS_MAX = 4
+HANDOVERS_PER_MESSAGE = 16
+LOG_LEVELS_MAX = 8
+PAGE_BYTES_MAX = 2_048
+STATE_KEY_BYTES_MAX = 1_024
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 class MessageKind(IntEnum):
@@ -52,6 +64,12 @@ class MessageKind(IntEnum):
     BLOCKS = 10
     TRANSACTIONS = 11
     EVIDENCE = 12
+    WANT_SNAPSHOTS = 13
+    SNAPSHOTS = 14
+    WANT_STATE = 15
+    STATE = 16
+    WANT_PAST = 17
+    PAST = 18
 
 
 LAST_OF_CONSENSUS: Final = MessageKind.STATUS
@@ -107,6 +125,73 @@ class Accusations:
     evidence: tuple[Evidence, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class WantSnapshots:
+    """Ask which states are held readable, and for the handovers after an epoch."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotHead:
+    """A block whose state is held readable, and what the log goes on from after it."""
+
+    block: CertifiedHeader
+    log_edge: tuple[bytes, ...]
+    """What the growing tile of each level held, lowest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """States held readable; before them as many handovers, of consecutive epochs, as are sent."""
+
+    handovers: tuple[bytes, ...]
+    """Encoded."""
+    heads: tuple[SnapshotHead, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WantState:
+    """Ask for what the state after a block held at some places of its tree."""
+
+    height: int
+    places: tuple[str, ...]
+    """In hexadecimal digits, as node.chain.state_page has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatePart:
+    """What is at a place: the stored page, or all keys below it with their values."""
+
+    page: bytes | None
+    values: tuple[tuple[bytes, bytes], ...]
+    """In the order of their paths; empty where there is a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateParts:
+    """What was asked for, in order, as much as fits; none where that state is not held."""
+
+    height: int
+    parts: tuple[StatePart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WantPast:
+    """Ask for blocks from a height on with their results, as a ledger stores them."""
+
+    from_height: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastBlocks:
+    """Header and body values of consecutive blocks: as many as fit, none where there is none."""
+
+    from_height: int
+    blocks: tuple[tuple[bytes, bytes], ...]
+
+
 Message = (
     Proposal
     | Vote
@@ -120,6 +205,12 @@ Message = (
     | Blocks
     | Transactions
     | Accusations
+    | WantSnapshots
+    | Snapshots
+    | WantState
+    | StateParts
+    | WantPast
+    | PastBlocks
 )
 
 _KINDS: dict[type, MessageKind] = {
@@ -135,6 +226,12 @@ _KINDS: dict[type, MessageKind] = {
     Blocks: MessageKind.BLOCKS,
     Transactions: MessageKind.TRANSACTIONS,
     Accusations: MessageKind.EVIDENCE,
+    WantSnapshots: MessageKind.WANT_SNAPSHOTS,
+    Snapshots: MessageKind.SNAPSHOTS,
+    WantState: MessageKind.WANT_STATE,
+    StateParts: MessageKind.STATE,
+    WantPast: MessageKind.WANT_PAST,
+    PastBlocks: MessageKind.PAST,
 }
 
 
@@ -143,7 +240,7 @@ def kind_of(message: Message) -> MessageKind:
     return _KINDS[type(message)]
 
 
-def encode_message(message: Message) -> bytes:
+def encode_message(message: Message) -> bytes:  # noqa: C901, PLR0912 - one case per kind
     """Return the envelope of a message."""
     value: Any
     match message:
@@ -159,6 +256,22 @@ def encode_message(message: Message) -> bytes:
             value = list(message.transactions)
         case Accusations():
             value = [evidence.to_value() for evidence in message.evidence]
+        case WantSnapshots():
+            value = message.epoch
+        case Snapshots():
+            heads = [[head.block.to_value(), list(head.log_edge)] for head in message.heads]
+            value = [list(message.handovers), heads]
+        case WantState():
+            value = [message.height, list(message.places)]
+        case StateParts():
+            value = [
+                message.height,
+                [[part.page, [list(pair) for pair in part.values]] for part in message.parts],
+            ]
+        case WantPast():
+            value = [message.from_height, message.count]
+        case PastBlocks():
+            value = [message.from_height, [list(pair) for pair in message.blocks]]
         case _:
             value = message.to_value()
     return encode([kind_of(message).value, value])
@@ -213,8 +326,83 @@ def decode_message(data: bytes, signature_size: int) -> Message:  # noqa: C901, 
         case MessageKind.EVIDENCE:
             listed = expect_list(value, EVIDENCE_PER_MESSAGE_MAX, "accusations")
             return Accusations(tuple(Evidence.from_value(item, signature_size) for item in listed))
+        case MessageKind.WANT_SNAPSHOTS:
+            return WantSnapshots(expect_uint(value, "want-snapshots epoch"))
+        case MessageKind.SNAPSHOTS:
+            handovers, listed = expect_array(value, 2, "snapshots")
+            heads = expect_list(listed, SNAPSHOT_HEADS_MAX, "snapshot heads")
+            return Snapshots(
+                _expect_blobs(handovers, HANDOVERS_PER_MESSAGE, HANDOVER_BYTES_MAX, "handovers"),
+                tuple(_snapshot_head(head, signature_size) for head in heads),
+            )
+        case MessageKind.WANT_STATE:
+            height, listed = expect_array(value, 2, "want-state")
+            return WantState(
+                expect_uint(height, "want-state height"),
+                tuple(
+                    _expect_place(place)
+                    for place in expect_list(listed, STATE_PLACES_MAX, "want-state places")
+                ),
+            )
+        case MessageKind.STATE:
+            height, listed = expect_array(value, 2, "state parts")
+            return StateParts(
+                expect_uint(height, "state parts height"),
+                tuple(map(_state_part, expect_list(listed, STATE_PLACES_MAX, "state parts"))),
+            )
+        case MessageKind.WANT_PAST:
+            from_height, count = expect_array(value, 2, "want-past")
+            return WantPast(
+                expect_uint(from_height, "want-past height"),
+                expect_uint(count, "want-past count", SYNC_BLOCKS_MAX),
+            )
+        case MessageKind.PAST:
+            from_height, listed = expect_array(value, 2, "past")
+            blocks = expect_list(listed, SYNC_BLOCKS_MAX, "past blocks")
+            return PastBlocks(
+                expect_uint(from_height, "past height"),
+                tuple(
+                    _expect_pair(pair, PEER_MESSAGE_BYTES_MAX, PEER_MESSAGE_BYTES_MAX, "past block")
+                    for pair in blocks
+                ),
+            )
         case other:
             raise DecodeError(f"peer message kind: {other} is unknown")
+
+
+def _snapshot_head(value: object, signature_size: int) -> SnapshotHead:
+    block, log_edge = expect_array(value, 2, "snapshot head")
+    return SnapshotHead(
+        CertifiedHeader.from_value(block, signature_size),
+        _expect_blobs(log_edge, LOG_LEVELS_MAX, TILE_BYTES, "snapshot log edge"),
+    )
+
+
+def _state_part(value: object) -> StatePart:
+    page, listed = expect_array(value, 2, "state part")
+    values = expect_list(listed, CBOR_ITEMS_MAX, "state values")
+    return StatePart(
+        None if page is None else expect_blob(page, "state page", size_max=PAGE_BYTES_MAX),
+        tuple(
+            _expect_pair(pair, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, "state value")
+            for pair in values
+        ),
+    )
+
+
+def _expect_place(value: object) -> str:
+    place = expect_text(value, "place", size_max=2 * DIGEST_BYTES, empty=True)
+    if not frozenset(place) <= _HEXADECIMAL:
+        raise DecodeError(f"place: expected hexadecimal digits, got {place!r}")
+    return place
+
+
+def _expect_pair(value: object, first_max: int, second_max: int, what: str) -> tuple[bytes, bytes]:
+    first, second = expect_array(value, 2, what)
+    return (
+        expect_blob(first, what, size_max=first_max),
+        expect_blob(second, what, size_max=second_max),
+    )
 
 
 def _expect_blobs(value: object, count_max: int, size_max: int, what: str) -> tuple[bytes, ...]:

@@ -59,6 +59,11 @@ class LedgerDraft:
         page = self._store.get(keys.state_page(place)) if mark[:1] == _SPLIT else None
         return [] if page is None else subtrees_of(Page.decode(page, place, self._suite), place)
 
+    def value(self, key: bytes) -> bytes | None:
+        """Return the value under a state key, if it has come."""
+        entry = self._store.get(keys.state(key_path(key, self._suite)))
+        return None if entry is None else keys.split_state_entry(entry)[1]
+
     def put_whole(
         self, subtree: Subtree, values: Mapping[bytes, bytes], pages: Mapping[str, Page | None]
     ) -> None:

@@ -17,6 +17,7 @@ from node.config import NodeConfig
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
 from node.crypto.signature import Signer
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor
+from node.limits import TX_LIFETIME_MS_MAX
 from node.operations.provision import DEFAULT_IDENTITY
 from node.operations.topology import SECRET_FILE
 from node.service.home import VOTE_KEY_FILE
@@ -27,8 +28,13 @@ from tests.network.local_network import LocalNetwork
 STEP_MS = 10
 
 
-def give_past(network: LocalNetwork, validator_ids: Sequence[str], blocks: int) -> None:
-    """Make the first `blocks` blocks, of one transaction each, the ledger of some validators."""
+def give_past(
+    network: LocalNetwork, validator_ids: Sequence[str], blocks: int, *, old_blocks: int = 0
+) -> None:
+    """Make the first `blocks` blocks, of one transaction each, the ledger of some validators.
+
+    After the first `old_blocks` nothing happens for longer than a transaction can live.
+    """
     genesis = network.genesis
     secret = KeyFileSecret.load(network.home / SECRET_FILE)
     validators = [validator.validator_id for validator in genesis.validators.validators]
@@ -46,7 +52,9 @@ def give_past(network: LocalNetwork, validator_ids: Sequence[str], blocks: int) 
         inputs = BlockInputs(
             height=height,
             view=0,
-            time_ms=genesis.created_ms + height * STEP_MS,
+            time_ms=genesis.created_ms
+            + height * STEP_MS
+            + (TX_LIFETIME_MS_MAX if height > old_blocks > 0 else 0),
             time_degraded=False,
             proposer=0,
         )

@@ -20,6 +20,8 @@ from tests.network.long_past import give_past
 from tests.unit.cli.command import run
 
 PAST_BLOCKS = 3_000
+OLD_BLOCKS = 2_500
+GAP_BLOCKS = 200
 VICTIM, FIRST = "validator-4", "validator-1"
 
 
@@ -100,6 +102,56 @@ async def test_thousands_of_blocks_behind_killed_on_the_way_and_a_peer_frozen(
             await network.until_ready([VICTIM])
             await until_certifying(network, VICTIM, "validator-2")
         assert network.metric(VICTIM, "blocks_synced_total") > 0
+    finally:
+        network.supervisor.down()
+    audited = run("audit", "--home", network.folder(VICTIM), "--json")
+    assert audited.code == 0, audited.out
+    assert audited.json["blocks"] > PAST_BLOCKS
+
+
+def lower_gap(network: LocalNetwork) -> None:
+    """Have every validator take one for far behind that is a few hundred blocks behind."""
+    for validator_id in network.ids:
+        settings = network.folder(validator_id) / "node.toml"
+        settings.write_text(f"snapshot_gap_blocks = {GAP_BLOCKS}\n{settings.read_text()}")
+
+
+def told(network: LocalNetwork, validator_id: str, event: str) -> int:
+    """Count how often a validator's log tells of something."""
+    return sum(f'"event": "{event}"' in line for line in network.log(validator_id))
+
+
+async def until_told(network: LocalNetwork, validator_id: str, event: str, times: int) -> None:
+    """Wait until a validator's log has told of something so often."""
+
+    async def is_told() -> bool | None:
+        return told(network, validator_id, event) >= times or None
+
+    await until(is_told, f"{validator_id} tells of {event}")
+
+
+async def test_far_behind_the_state_is_fetched_and_the_past_comes_after(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network", created_ago_ms=3_600_000)
+    lower_gap(network)
+    others = [name for name in network.ids if name != VICTIM]
+    give_past(network, others, PAST_BLOCKS, old_blocks=OLD_BLOCKS)
+    try:
+        await asyncio.to_thread(network.supervisor.up)
+        await network.until_height(VICTIM, PAST_BLOCKS)
+        await until_told(network, VICTIM, "ledger-replaced", 1)
+        await until_certifying(network, VICTIM, FIRST)
+        await until_told(network, VICTIM, "past-whole", 1)
+        network.end(VICTIM, signal.SIGKILL)
+        shutil.rmtree(network.folder(VICTIM) / "data")  # its log knows what it has signed
+        with frozen(network, FIRST):
+            await asyncio.to_thread(network.supervisor.up)
+            await network.until_height(VICTIM, PAST_BLOCKS)
+            await until_told(network, VICTIM, "ledger-replaced", 2)
+            # Without the frozen one, every quorum needs the vote of the one that was behind.
+            await network.until_ready([VICTIM])
+            await until_certifying(network, VICTIM, "validator-2")
+            await until_told(network, VICTIM, "past-whole", 2)
+        assert network.metric(VICTIM, "missing_blocks") == 0
     finally:
         network.supervisor.down()
     audited = run("audit", "--home", network.folder(VICTIM), "--json")
