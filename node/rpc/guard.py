@@ -17,6 +17,7 @@ from node.crypto.certificate import CertificateIdentity
 from node.errors import ClientError, DecodeError, NodeError
 from node.rpc.identity import AccessError, Gatekeeper
 from node.rpc.strict import refuse_unknown_fields
+from node.storage.past import NotHeldYet
 
 CHAIN_ID_KEY: Final = "govchain-chain-id"
 """Metadata by which a client may say, in hexadecimal, which chain it means."""
@@ -44,6 +45,7 @@ _STATUS: Final = (
     (AccessError, grpc.StatusCode.PERMISSION_DENIED),
     (WrongChainError, grpc.StatusCode.FAILED_PRECONDITION),
     (NotFound, grpc.StatusCode.NOT_FOUND),
+    (NotHeldYet, grpc.StatusCode.UNAVAILABLE),  # so that another validator is asked
     (ClientError, grpc.StatusCode.INVALID_ARGUMENT),
     (DecodeError, grpc.StatusCode.INVALID_ARGUMENT),
 )

@@ -68,12 +68,18 @@ class Queries:
         return block
 
     def header(self, height: int) -> tuple[Header, QuorumCertificate | None] | None:
-        """Return a header and its certificate (genesis has none), or None above the tip."""
-        return self._ledger.header_at(height)
+        """Return a header and its certificate (genesis has none), or None above the tip.
+
+        Raises `NotHeldYet`, as all that asks for what is missing from the past.
+        """
+        found = self._ledger.header_at(height)
+        if found is None and height in self._ledger.missing:
+            raise self._ledger.not_held_yet()
+        return found
 
     def transaction(self, tx_id: bytes) -> CommittedTransaction | None:
         """Return a committed transaction, or None."""
-        found = self._find(tx_id)
+        found = self._find_anywhere(tx_id)
         if found is None:
             return None
         block, index = found
@@ -105,7 +111,7 @@ class Queries:
 
         None where no transaction of this id wrote records.
         """
-        block, index = self._find(tx_id) or (None, 0)
+        block, index = self._find_anywhere(tx_id) or (None, 0)
         if block is None or block.certificate is None:
             return None
         result = block.result(index)
@@ -172,6 +178,13 @@ class Queries:
             return RecordStatus.WITHDRAWN
         is_current = current.log_index == found.log_index
         return RecordStatus.IN_FORCE if is_current else RecordStatus.SUPERSEDED
+
+    def _find_anywhere(self, tx_id: bytes) -> tuple[StoredBlock, int] | None:
+        """Find a transaction however old it may be."""
+        found = self._find(tx_id)
+        if found is None and self._ledger.missing:
+            raise self._ledger.not_held_yet()
+        return found
 
     def _find(self, tx_id: bytes) -> tuple[StoredBlock, int] | None:
         place = self._ledger.find_transaction(tx_id)

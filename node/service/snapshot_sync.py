@@ -232,6 +232,7 @@ class SnapshotSync:
             self._look(now_ms, heights, reach)
         if self._target is not None:
             self._advance()
+        if self._target is not None and not self.is_complete:
             self._ask_for_pieces(now_ms, heights)
 
     def _look(self, now_ms: int, heights: Mapping[int, int], reach: int) -> None:

@@ -23,7 +23,7 @@ from node.execution.apply import ExecutedBlock
 from node.storage import keys
 from node.storage.indexes import index_entries
 from node.storage.kv import KeyValueStore, WriteBatch
-from node.storage.ledger import format_value, put_block, tip_value
+from node.storage.ledger import format_value, put_block, put_state, tip_value
 from node.storage.past import MissingPast
 from node.storage.stored_block import (
     StoredBlock,
@@ -71,7 +71,7 @@ class LedgerDraft:
         batch = WriteBatch()
         self._clear(subtree[0], batch)
         for key, value in values.items():
-            batch.put(keys.state(key_path(key, self._suite)), keys.state_entry(key, value))
+            put_state(batch, key, value, self._suite)
         for place, page in pages.items():
             if page is not None:
                 batch.put(keys.state_page(place), page.encode())
@@ -97,10 +97,10 @@ class LedgerDraft:
         even, is_odd = divmod(len(place), 2)
         stem = keys.state(bytes.fromhex(place[: 2 * even]))
         start = stem + bytes((int(place[-1], 16) << 4,)) if is_odd else stem
-        for key, _ in self._store.scan(stem, start=start):
-            if not key[len(keys.STATE) :].hex().startswith(place):
+        for path, entry in self._store.scan(stem, start=start):
+            if not path[len(keys.STATE) :].hex().startswith(place):
                 break
-            batch.delete(key)
+            put_state(batch, keys.split_state_entry(entry)[0], None, self._suite)
 
     # --- Blocks ---
 

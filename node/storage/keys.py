@@ -12,6 +12,7 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `B`    | height                       | transactions and results, see stored_block.py          |
 | `T`    | tx_id                        | height, then the index in the block in 4 bytes         |
 | `S`    | key path (32 bytes)          | a state key and its value, see `state_entry`           |
+| `K`    | state key of no reference    | empty: these are few, and are looked for by prefix     |
 | `N`    | place of a state-tree page   | the page, see node.chain.state_page                    |
 | `L`    | level (1 byte), index        | a tile of the log                                      |
 | `I`    | log index of its first leaf  | height of a block                                      |
@@ -32,6 +33,7 @@ from typing import Final
 
 from node.chain.evidence import Charge
 from node.chain.log import TileId
+from node.execution.registry import StateKind
 
 FORMAT: Final = b"!"
 TIP: Final = b"."
@@ -40,6 +42,7 @@ HEADER: Final = b"H"
 BODY: Final = b"B"
 TRANSACTION: Final = b"T"
 STATE: Final = b"S"
+STATE_KEY: Final = b"K"
 STATE_PAGE: Final = b"N"
 LOG_TILE: Final = b"L"
 BLOCK_AT_LOG_INDEX: Final = b"I"
@@ -50,6 +53,7 @@ RECORD_BY_TYPE: Final = b"t"
 EVIDENCE: Final = b"e"
 DRAFT_MARK: Final = b"~"
 
+_REFERENCE_KEYS: Final = bytes((0x84, StateKind.REFERENCE))  # [5, issuer, type, reference]
 _NUMBER_BYTES: Final = 8
 _STATE_KEY_LENGTH_BYTES: Final = 2
 _END_OF_TEXT: Final = b"\x00"  # no type and no reference holds a NUL: they are printable
@@ -84,6 +88,11 @@ def split_state_entry(entry: bytes) -> tuple[bytes, bytes]:
     """Return the state key and the value in what `state_entry` gave."""
     end = _STATE_KEY_LENGTH_BYTES + int.from_bytes(entry[:_STATE_KEY_LENGTH_BYTES], "big")
     return entry[_STATE_KEY_LENGTH_BYTES:end], entry[end:]
+
+
+def listed(state_key: bytes) -> bytes | None:
+    """Return the key by which a state key is found by its prefix; None for those of references."""
+    return None if state_key.startswith(_REFERENCE_KEYS) else STATE_KEY + state_key
 
 
 def state_page(place: str) -> bytes:

@@ -162,8 +162,10 @@ class LedgerStore:
 
     def state_under(self, prefix: bytes) -> Iterator[bytes]:
         """Yield the current values whose state keys begin with `prefix`, in order of the keys."""
-        for _, value in self._store.scan(keys.state(prefix)):
-            yield value
+        for listed, _ in self._store.scan(keys.STATE_KEY + prefix):
+            value = self.get(listed[len(keys.STATE_KEY) :])
+            if value is not None:
+                yield value
 
     def page(self, place: str) -> Page | None:
         """Return a page of the current state tree, or None where there is none."""
@@ -578,11 +580,7 @@ class _BlockBatch:
         for key, entry in index_entries(header, first_log_index, transactions, executed.results):
             batch.put(key, entry)
         for key, value in executed.state_writes.items():
-            place = keys.state(key_path(key, self._suite))
-            if value is None:
-                batch.delete(place)
-            else:
-                batch.put(place, keys.state_entry(key, value))
+            put_state(batch, key, value, self._suite)
         self.pages |= executed.tree.pages
         self._tiles |= tiles_changed(executed.log_growth, self._tile)
         self._tip = tip_value(height, executed.digest, executed.frontier)
@@ -603,6 +601,19 @@ class _BlockBatch:
     def _tile(self, tile: TileId) -> bytes:
         written = self._tiles.get(tile)
         return self._read_tile(tile) if written is None else written
+
+
+def put_state(batch: WriteBatch, key: bytes, value: bytes | None, suite: Suite) -> None:
+    """Put a state key and its value, or remove it, with the entry it is found by."""
+    place, listed = keys.state(key_path(key, suite)), keys.listed(key)
+    if value is None:
+        batch.delete(place)
+    else:
+        batch.put(place, keys.state_entry(key, value))
+    if listed is not None and value is None:
+        batch.delete(listed)
+    elif listed is not None:
+        batch.put(listed, b"")
 
 
 def put_block(batch: WriteBatch, block: StoredBlock) -> None:

@@ -133,6 +133,9 @@ def _check_state(store: KeyValueStore, suite: Suite, state_root: bytes) -> None:
         if place != keys.state(key_path(key, suite)):
             _fail(f"the current value of {key.hex()} is not in its place")
         values[key] = value
+    listed = {key: b"" for key in map(keys.listed, values) if key is not None}
+    if dict(store.scan(keys.STATE_KEY)) != listed:
+        _fail("the list of state keys is not that of the current values")
     tree = update(EMPTY, values, _NO_PAGES.get, suite)
     if tree.root != state_root:
         _fail("the current values do not give the state root of the tip")

@@ -30,6 +30,7 @@ LIFETIME_MS = 600_000
 GAP = 20
 FETCHER = 3
 STEP_MS = 5
+_NO_FAULTS = ("snapshot-begun", "snapshot-complete", "past-whole")
 
 
 class MemoryDrafts:
@@ -117,6 +118,7 @@ class Catching:
         self.frozen: set[int] = set()
         self.said: list[tuple[int, int, Message]] = []
         """From, to, what: everything delivered."""
+        self._rules: list[str] = []
         self.meddle: Callable[[int, Message], Sequence[Message]] = lambda _peer, said: (said,)
 
     @property
@@ -146,14 +148,28 @@ class Catching:
         for node in self.nodes:
             if node.me in self.frozen:
                 continue
-            for sent in node.engine.drain().messages:
-                if sent.to is None or (FETCHER not in (node.me, sent.to)):
+            output = node.engine.drain()
+            if node.me == FETCHER:
+                told = [trace.rule for trace in output.traces]
+                self._rules += [rule for rule in told if rule not in _NO_FAULTS]
+            for sent in output.messages:
+                if sent.to is None or sent.to in self.frozen or FETCHER not in (node.me, sent.to):
                     continue
                 message = decode_message(sent.data, self.genesis.suite.signature_size)
                 said = self.meddle(node.me, message) if node.me != FETCHER else (message,)
                 for each in said:
-                    if sent.to not in self.frozen:
-                        self.deliver(node.me, sent.to, each)
+                    self.deliver(node.me, sent.to, each)
+
+    def watch_rules(self) -> list[str]:
+        """Return the list that the rules of the fetcher's refusals go into from now on."""
+        self.fetcher.engine.drain()
+        self._rules = []
+        return self._rules
+
+    def outgoing(self, me: int) -> list[Message]:
+        """Return, instead of delivering it, what a node has to say."""
+        size = self.genesis.suite.signature_size
+        return [decode_message(each.data, size) for each in self.nodes[me].engine.drain().messages]
 
     def run(self, until: Callable[[], object], *, most_ms: int = 60_000) -> None:
         """Take steps until something is so."""

@@ -2,15 +2,450 @@
 
 from __future__ import annotations
 
-from tests.unit.service.catching import Catching, long_chain
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
-CHAIN = long_chain(60)
+import pytest
+
+from node.chain.certificate import QuorumCertificate
+from node.chain.genesis import Parameters
+from node.chain.state_page import Page
+from node.consensus.messages import Status
+from node.service import snapshot_serving, snapshot_sync
+from node.service.backfill import RANGE_BLOCKS
+from node.service.block_sync import ANSWER_WITHIN_MS, DISTRUST_MS
+from node.service.queries import Queries
+from node.service.snapshot_sync import REST_MS, STALLED_MS
+from node.service.wire import (
+    Blocks,
+    Message,
+    PastBlocks,
+    Snapshots,
+    StatePart,
+    StateParts,
+    WantPast,
+    WantSnapshots,
+    WantState,
+)
+from node.storage.ledger import RecordQuery
+from node.storage.ledger_check import verify_store
+from node.storage.memory import MemoryStore
+from node.storage.past import NotHeldYet
+from node.storage.stored_block import StoredBlock, encode_header_value
+from tests.unit.execution.small_chain import build_genesis
+from tests.unit.service.catching import FETCHER, Catching, long_chain
+
+GENESIS = build_genesis(parameters=Parameters(checkpoint_blocks=2))
+OLD, HEIGHT = 30, 60
+CHAIN = long_chain(HEIGHT, old=OLD, genesis=GENESIS)
 
 
-def test_a_node_far_behind_begins_with_the_state_and_goes_on() -> None:
-    net = Catching(CHAIN)
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a state of some sixty keys take many pieces."""
+    monkeypatch.setattr(snapshot_serving, "SUBTREE_BYTES_MAX", 600)
+    monkeypatch.setattr(snapshot_sync, "PLACES_PER_REQUEST", 4)
+    monkeypatch.setattr(snapshot_sync, "PAST_RANGE_BLOCKS", 8)
+    monkeypatch.setattr(snapshot_sync, "PAST_RANGES_AHEAD", 3)
+
+
+def far_behind(chain: Sequence[Any] = CHAIN) -> Catching:
+    net = Catching(chain, GENESIS)
     net.greet()
+    return net
+
+
+def fetch(net: Catching) -> None:
+    """Let the state be fetched, and begin with it."""
     net.run(lambda: net.fetcher.engine.is_superseded)
     net.fetcher.start()
-    assert net.fetcher.engine.height == 60
-    assert net.fetcher.engine.recovered
+    net.greet()
+
+
+def given(net: Catching, kind: type[Message]) -> list[int]:
+    """Return who gave the fetcher messages of a kind."""
+    return [peer for peer, to, said in net.said if to == FETCHER and isinstance(said, kind)]
+
+
+def is_whole(net: Catching) -> Callable[[], object]:
+    return lambda: net.fetcher.ledger.is_whole
+
+
+def contents(net: Catching, me: int) -> dict[bytes, bytes]:
+    return dict(net.nodes[me].store.scan(b""))
+
+
+# ---------------------------------------------------------------------- the whole of it
+
+
+def test_far_behind_the_state_is_fetched_then_the_past_and_all_is_as_with_the_others() -> None:
+    net = far_behind()
+    fetch(net)
+    engine = net.fetcher.engine
+    assert engine.height == HEIGHT
+    assert engine.missing_blocks == OLD - 1, "the last of the old ones shows how old it is"
+    assert not given(net, Blocks)
+    assert len(given(net, StateParts)) > 3
+    assert frozenset(given(net, StateParts)) == {0, 1, 2}, "any piece from anybody"
+    net.run(is_whole(net))
+    assert contents(net, FETCHER) == contents(net, 0)
+    verify_store(net.fetcher.store, net.fetcher.ledger, GENESIS.suite)
+
+
+def test_what_lived_in_the_last_lifetime_is_known_before_the_past_is_here() -> None:
+    net = far_behind()
+    fetch(net)
+    for executed, _ in CHAIN[OLD:]:
+        for tx_id in executed.tx_ids:
+            assert net.fetcher.ledger.has_transaction(tx_id)
+    for height in range(OLD, HEIGHT + 1):
+        assert net.fetcher.ledger.digest_at(height) == CHAIN[height - 1][0].digest
+
+
+def test_who_is_less_far_behind_fetches_blocks_and_leaves_no_draft() -> None:
+    net = Catching(CHAIN[:20], GENESIS)
+    net.fetcher.drafts.open()
+    net.greet()
+    net.run(lambda: net.fetcher.engine.height == 20)
+    net.run(lambda: net.fetcher.drafts.discarded)
+    assert not given(net, Snapshots)
+    assert net.fetcher.drafts.store is None
+
+
+def test_one_peer_alone_is_not_believed_to_be_far_ahead() -> None:
+    net = Catching(CHAIN, GENESIS)
+    for peers, expected in ((1, 0), (2, 2)):
+        for peer in range(peers):
+            net.deliver(peer, FETCHER, Status(0, 0, True, HEIGHT))  # noqa: FBT003
+        net.step()
+        asked = [said for peer, _, said in net.said if peer == FETCHER]
+        assert sum(isinstance(said, WantSnapshots) for said in asked) == expected
+
+
+# ---------------------------------------------------------------------- false pieces
+
+
+def in_state(change: Callable[[StatePart], StatePart]) -> Callable[[Message], Message]:
+    """Return what changes the first piece of an answer that it can change."""
+
+    def meddle(said: Message) -> Message:
+        if not isinstance(said, StateParts):
+            return said
+        parts = list(said.parts)
+        for at, part in enumerate(parts):
+            changed = change(part)
+            if changed != part:
+                parts[at] = changed
+                break
+        return replace(said, parts=tuple(parts))
+
+    return meddle
+
+
+def flip(data: bytes, at: int = -1) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+def other_page(part: StatePart) -> StatePart:
+    if part.page is None:
+        return part
+    page = Page.decode(part.page, "", GENESIS.suite)
+    slots = {slot: b"" for slot, held in enumerate(page.subtrees[16:]) if held}
+    slots.popitem()
+    slots.popitem()
+    return StatePart(page.with_slots(slots, GENESIS.suite).encode(), ())
+
+
+def other_values(
+    change: Callable[[list[tuple[bytes, bytes]]], object],
+) -> Callable[[StatePart], StatePart]:
+    def changed(part: StatePart) -> StatePart:
+        values = list(part.values)
+        if values:
+            change(values)
+        return replace(part, values=tuple(values))
+
+    return changed
+
+
+def of_head(change: Callable[[Any], Any]) -> Callable[[Message], Message]:
+    def meddle(said: Message) -> Message:
+        if not isinstance(said, Snapshots):
+            return said
+        return replace(said, heads=tuple(map(change, said.heads)))
+
+    return meddle
+
+
+def few_votes(certificate: QuorumCertificate) -> QuorumCertificate:
+    return replace(certificate, votes=certificate.votes[:-1])
+
+
+def of_past(change: Callable[[list[tuple[bytes, bytes]]], object]) -> Callable[[Message], Message]:
+    def meddle(said: Message) -> Message:
+        if not isinstance(said, PastBlocks) or not said.blocks:
+            return said
+        blocks = list(said.blocks)
+        change(blocks)
+        return replace(said, blocks=tuple(blocks))
+
+    return meddle
+
+
+def other_certificate(blocks: list[tuple[bytes, bytes]]) -> None:
+    stored = StoredBlock(*blocks[0], GENESIS.suite)
+    assert stored.certificate is not None
+    value = encode_header_value(stored.header, few_votes(stored.certificate))
+    blocks[0] = (value, blocks[0][1])
+
+
+def no_certificate(blocks: list[tuple[bytes, bytes]]) -> None:
+    stored = StoredBlock(*blocks[0], GENESIS.suite)
+    blocks[0] = (encode_header_value(stored.header, None), blocks[0][1])
+
+
+def swap(blocks: list[tuple[bytes, bytes]]) -> None:
+    blocks[0] = blocks[-1]
+
+
+def other_bodies(blocks: list[tuple[bytes, bytes]]) -> None:
+    blocks[0] = (blocks[0][0], blocks[-1][1])
+
+
+LIES = {
+    "state-page": in_state(other_page),
+    "state-page malformed": in_state(
+        lambda part: part if part.page is None else StatePart(part.page + b"\0", ())
+    ),
+    "state-subtree a value": in_state(
+        other_values(lambda values: values.append((values[0][0], flip(values.pop(0)[1]))))
+    ),
+    "state-subtree one less": in_state(other_values(lambda values: values.pop())),
+    "state-place": in_state(other_values(lambda values: values.append((b"another", b"value")))),
+    "state-unasked": lambda said: (
+        replace(said, parts=(StatePart(None, ()),) * 17) if isinstance(said, StateParts) else said
+    ),
+    "snapshot-log": of_head(
+        lambda head: replace(head, log_edge=(flip(head.log_edge[0]), *head.log_edge[1:]))
+    ),
+    "log-edge": of_head(lambda head: replace(head, log_edge=head.log_edge[1:])),
+    "certificate-digest": of_head(
+        lambda head: replace(
+            head,
+            block=replace(head.block, header=replace(head.block.header, state_root=bytes(32))),
+        )
+    ),
+    "certificate-quorum": of_head(
+        lambda head: replace(
+            head, block=replace(head.block, certificate=few_votes(head.block.certificate))
+        )
+    ),
+    "past-height": of_past(swap),
+    "past-transactions": of_past(other_bodies),
+    "past-certificate": of_past(no_certificate),
+    "certificate-quorum of a block": of_past(other_certificate),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_who_gives_something_false_is_refused_by_its_rule_and_left_alone(name: str) -> None:
+    net = far_behind()
+    lies: list[tuple[int, int]] = []
+
+    def meddle(peer: int, said: Message) -> Sequence[Message]:
+        """Have the first that could lie in this way do so, whenever it can."""
+        changed = LIES[name](said) if peer in [liar for liar, _ in lies[:1]] or not lies else said
+        if changed != said:
+            lies.append((peer, net.now_ms))
+        return (changed,)
+
+    net.meddle = meddle
+    rules = net.watch_rules()
+    net.run(lambda: net.fetcher.engine.is_superseded)
+    ((liar, lied_at_ms),) = lies  # nothing more was asked of it
+    assert rules == [name.split(maxsplit=1)[0]]
+    assert net.now_ms < lied_at_ms + DISTRUST_MS
+    net.meddle = lambda _peer, said: (said,)
+    net.fetcher.start()
+    net.greet()
+    net.run(is_whole(net))
+    assert contents(net, FETCHER) == contents(net, liar)
+
+
+@pytest.mark.parametrize("name", [name for name in LIES if "past" in name or "block" in name])
+def test_a_false_block_of_the_past_is_refused_while_the_node_works(name: str) -> None:
+    net = far_behind()
+    fetch(net)
+    lied: list[int] = []
+
+    def meddle(peer: int, said: Message) -> Sequence[Message]:
+        changed = LIES[name](said) if not lied else said
+        if changed != said:
+            lied.append(peer)
+        return (changed,)
+
+    net.meddle = meddle
+    rules = net.watch_rules()
+    net.run(is_whole(net))
+    assert len(lied) == 1
+    assert "past-false" in rules
+    assert contents(net, FETCHER) == contents(net, 0)
+
+
+# ---------------------------------------------------------------------- silence, loss, change
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+@pytest.mark.parametrize("after_steps", [1, 2, 4, 6])
+def test_a_frozen_peer_costs_a_short_wait(frozen: int, after_steps: int) -> None:
+    net = far_behind()
+    for _ in range(after_steps):
+        net.step()
+    net.frozen = {frozen}
+    net.run(lambda: net.fetcher.engine.is_superseded, most_ms=3 * ANSWER_WITHIN_MS)
+    net.fetcher.start()
+    assert net.fetcher.engine.height == HEIGHT
+
+
+@pytest.mark.parametrize("lives", [1, 2, 3, 5, 8])
+def test_killed_at_any_moment_it_goes_on_with_what_it_has(lives: int) -> None:
+    net = far_behind()
+    pieces = 0
+    for _ in range(12):
+        for _ in range(lives):
+            net.step()
+        pieces += net.fetcher.engine.counters.snapshot_pieces
+        if net.fetcher.engine.is_superseded:
+            break
+        draft = net.fetcher.drafts.store
+        if draft is not None:
+            net.fetcher.drafts.store = draft.crash(keep=draft.unsynced_batches)
+        net.fetcher.start()
+        net.greet()
+    net.run(lambda: net.fetcher.engine.is_superseded)
+    net.fetcher.start()
+    net.greet()
+    net.run(is_whole(net))
+    assert contents(net, FETCHER) == contents(net, 0)
+
+
+def test_a_state_that_nobody_holds_any_more_is_given_up_for_the_next() -> None:
+    chain = long_chain(HEIGHT + 20, old=OLD, genesis=GENESIS)
+    net = Catching(chain[:HEIGHT], GENESIS)
+    net.greet()
+    while net.fetcher.engine.counters.snapshot_pieces < 2:
+        net.step()
+    for node in net.nodes[:FETCHER]:
+        for height in (HEIGHT + 10, HEIGHT + 20):
+            node.ledger.commit(chain[node.ledger.tip_height : height], sync=True)
+            node.ledger.hold()
+        assert HEIGHT not in node.ledger.held
+    net.greet()
+    before = net.fetcher.engine.counters.snapshot_pieces
+    net.run(lambda: net.fetcher.engine.is_superseded)
+    assert before
+    net.fetcher.start()
+    assert net.fetcher.engine.height > HEIGHT
+    net.greet()
+    net.run(lambda: net.fetcher.ledger.is_whole and net.fetcher.engine.height == HEIGHT + 20)
+    assert contents(net, FETCHER) == contents(net, 0)
+
+
+def test_where_nobody_answers_about_states_blocks_are_fetched() -> None:
+    net = far_behind()
+    net.meddle = lambda _peer, said: () if isinstance(said, Snapshots) else (said,)
+    net.run(lambda: net.fetcher.engine.height == HEIGHT, most_ms=REST_MS)
+    assert given(net, Blocks)
+
+
+def test_where_no_piece_comes_blocks_are_fetched() -> None:
+    net = far_behind()
+    net.meddle = lambda _peer, said: () if isinstance(said, StateParts) else (said,)
+    net.run(lambda: net.fetcher.engine.height == HEIGHT, most_ms=STALLED_MS + REST_MS)
+
+
+def test_a_state_of_another_height_that_one_peer_alone_offers_is_not_chosen() -> None:
+    net = Catching(CHAIN[: HEIGHT - 5], GENESIS)
+    for node in net.nodes[:FETCHER]:
+        node.ledger.hold()
+    net.nodes[1].commit(CHAIN[HEIGHT - 5 :])
+    net.greet()
+    fetch(net)
+    assert net.fetcher.ledger.header.height >= HEIGHT - 5
+    begun = [said.height for peer, _, said in net.said if isinstance(said, WantState)]
+    assert frozenset(begun) == {HEIGHT - 5}
+
+
+def test_answers_to_nothing_are_refused() -> None:
+    net = far_behind()
+    rules = net.watch_rules()
+    net.deliver(0, FETCHER, Snapshots((), ()))
+    net.deliver(0, FETCHER, StateParts(1, ()))
+    net.deliver(0, FETCHER, PastBlocks(1, ()))
+    net.step()
+    assert rules[:3] == ["snapshots-unasked", "state-unasked", "past-unasked"]
+
+
+# ---------------------------------------------------------------------- giving
+
+
+def test_what_is_given_is_bounded_and_costs_the_allowance_what_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = far_behind()
+    net.step()
+    monkeypatch.setattr(snapshot_serving, "SYNC_BYTES_AIM", 2_000)
+    places = tuple(f"{n:x}" for n in range(16))
+    net.deliver(FETCHER, 0, WantState(HEIGHT, places))
+    net.deliver(FETCHER, 0, WantPast(1, 60))
+    net.deliver(FETCHER, 0, WantPast(HEIGHT + 1, 60))
+    net.deliver(FETCHER, 0, WantState(HEIGHT - 1, places))
+    answers = [said for said in net.outgoing(0) if isinstance(said, StateParts | PastBlocks)]
+    state, past, nothing, not_held = answers
+    assert isinstance(state, StateParts)
+    assert 0 < len(state.parts) < 16
+    assert isinstance(past, PastBlocks)
+    assert 0 < len(past.blocks) < RANGE_BLOCKS
+    assert nothing == PastBlocks(HEIGHT + 1, ())
+    assert not_held == StateParts(HEIGHT - 1, ())
+
+
+def test_a_draft_holds_no_more_in_memory_than_what_is_asked_for() -> None:
+    net = far_behind()
+    net.run(lambda: net.fetcher.engine.is_superseded)
+    assert isinstance(net.fetcher.drafts.store, MemoryStore)
+    asked = [said for peer, _, said in net.said if isinstance(said, WantState)]
+    assert max(len(want.places) for want in asked) <= 16
+
+
+# ---------------------------------------------------------------------- asking it meanwhile
+
+
+def test_queries_about_what_is_missing_are_refused_and_others_answered() -> None:
+    net = far_behind()
+    fetch(net)
+    queries = Queries(net.fetcher.ledger, GENESIS.suite)
+    old, recent = CHAIN[3][0], CHAIN[-1][0]
+    refused: tuple[Callable[[bytes], object], ...] = (
+        lambda _: queries.block(4),
+        lambda _: queries.header(4),
+        queries.transaction,
+        lambda tx_id: queries.receipts(tx_id, 0, 1),
+        lambda _: queries.records(RecordQuery(), limit=1, start=0),
+        lambda _: queries.receipt_of_digest(bytes(32)),
+    )
+    (tx_id, *_), (recent_id, *_) = sorted(old.tx_ids), sorted(recent.tx_ids)
+    for question in refused:
+        with pytest.raises(NotHeldYet, match=f"blocks 1 to {OLD - 1} are being fetched"):
+            question(tx_id)
+    assert queries.final_result(tx_id) is None
+    found = queries.transaction(recent_id)
+    assert found is not None
+    assert found.height == HEIGHT
+    net.run(is_whole(net))
+    whole = Queries(net.nodes[0].ledger, GENESIS.suite)
+    assert queries.transaction(tx_id) == whole.transaction(tx_id)
+    assert queries.receipts(tx_id, 0, 9) == whole.receipts(tx_id, 0, 9)

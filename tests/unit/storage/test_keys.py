@@ -7,6 +7,8 @@ import inspect
 import pytest
 
 from node.chain.log import TileId
+from node.execution.notary import reference_key
+from node.execution.registry import PARAMETERS_KEY, identity_key
 from node.storage import keys
 
 
@@ -20,7 +22,7 @@ def families() -> dict[str, bytes]:
 
 def test_every_family_has_a_prefix_of_its_own_that_the_table_names() -> None:
     prefixes = list(families().values())
-    assert len(prefixes) == len(frozenset(prefixes)) == 14
+    assert len(prefixes) == len(frozenset(prefixes)) == 17
     assert all(len(prefix) == 1 for prefix in prefixes)
     table = inspect.getdoc(keys) or ""
     assert all(f"| `{prefix.decode()}`" in table for prefix in prefixes)
@@ -31,6 +33,7 @@ def test_every_key_lies_in_its_family() -> None:
     assert keys.body(7).startswith(keys.BODY)
     assert keys.transaction(bytes(32)) == keys.TRANSACTION + bytes(32)
     assert keys.state(b"key") == keys.STATE + b"key"
+    assert keys.draft_mark("0a") == keys.DRAFT_MARK + b"0a"
     assert keys.state_page("") == keys.STATE_PAGE
     assert keys.state_page("0a") == keys.STATE_PAGE + b"0a"
     assert keys.log_tile(TileId(1, 2)) == keys.LOG_TILE + b"\x01" + keys.number(2)
@@ -39,6 +42,14 @@ def test_every_key_lies_in_its_family() -> None:
     assert keys.records_by_digest(bytes(32)) == keys.RECORD_BY_DIGEST + bytes(32)
     assert keys.records_by_reference("R-1") == keys.RECORD_BY_REFERENCE + b"R-1\x00"
     assert keys.records_by_type("permit") == keys.RECORD_BY_TYPE + b"permit\x00"
+
+
+def test_state_keys_are_listed_but_for_those_of_references() -> None:
+    assert keys.listed(PARAMETERS_KEY) == keys.STATE_KEY + PARAMETERS_KEY
+    assert keys.listed(identity_key("agency-1")) == keys.STATE_KEY + identity_key("agency-1")
+    assert keys.listed(reference_key("agency-1", "licence", "R-1")) is None
+    assert keys.split_state_entry(keys.state_entry(b"key", b"value")) == (b"key", b"value")
+    assert keys.split_state_entry(keys.state_entry(b"k" * 300, b"")) == (b"k" * 300, b"")
 
 
 def test_numbers_sort_as_numbers_and_are_read_back() -> None:
