@@ -514,7 +514,9 @@ class _Validator:
             return port.Health.CATCHING_UP, self._describe_catching_up()
         if not term.is_member:
             return port.Health.FOLLOWING, f"no validator in epoch {term.epoch.number}: it follows"
-        return port.Health.READY, ""
+        missing = self.ledger.missing
+        past = f"blocks {missing.start} to {missing.stop - 1} are still being fetched"
+        return port.Health.READY, past if missing else ""
 
     def _describe_catching_up(self) -> str:
         at = f"at height {self.engine.height}, behind its peers"
