@@ -151,7 +151,7 @@ class LedgerDraft:
             if content:
                 batch.put(keys.log_tile(tile), content)
         for each in evidence:
-            batch.put(keys.evidence(each.place), each.encode())
+            batch.put(keys.evidence(each.charge), each.encode())
         past = MissingPast(1, held_from, header.height, size, EMPTY_FRONTIER)
         batch.put(keys.MISSING_PAST, past.encode())
         digest = head.certificate.subject.header_digest
