@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from gettext import gettext as _
 from pathlib import Path
@@ -130,7 +131,7 @@ def leave(screen: Screen, *, course: Course, name: str | None) -> Answer:
     from node.chain.governance import RemoveValidator
 
     network = course.network.open()
-    validator_id = _expect_validator(network, name)
+    validator_id = _expect_validator(screen, course, network, name)
     return _change(screen, course, (RemoveValidator(validator_id),))
 
 
@@ -150,20 +151,21 @@ def rotate(screen: Screen, *, course: Course, name: str | None, new_name: str | 
     if (done := _by_file(screen, course)) is not None:
         return done
     network = course.network.open()
-    validator_id = _expect_validator(network, name)
+    validator_id = _expect_validator(screen, course, network, name)
     index = network.validators.index_of(validator_id)
     organisation = network.validators.validators[index or 0].organisation
     chosen = new_name or _next_name(course.home, validator_id)
     return _bring_in(screen, course, chosen, organisation, replacing=validator_id)
 
 
-def _expect_validator(network: Network, name: str | None) -> str:
+def _expect_validator(screen: Screen, course: Course, network: Network, name: str | None) -> str:
     from node.chain.block import ResultCode
     from node.cli.outcomes import explain
 
     if name is None:
         raise click.UsageError(_("name the validator"))
     if network.validators.index_of(name) is None:
+        _catch_up_files(screen, course, network)
         cause, fix = explain(ResultCode.VALIDATOR_UNKNOWN)
         known = ", ".join(each.validator_id for each in network.validators.validators)
         raise CommandError("GC-2307", f"{name}: {cause} ({known})", fix)
@@ -210,6 +212,12 @@ def _bring_in(
         _register(screen, network, newcomer, course.patience_s)
         screen.note(_("{node} may follow the chain now").format(node=name))
     network.ask(lambda client: await_learner(screen, client, name, course.patience_s))
+    if network.validators.index_of(name) is not None:  # a call was cut short at its very end
+        _catch_up_files(screen, course, network)
+        validators = network.validators
+        members = [each.validator_id for each in validators.validators]
+        screen.line(_("{node} is a validator already").format(node=name))
+        return Answer({"epoch": validators.epoch, "validators": members, "joined": [name]})
     leaving = () if replacing is None else (RemoveValidator(replacing),)
     return _change(screen, course, (*leaving, newcomer.joining))
 
@@ -273,7 +281,7 @@ def _carry_out(screen: Screen, course: Course, network: Network, proposal: Propo
 
     joined, left = joined_and_left(proposal.governance)
     carried = carry_out(screen, network, proposal, patience_s=course.patience_s)
-    _record(screen, course, joined, left)
+    _record(screen, course, carried.members)
     _tell(screen, carried, joined, left)
     facts = {
         "transaction": carried.tx_id.hex(),
@@ -310,21 +318,33 @@ def _quorum(carried: Carried) -> int:
     return quorum_size(len(carried.members))
 
 
-def _record(screen: Screen, course: Course, joined: list[str], left: list[str]) -> None:
-    """Have a local network's files say what is so now; who left need not run any more."""
+def _catch_up_files(screen: Screen, course: Course, network: Network) -> None:
+    """Have a local network's files say what the chain says, if an earlier call did not get to it.
+
+    Nothing happens where no validator answers: what is pinned may be long past.
+    """
+    from node.rpc.client import NetworkUnavailable
+
+    with suppress(NetworkUnavailable):
+        told = network.ask(lambda client: client.membership(_ASK_MS))
+        if told.epoch == network.validators.epoch:
+            _record(screen, course, [each.validator_id for each in network.validators.validators])
+
+
+def _record(screen: Screen, course: Course, members: Sequence[str]) -> None:
+    """Have a local network's files say who decides now; who left need not run any more."""
     from node.operations.newcomer import record_change
     from node.operations.topology import is_network
 
     if course.network.profile is not None or not is_network(course.home):
         return
     supervisor = _supervisor(screen, course.home)
+    left = [each.id for each in supervisor.topology.members if each.id not in members]
     for name in left:
-        if supervisor.topology.find(name) is not None:
-            supervisor.halt(name)
-            said = _("{node} is no part of the network any more; its folder stays: {folder}")
-            folder = course.home / "nodes" / name
-            screen.note(said.format(node=name, folder=folder))
-    record_change(course.home, joined=joined, left=left)
+        supervisor.halt(name)
+        said = _("{node} is no part of the network any more; its folder stays: {folder}")
+        screen.note(said.format(node=name, folder=course.home / "nodes" / name))
+    record_change(course.home, joined=members, left=left)
 
 
 # ---------------------------------------------------------------------- by way of a file

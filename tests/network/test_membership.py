@@ -24,6 +24,7 @@ from node.cli.network import Network
 from node.crypto.suite import SHA_256
 from node.limits import CERTIFICATE_BYTES_MAX
 from node.operations.supervisor import NODE_COMMAND
+from node.operations.topology import TOPOLOGY_FILE, Topology
 from node.rpc.client import LedgerClient
 from node.rpc.port import Health, NodeStatus
 from node.timestamp.history import check_certified
@@ -224,9 +225,14 @@ async def test_a_change_that_would_lose_the_quorum_is_refused(tmp_path: Path) ->
         assert (await validators_of(network)).epoch == 0
         await asyncio.to_thread(network.supervisor.up)
         await network.until_ready(network.ids)
+        before = (home / TOPOLOGY_FILE).read_bytes()
         done = await govchain(*leave[:-2])
         assert done.code == 0, done.out
         assert done.json["validators"] == [FIRST, "validator-3"]
+        (home / TOPOLOGY_FILE).write_bytes(before)  # as if it had been killed at its very end
+        again = await govchain(*leave[:-2])
+        assert (again.code, again.json["error"]["code"]) == (8, "GC-2307")
+        assert [each.id for each in Topology.load(home).nodes] == [FIRST, "validator-3"]
 
 
 async def submit_without_evidence(network: LocalNetwork) -> ResultCode:

@@ -1,0 +1,58 @@
+"""Waiting for a node that is to join."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from node.cli.change import await_learner
+from node.cli.screen import Screen
+from node.cli.verb import CommandError
+from node.rpc.port import Health, NodeStatus
+from tests.unit.rpc.fake_node import FakeNetwork, running
+
+QUIET = Screen("node join", as_json=True)
+LEARNER = "validator-2"
+
+
+def have_learner_say(
+    monkeypatch: pytest.MonkeyPatch, network: FakeNetwork, *said: tuple[Health, int]
+) -> None:
+    """Have the second node say these, one after the other, of a chain of three blocks."""
+    network.ledger.blocks += [[b"1"], [b"2"], [b"3"]]
+    first, learner = network.nodes
+    left = list(said)
+
+    async def status() -> NodeStatus:
+        health, height = left.pop(0) if len(left) > 1 else left[0]
+        return replace(await first.status(), health=health, height=height, health_detail="so far")
+
+    monkeypatch.setattr(learner, "status", status)
+
+
+async def test_a_learner_has_caught_up_once_it_follows_where_the_others_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(2) as network, network.client() as client:
+        told = [
+            (Health.STARTING, 0),
+            (Health.STARTING, 0),
+            (Health.FOLLOWING, 2),  # it does not know yet what it lacks
+            (Health.CATCHING_UP, 3),
+            (Health.FOLLOWING, 3),
+        ]
+        have_learner_say(monkeypatch, network, *told)
+        await await_learner(QUIET, client, LEARNER, patience_s=10)
+        assert (await client.statuses())[LEARNER].health is Health.FOLLOWING  # type: ignore[union-attr]
+
+
+async def test_a_learner_that_makes_no_progress_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(2) as network, network.client() as client:
+        have_learner_say(monkeypatch, network, (Health.STARTING, 1))
+        with pytest.raises(CommandError) as raised:
+            await await_learner(QUIET, client, LEARNER, patience_s=0.5)
+        assert raised.value.code == "GC-2323"
+        assert str(raised.value).endswith("at 1 of 3, STARTING so far")
