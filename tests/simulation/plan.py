@@ -55,6 +55,8 @@ _STAGES = (
     (Stage.LATE,),
     (Stage.LATE, Stage.LATE),
 )
+_STAGED_FOR = {Trick.SUPPLANT: Stage.WITNESS, Trick.GAP: Stage.DEAF}
+"""What has to happen for a trick to have a chance."""
 STAGE_TIMEOUT_MS = 300
 """The longest first timeout of views where they have to fail one after another."""
 OUTAGE_US = 45 * SECOND
@@ -192,16 +194,16 @@ def draw_plan(random: Random, size: int) -> Plan:
         chaos_us, parameters = OUTAGE_US, _parameters_of_outage(parameters)
         workload = replace(workload, asking_permille=OUTAGE_ASKING_PERMILLE, retry_us=4 * SECOND)
         blocks = OUTAGE_BLOCKS
-    elif "stages" in kinds:
-        timeout_ms = min(parameters.view_timeout_ms, STAGE_TIMEOUT_MS)
-        parameters = replace(parameters, view_timeout_ms=timeout_ms)
-    requests = _requests_for(blocks, workload.burst_max, parameters.block_txs_max)
-    workload = replace(workload, requests=requests)
     byzantine: dict[int, tuple[Trick, ...]] = {}
     if "byzantine" in kinds:
         for validator in random.sample(range(size), random.randrange(1, faults_max + 1)):
             count = random.choice((1, 2, 2, 3, 4))
             byzantine[validator] = tuple(random.sample(list(Trick), count))
+    tricks = [trick for each in byzantine.values() for trick in each]
+    if "outage" not in kinds and ("stages" in kinds or {*_STAGED_FOR} & {*tricks}):
+        parameters = _parameters_of_stages(random, parameters)
+    requests = _requests_for(blocks, workload.burst_max, parameters.block_txs_max)
+    workload = replace(workload, requests=requests)
     asking_us = chaos_us * workload.asking_permille // 1_000
     faults = _draw_faults(
         random,
@@ -211,7 +213,7 @@ def draw_plan(random: Random, size: int) -> Plan:
         chaos_us=chaos_us,
         asking_us=asking_us,
     )
-    faults += _draw_occasions(random, size, byzantine, chaos_us)
+    faults += _draw_occasions(random, size, byzantine, chaos_us, asking_us)
     return Plan(
         size=size,
         parameters=parameters,
@@ -286,7 +288,7 @@ def _draw_faults(
         faults.append(_draw_outage(random, size, chaos_us))
     if "stages" in kinds:
         restarts = spare > 0 and "crash" not in kinds
-        faults.append(_draw_stages(random, chaos_us, restarts=restarts))
+        faults.append(_draw_stages(random, asking_us, restarts=restarts))
     return faults
 
 
@@ -366,22 +368,35 @@ def _draw_outage(random: Random, size: int, chaos_us: int) -> Silence:
     return Silence(chaos_us * OUTAGE_ASKING_PERMILLE // 2_000, chaos_us, hush)
 
 
-def _draw_stages(random: Random, chaos_us: int, *, restarts: bool) -> Staged:
+def _parameters_of_stages(random: Random, drawn: Parameters) -> Parameters:
+    """Return parameters under which views can fail in a row, mostly with several blocks in each."""
+    return replace(
+        drawn,
+        view_timeout_ms=min(drawn.view_timeout_ms, STAGE_TIMEOUT_MS),
+        block_txs_max=min(drawn.block_txs_max, random.choice((1, 2, 2_000))),
+        window_slots=max(drawn.window_slots, random.choice((1, 2, 2))),
+    )
+
+
+def _draw_stages(random: Random, asking_us: int, *, restarts: bool) -> Staged:
     stages = random.choice(_STAGES)
-    return Staged(random.randrange(chaos_us // 2), stages, restarts)
+    return Staged(random.randrange(asking_us), stages, restarts)
 
 
 def _draw_occasions(
-    random: Random, size: int, byzantine: dict[int, tuple[Trick, ...]], chaos_us: int
+    random: Random,
+    size: int,
+    byzantine: dict[int, tuple[Trick, ...]],
+    chaos_us: int,
+    asking_us: int,
 ) -> list[Fault]:
     """Draw what some tricks need to have a chance: a view that carries over, somebody behind."""
     faults: list[Fault] = []
     tricks = [trick for each in byzantine.values() for trick in each]
-    at_us = random.randrange(chaos_us // 2)
-    if Trick.SUPPLANT in tricks:
-        faults.append(Staged(at_us, (Stage.WITNESS,) * 4, restarts=False))
-    if Trick.GAP in tricks:
-        faults.append(Staged(at_us, (Stage.DEAF,) * 3, restarts=False))
+    at_us = random.randrange(min(asking_us, chaos_us // 2))
+    stage = next((_STAGED_FOR[trick] for trick in tricks if trick in _STAGED_FOR), None)
+    if stage is not None:
+        faults.append(Staged(at_us, (stage,) * 4, restarts=False))
     if {*tricks} & {Trick.FALSE_BODIES, Trick.STUFF}:
         alone = random.choice([v for v in range(size) if v not in byzantine])
         pairs = [(a, alone) for a in range(size) if a != alone]

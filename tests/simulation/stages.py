@@ -2,15 +2,19 @@
 
 A stage lasts until the view it began in is over. Meanwhile some messages of that view get lost, and
 at its end some VIEW-CHANGEs, so that the next view begins without what one validator knows. What
-gets lost is chosen when a stage begins, as it depends on who is primary then.
+gets lost is chosen when a stage begins, as it depends on who is primary then; and it begins with
+the NEW-VIEW of its view, before anybody can act on that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+
+import cbor2
 
 from node.chain.certificate import Phase
 from node.service.wire import MessageKind
@@ -18,8 +22,6 @@ from tests.simulation.network import Hush, Network, beginning_of
 from tests.simulation.node import SimulatedValidator
 from tests.simulation.world import MS, World
 
-LOOKS_PER_TIMEOUT = 8
-"""How often it is looked whether a view is over."""
 _PREPARE = beginning_of(MessageKind.VOTE, Phase.PREPARE)
 _COMMIT = beginning_of(MessageKind.VOTE, Phase.COMMIT)
 _PROPOSAL = beginning_of(MessageKind.PROPOSAL)
@@ -36,13 +38,26 @@ class Stage(Enum):
     LATE = "a WITNESS; one starts again meanwhile and hears nothing of the next view but votes"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
+class _Cue(Hush):
+    """Loses nothing, but notes the NEW-VIEWs that are sent."""
+
+    began: Callable[[int], None] = lambda _: None
+    """Told the view of each."""
+
+    def covers(self, data: bytes) -> bool:
+        """Return False."""
+        if data.startswith(self.prefix):
+            with suppress(cbor2.CBORDecodeError, LookupError, TypeError):
+                self.began(cbor2.loads(data)[1][2])
+        return False
+
+
+@dataclass(frozen=True, slots=True)
 class _Scene:
     """A stage under way."""
 
     view: int
-    ends_at_us: int
-    """At the latest."""
     hushes: list[Hush]
 
 
@@ -60,52 +75,57 @@ class Director:
         restarts: bool,
     ) -> None:
         """`timeouts_ms`: of views, the first and the longest; `restarts`: whether one may crash."""
-        self._liars = [v for v in range(network.validators) if v not in [c.index for c in correct]]
+        self._validators = range(network.validators)
+        self._liars = [v for v in self._validators if v not in [c.index for c in correct]]
         self._world, self._network, self._correct = world, network, correct
         self._timeouts_ms, self._restarts = timeouts_ms, restarts
         self._coming = list(reversed(stages))
         self._witnesses: list[int] = []
         self._scene: _Scene | None = None
-        self._is_over = False
 
     def begin(self) -> None:
-        """Begin the next stage, if one is left and anybody is up to see it."""
+        """Begin the first stage, if anybody is up to see it."""
         views = self._views()
-        if self._is_over or not self._coming or not views:
-            return
-        view = max(views.values())
-        hushes = self._hushes(self._coming.pop(), view)
-        ends_at_us = self._world.now_us + 2 * self._timeouts_ms[1] * MS
-        self._scene = _Scene(view, ends_at_us, hushes)
-        self._network.hushed += hushes
-        self._look_later()
+        if views:
+            self._begin(max(views.values()))
 
     def end(self) -> None:
         """Let all come through again."""
-        self._is_over = True
-        self._close()
-
-    def _close(self) -> None:
+        self._coming.clear()
         if self._scene is not None:
             for hush in self._scene.hushes:
                 self._network.unhush(hush)
             self._scene = None
 
-    def _look_later(self) -> None:
-        delay_us = self._timeouts_ms[0] * MS // LOOKS_PER_TIMEOUT
-        self._world.after(delay_us, self._look)
-
-    def _look(self) -> None:
+    def _begin(self, view: int) -> None:
+        """Begin the next stage, with this view; or end, after the last one."""
         scene = self._scene
-        if scene is None:
+        if scene is not None:
+            for hush in scene.hushes:
+                self._network.unhush(hush)
+            self._scene = None
+        if not self._coming:
             return
-        views = self._views()
-        gone = [view for view in views.values() if view > scene.view]
-        if len(gone) * 2 > len(views) or self._world.now_us >= scene.ends_at_us:
-            self._close()
-            self.begin()
-        else:
-            self._look_later()
+        every = frozenset((a, b) for a in self._validators for b in self._validators)
+        cue = _Cue(_NEW_VIEW, 1_000, every, began=partial(self._noted, view))
+        hushes = [*self._hushes(self._coming.pop(), view), cue]
+        self._network.hushed += hushes
+        self._scene = _Scene(view, hushes)
+        self._world.after(2 * self._timeouts_ms[1] * MS, partial(self._give_up, view))
+
+    def _noted(self, view: int, following: int) -> None:
+        """Have the next stage begin at once, and what is on its way arrive after that."""
+        if following > view:
+            self._world.after(0, partial(self._turn, view, following))
+
+    def _turn(self, view: int, following: int) -> None:
+        if self._scene is not None and self._scene.view == view:
+            self._begin(following)
+
+    def _give_up(self, view: int) -> None:
+        """Go on where a view does not end: nothing may have waited in it."""
+        if self._scene is not None and self._scene.view == view:
+            self._begin(view)
 
     def _views(self) -> dict[int, int]:
         """Return the views that correct validators are in, of those that are in one."""
@@ -119,7 +139,7 @@ class Director:
 
     def _hushes(self, stage: Stage, view: int) -> list[Hush]:
         random = self._world.random
-        size = self._network.validators
+        size = len(self._validators)
         correct = [validator.index for validator in self._correct]
         primary, following = view % size, (view + 1) % size
 
@@ -183,8 +203,8 @@ class Director:
         """Return the loss of messages, of one sender or all, to one, all, or all but one."""
         pairs = frozenset(
             (a, b)
-            for a in range(self._network.validators)
-            for b in range(self._network.validators)
+            for a in self._validators
+            for b in self._validators
             if a != b and of in (None, a) and to in (None, b) and b != but_to
         )
         return Hush(prefix, 1_000, pairs, view_max)
