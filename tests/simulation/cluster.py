@@ -13,6 +13,7 @@ from random import Random
 from node.chain.genesis import Genesis, Identity, Organisation, Role
 from node.chain.membership import Validator, ValidatorSet
 from node.execution.apply import Executor
+from node.service.pursuit import FETCH_AFTER_MS
 from node.service.wire import MessageKind
 from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.adversaries.validator import ByzantineValidator, Unobserved
@@ -202,6 +203,8 @@ class Cluster:
         self._hide_twins()
         for fault in plan.faults:
             world.after(fault.at_us, partial(self._strike, fault))
+        if plan.links == CALM and not plan.faults:
+            self.oracles.wait_max_us = bodies_bound_us(plan)
         for validator in self.places:
             validator.start()
         asking_us = plan.chaos_us * plan.workload.asking_permille // 1_000
@@ -213,6 +216,7 @@ class Cluster:
         self._heal()
         self._demand_progress()  # of what is there: that nothing new comes may hide nothing
         self.healed_at_us = world.now_us
+        self.oracles.wait_max_us = bodies_bound_us(plan)
         self.clients.schedule(world.now_us, world.now_us + LATE_US, LATE_REQUESTS)
         world.run_until(world.now_us + LATE_US)
         self._demand_progress()
@@ -438,6 +442,17 @@ def progress_bound_us(plan: Plan) -> int:
     """Return how long the next block may take while there is work and no fault."""
     faults = (plan.size - 1) // 3
     return ((faults + 2) * plan.parameters.view_timeout_max_ms + 10_000) * MS
+
+
+def bodies_bound_us(plan: Plan) -> int:
+    """Return how long the bodies of a decided block may take where nothing is lost or late.
+
+    Whoever has them is asked in turn, each time after twice as long; then they are checked, and
+    the block is executed.
+    """
+    faults = (plan.size - 1) // 3
+    slowest_us = max(machine.sync_max_us + machine.check_max_us for machine in plan.machines)
+    return FETCH_AFTER_MS * MS * (1 << faults + 2) + 200 * MS + 4 * slowest_us
 
 
 def found_chain(plan: Plan, ring: KeyRing) -> Genesis:

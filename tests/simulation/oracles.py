@@ -15,6 +15,8 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - P no pool gives out what is final.
 - R a validator notices that its log is damaged.
 - B memory stays bounded, whatever a peer sends.
+- W while nothing is lost or late, who knows a block to be decided is given its bodies soon, as at
+  most f of those that have them keep them back.
 - T agreed time: T is at most PRECISION and the clock error ahead of true time, and not further
   behind it than promised when a transaction of the block was signed.
 - E1 one set per height: a header is of the epoch, and names the next set, that the effects of the
@@ -46,7 +48,7 @@ from node.chain.genesis import Genesis, Parameters
 from node.chain.governance import AddValidator, Governance, RemoveValidator, SetParameters
 from node.chain.membership import Validator, ValidatorSet
 from node.crypto import domains
-from node.service.engine import CommittedBlock, Output
+from node.service.engine import CommittedBlock, Engine, Output
 from node.service.log_records import RecordType
 from node.service.wire import MessageKind
 from node.storage import keys
@@ -54,7 +56,7 @@ from node.storage.segment import parse_segment
 from tests.simulation.guard import Ballot, Electorate, Guard, Leaving, Statement
 from tests.simulation.memory import held_bytes
 from tests.simulation.node import LogRecords, SimulatedValidator
-from tests.simulation.world import World
+from tests.simulation.world import MS, World
 
 HELD_BYTES_MAX = 600_000
 """What a validator may hold in memory besides its pool and ledger."""
@@ -98,6 +100,8 @@ class Conduct:
     """Height of the newest block it committed, as of its last whole turn."""
     final_height: Callable[[], int] = lambda: 0
     """The same, in the middle of a turn too."""
+    awaited: tuple[bytes, int] = (b"", 0)
+    """The next block, where that is known to be decided, and since when (us)."""
 
 
 class Oracles:
@@ -145,6 +149,8 @@ class Oracles:
         self.view_max = 0
         self.on_final: Callable[[bytes], None] = lambda _: None
         """Told each tx_id when the first correct validator commits it."""
+        self.wait_max_us: int | None = None
+        """How long bodies of a decided block may take at present; None: for ever."""
         self.carries_damage = False
         """Whether links alter what correct validators send, so that they may seem to be liars."""
 
@@ -375,6 +381,25 @@ class Oracles:
             self._judge_cut_off(validator, output.cut_off)
         if validator.engine is not None:
             self.view_max = max(self.view_max, validator.engine.core.view)
+            if self.wait_max_us is not None:
+                self._judge_wait(validator, validator.engine, self.wait_max_us)
+
+    def _judge_wait(self, validator: SimulatedValidator, engine: Engine, max_us: int) -> None:
+        """W."""
+        conduct, now_us = self.conduct[validator.index], self._world.now_us
+        slot = engine.core.slots.get(engine.height + 1)
+        if slot is None or slot.decided is None:
+            conduct.awaited = (b"", 0)
+            return
+        digest = slot.decided.certificate.subject.header_digest
+        awaited, since_us = conduct.awaited
+        if awaited != digest:
+            conduct.awaited = (digest, now_us)
+        elif now_us > since_us + max_us:
+            waited_ms = (now_us - since_us) // MS
+            raise Violation(
+                f"W: validator {validator.index} waits {waited_ms} ms for {slot.height}"
+            )
 
     def _judge_cut_off(self, validator: SimulatedValidator, peers: Sequence[int]) -> None:
         """N."""

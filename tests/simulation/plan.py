@@ -200,6 +200,8 @@ def draw_plan(random: Random, size: int) -> Plan:
             count = random.choice((1, 2, 2, 3, 4))
             byzantine[validator] = tuple(random.sample(list(Trick), count))
     tricks = [trick for each in byzantine.values() for trick in each]
+    if Trick.STARVE in tricks and "outage" not in kinds:
+        kinds = ("byzantine",)  # what others are late with is seen where nothing else is
     if "outage" not in kinds and ("stages" in kinds or {*_STAGED_FOR} & {*tricks}):
         parameters = _parameters_of_stages(random, parameters)
     requests = _requests_for(blocks, workload.burst_max, parameters.block_txs_max)
@@ -393,6 +395,8 @@ def _draw_occasions(
     """Draw what some tricks need to have a chance: a view that carries over, somebody behind."""
     faults: list[Fault] = []
     tricks = [trick for each in byzantine.values() for trick in each]
+    if Trick.STARVE in tricks:
+        return faults
     at_us = random.randrange(min(asking_us, chaos_us // 2))
     stage = next((_STAGED_FOR[trick] for trick in tricks if trick in _STAGED_FOR), None)
     if stage is not None:
