@@ -19,6 +19,10 @@ class SimulatedLog:
         self.durable_bytes = bytearray(self._header(base_records=0))
         self._unsynced: list[tuple[int, bytes]] = []
         """Records (type, payload) not covered by a completed sync, oldest first."""
+        self._snapshot: list[tuple[int, bytes]] | None = None
+        """What the next sync replaces the log by, if a rotation has begun."""
+        self._since: list[tuple[int, bytes]] = []
+        """What was appended since it began, to the old segment and to the new one."""
         self.last_lsn = 0
         self.durable_lsn = 0
         self.syncs = 0
@@ -40,35 +44,51 @@ class SimulatedLog:
         if self.is_full:
             raise StorageError("no space for the log")
         self._unsynced += records
+        if self._snapshot is not None:
+            self._since += records
         self.last_lsn += len(records)
         return self.last_lsn
 
+    def begin_rotation(self, snapshot: Sequence[tuple[int, bytes]]) -> None:
+        """Have the sync that begins now replace the log by `snapshot` and what follows it."""
+        self._snapshot = [*snapshot]
+        self._first_lsn = self.last_lsn + 1
+        self.last_lsn += len(snapshot)
+
+    @property
+    def snapshot(self) -> Sequence[tuple[int, bytes]] | None:
+        """What the sync under way replaces the log by; None if it only adds to it."""
+        return self._snapshot
+
     def synced(self, lsn: int) -> list[tuple[int, bytes]]:
-        """Complete a sync begun when `lsn` was the last record; return what became durable."""
-        count = lsn - self.durable_lsn
-        records, self._unsynced = self._unsynced[:count], self._unsynced[count:]
+        """Complete a sync begun when `lsn` was the last record; return what became durable.
+
+        Of a rotation, what followed the snapshot.
+        """
+        if self._snapshot is None:
+            count = lsn - self.durable_lsn
+            records, self._unsynced = self._unsynced[:count], self._unsynced[count:]
+        else:
+            snapshot, self._snapshot = self._snapshot, None
+            count = lsn + 1 - self._first_lsn - len(snapshot)
+            records, self._unsynced = self._since[:count], self._since[count:]
+            self._since = []
+            self._number += 1
+            base_records = len(snapshot) + count
+            self.durable_bytes = bytearray(self._header(base_records=base_records))
+            self.durable_bytes += _framed(snapshot)
         self.durable_bytes += _framed(records)
         self.durable_lsn = lsn
         self.syncs += 1
         self.synced_types = [kind for kind, _ in records]
         return records
 
-    def rotate(self, snapshot: Sequence[tuple[int, bytes]]) -> int:
-        """Replace everything by `snapshot`, durably and at once."""
-        self._number += 1
-        self._first_lsn = self.last_lsn + 1
-        self.durable_bytes = bytearray(self._header(base_records=len(snapshot)))
-        self.durable_bytes += _framed(snapshot)
-        self._unsynced.clear()
-        self.last_lsn += len(snapshot)
-        self.durable_lsn = self.last_lsn
-        self.syncs += 1
-        return self.last_lsn
-
     def crash(self, random: Random, *, power_loss: bool) -> None:
         """Keep what a restart would find: after a power loss a prefix, its last record torn."""
         lost = _framed(self._unsynced)
         self._unsynced.clear()
+        if self._snapshot is not None:  # the new segment has no name yet
+            self._snapshot, self._since = None, []
         if power_loss and lost:
             kept = random.randrange(len(lost) + 1)
             never_written = random.choice((0, 0, 1, 64))  # the file grew, its bytes did not come

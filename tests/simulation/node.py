@@ -93,7 +93,7 @@ class Observer(Protocol):
         """Note that log records (type, payload) became durable."""
 
     def rotated(self, validator: SimulatedValidator, records: LogRecords) -> None:
-        """Note that the ledger was synced, and the log replaced by these records, durably."""
+        """Note that the log is replaced by these records, durably, and what follows them."""
 
     def overlooked(self, validator: SimulatedValidator) -> None:
         """Note that it took a damaged log for a sound one."""
@@ -352,6 +352,8 @@ class SimulatedValidator:
             return
         self._syncing = True
         machine = self.machine
+        if self.world.chance(machine.rotate_permille):
+            self.log.begin_rotation(engine.snapshot())
         delay_us = machine.sync_min_us + self.world.draw(
             machine.sync_max_us + 1 - machine.sync_min_us
         )
@@ -364,13 +366,10 @@ class SimulatedValidator:
         self._syncing = False
         if self._dies_at(CrashPoint.SYNC_FAILS):
             return
-        if self.world.chance(self.machine.rotate_permille):
-            self.ledger.sync()
-            snapshot = engine.snapshot()
-            lsn = self.log.rotate(snapshot)
+        snapshot = self.log.snapshot
+        if snapshot is not None:
             self.observer.rotated(self, snapshot)
-        else:
-            self.observer.synced(self, self.log.synced(lsn))
+        self.observer.synced(self, self.log.synced(lsn))
         if not self._dies_at(CrashPoint.AFTER_SYNC):
             self._take_turn(lambda engine: engine.durable(lsn, self.now()))
 

@@ -32,3 +32,21 @@ def test_a_log_of_one_record_is_left_alone() -> None:
     log.synced(log.last_lsn)
     assert not log.rot(Random(0))
     assert len(log.open()) == 1
+
+
+@pytest.mark.parametrize("crashes_after_sync", [False, True])
+def test_a_rotation_leaves_the_log_as_it_was_or_as_it_becomes_with_what_follows(
+    crashes_after_sync: bool,  # noqa: FBT001 - a case
+) -> None:
+    log = SimulatedLog(IDENTITY)
+    log.append([(1, b"first")])
+    log.synced(log.last_lsn)
+    log.append([(1, b"second")])
+    log.begin_rotation([(1, b"both")])
+    lsn = log.last_lsn
+    log.append([(1, b"third")])
+    if crashes_after_sync:
+        assert log.synced(lsn) == []
+    log.crash(Random(0), power_loss=False)
+    found = [record.payload for record in log.open()]
+    assert found == ([b"both", b"third"] if crashes_after_sync else [b"first", b"second", b"third"])
