@@ -57,6 +57,8 @@ _STAGES = (
 )
 _STAGED_FOR = {Trick.SUPPLANT: Stage.WITNESS, Trick.GAP: Stage.DEAF}
 """What has to happen for a trick to have a chance."""
+_ALONE = {Trick.STARVE, Trick.SUPPLANT, Trick.GAP}
+"""What comes to nothing, or is not seen, where much else goes wrong."""
 STAGE_TIMEOUT_MS = 300
 """The longest first timeout of views where they have to fail one after another."""
 OUTAGE_US = 45 * SECOND
@@ -200,8 +202,8 @@ def draw_plan(random: Random, size: int) -> Plan:
             count = random.choice((1, 2, 2, 3, 4))
             byzantine[validator] = tuple(random.sample(list(Trick), count))
     tricks = [trick for each in byzantine.values() for trick in each]
-    if Trick.STARVE in tricks and "outage" not in kinds:
-        kinds = ("byzantine",)  # what others are late with is seen where nothing else is
+    if _ALONE & {*tricks} and "outage" not in kinds and random.randrange(3):
+        kinds = ("byzantine",)
     if "outage" not in kinds and ("stages" in kinds or {*_STAGED_FOR} & {*tricks}):
         parameters = _parameters_of_stages(random, parameters)
     requests = _requests_for(blocks, workload.burst_max, parameters.block_txs_max)
@@ -395,7 +397,7 @@ def _draw_occasions(
     """Draw what some tricks need to have a chance: a view that carries over, somebody behind."""
     faults: list[Fault] = []
     tricks = [trick for each in byzantine.values() for trick in each]
-    if Trick.STARVE in tricks:
+    if Trick.STARVE in tricks:  # how late others are with bodies is seen where all else is well
         return faults
     at_us = random.randrange(min(asking_us, chaos_us // 2))
     stage = next((_STAGED_FOR[trick] for trick in tricks if trick in _STAGED_FOR), None)
