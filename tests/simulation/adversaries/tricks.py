@@ -17,7 +17,7 @@ class Trick(Enum):
     HIDE = "leaves certificates out of its VIEW-CHANGEs, differently for each peer"
     TWO_NEW_VIEWS = "starts a view from different quorums for different peers"
     LIE = "reports false heights and views"
-    GAP = "tells its newest commit certificate alone, without those below"
+    GAP = "tells its newest commit certificate alone, and nothing else of what is decided"
     FORGE = "speaks for others, and starts views without a quorum"
     STUFF = "makes up the quorum of a certificate from one vote"
     ALTER = "changes a header and leaves the vote that is sent with it"

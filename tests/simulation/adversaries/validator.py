@@ -42,6 +42,7 @@ FLOOD_AT_ONCE = 20
 FLOOD_MAX = 2_000
 """To each peer."""
 _BULK = (MessageKind.TRANSACTIONS, MessageKind.BODIES, MessageKind.BLOCKS)
+_TELLS_OF_BLOCKS = (MessageKind.BLOCKS, MessageKind.VIEW_CHANGE, MessageKind.NEW_VIEW)
 _LISTENED_TO = (
     MessageKind.VOTE,
     MessageKind.PROPOSAL,
@@ -222,6 +223,7 @@ class ByzantineValidator(SimulatedValidator):
             (Trick.SILENT in tricks and kind in self.silent_kinds)
             or (Trick.SELECTIVE in tricks and self._slighted() == peer)
             or (Trick.WITHHOLD in tricks and kind in _BULK)
+            or (Trick.GAP in tricks and kind in _TELLS_OF_BLOCKS)
             or (Trick.STARVE in tricks and kind in _BULK and peer == self._starved)
         )
 
