@@ -49,7 +49,7 @@ class Subject:
             chain_id,
             validators.epoch,
             validators.digest,
-            self.phase.value,
+            int(self.phase),
             self.view,
             self.height,
             self.header_digest,
@@ -75,7 +75,7 @@ class Vote:
         """Return the CBOR array `vote`."""
         subject = self.subject
         return [
-            subject.phase.value,
+            int(subject.phase),
             subject.view,
             subject.height,
             subject.header_digest,
@@ -139,7 +139,7 @@ class QuorumCertificate:
             1,
             self.epoch,
             self.set_digest,
-            subject.phase.value,
+            int(subject.phase),
             subject.view,
             subject.height,
             subject.header_digest,

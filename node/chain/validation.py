@@ -57,11 +57,11 @@ def check_header_follows(
 
     Which set the header itself names to follow is not judged here: execution alone knows.
     """
-    _expect("header-chain", header.chain_id.hex(), context.chain_id.hex())
+    _expect("header-chain", header.chain_id, context.chain_id)
     _expect("header-epoch", header.epoch, context.epoch)
-    _expect("header-set", parent.next_set_digest.hex(), context.set_digest.hex())
+    _expect("header-set", parent.next_set_digest, context.set_digest)
     _expect("header-height", header.height, parent.height + 1)
-    _expect("header-parent", header.parent.hex(), parent_digest.hex())
+    _expect("header-parent", header.parent, parent_digest)
     if header.time_ms <= parent.time_ms:
         raise PeerError("header-time", f"expected T after {parent.time_ms}, got {header.time_ms}")
     if header.epoch == parent.epoch and header.view < parent.view:
@@ -71,9 +71,13 @@ def check_header_follows(
         raise PeerError(
             "header-log-size", f"expected more than {parent.log_size}, got {header.log_size}"
         )
-    _expect("header-parameters", header.parameters_digest.hex(), context.parameters_digest.hex())
+    _expect("header-parameters", header.parameters_digest, context.parameters_digest)
 
 
-def _expect(rule: str, got: object, expected: object) -> None:
+def _expect(rule: str, got: bytes | int, expected: bytes | int) -> None:
     if got != expected:
-        raise PeerError(rule, f"expected {expected}, got {got}")
+        raise PeerError(rule, f"expected {_shown(expected)}, got {_shown(got)}")
+
+
+def _shown(value: bytes | int) -> str:
+    return value.hex() if isinstance(value, bytes) else f"{value}"

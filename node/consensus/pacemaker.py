@@ -123,5 +123,9 @@ class Pacemaker:
 
     def deadline_ms(self) -> int:
         """Return the next time `run` has something to do."""
-        due_ms = (self._view_due_ms, self._rotation_due_ms, self._repeat_at_ms)
-        return min(each for each in due_ms if each is not None)
+        due_ms = self._repeat_at_ms
+        if self._view_due_ms is not None and self._view_due_ms < due_ms:
+            due_ms = self._view_due_ms
+        if self._rotation_due_ms is not None and self._rotation_due_ms < due_ms:
+            due_ms = self._rotation_due_ms
+        return due_ms

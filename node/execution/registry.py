@@ -62,6 +62,7 @@ def organisation_key(organisation_id: str) -> bytes:
     return encode([StateKind.ORGANISATION.value, organisation_id])
 
 
+@lru_cache(maxsize=_IDENTITIES_REMEMBERED)
 def identity_key(identity_id: str) -> bytes:
     """Return the state key of an identity."""
     return encode([StateKind.IDENTITY.value, identity_id])

@@ -196,6 +196,8 @@ class BlockSync:
     @property
     def next_sender(self) -> int | None:
         """Who sent the next block, if it is here and was not offered to the core yet."""
+        if not self._held:
+            return None
         height = self._tip_height + 1
         if self._offered is not None and self._offered.header.height >= height:
             return None

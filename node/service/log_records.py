@@ -119,7 +119,7 @@ def encode_log_record(record: LogRecord) -> tuple[int, bytes]:
             kind, value = RecordType.COMMITTED, record.item.to_value()
         case _:
             assert_never(record)
-    return kind.value, encode(value)
+    return int(kind), encode(value)
 
 
 def decode_log_record(kind: int, payload: bytes, signature_size: int) -> LogRecord:

@@ -101,7 +101,7 @@ class Outlet:
         data = encode_message(message)
         if kind <= LAST_OF_CONSENSUS:
             effort.end(began_ns)
-        self._output.messages.append(Outgoing(to, kind.value, data))
+        self._output.messages.append(Outgoing(to, int(kind), data))
 
     @property
     def messages(self) -> Sequence[Outgoing]:

@@ -274,7 +274,7 @@ def encode_message(message: Message) -> bytes:  # noqa: C901, PLR0912 - one case
             value = [message.from_height, [list(pair) for pair in message.blocks]]
         case _:
             value = message.to_value()
-    return encode([kind_of(message).value, value])
+    return encode([int(kind_of(message)), value])
 
 
 def decode_message(data: bytes, signature_size: int) -> Message:  # noqa: C901, PLR0911, PLR0912 - one case per kind

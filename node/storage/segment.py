@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 
 import google_crc32c
 
-from node.errors import StorageError, invariant
+from node.errors import InvariantViolation, StorageError, invariant
 
 RECORD_BYTES_MAX: Final = 16_777_216  # the payload of one record
 RECORD_TYPE_MAX: Final = 255
@@ -142,11 +142,12 @@ class ParsedSegment:
 
 def encode_record(kind: int, payload: bytes) -> bytes:
     """Return the bytes of one record of type `kind` (0..255)."""
-    invariant(0 <= kind <= RECORD_TYPE_MAX, f"expected a record type in 0..255, got {kind}")
-    invariant(
-        len(payload) <= RECORD_BYTES_MAX,
-        f"expected a record of at most {RECORD_BYTES_MAX} bytes, got {len(payload)}",
-    )
+    if not 0 <= kind <= RECORD_TYPE_MAX:
+        raise InvariantViolation(f"expected a record type in 0..255, got {kind}")
+    if len(payload) > RECORD_BYTES_MAX:
+        raise InvariantViolation(
+            f"expected a record of at most {RECORD_BYTES_MAX} bytes, got {len(payload)}"
+        )
     head = _HEAD.pack(len(payload), _checksum(kind, payload), kind)
     return b"".join((head, _CHECKSUM.pack(google_crc32c.value(head)), payload))
 

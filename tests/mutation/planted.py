@@ -95,7 +95,7 @@ PLANTED = (
         "M05",
         "what a vote signs does not name its phase",
         "FISCO BCOS, PR #5180 (FIB-134); raijin #17",
-        (Edit(_CERTIFICATE, "            self.phase.value,\n", "            1,\n"),),
+        (Edit(_CERTIFICATE, "            int(self.phase),\n", "            1,\n"),),
     ),
     Mutant(
         "M06",

@@ -32,6 +32,8 @@ from node.service.wire import MessageKind
 
 _VOTE = tagged(VOTE, b"")
 _VIEW_CHANGE = tagged(VIEW_CHANGE, b"")
+_COMMIT = bytes((0x82, MessageKind.VOTE, 0x88, Phase.COMMIT))
+"""How each COMMIT begins, from which nobody learns what it may sign."""
 _HEARD = tuple(
     bytes((kind,))
     for kind in (
@@ -228,7 +230,7 @@ class Guard:
 
     def heard(self, validator: int, data: bytes) -> None:
         """Take note of a message delivered to a validator."""
-        if data[1:2] not in _HEARD:
+        if data[1:2] not in _HEARD or data.startswith(_COMMIT):
             return
         facts = self._genuine.get(data)
         if facts is None:
