@@ -130,6 +130,9 @@ def run_plan(
 class Cluster:
     """The validators, clients and judges of one run."""
 
+    correct_type: type[SimulatedValidator] = SimulatedValidator
+    byzantine_type: type[ByzantineValidator] = ByzantineValidator
+
     def __init__(self, plan: Plan, random: Random) -> None:
         self.plan = plan
         self.world = world = World(random)
@@ -176,7 +179,7 @@ class Cluster:
         tricks = self.plan.byzantine.get(index)
         names = tuple(each.validator_id for each in self.roster)
         signer = self.ring.signer(names[index]).watched_by(partial(self.oracles.signed, index))
-        validator_type = SimulatedValidator if tricks is None else ByzantineValidator
+        validator_type = self.correct_type if tricks is None else self.byzantine_type
         validator = validator_type(
             world=self.world,
             network=self.network,

@@ -72,6 +72,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert config.key_file is None
     assert config.peers == ()
     assert (config.verify_threads, config.log_level) == (2, "info")
+    assert config.snapshot_gap_blocks == 50_000
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
         ('"127.0.0.1:7100"', '"127.0.0.1:65536"', "peer_address: expected host:port"),
         ('"127.0.0.1:7100"', '"[::1]:7101"', "client_address: expected an address of its own"),
         ("verify_threads = 4", "verify_threads = 0", "verify_threads: expected a whole number"),
+        ("verify_threads = 4", "snapshot_gap_blocks = 19", "snapshot_gap_blocks: expected a whole"),
         ("verify_threads = 4", "verify_threads = true", "verify_threads: expected a whole number"),
         ('"debug"', '"loud"', "log_level: expected one of debug, info, warning, error"),
         ("log_level", "log_levle", "log_levle: unknown field"),
