@@ -1,0 +1,226 @@
+"""A network whose validators have traps in them, and whose administrators' keys a test holds."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from node.chain.admission import FinalResult
+from node.chain.block import Header, ResultCode
+from node.chain.genesis import Genesis, Identity, Parameters, Role
+from node.chain.governance import Approval, CheckpointStatement, Governance, SetParameters
+from node.chain.transaction import Transaction, TransactionBody, TransactionKind, sign_transaction
+from node.crypto.keystore import KeyFileSecret, KeyPurpose, generate_key, load_signer
+from node.crypto.signature import Signer
+from node.crypto.suite import INTERNATIONAL
+from node.execution.governance import checkpoint_of
+from node.operations.process import stop_processes
+from node.operations.provision import NetworkPlan, provision
+from node.operations.supervisor import Supervisor
+from node.operations.topology import GENESIS_FILE, SECRET_FILE, find_free_ports
+from node.service.home import WAL_FOLDER, log_identity
+from node.storage.wal import WriteAheadLog
+from tests.crash.cells import Cell
+from tests.crash.signatures import Signatures
+from tests.crash.victim import DEATH, DISARM, HEARD, PIPE
+from tests.network.local_network import HOST, LocalNetwork, until, utc_ms
+
+COMMAND: Final = (sys.executable, "-P", "-m", "tests.crash.victim", "node", "run")
+PARAMETERS: Final = Parameters(rotation_blocks=20)
+"""Views change all the time, so that all that is signed when they do is signed all the time."""
+
+_YEAR_MS: Final = 31_536_000_000
+
+
+@dataclass
+class TrappedNetwork(LocalNetwork):
+    """A network of validators that die where they are told."""
+
+    administrators: dict[str, Signer]
+    epoch: int = 0
+    """The one in force, by the changes made here."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.supervisor = Supervisor(self.home, lambda _step, _node: None, command=COMMAND)
+        self.signatures = Signatures(self.genesis.suite)
+        self._pipes: dict[str, int] = {}
+        self._heard_bytes = dict.fromkeys(self.ids, 0)
+        for validator_id in self.ids:
+            pipe = self.folder(validator_id) / PIPE
+            os.mkfifo(pipe, 0o600)
+            self._pipes[validator_id] = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+
+    # --- Traps ---
+
+    def arm(self, validator_id: str, cell: Cell, left: int = 1) -> None:
+        """Have a validator die the `left`-th time it comes to a cell, in this life or the next."""
+        (self.folder(validator_id) / DEATH).unlink(missing_ok=True)
+        os.write(self._pipes[validator_id], f"{cell.point} {cell.kind} {left}\n".encode())
+
+    def disarm(self, validator_id: str) -> None:
+        """Have a validator live."""
+        os.write(self._pipes[validator_id], f"{DISARM}\n".encode())
+
+    def death_of(self, validator_id: str) -> str:
+        """Return where a validator died, empty if not in a trap."""
+        note = self.folder(validator_id) / DEATH
+        return note.read_text().strip() if note.exists() else ""
+
+    def is_alive(self, validator_id: str) -> bool:
+        """Whether its process runs."""
+        return any(
+            each.process is not None
+            for each in self.supervisor.inspect()
+            if each.entry.id == validator_id
+        )
+
+    def start(self, validator_id: str) -> None:
+        """Start the validators that do not run, of which this is the one expected."""
+        assert not self.is_alive(validator_id)
+        self.supervisor.up()
+
+    def stop(self, validator_id: str) -> None:
+        """End a validator in order."""
+        self.end(validator_id, signal.SIGTERM)
+
+    # --- What was signed ---
+
+    def collect(self, validator_id: str | None = None) -> None:
+        """Judge what peers heard since the last time, and the log of a validator at rest."""
+        for name in self.ids:
+            with (self.folder(name) / HEARD).open("rb") as file:
+                file.seek(self._heard_bytes[name])
+                data = file.read()
+            self._heard_bytes[name] += self._take_heard(data)
+        if validator_id is not None:
+            index = self.index_of(validator_id)
+            self.signatures.take_log(self.folder(validator_id), index)
+
+    def _take_heard(self, data: bytes) -> int:
+        offset = 0
+        while len(data) >= offset + 4:
+            end = offset + 4 + int.from_bytes(data[offset : offset + 4])
+            if end > len(data):
+                break
+            self.signatures.take_message(data[offset + 4 : end])
+            offset = end
+        return offset
+
+    def index_of(self, validator_id: str) -> int:
+        """Return its place in the set, which no change here moves."""
+        index = self.genesis.validators.index_of(validator_id)
+        assert index is not None
+        return index
+
+    # --- Governed changes ---
+
+    async def end_epoch(self, *only: str) -> int:
+        """Have the parameters changed, and so the epoch ended; return the barrier's height."""
+        async with self.client(*only) as client:
+            header = Header.decode((await client.certified_header()).header)
+            number = PARAMETERS.fairness_ms + 1 + self.epoch
+            payload = Governance(
+                epoch=self.epoch,
+                operations=(SetParameters(replace(PARAMETERS, fairness_ms=number)),),
+                evidence=tuple(self._statement(name, header) for name in self.ids),
+            )
+            message = payload.approval_bytes(self.genesis.chain_id)
+            signed = {name: key.sign(message) for name, key in self.administrators.items()}
+            approvals = tuple(Approval(name, signature) for name, signature in signed.items())
+            encoded = self._governed(replace(payload, approvals=approvals)).encoded
+
+            async def final() -> FinalResult | None:
+                (outcome,) = await client.submit([encoded])
+                return outcome.result
+
+            result = await until(final, "the change is final")
+        assert result.code is ResultCode.OK, result
+        self.epoch += 1
+        return result.height
+
+    def _statement(self, validator_id: str, header: Header) -> CheckpointStatement:
+        message = checkpoint_of(header, header.digest(self.genesis.suite))
+        path = self.folder(validator_id) / "keys" / "cosignature.key"
+        signer = load_signer(path, self.secret, KeyPurpose.COSIGNATURE)
+        return CheckpointStatement(validator_id, header.encode(), signer.sign(message))
+
+    def _governed(self, payload: Governance) -> Transaction:
+        sender = next(iter(self.administrators))
+        body = TransactionBody(
+            chain_id=self.genesis.chain_id,
+            sender=sender,
+            nonce=secrets.token_bytes(16),
+            not_after_ms=utc_ms() + 300_000,
+            kind=TransactionKind.GOVERN,
+            payload=payload,
+        )
+        return sign_transaction(body, self.administrators[sender], self.genesis.suite)
+
+    @property
+    def secret(self) -> KeyFileSecret:
+        """What opens the private keys of this network."""
+        return KeyFileSecret.load(self.home / SECRET_FILE)
+
+    def close(self) -> None:
+        """Stop what runs."""
+        running = [each.process for each in self.supervisor.inspect() if each.process is not None]
+        stop_processes(running, grace_s=5)
+        for pipe in self._pipes.values():
+            os.close(pipe)
+
+
+def appoint_administrators(home: Path) -> dict[str, Signer]:
+    """Found the chain anew with an administrator of each organisation, whose keys are returned."""
+    genesis = Genesis.decode((home / GENESIS_FILE).read_bytes())
+    keys: dict[str, Signer] = {
+        f"admin-{each.organisation_id}": generate_key(KeyPurpose.IDENTITY, genesis.suite)
+        for each in genesis.organisations
+    }
+    administrators = tuple(
+        Identity(
+            identity_id=name,
+            organisation=organisation.organisation_id,
+            role=Role.ADMIN,
+            public_key=key.public_key.encoded,
+            not_before_ms=genesis.created_ms,
+            not_after_ms=genesis.created_ms + _YEAR_MS,
+        )
+        for (name, key), organisation in zip(keys.items(), genesis.organisations, strict=True)
+    )
+    founded = replace(genesis, identities=(*genesis.identities, *administrators))
+    for path in (home / GENESIS_FILE, *home.glob(f"nodes/*/{GENESIS_FILE}")):
+        path.write_bytes(founded.encode())
+    for validator in founded.validators.validators:
+        log = home / "nodes" / validator.validator_id / WAL_FOLDER
+        shutil.rmtree(log)
+        WriteAheadLog.create(log, log_identity(founded, validator.validator_id))
+    return keys
+
+
+@contextmanager
+def trapped_network(home: Path) -> Iterator[TrappedNetwork]:
+    """Make and start a network of four with traps; stop it at the end."""
+    plan = NetworkPlan(
+        name="crash",
+        suite=INTERNATIONAL,
+        created_ms=utc_ms(),
+        node_count=4,
+        ports=find_free_ports(HOST, 12),
+        parameters=PARAMETERS,
+    )
+    provision(home, plan)
+    network = TrappedNetwork(home, appoint_administrators(home))
+    try:
+        network.supervisor.up()
+        yield network
+    finally:
+        network.close()

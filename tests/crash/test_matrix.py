@@ -1,0 +1,155 @@
+"""The crash matrix: that it is whole, that its judges object, and a few of its cells.
+
+All cells, on real processes, are a command of its own: `python -m tests.crash`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node.chain.certificate import Phase, Subject, Vote
+from node.consensus.messages import Reason, ViewChange
+from node.crypto.suite import INTERNATIONAL
+from node.service.log_records import RecordType, ViewChangeRecord, VoteRecord, encode_log_record
+from node.storage import keys
+from node.storage.kv import WriteBatch
+from node.storage.wal import WriteAheadLog
+from tests.crash.__main__ import all_sound, table
+from tests.crash.cells import (
+    ROTATION,
+    Cell,
+    Point,
+    batch_kinds_of,
+    known_prefixes,
+    matrix,
+    record_kinds,
+    select,
+)
+from tests.crash.network import trapped_network
+from tests.crash.signatures import Signatures
+from tests.crash.trial import Death, Trial
+
+SAMPLE = ("power-loss,commit", "after-batch,block-batch", f"segment-named,{ROTATION}")
+IDENTITY = bytes(32)
+VOTE = Vote(Subject(Phase.COMMIT, 3, 9, bytes(32)), 1, 5, bytes(64), 0)
+
+
+# ---------------------------------------------------------------------- it is whole
+
+
+def test_every_type_of_record_and_every_phase_has_its_rows() -> None:
+    cells = matrix()
+    for each in RecordType:
+        name = each.name.lower().replace("_", "-")
+        kinds = [phase.name.lower() for phase in Phase] if each is RecordType.VOTE else [name]
+        for kind in kinds:
+            assert len(select(cells, f",{kind}")) >= 5
+    assert len(cells) == len(set(cells)) == 9 * 5 + 6 * 3 + 2 * 6
+
+
+def test_every_family_of_keys_is_written_by_a_batch_of_the_matrix() -> None:
+    families = {
+        value
+        for name, value in vars(keys).items()
+        if name.isupper() and isinstance(value, bytes) and not name.startswith("_")
+    }
+    assert families == known_prefixes()
+
+
+def test_a_batch_that_no_row_stands_for_is_refused() -> None:
+    batch = WriteBatch()
+    batch.put(b"?new", b"")
+    with pytest.raises(ValueError, match="no row"):
+        batch_kinds_of(batch, INTERNATIONAL, is_starting=False)
+
+
+def test_a_cell_that_nobody_died_in_fails_the_matrix_and_shows() -> None:
+    died = Death(Cell(Point.POWER_LOSS, "commit"), "validator-1", is_killed=True)
+    missed = Death(Cell(Point.POWER_LOSS, "prepare"), "validator-2")
+    assert all_sound([died])
+    assert not all_sound([died, missed])
+    assert "NOT REACHED" in table([died, missed])
+
+
+def test_a_death_that_cost_something_fails_the_matrix_and_shows() -> None:
+    death = Death(Cell(Point.POWER_LOSS, "commit"), "validator-1", is_killed=True)
+    assert all_sound([replace(death)])
+    death.findings.append("a fork")
+    assert not all_sound([death])
+    assert "KILLED, BUT" in table([death])
+
+
+# ---------------------------------------------------------------------- its judge objects
+
+
+def log_of(home: Path, records: list[VoteRecord | ViewChangeRecord]) -> Path:
+    WriteAheadLog.create(home / "wal", IDENTITY)
+    log, _ = WriteAheadLog.open(home / "wal", IDENTITY)
+    log.append([encode_log_record(record) for record in records])
+    log.sync()
+    log.close()
+    return home
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(VOTE, subject=replace(VOTE.subject, header_digest=bytes([1] * 32))),
+        replace(VOTE, time_ms=6),
+        replace(VOTE, signature=bytes([1] * 64)),
+    ],
+    ids=["another header", "another time", "another signature"],
+)
+def test_two_votes_for_one_place_are_found_wherever_they_were(tmp_path: Path, other: Vote) -> None:
+    signatures = Signatures(INTERNATIONAL)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    signatures.take_log(log_of(tmp_path / "one", [VoteRecord(VOTE)]), 1)
+    signatures.take_log(log_of(tmp_path / "two", [VoteRecord(VOTE)]), 1)
+    assert signatures.contradictions == []
+    signatures.take_log(log_of(tmp_path, [VoteRecord(other)]), 1)
+    (found,) = signatures.contradictions
+    assert "signed twice" in found
+
+
+def test_a_vote_in_a_view_left_before_a_death_is_found(tmp_path: Path) -> None:
+    change = ViewChange(
+        epoch=0,
+        view=VOTE.subject.view + 1,
+        validator=VOTE.validator,
+        committed=(),
+        prepared=(),
+        clock_bit=False,
+        clock_ms=0,
+        reason=Reason.TIMEOUT,
+        signature=bytes(64),
+    )
+    signatures = Signatures(INTERNATIONAL)
+    (tmp_path / "one").mkdir()
+    signatures.take_log(log_of(tmp_path / "one", [ViewChangeRecord(change)]), 1)
+    signatures.take_log(log_of(tmp_path, [VoteRecord(VOTE)]), 1)
+    (found,) = signatures.contradictions
+    assert "after it had gone to view 4" in found
+
+
+# ---------------------------------------------------------------------- some of its cells
+
+
+async def test_deaths_of_real_validators_cost_nothing(tmp_path: Path) -> None:
+    cells = [cell for each in SAMPLE for cell in select(matrix(), each)]
+    assert len(cells) == len(SAMPLE)
+    deaths: list[Death] = []
+    with trapped_network(tmp_path / "network") as network:
+        trial = Trial(network)
+        findings = await trial.run(cells, deaths.append)
+    assert findings == []
+    assert [(death.cell, death.findings) for death in deaths if not death.is_sound] == []
+    assert {death.cell for death in deaths} == set(cells)
+    assert trial.receipts == trial.acknowledged > 0
+
+
+def test_the_kinds_of_records_are_named_once() -> None:
+    assert len(record_kinds()) == len(set(record_kinds())) == len(RecordType) + 3
