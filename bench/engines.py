@@ -148,13 +148,14 @@ class EngineNetwork:
 def _start(genesis: Genesis, me: int, log: MemoryLog) -> Engine:
     executor = Executor(genesis)
     ledger = LedgerStore.open(MemoryStore(), genesis.suite, executor.genesis_block())
+    name = genesis.validators.validators[me].validator_id
     return Engine(
         genesis=genesis,
-        validator_id=genesis.validators.validators[me].validator_id,
-        signer=signer(genesis.validators.validators[me].validator_id),
+        validator_id=name,
+        signer=signer(name),
         executor=executor,
         ledger=ledger,
         log=log,
         mempool=Mempool(),
-        recovery=recover(genesis, executor, ledger, ()),
+        recovery=recover(genesis, executor, ledger, (), validator_id=name),
     )

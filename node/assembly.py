@@ -254,7 +254,9 @@ def _open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[_Stores]:
         stack.callback(database.close)
         executor = Executor(genesis)
         ledger = LedgerStore.open(database, genesis.suite, executor.genesis_block())
-        recovery = recover(genesis, executor, ledger, replay.records)
+        recovery = recover(
+            genesis, executor, ledger, replay.records, validator_id=config.validator_id
+        )
         log.info(
             "recovered",
             height=ledger.tip_height,

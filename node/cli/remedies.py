@@ -277,6 +277,12 @@ _ROWS: Final = (
         N_("the database is another chain's"),
         N_("point the node at its own folder"),
     ),
+    (
+        "GC-3012",
+        _UNAVAILABLE,
+        N_("the log is older than the database"),
+        N_("put the newest back; if it is lost, take a new key: govchain node rotate"),
+    ),
     (DEFECT_CODE, ExitCode.DEFECT, N_("a defect of this program"), N_("report it, with its log")),
     (
         "GC-9002",

@@ -59,6 +59,8 @@ class Ballots:
     ) -> None:
         """Start from what the log held."""
         self._signer, self._log, self._counters = signer, log, counters
+        self._newest = recovery.newest
+        """The newest final block. It tells, after a rotation, up to where votes were left out."""
         self.begin(term, recovery)
         self._records: list[LogRecord] = []
         """Of this turn, not appended yet."""
@@ -118,6 +120,7 @@ class Ballots:
     def note_committed(self, item: CertifiedHeader) -> None:
         """Log that a block is final, which nothing waits for, and forget what led there."""
         self._records.append(CommittedRecord(item))
+        self._newest = item
         height = item.header.height
         self._votes = {key: vote for key, vote in self._votes.items() if key[1] > height}
         self._prepared = {h: held for h, held in self._prepared.items() if h > height}
@@ -179,6 +182,8 @@ class Ballots:
     def snapshot(self) -> list[tuple[int, bytes]]:
         """Return the log records that restate everything still needed, for log rotation."""
         records: list[LogRecord] = []
+        if self._newest is not None:
+            records.append(CommittedRecord(self._newest))
         if self._last_new_view is not None:
             records.append(self._last_new_view)
         if self._last_view_record is not None and self._last_view_record != self._last_new_view:

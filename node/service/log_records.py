@@ -73,7 +73,10 @@ class NewViewRecord:
 
 @dataclass(frozen=True, slots=True)
 class CommittedRecord:
-    """A block that became final here; nothing waits for this record to be durable."""
+    """A block that became final here; nothing waits for this record to be durable.
+
+    A rotation restates the newest: votes for blocks up to it are no longer in the log.
+    """
 
     item: CertifiedHeader
 

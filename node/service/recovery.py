@@ -100,6 +100,8 @@ class Recovery:
     consensus: Recovered
     blocks: dict[bytes, BlockRecord]
     """Undecided blocks in the log, by header digest."""
+    newest: CertifiedHeader | None
+    """The newest final block; None where that is genesis."""
     own_votes: dict[tuple[Phase, int], Vote]
     prepared: dict[int, CertifiedHeader]
     last_view_record: LogRecord | None
@@ -115,12 +117,49 @@ def recover(
     executor: Executor,
     ledger: Ledger,
     records: Sequence[tuple[int, bytes]],
+    *,
+    validator_id: str,
 ) -> Recovery:
-    """Replay log `records` (type, payload), oldest first, over the ledger."""
+    """Replay log `records` (type, payload), oldest first, over the ledger.
+
+    Raises `StorageError` (GC-3012) where the ledger shows a vote that the log should hold.
+    """
     size = genesis.suite.signature_size
     decoded = [decode_log_record(kind, payload, size) for kind, payload in records]
+    _require_own_votes(decoded, genesis, ledger, validator_id)
     recommitted = _recommit(decoded, executor, ledger, genesis.suite)
     return replace(resume(ledger, decoded, genesis.suite), recommitted=recommitted)
+
+
+def _require_own_votes(
+    records: Sequence[LogRecord], genesis: Genesis, ledger: Ledger, validator_id: str
+) -> None:
+    """Refuse a log that lacks votes of this validator: it would cast them again, for other blocks.
+
+    A vote is in the log before anybody counts it, and is left out of it only by a rotation, which
+    restates the newest final block instead. So above that block, and all the log says became final
+    later, whatever this validator certified is in its log, unless that is an old copy, or was begun
+    anew, or another process has the same key.
+    """
+    known = max(
+        (r.item.header.height for r in records if isinstance(r, CommittedRecord)), default=0
+    )
+    held = frozenset(r.vote.signature for r in records if isinstance(r, VoteRecord))
+    for height in range(known + 1, ledger.tip_height + 1):
+        header, certificate = ledger.header_at(height) or (None, None)
+        if header is None or certificate is None:
+            continue  # not every ledger goes back to genesis
+        start = find_epoch_start(ledger, header.epoch, genesis.suite)
+        validators = genesis.validators if start is None else start.validators
+        me = validators.index_of(validator_id)
+        if any(vote.validator == me and vote.signature not in held for vote in certificate.votes):
+            raise StorageError(
+                f"the log is older than the ledger: block {height} is certified by a vote of "
+                f"{validator_id} that its log does not hold",
+                code="GC-3012",
+                fix="put the newest log back; if it is lost, this validator may vote again only "
+                "under a new key: govchain node rotate",
+            )
 
 
 def resume(ledger: FinalChain, records: Sequence[LogRecord], suite: Suite) -> Recovery:
@@ -219,6 +258,7 @@ class _Memory:
                 prepared=tuple(item for _, item in sorted(self._prepared.items())),
             ),
             blocks=self._blocks,
+            newest=_newest(ledger),
             own_votes=self._votes,
             prepared=self._prepared,
             last_view_record=last_view_record,
@@ -255,6 +295,13 @@ def _recommit(
             )
         ledger.commit([(executed, item.certificate)], sync=True)
         count += 1
+
+
+def _newest(ledger: FinalChain) -> CertifiedHeader | None:
+    found = ledger.header_at(ledger.tip_height)
+    if found is None or found[1] is None:
+        return None
+    return CertifiedHeader(found[0], found[1])
 
 
 def _recent(ledger: FinalChain, anchor: int, window_slots: int) -> tuple[CertifiedHeader, ...]:

@@ -325,8 +325,9 @@ class Runner:
         if self._is_over:
             return
         self._syncing = False
-        self.engine.durable(lsn, self.now())
-        self._after_turn()
+        with self._ending_on_error():  # at once: a turn before the task is reaped would fail too
+            self.engine.durable(lsn, self.now())
+            self._after_turn()
 
     async def _check(self, candidates: Sequence[Candidate]) -> list[VerifiedTransaction | None]:
         """Check signatures: a few at once, many in chunks on the verification threads."""
@@ -345,8 +346,9 @@ class Runner:
     async def _run_job(self, job: CheckJob) -> None:
         verdicts = await self._check(job.candidates)
         if not self._is_over:
-            self.engine.checked(job, verdicts, self.now())
-            self._after_turn()
+            with self._ending_on_error():
+                self.engine.checked(job, verdicts, self.now())
+                self._after_turn()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

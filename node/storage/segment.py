@@ -50,7 +50,8 @@ class WalCorruption(StorageError):  # noqa: N818 - the field's term
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(
             f"{message} at byte {offset}",
-            fix="keep the file for examination; this node may vote again only under a new key",
+            fix="keep the file for examination; this validator may vote again only under a new "
+            "key: govchain node rotate",
         )
         self.offset = offset
 

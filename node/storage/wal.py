@@ -357,7 +357,8 @@ def _missing(directory: Path) -> StorageError:
         f"{directory}: expected the log of this validator, found none; without it the validator "
         "may already have voted and not know it",
         code="GC-3005",
-        fix="put the log back; if it is lost, this validator may vote again only under a new key",
+        fix="put the log back, never an older copy; if it is lost, this validator may vote again "
+        "only under a new key: govchain node rotate",
     )
 
 

@@ -42,6 +42,8 @@ class Point(StrEnum):
     """The same moment, and everything not synced is gone."""
     AFTER_SYNC = "after-sync"
     """It is durable; what rests on it has not been sent or counted."""
+    NO_SPACE = "no-space"
+    """Not killed: the disk takes half of it and is full, and the program has to end by itself."""
 
     BEFORE_BATCH = "before-batch"
     """The ledger is behind what the turn made final."""
@@ -60,9 +62,9 @@ class Point(StrEnum):
     OLD_REMOVED = "old-removed"
 
 
-RECORD_POINTS: Final = tuple(Point)[:5]
-BATCH_POINTS: Final = tuple(Point)[5:8]
-SEGMENT_POINTS: Final = tuple(Point)[8:]
+RECORD_POINTS: Final = tuple(Point)[:6]
+BATCH_POINTS: Final = tuple(Point)[6:9]
+SEGMENT_POINTS: Final = tuple(Point)[9:]
 
 PROPOSAL: Final = "proposal"
 BARRIER: Final = "barrier"

@@ -22,9 +22,9 @@ from node.crypto.keystore import KeyFileSecret, KeyPurpose, generate_key, load_s
 from node.crypto.signature import Signer
 from node.crypto.suite import INTERNATIONAL
 from node.execution.governance import checkpoint_of
-from node.operations.process import stop_processes
+from node.operations.process import spawn_detached, stop_processes
 from node.operations.provision import NetworkPlan, provision
-from node.operations.supervisor import Supervisor
+from node.operations.supervisor import LOG_FILE, PROCESS_FILE, Supervisor
 from node.operations.topology import GENESIS_FILE, SECRET_FILE, find_free_ports
 from node.service.home import WAL_FOLDER, log_identity
 from node.storage.wal import WriteAheadLog
@@ -33,6 +33,7 @@ from tests.crash.signatures import Signatures
 from tests.crash.victim import DEATH, DISARM, HEARD, PIPE
 from tests.network.local_network import HOST, LocalNetwork, until, utc_ms
 
+ROOT: Final = Path(__file__).parents[2]
 COMMAND: Final = (sys.executable, "-P", "-m", "tests.crash.victim", "node", "run")
 PARAMETERS: Final = Parameters(rotation_blocks=20)
 """Views change all the time, so that all that is signed when they do is signed all the time."""
@@ -84,9 +85,16 @@ class TrappedNetwork(LocalNetwork):
         )
 
     def start(self, validator_id: str) -> None:
-        """Start the validators that do not run, of which this is the one expected."""
+        """Start one validator that does not run, and it alone."""
         assert not self.is_alive(validator_id)
-        self.supervisor.up()
+        folder = self.folder(validator_id)
+        log, paths = folder / LOG_FILE, [str(ROOT), os.environ.get("PYTHONPATH", "")]
+        process = spawn_detached(
+            (*COMMAND, "--home", str(folder), "--log", str(log)),
+            environment={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            log=log,
+        )
+        process.save(folder / PROCESS_FILE)
 
     def stop(self, validator_id: str) -> None:
         """End a validator in order."""

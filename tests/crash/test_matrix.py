@@ -19,6 +19,7 @@ from node.storage.kv import WriteBatch
 from node.storage.wal import WriteAheadLog
 from tests.crash.__main__ import all_sound, table
 from tests.crash.cells import (
+    RECORD_POINTS,
     ROTATION,
     Cell,
     Point,
@@ -32,7 +33,12 @@ from tests.crash.network import trapped_network
 from tests.crash.signatures import Signatures
 from tests.crash.trial import Death, Trial
 
-SAMPLE = ("power-loss,commit", "after-batch,block-batch", f"segment-named,{ROTATION}")
+SAMPLE = (
+    "power-loss,commit",
+    "no-space,block",
+    "after-batch,block-batch",
+    f"segment-named,{ROTATION}",
+)
 IDENTITY = bytes(32)
 VOTE = Vote(Subject(Phase.COMMIT, 3, 9, bytes(32)), 1, 5, bytes(64), 0)
 
@@ -46,8 +52,8 @@ def test_every_type_of_record_and_every_phase_has_its_rows() -> None:
         name = each.name.lower().replace("_", "-")
         kinds = [phase.name.lower() for phase in Phase] if each is RecordType.VOTE else [name]
         for kind in kinds:
-            assert len(select(cells, f",{kind}")) >= 5
-    assert len(cells) == len(set(cells)) == 9 * 5 + 6 * 3 + 2 * 6
+            assert len(select(cells, f",{kind}")) >= len(RECORD_POINTS)
+    assert len(cells) == len(set(cells)) == 9 * 6 + 6 * 3 + 2 * 6
 
 
 def test_every_family_of_keys_is_written_by_a_batch_of_the_matrix() -> None:

@@ -11,7 +11,7 @@ import asyncio
 import shutil
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from node.assembly import open_ledger_at_rest
+from node.chain.admission import FinalResult
 from node.chain.block import Header, ResultCode
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote
 from node.chain.encoding import decode
@@ -45,6 +46,7 @@ from tests.crash.cells import (
     LOGGED_BATCH,
     START_UP,
     Cell,
+    Point,
 )
 from tests.crash.network import TrappedNetwork
 from tests.network.local_network import Load, until
@@ -120,7 +122,7 @@ class Trial:
             self._load.stop()
             await loading
         await self._have_receipts(network.ids[0])
-        return await asyncio.to_thread(self._judge_at_rest)
+        return await asyncio.to_thread(judge_at_rest, network, self._load.results)
 
     # --- to death ---
 
@@ -131,6 +133,10 @@ class Trial:
         started_s = time.monotonic()
         death.is_killed = await self._ends(victim) and network.death_of(victim) == str(cell)
         death.reached_s = time.monotonic() - started_s
+        if cell.point is Point.NO_SPACE and death.is_killed:
+            *_, headline, where, _fix = network.log(victim)
+            assert headline.startswith("error GC-3004: "), headline
+            assert str(network.folder(victim) / "wal") in where, where
         if not death.is_killed:
             network.disarm(victim)
             if network.is_alive(victim):
@@ -297,29 +303,27 @@ class Trial:
         self._receipts += len(new)
         return len(new)
 
-    def _judge_at_rest(self) -> list[str]:
-        """Stop everybody; hold ledgers and logs against what was acknowledged, and one another."""
-        network = self._network
-        network.supervisor.down()
-        for name in network.ids:
-            network.collect(name)
-        findings = list(network.signatures.contradictions)
-        chains = [self._chain_of(name, findings) for name in network.ids]
-        for headers in zip(*chains, strict=False):
-            if len(set(headers)) != 1:
-                findings.append(f"a fork at height {headers[0].height}")
-                break
-        return findings
 
-    def _chain_of(self, name: str, findings: list[str]) -> list[Header]:
-        network = self._network
+def judge_at_rest(network: TrappedNetwork, results: Mapping[bytes, FinalResult]) -> list[str]:
+    """Stop everybody; hold ledgers and logs against what was acknowledged, and one another."""
+    network.supervisor.down()
+    for name in network.ids:
+        network.collect(name)
+    findings = list(network.signatures.contradictions)
+    chains = []
+    for name in network.ids:
         config = NodeConfig.load(network.folder(name))
         with open_ledger_at_rest(config, network.genesis) as (_, ledger):
-            for tx_id, result in self._load.results.items():
+            for tx_id, result in results.items():
                 found = ledger.find_transaction(tx_id)
                 if found is None or found[0] != result.height:
                     findings.append(f"{name}: {tx_id.hex()} of block {result.height}: {found}")
-            return list(_headers(ledger))
+            chains.append(list(_headers(ledger)))
+    for headers in zip(*chains, strict=False):
+        if len(set(headers)) != 1:
+            findings.append(f"a fork at height {headers[0].height}")
+            break
+    return findings
 
 
 def _headers(ledger: LedgerStore) -> Iterator[Header]:

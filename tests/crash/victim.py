@@ -7,6 +7,7 @@ through the named pipe `trap` in the node's home: before it starts or while it r
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -125,10 +126,14 @@ class Trap:
 
     def die(self) -> NoReturn:
         """Leave a note, and go at once."""
-        (self.home / DEATH).write_text(f"{self._cell}\n")
+        self.note_death()
         os.kill(os.getpid(), signal.SIGKILL)
         while True:
             signal.pause()
+
+    def note_death(self) -> None:
+        """Leave a note of where this process ends."""
+        (self.home / DEATH).write_text(f"{self._cell}\n")
 
     def kind(self) -> str:
         """Return the kind that death waits for."""
@@ -203,6 +208,10 @@ class WatchedFile:
         if trap.is_due(Point.TORN_WRITE, kinds):
             self._write(data[: self._middle_of(data, trap.kind())])
             trap.die()
+        if trap.is_due(Point.NO_SPACE, kinds):
+            trap.note_death()
+            self._write(data[: self._middle_of(data, trap.kind())])
+            raise OSError(errno.ENOSPC, "No space left on device")
         self._write(data)
         self._unsynced |= kinds
         trap.reach(Point.AFTER_WRITE, kinds)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
+from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
+from node.chain.genesis import Genesis
 from node.chain.record import Notarization, RecordAction
 from node.chain.transaction import (
     TransactionBody,
@@ -20,9 +22,11 @@ from node.execution.apply import BlockInputs, ExecutedBlock, Executor
 from node.limits import TX_LIFETIME_MS_MAX
 from node.operations.provision import DEFAULT_IDENTITY
 from node.operations.topology import SECRET_FILE
-from node.service.home import VOTE_KEY_FILE
+from node.service.home import VOTE_KEY_FILE, log_identity
+from node.service.log_records import CommittedRecord, encode_log_record
 from node.storage.ledger import LedgerStore
 from node.storage.leveldb import LevelDBStore
+from node.storage.wal import WriteAheadLog
 from tests.network.local_network import LocalNetwork
 
 STEP_MS = 10
@@ -62,9 +66,22 @@ def give_past(
         certified = (executed, _certificate(network, executed, voters))
         for ledger in ledgers:
             ledger.commit([certified], sync=False)
-    for ledger, store in zip(ledgers, stores, strict=True):
+    for name, ledger, store in zip(validator_ids, ledgers, stores, strict=True):
+        _log_newest(NodeConfig.load(network.folder(name)), genesis, ledger)
         ledger.sync()
         store.close()
+
+
+def _log_newest(config: NodeConfig, genesis: Genesis, ledger: LedgerStore) -> None:
+    """Leave the log as a rotation would: one that knows nothing of the ledger is refused."""
+    held = ledger.header_at(ledger.tip_height)
+    assert held is not None
+    header, certificate = held
+    assert certificate is not None
+    log, _ = WriteAheadLog.open(config.wal, log_identity(genesis, config.validator_id))
+    log.append([encode_log_record(CommittedRecord(CertifiedHeader(header, certificate)))])
+    log.sync()
+    log.close()
 
 
 def _transaction(network: LocalNetwork, time_ms: int) -> VerifiedTransaction:

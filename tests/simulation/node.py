@@ -157,10 +157,11 @@ class SimulatedValidator:
         self._monotonic_offset_ms = self.world.random.randrange(10_000_000)
         self.ledger = self._open_ledger()
         records = self.log.open()
-        recovery = recover(self.genesis, self.executor, self.ledger, records)
+        name = self.names[self.index]
+        recovery = recover(self.genesis, self.executor, self.ledger, records, validator_id=name)
         self.engine = Engine(
             genesis=self.genesis,
-            validator_id=self.names[self.index],
+            validator_id=name,
             signer=self.signer,
             executor=self.executor,
             ledger=self.ledger,

@@ -54,6 +54,9 @@ class Node:
         """Run on what the disk holds, forgetting all else."""
         genesis_block = self._executor.genesis_block()
         self.ledger = LedgerStore.open(self.store, GOVERNED.suite, genesis_block)
+        recovery = recover(
+            GOVERNED, self._executor, self.ledger, self.log.records, validator_id=self.name
+        )
         self.engine = Engine(
             genesis=GOVERNED,
             validator_id=self.name,
@@ -62,7 +65,7 @@ class Node:
             ledger=self.ledger,
             log=self.log,
             mempool=Mempool(),
-            recovery=recover(GOVERNED, self._executor, self.ledger, self.log.records),
+            recovery=recovery,
         )
 
 

@@ -53,15 +53,16 @@ class Lone:
         self.ledger = ledger or LedgerStore.open(
             MemoryStore(), genesis.suite, executor.genesis_block()
         )
+        name = genesis.validators.validators[me].validator_id
         self.engine = Engine(
             genesis=genesis,
-            validator_id=genesis.validators.validators[me].validator_id,
+            validator_id=name,
             signer=validator_signer(me),
             executor=executor,
             ledger=self.ledger,
             log=self.log,
             mempool=Mempool(),
-            recovery=recover(genesis, executor, self.ledger, ()),
+            recovery=recover(genesis, executor, self.ledger, (), validator_id=name),
         )
         self.engine.start(self.at(0))
 

@@ -35,6 +35,7 @@ from tests.unit.execution.small_chain import CREATED_MS, GENESIS
 from tests.unit.service.lone import ListedLog
 
 ME = 3
+NAME = GENESIS.validators.validators[ME].validator_id
 NOW = Now(monotonic_ms=0, utc_ms=CREATED_MS + 1_000)
 FIRST, SECOND = chain_of_blocks(2)[1:]
 PREPARE = Subject(Phase.PREPARE, 0, 1, FIRST.digest)
@@ -45,14 +46,13 @@ VIEW_CHANGES = [view_change(validator, 2) for validator in QUORUM]
 def recovered(log: ListedLog) -> Recovery:
     executor = Executor(GENESIS)
     ledger = LedgerStore.open(MemoryStore(), GENESIS.suite, executor.genesis_block())
-    return recover(GENESIS, executor, ledger, log.records)
+    return recover(GENESIS, executor, ledger, log.records, validator_id=NAME)
 
 
 def new_ballots(log: ListedLog) -> Ballots:
     recovery = recovered(log)
-    name = GENESIS.validators.validators[ME].validator_id
     return Ballots(
-        term=Term.of(recovery.epoch, recovery.anchor, name, Roster(GENESIS.validators)),
+        term=Term.of(recovery.epoch, recovery.anchor, NAME, Roster(GENESIS.validators)),
         signer=validator_signer(ME),
         log=log,
         recovery=recovery,
@@ -144,6 +144,8 @@ def test_a_final_block_is_logged_and_restated_no_more() -> None:
     ballots.write()
     assert log.records[-1][0] == RecordType.COMMITTED
     assert ballots.block(FIRST.digest) is None
-    assert [kind for kind, _ in ballots.snapshot()] == [RecordType.BLOCK, RecordType.VOTE]
+    final, *rest = ballots.snapshot()
+    assert final == log.records[-1]
+    assert [kind for kind, _ in rest] == [RecordType.BLOCK, RecordType.VOTE]
     (transaction,) = SECOND.transactions
     assert list(ballots.undecided_transactions()) == [transaction.transaction.encoded]

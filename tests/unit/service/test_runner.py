@@ -111,7 +111,7 @@ class Alone:
             ledger=self.ledger,
             log=self.log,
             mempool=Mempool(),
-            recovery=recover(genesis, executor, self.ledger, replay.records),
+            recovery=recover(genesis, executor, self.ledger, replay.records, validator_id=name),
         )
         return Runner(
             engine,

@@ -1,0 +1,109 @@
+"""A validator whose disk is full, all of it: log, database, and the file it writes its words to.
+
+It is a real disk, a small tmpfs: LevelDB's writes cannot be made to fail otherwise. Mounting takes
+rights that not everybody has; the log alone is filled without any in the crash matrix (`no-space`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from node.cli.exit_codes import ExitCode
+from node.operations.supervisor import NODE_COMMAND
+from tests.network.local_network import Load, LocalNetwork, running_network
+from tests.unit.cli.command import ENGLISH
+
+VICTIM: Final = "validator-3"
+DISK_BYTES: Final = 64 << 20
+ROOM_BYTES: Final = 400_000
+END_S: Final = 60
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a small disk, or skip the test where that is not permitted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    said = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if said.returncode:
+        pytest.skip(f"no small disk can be mounted here: {said.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave little room on a disk; return what takes it."""
+    ballast = disk / "ballast"
+    free = shutil.disk_usage(disk).free
+    ballast.write_bytes(bytes(max(0, free - ROOM_BYTES)))
+    return ballast
+
+
+def start(home: Path, log: Path, words: Path) -> subprocess.Popen[bytes]:
+    with words.open("ab") as stream:
+        return subprocess.Popen(
+            [*NODE_COMMAND, "--home", str(home), "--log", str(log)],
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, **ENGLISH},
+        )
+
+
+@pytest.mark.parametrize("log_folder", [".", "disk/home"])
+def test_it_ends_names_the_disk_and_goes_on_when_there_is_room(
+    tmp_path: Path, log_folder: str
+) -> None:
+    with small_disk(tmp_path / "disk") as disk, running_network(tmp_path / "net") as network:
+        asyncio.run(run_out_of_space(network, disk, tmp_path / log_folder))
+
+
+async def run_out_of_space(network: LocalNetwork, disk: Path, log_folder: Path) -> None:
+    await network.until_ready(network.ids)
+    network.end(VICTIM, signal.SIGTERM)
+    home = shutil.copytree(network.folder(VICTIM), disk / "home")
+    settings = home / "node.toml"
+    secret = network.home / "secret.key"
+    settings.write_text(settings.read_text().replace("../../secret.key", str(secret)))
+    log = log_folder / "node.log"
+    others = [name for name in network.ids if name != VICTIM]
+    process = start(home, log, disk.parent / "words")
+    await network.until_ready(network.ids)
+    load = Load(network, batch=20)
+    loading = asyncio.create_task(load.run(*others))
+    await network.until_voting(VICTIM)
+    ballast = fill(disk)
+    try:
+        code = await asyncio.to_thread(process.wait, END_S)
+    finally:
+        process.kill()
+    assert code == ExitCode.UNAVAILABLE
+    if log_folder != home:
+        *_, headline, cause, fix = log.read_text().splitlines()
+        assert headline == "error GC-3004: the disk is full"
+        assert str(disk) in cause
+        assert "free space" in fix
+    await network.until_height(others[0], await network.height() + 3)
+    ballast.unlink()
+    process = start(home, log, disk.parent / "words")
+    try:
+        await network.until_ready([VICTIM])
+        await network.until_voting(VICTIM)
+        await network.until_height(VICTIM, await network.height() + 3)
+    finally:
+        load.stop()
+        await loading
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait, END_S)
+    assert process.returncode == 0

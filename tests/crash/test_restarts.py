@@ -1,0 +1,34 @@
+"""All four validators killed and restarted at different times, under load: nothing lost, no fork.
+
+More seeds: `python -m tests.crash --restarts N`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.crash.restarts import DOWN_S_MAX, KILL_S_MAX, draw, restart_all
+
+IDS = ("validator-1", "validator-2", "validator-3", "validator-4")
+SEED = 1
+
+
+def test_a_seed_kills_everybody_some_back_before_others_go_and_is_drawn_alike() -> None:
+    for seed in range(20):
+        strokes = draw(seed, IDS)
+        assert strokes == draw(seed, IDS)
+        assert {stroke.validator_id for stroke in strokes} == set(IDS)
+        assert all(s.after_s <= KILL_S_MAX and s.down_s <= DOWN_S_MAX for s in strokes)
+    overlaps = [
+        min(s.after_s + s.down_s for s in strokes) < max(s.after_s for s in strokes)
+        for strokes in (draw(seed, IDS) for seed in range(20))
+    ]
+    assert sum(overlaps) > 15
+
+
+def test_all_killed_and_restarted_at_different_times(tmp_path: Path) -> None:
+    restarts = restart_all(tmp_path / "network", SEED)
+    assert restarts.findings == []
+    assert restarts.deaths >= len(IDS)
+    assert restarts.most_down > 1
+    assert restarts.acknowledged > 0
