@@ -6,6 +6,7 @@ appear on a terminal only, and no colours where NO_COLOR is set.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -133,7 +134,8 @@ class Screen:
         if self.as_json:
             self._print_json(answer)
         elif answer.fault is not None:
-            _explain(answer.fault)
+            with _silent_on_full_disk():
+                _explain(answer.fault)
         return answer.exit_code
 
     def _print_json(self, answer: Answer) -> None:
@@ -145,6 +147,17 @@ class Screen:
         }
         error = {} if answer.fault is None else {"error": answer.fault.to_json()}
         click.echo(json.dumps({**common, **answer.facts, **error}, ensure_ascii=False))
+
+
+@contextmanager
+def _silent_on_full_disk() -> Iterator[None]:
+    """Let the exit code tell alone what the file behind standard error has no room for."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stderr = None  # what it still holds would be tried again at the end, and fail
 
 
 def _explain(fault: Fault) -> None:

@@ -20,11 +20,8 @@ WAL_FOLDER: Final = "wal"
 
 
 def require_whole(home: Path) -> None:
-    """Check that `home` was made to the end; raises `ConfigError` naming what is missing.
-
-    Whether the log is there is for the log to say: what to do about that is another matter.
-    """
-    for name in (VOTE_KEY_FILE, TLS_KEY_FILE, TLS_FILE):
+    """Check that `home` was made to the end; raises `ConfigError` naming what is missing."""
+    for name in (VOTE_KEY_FILE, TLS_KEY_FILE, TLS_FILE, WAL_FOLDER):
         if not (home / name).exists():
             raise ConfigError(
                 f"{home}: is no whole home of a validator: {name} is missing",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,9 +31,9 @@ class LogFile:
         self._open()
 
     def write(self, text: str) -> None:
-        """Write whole lines."""
+        """Write whole lines; what the disk refuses is lost: words must not end what they tell."""
         data = text.encode(errors="backslashreplace")
-        with self._lock:
+        with self._lock, suppress(OSError):
             if os.fstat(2).st_size + len(data) > self._size_max:
                 self._path.replace(self._path.with_name(self._path.name + PREVIOUS_SUFFIX))
                 self._open()

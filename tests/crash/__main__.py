@@ -12,17 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.crash.cells import BATCH_POINTS, RECORD_POINTS, SEGMENT_POINTS, matrix, select
 from tests.crash.network import trapped_network
+from tests.crash.restarts import restart_all
 from tests.crash.trial import Death, Trial
 
 
 def main() -> int:
     """Try the cells asked for; 0 when each was died in and cost nothing, 1 otherwise."""
     options = _parse()
+    if options.restarts:
+        return _restart(range(options.start, options.start + options.restarts))
     cells = select(matrix(), options.only)
     if not cells:
         sys.stderr.write(f"no cell begins with {options.only}\n")
@@ -59,6 +62,17 @@ def main() -> int:
     else:
         sys.stdout.write(table(deaths) + json.dumps(summary) + "\n")
     return 0 if len(deaths) == len(cells) and not findings and all_sound(deaths) else 1
+
+
+def _restart(seeds: Iterable[int]) -> int:
+    failed = 0
+    for seed in seeds:
+        with tempfile.TemporaryDirectory(prefix="crash-") as folder:
+            restarts = restart_all(Path(folder) / "network", seed)
+        failed += bool(restarts.findings)
+        sys.stdout.write(f"seed {seed}: {restarts}\n")
+        sys.stdout.flush()
+    return 1 if failed else 0
 
 
 def all_sound(deaths: Sequence[Death]) -> bool:
@@ -121,6 +135,8 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.crash", description=__doc__)
     add = parser.add_argument
     add("--only", default="", help="POINT,TYPE, or how they begin; either may be left out")
+    add("--restarts", type=int, default=0, help="so many seeds of all four restarted, instead")
+    add("--start", type=int, default=0, help="the first of these seeds")
     add("--json", action="store_true", help="print one JSON object at the end")
     return parser.parse_args()
 

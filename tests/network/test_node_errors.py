@@ -95,7 +95,7 @@ def lose_all_peers(home: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [
-        (lose_the_log, "GC-3005"),
+        (lose_the_log, "GC-2108"),
         (empty_the_log, "GC-3005"),
         (damage_the_log, "GC-3006"),
         (take_the_log_of_another, "GC-3007"),
