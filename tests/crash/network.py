@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from node.chain.admission import FinalResult
-from node.chain.block import Header, ResultCode
+from node.chain.block import Header, ResultCode, checkpoint_of
 from node.chain.genesis import Genesis, Identity, Parameters, Role
 from node.chain.governance import Approval, CheckpointStatement, Governance, SetParameters
 from node.chain.transaction import Transaction, TransactionBody, TransactionKind, sign_transaction
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, generate_key, load_signer
 from node.crypto.signature import Signer
 from node.crypto.suite import INTERNATIONAL
-from node.execution.governance import checkpoint_of
 from node.operations.process import spawn_detached, stop_processes
 from node.operations.provision import NetworkPlan, provision
 from node.operations.supervisor import LOG_FILE, PROCESS_FILE, Supervisor
