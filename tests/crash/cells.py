@@ -79,12 +79,19 @@ LOGGED_BATCH: Final = "logged-batch"
 GENESIS_BATCH: Final = "genesis-batch"
 EVIDENCE_BATCH: Final = "evidence-batch"
 
+DRAFT_BATCH: Final = "draft-batch"
+"""A part of a ledger made from a snapshot, in a database of its own until it is whole."""
+PAST_BATCH: Final = "past-batch"
+"""Blocks below a snapshot, written after it."""
+
 ROTATION: Final = "rotation"
 START_UP: Final = "start-up"
 
 BATCH_PREFIXES: Final[Mapping[str, frozenset[bytes]]] = {
     GENESIS_BATCH: frozenset({keys.FORMAT}),
     EVIDENCE_BATCH: frozenset({keys.EVIDENCE}),
+    DRAFT_BATCH: frozenset({keys.DRAFT_MARK}),
+    PAST_BATCH: frozenset({keys.MISSING_PAST}),
     BLOCK_BATCH: frozenset(
         {
             keys.TIP,
@@ -92,6 +99,7 @@ BATCH_PREFIXES: Final[Mapping[str, frozenset[bytes]]] = {
             keys.BODY,
             keys.TRANSACTION,
             keys.STATE,
+            keys.STATE_KEY,
             keys.STATE_PAGE,
             keys.LOG_TILE,
             keys.BLOCK_AT_LOG_INDEX,
@@ -189,6 +197,8 @@ def batch_kinds_of(batch: WriteBatch, suite: Suite, *, is_starting: bool) -> fro
         return frozenset({GENESIS_BATCH})
     if keys.EVIDENCE in prefixes:
         return frozenset({EVIDENCE_BATCH})
+    if keys.MISSING_PAST in prefixes:
+        return frozenset({PAST_BATCH})
     headers = [value for key, value in changes.items() if key[:1] == keys.HEADER and value]
     if not headers:
         return frozenset()

@@ -53,7 +53,7 @@ def test_every_type_of_record_and_every_phase_has_its_rows() -> None:
         kinds = [phase.name.lower() for phase in Phase] if each is RecordType.VOTE else [name]
         for kind in kinds:
             assert len(select(cells, f",{kind}")) >= len(RECORD_POINTS)
-    assert len(cells) == len(set(cells)) == 9 * 6 + 6 * 3 + 2 * 6
+    assert len(cells) == len(set(cells)) == 9 * 6 + 8 * 3 + 2 * 6
 
 
 def test_every_family_of_keys_is_written_by_a_batch_of_the_matrix() -> None:

@@ -32,6 +32,7 @@ from node.storage.kv import WriteBatch
 from node.storage.leveldb import LevelDBStore
 from node.storage.segment import HEAD_BYTES
 from tests.crash.cells import (
+    DRAFT_BATCH,
     RECORD_POINTS,
     ROTATION,
     START_UP,
@@ -71,6 +72,7 @@ class Trap:
         index = genesis.validators.index_of(config.validator_id)
         assert index is not None
         self.home, self.suite, self.index = home, genesis.suite, index
+        self.draft_name = f"{config.data.name}.draft"
         self.is_starting = True
         self._cell: Cell | None = None
         self._left = 0
@@ -268,9 +270,12 @@ def write_watched(
     write: Callable[..., None],
 ) -> None:
     """Write a batch to the ledger, with the trap before, in and after it."""
-    kinds = batch_kinds_of(batch, trap.suite, is_starting=trap.is_starting)
+    logs: Path = vars(store)["_path"]
+    if logs.name == trap.draft_name:
+        kinds = frozenset({DRAFT_BATCH})
+    else:
+        kinds = batch_kinds_of(batch, trap.suite, is_starting=trap.is_starting)
     trap.reach(Point.BEFORE_BATCH, kinds)
-    logs = trap.home / "data"
     sizes = {path: path.stat().st_size for path in logs.glob("*.log")}
     write(store, batch, sync=sync)
     if trap.is_due(Point.TORN_BATCH, kinds):

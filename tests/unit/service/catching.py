@@ -10,6 +10,7 @@ from node.consensus.events import Now
 from node.consensus.messages import Status
 from node.execution.apply import Executor
 from node.service.engine import Engine
+from node.service.log_records import CommittedRecord, encode_log_record
 from node.service.mempool import Mempool
 from node.service.recovery import recover
 from node.service.wire import Message, decode_message, encode_message
@@ -88,21 +89,27 @@ class Node:
             self.drafts = MemoryDrafts()
         executor = Executor(self.genesis)
         self.ledger = LedgerStore.open(self.store, self.genesis.suite, executor.genesis_block())
+        name = self.genesis.validators.validators[self.me].validator_id
         self.engine = Engine(
             genesis=self.genesis,
-            validator_id=self.genesis.validators.validators[self.me].validator_id,
+            validator_id=name,
             signer=validator_signer(self.me),
             executor=executor,
             ledger=self.ledger,
             log=self.log,
             mempool=Mempool(),
-            recovery=recover(self.genesis, executor, self.ledger, self.log.records),
+            recovery=recover(
+                self.genesis, executor, self.ledger, self.log.records, validator_id=name
+            ),
         )
         self.engine.allow_snapshots(self.drafts, GAP)
 
     def commit(self, blocks: Sequence[CertifiedExecution]) -> None:
         """Take blocks over as if this node had made them final; it begins anew after them."""
         self.ledger.commit(blocks, sync=True)
+        executed, certificate = blocks[-1]
+        newest = CommittedRecord(CertifiedHeader(executed.header, certificate))
+        self.log.append([encode_log_record(newest)])
         self.start()
 
 
