@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 
+from node.chain.block import CertifiedHeader, ResultCode
 from node.chain.certificate import QuorumCertificate
 from node.chain.genesis import Parameters
+from node.chain.governance import SetParameters
 from node.chain.state_page import Page
 from node.consensus.messages import Status
-from node.service import snapshot_serving, snapshot_sync
+from node.errors import PeerError
+from node.execution.apply import Executor
+from node.service import block_sync, snapshot_serving, snapshot_sync
 from node.service.backfill import RANGE_BLOCKS
 from node.service.block_sync import ANSWER_WITHIN_MS, DISTRUST_MS
+from node.service.lineage import Lineage
 from node.service.queries import Queries
+from node.service.recovery import recover
 from node.service.snapshot_sync import REST_MS, STALLED_MS
 from node.service.wire import (
     Blocks,
@@ -28,15 +34,19 @@ from node.service.wire import (
     WantSnapshots,
     WantState,
 )
-from node.storage.ledger import RecordQuery
+from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.ledger_check import verify_store
 from node.storage.memory import MemoryStore
 from node.storage.past import NotHeldYet
 from node.storage.stored_block import StoredBlock, encode_header_value
+from node.timestamp.history import Handover
+from tests.unit.execution.governed_chain import GOVERNED
 from tests.unit.execution.small_chain import build_genesis
-from tests.unit.service.catching import FETCHER, Catching, long_chain
+from tests.unit.service.catching import FETCHER, Catching, MemoryDrafts, long_chain
+from tests.unit.service.chatting import Chat, govern, notarize
 
 GENESIS = build_genesis(parameters=Parameters(checkpoint_blocks=2))
+FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 OLD, HEIGHT = 30, 60
 CHAIN = long_chain(HEIGHT, old=OLD, genesis=GENESIS)
 
@@ -449,3 +459,68 @@ def test_queries_about_what_is_missing_are_refused_and_others_answered() -> None
     whole = Queries(net.nodes[0].ledger, GENESIS.suite)
     assert queries.transaction(tx_id) == whole.transaction(tx_id)
     assert queries.receipts(tx_id, 0, 9) == whole.receipts(tx_id, 0, 9)
+
+
+# ---------------------------------------------------------------------- from epoch to epoch
+
+
+def test_a_state_of_a_later_epoch_is_believed_by_the_handovers_that_lead_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(block_sync, "RANGE_BLOCKS", 1)  # so that the first to answer is not enough
+    chat = Chat(*FOUNDERS)
+    drafts = {name: MemoryDrafts() for name in FOUNDERS}
+    for name, node in chat.nodes.items():
+        node.engine.allow_snapshots(drafts[name], 3)
+    notarize(chat, "first")
+    chat.away = [FOUNDERS[3]]
+    for timeout_ms in (2_000, 3_000):
+        slower = SetParameters(replace(GOVERNED.parameters, view_timeout_ms=timeout_ms))
+        assert govern(chat, slower, members=FOUNDERS[:3]) is ResultCode.OK
+    for n in range(6):
+        notarize(chat, f"{n}")
+        chat.pass_time(100)
+    chat.away = []
+    chat.pass_time(5_000)
+    behind = chat.nodes[FOUNDERS[3]]
+    assert behind.engine.is_superseded
+    store = drafts[FOUNDERS[3]].store
+    assert store is not None
+    executor = Executor(GOVERNED)
+    ledger = LedgerStore.open(store, GOVERNED.suite, executor.genesis_block())
+    recovery = recover(GOVERNED, executor, ledger, ())
+    assert (recovery.epoch.number, recovery.anchor.height) == (2, 3)
+    assert ledger.tip_height > recovery.anchor.height
+    whole = Queries(chat.nodes[FOUNDERS[0]].ledger, GOVERNED.suite)
+    first, second = whole.handovers(2)
+    assert Queries(ledger, GOVERNED.suite).handovers(2) == (first, second)
+    # Who knows no more than genesis gets there by the handovers alone, in their order.
+    empty = LedgerStore.open(MemoryStore(), GOVERNED.suite, executor.genesis_block())
+    lineage = Lineage(GOVERNED, empty)
+    header, certificate = ledger.header_at(ledger.tip_height) or (None, None)
+    assert header is not None
+    assert certificate is not None
+    for too_early in (lambda: lineage.learn(second), lambda: lineage.set_of(2)):
+        with pytest.raises(PeerError):
+            too_early()
+    for handover in (first, first, second):
+        lineage.learn(handover)
+    lineage.check(CertifiedHeader(header, certificate))
+    assert lineage.newest == 2
+    assert list(lineage.barriers()) == [first.block, second.block]
+
+
+def test_handovers_that_the_set_before_did_not_certify_are_refused() -> None:
+    net = far_behind()
+    rules = net.watch_rules()
+    stranger = Handover(net.head(), replace(GENESIS.validators, epoch=1))
+
+    def meddle(_peer: int, said: Message) -> Sequence[Message]:
+        if not isinstance(said, Snapshots):
+            return (said,)
+        return (replace(said, handovers=(stranger.encode(),)),)
+
+    net.meddle = meddle
+    net.run(lambda: net.fetcher.engine.height == HEIGHT)
+    assert rules[:3] == ["handover-set"] * 3
+    assert given(net, Blocks), "where all lie about it, blocks are left"
