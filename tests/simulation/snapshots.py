@@ -7,6 +7,8 @@ snapshots. All the oracles of the other simulation judge; in the end every store
 
 from __future__ import annotations
 
+import argparse
+import sys
 import traceback
 from dataclasses import replace
 from functools import partial
@@ -147,3 +149,24 @@ def run_snapshots(seed: int) -> tuple[str, SnapshotCluster]:
     except Exception:  # noqa: BLE001 - whatever a correct validator raises is a finding (oracle X)
         return f"X: {traceback.format_exc()}", cluster
     return "", cluster
+
+
+def main() -> int:
+    """Run the seeds asked for; 0 when all oracles were content, 1 otherwise."""
+    parser = argparse.ArgumentParser("python -m tests.simulation.snapshots", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--start", type=int, default=0)
+    options = parser.parse_args()
+    failed = snapshots = 0
+    for seed in range(options.start, options.start + options.seeds):
+        violation, cluster = run_snapshots(seed)
+        snapshots += cluster.victim.snapshots
+        if violation:
+            failed += 1
+            print(f"seed {seed}: {violation}")
+    print(f"seeds: {options.seeds}, failed: {failed}, snapshots: {snapshots}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
