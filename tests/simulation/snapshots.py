@@ -163,8 +163,8 @@ def main() -> int:
         snapshots += cluster.victim.snapshots
         if violation:
             failed += 1
-            print(f"seed {seed}: {violation}")
-    print(f"seeds: {options.seeds}, failed: {failed}, snapshots: {snapshots}")
+            sys.stdout.write(f"seed {seed}: {violation}\n")
+    sys.stdout.write(f"seeds: {options.seeds}, failed: {failed}, snapshots: {snapshots}\n")
     return 1 if failed else 0
 
 
