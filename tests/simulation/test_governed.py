@@ -18,7 +18,7 @@ def test_a_seed_is_clean_and_has_changes(seed: int) -> None:
     violation, run = run_governed(seed)
     assert violation == ""
     assert run.account.epoch >= 1
-    assert run.oracles.codes[ResultCode.OK] == run.account.epoch
+    assert run.oracles.codes[ResultCode.OK] >= run.account.epoch  # some change nothing
 
 
 def test_a_seed_is_one_run() -> None:
