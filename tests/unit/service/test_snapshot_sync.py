@@ -488,7 +488,8 @@ def test_a_state_of_a_later_epoch_is_believed_by_the_handovers_that_lead_to_it(
     assert store is not None
     executor = Executor(GOVERNED)
     ledger = LedgerStore.open(store, GOVERNED.suite, executor.genesis_block())
-    recovery = recover(GOVERNED, executor, ledger, ())
+    records = behind.log.records
+    recovery = recover(GOVERNED, executor, ledger, records, validator_id=FOUNDERS[3])
     assert (recovery.epoch.number, recovery.anchor.height) == (2, 3)
     assert ledger.tip_height > recovery.anchor.height
     whole = Queries(chat.nodes[FOUNDERS[0]].ledger, GOVERNED.suite)
