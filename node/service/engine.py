@@ -6,7 +6,7 @@ Everything comes in through a method with the time as an argument, everything go
 The engine owns the turn and who hears of what; each of its parts owns one concern and its state:
 `ballots` what is signed and logged, `undecided` the blocks above the tip, `pursuit` how they come
 to be validated, `proposing`, `gossip`, `block_sync`, `serving` and `misconduct`. Reading order:
-inputs, `_turn`, `_take`, `_obey`, `_begin_epoch`, then the parts.
+inputs, `_turn`, `_take`, `_obey`, `_begin_term`, then the parts.
 
 One core lives as long as an epoch. When the barrier is final here, the next epoch's core is built
 from the state after it; what the old one was about is void. Peers are told by number (term.py).
@@ -122,7 +122,7 @@ class Engine:
         self._final = ledger
         self._ledger = tip = StagedLedger(ledger)
         self.roster = Roster(genesis.validators)
-        self.term = term = Term.of(recovery.epoch, recovery.anchor, validator_id, self.roster)
+        self.term = term = self._term_of(recovery)
         self._later = recovery.later
         self._outlet = outlet = Outlet(view=lambda: self.core.view)
         self.gate = Gate(
@@ -402,8 +402,8 @@ class Engine:
             effort.end(began_ns)
             for action in actions:
                 self._obey(action, now)
-            if self.core.has_ended:
-                self._begin_epoch(now)
+            if self.core.has_ended or 0 < self._silent_up_to <= self.height:
+                self._begin_term(now)
             if not self._events:
                 self._report_pool(now)
 
@@ -702,12 +702,25 @@ class Engine:
 
     # ------------------------------------------------------------------ from epoch to epoch
 
-    def _begin_epoch(self, now: ev.Now) -> None:
-        """Go on under the rules that the state after the barrier holds, now that it is final."""
+    def _term_of(self, recovery: Recovery) -> Term:
+        self._silent_up_to = recovery.silent_up_to
+        return Term.of(
+            recovery.epoch,
+            recovery.anchor,
+            self._validator_id,
+            self.roster,
+            is_silent=recovery.silent_up_to > 0,
+        )
+
+    def _begin_term(self, now: ev.Now) -> None:
+        """Go on under the rules that the state after the newest final block holds.
+
+        That was a barrier, or the block up to which this validator was silent.
+        """
         recovery = resume(self._ledger, self._later, self._suite)
         self._later = recovery.later
         self._events.clear()
-        self.term = Term.of(recovery.epoch, recovery.anchor, self._validator_id, self.roster)
+        self.term = self._term_of(recovery)
         self._ballots.begin(self.term, recovery)
         self._proposer.begin(self.term)
         self._sync.begin(self.term)
@@ -730,7 +743,10 @@ class Engine:
         """Say what this node is in the epoch that begins."""
         epoch = self.term.epoch
         detail = f"epoch {epoch.number}, {epoch.validators.size} validators"
-        if self.term.is_member:
+        if self._silent_up_to:
+            detail += f"; by its log, block {self._silent_up_to} was final here: none is cast below"
+            self._outlet.trace("log-ahead", self.height, detail)
+        elif self.term.is_member:
             self._outlet.trace("epoch-begun", self.height, detail)
         else:
             detail += f", {self._validator_id} is none of them: it follows, and casts no vote"

@@ -108,6 +108,8 @@ class Recovery:
     last_new_view: NewViewRecord | None
     later: tuple[LogRecord, ...] = ()
     """Of epochs to come: where the ledger was lost, the log may know of more than it."""
+    silent_up_to: int = 0
+    """The height up to which nothing may be cast, as votes may be missing from the log; 0: none."""
     recommitted: int = 0
     """Blocks the log brought back into the ledger."""
 
@@ -163,21 +165,38 @@ def _require_own_votes(
 
 
 def resume(ledger: FinalChain, records: Sequence[LogRecord], suite: Suite) -> Recovery:
-    """Return what `records`, oldest first, say of the epoch in force, above the ledger's tip."""
+    """Return what `records`, oldest first, say of the epoch in force, above the ledger's tip.
+
+    Votes for what became final are left out of a rotated log. So where the log tells of a newer
+    final block than the ledger, which was lost then, nothing of it is used before that one is final
+    here again: until then this validator knows neither what it signed nor what it has to show in a
+    VIEW-CHANGE.
+    """
     epoch = epoch_in_force(ledger, suite)
+    final = [record for record in records if isinstance(record, CommittedRecord)]
+    newest = max(final, key=lambda record: record.item.header.height, default=None)
+    silent_up_to = 0 if newest is None else newest.item.header.height
+    if silent_up_to <= ledger.tip_height:
+        newest, silent_up_to = None, 0
     memory = _Memory(ledger.tip_height, suite)
-    later = []
+    later: list[LogRecord] = [] if newest is None else [newest]
     for record in records:
-        if epoch_of(record) == epoch.number:
-            memory.take(record)
-        elif epoch_of(record) > epoch.number and not isinstance(record, CommittedRecord):
+        if isinstance(record, CommittedRecord) or epoch_of(record) < epoch.number:
+            continue
+        if silent_up_to or epoch_of(record) > epoch.number:
             later.append(record)
+        else:
+            memory.take(record)
     start = find_epoch_start(ledger, epoch.number, suite)
     height = 0 if start is None else start.first_height - 1
     digest = ledger.digest_at(height)
     if digest is None:
         raise InvariantViolation(f"epoch {epoch.number} stands on block {height}, which is missing")
-    return memory.result(ledger, epoch, Anchor(height, digest), tuple(later))
+    result = memory.result(ledger, epoch, Anchor(height, digest), tuple(later))
+    return replace(result, silent_up_to=silent_up_to)
+
+
+_Remembered = BlockRecord | VoteRecord | PreparedRecord | ViewChangeRecord | NewViewRecord
 
 
 class _Memory:
@@ -191,7 +210,7 @@ class _Memory:
         self._view_change: ViewChangeRecord | None = None
         self._new_view: NewViewRecord | None = None
 
-    def take(self, record: LogRecord) -> None:
+    def take(self, record: _Remembered) -> None:
         """Remember a record, if it is newer than what is remembered in its place."""
         match record:
             case BlockRecord():
@@ -218,8 +237,6 @@ class _Memory:
             case NewViewRecord():
                 if self._new_view is None or self._new_view.message.view < record.message.view:
                     self._new_view = record
-            case CommittedRecord():
-                pass
             case _:
                 assert_never(record)
 

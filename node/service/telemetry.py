@@ -27,6 +27,7 @@ RULES_TO_WARN_OF: Final = frozenset(
         "view-entered",
         "epoch-begun",
         "epoch-followed",
+        "log-ahead",
         "equivocation",
         "proposal-invalid",
         "execution-differs",

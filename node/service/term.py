@@ -42,7 +42,7 @@ class Term:
     epoch: Epoch
     anchor: Anchor
     me: int
-    """Index of this node, or `NO_MEMBER`."""
+    """Index of this node, or `NO_MEMBER`, also while it may cast nothing."""
     verifier: Verifier
     numbers: tuple[int, ...]
     """Number of each member, by index."""
@@ -50,10 +50,18 @@ class Term:
     """Index of each member, by number."""
 
     @classmethod
-    def of(cls, epoch: Epoch, anchor: Anchor, validator_id: str, roster: Roster) -> Term:
-        """Return an epoch as the node of this id sees it."""
+    def of(
+        cls,
+        epoch: Epoch,
+        anchor: Anchor,
+        validator_id: str,
+        roster: Roster,
+        *,
+        is_silent: bool = False,
+    ) -> Term:
+        """Return an epoch as the node of this id sees it, which follows where it `is_silent`."""
         validators = epoch.validators
-        me = validators.index_of(validator_id)
+        me = None if is_silent else validators.index_of(validator_id)
         numbers = tuple(roster.number(member.validator_id) for member in validators.validators)
         return cls(
             epoch=epoch,

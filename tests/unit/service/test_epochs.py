@@ -22,7 +22,7 @@ from tests.unit.execution.governed_chain import (
     statement,
 )
 from tests.unit.execution.small_chain import payload, tx
-from tests.unit.service.chatting import Chat, govern, notarize
+from tests.unit.service.chatting import Chat, CountingStore, govern, notarize
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 FIFTH = "validator-5"
@@ -315,3 +315,71 @@ def test_what_clients_of_a_node_hand_in_that_does_not_decide_becomes_final() -> 
     assert chat.heights() == [2] * 5
     assert all(node.engine.counters.messages_refused == 0 for node in chat.nodes.values())
     assert chat.nodes[FIFTH].engine.mempool.pending_count == 0
+
+
+def rotated(chat: Chat, name: str) -> None:
+    """Have a node's log restated, as a rotation does."""
+    node = chat.nodes[name]
+    node.log.records[:] = node.engine.snapshot()
+
+
+def test_who_lost_its_database_casts_nothing_before_it_is_where_its_log_says_it_was() -> None:
+    """Votes for what is final are left out of a rotated log, so none may be cast there again."""
+    chat = Chat(*FOUNDERS)
+    for text in ("first", "second", "third"):
+        notarize(chat, text)
+        chat.pass_time(1_000)
+    loser = chat.nodes["validator-4"]
+    rotated(chat, "validator-4")
+    loser.store = CountingStore()
+    chat.away = ["validator-1", "validator-2", "validator-3"]
+    chat.said.clear()
+    chat.restart("validator-4")
+    assert (loser.engine.height, loser.engine.term.is_member) == (0, False)
+    view = loser.engine.core.view
+    notarize(chat, "another first", at="validator-4")
+    chat.pass_time(10_000)
+    assert loser.engine.core.view == view
+    said = [m for name, m in chat.said if name == "validator-4"]
+    assert not any(isinstance(m, Vote | Proposal | ViewChange) for m in said)
+    # It stays so over rotations and restarts,
+    rotated(chat, "validator-4")
+    chat.restart("validator-4")
+    assert not loser.engine.term.is_member
+    # and ends when all that it once had is final here again.
+    chat.away = []
+    chat.pass_time(3_000)
+    assert loser.engine.height >= 3
+    assert loser.engine.term.is_member
+    rules = [
+        each.rule for name, output in chat.outputs for each in output.traces if name == loser.name
+    ]
+    assert rules.count("log-ahead") == 2
+    chat.away = ["validator-3"]
+    notarize(chat, "fourth")
+    chat.pass_time(2_000)
+    assert "validator-4" in voters(chat, 4)
+
+
+def test_who_lost_its_database_remembers_in_an_epoch_what_it_signed_in_the_next() -> None:
+    chat = Chat(*FOUNDERS)
+    notarize(chat, "first")
+    chat.pass_time(1_000)
+    slower = replace(GOVERNED.parameters, view_timeout_ms=2_000)
+    assert govern(chat, SetParameters(slower), members=FOUNDERS) is ResultCode.OK
+    notarize(chat, "second")
+    chat.pass_time(1_000)
+    assert epochs(chat) == [1] * 4
+    loser = chat.nodes["validator-4"]
+    rotated(chat, "validator-4")
+    loser.store = CountingStore()
+    chat.away = ["validator-1", "validator-2", "validator-3"]
+    chat.restart("validator-4")
+    assert (loser.engine.term.epoch.number, loser.engine.term.is_member) == (0, False)
+    chat.away = []
+    chat.pass_time(3_000)
+    assert (loser.engine.term.epoch.number, loser.engine.term.is_member) == (1, True)
+    chat.away = ["validator-3"]
+    notarize(chat, "third")
+    chat.pass_time(3_000)
+    assert "validator-4" in voters(chat, 4)
