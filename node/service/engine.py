@@ -35,13 +35,16 @@ from node.errors import DecodeError, InvariantViolation, PeerError
 from node.execution.apply import ExecutedBlock, Executor, sender_key
 from node.service.admission import Candidate, Gate
 from node.service.allowance import Allowance, Patience
-from node.service.backfill import Backfill
 from node.service.ballots import Ballots, DurableLog
-from node.service.block_sync import BlockSync
+from node.service.catch_up.backfill import Backfill
+from node.service.catch_up.block_serving import BlockDesk
+from node.service.catch_up.block_sync import BlockSync
+from node.service.catch_up.lineage import Lineage
+from node.service.catch_up.snapshot_serving import SnapshotDesk
+from node.service.catch_up.snapshot_sync import DraftHome, SnapshotProgress, SnapshotSync
 from node.service.early import EarlyMessages
 from node.service.fairness import Fairness
 from node.service.gossip import Gossip
-from node.service.lineage import Lineage
 from node.service.mempool import AddOutcome, Mempool
 from node.service.misconduct import Misconduct
 from node.service.output import (
@@ -57,9 +60,6 @@ from node.service.peer_signs import PeerSigns
 from node.service.proposing import Proposer
 from node.service.pursuit import Pursuits
 from node.service.recovery import Ledger, Recovery, resume
-from node.service.serving import Desk
-from node.service.snapshot_serving import SnapshotDesk
-from node.service.snapshot_sync import DraftHome, SnapshotProgress, SnapshotSync
 from node.service.staged import StagedLedger
 from node.service.term import Roster, Term
 from node.service.undecided import Undecided
@@ -179,7 +179,7 @@ class Engine:
         )
         self._backfill = Backfill(suite=suite, ledger=ledger, lineage=lineage, outlet=outlet)
         self._snapshot_desk = SnapshotDesk(suite=suite, ledger=ledger, outlet=outlet)
-        self._desk = Desk(
+        self._desk = BlockDesk(
             suite=suite,
             ledger=tip,
             undecided=self._undecided,

@@ -29,7 +29,7 @@ MODULES = (
     "node/consensus/state.py",
     "node/consensus/verification.py",
     "node/service/ballots.py",
-    "node/service/block_sync.py",
+    "node/service/catch_up/block_sync.py",
     "node/service/pursuit.py",
     "node/service/recovery.py",
 )

@@ -24,7 +24,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.plan import plan_of as other_plan_of
 from tests.simulation.sharing import shared_work
 from tests.simulation.world import MS, SECOND
-from tests.unit.service.catching import MemoryDrafts
+from tests.unit.service.catch_up.catching import MemoryDrafts
 
 SIZE = 4
 GAP_BLOCKS = 20

@@ -11,10 +11,10 @@ ROOM_README_LINES_MAX = 80  # a page
 
 
 def rooms(root: Path) -> list[Path]:
-    """Return the folders under `node/` that hold modules."""
-    return [
-        folder for folder in sorted((root / "node").iterdir()) if next(folder.rglob("*.py"), None)
-    ]
+    """Return the folders under `node/` that hold modules, and the rooms within them."""
+    node = root / "node"
+    found = [folder for folder in node.iterdir() if next(folder.rglob("*.py"), None)]
+    return sorted([*found, *(page.parent for page in node.glob("*/*/README.md"))])
 
 
 def rooms_without_page(root: Path) -> list[str]:
@@ -34,7 +34,8 @@ def modules_not_on_page(root: Path) -> list[str]:
         page = (room / "README.md").read_text()
         entries = [module.name for module in room.glob("*.py") if module.name != "__init__.py"]
         entries += [f"{package.parent.name}/" for package in room.glob("*/__init__.py")]
-        missing += [f"{room.name}/{name}" for name in sorted(entries) if f"`{name}`" not in page]
+        path = room.relative_to(root / "node")
+        missing += [f"{path}/{name}" for name in sorted(entries) if f"`{name}`" not in page]
     return missing
 
 
@@ -100,8 +101,11 @@ def test_a_module_that_no_page_names_is_found(tmp_path: Path) -> None:
     for name in ("__init__", "told", "untold", "known/__init__", "unknown/__init__"):
         (room / name).parent.mkdir(parents=True, exist_ok=True)
         (room / f"{name}.py").touch()
+    (room / "known/within.py").touch()
     (room / "README.md").write_text("`told.py` and `known/`\n")
     assert modules_not_on_page(tmp_path) == ["room/unknown/", "room/untold.py"]
+    (room / "known/README.md").write_text("a room within the room, which has a page of its own\n")
+    assert modules_not_on_page(tmp_path)[-1] == "room/known/within.py"
 
 
 def test_a_namespace_folder_is_found(tmp_path: Path) -> None:

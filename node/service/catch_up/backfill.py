@@ -15,10 +15,10 @@ from node.chain.block import CertifiedHeader
 from node.consensus import events as ev
 from node.crypto.suite import Suite
 from node.errors import DecodeError, PeerError, ProofError
-from node.service.lineage import Lineage, peer_to_blame
+from node.service.catch_up.lineage import Lineage, peer_to_blame
+from node.service.catch_up.sources import Sources
 from node.service.output import Outlet
 from node.service.recovery import Ledger
-from node.service.sources import Sources
 from node.service.wire import PastBlocks, WantPast
 from node.storage.stored_block import StoredBlock
 

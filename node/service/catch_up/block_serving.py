@@ -18,7 +18,7 @@ SYNC_BYTES_AIM = 524_288
 """An answer ends before the block that would exceed this: it is decoded and checked in one turn."""
 
 
-class Desk:
+class BlockDesk:
     """Answers from what this validator holds, final or not."""
 
     def __init__(

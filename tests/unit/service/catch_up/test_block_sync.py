@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from node.consensus.messages import Status
-from node.service import block_sync, engine
-from node.service.block_sync import (
+from node.service import engine
+from node.service.catch_up import block_sync
+from node.service.catch_up.block_serving import SYNC_BYTES_AIM
+from node.service.catch_up.block_sync import (
     AHEAD_BLOCKS_MAX,
     ANSWER_WITHIN_MS,
     ASK_AGAIN_AFTER_MS,
@@ -16,7 +18,6 @@ from node.service.block_sync import (
     RANGE_BLOCKS,
     SYNC_AFTER_MS,
 )
-from node.service.serving import SYNC_BYTES_AIM
 from node.service.wire import Blocks, WantBlocks
 from tests.unit.consensus.signing import chain_of_blocks
 from tests.unit.execution.small_chain import GENESIS

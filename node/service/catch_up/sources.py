@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from node.service.block_sync import ANSWER_WITHIN_MS, ASK_AGAIN_AFTER_MS, DISTRUST_MS
+from node.service.catch_up.block_sync import ANSWER_WITHIN_MS, ASK_AGAIN_AFTER_MS, DISTRUST_MS
 
 Request = TypeVar("Request")
 

@@ -16,13 +16,13 @@ from node.chain.state_page import Page
 from node.consensus.messages import Status
 from node.errors import PeerError
 from node.execution.apply import Executor
-from node.service import block_sync, snapshot_serving, snapshot_sync
-from node.service.backfill import RANGE_BLOCKS
-from node.service.block_sync import ANSWER_WITHIN_MS, DISTRUST_MS
-from node.service.lineage import Lineage
+from node.service.catch_up import block_sync, filling, snapshot_serving
+from node.service.catch_up.backfill import RANGE_BLOCKS
+from node.service.catch_up.block_sync import ANSWER_WITHIN_MS, DISTRUST_MS
+from node.service.catch_up.lineage import Lineage
+from node.service.catch_up.snapshot_sync import REST_MS, STALLED_MS
 from node.service.queries import Queries
 from node.service.recovery import recover
-from node.service.snapshot_sync import REST_MS, STALLED_MS
 from node.service.wire import (
     Blocks,
     Message,
@@ -42,7 +42,7 @@ from node.storage.stored_block import StoredBlock, encode_header_value
 from node.timestamp.history import Handover
 from tests.unit.execution.governed_chain import GOVERNED
 from tests.unit.execution.small_chain import build_genesis
-from tests.unit.service.catching import FETCHER, Catching, MemoryDrafts, long_chain
+from tests.unit.service.catch_up.catching import FETCHER, Catching, MemoryDrafts, long_chain
 from tests.unit.service.chatting import Chat, govern, notarize
 
 GENESIS = build_genesis(parameters=Parameters(checkpoint_blocks=2))
@@ -55,9 +55,9 @@ CHAIN = long_chain(HEIGHT, old=OLD, genesis=GENESIS)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a state of some sixty keys take many pieces."""
     monkeypatch.setattr(snapshot_serving, "SUBTREE_BYTES_MAX", 600)
-    monkeypatch.setattr(snapshot_sync, "PLACES_PER_REQUEST", 4)
-    monkeypatch.setattr(snapshot_sync, "PAST_RANGE_BLOCKS", 8)
-    monkeypatch.setattr(snapshot_sync, "PAST_RANGES_AHEAD", 3)
+    monkeypatch.setattr(filling, "PLACES_PER_REQUEST", 4)
+    monkeypatch.setattr(filling, "PAST_RANGE_BLOCKS", 8)
+    monkeypatch.setattr(filling, "PAST_RANGES_AHEAD", 3)
 
 
 def far_behind(chain: Sequence[Any] = CHAIN) -> Catching:

@@ -14,39 +14,32 @@ next, with which most of the draft agrees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from node.chain.block import Header
-from node.chain.encoding import decode
-from node.chain.genesis import Genesis, Parameters
-from node.chain.log import LogFrontier, frontier_of_edge
-from node.chain.state_page import SLOTS, Page
-from node.chain.state_tree import build_subtree
+from node.chain.genesis import Genesis
+from node.chain.log import frontier_of_edge
 from node.consensus import events as ev
-from node.errors import DecodeError, InvariantViolation, PeerError, StorageError
+from node.errors import DecodeError, InvariantViolation, PeerError
 from node.execution.apply import ExecutedBlock
-from node.execution.governance import EVIDENCE_AGE_MS_MAX, EVIDENCE_CHECKPOINTS_MAX
-from node.execution.registry import PARAMETERS_KEY
-from node.limits import STATE_VALUE_BYTES_MAX, TX_LIFETIME_MS_MAX, WINDOW_SLOTS_MAX
-from node.service.backfill import read_past_block
-from node.service.lineage import Lineage, peer_to_blame
+from node.service.catch_up.backfill import read_past_block
+from node.service.catch_up.filling import Filling, Pieces, Target
+from node.service.catch_up.lineage import Lineage, peer_to_blame
+from node.service.catch_up.sources import Sources
 from node.service.output import Outlet
 from node.service.recovery import Ledger
-from node.service.sources import Sources
 from node.service.wire import (
     HANDOVERS_PER_MESSAGE,
     PastBlocks,
     SnapshotHead,
     Snapshots,
-    StatePart,
     StateParts,
     WantPast,
     WantSnapshots,
     WantState,
 )
-from node.storage.draft import LedgerDraft, Subtree, subtrees_of
+from node.storage.draft import LedgerDraft
 from node.storage.kv import KeyValueStore
 from node.timestamp.history import Handover
 
@@ -56,14 +49,6 @@ STALLED_MS: Final = 10_000
 """Without a piece for so long, the state is given up."""
 REST_MS: Final = 10_000
 """How long blocks are fetched then, or where nobody holds a state, before looking again."""
-PLACES_PER_REQUEST: Final = 16
-PAST_RANGE_BLOCKS: Final = 64
-PAST_RANGES_AHEAD: Final = 8
-"""How far below what is complete more is asked for: where it ends only the blocks tell."""
-STEPS_PER_TURN: Final = 1_024
-"""Pieces of a draft looked through in one turn: some 30 ms of work."""
-PAST_KEPT_MS: Final = max(TX_LIFETIME_MS_MAX, EVIDENCE_AGE_MS_MAX)
-"""How old, by T, what a block depends on can be."""
 
 
 class DraftHome(Protocol):
@@ -80,19 +65,6 @@ class DraftHome(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A state to fetch: its block, certified, and the log after it, which the block vouches for."""
-
-    head: SnapshotHead
-    frontier: LogFrontier
-
-    @property
-    def header(self) -> Header:
-        """Of the block whose state it is."""
-        return self.head.block.header
-
-
-@dataclass(frozen=True, slots=True)
 class SnapshotProgress:
     """How far a snapshot has come."""
 
@@ -104,7 +76,7 @@ class SnapshotProgress:
     """Who gave some of it."""
 
 
-_Request = WantSnapshots | tuple[Subtree, ...] | range
+_Request = WantSnapshots | Pieces
 
 
 class SnapshotSync:
@@ -131,15 +103,14 @@ class SnapshotSync:
         """When each peer was last asked what it holds."""
         self._is_looking = False
         self._rest_until_ms = 0
-        self._target: Target | None = None
         self._draft: LedgerDraft | None = None
+        self._filling: Filling | None = None
         self._progress_at_ms = 0
         self._givers: dict[int, None] = {}
         self._is_tidy = False
         """Whether no draft is left over."""
         self._is_due = False
         """Whether something came that `chase` has to go on with."""
-        self._reset()
         self.is_complete = False
         """Whether a ledger waits for the next start; this node does nothing more before it."""
 
@@ -147,42 +118,23 @@ class SnapshotSync:
         """Have a draft made in `home` when this node is more than `gap_blocks` behind."""
         self._home, self._gap_blocks = home, gap_blocks
 
-    def _reset(self) -> None:
-        """Forget what was under way of a target."""
-        self._todo: dict[str, bytes] = {}
-        """Subtrees to look for, in the draft and then among the peers; the newest first."""
-        self._wanted: dict[str, bytes] = {}
-        """Subtrees that are not in the draft and are to be asked for."""
-        self._under_way: dict[str, bytes] = {}
-        self._covered = 0.0
-        """Share of the key paths whose subtrees are in the draft."""
-        self._low: Header | None = None
-        """The lowest block that is in the draft with all from there up to the target."""
-        self._is_past_known = False
-        """Whether the draft has all blocks that execution above the target needs."""
-        self._ranges: list[range] = []
-        """Blocks to ask for again."""
-        self._cut = 0
-        """The lowest height that was asked for."""
-
     # ------------------------------------------------------------------ what can be asked
 
     @property
     def is_fetching(self) -> bool:
         """Whether a state is fetched or looked for: blocks are not worth asking for meanwhile."""
-        return self._is_looking or self._target is not None
+        return self._is_looking or self._filling is not None
 
     @property
     def progress(self) -> SnapshotProgress | None:
         """How far it has come, if it has begun."""
-        if self._target is None:
+        filling = self._filling
+        if filling is None:
             return None
-        header = self._target.header
-        span_ms = header.time_ms - (self._low or header).time_ms
         return SnapshotProgress(
-            height=header.height,
-            state_percent=min(99, int(100 * self._covered)) if self._is_state_under_way else 100,
-            past_percent=100 if self._is_past_known else min(99, 100 * span_ms // PAST_KEPT_MS),
+            height=filling.target.header.height,
+            state_percent=filling.state_percent,
+            past_percent=filling.past_percent,
             peers=tuple(self._givers),
         )
 
@@ -193,8 +145,9 @@ class SnapshotSync:
         due_ms = self._sources.due_ms()
         if self._is_due:
             due_ms.append(0)
-        if self._target is not None:
-            due_ms.append(self._progress_at_ms + (0 if self._todo else STALLED_MS))
+        if self._filling is not None:
+            wait_ms = 0 if self._filling.is_looking_through else STALLED_MS
+            due_ms.append(self._progress_at_ms + wait_ms)
         return due_ms
 
     def takes_over(self, now: ev.Now, reach: int) -> bool:
@@ -216,7 +169,7 @@ class SnapshotSync:
         if self._home is None or self.is_complete:
             return
         self._is_due = False
-        if not self._is_far_behind(reach) and self._target is None:
+        if not self._is_far_behind(reach) and self._filling is None:
             self._is_looking = False
             if reach and not self._is_tidy:
                 self._home.discard()  # blocks were enough
@@ -224,16 +177,18 @@ class SnapshotSync:
             return
         for request in self._sources.note_silence(now_ms):
             self._ask_again(request)
-        if self._target is not None and now_ms >= self._progress_at_ms + STALLED_MS:
+        if self._filling is not None and now_ms >= self._progress_at_ms + STALLED_MS:
             self._give_up(now_ms + REST_MS)
         if now_ms < self._rest_until_ms:
             return
-        if self._target is None:
+        if self._filling is None:
             self._look(now_ms, heights, reach)
-        if self._target is not None:
-            self._advance()
-        if self._target is not None and not self.is_complete:
-            self._ask_for_pieces(now_ms, heights)
+        if self._filling is not None:
+            self._filling.advance()
+            if self._filling.is_complete:
+                self._finish(self._filling)
+            else:
+                self._ask_for_pieces(self._filling, now_ms, heights)
 
     def _look(self, now_ms: int, heights: Mapping[int, int], reach: int) -> None:
         """Ask who holds which states, and choose one when the answers are in."""
@@ -274,39 +229,39 @@ class SnapshotSync:
             raise InvariantViolation("a snapshot is begun without a place for it")
         if self._draft is None:
             self._draft, self._is_tidy = LedgerDraft(self._home.open(), self._suite), False
-        self._reset()
-        header = target.header
-        self._target, self._cut = target, header.height + 1
-        self._todo[""] = header.state_root
+        self._filling = Filling(self._draft, target, self._suite)
         self._progress_at_ms, self._is_looking = now_ms, False
-        self._outlet.trace("snapshot-begun", header.height, f"the state at {header.height}")
+        height = target.header.height
+        self._outlet.trace("snapshot-begun", height, f"the state at {height}")
 
     def _give_up(self, rest_until_ms: int) -> None:
         """Let go of the target, not of the draft."""
-        if self._target is not None:
-            self._outlet.trace("snapshot-given-up", self._target.header.height, "no piece comes")
-        self._target, self._rest_until_ms = None, rest_until_ms
+        if self._filling is not None:
+            height = self._filling.target.header.height
+            self._outlet.trace("snapshot-given-up", height, "no piece comes")
+        self._filling, self._rest_until_ms = None, rest_until_ms
         self._is_looking = False
         self._targets.clear()
         self._looked_at_ms.clear()
-        self._reset()
 
-    def _ask_for_pieces(self, now_ms: int, heights: Mapping[int, int]) -> None:
-        target = self._target
-        if target is None:
-            return
+    def _ask_again(self, request: _Request) -> None:
+        if self._filling is not None and not isinstance(request, WantSnapshots):
+            self._filling.ask_again(request)
+
+    def _ask_for_pieces(self, filling: Filling, now_ms: int, heights: Mapping[int, int]) -> None:
+        wanted_height = filling.target.header.height
         self._ask_what_is_held(
             now_ms,
             {
                 peer: height
                 for peer, height in heights.items()
-                if target.header.height not in self._targets.get(peer, {})
+                if wanted_height not in self._targets.get(peer, {})
             },
         )
         for peer in self._sources.free(now_ms, self._targets):
-            if target.header.height not in self._targets[peer] and self._is_state_under_way:
+            if wanted_height not in self._targets[peer] and filling.is_state_under_way:
                 continue
-            request = self._next_request()
+            request = filling.next_request()
             if request is None:
                 return
             self._sources.ask(peer, request, now_ms)
@@ -314,105 +269,14 @@ class SnapshotSync:
                 self._outlet.send(peer, WantPast(request.start, len(request)))
             else:
                 places = tuple(place for place, _ in request)
-                self._outlet.send(peer, WantState(target.header.height, places))
+                self._outlet.send(peer, WantState(wanted_height, places))
 
-    def _next_request(self) -> tuple[Subtree, ...] | range | None:
-        subtrees: list[Subtree] = []
-        while self._wanted and len(subtrees) < PLACES_PER_REQUEST:
-            place, subtree_hash = self._wanted.popitem()
-            self._under_way[place] = subtree_hash
-            subtrees.append((place, subtree_hash))
-        if subtrees:
-            return tuple(subtrees)
-        if self._is_state_under_way or self._draft is None:
-            return None
-        if self._ranges:
-            return self._ranges.pop()
-        lowest = max(1, self._bottom - PAST_RANGES_AHEAD * PAST_RANGE_BLOCKS)
-        while self._cut > lowest:
-            wanted = range(max(lowest, self._cut - PAST_RANGE_BLOCKS), self._cut)
-            self._cut = wanted.start
-            if any(self._draft.header_at(height) is None for height in wanted):
-                return wanted
-        return None
-
-    def _ask_again(self, request: _Request) -> None:
-        """Have what a peer was asked for be asked of others."""
-        if isinstance(request, range):
-            self._ranges.append(request)
-        elif not isinstance(request, WantSnapshots):
-            for place, subtree_hash in request:
-                if self._under_way.pop(place, None) is not None:
-                    self._wanted[place] = subtree_hash
-
-    # ------------------------------------------------------------------ what is there
-
-    @property
-    def _is_state_under_way(self) -> bool:
-        return bool(self._todo or self._wanted or self._under_way)
-
-    def _advance(self) -> None:
-        """Look through the draft as far as it goes, and end if nothing is missing."""
-        draft, target = self._draft, self._target
-        if draft is None or target is None:
-            return
-        for _ in range(STEPS_PER_TURN):
-            if not self._todo:
-                break
-            subtree = self._todo.popitem()
-            known = draft.missing_below(subtree)
-            if known is None:
-                self._wanted[subtree[0]] = subtree[1]
-            else:
-                self._note_known(subtree, known)
-        if not self._is_state_under_way:
-            self._descend(draft, target)
-        if self._is_past_known:
-            self._finish(draft, target)
-
-    def _note_known(self, subtree: Subtree, made_of: Sequence[Subtree]) -> None:
-        """Note that a subtree is in the draft, or at least the page it is made of."""
-        depth = len(subtree[0])
-        empty_slots = SLOTS - len(made_of)
-        self._covered += empty_slots * 16.0 ** -(depth + 1) if made_of else 16.0**-depth
-        self._todo.update(made_of)
-
-    @property
-    def _bottom(self) -> int:
-        """The lowest height down to which the draft has all blocks, from the target's."""
-        if self._low is not None:
-            return self._low.height
-        return 0 if self._target is None else self._target.header.height + 1
-
-    def _descend(self, draft: LedgerDraft, target: Target) -> None:
-        """Follow the blocks in the draft downwards, as far as they are needed."""
-        header = target.header
-        reach = _heights_needed(draft.value(PARAMETERS_KEY))
-        for _ in range(STEPS_PER_TURN):
-            low = self._low
-            if low is not None:
-                is_old = low.time_ms <= header.time_ms - PAST_KEPT_MS
-                is_deep = low.height <= header.height - reach
-                self._is_past_known = low.height == 1 or (is_old and is_deep)
-            below = None if self._is_past_known else draft.header_at(self._bottom - 1)
-            if below is None:
-                return
-            expected = header.digest(self._suite) if low is None else low.parent
-            if below.digest(self._suite) != expected:
-                # Two certified blocks of one height: nothing here can tell which chain is right.
-                raise InvariantViolation(f"block {below.height} of the draft is of another chain")
-            self._low = below
-
-    def _finish(self, draft: LedgerDraft, target: Target) -> None:
-        if self._home is None or self._low is None:
+    def _finish(self, filling: Filling) -> None:
+        if self._home is None:
             raise InvariantViolation("a snapshot ends that has not begun")
-        height = target.header.height
-        draft.finish(
-            genesis=self._genesis_block,
-            head=target.head.block,
-            log_edge=target.head.log_edge,
-            frontier=target.frontier,
-            held_from=self._low.height,
+        height = filling.target.header.height
+        filling.finish(
+            genesis_block=self._genesis_block,
             barriers=(each for each in self._lineage.barriers() if each.header.height <= height),
             evidence=self._ledger.evidence(),
         )
@@ -456,95 +320,53 @@ class SnapshotSync:
 
     def take_state(self, peer: int, message: StateParts, now: ev.Now) -> None:
         """Write pieces of the state; raises `PeerError` for the first that is false."""
-        asked, target = self._sources[peer].asked, self._target
+        asked, filling = self._sources[peer].asked, self._filling
         if not isinstance(asked, tuple) or len(message.parts) > len(asked):
             raise PeerError("state-unasked", f"{len(message.parts)} pieces of {message.height}")
         self._sources.answered(peer)
         self._is_due = True
-        if target is None or self._draft is None or target.header.height != message.height:
+        if filling is None or filling.target.header.height != message.height:
             return  # of a state given up since
         if not message.parts:
             self._targets[peer].pop(message.height, None)
-            self._ask_again(asked)
+            filling.ask_again(asked)
             self._look_elsewhere(message.height)
             return
         try:
             for subtree, part in zip(asked, message.parts, strict=False):
-                if self._is_needed(subtree):
-                    self._note_known(subtree, self._put(self._draft, subtree, part))
-                    self._forget(subtree[0])
+                filling.put_part(subtree, part)
         except PeerError:
-            self._ask_again(asked)
+            filling.ask_again(asked)
             self._distrust(peer, now)
             raise
-        self._ask_again(asked[len(message.parts) :])
+        filling.ask_again(asked[len(message.parts) :])
         self._note_piece(peer, now)
-
-    def _is_needed(self, subtree: Subtree) -> bool:
-        place, subtree_hash = subtree
-        return subtree_hash in (self._under_way.get(place), self._wanted.get(place))
-
-    def _forget(self, place: str) -> None:
-        self._under_way.pop(place, None)
-        self._wanted.pop(place, None)
-
-    def _put(self, draft: LedgerDraft, subtree: Subtree, part: StatePart) -> Sequence[Subtree]:
-        """Check a piece by the hash that the one above names, write it; return what it is made of.
-
-        S1 `state-page`: a page is well formed, of this hash, and stands where two keys part;
-        S2 `state-place`: all keys lie below the place; S3 `state-subtree`: they and their values,
-        and no others, are what the hash is of.
-        """
-        place, subtree_hash = subtree
-        if part.page is None:
-            with peer_to_blame():
-                built = build_subtree(place, dict(part.values), self._suite)
-            if built.root != subtree_hash:
-                raise PeerError("state-subtree", f"other keys or values at {place or 'the root'}")
-            draft.put_whole(subtree, dict(part.values), built.pages)
-            return ()
-        try:
-            page = Page.decode(part.page, place, self._suite)
-        except StorageError as error:
-            raise PeerError("state-page", str(error)) from error
-        if page.top != subtree_hash:  # which a page of one key alone never is
-            raise PeerError("state-page", f"another page at {place or 'the root'}")
-        draft.put_page(subtree, page)
-        return subtrees_of(page, place)
 
     def _look_elsewhere(self, height: int) -> None:
         """Give a state up that nobody holds any more."""
         if not any(height in targets for targets in self._targets.values()):
             self._give_up(0)
 
-    def is_past_wanted(self, peer: int, message: PastBlocks) -> bool:
-        """Whether this answers what this part asked for."""
-        asked = self._sources[peer].asked
-        return isinstance(asked, range) and asked.start == message.from_height
-
     def take_past(self, peer: int, message: PastBlocks, now: ev.Now) -> None:
-        """Write blocks below the target; raises `PeerError` or `DecodeError` for one that is false.
-
-        For an answer that `is_past_wanted`.
-        """
-        asked = self._sources[peer].asked
+        """Write blocks below the target; raises `PeerError` or `DecodeError` for a false one."""
+        asked, filling = self._sources[peer].asked, self._filling
         if not isinstance(asked, range):
             raise PeerError("past-unasked", f"{len(message.blocks)} blocks")
         self._sources.answered(peer)
         self._is_due = True
-        if self._draft is None or self._target is None:
+        if filling is None:
             return
         blocks = []
         try:
             for height, values in zip(asked, message.blocks, strict=False):
                 blocks.append(read_past_block(*values, height, self._lineage, self._suite))
         except (DecodeError, PeerError):
-            self._ranges.append(asked)
+            filling.ask_again(asked)
             self._distrust(peer, now)
             raise
-        self._draft.put_blocks(blocks)
+        filling.put_blocks(blocks)
         if len(blocks) < len(asked):
-            self._ranges.append(asked[len(blocks) :])
+            filling.ask_again(asked[len(blocks) :])
         if blocks:
             self._note_piece(peer, now)
 
@@ -558,12 +380,3 @@ class SnapshotSync:
         self._sources.distrust(peer, now.monotonic_ms)
         self._targets.pop(peer, None)
         self._givers.pop(peer, None)
-
-
-def _heights_needed(parameters: bytes | None) -> int:
-    """Return how many blocks below a state execution may look at, by the parameters in it."""
-    if parameters is None:
-        raise InvariantViolation("a state holds no parameters")
-    value = decode(parameters, what="parameters in state", size_max=STATE_VALUE_BYTES_MAX)
-    checkpoints = EVIDENCE_CHECKPOINTS_MAX * Parameters.from_value(value).checkpoint_blocks
-    return max(checkpoints, WINDOW_SLOTS_MAX)

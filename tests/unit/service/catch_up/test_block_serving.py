@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.service import serving
+from node.service.catch_up import block_serving
 from node.service.wire import Blocks, Bodies, Message, WantBlocks, WantBodies
 from tests.unit.consensus.signing import chain_of_blocks
 from tests.unit.service.lone import Lone, certified_block, prepared_and_left
@@ -43,9 +43,9 @@ def test_who_asks_for_blocks_that_are_not_there_is_told_so() -> None:
 
 def test_an_answer_ends_before_it_is_too_long_for_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     node = at_height_two()
-    monkeypatch.setattr(serving, "SYNC_BYTES_AIM", len(ENCODED[0]) + len(ENCODED[1]) - 1)
+    monkeypatch.setattr(block_serving, "SYNC_BYTES_AIM", len(ENCODED[0]) + len(ENCODED[1]) - 1)
     assert answer(node, WantBlocks(1, 256)) == [Blocks(1, (ENCODED[0],))]
-    monkeypatch.setattr(serving, "SYNC_BYTES_AIM", 1)
+    monkeypatch.setattr(block_serving, "SYNC_BYTES_AIM", 1)
     assert answer(node, WantBlocks(2, 256)) == [Blocks(2, (ENCODED[1],))]  # never none at all
 
 

@@ -11,9 +11,9 @@ from typing import Final
 from node.chain.block import CertifiedHeader
 from node.crypto.suite import Suite
 from node.execution.registry import find_epoch_start
+from node.service.catch_up.block_serving import SYNC_BYTES_AIM
 from node.service.output import Outlet
 from node.service.recovery import Ledger
-from node.service.serving import SYNC_BYTES_AIM
 from node.service.wire import (
     HANDOVERS_PER_MESSAGE,
     PastBlocks,

@@ -16,8 +16,8 @@ from node.consensus import events as ev
 from node.crypto.suite import Suite
 from node.errors import DecodeError, PeerError
 from node.execution.apply import StateReader
+from node.service.catch_up.block_serving import SYNC_BYTES_AIM
 from node.service.output import Outlet
-from node.service.serving import SYNC_BYTES_AIM
 from node.service.term import Term
 from node.service.wire import Blocks, WantBlocks
 
