@@ -49,6 +49,7 @@ from node.service.effort import Effort
 from node.service.engine import CommittedBlock, Engine
 from node.service.home import (
     COSIGNATURE_KEY_FILE,
+    OWN_AUTHORITY_FILE,
     TLS_FILE,
     TLS_KEY_FILE,
     VOTE_KEY_FILE,
@@ -136,7 +137,7 @@ def _run_alone(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecr
     tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
     _check_name(config, tls)
     _check_key(config, signer, genesis.validators)  # founders keep their keys as long as their ids
-    keys = _Keys(tls, signer, cosigner)
+    keys = _Keys(tls, signer, cosigner, _own_authority(home, tls))
     with (
         KeyLock(signer.public_key.encoded),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop,
@@ -188,6 +189,14 @@ def _check_name(config: NodeConfig, tls: TlsIdentity) -> None:
         )
 
 
+def _own_authority(home: Path, tls: TlsIdentity) -> dict[str, bytes]:
+    """Return who certifies this node, if its home says so: its own people may ask it at once."""
+    path = home / OWN_AUTHORITY_FILE
+    if not path.exists():
+        return {}
+    return {read_identity(tls.certificate_pem).organisation: path.read_bytes()}
+
+
 def _check_key(config: NodeConfig, signer: Signer, validators: ValidatorSet) -> None:
     """Refuse to vote under another key than the chain knows; who is no member does not vote."""
     me = validators.index_of(config.validator_id)
@@ -204,12 +213,15 @@ def _hints(config: NodeConfig) -> dict[str, str]:
     return {peer.validator_id: str(peer.address) for peer in config.peers}
 
 
-def _check_addresses(config: NodeConfig, members: Sequence[Neighbour]) -> None:
+def _check_addresses(config: NodeConfig, neighbourhood: Neighbourhood) -> None:
     """Refuse to start where nobody could ever be reached.
 
-    Some addresses may well be missing: of validators that left since this node's last block.
+    Some addresses may well be missing: of validators that left since this node's last block. Who
+    joined since then is not known here but for its address.
     """
-    if members and not any(each.addresses for each in members):
+    members = neighbourhood.members()
+    found = (*members, *neighbourhood.unknown())
+    if members and not any(each.addresses for each in found):
         raise ConfigError(
             f"{config.home}: peers: expected addresses of the other validators, got none of "
             f"{', '.join(each.node_id for each in members)}",
@@ -225,6 +237,8 @@ class _Keys:
     signer: Signer
     """Of its votes."""
     cosigner: Signer
+    own_authority: Mapping[str, bytes]
+    """By organisation: its own, which the state may not name yet; nothing where it does."""
 
 
 # ---------------------------------------------------------------------- what lies on disk
@@ -312,6 +326,7 @@ class _Validator:
     ) -> None:
         """Wire the parts on the running event loop."""
         tls = keys.tls
+        self._own_authority = keys.own_authority
         self._config, self._genesis, self._stores = config, genesis, stores
         self.engine, self.ledger = engine, stores.ledger
         self.queries = Queries(stores.ledger, genesis.suite)
@@ -321,7 +336,7 @@ class _Validator:
         self._neighbourhood = Neighbourhood(
             genesis, config.validator_id, _hints(config), stores.ledger
         )
-        _check_addresses(config, self._neighbourhood.members())
+        _check_addresses(config, self._neighbourhood)
         self._gatekeeper = gatekeeper = Gatekeeper({}, clock.utc_ms)
         switchboard = _Switchboard(self)
         self.transport = PeerTransport(
@@ -431,7 +446,7 @@ class _Validator:
 
     def _meet(self) -> None:
         """Deal with whom the state names, from now on."""
-        self._gatekeeper.admit(self._neighbourhood.authorities())
+        self._gatekeeper.admit({**self._own_authority, **self._neighbourhood.authorities()})
         members, unknown = self._neighbourhood.members(), self._neighbourhood.unknown()
         for each in members:
             if not each.addresses:
@@ -509,7 +524,8 @@ class _Validator:
         if self.engine.halted:
             return port.Health.HALTED, self.engine.halted
         if connected < needed:
-            return port.Health.STARTING, f"connected to {connected} of {needed} peers needed"
+            why = "".join(f"; {reason}" for reason in self.transport.refusals[:1])
+            return port.Health.STARTING, f"connected to {connected} of {needed} peers needed{why}"
         if (told := self.engine.informants) < needed:
             return port.Health.STARTING, f"{told} of {needed} peers needed said where they stand"
         if self.engine.is_behind:

@@ -185,6 +185,10 @@ class ClientProfile:
             fields.refuse("endpoints", "expected at least one validator, got none")
         return profile
 
+    def may_hold(self, identity: str) -> bool:
+        """Say whether there may be credentials of this identity: else they are another's."""
+        return identity == self.identity or "{identity}" in self.credentials
+
     def credentials_of(self, identity: str) -> Path:
         """Return the folder of this identity's client.pem and client.key."""
         return self.home / self.credentials.replace("{identity}", identity)

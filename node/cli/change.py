@@ -28,7 +28,7 @@ from node.chain.membership import Validator, quorum_size
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.cli.network import Network
 from node.cli.outcomes import explain
-from node.cli.proposal import Proposal
+from node.cli.proposal import Guest, Proposal
 from node.cli.screen import Screen
 from node.cli.verb import CommandError
 from node.crypto.suite import Suite
@@ -62,13 +62,14 @@ def founding_admins(network: Network) -> list[Identity]:
         identity
         for identity in network.genesis.identities
         if identity.role is Role.ADMIN
+        and network.profile.may_hold(identity.identity_id)
         and network.profile.credentials_of(identity.identity_id).is_dir()
     ]
 
 
-def propose(network: Network, governance: Governance) -> Proposal:
+def propose(network: Network, governance: Governance, guests: tuple[Guest, ...] = ()) -> Proposal:
     """Return a proposal for the network's chain."""
-    return Proposal(network.profile.chain_id, governance)
+    return Proposal(network.profile.chain_id, governance, guests)
 
 
 def check_epoch(network: Network, proposal: Proposal) -> None:
@@ -82,6 +83,19 @@ def check_epoch(network: Network, proposal: Proposal) -> None:
         message = _("the proposal was made for epoch {got}, in force is {epoch}")
         found = message.format(got=proposal.governance.epoch, epoch=epoch)
         raise CommandError("GC-2307", found, _("make the proposal again, for the epoch in force"))
+
+
+def known_organisations(network: Network) -> list[str]:
+    """Return organisations that the chain knows: founders, and those that ever had a node here.
+
+    One that was admitted and whose node neither was a validator nor follows now is not seen.
+    """
+    sets = network.follow(network.validators.epoch).validator_sets
+    told = network.ask(lambda client: client.membership(_ASK_MS))
+    found = [each.organisation_id for each in network.genesis.organisations]
+    found += [each.organisation for validators in sets for each in validators.validators]
+    found += [each.organisation for each in told.followers]
+    return [*dict.fromkeys(found)]
 
 
 def approve_all(network: Network, proposal: Proposal) -> Proposal:

@@ -47,6 +47,8 @@ class Network:
 
     profile: ClientProfile
     identity: str
+    guests: tuple[LedgerEndpoint, ...] = ()
+    """Nodes that the profile does not name, asked after those that it does."""
 
     @classmethod
     def open(cls, home: Path | None, profile: Path | None, identity: str | None) -> Network:
@@ -139,6 +141,8 @@ class Network:
             LedgerEndpoint(endpoint.validator_id, str(endpoint.address))
             for endpoint in self.profile.endpoints
         ]
+        known = [each.validator_id for each in endpoints]
+        endpoints += [each for each in self.guests if each.validator_id not in known]
         certificate = read_file(self._credentials / "client.pem")
         key = load_tls_key_pem(self._credentials / "tls.key", self._secret)
         return LedgerClient(
@@ -160,7 +164,7 @@ class Network:
     @property
     def _credentials(self) -> Path:
         folder = self.profile.credentials_of(self.identity)
-        if not folder.is_dir():
+        if not (folder.is_dir() and self.profile.may_hold(self.identity)):
             raise ConfigError(
                 f"{folder}: no credentials of {self.identity!r}",
                 fix="name an identity that has some with --as",

@@ -2,7 +2,8 @@
 
 Within one folder it is done at once, as all keys are there. Across organisations each step is a
 file: `--propose` writes it, each organisation's administrator looks at it and signs (`--approve`),
-and one of them hands it in (`--submit`).
+and one of them hands it in (`--submit`). A node on a machine of its own is known by the file that
+`node init` made there (`--introduction`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from gettext import gettext as _
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from node.chain.governance import Operation
     from node.cli.change import Carried
     from node.cli.network import Network
-    from node.cli.proposal import Proposal
-    from node.operations.newcomer import Newcomer
+    from node.cli.proposal import Guest, Proposal
+    from node.operations.introduction import Introduction, Newcomer
     from node.operations.supervisor import Supervisor
 
 _START_S: Final = 10.0
 """How long a node that was there already may take to say whether it follows."""
+_LET_IN_S: Final = 3.0
+"""How long one elsewhere may: it runs, and dials again within this time once it is let in."""
 _ASK_MS: Final = 1_000
 _POLL_S: Final = 0.2
 
@@ -91,24 +94,55 @@ def _course_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _introduction_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--introduction`, the file by which a node elsewhere is known."""
+    return click.option(
+        "--introduction",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=_("The node was made on a machine of its own (node init): its introduction.json."),
+    )(function)
+
+
+_WHY_STATEMENTS: Final = _(
+    "It is added once it states, signed, that it holds the chain, with a quorum of the set to be. "
+    "The chain itself would be content with a quorum of the others; but a validator that is not "
+    "there yet is one that is missing, and the next fault could stop the chain."
+)
+
+
 @click.command(
     "join",
     help=_(
         "Add a validator: make its keys and home, start it, wait until it holds the chain, have "
         "the chain add it. NAME is one that was never used; the next number unless given."
-    ),
+    )
+    + "\n\n"
+    + _WHY_STATEMENTS,
 )
 @click.argument("name", required=False)
 @click.option(
     "--organisation",
     help=_("Its organisation, founded if need be.") + "  [" + _("one of its own") + "]",
 )
+@_introduction_option
 @_course_options
 @verb("node join")
-def join(screen: Screen, *, course: Course, name: str | None, organisation: str | None) -> Answer:
+def join(
+    screen: Screen,
+    *,
+    course: Course,
+    name: str | None,
+    organisation: str | None,
+    introduction: Path | None,
+) -> Answer:
     """Add a validator."""
     if (done := _by_file(screen, course)) is not None:
         return done
+    if introduction is not None:
+        if name is not None or organisation is not None:
+            raise click.UsageError(_("the introduction says name and organisation"))
+        introduced = _read_introduction(course.network.open(), introduction)
+        return _bring_in(screen, course, _Candidate.introduced_by(introduced), replacing=None)
     from node.operations.topology import Topology
 
     topology = Topology.load(course.home)
@@ -117,7 +151,8 @@ def join(screen: Screen, *, course: Course, name: str | None, organisation: str 
     chosen = name or (unfinished[0] if unfinished else f"validator-{number}")
     entry = topology.find(chosen)
     home_of = entry.organisation if entry is not None else f"org-{number}"
-    return _bring_in(screen, course, chosen, organisation or home_of, replacing=None)
+    candidate = _settle(screen, course, chosen, organisation or home_of)
+    return _bring_in(screen, course, candidate, replacing=None)
 
 
 @click.command("leave", help=_("Remove a validator: its votes stop counting at once."))
@@ -140,13 +175,23 @@ def leave(screen: Screen, *, course: Course, name: str | None) -> Answer:
     help=_(
         "Give a validator new keys: a new node joins in its place, under a new name, in one step. "
         "Also for a validator whose log or keys are lost."
-    ),
+    )
+    + "\n\n"
+    + _WHY_STATEMENTS,
 )
 @click.argument("name", required=False)
 @click.option("--to", "new_name", help=_("The new name, never used before.") + "  [NAME.2]")
+@_introduction_option
 @_course_options
 @verb("node rotate")
-def rotate(screen: Screen, *, course: Course, name: str | None, new_name: str | None) -> Answer:
+def rotate(
+    screen: Screen,
+    *,
+    course: Course,
+    name: str | None,
+    new_name: str | None,
+    introduction: Path | None,
+) -> Answer:
     """Replace a validator by one with new keys."""
     if (done := _by_file(screen, course)) is not None:
         return done
@@ -154,8 +199,23 @@ def rotate(screen: Screen, *, course: Course, name: str | None, new_name: str | 
     validator_id = _expect_validator(screen, course, network, name)
     index = network.validators.index_of(validator_id)
     organisation = network.validators.validators[index or 0].organisation
-    chosen = new_name or _next_name(course.home, validator_id)
-    return _bring_in(screen, course, chosen, organisation, replacing=validator_id)
+    if introduction is None:
+        chosen = new_name or _next_name(course.home, validator_id)
+        candidate = _settle(screen, course, chosen, organisation)
+        return _bring_in(screen, course, candidate, replacing=validator_id)
+    if new_name is not None:
+        raise click.UsageError(_("the introduction says name and organisation"))
+    introduced = _read_introduction(network, introduction)
+    if (found := introduced.newcomer.identity.organisation) != organisation:
+        message = _("{path}: is of {found}, but {validator} is of {expected}")
+        raise CommandError(
+            "GC-2324",
+            message.format(
+                path=introduction, found=found, validator=validator_id, expected=organisation
+            ),
+            _("make the new node for the same organisation: govchain node init"),
+        )
+    return _bring_in(screen, course, _Candidate.introduced_by(introduced), replacing=validator_id)
 
 
 def _expect_validator(screen: Screen, course: Course, network: Network, name: str | None) -> str:
@@ -190,12 +250,48 @@ def _next_name(home: Path, name: str) -> str:
 # ---------------------------------------------------------------------- a node comes in
 
 
-def _bring_in(
-    screen: Screen, course: Course, name: str, organisation: str, *, replacing: str | None
-) -> Answer:
-    """Make a node that follows, then a member of it, in place of another if one is named."""
-    from node.chain.governance import RemoveValidator
-    from node.cli.change import await_learner
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A node that is to be a validator: made in the folder of a local network, or introduced."""
+
+    newcomer: Newcomer
+    guests: tuple[Guest, ...]
+    """Itself, where profiles do not name it."""
+    patience_s: float
+    """How long to wait for it to say that it follows already; 0 if it cannot."""
+
+    @property
+    def name(self) -> str:
+        return self.newcomer.identity.identity_id
+
+    @classmethod
+    def introduced_by(cls, introduction: Introduction) -> _Candidate:
+        """Return a node that was made elsewhere."""
+        from node.cli.proposal import Guest
+
+        newcomer, authority = introduction.newcomer, introduction.authority_pem.decode()
+        guest = Guest(newcomer.identity.identity_id, introduction.client_address, authority)
+        return cls(newcomer, (guest,), _LET_IN_S)
+
+
+def _read_introduction(network: Network, path: Path) -> Introduction:
+    from node.operations.introduction import INTRODUCTION_BYTES_MAX, Introduction
+
+    try:
+        if not path.is_file():
+            raise CommandError("GC-2324", _("{path}: not a file").format(path=path))
+        with path.open("rb") as file:
+            data = file.read(INTRODUCTION_BYTES_MAX + 1)
+    except OSError as error:
+        raise CommandError("GC-2324", f"{path}: {error.strerror}") from error
+    if len(data) > INTRODUCTION_BYTES_MAX:
+        message = _("{path}: expected at most {bytes} bytes")
+        raise CommandError("GC-2324", message.format(path=path, bytes=INTRODUCTION_BYTES_MAX))
+    return Introduction.decode(data, network.genesis)
+
+
+def _settle(screen: Screen, course: Course, name: str, organisation: str) -> _Candidate:
+    """Make a node in the folder of a local network, and start it."""
     from node.operations.newcomer import describe, settle
     from node.operations.topology import Topology
 
@@ -204,29 +300,42 @@ def _bring_in(
     entry = settle(home, name, organisation, time.time_ns() // 1_000_000)
     newcomer = describe(home, entry)
     _supervisor(screen, home).start(name)
-    network = _as_administrator(course)
-    if not (was_there and _follows(network, name)):
-        proposal = _registration(network, newcomer, with_organisation=True)
+    return _Candidate(newcomer, (), _START_S if was_there else 0.0)
+
+
+def _bring_in(
+    screen: Screen, course: Course, candidate: _Candidate, *, replacing: str | None
+) -> Answer:
+    """Make a node one that follows, then a member, in place of another if one is named."""
+    from node.chain.governance import RemoveValidator
+    from node.cli.change import await_learner, known_organisations
+
+    name = candidate.name
+    network = _as_administrator(course, candidate.guests)
+    if not _follows(network, name, candidate.patience_s):
+        known = known_organisations(network)
         if course.propose is not None:
+            proposal = _registration(network, candidate, known)
             return _write(screen, course.propose, proposal)
-        _register(screen, network, newcomer, course.patience_s)
+        _register(screen, network, candidate, known, course.patience_s)
         screen.note(_("{node} may follow the chain now").format(node=name))
     network.ask(lambda client: await_learner(screen, client, name, course.patience_s))
     if network.validators.index_of(name) is not None:  # a call was cut short at its very end
-        _catch_up_files(screen, course, network)
+        if not candidate.guests:
+            _catch_up_files(screen, course, network)
         validators = network.validators
         members = [each.validator_id for each in validators.validators]
         screen.line(_("{node} is a validator already").format(node=name))
         return Answer({"epoch": validators.epoch, "validators": members, "joined": [name]})
     leaving = () if replacing is None else (RemoveValidator(replacing),)
-    return _change(screen, course, (*leaving, newcomer.joining))
+    return _change(screen, course, (*leaving, candidate.newcomer.joining), candidate.guests)
 
 
-def _follows(network: Network, name: str) -> bool:
-    """Say whether a node that runs already is let in by the others."""
+def _follows(network: Network, name: str, patience_s: float) -> bool:
+    """Say whether a node is let in by the others, as it says itself within `patience_s`."""
     from node.rpc.port import Health, NodeStatus
 
-    deadline_s = time.monotonic() + _START_S
+    deadline_s = time.monotonic() + patience_s
     while time.monotonic() < deadline_s:
         status = network.ask(lambda client: client.statuses(_ASK_MS)).get(name)
         if isinstance(status, NodeStatus) and status.health is not Health.STARTING:
@@ -235,23 +344,28 @@ def _follows(network: Network, name: str) -> bool:
     return False
 
 
-def _registration(network: Network, newcomer: Newcomer, *, with_organisation: bool) -> Proposal:
+def _registration(network: Network, candidate: _Candidate, known: Collection[str]) -> Proposal:
     from node.chain.governance import Governance
     from node.cli.change import propose
 
-    founders = [each.organisation_id for each in network.genesis.organisations]
-    known = founders if with_organisation else [newcomer.organisation.organisation_id]
-    operations = newcomer.registration(known)
-    return propose(network, Governance(epoch=network.validators.epoch, operations=operations))
+    operations = candidate.newcomer.registration(known)
+    governance = Governance(epoch=network.validators.epoch, operations=operations)
+    return propose(network, governance, candidate.guests)
 
 
-def _register(screen: Screen, network: Network, newcomer: Newcomer, patience_s: float) -> None:
+def _register(
+    screen: Screen,
+    network: Network,
+    candidate: _Candidate,
+    known: Collection[str],
+    patience_s: float,
+) -> None:
     """Have the chain know who is to join; an earlier call may have come so far, or half so far."""
     from node.chain.block import ResultCode
     from node.cli.change import ChangeRefused, approve_all, carry_out
 
-    for with_organisation in (True, False):
-        proposal = _registration(network, newcomer, with_organisation=with_organisation)
+    for organisations in (known, [candidate.newcomer.identity.organisation]):
+        proposal = _registration(network, candidate, organisations)
         try:
             carry_out(screen, network, approve_all(network, proposal), patience_s=patience_s)
         except ChangeRefused as refused:
@@ -264,13 +378,19 @@ def _register(screen: Screen, network: Network, newcomer: Newcomer, patience_s: 
 # ---------------------------------------------------------------------- the change itself
 
 
-def _change(screen: Screen, course: Course, operations: tuple[Operation, ...]) -> Answer:
+def _change(
+    screen: Screen,
+    course: Course,
+    operations: tuple[Operation, ...],
+    guests: tuple[Guest, ...] = (),
+) -> Answer:
     """Change who decides, or write down that it is proposed."""
     from node.chain.governance import Governance
     from node.cli.change import approve_all, propose
 
-    network = _as_administrator(course)
-    proposal = propose(network, Governance(epoch=network.validators.epoch, operations=operations))
+    network = _as_administrator(course, guests)
+    governance = Governance(epoch=network.validators.epoch, operations=operations)
+    proposal = propose(network, governance, guests)
     if course.propose is not None:
         return _write(screen, course.propose, proposal)
     return _carry_out(screen, course, network, approve_all(network, proposal))
@@ -283,6 +403,8 @@ def _carry_out(screen: Screen, course: Course, network: Network, proposal: Propo
     carried = carry_out(screen, network, proposal, patience_s=course.patience_s)
     _record(screen, course, carried.members)
     _tell(screen, carried, joined, left)
+    if not joined:
+        _tell_of_guests(screen, network, proposal.guests)
     facts = {
         "transaction": carried.tx_id.hex(),
         "height": carried.height,
@@ -310,6 +432,16 @@ def _tell(screen: Screen, carried: Carried, joined: list[str], left: list[str]) 
             quorum=_quorum(carried),
         )
     )
+
+
+def _tell_of_guests(screen: Screen, network: Network, guests: tuple[Guest, ...]) -> None:
+    """Say of nodes that were registered whether they follow now."""
+    for guest in guests:
+        if _follows(network, guest.node_id, _START_S):
+            screen.note(_("{node} may follow the chain now").format(node=guest.node_id))
+        else:
+            said = _("{node} may follow the chain now, but does not answer at {address}: start it")
+            screen.note(said.format(node=guest.node_id, address=guest.address))
 
 
 def _quorum(carried: Carried) -> int:
@@ -387,7 +519,7 @@ def _submit(screen: Screen, course: Course, path: Path) -> Answer:
     from node.cli.proposal import read_proposal
 
     proposal = read_proposal(path)
-    network = _as_administrator(course)
+    network = _as_administrator(course, proposal.guests)
     check_epoch(network, proposal)
     _show(screen, proposal)
     check_approvals(network, proposal)
@@ -428,11 +560,12 @@ def _facts_of(path: Path, proposal: Proposal) -> dict[str, Any]:
     }
 
 
-def _as_administrator(course: Course) -> Network:
+def _as_administrator(course: Course, guests: tuple[Guest, ...] = ()) -> Network:
     """Open the network as who is named, else as the first administrator whose keys are here."""
     from node.cli.change import founding_admins
 
-    network = course.network.open()
+    endpoints = tuple(guest.endpoint for guest in guests)
+    network = replace(course.network.open(), guests=endpoints)
     if course.network.identity is not None:
         return network
     admins = founding_admins(network)

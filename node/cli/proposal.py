@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from gettext import gettext as _
 from pathlib import Path
@@ -27,12 +27,37 @@ from node.chain.governance import (
     SetParameters,
 )
 from node.cli.verb import CommandError
+from node.config import Address
+from node.crypto.certificate import encode_authority_pem
 from node.crypto.signature import Signer
-from node.errors import DecodeError
+from node.errors import DecodeError, NodeError
 from node.limits import TX_BYTES_MAX
+from node.rpc.connection import LedgerEndpoint
 
-FORMAT: Final = "govchain-proposal-1"
+FORMAT: Final = "govchain-proposal-2"
 FILE_BYTES_MAX: Final = 4 * TX_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Where clients reach a node that is to join, and who certifies it.
+
+    Nobody approves of this: it serves to ask the node for its statement, which vouches for itself.
+    """
+
+    node_id: str
+    address: Address
+    authority_pem: str
+
+    @property
+    def endpoint(self) -> LedgerEndpoint:
+        """Return it as a client reaches it, its own authority alone believed."""
+        return LedgerEndpoint(self.node_id, str(self.address), self.authority_pem.encode())
+
+    def to_table(self) -> dict[str, str]:
+        """Return the members of a JSON object."""
+        clients_at, authority = str(self.address), self.authority_pem
+        return {"node": self.node_id, "clients_at": clients_at, "authority": authority}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +67,8 @@ class Proposal:
     chain_id: bytes
     governance: Governance
     """Without evidence: that is gathered at the end, as it does not stay fresh."""
+    guests: tuple[Guest, ...] = ()
+    """Nodes that it is about and that profiles do not name yet."""
 
     def encode(self) -> bytes:
         """Return the content of the file."""
@@ -52,6 +79,7 @@ class Proposal:
             "epoch": governance.epoch,
             "operations": [describe(operation) for operation in governance.operations],
             "approved_by": [approval.identity_id for approval in governance.approvals],
+            "guests": [guest.to_table() for guest in self.guests],
             "governance": encode(governance.to_value()).hex(),
         }
         return json.dumps(content, ensure_ascii=False, indent=2).encode() + b"\n"
@@ -63,10 +91,11 @@ class Proposal:
             content = json.loads(data)
             chain_id = bytes.fromhex(content["chain_id"])
             encoded = bytes.fromhex(content["governance"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            guests = tuple(_read_guest(table) for table in content["guests"])
+        except (ValueError, KeyError, TypeError, RecursionError, NodeError) as error:
             raise DecodeError(f"proposal: not of format {FORMAT}: {error!r:.80}") from error
         value = decode(encoded, what="proposal", size_max=TX_BYTES_MAX)
-        proposal = cls(chain_id, Governance.from_value(value))
+        proposal = cls(chain_id, Governance.from_value(value), guests)
         if proposal.governance.evidence or proposal.encode() != data:
             raise DecodeError("proposal: what it says is not what would be signed, or not whole")
         return proposal
@@ -82,6 +111,11 @@ class Proposal:
     def approved_by(self) -> list[str]:
         """Return the identities that approve."""
         return [approval.identity_id for approval in self.governance.approvals]
+
+
+def _read_guest(table: Mapping[str, str]) -> Guest:
+    authority = encode_authority_pem(table["authority"].encode())
+    return Guest(table["node"], Address.parse(table["clients_at"]), authority.decode())
 
 
 def read_proposal(path: Path) -> Proposal:

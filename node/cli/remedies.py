@@ -221,6 +221,12 @@ _ROWS: Final = (
         N_("the new node has not caught up"),
         N_("see what its log says; then run the same command again: it goes on where it was"),
     ),
+    (
+        "GC-2324",
+        _USAGE,
+        N_("the introduction cannot be used"),
+        N_("get introduction.json again, unchanged, from who made it: govchain node init"),
+    ),
     ("GC-3001", _UNAVAILABLE, N_("the disk refused"), N_("check path, rights and disk")),
     (
         "GC-3002",

@@ -9,6 +9,7 @@ import click
 
 from node.cli.node_change import join, leave, rotate
 from node.cli.node_health import health
+from node.cli.node_init import init
 from node.cli.node_list import list_nodes
 from node.cli.screen import Answer, Screen
 from node.cli.verb import verb
@@ -19,6 +20,7 @@ def node_group() -> None:
     """Hold the verbs."""
 
 
+node_group.add_command(init)
 node_group.add_command(health)
 node_group.add_command(list_nodes)
 node_group.add_command(join)

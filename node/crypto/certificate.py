@@ -132,6 +132,11 @@ def encode_pem(certificate: bytes) -> bytes:
     return _load(certificate).public_bytes(Encoding.PEM)
 
 
+def encode_der(certificate: bytes) -> bytes:
+    """Return the DER form of one certificate given as PEM or DER: the one that is hashed."""
+    return _load(certificate).public_bytes(Encoding.DER)
+
+
 def _build_member_certificate(
     authority: Authority,
     member: Member,

@@ -58,8 +58,8 @@ class Outfitter:
         self._suite, self._secret, self._now_ms = suite, secret, now_ms
 
     def found_authority(self, folder: Path, organisation_id: str) -> Authority:
-        """Make the authority of an organisation in a new `folder`."""
-        make_folder(folder)
+        """Make the authority of an organisation in `folder`, made if need be."""
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         signer = generate_key(KeyPurpose.AUTHORITY, self._suite)
         certificate = build_authority_certificate(
             signer, organisation_id, self._issuance(_AUTHORITY_DAYS)

@@ -6,31 +6,21 @@ newcomer is a node of the topology that is no member yet; a call that was interr
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from node.chain.genesis import Genesis, Identity, Organisation, Role
-from node.chain.governance import (
-    AddOrganisation,
-    AddValidator,
-    Endpoint,
-    Operation,
-    RegisterIdentity,
-    SetEndpoint,
-    possession_bytes,
-)
-from node.chain.membership import Validator
-from node.crypto.certificate import encode_pem, read_identity
-from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
+from node.chain.genesis import Genesis
+from node.chain.governance import Endpoint
+from node.crypto.certificate import encode_pem
+from node.crypto.keystore import KeyFileSecret
 from node.errors import ConfigError
-from node.operations.equipment import AUTHORITY_FILE, FOLDER_MODE, Outfitter
-from node.operations.provision import render_toml, write_addresses
+from node.operations.equipment import AUTHORITY_FILE, Outfitter
+from node.operations.homes import furnish, making, read_newcomer
+from node.operations.introduction import Newcomer
+from node.operations.provision import write_addresses
 from node.operations.topology import (
     CA_BUNDLE_FILE,
     GENESIS_FILE,
@@ -40,36 +30,10 @@ from node.operations.topology import (
     Topology,
     find_free_ports,
     lock_folder,
-    sync_folder,
     write_file,
 )
-from node.service.home import (
-    COSIGNATURE_KEY_FILE,
-    IDENTITY_KEY_FILE,
-    TLS_FILE,
-    VOTE_KEY_FILE,
-    WAL_FOLDER,
-    log_identity,
-)
-from node.storage.wal import WriteAheadLog
 
 ORGANISATIONS_FOLDER: Final = "organisations"
-
-
-@dataclass(frozen=True, slots=True)
-class Newcomer:
-    """What the chain has to be told of a node that joins."""
-
-    organisation: Organisation
-    identity: Identity
-    endpoint: SetEndpoint
-    joining: AddValidator
-
-    def registration(self, known_organisations: Collection[str]) -> tuple[Operation, ...]:
-        """Return the operations after which it may follow; its organisation is added if need be."""
-        added = self.organisation.organisation_id not in known_organisations
-        first = (AddOrganisation(self.organisation),) if added else ()
-        return (*first, RegisterIdentity(self.identity), self.endpoint)
 
 
 def settle(home: Path, node_id: str, organisation_id: str, now_ms: int) -> NodeEntry:
@@ -112,38 +76,9 @@ def describe(home: Path, entry: NodeEntry) -> Newcomer:
     """Return what the chain has to be told of a node that `settle` made, from its keys."""
     secret = KeyFileSecret.load(home / SECRET_FILE)
     genesis = Genesis.decode((home / GENESIS_FILE).read_bytes())
-    node_home = home / entry.home
-    vote_key = load_signer(node_home / VOTE_KEY_FILE, secret, KeyPurpose.VOTE)
-    cosigner = load_signer(node_home / COSIGNATURE_KEY_FILE, secret, KeyPurpose.COSIGNATURE)
-    identity_key = load_signer(node_home / IDENTITY_KEY_FILE, secret, KeyPurpose.IDENTITY)
-    shown = read_identity((node_home / TLS_FILE).read_bytes())
-    outfitter = Outfitter(genesis.suite, secret, shown.not_before_ms)
-    authority = outfitter.load_authority(home / ORGANISATIONS_FOLDER / entry.organisation)
-    validator = Validator(
-        validator_id=entry.id,
-        organisation=entry.organisation,
-        vote_key=vote_key.public_key.encoded,
-        cosignature_key=cosigner.public_key.encoded,
-    )
-    return Newcomer(
-        organisation=Organisation(
-            organisation_id=entry.organisation,
-            name=entry.organisation,
-            ca_certificate=authority.certificate,
-        ),
-        identity=Identity(
-            identity_id=entry.id,
-            organisation=entry.organisation,
-            role=Role.VALIDATOR,
-            public_key=identity_key.public_key.encoded,
-            not_before_ms=shown.not_before_ms,
-            not_after_ms=shown.not_after_ms,
-        ),
-        endpoint=SetEndpoint(entry.id, Endpoint(entry.host, entry.peer_port)),
-        joining=AddValidator(
-            validator, vote_key.sign(possession_bytes(genesis.chain_id, validator))
-        ),
-    )
+    authority = (home / ORGANISATIONS_FOLDER / entry.organisation / AUTHORITY_FILE).read_bytes()
+    endpoint = Endpoint(entry.host, entry.peer_port)
+    return read_newcomer(home / entry.home, genesis, secret, authority, endpoint)
 
 
 def record_change(home: Path, *, joined: Collection[str], left: Collection[str]) -> None:
@@ -166,26 +101,25 @@ def _enter(home: Path, topology: Topology, nodes: tuple[NodeEntry, ...]) -> None
 
 
 def _equip(home: Path, entry: NodeEntry, now_ms: int) -> None:
-    secret = KeyFileSecret.load(home / SECRET_FILE)
-    encoded = (home / GENESIS_FILE).read_bytes()
-    genesis = Genesis.decode(encoded)
-    outfitter = Outfitter(genesis.suite, secret, now_ms)
+    genesis = Genesis.decode((home / GENESIS_FILE).read_bytes())
+    outfitter = Outfitter(genesis.suite, KeyFileSecret.load(home / SECRET_FILE), now_ms)
     organisation = home / ORGANISATIONS_FOLDER / entry.organisation
     if not organisation.is_dir():
-        with _workshop(organisation) as workshop:
+        with making(organisation) as workshop:
             outfitter.found_authority(workshop, entry.organisation)
     authority = outfitter.load_authority(organisation)
     _spread_authorities(home)
-    with _workshop(home / entry.home) as workshop:
-        outfitter.equip_validator(
-            workshop, entry.id, entry.organisation, authority, hosts=(entry.host,)
+    with making(home / entry.home) as workshop:
+        furnish(
+            workshop,
+            genesis,
+            outfitter,
+            authority,
+            {"version": 1, "validator_id": entry.id, "key_file": f"../../{SECRET_FILE}"},
+            organisation_id=entry.organisation,
+            host=entry.host,
+            bundle=(home / CA_BUNDLE_FILE).read_bytes(),
         )
-        outfitter.make_node_identity(workshop)
-        write_file(workshop / GENESIS_FILE, encoded)
-        write_file(workshop / CA_BUNDLE_FILE, (home / CA_BUNDLE_FILE).read_bytes())
-        WriteAheadLog.create(workshop / WAL_FOLDER, log_identity(genesis, entry.id))
-        settings = {"version": 1, "validator_id": entry.id, "key_file": f"../../{SECRET_FILE}"}
-        write_file(workshop / "node.toml", render_toml(settings))
 
 
 def _spread_authorities(home: Path) -> None:
@@ -198,17 +132,3 @@ def _spread_authorities(home: Path) -> None:
             known += certificate
     for holder in (".", *(node.home for node in topology.nodes)):
         write_file(home / holder / CA_BUNDLE_FILE, known)
-
-
-@contextmanager
-def _workshop(place: Path) -> Iterator[Path]:
-    """Yield a place to make a folder at; it takes its name once all of it is made."""
-    workshop = place.with_name(f".{place.name}.unfinished")
-    shutil.rmtree(workshop, ignore_errors=True)  # left by a run that was killed
-    try:
-        yield workshop
-        workshop.chmod(FOLDER_MODE)
-        workshop.rename(place)
-        sync_folder(place.parent)
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)

@@ -14,7 +14,7 @@ import grpc
 
 from node.errors import ClientError, DecodeError
 from node.rpc.guard import CHAIN_ID_KEY, CODE_KEY, NotFound, WrongChainError
-from node.rpc.identity import AccessError, TlsIdentity, channel_credentials
+from node.rpc.identity import AccessError, TlsIdentity, channel_credentials, read_distrust
 from node.rpc.pb.ledger_pb2_grpc import LedgerStub
 from node.rpc.port import REPLY_BYTES_MAX, REQUEST_BYTES_MAX
 
@@ -42,12 +42,6 @@ _ANSWERS: Final[Mapping[grpc.StatusCode, type[ClientError]]] = {
 }
 """Status codes that are an answer. With any other, the validator gave none."""
 
-_DISTRUST: Final = {
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is of none of the authorities, or not valid now",
-    "Hostname Verification Check failed": "its certificate bears another name",
-}
-"""What the words of the TLS library mean, when it does not believe a validator."""
-
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
 _Value = TypeVar("_Value")
@@ -71,6 +65,8 @@ class LedgerEndpoint:
     """The name its certificate must bear."""
     address: str
     """`host:port`, an IPv6 host in brackets."""
+    roots_pem: bytes = b""
+    """Who has to certify it, where that is none of those that the client believes anyway."""
 
 
 class Connections:
@@ -86,7 +82,7 @@ class Connections:
     ) -> None:
         if not endpoints:
             raise ClientError("endpoints: expected at least one validator")
-        self._credentials = channel_credentials(tls, roots_pem)
+        self._tls, self._roots_pem = tls, roots_pem
         self.metadata = ((CHAIN_ID_KEY, chain_id.hex()),)
         """Goes with every call, so that a validator of another chain refuses it."""
         self._endpoints = list(endpoints)  # the one that answered last comes first
@@ -101,8 +97,9 @@ class Connections:
         """Return the API of one validator; connecting begins with the first call."""
         if endpoint not in self._channels:
             target = ("grpc.ssl_target_name_override", endpoint.validator_id)
+            credentials = channel_credentials(self._tls, endpoint.roots_pem or self._roots_pem)
             self._channels[endpoint] = grpc.aio.secure_channel(
-                endpoint.address, self._credentials, (*_OPTIONS, target)
+                endpoint.address, credentials, (*_OPTIONS, target)
             )
         return LedgerStub(self._channels[endpoint])
 
@@ -172,9 +169,8 @@ def read_failure(endpoint: LedgerEndpoint, error: BaseException) -> ClientError:
     else:
         reason = f"{error.code().name}: {error.details()}"
     where = f"{endpoint.validator_id} ({endpoint.address})"
-    for words, meaning in _DISTRUST.items():
-        if words in reason:
-            return DistrustedValidator(f"{where}: {meaning}")
+    if (distrust := read_distrust(reason)) is not None:
+        return DistrustedValidator(f"{where}: {distrust}")
     return NetworkUnavailable(f"{where}: {reason}")
 
 

@@ -28,6 +28,12 @@ VERDICT_MS: Final = 60_000
 _VERDICTS_MAX: Final = 1_024
 _TLS_VERSION: Final = b"TLSv1.3"
 
+_DISTRUST: Final = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is of none of the authorities, or not valid now",
+    "Hostname Verification Check failed": "its certificate bears another name",
+}
+"""What the words of the TLS library mean, when it does not believe who was dialled."""
+
 AuthContext = Mapping[str, Iterable[bytes]]
 """What gRPC knows of a connection, by property name."""
 
@@ -136,3 +142,9 @@ def server_credentials(tls: TlsIdentity, gatekeeper: Gatekeeper) -> grpc.ServerC
 def channel_credentials(tls: TlsIdentity, roots_pem: bytes) -> grpc.ChannelCredentials:
     """Return credentials that show `tls` and believe servers certified under `roots_pem`."""
     return grpc.ssl_channel_credentials(roots_pem, tls.private_key_pem, tls.certificate_pem)
+
+
+def read_distrust(details: str) -> str | None:
+    """Return why whoever was dialled was not believed, if that is what gRPC's words say."""
+    meanings = (meaning for words, meaning in _DISTRUST.items() if words in details)
+    return next(meanings, None)

@@ -21,7 +21,13 @@ import grpc
 from node.crypto.certificate import CertificateIdentity
 from node.errors import DecodeError, PeerError
 from node.limits import PEER_FRAME_BYTES_MAX, PEER_MESSAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX
-from node.rpc.identity import AccessError, Gatekeeper, TlsIdentity, channel_credentials
+from node.rpc.identity import (
+    AccessError,
+    Gatekeeper,
+    TlsIdentity,
+    channel_credentials,
+    read_distrust,
+)
 from node.rpc.outbox import FRAME_MESSAGES_MAX, Outbox
 from node.rpc.pb.peer_pb2 import PeerFrame
 from node.rpc.pb.peer_pb2_grpc import PeerServicer, PeerStub
@@ -38,6 +44,10 @@ FOLLOWERS_MAX: Final = 16
 """At once; each costs a stream both ways and what it asks for."""
 
 VALIDATOR_ROLE: Final = "validator"
+_CUT_OFF: Final = ("Socket closed", "Connection reset")
+"""What gRPC says of a peer that was there and let go before it took our certificate."""
+_CUT_OFF_TIMES: Final = 3
+"""In a row; fewer are of a peer that ends or starts."""
 _REFUSALS_TOLD_MAX: Final = 64
 KEEPALIVE_OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 10_000),
@@ -209,6 +219,11 @@ class PeerTransport(PeerServicer):
         return tuple(self._followers.values())
 
     @property
+    def refusals(self) -> tuple[str, ...]:
+        """Return why others do not let this node in, or why it does not believe them."""
+        return tuple(self._refused[who] for who in self._refused if who.startswith("by "))
+
+    @property
     def connected(self) -> tuple[int, ...]:
         """Return the peers that messages go out to, followers included, in order of number."""
         return tuple(sorted(peer for peer, link in self._links.items() if link.state.is_connected))
@@ -242,7 +257,10 @@ class PeerTransport(PeerServicer):
         return channel_credentials(self._tls, roots) if roots else None
 
     def _note_refusal(self, who: str, reason: str) -> None:
-        """Tell of a refusal unless the last one of this node was the same."""
+        """Tell of a refusal unless the last one of this node was the same; no reason ends it."""
+        if not reason:
+            self._refused.pop(who, None)
+            return
         if self._refused.get(who) == reason:
             return
         if len(self._refused) >= _REFUSALS_TOLD_MAX:
@@ -363,6 +381,7 @@ class _Link:
         self._jitter = jitter
         self._note_refusal = note_refusal
         self._attempts = 0
+        self._cut_off_times = 0
         self._outbox = Outbox(UNREACHABLE_QUEUE_BYTES_MAX)
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -429,6 +448,8 @@ class _Link:
                 return
             if not stream.done():
                 stream.add_done_callback(lambda _: self._wake.set())
+                self._cut_off_times = 0
+                self._note_refusal(f"by {peer.validator_id}", "")
                 self._set_connected(connected=True)
                 try:
                     await self._write_to(stream)
@@ -437,10 +458,31 @@ class _Link:
                 self._attempts -= 1  # the address was right
             code, details = await stream.code(), await stream.details()
             self.state.last_error = f"{code.name}: {details}"
-            if code is grpc.StatusCode.PERMISSION_DENIED:
-                self._note_refusal(
-                    f"by {peer.validator_id}", f"{peer.validator_id} does not let us in: {details}"
-                )
+            reason = self._refusal_in(code, details or "")
+            if reason:
+                self._note_refusal(f"by {peer.validator_id}", f"{peer.validator_id} {reason}")
+
+    def _refusal_in(self, code: grpc.StatusCode, details: str) -> str:
+        """Return what an end means if the peer does not want us, or we not it; else nothing.
+
+        A server that does not know the authority of our certificate says nothing: TLS ends, on its
+        side before it has read who we are. So this is told from the outside, as what is likely.
+        """
+        if code is grpc.StatusCode.PERMISSION_DENIED:
+            return f"does not let us in: {details}"
+        if code is not grpc.StatusCode.UNAVAILABLE:
+            return ""
+        if (distrust := read_distrust(details)) is not None:
+            return f"is not believed: {distrust}"
+        is_cut_off = any(words in details for words in _CUT_OFF)
+        self._cut_off_times = self._cut_off_times + 1 if is_cut_off else 0
+        if self._cut_off_times < _CUT_OFF_TIMES:
+            return ""
+        return (
+            "is there, but lets go while TLS begins: most likely its chain does not know the "
+            "authority of this node's organisation yet, or this node's certificate is not valid "
+            "now; have the node registered (govchain node join --introduction), check the clocks"
+        )
 
     async def _write_to(self, stream: _Stream) -> None:
         """Send until the stream ends, each turn all that waits as one frame."""

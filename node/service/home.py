@@ -15,6 +15,8 @@ IDENTITY_KEY_FILE: Final = "keys/identity.key"
 """Of a node that joined: under it the chain registered who may follow."""
 TLS_KEY_FILE: Final = "keys/tls.key"
 TLS_FILE: Final = "tls.pem"
+OWN_AUTHORITY_FILE: Final = "authority.pem"
+"""Of a node that joined: who certifies it, which the chain may not know yet."""
 WAL_FOLDER: Final = "wal"
 """The write-ahead log. It is irreplaceable: it holds what this validator has signed."""
 

@@ -23,7 +23,7 @@ from node.rpc.pb.peer_pb2 import PeerFrame
 from node.rpc.pb.peer_pb2_grpc import PeerStub
 from node.rpc.peer import PeerTransport, Porter, RemotePeer, turn_away
 from node.rpc.server import PeerServer
-from tests.unit.rpc.pki import Pki, shared_pki
+from tests.unit.rpc.pki import Pki, now_ms, shared_pki
 
 DEADLINE_S = 20
 MIB = 1_048_576
@@ -131,12 +131,12 @@ class Party:
             porter=porter,
         )
 
-    def make_server(self, index: int) -> PeerServer:
+    def make_server(self, index: int, gatekeeper: Gatekeeper | None = None) -> PeerServer:
         return PeerServer(
             self.transports[index],
             [self.addresses[index]],
             tls=self.tls[index],
-            gatekeeper=self.pki.gatekeeper(),
+            gatekeeper=gatekeeper or self.pki.gatekeeper(),
         )
 
     async def start(self, *indexes: int) -> None:
@@ -548,6 +548,20 @@ async def test_who_is_refused_is_told_once_and_why() -> None:
         assert guests.ears[0].refusals == [
             "not let in: stranger: validator 'validator-3' is no other validator"
         ]
+
+
+async def test_who_is_not_believed_yet_says_what_is_likely() -> None:
+    guests = Party(2)
+    authority = guests.pki.authorities["org-1"].certificate
+    guests.servers[0] = guests.make_server(0, Gatekeeper({"org-1": authority}, now_ms))
+    await guests.start()
+    try:
+        await guests.ears[1].until(lambda: bool(guests.ears[1].refusals))
+        (reason,) = guests.transports[1].refusals
+        assert "validator-1 is there, but lets go while TLS begins" in reason
+        assert "govchain node join --introduction" in reason
+    finally:
+        await guests.stop()
 
 
 async def test_who_is_let_go_of_is_neither_dialled_nor_heard() -> None:

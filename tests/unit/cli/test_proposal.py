@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,13 @@ from node.chain.governance import (
     SetEndpoint,
     SetParameters,
 )
-from node.cli.proposal import FILE_BYTES_MAX, Proposal, describe, read_proposal, sentences
+from node.cli.proposal import FILE_BYTES_MAX, Guest, Proposal, describe, read_proposal, sentences
 from node.cli.verb import CommandError
+from node.config import Address
+from node.crypto.certificate import encode_authority_pem
 from tests.unit.execution.governed_chain import GOVERNED, adding, statement
 from tests.unit.execution.small_chain import SmallChain, identity, signer
+from tests.unit.rpc.pki import shared_pki
 
 EVERY_KIND: tuple[Operation, ...] = (
     AddOrganisation(Organisation(organisation_id="org-5", name="市", ca_certificate=b"ca")),
@@ -50,6 +54,22 @@ def test_it_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert said["operations"] == [describe(operation) for operation in EVERY_KIND]
 
 
+def test_where_a_guest_is_reached_goes_with_it_and_is_not_what_is_approved(tmp_path: Path) -> None:
+    authority = shared_pki().authorities["org-2"].certificate
+    guest = Guest("city", Address("::1", 7_101), encode_authority_pem(authority).decode())
+    path = tmp_path / "step.json"
+    proposal = replace(proposed(), guests=(guest,))
+    path.write_bytes(proposal.encode())
+    assert read_proposal(path) == proposal
+    assert guest.endpoint.address == "[::1]:7101"
+    assert proposal.approve("admin-1", signer("admin-1")).governance == (
+        proposed().approve("admin-1", signer("admin-1")).governance
+    )
+    path.write_bytes(proposal.encode().replace(b"[::1]:7101", b"::1:7101"))
+    with pytest.raises(CommandError, match="expected host:port"):
+        read_proposal(path)
+
+
 def test_an_approval_is_over_what_the_chain_will_check() -> None:
     (approval,) = proposed().approve("admin-1", signer("admin-1")).governance.approvals
     message = proposed().governance.approval_bytes(GOVERNED.chain_id)
@@ -61,7 +81,7 @@ def test_an_approval_is_over_what_the_chain_will_check() -> None:
     [
         ("validator-4", "validator-3"),  # the words
         ('"epoch": 3', '"epoch": 4'),
-        ("govchain-proposal-1", "govchain-proposal-2"),
+        ("govchain-proposal-2", "govchain-proposal-3"),
         ('  "epoch"', '  "note": "harmless",\n  "epoch"'),
         ("}\n", "}"),
         ('"governance": "85', '"governance": "86'),

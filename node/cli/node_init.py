@@ -1,0 +1,159 @@
+"""`govchain node init`: the home of a validator to be, made on a machine of its own.
+
+What others need to let it in is a file to be sent to them: `govchain node join --introduction`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from node.cli.screen import Answer, Screen
+from node.cli.verb import verb
+
+if TYPE_CHECKING:
+    from node.config import Address, Endpoint
+    from node.operations.homes import Secret
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(
+    "init",
+    help=_(
+        "Make keys, certificate and settings of a validator to be in the folder HOME, on a machine "
+        "of its own. The others are sent what is public of it, introduction.json, and let it in: "
+        "govchain node join --introduction."
+    ),
+)
+@click.argument("home", type=_FOLDER)
+@click.option("--genesis", type=_FILE, required=True, help=_("The chain's genesis file."))
+@click.option("--id", "node_id", required=True, help=_("Its name, one that was never used."))
+@click.option("--organisation", required=True, help=_("Its organisation."))
+@click.option(
+    "--authority",
+    type=_FOLDER,
+    required=True,
+    help=_("Folder of its organisation's authority (ca.pem, ca.key); founded if nothing is there."),
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    required=True,
+    help=_("Where it listens for validators; an IPv6 host in brackets."),
+)
+@click.option(
+    "--clients",
+    metavar="HOST:PORT",
+    help=_("Where it listens for clients.") + "  [" + _("the next port") + "]",
+)
+@click.option("--metrics", metavar="HOST:PORT", help=_("Where it serves metrics, in clear text."))
+@click.option(
+    "--at",
+    "host",
+    metavar="HOST",
+    help=_("Name or address by which others reach it.") + "  [" + _("host of --listen") + "]",
+)
+@click.option(
+    "--peer",
+    "peers",
+    metavar="ID=HOST:PORT",
+    multiple=True,
+    required=True,
+    help=_("A validator and where it listens for validators; name several."),
+)
+@click.option("--key-file", type=_FILE, help=_("What opens its keys.") + "  [HOME/secret.key]")
+@click.option("--passphrase", is_flag=True, help=_("A passphrase opens its keys, instead."))
+@verb("node init")
+def init(screen: Screen, *, home: Path, authority: Path, **said: Any) -> Answer:  # noqa: ANN401 - as click gives them
+    """Make the home of a validator to be."""
+    from node.cli.network import read_genesis
+    from node.config import Address
+    from node.operations.homes import HomePlan, make_home
+    from node.operations.introduction import INTRODUCTION_FILE
+
+    listen = _address("--listen", said["listen"])
+    clients = said["clients"]
+    metrics = said["metrics"]
+    plan = HomePlan(
+        node_id=said["node_id"],
+        organisation_id=said["organisation"],
+        genesis=read_genesis(said["genesis"]),
+        peer_address=listen,
+        client_address=(
+            Address(listen.host, listen.port + 1)
+            if clients is None
+            else _address("--clients", clients)
+        ),
+        metrics_address=None if metrics is None else _address("--metrics", metrics),
+        host=said["host"] or listen.host,
+        peers=tuple(map(_peer, said["peers"])),
+    )
+    secret = _secret(said["key_file"], has_passphrase=said["passphrase"])
+    now_ms = time.time_ns() // 1_000_000
+    introduction = make_home(home, plan, authority, secret, now_ms)
+    newcomer = introduction.newcomer
+    file = home / INTRODUCTION_FILE
+    fingerprint = hashlib.sha256(newcomer.organisation.ca_certificate).hexdigest()
+    vote_key = newcomer.joining.validator.vote_key.hex()
+    screen.line(_("for chain {chain}").format(chain=introduction.chain_id.hex()))
+    screen.line(
+        _("SHA-256 of the CA of {name}: {sum}").format(name=plan.organisation_id, sum=fingerprint)
+    )
+    screen.line(_("vote key of {node}: {key}").format(node=plan.node_id, key=vote_key))
+    said_next = _("send {file} to the others, tell them these by another way, and start: {command}")
+    command = f"govchain node run --home {home}"
+    screen.line(said_next.format(file=file, command=command))
+    return Answer(
+        {
+            "home": str(home),
+            "introduction": str(file),
+            "authority": str(authority),
+            "chain_id": introduction.chain_id.hex(),
+            "node": plan.node_id,
+            "organisation": plan.organisation_id,
+            "ca_sha256": fingerprint,
+            "vote_key": vote_key,
+            "cosignature_key": newcomer.joining.validator.cosignature_key.hex(),
+            "peers_at": str(newcomer.endpoint.endpoint),
+            "clients_at": str(introduction.client_address),
+        }
+    )
+
+
+def _address(option: str, text: str) -> Address:
+    from node.config import Address
+    from node.errors import ConfigError
+
+    try:
+        return Address.parse(text)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
+
+
+def _peer(text: str) -> Endpoint:
+    from node.config import Endpoint
+
+    node_id, equals, address = text.partition("=")
+    if not (node_id and equals):
+        message = _("expected ID=HOST:PORT, got {text}").format(text=text)
+        raise click.BadParameter(message, param_hint="--peer")
+    return Endpoint(node_id, _address("--peer", address))
+
+
+def _secret(key_file: Path | None, *, has_passphrase: bool) -> Secret | None:
+    """Return what is to open the keys; None: a key file that is made."""
+    from node.cli.network import open_secret
+    from node.operations.homes import Secret
+
+    if key_file is not None and has_passphrase:
+        raise click.UsageError(_("give --key-file or --passphrase, not both"))
+    if key_file is None and not has_passphrase:
+        return None
+    return Secret(open_secret(key_file), key_file)

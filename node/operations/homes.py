@@ -1,0 +1,282 @@
+"""The home of a node: what every one holds, and one made on a machine of the node's own.
+
+There nothing is given but the chain's genesis and where other validators listen. What others have
+to be told of the node is its introduction (introduction.py). Homes inside the folder of a local
+network are for provision.py and newcomer.py.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from node.chain.genesis import Genesis, Identity, Organisation, Role
+from node.chain.governance import AddValidator, Endpoint, SetEndpoint, possession_bytes
+from node.chain.membership import Validator
+from node.config import Address, NodeConfig
+from node.config import Endpoint as KnownPeer
+from node.crypto.certificate import Authority, encode_der, encode_pem, read_identity
+from node.crypto.keystore import KeyFileSecret, KeyPurpose, KeySecret, load_signer
+from node.errors import ConfigError
+from node.operations.equipment import AUTHORITY_FILE, FOLDER_MODE, Outfitter
+from node.operations.introduction import INTRODUCTION_FILE, Introduction, Newcomer
+from node.operations.provision import endpoint_table, render_toml
+from node.operations.topology import (
+    CA_BUNDLE_FILE,
+    GENESIS_FILE,
+    SECRET_FILE,
+    is_vacant,
+    lock_folder,
+    sync_folder,
+    write_file,
+)
+from node.service.home import (
+    COSIGNATURE_KEY_FILE,
+    IDENTITY_KEY_FILE,
+    OWN_AUTHORITY_FILE,
+    TLS_FILE,
+    VOTE_KEY_FILE,
+    WAL_FOLDER,
+    log_identity,
+)
+from node.storage.wal import WriteAheadLog
+
+_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - where a server listens on all addresses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomePlan:
+    """What a node on a machine of its own is to be."""
+
+    node_id: str
+    organisation_id: str
+    genesis: Genesis
+    peer_address: Address
+    """Where it listens for other validators."""
+    client_address: Address
+    metrics_address: Address | None = None
+    host: str
+    """DNS name or IP address by which others reach it, at these ports."""
+    peers: tuple[KnownPeer, ...]
+    """Validators that it finds the chain by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What opens private keys: a key file at a path, or a passphrase, which has none."""
+
+    opens: KeySecret
+    key_file: Path | None
+
+
+def make_home(
+    home: Path, plan: HomePlan, authority_folder: Path, secret: Secret | None, now_ms: int
+) -> Introduction:
+    """Make the files of a node in `home`, all or none; return how it introduces itself.
+
+    `authority_folder` holds the authority of its organisation (`ca.pem`, `ca.key`, and `secret.key`
+    if that is what opens it); one is founded where nothing is. Without a `secret`, each folder gets
+    a key file of its own. Raises `ConfigError` where something else is in the way, `CryptoError`
+    where keys or names cannot be used.
+    """
+    _check(home, plan)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with lock_folder(home.parent, wait=True):
+            if not is_vacant(home):
+                raise ConfigError(
+                    f"{home}: exists and is not empty",
+                    code="GC-2102",
+                    fix="name another folder; a node that was made there is started as it is",
+                )
+            authority = _open_authority(authority_folder, plan, secret, now_ms)
+            with making(home) as workshop:
+                workshop.mkdir(mode=FOLDER_MODE)
+                return _furnish_own(workshop, plan, authority, secret, now_ms)
+    except OSError as error:
+        raise ConfigError(
+            f"{home}: cannot be made: {error.strerror}",
+            code="GC-2103",
+            fix="check the folder above it: its rights and the space on its disk",
+        ) from error
+
+
+def furnish(
+    workshop: Path,
+    genesis: Genesis,
+    outfitter: Outfitter,
+    authority: Authority,
+    settings: Mapping[str, Any],
+    *,
+    organisation_id: str,
+    host: str,
+    bundle: bytes,
+) -> None:
+    """Put into `workshop` what a node needs that is to join: keys, certificates, log, settings.
+
+    `settings` become `node.toml`, `bundle` are the authorities that clients of it believe (PEM).
+    """
+    node_id = settings["validator_id"]
+    outfitter.equip_validator(workshop, node_id, organisation_id, authority, hosts=(host,))
+    outfitter.make_node_identity(workshop)
+    write_file(workshop / GENESIS_FILE, genesis.encode())
+    write_file(workshop / CA_BUNDLE_FILE, bundle)
+    write_file(workshop / OWN_AUTHORITY_FILE, encode_pem(authority.certificate))
+    WriteAheadLog.create(workshop / WAL_FOLDER, log_identity(genesis, node_id))
+    write_file(workshop / "node.toml", render_toml(settings))
+
+
+def read_newcomer(
+    home: Path, genesis: Genesis, secret: KeySecret, authority: bytes, endpoint: Endpoint
+) -> Newcomer:
+    """Return what the chain has to be told of the node of `home`, from its keys.
+
+    `authority` is its organisation's certificate, `endpoint` where others reach it.
+    """
+    vote_key = load_signer(home / VOTE_KEY_FILE, secret, KeyPurpose.VOTE)
+    cosigner = load_signer(home / COSIGNATURE_KEY_FILE, secret, KeyPurpose.COSIGNATURE)
+    identity_key = load_signer(home / IDENTITY_KEY_FILE, secret, KeyPurpose.IDENTITY)
+    shown = read_identity((home / TLS_FILE).read_bytes())
+    validator = Validator(
+        validator_id=shown.identity_id,
+        organisation=shown.organisation,
+        vote_key=vote_key.public_key.encoded,
+        cosignature_key=cosigner.public_key.encoded,
+    )
+    return Newcomer(
+        organisation=Organisation(
+            organisation_id=shown.organisation,
+            name=shown.organisation,
+            ca_certificate=encode_der(authority),
+        ),
+        identity=Identity(
+            identity_id=shown.identity_id,
+            organisation=shown.organisation,
+            role=Role.VALIDATOR,
+            public_key=identity_key.public_key.encoded,
+            not_before_ms=shown.not_before_ms,
+            not_after_ms=shown.not_after_ms,
+        ),
+        endpoint=SetEndpoint(shown.identity_id, endpoint),
+        joining=AddValidator(
+            validator, vote_key.sign(possession_bytes(genesis.chain_id, validator))
+        ),
+    )
+
+
+@contextmanager
+def making(place: Path) -> Iterator[Path]:
+    """Yield a place to make a folder at; it takes its name once all of it is made."""
+    workshop = place.with_name(f".{place.name}.unfinished")
+    shutil.rmtree(workshop, ignore_errors=True)  # left by a run that was killed
+    try:
+        yield workshop
+        workshop.chmod(FOLDER_MODE)
+        workshop.rename(place)
+        sync_folder(place.parent)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _check(home: Path, plan: HomePlan) -> None:
+    """Refuse what could never run, before any key is made."""
+    if plan.host in _ANYWHERE:
+        raise ConfigError(
+            f"{plan.host}: is no address at which others reach this node",
+            fix="name a host name or IP address that is: --at",
+        )
+    if any(peer.validator_id == plan.node_id for peer in plan.peers):
+        raise ConfigError(
+            f"{plan.node_id}: is named as a peer of itself",
+            fix=f"give {home.name} a name that was never used, or name other validators",
+        )
+    if plan.genesis.validators.index_of(plan.node_id) is not None:
+        raise ConfigError(
+            f"{plan.node_id}: is a validator by the genesis already: no name is used twice",
+            code="GC-2102",
+            fix="name another validator",
+        )
+
+
+def _open_authority(folder: Path, plan: HomePlan, secret: Secret | None, now_ms: int) -> Authority:
+    """Open the authority in `folder`, or found it there."""
+    if is_vacant(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with making(folder) as workshop:
+            workshop.mkdir(mode=FOLDER_MODE)
+            opens = (
+                KeyFileSecret.generate(workshop / SECRET_FILE) if secret is None else secret.opens
+            )
+            Outfitter(plan.genesis.suite, opens, now_ms).found_authority(
+                workshop, plan.organisation_id
+            )
+    own = folder / SECRET_FILE
+    if own.exists():
+        return Outfitter(plan.genesis.suite, KeyFileSecret.load(own), now_ms).load_authority(folder)
+    if secret is None:
+        raise ConfigError(
+            f"{folder}: holds no {SECRET_FILE} that opens the authority's key",
+            code="GC-2311",
+            fix="name the secret that opens it: --key-file, or --passphrase",
+        )
+    return Outfitter(plan.genesis.suite, secret.opens, now_ms).load_authority(folder)
+
+
+def _furnish_own(
+    workshop: Path, plan: HomePlan, authority: Authority, secret: Secret | None, now_ms: int
+) -> Introduction:
+    if secret is None:
+        opens: KeySecret = KeyFileSecret.generate(workshop / SECRET_FILE)
+        opened_by = {"key_file": SECRET_FILE}
+    else:
+        opens = secret.opens
+        key_file = secret.key_file
+        opened_by = {} if key_file is None else {"key_file": str(key_file.resolve())}
+    metrics = plan.metrics_address
+    settings = {
+        "version": 1,
+        "validator_id": plan.node_id,
+        "peer_address": str(plan.peer_address),
+        "client_address": str(plan.client_address),
+        **({} if metrics is None else {"metrics_address": str(metrics)}),
+        **opened_by,
+        "peers": [
+            endpoint_table(each.validator_id, each.address.host, each.address.port)
+            for each in plan.peers
+        ],
+    }
+    genesis = plan.genesis
+    known = [each.ca_certificate for each in genesis.organisations]
+    bundle = dict.fromkeys(encode_pem(each) for each in (*known, authority.certificate))
+    furnish(
+        workshop,
+        genesis,
+        Outfitter(genesis.suite, opens, now_ms),
+        authority,
+        settings,
+        organisation_id=plan.organisation_id,
+        host=plan.host,
+        bundle=b"".join(bundle),
+    )
+    NodeConfig.load(workshop)  # what it would refuse at its start is refused now
+    newcomer = read_newcomer(
+        workshop,
+        genesis,
+        opens,
+        authority.certificate,
+        Endpoint(plan.host, plan.peer_address.port),
+    )
+    if newcomer.identity.organisation != plan.organisation_id:
+        raise ConfigError(
+            f"{AUTHORITY_FILE}: is the authority of {newcomer.identity.organisation!r}, "
+            f"not of {plan.organisation_id!r}",
+            fix="name the folder of the organisation's own authority: --authority",
+        )
+    client_address = Address(plan.host, plan.client_address.port)
+    introduction = Introduction(genesis.chain_id, newcomer, client_address)
+    write_file(workshop / INTRODUCTION_FILE, introduction.encode())
+    return introduction

@@ -1,0 +1,170 @@
+"""How a node introduces itself to the organisations that are to let it in: a file to be sent.
+
+It holds nothing secret, and nothing that a program would believe for its own sake: what it says of
+keys and authority takes effect only once administrators have approved it. They compare it with what
+its sender tells them by another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from node.chain.genesis import Genesis, Identity, Organisation, Role
+from node.chain.governance import (
+    AddOrganisation,
+    AddValidator,
+    Endpoint,
+    Operation,
+    RegisterIdentity,
+    SetEndpoint,
+    possession_bytes,
+)
+from node.chain.membership import Validator
+from node.config import Address
+from node.crypto.certificate import encode_authority_pem, encode_der
+from node.errors import ConfigError, CryptoError, NodeError
+
+INTRODUCTION_FILE: Final = "introduction.json"
+INTRODUCTION_FORMAT: Final = "govchain-introduction-1"
+INTRODUCTION_BYTES_MAX: Final = 65_536
+_FIX: Final = "get introduction.json again from who made it, unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """What the chain has to be told of a node that joins."""
+
+    organisation: Organisation
+    identity: Identity
+    endpoint: SetEndpoint
+    joining: AddValidator
+
+    def registration(self, known_organisations: Collection[str]) -> tuple[Operation, ...]:
+        """Return the operations after which it may follow; its organisation is added if need be."""
+        added = self.organisation.organisation_id not in known_organisations
+        first = (AddOrganisation(self.organisation),) if added else ()
+        return (*first, RegisterIdentity(self.identity), self.endpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """A newcomer to one chain, and where clients reach it."""
+
+    chain_id: bytes
+    newcomer: Newcomer
+    client_address: Address
+
+    @property
+    def authority_pem(self) -> bytes:
+        """Return the certificate of its organisation's authority."""
+        return encode_authority_pem(self.newcomer.organisation.ca_certificate)
+
+    def encode(self) -> bytes:
+        """Return the content of the file."""
+        newcomer = self.newcomer
+        validator = newcomer.joining.validator
+        content = _Content(
+            format=INTRODUCTION_FORMAT,
+            chain_id=self.chain_id.hex(),
+            node=validator.validator_id,
+            organisation=validator.organisation,
+            authority=self.authority_pem.decode(),
+            identity_key=newcomer.identity.public_key.hex(),
+            not_before_ms=newcomer.identity.not_before_ms,
+            not_after_ms=newcomer.identity.not_after_ms,
+            vote_key=validator.vote_key.hex(),
+            possession=newcomer.joining.possession.hex(),
+            cosignature_key=validator.cosignature_key.hex(),
+            peer_address=str(newcomer.endpoint.endpoint),
+            client_address=str(self.client_address),
+        )
+        return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes, genesis: Genesis) -> Introduction:
+        """Read a file and check it against the chain it is to join.
+
+        Raises `ConfigError` (GC-2324) unless: (1) it is of this format, and of this chain; (2) the
+        node holds its vote key; (3) its authority is one that TLS can use.
+        """
+        try:
+            introduction = msgspec.json.decode(data, type=_Content).read()  # (1)
+            introduction.require_sound(genesis)
+        except (msgspec.MsgspecError, ValueError, NodeError) as error:
+            raise ConfigError(f"introduction: {error}", code="GC-2324", fix=_FIX) from error
+        return introduction
+
+    def require_sound(self, genesis: Genesis) -> None:
+        """Check that it is for this chain, and that its keys can be used; raises `NodeError`."""
+        if self.chain_id != genesis.chain_id:
+            raise ConfigError(
+                f"expected one for chain {genesis.chain_id.hex()}, got {self.chain_id.hex()}"
+            )
+        joining, suite = self.newcomer.joining, genesis.suite
+        suite.load_cosignature_key(joining.validator.cosignature_key)
+        suite.load_public_key(self.newcomer.identity.public_key)
+        key = suite.load_public_key(joining.validator.vote_key)
+        message = possession_bytes(self.chain_id, joining.validator)
+        is_held = len(joining.possession) == suite.signature_size
+        if not (is_held and key.verify(message, joining.possession)):  # (2)
+            raise CryptoError("the proof that it holds its vote key does not verify")
+        _ = self.authority_pem  # (3)
+
+
+class _Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file as it is read and written."""
+
+    format: str
+    chain_id: str
+    node: str
+    organisation: str
+    authority: str
+    """PEM."""
+    identity_key: str
+    not_before_ms: int
+    not_after_ms: int
+    vote_key: str
+    possession: str
+    cosignature_key: str
+    peer_address: str
+    client_address: str
+
+    def read(self) -> Introduction:
+        """Return what it says; raises `ValueError` or `NodeError`."""
+        if self.format != INTRODUCTION_FORMAT:
+            raise ValueError(f"expected format {INTRODUCTION_FORMAT}, got {self.format!r:.80}")
+        peer_address = Address.parse(self.peer_address)
+        validator = Validator(
+            validator_id=self.node,
+            organisation=self.organisation,
+            vote_key=bytes.fromhex(self.vote_key),
+            cosignature_key=bytes.fromhex(self.cosignature_key),
+        )
+        identity = Identity(
+            identity_id=self.node,
+            organisation=self.organisation,
+            role=Role.VALIDATOR,
+            public_key=bytes.fromhex(self.identity_key),
+            not_before_ms=self.not_before_ms,
+            not_after_ms=self.not_after_ms,
+        )
+        organisation = Organisation(
+            organisation_id=self.organisation,
+            name=self.organisation,
+            ca_certificate=encode_der(self.authority.encode()),
+        )
+        endpoint = Endpoint(peer_address.host, peer_address.port)
+        newcomer = Newcomer(  # the bounds of what a chain takes are those of its decoders
+            organisation=Organisation.from_value(organisation.to_value()),
+            identity=Identity.from_value(identity.to_value()),
+            endpoint=SetEndpoint(self.node, Endpoint.from_value(endpoint.to_value())),
+            joining=AddValidator(
+                Validator.from_value(validator.to_value()), bytes.fromhex(self.possession)
+            ),
+        )
+        chain_id, clients = bytes.fromhex(self.chain_id), Address.parse(self.client_address)
+        return Introduction(chain_id, newcomer, clients)

@@ -1,0 +1,175 @@
+"""A node's home on a machine of its own, and how the node introduces itself."""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node.chain.genesis import Genesis
+from node.chain.governance import Endpoint
+from node.config import Address, NodeConfig
+from node.config import Endpoint as KnownPeer
+from node.crypto.certificate import verify_identity
+from node.crypto.keystore import KeyFileSecret, KeyPurpose, PassphraseSecret, load_signer
+from node.crypto.suite import INTERNATIONAL
+from node.errors import ConfigError, CryptoError
+from node.operations.homes import HomePlan, Secret, make_home
+from node.operations.introduction import Introduction
+from node.operations.provision import NetworkPlan, provision
+from node.operations.topology import find_free_ports
+from node.service.home import log_identity, require_whole
+from node.storage.wal import WriteAheadLog
+
+NOW_MS = 1_700_000_000_000
+
+
+@pytest.fixture(scope="module")
+def genesis(tmp_path_factory: pytest.TempPathFactory) -> Genesis:
+    folder = tmp_path_factory.mktemp("founders") / "network"
+    ports = find_free_ports("127.0.0.1", 3)
+    plan = NetworkPlan(
+        name="trial", suite=INTERNATIONAL, created_ms=NOW_MS, node_count=1, ports=ports
+    )
+    provision(folder, plan)
+    return Genesis.decode((folder / "genesis.cbor").read_bytes())
+
+
+@pytest.fixture
+def plan(genesis: Genesis) -> HomePlan:
+    return HomePlan(
+        node_id="city-a",
+        organisation_id="city",
+        genesis=genesis,
+        peer_address=Address("::", 7_100),
+        client_address=Address("::", 7_101),
+        host="2001:db8::7",
+        peers=(KnownPeer("validator-1", Address("::1", 7_200)),),
+    )
+
+
+def test_a_home_is_whole_and_private(tmp_path: Path, plan: HomePlan) -> None:
+    home, authority = tmp_path / "city-a", tmp_path / "authority"
+    introduction = make_home(home, plan, authority, None, NOW_MS)
+    require_whole(home)
+    config = NodeConfig.load(home)
+    assert (config.peer_address, config.client_address) == (
+        Address("::", 7_100),
+        Address("::", 7_101),
+    )
+    assert (config.peers, config.metrics_address) == (plan.peers, None)
+    log, _ = WriteAheadLog.open(config.wal, log_identity(plan.genesis, "city-a"))
+    log.close()
+    shown = verify_identity(
+        (home / "tls.pem").read_bytes(), (authority / "ca.pem").read_bytes(), NOW_MS
+    )
+    assert (shown.identity_id, shown.role, shown.organisation) == ("city-a", "validator", "city")
+    assert (home / "ca-bundle.pem").read_bytes().count(b"BEGIN CERTIFICATE") == 2
+    for private in (*(home / "keys").iterdir(), home / "secret.key", authority / "ca.key"):
+        assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert {stat.S_IMODE(each.stat().st_mode) for each in (home, authority)} == {0o700}
+    assert introduction.newcomer.endpoint.endpoint == Endpoint("2001:db8::7", 7_100)
+    assert introduction.client_address == Address("2001:db8::7", 7_101)
+    assert not [*tmp_path.rglob("*.unfinished")]
+
+
+def test_an_introduction_reads_back_and_holds_nothing_else(tmp_path: Path, plan: HomePlan) -> None:
+    introduction = make_home(tmp_path / "city-a", plan, tmp_path / "authority", None, NOW_MS)
+    data = (tmp_path / "city-a/introduction.json").read_bytes()
+    assert Introduction.decode(data, plan.genesis) == introduction
+    assert introduction.encode() == data
+    assert b"PRIVATE" not in data
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "why"),
+    [
+        ("format", "govchain-introduction-2", "expected format"),
+        ("chain_id", "00" * 32, "expected one for chain"),
+        ("node", "city-b", "does not verify"),
+        ("possession", "", "does not verify"),
+        ("vote_key", "ff", "public key"),
+        ("authority", "none", "certificate"),
+        ("peer_address", "::1", "host:port"),
+        ("not_before_ms", -1, "-1"),
+        ("extra", "", "unknown field"),
+        ("identity_key", "zz", "hexadecimal"),
+    ],
+)
+def test_an_introduction_that_was_changed_is_refused(
+    tmp_path: Path, plan: HomePlan, member: str, value: object, why: str
+) -> None:
+    introduction = make_home(tmp_path / "city-a", plan, tmp_path / "authority", None, NOW_MS)
+    content = json.loads(introduction.encode())
+    changed = json.dumps({**content, member: value}).encode()
+    with pytest.raises(ConfigError, match=why) as raised:
+        Introduction.decode(changed, plan.genesis)
+    assert raised.value.code == "GC-2324"
+
+
+def test_an_authority_serves_the_next_node_too(tmp_path: Path, plan: HomePlan) -> None:
+    authority = tmp_path / "authority"
+    first = make_home(tmp_path / "city-a", plan, authority, None, NOW_MS)
+    renewed = replace(plan, node_id="city-a.2")
+    second = make_home(tmp_path / "city-a.2", renewed, authority, None, NOW_MS)
+    assert first.newcomer.organisation == second.newcomer.organisation
+    assert first.newcomer.joining.validator.vote_key != second.newcomer.joining.validator.vote_key
+    with pytest.raises(ConfigError, match="is the authority of 'city', not of 'village'"):
+        make_home(
+            tmp_path / "village", replace(plan, organisation_id="village"), authority, None, NOW_MS
+        )
+    assert not (tmp_path / "village").exists()
+
+
+def test_a_secret_that_is_given_opens_the_keys(tmp_path: Path, plan: HomePlan) -> None:
+    words = Secret(PassphraseSecret("several unrelated words"), None)
+    home = tmp_path / "city-a"
+    make_home(home, plan, tmp_path / "authority", words, NOW_MS)
+    assert NodeConfig.load(home).key_file is None
+    assert not (home / "secret.key").exists()
+    load_signer(home / "keys/vote.key", words.opens, KeyPurpose.VOTE)
+    with pytest.raises(ConfigError, match=r"holds no secret\.key") as raised:
+        make_home(tmp_path / "other", plan, tmp_path / "authority", None, NOW_MS)
+    assert raised.value.code == "GC-2311"
+    key_file = tmp_path / "own.key"
+    own = Secret(KeyFileSecret.generate(key_file), key_file)
+    make_home(tmp_path / "third", plan, tmp_path / "third-authority", own, NOW_MS)
+    assert NodeConfig.load(tmp_path / "third").key_file == key_file
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"host": "::"}, "no address at which others reach"),
+        ({"node_id": "validator-1", "peers": ()}, "is a validator by the genesis already"),
+        (
+            {"node_id": "validator-9", "peers": (KnownPeer("validator-9", Address("a", 1)),)},
+            "itself",
+        ),
+        ({"client_address": Address("::", 7_100)}, "an address of its own for each use"),
+    ],
+)
+def test_what_could_never_run_is_not_made(
+    tmp_path: Path, plan: HomePlan, changes: dict[str, object], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        make_home(tmp_path / "city-a", replace(plan, **changes), tmp_path / "ca", None, NOW_MS)  # type: ignore[arg-type]
+    assert not (tmp_path / "city-a").exists()
+
+
+def test_a_host_that_no_certificate_can_name_is_refused(tmp_path: Path, plan: HomePlan) -> None:
+    with pytest.raises(CryptoError, match="expected a DNS name or an IP address"):
+        make_home(tmp_path / "city-a", replace(plan, host="city a"), tmp_path / "ca", None, NOW_MS)
+
+
+def test_nothing_is_overwritten(tmp_path: Path, plan: HomePlan) -> None:
+    home = tmp_path / "city-a"
+    make_home(home, plan, tmp_path / "authority", None, NOW_MS)
+    before = (home / "introduction.json").read_bytes()
+    with pytest.raises(ConfigError, match="is not empty") as raised:
+        make_home(home, plan, tmp_path / "authority", None, NOW_MS)
+    assert raised.value.code == "GC-2102"
+    assert (home / "introduction.json").read_bytes() == before
