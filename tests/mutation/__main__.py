@@ -1,7 +1,8 @@
 """`python -m tests.mutation`: plant mistakes one by one and tell what finds each of them.
 
 Without options, the mistakes known from real systems, each with the whole budget. The simulator
-comes first, then the scenarios, then the unit tests; each verdict stands for itself.
+comes first, then the scenarios, then the unit tests; each verdict stands for itself. With
+`--until-killed` it is the other way round: what costs least comes first, and one kill is enough.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
@@ -21,8 +22,9 @@ from tests.mutation.equivalence import PAGE, proved_equivalent
 from tests.mutation.mutant import Mutant, select
 from tests.mutation.operators import generic_mutants
 from tests.mutation.planted import PLANTED
-from tests.mutation.results import is_killed, record
+from tests.mutation.results import is_killed, read_results, record
 from tests.mutation.trial import STARTS, SUITES, Budget, run_suite, simulate
+from tests.mutation.warm import WARM_SUITES, Warm, warm
 
 ORACLES = ("simulation", *SUITES)
 SEEDS = 20_000
@@ -39,24 +41,28 @@ def main() -> int:
         asked = generic if options.generic else PLANTED
         chosen = select(everything if options.only else asked, _words(options.only))
         chosen = list(islice(chosen, options.first, None, options.every))
+        equivalent = proved_equivalent(everything, sources, PAGE.read_text())
+        if options.open:
+            chosen = [mutant for mutant in chosen if _is_open(mutant, equivalent)]
         if options.list:
             sys.stdout.write("".join(f"{m.name}  {m.mistake}\n" for m in chosen))
             return 0
-        equivalent = proved_equivalent(everything, sources, PAGE.read_text())
-        control = _try(None, options, sources)
-        if is_killed(control):
-            sys.stderr.write(f"without a mutant: {json.dumps(control)}\n")
-            return 2
         survivors, unseen = [], []
-        for mutant, verdicts in _verdicts(chosen, options, sources):
+        way = _until_killed if options.until_killed else _verdicts
+        for mutant, verdicts in way(chosen, options, sources):
+            if mutant is None:
+                if is_killed(verdicts):
+                    sys.stderr.write(f"without a mutant: {json.dumps(verdicts)}\n")
+                    return 2
+                continue
             is_equivalent = mutant.name in equivalent
             if not is_killed(verdicts) and not is_equivalent:
                 survivors.append(mutant.name)
             if not verdicts.get("simulation", {"oracle": "not run"})["oracle"]:
                 unseen.append(mutant.name)
             _tell(mutant, verdicts, options, is_equivalent=is_equivalent)
-            if options.record:
-                record(everything, mutant, verdicts)
+            if options.record and (is_killed(verdicts) or options.suites == len(WARM_SUITES)):
+                record(everything, mutant, verdicts, equivalent)
     summary = {
         "tried": len(chosen),
         "survive_simulation": unseen,
@@ -80,6 +86,9 @@ def _parse() -> argparse.Namespace:
     add("--jobs", type=int, default=1, help="how many mutants are tried at a time")
     add("--commit", default="", help="the commit to plant in, instead of the sources as they are")
     add("--record", action="store_true", help="write results.json and the tables of README.md")
+    add("--open", action="store_true", help="those that no recorded result or proof settles")
+    add("--until-killed", action="store_true", help="cheapest tests first, one kill is enough")
+    add("--suites", type=int, default=len(WARM_SUITES), help="only so many of them, for a start")
     add("--list", action="store_true", help="name the mutants and try none")
     add("--json", action="store_true", help="one line of JSON per mutant")
     return parser.parse_args()
@@ -89,20 +98,56 @@ def _words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
-def _verdicts(
+def _is_open(mutant: Mutant, equivalent: Container[str]) -> bool:
+    known = read_results().get(mutant.name, {})
+    is_current = known.get("digest") == mutant.digest
+    return mutant.name not in equivalent and not (is_current and is_killed(known))
+
+
+Verdicts = Iterator[tuple[Mutant | None, dict[str, Any]]]
+"""First of the product as it is, then of each mutant: what each oracle says."""
+
+
+def _until_killed(
     mutants: Sequence[Mutant], options: argparse.Namespace, sources: Path
-) -> Iterator[tuple[Mutant, dict[str, Any]]]:
+) -> Verdicts:
+    with warm(sources, WARM_SUITES[: options.suites]) as tests:
+        for mutant in (None, *mutants):
+            yield mutant, _first_kill(mutant, tests, options, sources)
+
+
+def _first_kill(
+    mutant: Mutant | None, tests: Warm, options: argparse.Namespace, sources: Path
+) -> dict[str, Any]:
+    asked = _words(options.oracles)
+    verdicts: dict[str, Any] = {}
+    if set(asked) & set(SUITES):
+        found = tests.first_to_find(mutant)
+        suites = [suite for suite in SUITES if not found or found.startswith(f"tests/{suite}")]
+        verdicts = {suite: {"test": found, "commit": options.at} for suite in suites or ["unit"]}
+    if "simulation" in asked and not is_killed(verdicts):
+        verdicts |= _try(mutant, options, sources, ["simulation"])
+    return verdicts
+
+
+def _verdicts(mutants: Sequence[Mutant], options: argparse.Namespace, sources: Path) -> Verdicts:
+    yield None, _try(None, options, sources)
     attempt = partial(_try, options=options, sources=sources)
     with ProcessPoolExecutor(options.jobs) as pool:
         yield from zip(mutants, pool.map(attempt, mutants), strict=True)
 
 
-def _try(mutant: Mutant | None, options: argparse.Namespace, sources: Path) -> dict[str, Any]:
+def _try(
+    mutant: Mutant | None,
+    options: argparse.Namespace,
+    sources: Path,
+    oracles: Sequence[str] = (),
+) -> dict[str, Any]:
     """Return the verdict of each oracle asked for on a mutant, or on the product as it is."""
     budget = Budget(options.seeds, options.minutes, 1 if mutant is None else options.starts)
     verdicts: dict[str, Any] = {}
     with copy_with(mutant, sources) as root:
-        for oracle in _words(options.oracles):
+        for oracle in oracles or _words(options.oracles):
             if oracle == "simulation":
                 verdicts[oracle] = simulate(root, budget).fields()
                 verdicts[oracle]["budget"] = f"{options.seeds} seeds, {options.minutes:g} minutes"
@@ -119,7 +164,9 @@ def _tell(
         told = {"name": mutant.name, "equivalent": is_equivalent, **verdicts}
         line = json.dumps(told)
     else:
-        found = [f"{oracle}: {_in_words(verdicts[oracle])}" for oracle in _words(options.oracles)]
+        found = [
+            f"{oracle}: {_in_words(verdicts[oracle])}" for oracle in ORACLES if oracle in verdicts
+        ]
         line = f"{mutant.name} {mutant.mistake}\n    {'; '.join(found)}"
         line += " (proved equivalent)" if is_equivalent else ""
     sys.stdout.write(line + "\n")

@@ -7,7 +7,8 @@ mutant is tried again. Nothing enters a table that was not run.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ def read_results() -> Results:
     return results
 
 
-def record(mutants: Sequence[Mutant], mutant: Mutant, verdicts: Mapping[str, Any]) -> None:
+def record(
+    mutants: Sequence[Mutant],
+    mutant: Mutant,
+    verdicts: Mapping[str, Any],
+    equivalent: Container[str],
+) -> None:
     """Add verdicts, forget those on mutants that are no more, and write the tables anew."""
     held = read_results()
     known = held.get(mutant.name, {})
@@ -37,12 +43,13 @@ def record(mutants: Sequence[Mutant], mutant: Mutant, verdicts: Mapping[str, Any
         known = {"digest": mutant.digest}
     held[mutant.name] = {**known, **verdicts}
     held = {m.name: held[m.name] for m in mutants if held.get(m.name, {}).get("digest") == m.digest}
-    FILE.write_text(json.dumps(held, indent=1) + "\n")
+    lines = [f"{json.dumps(name)}: {json.dumps(result)}" for name, result in held.items()]
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     page = PAGE.read_text()
     head, mark, _ = page.partition(_TABLES)
     if not mark:
         raise LookupError(f"{PAGE.name} does not say where its tables begin")
-    PAGE.write_text(f"{head}{mark}\n{tables(mutants, held)}")
+    PAGE.write_text(f"{head}{mark}\n{tables(mutants, held, equivalent)}")
 
 
 def is_killed(result: Mapping[str, Any]) -> bool:
@@ -51,12 +58,13 @@ def is_killed(result: Mapping[str, Any]) -> bool:
     return any(verdict.get("oracle") or verdict.get("test") for verdict in verdicts)
 
 
-def tables(mutants: Sequence[Mutant], results: Results) -> str:
+def tables(mutants: Sequence[Mutant], results: Results, equivalent: Container[str]) -> str:
     """Return the tables: planted mistakes one by one, made ones by module."""
+    planted = [results[m.name] for m in mutants if m.known_from and m.name in results]
     lines = [
         "## Mistakes known from real systems",
         "",
-        f"Measured on {_all(results, 'commit')}; the simulator had {_all(results, 'budget')} each.",
+        f"Measured on {_all(planted, 'commit')}; the simulator had {_all(planted, 'budget')} each.",
         "",
         "| | mistake | known from | simulator: oracle, median seeds | scenario | unit test |",
         "|---|---|---|---|---|---|",
@@ -76,31 +84,50 @@ def tables(mutants: Sequence[Mutant], results: Results) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     generic = [m for m in mutants if not m.known_from and m.name in results]
     if generic:
-        lines += ["", "## Mutants made by operators", "", *_generic(generic, results)]
+        lines += ["", "## Mutants made by operators", "", *_generic(generic, results, equivalent)]
     return "\n".join(lines) + "\n"
 
 
-def _generic(mutants: Sequence[Mutant], results: Results) -> list[str]:
+def _generic(mutants: Sequence[Mutant], results: Results, equivalent: Container[str]) -> list[str]:
+    """Return the table of modules; who killed a mutant is the first of the columns that did."""
+    measured = _all((results[mutant.name] for mutant in mutants), "commit")
     lines = [
-        "| module | tried | killed by the simulator | by it, scenarios or unit tests |",
-        "|---|---|---|---|",
+        f"Measured on {measured}: killed by which tests, the cheapest that do.",
+        "",
+        "| module | tried | scenarios | unit tests | simulator | proved equivalent | open |",
+        "|---|---|---|---|---|---|---|",
     ]
+    unsettled = []
     for module in dict.fromkeys(mutant.edits[0].path for mutant in mutants):
-        tried = [results[m.name] for m in mutants if m.edits[0].path == module]
-        simulated = sum(1 for result in tried if _oracle(result))
-        killed = sum(1 for result in tried if is_killed(result))
-        lines.append(f"| {module} | {len(tried)} | {simulated} | {killed} |")
-    survivors = [m for m in mutants if not is_killed(results[m.name])]
-    lines += ["", "Survivors:", ""]
-    return lines + [f"- `{m.name}`: {m.mistake}" for m in survivors]
+        tried = [mutant for mutant in mutants if mutant.edits[0].path == module]
+        killers = Counter(_killer(results[mutant.name]) for mutant in tried)
+        survivors = [m for m in tried if not _killer(results[m.name])]
+        left = [mutant for mutant in survivors if mutant.name not in equivalent]
+        unsettled += left
+        counts = (
+            len(tried),
+            *(killers[oracle] for oracle in ("scenario", "unit", "simulation")),
+            len(survivors) - len(left),
+            len(left),
+        )
+        lines.append(f"| {module} | {' | '.join(map(str, counts))} |")
+    if unsettled:
+        lines += ["", "Open:", "", *(f"- `{m.name}`: {m.mistake}" for m in unsettled)]
+    return lines
 
 
-def _all(results: Results, field: str) -> str:
+def _killer(result: Mapping[str, Any]) -> str:
+    """Return the oracle that killed a mutant, the cheapest if several did; empty if none did."""
+    if result.get("scenario", {}).get("test"):
+        return "scenario"
+    if result.get("unit", {}).get("test"):
+        return "unit"
+    return "simulation" if _oracle(result) else ""
+
+
+def _all(results: Iterable[Mapping[str, Any]], field: str) -> str:
     found = [
-        result[oracle].get(field)
-        for result in results.values()
-        for oracle in _ORACLES
-        if oracle in result
+        result[oracle].get(field) for result in results for oracle in _ORACLES if oracle in result
     ]
     return " or ".join(dict.fromkeys(filter(None, found))) or "nothing yet"
 
