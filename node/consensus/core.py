@@ -126,7 +126,7 @@ class Core:
 
     def step(self, event: Event, now: Now) -> list[Action]:  # noqa: C901, PLR0912 - the dispatch table
         """Take one event and return what to do, in order. Never raises for what a peer sent."""
-        if self._halted or self.has_ended:
+        if self._is_over:
             return []
         self._out = []
         if self.me == NO_MEMBER and not isinstance(event, _FOLLOWED):
@@ -186,17 +186,17 @@ class Core:
             held_early = self._early.get(vote.validator, ())
             known = any(early.subject == subject for early in held_early)
             return subject.view >= self.view and not known
-        slot = self._slots.get(subject.height)
-        votes = {} if slot is None else slot.votes(subject.phase)
+        slot = self._slots.get(subject.height) or Slot(subject.height)
+        votes = slot.votes(subject.phase)
         previous = votes.get(vote.validator)
-        if slot is not None and previous is not None:
+        if previous is not None:
             differs = previous.subject.header_digest != subject.header_digest
             return differs and (subject.phase, vote.validator) not in slot.accused
-        if slot is not None and slot.decided is not None:
+        if slot.decided is not None:
             return False
         coming = [self.me]
         primary = self.validators.primary(self.view)
-        if subject.phase is Phase.PREPARE and (slot is None or slot.header is None):
+        if subject.phase is Phase.PREPARE and slot.header is None:
             coming += [] if primary in (self.me, vote.validator) else [primary]
         held = [
             other
@@ -205,6 +205,11 @@ class Core:
             and other.validator not in coming
         ]
         return len(held) + len(coming) < self.validators.quorum
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more happens here."""
+        return self._halted or self.has_ended
 
     @property
     def slots(self) -> Mapping[int, Slot]:
@@ -269,11 +274,13 @@ class Core:
         subject = vote.subject
         if vote.validator == self.me or not self._in_reach(subject.height):
             return
-        if subject.view > self.view or (subject.view == self.view and not self.view_active):
+        if subject.view < self.view:
+            return
+        if subject.view > self.view or not self.view_active:
             early = self._early.setdefault(vote.validator, [])
             early.append(vote)
             del early[: -4 * self._window]  # the newest: two phases of two windows
-        elif subject.view == self.view:
+        else:
             self._record_vote(vote)
 
     def _record_vote(self, vote: Vote) -> None:
@@ -305,6 +312,7 @@ class Core:
                         f"block {slot.height} is certified and this node's execution differs: "
                         f"{event.header_digest.hex()}"
                     )
+                    return
         self._trace("proposal-invalid", self.tip.height + 1, event.header_digest.hex())
 
     def _on_built(self, event: ProposalBuilt) -> None:
@@ -334,7 +342,7 @@ class Core:
         """Draw every consequence, lowest height first, until nothing changes."""
         while self._commit_next(now):
             pass
-        if self._halted or self.has_ended:
+        if self._is_over:
             return
         self._advance_view_change(now)
         if self.view_active:
@@ -425,7 +433,7 @@ class Core:
         """Deliver the next height if it is decided and confirmed; true when something moved."""
         height = self.tip.height + 1
         slot = self._slots.get(height)
-        if self._halted or self.has_ended or slot is None or slot.decided is None:
+        if self._is_over or slot is None or slot.decided is None:
             return False
         header, certificate = slot.decided.header, slot.decided.certificate
         digest = certificate.subject.header_digest
@@ -515,8 +523,6 @@ class Core:
 
     def _on_new_view(self, message: NewView) -> None:
         if message.view > self.view or (message.view == self.view and not self.view_active):
-            for view_change in message.view_changes:
-                self._on_view_change(view_change)
             self._enter_view(message)
             self._out.append(AdoptNewView(message))
 
@@ -649,7 +655,7 @@ class Core:
 
     def _run_timers(self, now: Now) -> None:
         """Expire the view, and repeat what may have been lost."""
-        if self._halted or self.has_ended:
+        if self._is_over:
             return
         if self.view_active and self.me != NO_MEMBER:
             self._leave_on_schedule(now)
@@ -743,8 +749,6 @@ class Core:
         if recovered.view_change is not None:
             self._on_view_change(recovered.view_change)
         if recovered.new_view is not None:
-            for view_change in recovered.new_view.view_changes:
-                self._on_view_change(view_change)
             self._enter_view(recovered.new_view)
             self.view, self.view_active = recovered.view, recovered.view_active
             self._out = []

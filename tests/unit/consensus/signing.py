@@ -33,7 +33,11 @@ def validator_signer(validator: int) -> P256Signer:
 
 def vote(phase: Phase, view: int, header: Header, validator: int) -> Vote:
     """Return a validator's vote, cast when the chain was created."""
-    subject = Subject(phase, view, header.height, header.digest(GENESIS.suite))
+    return vote_on(Subject(phase, view, header.height, header.digest(GENESIS.suite)), validator)
+
+
+def vote_on(subject: Subject, validator: int) -> Vote:
+    """Return a validator's vote on a subject."""
     message = subject.sign_bytes(GENESIS.chain_id, GENESIS.validators, CREATED_MS)
     return Vote(subject, validator, CREATED_MS, validator_signer(validator).sign(message), 0)
 
