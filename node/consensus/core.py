@@ -207,11 +207,6 @@ class Core:
         return len(held) + len(coming) < self.validators.quorum
 
     @property
-    def _is_over(self) -> bool:
-        """Whether nothing more happens here."""
-        return self._halted or self.has_ended
-
-    @property
     def slots(self) -> Mapping[int, Slot]:
         """Return what is remembered of each height above the tip, to look at."""
         return self._slots
@@ -274,13 +269,11 @@ class Core:
         subject = vote.subject
         if vote.validator == self.me or not self._in_reach(subject.height):
             return
-        if subject.view < self.view:
-            return
-        if subject.view > self.view or not self.view_active:
+        if subject.view > self.view or (subject.view == self.view and not self.view_active):
             early = self._early.setdefault(vote.validator, [])
             early.append(vote)
             del early[: -4 * self._window]  # the newest: two phases of two windows
-        else:
+        elif subject.view == self.view:
             self._record_vote(vote)
 
     def _record_vote(self, vote: Vote) -> None:
@@ -743,6 +736,11 @@ class Core:
             self._out.append(Send(validator, own))
 
     # ------------------------------------------------------------------ small things
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more happens here."""
+        return self._halted or self.has_ended
 
     def _restore(self, recovered: Recovered) -> None:
         """Rebuild slots from durable state; what is undecided is validated again."""
