@@ -18,7 +18,8 @@ from node.cli.verb import verb
 
 if TYPE_CHECKING:
     from node.config import Address, Endpoint
-    from node.operations.homes import Secret
+    from node.operations.homes import HomePlan, Secret
+    from node.operations.introduction import Introduction
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
@@ -30,6 +31,11 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
         "Make keys, certificate and settings of a validator to be in the folder HOME, on a machine "
         "of its own. The others are sent what is public of it, introduction.json, and let it in: "
         "govchain node join --introduction."
+    )
+    + "\n\n"
+    + _(
+        "Where the organisation's authority is kept elsewhere, --request makes tls.csr in HOME; "
+        "once it is issued, the same command with --certificate and --ca instead finishes HOME."
     ),
 )
 @click.argument("home", type=_FOLDER)
@@ -39,9 +45,11 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--authority",
     type=_FOLDER,
-    required=True,
     help=_("Folder of its organisation's authority (ca.pem, ca.key); founded if nothing is there."),
 )
+@click.option("--request", is_flag=True, help=_("Ask for the certificate instead: HOME/tls.csr."))
+@click.option("--certificate", type=_FILE, help=_("The certificate issued at that request."))
+@click.option("--ca", type=_FILE, help=_("The certificate of the authority that issued it."))
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -71,17 +79,42 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 @click.option("--key-file", type=_FILE, help=_("What opens its keys.") + "  [HOME/secret.key]")
 @click.option("--passphrase", is_flag=True, help=_("A passphrase opens its keys, instead."))
 @verb("node init")
-def init(screen: Screen, *, home: Path, authority: Path, **said: Any) -> Answer:  # noqa: ANN401 - as click gives them
+def init(screen: Screen, *, home: Path, **said: Any) -> Answer:  # noqa: ANN401 - as click gives them
     """Make the home of a validator to be."""
+    from node.cli.network import read_file
+    from node.operations.homes import Issued, apply_for_home, certify_home, make_home
+
+    authority, certificate, ca = said["authority"], said["certificate"], said["ca"]
+    ways = [authority is not None, said["request"], certificate is not None]
+    if ways.count(True) != 1 or (certificate is None) != (ca is None):
+        raise click.UsageError(_("give one of --authority, --request, and --certificate with --ca"))
+    plan = _plan(said)
+    secret = _secret(said["key_file"], has_passphrase=said["passphrase"])
+    now_ms = time.time_ns() // 1_000_000
+    if said["request"]:
+        request = apply_for_home(home, plan, secret, now_ms)
+        text = _("have {file} issued as it asks, then say this again with --certificate and --ca")
+        screen.line(text.format(file=request))
+        return Answer({"home": str(home), "request": str(request), "node": plan.node_id})
+    if certificate is None:
+        introduction = make_home(home, plan, authority, secret, now_ms)
+    else:
+        issued = Issued(read_file(certificate), read_file(ca))
+        introduction = certify_home(home, plan, issued, secret, now_ms)
+    return _tell(screen, home, introduction)
+
+
+def _plan(said: dict[str, Any]) -> HomePlan:
     from node.cli.network import read_genesis
     from node.config import Address
-    from node.operations.homes import HomePlan, make_home
-    from node.operations.introduction import INTRODUCTION_FILE
+    from node.operations.homes import HomePlan
 
-    listen = _address("--listen", said["listen"])
-    clients = said["clients"]
-    metrics = said["metrics"]
-    plan = HomePlan(
+    listen, clients, metrics = (
+        _address("--listen", said["listen"]),
+        said["clients"],
+        said["metrics"],
+    )
+    return HomePlan(
         node_id=said["node_id"],
         organisation_id=said["organisation"],
         genesis=read_genesis(said["genesis"]),
@@ -95,36 +128,36 @@ def init(screen: Screen, *, home: Path, authority: Path, **said: Any) -> Answer:
         host=said["host"] or listen.host,
         peers=tuple(map(_peer, said["peers"])),
     )
-    secret = _secret(said["key_file"], has_passphrase=said["passphrase"])
-    now_ms = time.time_ns() // 1_000_000
-    introduction = make_home(home, plan, authority, secret, now_ms)
+
+
+def _tell(screen: Screen, home: Path, introduction: Introduction) -> Answer:
+    """Say what others are to be told, and what is next."""
+    from node.operations.introduction import INTRODUCTION_FILE
+
     newcomer = introduction.newcomer
+    validator = newcomer.joining.validator
     file = home / INTRODUCTION_FILE
     fingerprint = hashlib.sha256(newcomer.organisation.ca_certificate).hexdigest()
-    vote_key = newcomer.joining.validator.vote_key.hex()
     screen.line(_("for chain {chain}").format(chain=introduction.chain_id.hex()))
-    screen.line(
-        _("SHA-256 of the CA of {name}: {sum}").format(name=plan.organisation_id, sum=fingerprint)
-    )
-    screen.line(_("vote key of {node}: {key}").format(node=plan.node_id, key=vote_key))
-    said_next = _("send {file} to the others, tell them these by another way, and start: {command}")
-    command = f"govchain node run --home {home}"
-    screen.line(said_next.format(file=file, command=command))
-    return Answer(
-        {
-            "home": str(home),
-            "introduction": str(file),
-            "authority": str(authority),
-            "chain_id": introduction.chain_id.hex(),
-            "node": plan.node_id,
-            "organisation": plan.organisation_id,
-            "ca_sha256": fingerprint,
-            "vote_key": vote_key,
-            "cosignature_key": newcomer.joining.validator.cosignature_key.hex(),
-            "peers_at": str(newcomer.endpoint.endpoint),
-            "clients_at": str(introduction.client_address),
-        }
-    )
+    text = _("SHA-256 of the CA of {name}: {sum}")
+    screen.line(text.format(name=validator.organisation, sum=fingerprint))
+    text = _("vote key of {node}: {key}")
+    screen.line(text.format(node=validator.validator_id, key=validator.vote_key.hex()))
+    text = _("send {file} to the others, tell them these by another way, and start: {command}")
+    screen.line(text.format(file=file, command=f"govchain node run --home {home}"))
+    facts = {
+        "home": str(home),
+        "introduction": str(file),
+        "chain_id": introduction.chain_id.hex(),
+        "node": validator.validator_id,
+        "organisation": validator.organisation,
+        "ca_sha256": fingerprint,
+        "vote_key": validator.vote_key.hex(),
+        "cosignature_key": validator.cosignature_key.hex(),
+        "peers_at": str(newcomer.endpoint.endpoint),
+        "clients_at": str(introduction.client_address),
+    }
+    return Answer(facts)
 
 
 def _address(option: str, text: str) -> Address:

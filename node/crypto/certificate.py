@@ -121,6 +121,27 @@ def build_node_certificate(
     return _build_member_certificate(authority, member, issuance, usages, hosts)
 
 
+def build_node_request(
+    signer: Signer, node_id: str, organisation: str, *, hosts: Sequence[str]
+) -> bytes:
+    """Build a request (PKCS #10, PEM) for the certificate that `build_node_certificate` builds.
+
+    For authorities whose keys are elsewhere: whoever has them issues what is asked for, all
+    extensions as they are. `signer` is the node's P-256 key.
+    """
+    if not isinstance(signer, P256Signer):
+        raise CryptoError("node: expected a P-256 key held in memory")
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    try:
+        builder = x509.CertificateSigningRequestBuilder().subject_name(_name(organisation, node_id))
+        for extension, critical in _member_extensions("validator", node_id, usages, hosts):
+            builder = builder.add_extension(extension, critical=critical)
+    except (ValueError, OverflowError) as error:
+        raise CryptoError(f"request of {node_id!r:.80}: {error}") from error
+    request = builder.sign(signer.private_key, hashes.SHA256(), ecdsa_deterministic=True)
+    return request.public_bytes(Encoding.PEM)
+
+
 def build_identity_certificate(authority: Authority, member: Member, issuance: Issuance) -> bytes:
     """Build the certificate of an agency, auditor or operator: TLS client and signatures."""
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -148,23 +169,31 @@ def _build_member_certificate(
     if _public_key(issuer).encoded != authority.signer.public_key.encoded:
         raise CryptoError("authority: its key is not the one its certificate names")
     try:
-        uri = x509.UniformResourceIdentifier(_encode_uri(member.role, member.identity_id))
-        extensions: list[_Extension] = [
-            (x509.BasicConstraints(ca=False, path_length=None), True),
-            (_usage(authority=False), True),
-            (x509.ExtendedKeyUsage(extended_usages), False),
-            (x509.SubjectAlternativeName([uri, *map(_host_name, hosts)]), False),
-        ]
         return _issue(
             authority.signer,
             issuance,
-            extensions,
+            _member_extensions(member.role, member.identity_id, extended_usages, hosts),
             subject=_name(_organisation(issuer), member.identity_id),
             public_key=member.public_key,
             issuer=issuer.subject,
         )
     except (ValueError, OverflowError) as error:
         raise CryptoError(f"certificate of {member.identity_id!r:.80}: {error}") from error
+
+
+def _member_extensions(
+    role: str,
+    identity_id: str,
+    extended_usages: Sequence[x509.ObjectIdentifier],
+    hosts: Sequence[str],
+) -> list[_Extension]:
+    uri = x509.UniformResourceIdentifier(_encode_uri(role, identity_id))
+    return [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_usage(authority=False), True),
+        (x509.ExtendedKeyUsage(extended_usages), False),
+        (x509.SubjectAlternativeName([uri, *map(_host_name, hosts)]), False),
+    ]
 
 
 def _issue(
@@ -266,6 +295,24 @@ def verify_identity(certificate: bytes, authority: bytes, at_ms: int) -> Certifi
         raise CryptoError(f"certificate of {identity.identity_id!r}: names organisation {got}")
     _require_valid(leaf, at_ms, f"certificate of {identity.identity_id!r}")  # (5)
     _require_valid(issuer, at_ms, f"authority certificate of {identity.organisation!r}")
+    return identity
+
+
+def verify_node(certificate: bytes, authority: bytes, at_ms: int) -> CertificateIdentity:
+    """Check a certificate that a node is to show: `verify_identity`, and what servers need.
+
+    Raises `CryptoError` unless it is for TLS servers, too, and bears the node's id as a DNS name,
+    which is what everybody who dials the node looks for.
+    """
+    identity = verify_identity(certificate, authority, at_ms)
+    extensions = _extensions(_load(certificate))
+    what = f"certificate of {identity.identity_id!r}"
+    usage = _extension(extensions, x509.ExtendedKeyUsage)
+    if usage is None or ExtendedKeyUsageOID.SERVER_AUTH not in usage:
+        raise CryptoError(f"{what}: expected the extended key usage server authentication")
+    names = _extension(extensions, x509.SubjectAlternativeName)
+    if names is None or identity.identity_id not in names.get_values_for_type(x509.DNSName):
+        raise CryptoError(f"{what}: expected {identity.identity_id!r} among its DNS names")
     return identity
 
 

@@ -19,6 +19,7 @@ from node.crypto.certificate import (
     build_authority_certificate,
     build_identity_certificate,
     build_node_certificate,
+    build_node_request,
     encode_pem,
 )
 from node.crypto.keystore import (
@@ -29,6 +30,7 @@ from node.crypto.keystore import (
     new_serial_number,
     save_key,
 )
+from node.crypto.signature import Signer
 from node.crypto.suite import Suite
 from node.errors import ConfigError, invariant
 from node.operations.topology import write_file
@@ -42,6 +44,7 @@ from node.service.home import (
 
 AUTHORITY_FILE: Final = "ca.pem"
 AUTHORITY_KEY_FILE: Final = "ca.key"
+TLS_REQUEST_FILE: Final = "tls.csr"
 FOLDER_MODE: Final = 0o700
 
 _DAY_MS: Final = 86_400_000
@@ -91,19 +94,12 @@ class Outfitter:
         with_aggregate_key: bool = False,
     ) -> Validator:
         """Make the keys and the TLS certificate of a validator in a new `home`."""
-        keys = make_folder(home / "keys")
-        vote_key = generate_key(KeyPurpose.VOTE, self._suite)
-        save_key(home / VOTE_KEY_FILE, vote_key, self._secret, KeyPurpose.VOTE)
-        cosignature_key = generate_key(KeyPurpose.COSIGNATURE, self._suite)
-        save_key(home / COSIGNATURE_KEY_FILE, cosignature_key, self._secret, KeyPurpose.COSIGNATURE)
-        tls_key = generate_key(KeyPurpose.TLS, self._suite)
-        save_key(home / TLS_KEY_FILE, tls_key, self._secret, KeyPurpose.TLS)
+        vote_key, cosignature_key, tls_key = self.make_keys(home)
         member = Member(
             identity_id=validator_id, role="validator", public_key=tls_key.public_key.encoded
         )
-        names = dict.fromkeys((validator_id, *hosts, *LOOPBACK_HOSTS))
         certificate = build_node_certificate(
-            authority, member, self._issuance(_MEMBER_DAYS), hosts=tuple(names)
+            authority, member, self._issuance(_MEMBER_DAYS), hosts=_names(validator_id, hosts)
         )
         write_file(home / TLS_FILE, encode_pem(certificate))
         return Validator(
@@ -111,8 +107,29 @@ class Outfitter:
             organisation=organisation_id,
             vote_key=vote_key.public_key.encoded,
             cosignature_key=cosignature_key.public_key.encoded,
-            bls_key=self._make_aggregate_key(keys) if with_aggregate_key else None,
+            bls_key=self._make_aggregate_key(home / "keys") if with_aggregate_key else None,
         )
+
+    def equip_applicant(
+        self, home: Path, validator_id: str, organisation_id: str, *, hosts: Sequence[str]
+    ) -> None:
+        """Make the keys of a validator in a new `home`, and a request for its TLS certificate."""
+        _, _, tls_key = self.make_keys(home)
+        request = build_node_request(
+            tls_key, validator_id, organisation_id, hosts=_names(validator_id, hosts)
+        )
+        write_file(home / TLS_REQUEST_FILE, request)
+
+    def make_keys(self, home: Path) -> tuple[Signer, Signer, Signer]:
+        """Make the keys of a validator in a new `home`: for votes, for cosignatures, for TLS."""
+        make_folder(home / "keys")
+        vote_key = generate_key(KeyPurpose.VOTE, self._suite)
+        save_key(home / VOTE_KEY_FILE, vote_key, self._secret, KeyPurpose.VOTE)
+        cosignature_key = generate_key(KeyPurpose.COSIGNATURE, self._suite)
+        save_key(home / COSIGNATURE_KEY_FILE, cosignature_key, self._secret, KeyPurpose.COSIGNATURE)
+        tls_key = generate_key(KeyPurpose.TLS, self._suite)
+        save_key(home / TLS_KEY_FILE, tls_key, self._secret, KeyPurpose.TLS)
+        return vote_key, cosignature_key, tls_key
 
     def make_node_identity(self, home: Path) -> None:
         """Make the key under which the chain registers a node that is to join."""
@@ -171,3 +188,8 @@ def make_folder(folder: Path) -> Path:
     """Make a folder for its owner alone, and those above it; it must not exist."""
     folder.mkdir(mode=FOLDER_MODE, parents=True)
     return folder
+
+
+def _names(validator_id: str, hosts: Sequence[str]) -> tuple[str, ...]:
+    """Return all that a node may be called by who connects to it."""
+    return tuple(dict.fromkeys((validator_id, *hosts, *LOOPBACK_HOSTS)))

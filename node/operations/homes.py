@@ -17,12 +17,18 @@ from typing import Any, Final
 from node.chain.genesis import Genesis, Identity, Organisation, Role
 from node.chain.governance import AddValidator, Endpoint, SetEndpoint, possession_bytes
 from node.chain.membership import Validator
-from node.config import Address, NodeConfig
+from node.config import NODE_FILE, Address, NodeConfig
 from node.config import Endpoint as KnownPeer
-from node.crypto.certificate import Authority, encode_der, encode_pem, read_identity
+from node.crypto.certificate import (
+    Authority,
+    encode_der,
+    encode_pem,
+    read_identity,
+    verify_node,
+)
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, KeySecret, load_signer
-from node.errors import ConfigError
-from node.operations.equipment import AUTHORITY_FILE, FOLDER_MODE, Outfitter
+from node.errors import ConfigError, CryptoError
+from node.operations.equipment import FOLDER_MODE, TLS_REQUEST_FILE, Outfitter
 from node.operations.introduction import INTRODUCTION_FILE, Introduction, Newcomer
 from node.operations.provision import endpoint_table, render_toml
 from node.operations.topology import (
@@ -39,12 +45,15 @@ from node.service.home import (
     IDENTITY_KEY_FILE,
     OWN_AUTHORITY_FILE,
     TLS_FILE,
+    TLS_KEY_FILE,
     VOTE_KEY_FILE,
     WAL_FOLDER,
     log_identity,
 )
 from node.storage.wal import WriteAheadLog
 
+_VALIDATOR_ROLE: Final = Role.VALIDATOR.name.lower()
+_FIX_CERTIFICATE: Final = f"have it issued at {TLS_REQUEST_FILE} of this very home, as it asks"
 _ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - where a server listens on all addresses
 
 
@@ -73,6 +82,15 @@ class Secret:
     key_file: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What an organisation's authority issued at a request; PEM or DER both."""
+
+    certificate: bytes
+    authority: bytes
+    """Its own certificate."""
+
+
 def make_home(
     home: Path, plan: HomePlan, authority_folder: Path, secret: Secret | None, now_ms: int
 ) -> Introduction:
@@ -83,51 +101,95 @@ def make_home(
     a key file of its own. Raises `ConfigError` where something else is in the way, `CryptoError`
     where keys or names cannot be used.
     """
+    with _making_own(home, plan) as workshop:
+        authority = _open_authority(authority_folder, plan, secret, now_ms)
+        workshop.mkdir(mode=FOLDER_MODE)
+        secret = secret or _make_secret(workshop)
+        _furnish_own(workshop, plan, authority, secret, now_ms)
+        return _introduce(workshop, plan, secret.opens, authority.certificate)
+
+
+def apply_for_home(home: Path, plan: HomePlan, secret: Secret | None, now_ms: int) -> Path:
+    """Make the files of a node in `home` but for its certificate; return the request for that.
+
+    For organisations whose authority is kept elsewhere. Raises as `make_home` does.
+    """
+    with _making_own(home, plan) as workshop:
+        workshop.mkdir(mode=FOLDER_MODE)
+        _furnish_own(workshop, plan, None, secret or _make_secret(workshop), now_ms)
+    return home / TLS_REQUEST_FILE
+
+
+def certify_home(
+    home: Path, plan: HomePlan, issued: Issued, secret: Secret | None, now_ms: int
+) -> Introduction:
+    """Finish a home that `apply_for_home` began, by the same plan; return how it introduces itself.
+
+    Raises `ConfigError` where no such home waits for a certificate, `CryptoError` where it is not
+    what the node can use.
+    """
     _check(home, plan)
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with lock_folder(home.parent, wait=True):
-            if not is_vacant(home):
-                raise ConfigError(
-                    f"{home}: exists and is not empty",
-                    code="GC-2102",
-                    fix="name another folder; a node that was made there is started as it is",
-                )
-            authority = _open_authority(authority_folder, plan, secret, now_ms)
-            with making(home) as workshop:
-                workshop.mkdir(mode=FOLDER_MODE)
-                return _furnish_own(workshop, plan, authority, secret, now_ms)
-    except OSError as error:
+    if not (home / TLS_REQUEST_FILE).is_file() or (home / INTRODUCTION_FILE).exists():
         raise ConfigError(
-            f"{home}: cannot be made: {error.strerror}",
-            code="GC-2103",
-            fix="check the folder above it: its rights and the space on its disk",
-        ) from error
+            f"{home}: no node there waits for a certificate",
+            code="GC-2102",
+            fix="make one that does: govchain node init --request; one that has it runs as it is",
+        )
+    with lock_folder(home, wait=True):
+        config = NodeConfig.load(home)
+        is_same_chain = (home / GENESIS_FILE).read_bytes() == plan.genesis.encode()
+        if config.validator_id != plan.node_id or not is_same_chain:
+            raise ConfigError(
+                f"{home}: was made for {config.validator_id!r}, or for another chain",
+                fix="give the options of the call that made the request",
+            )
+        secret = secret or Secret(KeyFileSecret.load(home / SECRET_FILE), home / SECRET_FILE)
+        shown = verify_node(issued.certificate, issued.authority, now_ms)
+        key = load_signer(home / TLS_KEY_FILE, secret.opens, KeyPurpose.TLS).public_key.encoded
+        if (shown.identity_id, shown.role) != (plan.node_id, _VALIDATOR_ROLE):
+            raise CryptoError(
+                f"certificate: expected one of validator {plan.node_id!r}, got one of "
+                f"{shown.role} {shown.identity_id!r}",
+                fix=_FIX_CERTIFICATE,
+            )
+        if shown.public_key_encoded != key:
+            raise CryptoError(
+                f"certificate: is not for the key of {home / TLS_KEY_FILE}", fix=_FIX_CERTIFICATE
+            )
+        write_file(home / TLS_FILE, encode_pem(issued.certificate))
+        write_file(home / NODE_FILE, render_toml(_settings(plan, secret, home)))
+        return _introduce(home, plan, secret.opens, issued.authority)
 
 
 def furnish(
     workshop: Path,
     genesis: Genesis,
     outfitter: Outfitter,
-    authority: Authority,
+    authority: Authority | None,
     settings: Mapping[str, Any],
     *,
     organisation_id: str,
     host: str,
-    bundle: bytes,
 ) -> None:
-    """Put into `workshop` what a node needs that is to join: keys, certificates, log, settings.
+    """Put into `workshop` what a node needs that is to join: keys, certificate, log, settings.
 
-    `settings` become `node.toml`, `bundle` are the authorities that clients of it believe (PEM).
+    `settings` become `node.toml`. Without its authority there is a request for the certificate.
     """
     node_id = settings["validator_id"]
-    outfitter.equip_validator(workshop, node_id, organisation_id, authority, hosts=(host,))
+    if authority is None:
+        outfitter.equip_applicant(workshop, node_id, organisation_id, hosts=(host,))
+    else:
+        outfitter.equip_validator(workshop, node_id, organisation_id, authority, hosts=(host,))
     outfitter.make_node_identity(workshop)
     write_file(workshop / GENESIS_FILE, genesis.encode())
-    write_file(workshop / CA_BUNDLE_FILE, bundle)
-    write_file(workshop / OWN_AUTHORITY_FILE, encode_pem(authority.certificate))
     WriteAheadLog.create(workshop / WAL_FOLDER, log_identity(genesis, node_id))
-    write_file(workshop / "node.toml", render_toml(settings))
+    write_file(workshop / NODE_FILE, render_toml(settings))
+
+
+def make_known(home: Path, authority: bytes, bundle: bytes) -> None:
+    """Write who certifies the node (PEM or DER), and whom its clients believe (PEM)."""
+    write_file(home / CA_BUNDLE_FILE, bundle)
+    write_file(home / OWN_AUTHORITY_FILE, encode_pem(authority))
 
 
 def read_newcomer(
@@ -226,57 +288,82 @@ def _open_authority(folder: Path, plan: HomePlan, secret: Secret | None, now_ms:
     return Outfitter(plan.genesis.suite, secret.opens, now_ms).load_authority(folder)
 
 
+@contextmanager
+def _making_own(home: Path, plan: HomePlan) -> Iterator[Path]:
+    """Yield a place to make `home` at, where nothing is in the way."""
+    _check(home, plan)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with lock_folder(home.parent, wait=True):
+            if not is_vacant(home):
+                raise ConfigError(
+                    f"{home}: exists and is not empty",
+                    code="GC-2102",
+                    fix="name another folder; a node that was made there is started as it is",
+                )
+            with making(home) as workshop:
+                yield workshop
+    except OSError as error:
+        raise ConfigError(
+            f"{home}: cannot be made: {error.strerror}",
+            code="GC-2103",
+            fix="check the folder above it: its rights and the space on its disk",
+        ) from error
+
+
+def _make_secret(workshop: Path) -> Secret:
+    return Secret(KeyFileSecret.generate(workshop / SECRET_FILE), workshop / SECRET_FILE)
+
+
 def _furnish_own(
-    workshop: Path, plan: HomePlan, authority: Authority, secret: Secret | None, now_ms: int
-) -> Introduction:
-    if secret is None:
-        opens: KeySecret = KeyFileSecret.generate(workshop / SECRET_FILE)
-        opened_by = {"key_file": SECRET_FILE}
-    else:
-        opens = secret.opens
-        key_file = secret.key_file
-        opened_by = {} if key_file is None else {"key_file": str(key_file.resolve())}
-    metrics = plan.metrics_address
+    workshop: Path, plan: HomePlan, authority: Authority | None, secret: Secret, now_ms: int
+) -> None:
+    furnish(
+        workshop,
+        plan.genesis,
+        Outfitter(plan.genesis.suite, secret.opens, now_ms),
+        authority,
+        _settings(plan, secret, workshop),
+        organisation_id=plan.organisation_id,
+        host=plan.host,
+    )
+    NodeConfig.load(workshop)  # what it would refuse at its start is refused now
+
+
+def _settings(plan: HomePlan, secret: Secret, home: Path) -> dict[str, Any]:
     settings = {
         "version": 1,
         "validator_id": plan.node_id,
         "peer_address": str(plan.peer_address),
         "client_address": str(plan.client_address),
-        **({} if metrics is None else {"metrics_address": str(metrics)}),
-        **opened_by,
         "peers": [
             endpoint_table(each.validator_id, each.address.host, each.address.port)
             for each in plan.peers
         ],
     }
+    if plan.metrics_address is not None:
+        settings["metrics_address"] = str(plan.metrics_address)
+    if secret.key_file is not None:
+        is_own = secret.key_file == home / SECRET_FILE
+        settings["key_file"] = SECRET_FILE if is_own else str(secret.key_file.resolve())
+    return settings
+
+
+def _introduce(home: Path, plan: HomePlan, opens: KeySecret, authority: bytes) -> Introduction:
+    """Write what makes a node known that has its certificate."""
     genesis = plan.genesis
-    known = [each.ca_certificate for each in genesis.organisations]
-    bundle = dict.fromkeys(encode_pem(each) for each in (*known, authority.certificate))
-    furnish(
-        workshop,
-        genesis,
-        Outfitter(genesis.suite, opens, now_ms),
-        authority,
-        settings,
-        organisation_id=plan.organisation_id,
-        host=plan.host,
-        bundle=b"".join(bundle),
-    )
-    NodeConfig.load(workshop)  # what it would refuse at its start is refused now
-    newcomer = read_newcomer(
-        workshop,
-        genesis,
-        opens,
-        authority.certificate,
-        Endpoint(plan.host, plan.peer_address.port),
-    )
+    endpoint = Endpoint(plan.host, plan.peer_address.port)
+    newcomer = read_newcomer(home, genesis, opens, authority, endpoint)
     if newcomer.identity.organisation != plan.organisation_id:
         raise ConfigError(
-            f"{AUTHORITY_FILE}: is the authority of {newcomer.identity.organisation!r}, "
-            f"not of {plan.organisation_id!r}",
-            fix="name the folder of the organisation's own authority: --authority",
+            f"the authority is of {newcomer.identity.organisation!r}, not of "
+            f"{plan.organisation_id!r}",
+            fix="use the organisation's own authority",
         )
+    known = [each.ca_certificate for each in genesis.organisations]
+    bundle = dict.fromkeys(encode_pem(each) for each in (*known, authority))
+    make_known(home, authority, b"".join(bundle))
     client_address = Address(plan.host, plan.client_address.port)
     introduction = Introduction(genesis.chain_id, newcomer, client_address)
-    write_file(workshop / INTRODUCTION_FILE, introduction.encode())
+    write_file(home / INTRODUCTION_FILE, introduction.encode())
     return introduction

@@ -18,7 +18,7 @@ from node.crypto.certificate import encode_pem
 from node.crypto.keystore import KeyFileSecret
 from node.errors import ConfigError
 from node.operations.equipment import AUTHORITY_FILE, Outfitter
-from node.operations.homes import furnish, making, read_newcomer
+from node.operations.homes import furnish, make_known, making, read_newcomer
 from node.operations.introduction import Newcomer
 from node.operations.provision import write_addresses
 from node.operations.topology import (
@@ -118,8 +118,8 @@ def _equip(home: Path, entry: NodeEntry, now_ms: int) -> None:
             {"version": 1, "validator_id": entry.id, "key_file": f"../../{SECRET_FILE}"},
             organisation_id=entry.organisation,
             host=entry.host,
-            bundle=(home / CA_BUNDLE_FILE).read_bytes(),
         )
+        make_known(workshop, authority.certificate, (home / CA_BUNDLE_FILE).read_bytes())
 
 
 def _spread_authorities(home: Path) -> None:

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import secrets
 import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from node.chain.genesis import Genesis
 from node.chain.governance import Endpoint
 from node.config import Address, NodeConfig
 from node.config import Endpoint as KnownPeer
-from node.crypto.certificate import verify_identity
+from node.crypto.certificate import Issuance, build_authority_certificate, verify_identity
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, PassphraseSecret, load_signer
+from node.crypto.signature import P256Signer
 from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError, CryptoError
-from node.operations.homes import HomePlan, Secret, make_home
+from node.operations.homes import (
+    HomePlan,
+    Issued,
+    Secret,
+    apply_for_home,
+    certify_home,
+    make_home,
+)
 from node.operations.introduction import Introduction
 from node.operations.provision import NetworkPlan, provision
 from node.operations.topology import find_free_ports
@@ -117,7 +129,7 @@ def test_an_authority_serves_the_next_node_too(tmp_path: Path, plan: HomePlan) -
     second = make_home(tmp_path / "city-a.2", renewed, authority, None, NOW_MS)
     assert first.newcomer.organisation == second.newcomer.organisation
     assert first.newcomer.joining.validator.vote_key != second.newcomer.joining.validator.vote_key
-    with pytest.raises(ConfigError, match="is the authority of 'city', not of 'village'"):
+    with pytest.raises(ConfigError, match="the authority is of 'city', not of 'village'"):
         make_home(
             tmp_path / "village", replace(plan, organisation_id="village"), authority, None, NOW_MS
         )
@@ -173,3 +185,59 @@ def test_nothing_is_overwritten(tmp_path: Path, plan: HomePlan) -> None:
         make_home(home, plan, tmp_path / "authority", None, NOW_MS)
     assert raised.value.code == "GC-2102"
     assert (home / "introduction.json").read_bytes() == before
+
+
+def issue_at(request: Path, *, organisation: str = "city") -> Issued:
+    """Issue a certificate as an authority with other tools does: what is asked for, copied."""
+    asked = x509.load_pem_x509_csr(request.read_bytes())
+    signer = P256Signer.from_secret(secrets.token_bytes(32))
+    issuance = Issuance(
+        serial_number=1, not_before_ms=NOW_MS - 60_000, not_after_ms=NOW_MS + 60_000
+    )
+    own = build_authority_certificate(signer, organisation, issuance)
+    ca = x509.load_der_x509_certificate(own)
+    builder = (
+        x509.CertificateBuilder(ca.subject, asked.subject, asked.public_key(), 2)
+        .not_valid_before(ca.not_valid_before_utc)
+        .not_valid_after(ca.not_valid_after_utc)
+    )
+    for each in asked.extensions:
+        builder = builder.add_extension(each.value, each.critical)
+    certificate = builder.sign(signer.private_key, hashes.SHA256())
+    return Issued(certificate.public_bytes(Encoding.PEM), ca.public_bytes(Encoding.PEM))
+
+
+def test_an_authority_elsewhere_certifies_what_is_asked_for(tmp_path: Path, plan: HomePlan) -> None:
+    home = tmp_path / "city-a"
+    request = apply_for_home(home, plan, None, NOW_MS)
+    with pytest.raises(ConfigError, match=r"tls\.pem is missing"):
+        require_whole(home)
+    issued = issue_at(request)
+    introduction = certify_home(home, plan, issued, None, NOW_MS)
+    require_whole(home)
+    shown = verify_identity((home / "tls.pem").read_bytes(), issued.authority, NOW_MS)
+    assert (shown.identity_id, shown.role, shown.organisation) == ("city-a", "validator", "city")
+    assert introduction.authority_pem == issued.authority
+    data = (home / "introduction.json").read_bytes()
+    assert Introduction.decode(data, plan.genesis) == introduction
+    assert NodeConfig.load(home).key_file == home / "secret.key"
+    with pytest.raises(ConfigError, match="no node there waits for a certificate"):
+        certify_home(home, plan, issued, None, NOW_MS)
+
+
+def test_a_certificate_that_was_not_asked_for_is_refused(tmp_path: Path, plan: HomePlan) -> None:
+    home, other = tmp_path / "city-a", tmp_path / "city-b"
+    request = apply_for_home(home, plan, None, NOW_MS)
+    elsewhere = apply_for_home(other, replace(plan, node_id="city-b"), None, NOW_MS)
+    again = apply_for_home(tmp_path / "again", plan, None, NOW_MS)
+    for issued, why in (
+        (issue_at(elsewhere), "expected one of validator 'city-a', got one of validator 'city-b'"),
+        (issue_at(again), "is not for the key of"),
+        (issue_at(request, organisation="village"), "names organisation"),
+        (Issued(issue_at(request).certificate, issue_at(request).authority), "not issued by"),
+    ):
+        with pytest.raises(CryptoError, match=why):
+            certify_home(home, plan, issued, None, NOW_MS)
+    with pytest.raises(ConfigError, match="was made for 'city-b'"):
+        certify_home(other, plan, issue_at(elsewhere), None, NOW_MS)
+    assert not (home / "tls.pem").exists()
