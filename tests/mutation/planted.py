@@ -19,6 +19,7 @@ _BLOCK_SYNC = "node/service/catch_up/block_sync.py"
 _ENGINE = "node/service/engine.py"
 _GATE = "node/service/admission.py"
 _PURSUIT = "node/service/pursuit.py"
+_RECEPTION = "node/service/reception.py"
 _RECOVERY = "node/service/recovery.py"
 _CERTIFICATE = "node/chain/certificate.py"
 _MEMBERSHIP = "node/chain/membership.py"
@@ -439,7 +440,7 @@ PLANTED = (
         "FISCO BCOS (FIB-129, FIB-131)",
         (
             Edit(
-                _ENGINE,
+                _RECEPTION,
                 "                    self._verify(self._check_vote, message)\n"
                 "                    self._run(now, ev.VoteReceived(message))\n",
                 "                    self._run(now, ev.VoteReceived(message))\n"
@@ -478,15 +479,15 @@ PLANTED = (
         "CometBFT #5204: what is valid differs by the path",
         (
             Edit(
-                _ENGINE,
+                _RECEPTION,
                 "                    self._pursuits.have_checked("
                 "CheckJob(Purpose.GOSSIP, candidates))\n",
                 (
-                    "                    believed = [\n"
-                    "                        VerifiedTransaction(c.transaction, c.key.encoded)\n"
-                    "                        for c in candidates\n"
-                    "                    ]\n"
-                    "                    self.admit(believed, now, from_client=False)\n"
+                    "                    from node.chain.transaction import VerifiedTransaction\n\n"
+                    "                    for c in candidates:\n"
+                    "                        believed = VerifiedTransaction("
+                    "c.transaction, c.key.encoded)\n"
+                    "                        self._intake.admit(believed, from_client=False)\n"
                 ),
             ),
         ),

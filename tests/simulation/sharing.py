@@ -28,7 +28,7 @@ from node.chain.state_tree import Page
 from node.chain.transaction import Transaction, VerifiedTransaction
 from node.consensus.messages import NewView, ViewChange
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
-from node.service import engine, wire
+from node.service import reception, wire
 from tests.simulation.adversaries import validator as adversary
 
 REMEMBERED = 4_096
@@ -59,7 +59,7 @@ def shared_work() -> Iterator[None]:
         for owner, name in _PURE_METHODS:
             once = _once_per_object(getattr(owner, name))
             shared.enter_context(patch.object(owner, name, once))
-        for module in (engine, adversary):
+        for module in (reception, adversary):
             shared.enter_context(patch.object(module, "decode_message", decode_message))
         shared.enter_context(patch.object(Transaction, "decode", staticmethod(decode_transaction)))
         shared.enter_context(patch.object(Executor, "execute", _once_per_state(Executor.execute)))

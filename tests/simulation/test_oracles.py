@@ -12,7 +12,7 @@ from node.chain.block import CertifiedBlock
 from node.chain.genesis import Parameters
 from node.consensus.events import Now, Validate
 from node.errors import DecodeError
-from node.service import engine, wire
+from node.service import reception, wire
 from node.service.allowance import Patience
 from node.service.mempool import Mempool
 from node.service.peer_signs import PeerSigns
@@ -121,6 +121,6 @@ def test_a_correct_validator_that_is_cut_off_is_found(monkeypatch: pytest.Monkey
             raise DecodeError("no vote is good enough")
         return decode(data, signature_size)
 
-    monkeypatch.setattr(engine, "decode_message", refuse_votes)
+    monkeypatch.setattr(reception, "decode_message", refuse_votes)
     monkeypatch.setattr(Patience, "note_refusal", lambda *_: True)
     assert violation().startswith("N: ")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from node.consensus.messages import Status
-from node.service import engine
+from node.service import reception
 from node.service.catch_up import block_sync
 from node.service.catch_up.block_serving import SYNC_BYTES_AIM
 from node.service.catch_up.block_sync import (
@@ -177,7 +177,7 @@ def test_a_turn_takes_as_many_blocks_as_are_little_work(monkeypatch: pytest.Monk
     assert node.engine.height == 3
     assert node.engine.counters.blocks_synced == 3
     assert node.engine.counters.bodies_asked == 0
-    monkeypatch.setattr(engine, "TURN_BYTES_AIM", 1)
+    monkeypatch.setattr(reception, "TURN_BYTES_AIM", 1)
     slow = Lone(3)
     slow.fetch(ENCODED, 1)
     heights = [slow.engine.height]

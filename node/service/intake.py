@@ -1,0 +1,95 @@
+"""Transactions on their way into the pool, and out of it again where no block will hold them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from node.chain.admission import ACCEPTED, Admission, AdmissionCode
+from node.chain.genesis import Parameters
+from node.chain.transaction import VerifiedTransaction
+from node.consensus import events as ev
+from node.execution.apply import StateReader
+from node.service.admission import Candidate, Gate
+from node.service.gossip import Gossip
+from node.service.mempool import AddOutcome, Mempool
+from node.service.output import Outlet
+
+_ALL: Final = 1 << 62
+
+
+class Intake:
+    """The way between gate and pool, both ways."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        mempool: Mempool,
+        ledger: StateReader,
+        gossip: Gossip,
+        outlet: Outlet,
+        arrived: Callable[[bytes], None],
+    ) -> None:
+        """`arrived` hears the hash of each transaction that is in the pool after it came."""
+        self._gate, self._mempool, self._ledger = gate, mempool, ledger
+        self._gossip, self._outlet, self._arrived = gossip, outlet, arrived
+        self._lapsed: deque[tuple[int, list[bytes]]] = deque()
+        """Ids that expired by clock before this time (ms), until a block's T says so too."""
+
+    def time_ms(self, now: ev.Now) -> int:
+        """Return the time admission reckons with: the later of the tip's T + 1 and UTC."""
+        return max(self._ledger.header.time_ms + 1, now.utc_ms)
+
+    def candidates(self, encoded: Sequence[bytes], now: ev.Now) -> tuple[Candidate, ...]:
+        """Return those of gossiped transactions whose signatures are worth checking."""
+        verdicts = self._gate.screen(encoded, self.time_ms(now))
+        return tuple(v for v in verdicts if isinstance(v, Candidate))
+
+    def admit(self, verified: VerifiedTransaction | None, *, from_client: bool) -> Admission:
+        """Put a checked transaction into the pool; one of a client is passed on to peers."""
+        if verified is None:
+            return Admission(AdmissionCode.BAD_SIGNATURE, "does not verify")
+        transaction = verified.transaction
+        if self._ledger.has_transaction(transaction.tx_id):
+            return Admission(AdmissionCode.ALREADY_FINAL)
+        outcome = self._mempool.add(verified)
+        if outcome is AddOutcome.FULL:
+            retry_after_ms = self._mempool.retry_after_ms()
+            return Admission(AdmissionCode.POOL_FULL, "the pool is full", retry_after_ms)
+        if from_client and outcome is AddOutcome.ADDED:
+            self._gossip.add(transaction.encoded)
+        self._arrived(transaction.tx_hash)
+        if outcome is AddOutcome.DUPLICATE:
+            return Admission(AdmissionCode.DUPLICATE_PENDING)
+        return ACCEPTED
+
+    def expire_by_clock(self, now: ev.Now, parameters: Parameters) -> None:
+        """Let go of what validators with sound clocks will not include any more.
+
+        Nobody is told yet, as a block of an earlier view may still hold it, but it is no longer
+        work that waits; well before the view ends over it, or clients could end views with what
+        lapses at once.
+        """
+        past_ms = now.utc_ms - min(2 * parameters.accuracy_ms, parameters.view_timeout_ms // 2)
+        lapsed = self._mempool.expire(past_ms)
+        if lapsed:
+            self._lapsed.append((past_ms, lapsed))
+
+    def expire_by_block(self, time_ms: int) -> None:
+        """Let go of what no block can hold after one of this T that is final, and tell of it."""
+        self._outlet.note_expired(self._mempool.expire(time_ms + 1))
+        while self._lapsed and self._lapsed[0][0] <= time_ms + 1:
+            self._outlet.note_expired(self._lapsed.popleft()[1])
+
+    def drop_oversized(self, now: ev.Now) -> None:
+        """Let go of what no block can hold any more, were blocks made smaller, and tell of it."""
+        bytes_max = self._gate.bytes_max
+        waiting = self._mempool.take(
+            time_ms=self.time_ms(now), txs_max=_ALL, bytes_max=_ALL, records_max=_ALL
+        )
+        transactions = [verified.transaction for verified in waiting]
+        dropped = [tx.tx_id for tx in transactions if len(tx.encoded) > bytes_max]
+        self._mempool.discard(dropped)
+        self._outlet.note_expired(dropped)
