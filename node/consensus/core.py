@@ -438,12 +438,12 @@ class Core:
             self._halt(f"two certified blocks below height {height}: more than f faults")
             return False
         self._out.append(Commit(header, digest, certificate))
-        if slot.header is not None and slot.digest != digest:
-            self._refuse_above(height)
         self.tip, self.tip_digest = header, digest
         self.has_ended = self.context.ends_with(header)
         self.recent = (*self.recent, slot.decided)[-self._window :]
         del self._slots[height]
+        if slot.header is not None and slot.digest != digest:
+            self._refuse_accepted()
         for phase in Phase:
             self._cast.pop((phase, height), None)
             self._own_durable.pop((phase, height), None)
@@ -701,7 +701,7 @@ class Core:
             return
         if not stalled:
             return
-        if self.new_view is not None and self.validators.primary(self.view) == self.me:
+        if self.validators.primary(self.view) == self.me:
             self._repeat_new_view()
         for (phase, height), vote in sorted(self._own_durable.items()):
             slot = self._slots.get(height)
@@ -749,8 +749,6 @@ class Core:
         if recovered.new_view is not None:
             self._enter_view(recovered.new_view)
             self.view, self.view_active = recovered.view, recovered.view_active
-            self._out = []
-        self._announced_view = self.view if self.view_active else 0
         for item in recovered.prepared:
             if self._in_reach(item.header.height):
                 self._slot(item.header.height).learn_prepared(item)
@@ -849,10 +847,10 @@ class Core:
             views += [item.certificate.subject.view for item in _held(slot)]
         return max(views, default=0)
 
-    def _refuse_above(self, height: int) -> None:
+    def _refuse_accepted(self) -> None:
         """Another block than the accepted one was decided: nothing built on that can follow."""
         for slot in self._slots.values():
-            if slot.height > height and slot.header is not None:
+            if slot.header is not None:
                 slot.refused = True
                 slot.header, slot.digest, slot.tx_hashes = None, b"", None
 

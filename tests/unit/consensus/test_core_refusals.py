@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from node.chain.block import Header
 from node.chain.certificate import Phase, Vote
-from node.consensus.core import HEIGHTS_AHEAD_MAX
+from node.chain.epoch import Anchor
+from node.chain.validation import HeaderContext
+from node.consensus.core import HEIGHTS_AHEAD_MAX, Core
 from node.consensus.events import (
     Action,
     AdoptNewView,
@@ -18,6 +20,7 @@ from node.consensus.events import (
     BuildProposal,
     CastProposal,
     CastViewChange,
+    CastVote,
     Commit,
     DecidedReceived,
     Event,
@@ -33,6 +36,8 @@ from node.consensus.events import (
     ProposalReceived,
     ReportEvidence,
     Retain,
+    Send,
+    Sendable,
     StatusReceived,
     Tick,
     Trace,
@@ -41,8 +46,10 @@ from node.consensus.events import (
     ViewChangeReceived,
     VoteReceived,
 )
-from node.consensus.messages import Proposal, Reason, Status
-from node.consensus.state import Stage
+from node.consensus.messages import Proposal, Reason, Status, ViewChange
+from node.consensus.state import Recovered, Stage
+from node.errors import InvariantViolation
+from node.execution.apply import ExecutedBlock
 from tests.unit.consensus.rig import (
     BACKUP,
     FIRST,
@@ -487,3 +494,245 @@ def test_a_core_remembers_no_more_after_many_blocks_than_after_few() -> None:
         assert of_kind(rig.out, Commit)
         sizes.append(remembered(vars(rig.core)))
     assert len(set(sizes[2:])) == 1, sizes
+
+
+# ---------------------------------------------------------------------- more of views
+
+
+def test_what_a_view_carries_is_not_replaced_by_what_its_primary_proposes() -> None:
+    instead = replace(OTHER, view=1, proposer=1)
+    sent = Proposal(instead, proposal(FIRST).tx_hashes, vote(Phase.PREPARE, 1, instead, 1))
+    rig = Rig().feed(view_1(prepared=[FIRST]))
+    rig.feed(ProposalReceived(sent, instead.time_ms))
+    assert rig.core.slots[1].header == FIRST.header
+
+
+def test_the_transactions_of_an_earlier_view_are_not_taken_for_those_of_another_block() -> None:
+    shown = [certified(OTHER, Phase.PREPARE)]
+    changes = [view_change(validator, 1, prepared=shown) for validator in range(3)]
+    rig = Rig().propose(FIRST).feed(NewViewReceived(new_view(1, changes)))
+    assert asked(rig, OTHER).tx_hashes is None
+
+
+def test_a_block_that_is_built_between_views_is_let_go() -> None:
+    primary = Rig(0).leave().feed(ProposalBuilt(0, 1, FIRST.header, proposal(FIRST).tx_hashes))
+    assert not of_kind(primary.out, CastProposal)
+
+
+def test_a_primary_that_prepared_what_it_had_forgotten_rather_stops_than_signs_another() -> None:
+    header = replace(FIRST.header, time_ms=FIRST.header.time_ms + 1)
+    for built, refused in ((FIRST.header, False), (header, True)):
+        primary = Rig(0).feed(PoolChanged(pending=True)).propose(FIRST).validate(FIRST)
+        assert of_kind(primary.out, CastVote)
+        event = ProposalBuilt(0, 1, built, proposal(FIRST).tx_hashes)
+        if refused:
+            with pytest.raises(InvariantViolation):
+                primary.feed(event)
+        else:
+            assert of_kind(primary.feed(event).out, CastProposal)
+
+
+def test_each_view_lasts_its_own_time_however_it_was_entered() -> None:
+    rig = Rig().feed(Tick()).last(GENESIS.parameters.rotation_ms - 1).feed(view_1())
+    assert left(rig.last(2 * TIMEOUT_MS)) == []
+
+
+@pytest.mark.parametrize(("ahead_ms", "is_told"), [(100, False), (101, True)])
+def test_a_tip_ahead_of_the_own_clock_is_told_when_leaving(ahead_ms: int, *, is_told: bool) -> None:
+    rig = committed_first().feed(PoolChanged(pending=True))
+    late = Now(rig.now_ms + TIMEOUT_MS, FIRST.header.time_ms - ahead_ms)
+    (cast,) = of_kind(rig.core.step(Tick(), late), CastViewChange)
+    assert cast.view_change.clock_bit == is_told
+
+
+def test_it_is_told_why_a_view_was_left_and_what_it_left_undecided() -> None:
+    timeout = of_kind(Rig().propose(FIRST).leave().out, Trace)[0]
+    assert (timeout.rule, timeout.detail) == (
+        "view-left",
+        "timeout: towards view 1: 1 accepted, 2 empty",
+    )
+    rotation = Rig(0).feed(Tick()).last(GENESIS.parameters.rotation_ms)
+    assert of_kind(rotation.out, Trace)[0].rule == "view-rotating"
+
+
+@pytest.mark.parametrize(("on_schedule", "rule"), [(1, "view-entered"), (2, "view-rotated")])
+def test_a_view_began_on_schedule_if_one_more_than_f_say_so(on_schedule: int, rule: str) -> None:
+    reasons = [Reason.ROTATION] * on_schedule + [Reason.TIMEOUT] * (3 - on_schedule)
+    changes = [view_change(v, 1, reason=reason) for v, reason in enumerate(reasons)]
+    rig = Rig().feed(NewViewReceived(new_view(1, changes)))
+    assert [trace.rule for trace in of_kind(rig.out, Trace)] == [rule]
+
+
+def test_a_barrier_as_base_of_a_view_closes_the_window_before_it_is_here() -> None:
+    barrier = certified(replace(FIRST.header, next_set_digest=bytes(32)), Phase.COMMIT)
+    changes = [view_change(v, 1, committed=[barrier]) for v in range(3)]
+    rig = Rig().feed(NewViewReceived(new_view(1, changes)))
+    assert (rig.core.tip.height, rig.core.window_top) == (0, 1)
+
+
+def test_a_decided_block_that_is_no_barrier_leaves_the_window_open() -> None:
+    assert Rig().feed(FIRST_DECIDED).core.window_top == GENESIS.parameters.window_slots
+
+
+def test_the_latest_of_all_certificates_says_which_views_are_over() -> None:
+    later = chain_of_blocks(2, view=3)[2].header
+    rig = committed_first().feed(DecidedReceived(certified(later, Phase.COMMIT, view=3)))
+    for validator in (1, 2):
+        rig.feed(ViewChangeReceived(view_change(validator, 2)))
+    assert left(rig) == []
+
+
+def test_where_another_block_was_decided_the_next_height_is_still_open() -> None:
+    sent = Proposal(OTHER, proposal(FIRST).tx_hashes, vote(Phase.PREPARE, 0, OTHER, 0))
+    rig = Rig().feed(ProposalReceived(sent, OTHER.time_ms)).votes(Phase.PREPARE, SECOND, 1)
+    rig.feed(FIRST_DECIDED).validate(FIRST)
+    assert rig.propose(SECOND).core.stage(2) is Stage.ACCEPTED
+
+
+# ---------------------------------------------------------------------- repeating
+
+
+def repeated(rig: Rig) -> list[Sendable]:
+    """Return what is sent again to all, but for where the sender stands."""
+    sent = [send.message for send in of_kind(rig.out, Send) if send.to is None]
+    return [message for message in sent if not isinstance(message, Status)]
+
+
+def test_what_is_not_stalled_is_not_repeated() -> None:
+    rig = Rig().prepare(FIRST)
+    assert repeated(rig) == []
+    assert len(repeated(rig.last(TIMEOUT_MS // 2))) == 1
+
+
+def test_a_stalled_primary_repeats_its_proposal_and_its_votes() -> None:
+    primary = Rig(0).feed(PoolChanged(pending=True))
+    primary.feed(ProposalBuilt(0, 1, FIRST.header, proposal(FIRST).tx_hashes))
+    primary.votes(Phase.PREPARE, FIRST, 1, 2).last(TIMEOUT_MS // 2)
+    assert repeated(primary) == [proposal(FIRST), vote(Phase.COMMIT, 0, FIRST.header, 0)]
+
+
+def test_who_leaves_the_view_it_led_says_so_once_at_a_time() -> None:
+    primary = Rig(0).leave().last(TIMEOUT_MS // 2)
+    assert [type(message) for message in repeated(primary)] == [ViewChange]
+
+
+def test_a_primary_repeats_its_new_view_until_something_is_decided_in_it() -> None:
+    first = chain_of_blocks(1, view=1)[1]
+    begun = view_1()
+    primary = Rig(1).feed(PoolChanged(pending=True)).feed(begun)
+    assert begun.new_view not in repeated(primary.last(TIMEOUT_MS // 2))  # nobody lacks it yet
+    primary.feed(ProposalBuilt(1, 1, first.header, proposal(first).tx_hashes))
+    assert begun.new_view in repeated(primary.last(TIMEOUT_MS // 2))
+    primary.feed(DecidedReceived(certified(first.header, Phase.COMMIT, view=1)))
+    assert of_kind(primary.out, Commit)
+    primary.votes(Phase.PREPARE, SECOND, 2).feed(PoolChanged(pending=True))
+    assert begun.new_view not in repeated(primary.last(TIMEOUT_MS // 2))
+
+
+# ---------------------------------------------------------------------- after a restart
+
+
+def restarted(me: int = BACKUP, **durable: Any) -> Rig:  # noqa: ANN401 - the fields of `Recovered`
+    """Return a core that begins with what its log holds."""
+    rig = Rig(me)
+    held: dict[str, Any] = {
+        "tip": GENESIS_BLOCK.header,
+        "tip_digest": GENESIS_BLOCK.digest,
+        "recent": (),
+    }
+    rig.core = Core(
+        validators=GENESIS.validators,
+        me=me,
+        parameters=GENESIS.parameters,
+        context=HeaderContext.of_genesis(GENESIS),
+        anchor=Anchor(0, GENESIS_BLOCK.digest),
+        digest_of=lambda header: header.digest(GENESIS.suite),
+        recovered=Recovered(**{**held, **durable}),
+    )
+    return rig
+
+
+def in_log(block: ExecutedBlock) -> tuple[Header, tuple[bytes, ...]]:
+    return block.header, proposal(block).tx_hashes
+
+
+def test_who_was_leaving_says_so_again_after_a_restart() -> None:
+    own = view_change(BACKUP, 1)
+    rig = restarted(view=1, view_active=False, view_change=own)
+    assert repeated(rig.feed(Tick())) == [own]
+
+
+def test_what_was_prepared_before_a_restart_is_shown_when_leaving() -> None:
+    shown = certified(FIRST.header, Phase.PREPARE)
+    rig = restarted(prepared=(shown,)).leave()
+    (cast,) = of_kind(rig.out, CastViewChange)
+    assert cast.view_change.prepared == (shown,)
+
+
+def test_what_a_view_carries_is_followed_after_a_restart() -> None:
+    begun = view_1(prepared=[FIRST]).new_view
+    rig = restarted(view=1, new_view=begun).feed(Tick())
+    assert rig.core.stage(1) is Stage.ACCEPTED
+    assert not of_kind(rig.out, AdoptNewView)
+
+
+def test_a_prepared_block_is_not_fetched_unless_it_is_followed() -> None:
+    shown = certified(FIRST.header, Phase.PREPARE)
+    rig = restarted(view=1, view_active=False, prepared=(shown,))
+    assert not of_kind(rig.feed(Tick()).out, Validate)
+
+
+def test_votes_cast_before_a_restart_count_and_are_not_cast_again() -> None:
+    votes = (own_vote(Phase.PREPARE, 0), own_vote(Phase.COMMIT, 0))
+    rig = restarted(blocks=(in_log(FIRST),), votes=votes).validate(FIRST)
+    rig.votes(Phase.PREPARE, FIRST, 0, 1)
+    assert not of_kind(rig.out, CastVote)
+    rig.votes(Phase.COMMIT, FIRST, 0, 1)
+    assert of_kind(rig.out, Commit)
+
+
+def test_who_had_only_prepared_before_a_restart_may_commit_after_it() -> None:
+    votes = (own_vote(Phase.PREPARE, 0),)
+    rig = restarted(blocks=(in_log(FIRST),), votes=votes).validate(FIRST)
+    assert not of_kind(rig.out, CastVote)
+    rig.votes(Phase.PREPARE, FIRST, 0, 1)
+    assert [cast.subject.phase for cast in of_kind(rig.out, CastVote)] == [Phase.COMMIT]
+
+
+def test_votes_of_earlier_views_do_not_count_after_a_restart() -> None:
+    votes = (own_vote(Phase.PREPARE, 0), own_vote(Phase.COMMIT, 0))
+    begun = view_1(prepared=[FIRST]).new_view
+    rig = restarted(view=1, new_view=begun, blocks=(in_log(FIRST),), votes=votes)
+    assert (rig.core.slots[1].prepares, rig.core.slots[1].commits) == ({}, {})
+    rig.validate(FIRST)
+    assert [cast.subject.view for cast in of_kind(rig.out, CastVote)] == [1]
+
+
+def test_votes_on_what_is_final_are_left_in_the_log() -> None:
+    rig = restarted(
+        tip=FIRST.header,
+        tip_digest=FIRST.digest,
+        recent=(certified(FIRST.header, Phase.COMMIT),),
+        votes=(own_vote(Phase.PREPARE, 0),),
+    )
+    assert not rig.core.slots
+
+
+def test_a_vote_without_its_block_is_no_log_of_this_program() -> None:
+    with pytest.raises(InvariantViolation, match="not its block 1"):
+        restarted(votes=(own_vote(Phase.PREPARE, 0),))
+
+
+def test_after_a_restart_too_a_primary_signs_one_block_per_height_of_its_view() -> None:
+    first, second = chain_of_blocks(2, view=1)[1:]
+    primary = restarted(
+        1,
+        view=1,
+        new_view=view_1().new_view,
+        blocks=(in_log(first), in_log(second)),
+        votes=tuple(vote(Phase.PREPARE, 1, block.header, 1) for block in (first, second)),
+    )
+    primary.feed(PoolChanged(pending=True)).feed(FIRST_DECIDED).validate(FIRST)
+    assert of_kind(primary.out, Commit)
+    assert not of_kind(primary.out, BuildProposal)
+    assert repeated(primary.last(TIMEOUT_MS // 2)) == [view_1().new_view]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from node.chain.block import CertifiedHeader, Header
-from node.chain.certificate import Phase
+from node.chain.certificate import Phase, Subject, build_certificate
 from node.consensus.messages import NewView, Proposal, ViewChange
 from node.consensus.verification import Verifier
 from node.errors import PeerError
@@ -19,6 +19,7 @@ from tests.unit.consensus.signing import (
     validator_signer,
     view_change,
     vote,
+    vote_on,
 )
 from tests.unit.execution.small_chain import GENESIS
 
@@ -84,6 +85,12 @@ def test_a_proposal_that_breaks_a_rule(message: Proposal, rule: str) -> None:
 OF_ANOTHER_CHAIN = replace(HEADERS[1], chain_id=bytes(32))
 OF_ANOTHER_EPOCH = replace(HEADERS[1], epoch=1)
 OF_A_LATER_VIEW = replace(HEADERS[1], view=1)
+ELSEWHERE = Subject(Phase.COMMIT, 0, 2, BLOCKS[1].digest)
+AT_ANOTHER_HEIGHT = CertifiedHeader(
+    HEADERS[1],
+    build_certificate([vote_on(ELSEWHERE, voter) for voter in QUORUM], GENESIS.validators),
+)
+"""What a quorum signed about a header, but for a height that is not its own."""
 
 
 @pytest.mark.parametrize(
@@ -93,6 +100,8 @@ OF_A_LATER_VIEW = replace(HEADERS[1], view=1)
         (certified(OF_ANOTHER_CHAIN, Phase.COMMIT), "certified-chain"),
         (certified(OF_ANOTHER_EPOCH, Phase.COMMIT), "certified-chain"),
         (replace(COMMITTED[0], header=HEADERS[2]), "certified-header"),
+        (replace(COMMITTED[0], header=replace(HEADERS[1], time_ms=1)), "certified-header"),
+        (AT_ANOTHER_HEIGHT, "certified-header"),
         (certified(OF_A_LATER_VIEW, Phase.COMMIT, view=0), "certified-view"),
         (certified(HEADERS[1], Phase.COMMIT, voters=(0, 1)), "certificate-quorum"),
     ],
