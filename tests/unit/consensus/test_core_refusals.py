@@ -236,8 +236,8 @@ def test_whatever_was_decided_a_primary_signs_one_block_per_height_of_its_view()
     # More than f faulty ones: else view 1 would have begun with this block.
     primary.feed(FIRST_DECIDED).validate(FIRST)
     assert of_kind(primary.out, Commit)
+    assert not of_kind(primary.out, BuildProposal)
     assert primary.core.stage(2) is Stage.REFUSED
-    assert not of_kind(primary.feed(PoolChanged(pending=True)).out, BuildProposal)
 
 
 # ---------------------------------------------------------------------- views
@@ -321,8 +321,8 @@ def test_a_view_is_announced_once_and_with_the_own_view_change_when_that_is_dura
 
 def test_a_view_that_has_begun_is_not_announced_again() -> None:
     primary = Rig(1).leave().feed(view_1())
-    for validator in (0, 2, 3):
-        primary.feed(ViewChangeReceived(view_change(validator, 1)))
+    for validator, view in ((3, 5), (0, 1), (2, 1)):
+        primary.feed(ViewChangeReceived(view_change(validator, view)))
         assert not of_kind(primary.out, AnnounceNewView)
 
 
@@ -587,6 +587,27 @@ def test_where_another_block_was_decided_the_next_height_is_still_open() -> None
     rig = Rig().feed(ProposalReceived(sent, OTHER.time_ms)).votes(Phase.PREPARE, SECOND, 1)
     rig.feed(FIRST_DECIDED).validate(FIRST)
     assert rig.propose(SECOND).core.stage(2) is Stage.ACCEPTED
+
+
+def test_all_that_follows_from_a_vote_is_done_at_once() -> None:
+    third = chain_of_blocks(3)[3]
+    rig = Rig().prepare(FIRST).prepare(SECOND)
+    rig.feed(DecidedReceived(certified(third.header, Phase.COMMIT))).validate(third)
+    rig.propose(third).votes(Phase.PREPARE, FIRST, 1).votes(Phase.COMMIT, FIRST, 0, 1)
+    assert [commit.header.height for commit in of_kind(rig.out, Commit)] == [1]
+    assert [cast.subject.height for cast in of_kind(rig.out, CastVote)] == [3]
+    rig.feed(Tick())
+    assert {type(action) for action in rig.out} <= {Send}
+
+
+def test_nothing_is_final_above_a_barrier_whoever_certified_it() -> None:
+    barrier = replace(FIRST.header, next_set_digest=bytes(32))
+    above = replace(SECOND.header, parent=barrier.digest(GENESIS.suite))
+    rig = Rig()
+    for header in (above, barrier):
+        rig.feed(DecidedReceived(certified(header, Phase.COMMIT)))
+        rig.feed(Validated(header.digest(GENESIS.suite), matches=True))
+    assert [commit.header for commit in of_kind(rig.out, Commit)] == [barrier]
 
 
 # ---------------------------------------------------------------------- repeating
