@@ -64,6 +64,8 @@ class Endpoint:
 
     validator_id: str
     address: Address
+    authority: Path | None = None
+    """In a profile, where no other than this (PEM) certifies it; None: those of the bundle do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,7 @@ class ClientProfile:
             credentials=fields.text("credentials"),
             ca_bundle=fields.path("ca_bundle"),
             genesis=fields.path("genesis"),
-            endpoints=fields.endpoints("endpoints"),
+            endpoints=fields.endpoints("endpoints", with_authority=True),
             key_file=fields.path_or_none("key_file"),
         )
         fields.finish()
@@ -298,22 +300,29 @@ class _Fields:
         """Take `host:port` where it is given."""
         return self.address(name) if name in self._table else None
 
-    def endpoints(self, name: str) -> tuple[Endpoint, ...]:
+    def endpoints(self, name: str, *, with_authority: bool = False) -> tuple[Endpoint, ...]:
         """Take a list of tables, each naming a validator once and its address."""
         value = self._take(name, [])
         if not isinstance(value, list) or len(value) > VALIDATORS_MAX:
             self.refuse(name, f"expected at most {VALIDATORS_MAX} tables [[{name}]]")
-        endpoints = tuple(self._endpoint(name, at, item) for at, item in enumerate(value))
+        endpoints = tuple(
+            self._endpoint(name, at, item, with_authority=with_authority)
+            for at, item in enumerate(value)
+        )
         ids = [endpoint.validator_id for endpoint in endpoints]
         if len(frozenset(ids)) != len(ids):
             self.refuse(name, "expected each validator once")
         return endpoints
 
-    def _endpoint(self, name: str, at: int, item: object) -> Endpoint:
+    def _endpoint(self, name: str, at: int, item: object, *, with_authority: bool) -> Endpoint:
         if not isinstance(item, dict):
             self.refuse(name, f"expected tables [[{name}]], got {item!r:.80}")
         fields = _Fields(self._path, item, f"{name}[{at}].")
-        endpoint = Endpoint(fields.identity("validator_id"), fields.address("address"))
+        endpoint = Endpoint(
+            fields.identity("validator_id"),
+            fields.address("address"),
+            fields.path_or_none("authority") if with_authority else None,
+        )
         fields.finish()
         return endpoint
 

@@ -18,7 +18,7 @@ import click
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.cli.verb import DEFAULT_HOME, CommandError
-from node.config import PROFILE_FILE, ClientProfile
+from node.config import PROFILE_FILE, ClientProfile, Endpoint
 from node.crypto.keystore import (
     KeyFileSecret,
     KeyPurpose,
@@ -137,10 +137,7 @@ class Network:
 
     def client(self) -> LedgerClient:
         """Return a client; use it as a context manager on a running event loop."""
-        endpoints = [
-            LedgerEndpoint(endpoint.validator_id, str(endpoint.address))
-            for endpoint in self.profile.endpoints
-        ]
+        endpoints = [_reach(endpoint) for endpoint in self.profile.endpoints]
         known = [each.validator_id for each in endpoints]
         endpoints += [each for each in self.guests if each.validator_id not in known]
         certificate = read_file(self._credentials / "client.pem")
@@ -174,6 +171,11 @@ class Network:
     @cached_property
     def _secret(self) -> KeySecret:
         return open_secret(self.profile.key_file)
+
+
+def _reach(endpoint: Endpoint) -> LedgerEndpoint:
+    authority = b"" if endpoint.authority is None else read_file(endpoint.authority)
+    return LedgerEndpoint(endpoint.validator_id, str(endpoint.address), authority)
 
 
 async def _handovers(client: LedgerClient, epoch: int) -> list[bytes]:

@@ -141,7 +141,9 @@ def join(
     if introduction is not None:
         if name is not None or organisation is not None:
             raise click.UsageError(_("the introduction says name and organisation"))
-        introduced = _read_introduction(course.network.open(), introduction)
+        from node.cli.proposal import read_introduction
+
+        introduced = read_introduction(introduction, course.network.open().genesis)
         return _bring_in(screen, course, _Candidate.introduced_by(introduced), replacing=None)
     from node.operations.topology import Topology
 
@@ -205,7 +207,9 @@ def rotate(
         return _bring_in(screen, course, candidate, replacing=validator_id)
     if new_name is not None:
         raise click.UsageError(_("the introduction says name and organisation"))
-    introduced = _read_introduction(network, introduction)
+    from node.cli.proposal import read_introduction
+
+    introduced = read_introduction(introduction, network.genesis)
     if (found := introduced.newcomer.identity.organisation) != organisation:
         message = _("{path}: is of {found}, but {validator} is of {expected}")
         raise CommandError(
@@ -272,22 +276,6 @@ class _Candidate:
         newcomer, authority = introduction.newcomer, introduction.authority_pem.decode()
         guest = Guest(newcomer.identity.identity_id, introduction.client_address, authority)
         return cls(newcomer, (guest,), _LET_IN_S)
-
-
-def _read_introduction(network: Network, path: Path) -> Introduction:
-    from node.operations.introduction import INTRODUCTION_BYTES_MAX, Introduction
-
-    try:
-        if not path.is_file():
-            raise CommandError("GC-2324", _("{path}: not a file").format(path=path))
-        with path.open("rb") as file:
-            data = file.read(INTRODUCTION_BYTES_MAX + 1)
-    except OSError as error:
-        raise CommandError("GC-2324", f"{path}: {error.strerror}") from error
-    if len(data) > INTRODUCTION_BYTES_MAX:
-        message = _("{path}: expected at most {bytes} bytes")
-        raise CommandError("GC-2324", message.format(path=path, bytes=INTRODUCTION_BYTES_MAX))
-    return Introduction.decode(data, network.genesis)
 
 
 def _settle(screen: Screen, course: Course, name: str, organisation: str) -> _Candidate:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from node.chain.encoding import decode, encode
+from node.chain.genesis import Genesis
 from node.chain.governance import (
     AddOrganisation,
     AddValidator,
@@ -30,8 +31,9 @@ from node.cli.verb import CommandError
 from node.config import Address
 from node.crypto.certificate import encode_authority_pem
 from node.crypto.signature import Signer
-from node.errors import DecodeError, NodeError
+from node.errors import ConfigError, DecodeError, NodeError
 from node.limits import TX_BYTES_MAX
+from node.operations.introduction import INTRODUCTION_BYTES_MAX, Introduction
 from node.rpc.connection import LedgerEndpoint
 
 FORMAT: Final = "govchain-proposal-2"
@@ -120,20 +122,35 @@ def _read_guest(table: Mapping[str, str]) -> Guest:
 
 def read_proposal(path: Path) -> Proposal:
     """Read a proposal; raises `CommandError` where the file is none."""
-    try:
-        if not path.is_file():
-            raise CommandError("GC-2322", _("{path}: not a file").format(path=path))
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise CommandError("GC-2322", f"{path}: {error.strerror}") from error
-    if len(data) > FILE_BYTES_MAX:
-        message = _("{path}: expected at most {bytes} bytes")
-        raise CommandError("GC-2322", message.format(path=path, bytes=FILE_BYTES_MAX))
+    data = _read_sent(path, FILE_BYTES_MAX, "GC-2322")
     try:
         return Proposal.decode(data)
     except DecodeError as error:
         raise CommandError("GC-2322", f"{path}: {error}") from error
+
+
+def read_introduction(path: Path, genesis: Genesis) -> Introduction:
+    """Read how a node introduces itself to this chain; raises `CommandError` or `ConfigError`."""
+    data = _read_sent(path, INTRODUCTION_BYTES_MAX, "GC-2324")
+    try:
+        return Introduction.decode(data, genesis)
+    except ConfigError as error:
+        raise CommandError("GC-2324", f"{path}: {error}") from error
+
+
+def _read_sent(path: Path, size_max: int, code: str) -> bytes:
+    """Read a file that came from elsewhere; a pipe is none, and would keep us waiting."""
+    try:
+        if not path.is_file():
+            raise CommandError(code, _("{path}: not a file").format(path=path))
+        with path.open("rb") as file:
+            data = file.read(size_max + 1)
+    except OSError as error:
+        raise CommandError(code, f"{path}: {error.strerror}") from error
+    if len(data) > size_max:
+        message = _("{path}: expected at most {bytes} bytes")
+        raise CommandError(code, message.format(path=path, bytes=size_max))
+    return data
 
 
 def describe(operation: Operation) -> dict[str, Any]:

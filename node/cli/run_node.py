@@ -11,6 +11,7 @@ from node.cli.node_change import join, leave, rotate
 from node.cli.node_health import health
 from node.cli.node_init import init
 from node.cli.node_list import list_nodes
+from node.cli.node_meet import meet
 from node.cli.screen import Answer, Screen
 from node.cli.verb import verb
 
@@ -23,6 +24,7 @@ def node_group() -> None:
 node_group.add_command(init)
 node_group.add_command(health)
 node_group.add_command(list_nodes)
+node_group.add_command(meet)
 node_group.add_command(join)
 node_group.add_command(leave)
 node_group.add_command(rotate)

@@ -7,8 +7,11 @@ its sender tells them by another way.
 
 from __future__ import annotations
 
+import hashlib
+import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -27,6 +30,8 @@ from node.chain.membership import Validator
 from node.config import Address
 from node.crypto.certificate import encode_authority_pem, encode_der
 from node.errors import ConfigError, CryptoError, NodeError
+from node.operations.provision import endpoint_table, update_toml
+from node.operations.topology import write_file
 
 INTRODUCTION_FILE: Final = "introduction.json"
 INTRODUCTION_FORMAT: Final = "govchain-introduction-1"
@@ -113,6 +118,22 @@ class Introduction:
         if not (is_held and key.verify(message, joining.possession)):  # (2)
             raise CryptoError("the proof that it holds its vote key does not verify")
         _ = self.authority_pem  # (3)
+
+
+def add_to_profile(profile: Path, introduction: Introduction) -> None:
+    """Have clients by this profile ask the node, too, certified by its own authority alone.
+
+    What the profile said of it before is replaced.
+    """
+    newcomer = introduction.newcomer
+    node_id, authority = newcomer.identity.identity_id, introduction.authority_pem
+    file = f"authority-{hashlib.sha256(authority).hexdigest()[:16]}.pem"
+    write_file(profile.parent / file, authority)
+    table = tomllib.loads(profile.read_text(encoding="utf-8"))
+    kept = [each for each in table["endpoints"] if each["validator_id"] != node_id]
+    address = introduction.client_address
+    added = {**endpoint_table(node_id, address.host, address.port), "authority": file}
+    update_toml(profile, {"endpoints": [*kept, added]})
 
 
 class _Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

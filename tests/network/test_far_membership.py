@@ -133,6 +133,7 @@ async def test_a_city_joins_renews_its_keys_and_leaves_from_its_own_machine(tmp_
             joined = await decide(offices, "join", "--introduction", introduction)
             assert joined.json["validators"] == [*FOUNDERS, "city-a"]
             await city.until_health(home, "READY")
+            await expect_to_be_met(offices[1], offices[1].receive(home / "introduction.json"))
 
             renewed = await city.make("city-a.2")
             await nodes.enter_async_context(city.running(renewed))
@@ -149,6 +150,19 @@ async def test_a_city_joins_renews_its_keys_and_leaves_from_its_own_machine(tmp_
             assert left.json["validators"] == [*FOUNDERS]
             await city.until_health(renewed, "FOLLOWING")
             assert left.json["epoch"] == 3
+
+
+async def expect_to_be_met(office: Office, introduction: Path) -> None:
+    """Check that clients ask the new validator once their profile knows of it, not before."""
+
+    async def health() -> str:
+        listed = expect(await office.node("list"))
+        (row,) = (each for each in listed.json["nodes"] if each["id"] == "city-a")
+        return str(row["health"])
+
+    assert await health() != "READY"
+    expect(await office.node("meet", introduction))
+    assert await health() == "READY"
 
 
 async def expect_a_reason_for_refusal(home: Path) -> None:

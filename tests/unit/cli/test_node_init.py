@@ -96,6 +96,12 @@ def test_an_introduction_is_checked_before_anything_is_proposed(
     foreign = run(*rotate)
     assert (foreign.code, code_of(foreign)) == (2, "GC-2324")
     assert "is of city, but validator-1 is of org-1" in foreign.json["error"]["message"]
+    meet = ("node", "meet", introduction, "--json")
+    nowhere = run(*meet, "--home", network)
+    assert (nowhere.code, code_of(nowhere)) == (2, "GC-2303")
+    early = run(*meet, "--profile", network / "profile.toml")
+    assert (early.code, code_of(early)) == (2, "GC-2324")
+    assert "is no validator of epoch 0" in early.json["error"]["message"]
     introduction.write_bytes(introduction.read_bytes().replace(b"city-a", b"city-b"))
     changed = run(*join)
     assert (changed.code, code_of(changed)) == (2, "GC-2324")

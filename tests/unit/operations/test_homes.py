@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from node.chain.genesis import Genesis
 from node.chain.governance import Endpoint
-from node.config import Address, NodeConfig
+from node.config import Address, ClientProfile, NodeConfig
 from node.config import Endpoint as KnownPeer
 from node.crypto.certificate import Issuance, build_authority_certificate, verify_identity
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, PassphraseSecret, load_signer
@@ -30,8 +30,8 @@ from node.operations.homes import (
     certify_home,
     make_home,
 )
-from node.operations.introduction import Introduction
-from node.operations.provision import NetworkPlan, provision
+from node.operations.introduction import Introduction, add_to_profile
+from node.operations.provision import NetworkPlan, endpoint_table, provision, render_toml
 from node.operations.topology import find_free_ports
 from node.service.home import log_identity, require_whole
 from node.storage.wal import WriteAheadLog
@@ -94,6 +94,22 @@ def test_an_introduction_reads_back_and_holds_nothing_else(tmp_path: Path, plan:
     assert Introduction.decode(data, plan.genesis) == introduction
     assert introduction.encode() == data
     assert b"PRIVATE" not in data
+
+
+def test_a_profile_learns_of_it_and_keeps_the_rest(tmp_path: Path, plan: HomePlan) -> None:
+    introduction = make_home(tmp_path / "city-a", plan, tmp_path / "authority", None, NOW_MS)
+    profile = tmp_path / "profile.toml"
+    known = [endpoint_table("validator-1", "::1", 7_300)]
+    names = ("identity", "credentials", "ca_bundle", "genesis", "suite")
+    settings = {"version": 1, "chain_id": "00" * 32, **dict.fromkeys(names, "x")}
+    profile.write_bytes(render_toml({**settings, "endpoints": known}))
+    for address in (Address("::1", 1), introduction.client_address):
+        add_to_profile(profile, replace(introduction, client_address=address))
+    first, second = ClientProfile.load(profile).endpoints
+    assert first == KnownPeer("validator-1", Address("::1", 7_300))
+    assert (second.validator_id, second.address) == ("city-a", introduction.client_address)
+    assert second.authority is not None
+    assert second.authority.read_bytes() == introduction.authority_pem
 
 
 @pytest.mark.parametrize(
