@@ -125,6 +125,14 @@ _WHY_STATEMENTS: Final = _(
     help=_("Its organisation, founded if need be.") + "  [" + _("one of its own") + "]",
 )
 @_introduction_option
+@click.option(
+    "--organisation-known",
+    is_flag=True,
+    help=_(
+        "With --introduction: the chain has admitted its organisation already, though no node of "
+        "it is a validator or follows. Only the node is to be registered."
+    ),
+)
 @_course_options
 @verb("node join")
 def join(
@@ -134,6 +142,7 @@ def join(
     name: str | None,
     organisation: str | None,
     introduction: Path | None,
+    organisation_known: bool,
 ) -> Answer:
     """Add a validator."""
     if (done := _by_file(screen, course)) is not None:
@@ -144,7 +153,8 @@ def join(
         from node.cli.proposal import read_introduction
 
         introduced = read_introduction(introduction, course.network.open().genesis)
-        return _bring_in(screen, course, _Candidate.introduced_by(introduced), replacing=None)
+        candidate = _Candidate.introduced_by(introduced, is_known=organisation_known)
+        return _bring_in(screen, course, candidate, replacing=None)
     from node.operations.topology import Topology
 
     topology = Topology.load(course.home)
@@ -219,7 +229,8 @@ def rotate(
             ),
             _("make the new node for the same organisation: govchain node init"),
         )
-    return _bring_in(screen, course, _Candidate.introduced_by(introduced), replacing=validator_id)
+    candidate = _Candidate.introduced_by(introduced, is_known=True)
+    return _bring_in(screen, course, candidate, replacing=validator_id)
 
 
 def _expect_validator(screen: Screen, course: Course, network: Network, name: str | None) -> str:
@@ -263,19 +274,21 @@ class _Candidate:
     """Itself, where profiles do not name it."""
     patience_s: float
     """How long to wait for it to say that it follows already; 0 if it cannot."""
+    is_of_known: bool = False
+    """Whether the chain is said to know its organisation."""
 
     @property
     def name(self) -> str:
         return self.newcomer.identity.identity_id
 
     @classmethod
-    def introduced_by(cls, introduction: Introduction) -> _Candidate:
+    def introduced_by(cls, introduction: Introduction, *, is_known: bool) -> _Candidate:
         """Return a node that was made elsewhere."""
         from node.cli.proposal import Guest
 
         newcomer, authority = introduction.newcomer, introduction.authority_pem.decode()
         guest = Guest(newcomer.identity.identity_id, introduction.client_address, authority)
-        return cls(newcomer, (guest,), _LET_IN_S)
+        return cls(newcomer, (guest,), _LET_IN_S, is_known)
 
 
 def _settle(screen: Screen, course: Course, name: str, organisation: str) -> _Candidate:
@@ -302,7 +315,12 @@ def _bring_in(
     network = _as_administrator(course, candidate.guests)
     if not _follows(network, name, candidate.patience_s):
         known = known_organisations(network)
+        if candidate.is_of_known:
+            known.append(candidate.newcomer.identity.organisation)
         if course.propose is not None:
+            if candidate.guests:
+                said = _("{node} does not follow yet, or does not run: it is to be registered")
+                screen.note(said.format(node=name))
             proposal = _registration(network, candidate, known)
             return _write(screen, course.propose, proposal)
         _register(screen, network, candidate, known, course.patience_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from node.config import NODE_FILE, Address, NodeConfig
 from node.config import Endpoint as KnownPeer
 from node.crypto.certificate import (
     Authority,
+    encode_authority_pem,
     encode_der,
     encode_pem,
     read_identity,
@@ -360,8 +361,10 @@ def _introduce(home: Path, plan: HomePlan, opens: KeySecret, authority: bytes) -
             f"{plan.organisation_id!r}",
             fix="use the organisation's own authority",
         )
-    known = [each.ca_certificate for each in genesis.organisations]
-    bundle = dict.fromkeys(encode_pem(each) for each in (*known, authority))
+    bundle = {encode_authority_pem(authority): None}
+    for each in genesis.organisations:
+        with suppress(CryptoError):  # one that is none in truth certifies nobody
+            bundle[encode_authority_pem(each.ca_certificate)] = None
     make_known(home, authority, b"".join(bundle))
     client_address = Address(plan.host, plan.client_address.port)
     introduction = Introduction(genesis.chain_id, newcomer, client_address)

@@ -140,3 +140,25 @@ def test_evidence_that_does_not_hold_is_found_before_the_chain_finds_it(
     said = ran.json["error"]["message"]
     assert missing in said
     assert "validator-2 (the profile does not say where it listens)" in said
+
+
+def test_an_organisation_is_admitted_unless_the_chain_knows_it(tmp_path: Path) -> None:
+    home = prepare_home(tmp_path / "network")
+    city, step = tmp_path / "city-a", tmp_path / "step.json"
+    made = run(
+        *("node", "init", city, "--genesis", home / "genesis.cbor", "--id", "city-a"),
+        *("--organisation", "city", "--authority", tmp_path / "authority", "--json"),
+        *("--listen", "[::1]:9", "--peer", "validator-1=[::1]:10"),
+    )
+    assert made.code == 0
+    join = ("node", "join", "--home", home, "--introduction", city / "introduction.json")
+    registered = ["register-identity", "set-endpoint"]
+    with served(ServedNode(Chat(*MEMBERS).nodes["validator-1"]), home):
+        for more, first in ((), ["add-organisation"]), (("--organisation-known",), []):
+            ran = run(*join, "--propose", step, *more)
+            assert ran.code == 0, ran.err
+            assert "city-a does not follow yet" in ran.out + ran.err
+            proposed = json.loads(step.read_bytes())
+            assert [each["operation"] for each in proposed["operations"]] == first + registered
+    (guest,) = proposed["guests"]
+    assert (guest["node"], guest["clients_at"]) == ("city-a", "[::1]:10")
