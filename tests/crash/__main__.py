@@ -15,7 +15,15 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.crash.cells import BATCH_POINTS, RECORD_POINTS, SEGMENT_POINTS, matrix, select
+from tests.crash.cells import (
+    BATCH_POINTS,
+    RECORD_POINTS,
+    SEGMENT_POINTS,
+    SWITCH_POINTS,
+    cover,
+    matrix,
+    select,
+)
 from tests.crash.network import trapped_network
 from tests.crash.restarts import restart_all
 from tests.crash.trial import Death, Trial
@@ -27,6 +35,8 @@ def main() -> int:
     if options.restarts:
         return _restart(range(options.start, options.start + options.restarts))
     cells = select(matrix(), options.only)
+    if options.cover:
+        cells = cover(cells)
     if not cells:
         sys.stderr.write(f"no cell begins with {options.only}\n")
         return 2
@@ -67,8 +77,11 @@ def main() -> int:
 def _restart(seeds: Iterable[int]) -> int:
     failed = 0
     for seed in seeds:
-        with tempfile.TemporaryDirectory(prefix="crash-") as folder:
-            restarts = restart_all(Path(folder) / "network", seed)
+        with (
+            tempfile.TemporaryDirectory(prefix="crash-") as folder,
+            trapped_network(Path(folder) / "network") as network,
+        ):
+            restarts = restart_all(network, seed)
         failed += bool(restarts.findings)
         sys.stdout.write(f"seed {seed}: {restarts}\n")
         sys.stdout.flush()
@@ -84,7 +97,7 @@ def table(deaths: Sequence[Death]) -> str:
     """Return which cells were died in, kinds down and points across; nothing is left out."""
     lines = []
     by_cell = {(death.cell.kind, death.cell.point): death for death in deaths}
-    for points in (RECORD_POINTS, BATCH_POINTS, SEGMENT_POINTS):
+    for points in (RECORD_POINTS, BATCH_POINTS, SEGMENT_POINTS, SWITCH_POINTS):
         kinds = list(dict.fromkeys(d.cell.kind for d in deaths if d.cell.point in points))
         if kinds:
             lines += ["", "".join([f"{'':16}", *(f"{point:17}" for point in points)])]
@@ -135,6 +148,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.crash", description=__doc__)
     add = parser.add_argument
     add("--only", default="", help="POINT,TYPE, or how they begin; either may be left out")
+    add("--cover", action="store_true", help="of these, each point and each kind once")
     add("--restarts", type=int, default=0, help="so many seeds of all four restarted, instead")
     add("--start", type=int, default=0, help="the first of these seeds")
     add("--json", action="store_true", help="print one JSON object at the end")

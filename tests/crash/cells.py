@@ -8,7 +8,7 @@ until a run has reached it, or a kind that no row names, which fails at once (`k
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -61,10 +61,21 @@ class Point(StrEnum):
     NAME_SYNCED = "name-synced"
     OLD_REMOVED = "old-removed"
 
+    DRAFT_WHOLE = "draft-whole"
+    """A ledger made from a snapshot is durable, and still called a draft."""
+    READY_NAMED = "ready-named"
+    READY_SYNCED = "ready-synced"
+    LEDGER_TORN = "ledger-torn"
+    """Half of the files of the old ledger are gone."""
+    LEDGER_GONE = "ledger-gone"
+    LEDGER_NAMED = "ledger-named"
+    LEDGER_SYNCED = "ledger-synced"
+
 
 RECORD_POINTS: Final = tuple(Point)[:6]
 BATCH_POINTS: Final = tuple(Point)[6:9]
-SEGMENT_POINTS: Final = tuple(Point)[9:]
+SEGMENT_POINTS: Final = tuple(Point)[9:15]
+SWITCH_POINTS: Final = tuple(Point)[15:]
 
 PROPOSAL: Final = "proposal"
 BARRIER: Final = "barrier"
@@ -81,11 +92,17 @@ EVIDENCE_BATCH: Final = "evidence-batch"
 
 DRAFT_BATCH: Final = "draft-batch"
 """A part of a ledger made from a snapshot, in a database of its own until it is whole."""
+DRAFT_END: Final = "draft-end"
+"""The batch that makes it a ledger."""
 PAST_BATCH: Final = "past-batch"
 """Blocks below a snapshot, written after it."""
+PAST_END: Final = "past-end"
+"""The batch after which nothing of the past is missing."""
 
 ROTATION: Final = "rotation"
 START_UP: Final = "start-up"
+SWITCH: Final = "switch"
+"""From the ledger in use to the one made from a snapshot, within one process."""
 
 BATCH_PREFIXES: Final[Mapping[str, frozenset[bytes]]] = {
     GENESIS_BATCH: frozenset({keys.FORMAT}),
@@ -141,7 +158,7 @@ def record_kinds() -> list[str]:
 
 def batch_kinds() -> list[str]:
     """Return the kinds of batches that the ledger writes."""
-    return [*BATCH_PREFIXES, BLOCKS_BATCH, BARRIER_BATCH, LOGGED_BATCH]
+    return [*BATCH_PREFIXES, DRAFT_END, PAST_END, BLOCKS_BATCH, BARRIER_BATCH, LOGGED_BATCH]
 
 
 def matrix() -> list[Cell]:
@@ -150,7 +167,21 @@ def matrix() -> list[Cell]:
         *(Cell(point, kind) for kind in record_kinds() for point in RECORD_POINTS),
         *(Cell(point, kind) for kind in batch_kinds() for point in BATCH_POINTS),
         *(Cell(point, kind) for kind in (ROTATION, START_UP) for point in SEGMENT_POINTS),
+        *(Cell(point, SWITCH) for point in SWITCH_POINTS),
     ]
+
+
+def cover(cells: Sequence[Cell]) -> list[Cell]:
+    """Return few of the cells in which every point and every kind of them appears."""
+    points, kinds = {cell.point for cell in cells}, {cell.kind for cell in cells}
+    chosen = []
+    for gain in (2, 1):
+        for cell in cells:
+            if (cell.point in points) + (cell.kind in kinds) == gain:
+                chosen.append(cell)
+                points.discard(cell.point)
+                kinds.discard(cell.kind)
+    return chosen
 
 
 def known_prefixes() -> frozenset[bytes]:
@@ -184,21 +215,26 @@ def record_kinds_of(kind: int, payload: bytes, me: int, suite: Suite) -> frozens
             return frozenset({_name(RecordType(kind))})
 
 
-def batch_kinds_of(batch: WriteBatch, suite: Suite, *, is_starting: bool) -> frozenset[str]:
+def batch_kinds_of(
+    batch: WriteBatch, suite: Suite, *, is_starting: bool, is_draft: bool = False
+) -> frozenset[str]:
     """Return which rows of the table a batch belongs to; none where it is empty.
 
-    Raises `ValueError` for a batch of keys that no row stands for.
+    `is_starting` is before the engine starts, `is_draft` in the database of a draft. Raises
+    `ValueError` for a batch of keys that no row stands for.
     """
     changes = dict(batch.changes())
     prefixes = frozenset(key[:1] for key in changes)
     if unknown := prefixes - known_prefixes():
         raise ValueError(f"keys that no row of the crash matrix stands for: {sorted(unknown)}")
+    if is_draft:
+        return frozenset({DRAFT_END if keys.FORMAT in prefixes else DRAFT_BATCH} if changes else ())
     if keys.FORMAT in prefixes:
         return frozenset({GENESIS_BATCH})
     if keys.EVIDENCE in prefixes:
         return frozenset({EVIDENCE_BATCH})
     if keys.MISSING_PAST in prefixes:
-        return frozenset({PAST_BATCH})
+        return frozenset({PAST_END if changes[keys.MISSING_PAST] is None else PAST_BATCH})
     headers = [value for key, value in changes.items() if key[:1] == keys.HEADER and value]
     if not headers:
         return frozenset()

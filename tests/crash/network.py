@@ -1,13 +1,12 @@
-"""A network whose validators have traps in them, and whose administrators' keys a test holds."""
+"""A network whose validators have traps in them, with a past longer than blocks are fetched for."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,43 +14,55 @@ from typing import Final
 
 from node.chain.admission import FinalResult
 from node.chain.block import Header, ResultCode, checkpoint_of
-from node.chain.genesis import Genesis, Identity, Parameters, Role
+from node.chain.genesis import Parameters
 from node.chain.governance import Approval, CheckpointStatement, Governance, SetParameters
 from node.chain.transaction import Transaction, TransactionBody, TransactionKind, sign_transaction
-from node.crypto.keystore import KeyFileSecret, KeyPurpose, generate_key, load_signer
+from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
 from node.crypto.signature import Signer
 from node.crypto.suite import INTERNATIONAL
 from node.operations.process import spawn_detached, stop_processes
-from node.operations.provision import NetworkPlan, provision
+from node.operations.provision import NetworkPlan, admin_id, provision
 from node.operations.supervisor import LOG_FILE, PROCESS_FILE, Supervisor
-from node.operations.topology import GENESIS_FILE, SECRET_FILE, find_free_ports
-from node.service.home import WAL_FOLDER, log_identity
-from node.storage.wal import WriteAheadLog
+from node.operations.topology import SECRET_FILE, find_free_ports
+from node.rpc.port import RecordFilter, RecordPage
 from tests.crash.cells import Cell
 from tests.crash.signatures import Signatures
 from tests.crash.victim import DEATH, DISARM, HEARD, PIPE
 from tests.network.local_network import HOST, LocalNetwork, until, utc_ms
+from tests.network.long_past import give_past
 
 ROOT: Final = Path(__file__).parents[2]
 COMMAND: Final = (sys.executable, "-P", "-m", "tests.crash.victim", "node", "run")
 PARAMETERS: Final = Parameters(rotation_blocks=20)
 """Views change all the time, so that all that is signed when they do is signed all the time."""
 
-_YEAR_MS: Final = 31_536_000_000
+GAP_BLOCKS: Final = 200
+"""Further behind, a validator fetches the state: more than come while one starts or catches up."""
+PAST_BLOCKS: Final = 400
+OLD_BLOCKS: Final = 150
+"""So many of them are older than all that execution looks at, so that a snapshot comes without."""
+CREATED_AGO_MS: Final = 3_600_000
 
 
 @dataclass
 class TrappedNetwork(LocalNetwork):
     """A network of validators that die where they are told."""
 
-    administrators: dict[str, Signer]
+    command: Sequence[str] = COMMAND
+    """What runs a validator, given `--home` and its folder."""
     epoch: int = 0
     """The one in force, by the changes made here."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.supervisor = Supervisor(self.home, lambda _step, _node: None, command=COMMAND)
+        self.supervisor = Supervisor(self.home, lambda _step, _node: None, command=self.command)
         self.signatures = Signatures(self.genesis.suite)
+        self.administrators: dict[str, Signer] = {
+            name: load_signer(
+                self.home / "clients" / name / "client.key", self.secret, KeyPurpose.IDENTITY
+            )
+            for name in (admin_id(number) for number in range(1, len(self.ids) + 1))
+        }
         self._pipes: dict[str, int] = {}
         self._heard_bytes = dict.fromkeys(self.ids, 0)
         for validator_id in self.ids:
@@ -89,7 +100,7 @@ class TrappedNetwork(LocalNetwork):
         folder = self.folder(validator_id)
         log, paths = folder / LOG_FILE, [str(ROOT), os.environ.get("PYTHONPATH", "")]
         process = spawn_detached(
-            (*COMMAND, "--home", str(folder), "--log", str(log)),
+            (*self.command, "--home", str(folder), "--log", str(log)),
             environment={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             log=log,
         )
@@ -98,6 +109,15 @@ class TrappedNetwork(LocalNetwork):
     def stop(self, validator_id: str) -> None:
         """End a validator in order."""
         self.end(validator_id, signal.SIGTERM)
+
+    async def until_whole(self, validator_id: str) -> None:
+        """Wait until a validator that may have begun with a snapshot has the past as well."""
+        async with self.client(validator_id) as client:
+
+            async def search() -> RecordPage:
+                return await client.records(RecordFilter(), limit=1, timeout_ms=2_000)
+
+            await until(search, f"{validator_id} has its past")
 
     # --- What was signed ---
 
@@ -185,47 +205,23 @@ class TrappedNetwork(LocalNetwork):
             os.close(pipe)
 
 
-def appoint_administrators(home: Path) -> dict[str, Signer]:
-    """Found the chain anew with an administrator of each organisation, whose keys are returned."""
-    genesis = Genesis.decode((home / GENESIS_FILE).read_bytes())
-    keys: dict[str, Signer] = {
-        f"admin-{each.organisation_id}": generate_key(KeyPurpose.IDENTITY, genesis.suite)
-        for each in genesis.organisations
-    }
-    administrators = tuple(
-        Identity(
-            identity_id=name,
-            organisation=organisation.organisation_id,
-            role=Role.ADMIN,
-            public_key=key.public_key.encoded,
-            not_before_ms=genesis.created_ms,
-            not_after_ms=genesis.created_ms + _YEAR_MS,
-        )
-        for (name, key), organisation in zip(keys.items(), genesis.organisations, strict=True)
-    )
-    founded = replace(genesis, identities=(*genesis.identities, *administrators))
-    for path in (home / GENESIS_FILE, *home.glob(f"nodes/*/{GENESIS_FILE}")):
-        path.write_bytes(founded.encode())
-    for validator in founded.validators.validators:
-        log = home / "nodes" / validator.validator_id / WAL_FOLDER
-        shutil.rmtree(log)
-        WriteAheadLog.create(log, log_identity(founded, validator.validator_id))
-    return keys
-
-
 @contextmanager
-def trapped_network(home: Path) -> Iterator[TrappedNetwork]:
-    """Make and start a network of four with traps; stop it at the end."""
+def trapped_network(home: Path, command: Sequence[str] = COMMAND) -> Iterator[TrappedNetwork]:
+    """Make and start a network of four with traps, and with a past; stop it at the end."""
     plan = NetworkPlan(
         name="crash",
         suite=INTERNATIONAL,
-        created_ms=utc_ms(),
+        created_ms=utc_ms() - CREATED_AGO_MS,
         node_count=4,
         ports=find_free_ports(HOST, 12),
         parameters=PARAMETERS,
     )
     provision(home, plan)
-    network = TrappedNetwork(home, appoint_administrators(home))
+    network = TrappedNetwork(home, command)
+    for validator_id in network.ids:
+        settings = network.folder(validator_id) / "node.toml"
+        settings.write_text(f"snapshot_gap_blocks = {GAP_BLOCKS}\n{settings.read_text()}")
+    give_past(network, network.ids, PAST_BLOCKS, old_blocks=OLD_BLOCKS)
     try:
         network.supervisor.up()
         yield network

@@ -6,11 +6,10 @@ import asyncio
 import signal
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Final
 
-from tests.crash.network import TrappedNetwork, trapped_network
+from tests.crash.network import TrappedNetwork
 from tests.crash.trial import judge_at_rest
 from tests.network.local_network import Load
 
@@ -52,20 +51,19 @@ def draw(seed: int, ids: tuple[str, ...]) -> list[Stroke]:
     ]
 
 
-def restart_all(home: Path, seed: int) -> Restarts:
-    """Make a network in `home`, do as the seed says, and judge it."""
-    with trapped_network(home) as network:
-        load = Load(network, batch=2)
-        strokes = draw(seed, network.ids)
-        most_down = asyncio.run(_strike(network, load, strokes))
-        findings = judge_at_rest(network, load.results)
+def restart_all(network: TrappedNetwork, seed: int) -> Restarts:
+    """Do to a network that runs as the seed says, and judge it, which stops it."""
+    load = Load(network, batch=2)
+    strokes = draw(seed, network.ids)
+    most_down = asyncio.run(_strike(network, load, strokes))
+    findings = judge_at_rest(network, load.results)
     return Restarts(len(strokes), most_down, len(load.results), findings)
 
 
 async def _strike(network: TrappedNetwork, load: Load, strokes: list[Stroke]) -> int:
     await network.until_ready(network.ids)
     loading = asyncio.create_task(load.run())
-    await network.until_height(network.ids[0], 3)
+    await network.until_height(network.ids[0], await network.height() + 3)
     down: Counter[str] = Counter()
     most_down = 0
     starting = asyncio.Lock()

@@ -2,12 +2,14 @@
 
 It reads logs as they lie on disk and messages as peers received them, and knows nothing of how a
 validator decides. Two statements of one validator for one place, however far apart, are a crime; so
-is a vote in a view that the log, at an earlier death, says was left.
+is a vote in a view that the log, at an earlier death, says was left. And a log has to hold what
+others heard of its validator: else that was sent before it was durable.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +28,7 @@ from node.service.log_records import (
 )
 from node.service.wire import decode_message
 from node.storage.segment import parse_segment
+from tests.crash.cells import is_barrier
 
 PRIMARY: Final = -1
 """Signs a NEW-VIEW, whoever that is in its view."""
@@ -44,6 +47,8 @@ class Signatures:
     """Digest of all that was signed, votes' times included: what is sent again is the same."""
     _left_for: dict[tuple[int, int], int] = field(default_factory=dict)
     """Per epoch and validator: the view it had gone to, by its log at its last death."""
+    _sent: dict[int, dict[Place, None]] = field(default_factory=dict)
+    """Per validator: votes that others have of it, and that its log may have to hold."""
 
     def __len__(self) -> int:
         return len(self._statements)
@@ -51,18 +56,45 @@ class Signatures:
     def take_log(self, home: Path, validator: int) -> None:
         """Take what a validator that does not run has in its log: its own words, and others'."""
         gone_to: dict[tuple[int, int], int] = {}
+        own: dict[Place, None] = {}
+        final = (0, 0)
         for segment in sorted((home / "wal").glob("*.wal")):
             for kind, payload in parse_segment(segment.read_bytes()).records:
                 match decode_log_record(kind, payload, self.suite.signature_size):
                     case VoteRecord(vote=vote):
                         self._take_own_vote(vote)
+                        own[_place(vote)] = None
                     case ViewChangeRecord(message=message) | NewViewRecord(message=message):
                         self._take_view(message)
                         place = (message.epoch, validator)
                         gone_to[place] = max(message.view, gone_to.get(place, 0))
-                    case PreparedRecord(item=item) | CommittedRecord(item=item):
+                    case PreparedRecord(item=item):
                         self._take_certified(item)
+                    case CommittedRecord(item=item):
+                        self._take_certified(item)
+                        header = item.header
+                        has_ended = is_barrier(header, item.certificate)
+                        final = max(final, (header.epoch + has_ended, header.height))
         self._left_for |= gone_to
+        self._require_sent(validator, own, final, gone_to)
+
+    def _require_sent(
+        self,
+        validator: int,
+        own: Mapping[Place, None],
+        final: tuple[int, int],
+        gone_to: Mapping[tuple[int, int], int],
+    ) -> None:
+        """Require a log to hold what its validator has sent.
+
+        Left out may be what binds no more: up to the block that is final by this log, of an epoch
+        before the one after it (`final`: epoch and height), of a view before the one it is in.
+        """
+        for place in self._sent.pop(validator, {}):
+            epoch, _, view, height, _ = place
+            is_binding = epoch >= final[0] and height > final[1]
+            if is_binding and view >= gone_to.get((epoch, validator), 0) and place not in own:
+                self.contradictions.append(f"{place} was sent, and its log does not hold it")
 
     def take_message(self, data: bytes) -> None:
         """Take a message as a peer received it."""
@@ -80,9 +112,13 @@ class Signatures:
         left_for = self._left_for.get((vote.epoch, vote.validator), 0)
         if _place(vote) not in self._statements and vote.subject.view < left_for:
             self.contradictions.append(f"{_place(vote)} after it had gone to view {left_for}")
-        self._take_vote(vote)
+        self._note_vote(vote)
 
     def _take_vote(self, vote: Vote) -> None:
+        self._sent.setdefault(vote.validator, {})[_place(vote)] = None
+        self._note_vote(vote)
+
+    def _note_vote(self, vote: Vote) -> None:
         statement = vote.subject.header_digest + vote.time_ms.to_bytes(8, "big") + vote.signature
         self._note(_place(vote), statement)
 

@@ -14,22 +14,26 @@ from node.chain.certificate import Phase, Subject, Vote
 from node.consensus.messages import Reason, ViewChange
 from node.crypto.suite import INTERNATIONAL
 from node.service.log_records import RecordType, ViewChangeRecord, VoteRecord, encode_log_record
+from node.service.wire import encode_message
 from node.storage import keys
 from node.storage.kv import WriteBatch
 from node.storage.wal import WriteAheadLog
+from tests.crash import planted
 from tests.crash.__main__ import all_sound, table
 from tests.crash.cells import (
     RECORD_POINTS,
     ROTATION,
+    SWITCH,
     Cell,
     Point,
     batch_kinds_of,
+    cover,
     known_prefixes,
     matrix,
     record_kinds,
     select,
 )
-from tests.crash.network import trapped_network
+from tests.crash.network import TrappedNetwork, trapped_network
 from tests.crash.signatures import Signatures
 from tests.crash.trial import Death, Trial
 
@@ -38,9 +42,21 @@ SAMPLE = (
     "no-space,block",
     "after-batch,block-batch",
     f"segment-named,{ROTATION}",
+    f"ledger-torn,{SWITCH}",
 )
 IDENTITY = bytes(32)
 VOTE = Vote(Subject(Phase.COMMIT, 3, 9, bytes(32)), 1, 5, bytes(64), 0)
+CHANGE = ViewChange(
+    epoch=VOTE.epoch,
+    view=VOTE.subject.view + 1,
+    validator=VOTE.validator,
+    committed=(),
+    prepared=(),
+    clock_bit=False,
+    clock_ms=0,
+    reason=Reason.TIMEOUT,
+    signature=bytes(64),
+)
 
 
 # ---------------------------------------------------------------------- it is whole
@@ -53,7 +69,15 @@ def test_every_type_of_record_and_every_phase_has_its_rows() -> None:
         kinds = [phase.name.lower() for phase in Phase] if each is RecordType.VOTE else [name]
         for kind in kinds:
             assert len(select(cells, f",{kind}")) >= len(RECORD_POINTS)
-    assert len(cells) == len(set(cells)) == 9 * 6 + 8 * 3 + 2 * 6
+    assert len(cells) == len(set(cells)) == 9 * 6 + 10 * 3 + 2 * 6 + 7
+
+
+def test_few_cells_cover_every_point_and_every_kind() -> None:
+    cells = matrix()
+    chosen = cover(cells)
+    assert {cell.point for cell in chosen} == set(Point)
+    assert {cell.kind for cell in chosen} == {cell.kind for cell in cells}
+    assert len(chosen) == len(set(chosen)) < len(cells) / 3
 
 
 def test_every_family_of_keys_is_written_by_a_batch_of_the_matrix() -> None:
@@ -122,39 +146,65 @@ def test_two_votes_for_one_place_are_found_wherever_they_were(tmp_path: Path, ot
 
 
 def test_a_vote_in_a_view_left_before_a_death_is_found(tmp_path: Path) -> None:
-    change = ViewChange(
-        epoch=0,
-        view=VOTE.subject.view + 1,
-        validator=VOTE.validator,
-        committed=(),
-        prepared=(),
-        clock_bit=False,
-        clock_ms=0,
-        reason=Reason.TIMEOUT,
-        signature=bytes(64),
-    )
     signatures = Signatures(INTERNATIONAL)
     (tmp_path / "one").mkdir()
-    signatures.take_log(log_of(tmp_path / "one", [ViewChangeRecord(change)]), 1)
+    signatures.take_log(log_of(tmp_path / "one", [ViewChangeRecord(CHANGE)]), 1)
     signatures.take_log(log_of(tmp_path, [VoteRecord(VOTE)]), 1)
     (found,) = signatures.contradictions
     assert "after it had gone to view 4" in found
 
 
+def heard(signatures: Signatures, *votes: Vote) -> None:
+    """Have others hear these votes."""
+    for vote in votes:
+        signatures.take_message(encode_message(vote))
+
+
+def test_a_vote_that_others_heard_and_the_log_lacks_is_found(tmp_path: Path) -> None:
+    above = replace(VOTE, subject=replace(VOTE.subject, height=10))
+    signatures = Signatures(INTERNATIONAL)
+    (tmp_path / "one").mkdir()
+    heard(signatures, VOTE, above)
+    signatures.take_log(log_of(tmp_path / "one", [VoteRecord(VOTE), VoteRecord(above)]), 1)
+    assert signatures.contradictions == []
+    heard(signatures, VOTE, above)
+    signatures.take_log(log_of(tmp_path, [VoteRecord(VOTE)]), 1)
+    (found,) = signatures.contradictions
+    assert "'COMMIT', 3, 10, 1) was sent, and its log does not hold it" in found
+
+
+def test_a_vote_that_others_heard_and_that_binds_no_more_may_be_missing(tmp_path: Path) -> None:
+    signatures = Signatures(INTERNATIONAL)
+    heard(signatures, VOTE)
+    signatures.take_log(log_of(tmp_path, [ViewChangeRecord(CHANGE)]), 1)
+    assert signatures.contradictions == []
+
+
 # ---------------------------------------------------------------------- some of its cells
 
 
-async def test_deaths_of_real_validators_cost_nothing(tmp_path: Path) -> None:
+async def test_deaths_of_real_validators_cost_nothing(trapped: TrappedNetwork) -> None:
     cells = [cell for each in SAMPLE for cell in select(matrix(), each)]
     assert len(cells) == len(SAMPLE)
     deaths: list[Death] = []
-    with trapped_network(tmp_path / "network") as network:
-        trial = Trial(network)
-        findings = await trial.run(cells, deaths.append)
+    trapped.supervisor.up()
+    trial = Trial(trapped)
+    findings = await trial.run(cells, deaths.append)
     assert findings == []
     assert [(death.cell, death.findings) for death in deaths if not death.is_sound] == []
     assert {death.cell for death in deaths} == set(cells)
     assert trial.receipts == trial.acknowledged > 0
+
+
+async def test_a_validator_that_sends_before_it_has_synced_is_found(tmp_path: Path) -> None:
+    deaths: list[Death] = []
+    with trapped_network(tmp_path / "network", planted.COMMAND) as network:
+        findings = await Trial(network).run([Cell(Point.POWER_LOSS, "commit")], deaths.append)
+    (death,) = deaths
+    assert death.is_killed
+    assert not all_sound(deaths)
+    assert "was sent, and its log does not hold it" in " ".join(death.findings)
+    assert set(death.findings[0].split("; ")) <= set(findings)
 
 
 def test_the_kinds_of_records_are_named_once() -> None:

@@ -5,8 +5,7 @@ More seeds: `python -m tests.crash --restarts N`.
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from tests.crash.network import TrappedNetwork
 from tests.crash.restarts import DOWN_S_MAX, KILL_S_MAX, draw, restart_all
 
 IDS = ("validator-1", "validator-2", "validator-3", "validator-4")
@@ -26,8 +25,9 @@ def test_a_seed_kills_everybody_some_back_before_others_go_and_is_drawn_alike() 
     assert sum(overlaps) > 15
 
 
-def test_all_killed_and_restarted_at_different_times(tmp_path: Path) -> None:
-    restarts = restart_all(tmp_path / "network", SEED)
+def test_all_killed_and_restarted_at_different_times(trapped: TrappedNetwork) -> None:
+    trapped.supervisor.up()
+    restarts = restart_all(trapped, SEED)
     assert restarts.findings == []
     assert restarts.deaths >= len(IDS)
     assert restarts.most_down > 1

@@ -41,10 +41,15 @@ from tests.crash.cells import (
     BARRIER,
     BARRIER_BATCH,
     BLOCKS_BATCH,
+    DRAFT_BATCH,
+    DRAFT_END,
     EVIDENCE_BATCH,
     GENESIS_BATCH,
     LOGGED_BATCH,
+    PAST_BATCH,
+    PAST_END,
     START_UP,
+    SWITCH,
     Cell,
     Point,
 )
@@ -58,9 +63,11 @@ BLOCKS_BEHIND: Final = 30
 BLOCKS_LOGGED: Final = 3
 """How far the ledger is put back, for the log to bring it forward."""
 
-ORDER: Final = {GENESIS_BATCH: 0, EVIDENCE_BATCH: 1, START_UP: 2, BARRIER: 4, BARRIER_BATCH: 4}
-"""Kinds that go before or after the rest (3): an empty ledger while the chain is short, evidence
-while the first epoch lasts, which ends with the first barrier."""
+FROM_SNAPSHOT: Final = (DRAFT_BATCH, DRAFT_END, SWITCH, PAST_BATCH, PAST_END)
+"""Kinds that a validator comes to without its data, from genesis to a snapshot and its past."""
+ORDER: Final = {EVIDENCE_BATCH: 1, BARRIER: 4, BARRIER_BATCH: 4}
+"""Kinds that go before or after the rest (3): evidence while the first epoch lasts, which ends with
+the first barrier."""
 
 
 @dataclass(slots=True)
@@ -108,6 +115,7 @@ class Trial:
         network = self._network
         await network.until_ready(network.ids)
         loading = asyncio.create_task(self._load.run())
+        is_sound = True
         try:
             for number, cell in enumerate(sorted(cells, key=lambda c: ORDER.get(c.kind, 3))):
                 victim = network.ids[number % len(network.ids)]
@@ -118,10 +126,12 @@ class Trial:
                     death.findings.append(str(error))
                     await self._start_again(victim)
                 told(death)
+                is_sound &= death.is_sound
         finally:
             self._load.stop()
             await loading
-        await self._have_receipts(network.ids[0])
+        if is_sound:
+            await self._have_receipts(network.ids[0])
         return await asyncio.to_thread(judge_at_rest, network, self._load.results)
 
     # --- to death ---
@@ -143,6 +153,8 @@ class Trial:
                 return
         known = len(network.signatures.contradictions)
         network.collect(victim)
+        found = network.signatures.contradictions[known:]
+        assert not found, "; ".join(found)
         height = await network.height()
         restarted_s = time.monotonic()
         await self._start_again(victim)
@@ -150,6 +162,10 @@ class Trial:
         death.back_s = time.monotonic() - restarted_s
         await cause
         await self._same_chain()
+        await network.until_whole(victim)
+        if cell.kind in FROM_SNAPSHOT and cell.kind != PAST_END:  # at which all has been fetched
+            fetched = await asyncio.to_thread(network.metric, victim, "past_blocks_total")
+            assert fetched, "its ledger is not made from a snapshot"
         death.receipts = await self._have_receipts(victim)
         network.collect()
         death.findings += network.signatures.contradictions[known:]
@@ -169,7 +185,7 @@ class Trial:
                 return none
             case kind if kind == START_UP:
                 network.stop(victim)
-            case kind if kind == GENESIS_BATCH:
+            case kind if kind == GENESIS_BATCH or kind in FROM_SNAPSHOT:
                 network.stop(victim)
                 shutil.rmtree(network.folder(victim) / "data")
             case kind if kind == BLOCKS_BATCH:

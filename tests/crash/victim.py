@@ -26,16 +26,16 @@ from node.consensus.events import Now
 from node.service.engine import Engine
 from node.service.runner import Runner
 from node.service.wire import MessageKind
-from node.storage import wal
-from node.storage.filesystem import AppendFile, SystemFiles
+from node.storage import draft_folder, wal
+from node.storage.filesystem import AppendFile, SystemFiles, sync_path
 from node.storage.kv import WriteBatch
 from node.storage.leveldb import LevelDBStore
 from node.storage.segment import HEAD_BYTES
 from tests.crash.cells import (
-    DRAFT_BATCH,
     RECORD_POINTS,
     ROTATION,
     START_UP,
+    SWITCH,
     Cell,
     Point,
     batch_kinds_of,
@@ -72,7 +72,11 @@ class Trap:
         index = genesis.validators.index_of(config.validator_id)
         assert index is not None
         self.home, self.suite, self.index = home, genesis.suite, index
-        self.draft_name = f"{config.data.name}.draft"
+        self.ledger_name = config.data.name
+        self.draft_name, self.ready_name = f"{self.ledger_name}.draft", f"{self.ledger_name}.ready"
+        self.switch = frozenset({SWITCH})
+        self.named: Point | None = None
+        """Which name a draft was given last."""
         self.is_starting = True
         self._cell: Cell | None = None
         self._left = 0
@@ -271,10 +275,12 @@ def write_watched(
 ) -> None:
     """Write a batch to the ledger, with the trap before, in and after it."""
     logs: Path = vars(store)["_path"]
-    if logs.name == trap.draft_name:
-        kinds = frozenset({DRAFT_BATCH})
-    else:
-        kinds = batch_kinds_of(batch, trap.suite, is_starting=trap.is_starting)
+    kinds = batch_kinds_of(
+        batch,
+        trap.suite,
+        is_starting=trap.is_starting,
+        is_draft=logs.name == trap.draft_name,
+    )
     trap.reach(Point.BEFORE_BATCH, kinds)
     sizes = {path: path.stat().st_size for path in logs.glob("*.log")}
     write(store, batch, sync=sync)
@@ -284,6 +290,46 @@ def write_watched(
         os.truncate(newest, (before + newest.stat().st_size) // 2)
         trap.die()
     trap.reach(Point.AFTER_BATCH, kinds)
+
+
+def rename_watched(
+    source: Path, target: Path, *, trap: Trap, rename: Callable[[Path, Path], Path]
+) -> Path:
+    """Give a file or folder its new name, with the trap around the two names of a draft."""
+    named = {trap.draft_name: Point.READY_NAMED, trap.ready_name: Point.LEDGER_NAMED}
+    if source.name == trap.draft_name:
+        trap.reach(Point.DRAFT_WHOLE, trap.switch)
+    renamed = rename(source, target)
+    if source.name in named:
+        trap.named = named[source.name]
+        trap.reach(trap.named, trap.switch)
+    return renamed
+
+
+def watch_switch(trap: Trap) -> None:
+    """Wrap the steps from a draft to the ledger: nothing else here renames or removes a folder."""
+    remove: Callable[[Path], None] = vars(draft_folder)["_remove"]
+
+    def remove_watched(folder: Path) -> None:
+        is_ledger = folder.name == trap.ledger_name
+        if is_ledger and trap.is_due(Point.LEDGER_TORN, trap.switch):
+            files = sorted(folder.iterdir())
+            for file in files[: len(files) // 2]:
+                file.unlink()
+            trap.die()
+        remove(folder)
+        if is_ledger:
+            trap.reach(Point.LEDGER_GONE, trap.switch)
+
+    def sync_watched(folder: Path) -> None:
+        sync_path(folder)
+        is_ready = trap.named is Point.READY_NAMED
+        trap.reach(Point.READY_SYNCED if is_ready else Point.LEDGER_SYNCED, trap.switch)
+
+    watched = partialmethod(rename_watched, trap=trap, rename=Path.rename)
+    patch.object(Path, "rename", watched).start()
+    patch.object(draft_folder, "_remove", remove_watched).start()
+    patch.object(draft_folder, "sync_path", sync_watched).start()
 
 
 def set_trap(trap: Trap) -> None:
@@ -305,6 +351,7 @@ def set_trap(trap: Trap) -> None:
     patch.object(
         LevelDBStore, "write", partialmethod(write_watched, trap=trap, write=write)
     ).start()
+    watch_switch(trap)
     patch.object(Runner, "received", hear).start()
     patch.object(Engine, "start", begin).start()
     patch.object(wal.WriteAheadLog, "rotation_due", property(due)).start()
