@@ -15,15 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.crash.cells import (
-    BATCH_POINTS,
-    RECORD_POINTS,
-    SEGMENT_POINTS,
-    SWITCH_POINTS,
-    cover,
-    matrix,
-    select,
-)
+from tests.crash.cells import cover, matrix, select, tables
 from tests.crash.network import trapped_network
 from tests.crash.restarts import restart_all
 from tests.crash.trial import Death, Trial
@@ -34,9 +26,7 @@ def main() -> int:
     options = _parse()
     if options.restarts:
         return _restart(range(options.start, options.start + options.restarts))
-    cells = select(matrix(), options.only)
-    if options.cover:
-        cells = cover(cells)
+    cells = select(cover() if options.cover else matrix(), options.only)
     if not cells:
         sys.stderr.write(f"no cell begins with {options.only}\n")
         return 2
@@ -97,7 +87,7 @@ def table(deaths: Sequence[Death]) -> str:
     """Return which cells were died in, kinds down and points across; nothing is left out."""
     lines = []
     by_cell = {(death.cell.kind, death.cell.point): death for death in deaths}
-    for points in (RECORD_POINTS, BATCH_POINTS, SEGMENT_POINTS, SWITCH_POINTS):
+    for points, _ in tables():
         kinds = list(dict.fromkeys(d.cell.kind for d in deaths if d.cell.point in points))
         if kinds:
             lines += ["", "".join([f"{'':16}", *(f"{point:17}" for point in points)])]
@@ -148,7 +138,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.crash", description=__doc__)
     add = parser.add_argument
     add("--only", default="", help="POINT,TYPE, or how they begin; either may be left out")
-    add("--cover", action="store_true", help="of these, each point and each kind once")
+    add("--cover", action="store_true", help="each point and each kind, in as few cells as can be")
     add("--restarts", type=int, default=0, help="so many seeds of all four restarted, instead")
     add("--start", type=int, default=0, help="the first of these seeds")
     add("--json", action="store_true", help="print one JSON object at the end")

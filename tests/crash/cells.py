@@ -161,27 +161,28 @@ def batch_kinds() -> list[str]:
     return [*BATCH_PREFIXES, DRAFT_END, PAST_END, BLOCKS_BATCH, BARRIER_BATCH, LOGGED_BATCH]
 
 
-def matrix() -> list[Cell]:
-    """Return every cell, in the order of the table."""
+def tables() -> list[tuple[Sequence[Point], Sequence[str]]]:
+    """Return the points and the kinds whose product the matrix is, table by table."""
     return [
-        *(Cell(point, kind) for kind in record_kinds() for point in RECORD_POINTS),
-        *(Cell(point, kind) for kind in batch_kinds() for point in BATCH_POINTS),
-        *(Cell(point, kind) for kind in (ROTATION, START_UP) for point in SEGMENT_POINTS),
-        *(Cell(point, SWITCH) for point in SWITCH_POINTS),
+        (RECORD_POINTS, record_kinds()),
+        (BATCH_POINTS, batch_kinds()),
+        (SEGMENT_POINTS, (ROTATION, START_UP)),
+        (SWITCH_POINTS, (SWITCH,)),
     ]
 
 
-def cover(cells: Sequence[Cell]) -> list[Cell]:
-    """Return few of the cells in which every point and every kind of them appears."""
-    points, kinds = {cell.point for cell in cells}, {cell.kind for cell in cells}
-    chosen = []
-    for gain in (2, 1):
-        for cell in cells:
-            if (cell.point in points) + (cell.kind in kinds) == gain:
-                chosen.append(cell)
-                points.discard(cell.point)
-                kinds.discard(cell.kind)
-    return chosen
+def matrix() -> list[Cell]:
+    """Return every cell, in the order of the tables."""
+    return [Cell(point, kind) for points, kinds in tables() for kind in kinds for point in points]
+
+
+def cover() -> list[Cell]:
+    """Return as few cells as can be in which every point and every kind appears."""
+    return [
+        Cell(points[number % len(points)], kinds[number % len(kinds)])
+        for points, kinds in tables()
+        for number in range(max(len(points), len(kinds)))
+    ]
 
 
 def known_prefixes() -> frozenset[bytes]:
