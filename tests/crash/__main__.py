@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.crash.cells import cover, matrix, select, tables
 from tests.crash.network import trapped_network
 from tests.crash.restarts import restart_all
-from tests.crash.trial import Death, Trial
+from tests.crash.trial import Death, Trial, judge_at_rest
 
 
 def main() -> int:
@@ -44,13 +44,14 @@ def main() -> int:
         trapped_network(Path(folder) / "network") as network,
     ):
         trial = Trial(network)
-        findings = asyncio.run(trial.run(cells, tell))
+        asyncio.run(trial.run(cells, tell))
+        findings = judge_at_rest(network, trial.results)
         signatures = len(network.signatures)
     summary = {
         "revision": _revision(),
         "cells": len(cells),
         "killed": sum(death.is_killed for death in deaths),
-        "acknowledged": trial.acknowledged,
+        "acknowledged": len(trial.results),
         "receipts_verified": trial.receipts,
         "signatures_compared": signatures,
         "findings": [f"{d.cell}: {each}" for d in deaths for each in d.findings] + findings,
@@ -71,9 +72,10 @@ def _restart(seeds: Iterable[int]) -> int:
             tempfile.TemporaryDirectory(prefix="crash-") as folder,
             trapped_network(Path(folder) / "network") as network,
         ):
-            restarts = restart_all(network, seed)
-        failed += bool(restarts.findings)
-        sys.stdout.write(f"seed {seed}: {restarts}\n")
+            restarts = asyncio.run(restart_all(network, seed))
+            findings = judge_at_rest(network, restarts.results)
+        failed += bool(findings)
+        sys.stdout.write(f"seed {seed}: {restarts}; findings: {findings}\n")
         sys.stdout.flush()
     return 1 if failed else 0
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from node.chain.admission import FinalResult
 from tests.crash.network import TrappedNetwork
-from tests.crash.trial import judge_at_rest
 from tests.network.local_network import Load
 
 KILL_S_MAX: Final = 4.0
@@ -37,8 +38,8 @@ class Restarts:
     deaths: int
     most_down: int
     """How many were down at once."""
-    acknowledged: int
-    findings: list[str]
+    results: Mapping[bytes, FinalResult] = field(repr=False)
+    """What a client was told is final, by tx_id."""
 
 
 def draw(seed: int, ids: tuple[str, ...]) -> list[Stroke]:
@@ -51,16 +52,9 @@ def draw(seed: int, ids: tuple[str, ...]) -> list[Stroke]:
     ]
 
 
-def restart_all(network: TrappedNetwork, seed: int) -> Restarts:
-    """Do to a network that runs as the seed says, and judge it, which stops it."""
-    load = Load(network, batch=2)
-    strokes = draw(seed, network.ids)
-    most_down = asyncio.run(_strike(network, load, strokes))
-    findings = judge_at_rest(network, load.results)
-    return Restarts(len(strokes), most_down, len(load.results), findings)
-
-
-async def _strike(network: TrappedNetwork, load: Load, strokes: list[Stroke]) -> int:
+async def restart_all(network: TrappedNetwork, seed: int) -> Restarts:
+    """Do to a network that runs as the seed says; at the end it runs."""
+    load, strokes = Load(network, batch=2), draw(seed, network.ids)
     await network.until_ready(network.ids)
     loading = asyncio.create_task(load.run())
     await network.until_height(network.ids[0], await network.height() + 3)
@@ -90,4 +84,4 @@ async def _strike(network: TrappedNetwork, load: Load, strokes: list[Stroke]) ->
         await network.until_height(name, height + BLOCKS_AFTER)
     load.stop()
     await loading
-    return most_down
+    return Restarts(len(strokes), most_down, load.results)

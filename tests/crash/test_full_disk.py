@@ -26,7 +26,7 @@ from tests.unit.cli.command import ENGLISH
 
 VICTIM: Final = "validator-3"
 DISK_BYTES: Final = 64 << 20
-ROOM_BYTES: Final = 400_000
+ROOM_BYTES: Final = 100_000
 END_S: Final = 60
 
 
@@ -76,7 +76,7 @@ async def run_out_of_space(network: LocalNetwork, disk: Path) -> None:
     settings.write_text(settings.read_text().replace("../../secret.key", str(secret)))
     log, words = disk.parent / "node.log", disk.parent / "words"
     others = [name for name in network.ids if name != VICTIM]
-    load = Load(network, batch=20)
+    load = Load(network, batch=20, pause_ms=20)
     loading = asyncio.create_task(load.run(*others))
     try:
         await end_for_want_of_room(network, disk, partial(start, home, log, words))
@@ -105,6 +105,7 @@ async def end_for_want_of_room(
     """Have the validator start and vote, and end by itself once its disk is full."""
     with start_it() as process:
         try:
+            await network.until_ready([VICTIM])
             await network.until_voting(VICTIM)
             ballast = fill(disk)
             await asyncio.to_thread(process.wait, END_S)

@@ -61,7 +61,7 @@ def last_number_before_the_kill(program: str, directory: Path, lines: int) -> in
     return int([report for report in reports if report.endswith("\n")][-1])
 
 
-@pytest.mark.parametrize("lines", [1, 20, 150])
+@pytest.mark.parametrize("lines", [1, 20, 60])
 def test_a_killed_writer_of_the_log_loses_nothing_it_had_synced(tmp_path: Path, lines: int) -> None:
     directory = tmp_path / "wal"
     WriteAheadLog.create(directory, IDENTITY)

@@ -208,10 +208,13 @@ async def until(question: Callable[[], Awaitable[_Answer | None]], what: str) ->
 
 
 class Load:
-    """A client that submits batches until told to stop, each again until all of it is final."""
+    """A client that submits batches until told to stop, each again until all of it is final.
 
-    def __init__(self, network: LocalNetwork, batch: int = 20) -> None:
-        self._network, self._batch = network, batch
+    After each it rests for `pause_ms`, so as to leave some of the machine to others.
+    """
+
+    def __init__(self, network: LocalNetwork, batch: int = 20, pause_ms: int = 0) -> None:
+        self._network, self._batch, self._pause_ms = network, batch, pause_ms
         self._stopping = False
         self.results: dict[bytes, FinalResult] = {}
         """By tx_id."""
@@ -224,6 +227,7 @@ class Load:
                 results = await until(partial(self._submit, client, encoded), "a batch is final")
                 for transaction, result in zip(transactions, results, strict=True):
                     self.results[transaction.tx_id] = result
+                await asyncio.sleep(self._pause_ms / 1_000)
 
     async def _submit(
         self, client: LedgerClient, encoded: Sequence[bytes]

@@ -1,0 +1,52 @@
+"""Some deaths of real validators, under load; and a mistake that costs votes, which is found.
+
+All cells of the matrix, and more seeds, are a command of its own: `python -m tests.crash`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.crash import planted
+from tests.crash.cells import ROTATION, SWITCH, Cell, Point, matrix, select
+from tests.crash.network import trapped_network
+from tests.crash.restarts import restart_all
+from tests.crash.trial import Death, Trial, judge_at_rest
+
+SAMPLE = (
+    "power-loss,commit",
+    "after-batch,block-batch",
+    f"segment-named,{ROTATION}",
+    f"ledger-torn,{SWITCH}",
+)
+"""One of each table; the full disk has a test of its own."""
+SEED = 149
+"""Each once, three at once, within three seconds."""
+
+
+async def test_deaths_one_by_one_and_of_all_at_different_times_cost_nothing(tmp_path: Path) -> None:
+    cells = [cell for each in SAMPLE for cell in select(matrix(), each)]
+    assert len(cells) == len(SAMPLE)
+    deaths: list[Death] = []
+    with trapped_network(tmp_path / "network") as network:
+        trial = Trial(network)
+        await trial.run(cells, deaths.append)
+        restarts = await restart_all(network, SEED)
+        findings = judge_at_rest(network, {**trial.results, **restarts.results})
+    assert findings == []
+    assert [(death.cell, death.findings) for death in deaths if not death.is_sound] == []
+    assert {death.cell for death in deaths} == set(cells)
+    assert trial.receipts == len(trial.results) > 0
+    assert restarts.deaths == len(network.ids)
+    assert restarts.most_down > 1
+    assert restarts.results
+
+
+async def test_a_validator_that_sends_before_it_has_synced_is_found(tmp_path: Path) -> None:
+    deaths: list[Death] = []
+    with trapped_network(tmp_path / "network", planted.COMMAND) as network:
+        await Trial(network).run([Cell(Point.POWER_LOSS, "commit")], deaths.append)
+    (death,) = deaths
+    assert death.is_killed
+    assert not death.is_sound
+    assert "was sent, and its log does not hold it" in death.findings[0]
