@@ -17,6 +17,11 @@ from node.storage.kv import WriteBatch
 from node.storage.wal import WriteAheadLog
 from tests.crash.__main__ import all_sound, table
 from tests.crash.cells import (
+    DRAFT_BATCH,
+    DRAFT_END,
+    GENESIS_BATCH,
+    PAST_BATCH,
+    PAST_END,
     RECORD_POINTS,
     Cell,
     Point,
@@ -84,6 +89,24 @@ def test_a_batch_that_no_row_stands_for_is_refused() -> None:
     batch.put(b"?new", b"")
     with pytest.raises(ValueError, match="no row"):
         batch_kinds_of(batch, INTERNATIONAL, is_starting=False)
+
+
+def test_the_ends_of_a_draft_and_of_a_past_are_rows_of_their_own() -> None:
+    part, end, past, past_end = (WriteBatch() for _ in range(4))
+    part.put(keys.draft_mark("a"), b"")
+    end.delete(keys.draft_mark("a"))
+    end.put(keys.FORMAT, b"")
+    past.put(keys.MISSING_PAST, b"")
+    past_end.delete(keys.MISSING_PAST)
+    for batch, is_draft, kind in (
+        (part, True, DRAFT_BATCH),
+        (end, True, DRAFT_END),
+        (end, False, GENESIS_BATCH),
+        (past, False, PAST_BATCH),
+        (past_end, False, PAST_END),
+    ):
+        found = batch_kinds_of(batch, INTERNATIONAL, is_starting=False, is_draft=is_draft)
+        assert found == {kind}
 
 
 def test_a_cell_that_nobody_died_in_fails_the_matrix_and_shows() -> None:
