@@ -67,9 +67,14 @@ BLOCKS_LOGGED: Final = 3
 
 FROM_SNAPSHOT: Final = (DRAFT_BATCH, DRAFT_END, SWITCH, PAST_BATCH, PAST_END)
 """Kinds that a validator comes to without its data, from genesis to a snapshot and its past."""
-ORDER: Final = {EVIDENCE_BATCH: 1, BARRIER: 4, BARRIER_BATCH: 4}
-"""Kinds that go before or after the rest (3): evidence while the first epoch lasts, which ends with
-the first barrier."""
+ORDER: Final = {
+    **dict.fromkeys((GENESIS_BATCH, *FROM_SNAPSHOT), 0),
+    EVIDENCE_BATCH: 1,
+    BARRIER: 3,
+    BARRIER_BATCH: 3,
+}
+"""Kinds that go before or after the rest (2): those that fetch the past while it is short, evidence
+while the first epoch lasts, which ends with the first barrier."""
 
 
 @dataclass(slots=True)
@@ -119,7 +124,7 @@ class Trial:
         loading = asyncio.create_task(self._load.run())
         is_sound = True
         try:
-            for number, cell in enumerate(sorted(cells, key=lambda c: ORDER.get(c.kind, 3))):
+            for number, cell in enumerate(sorted(cells, key=lambda c: ORDER.get(c.kind, 2))):
                 victim = network.ids[number % len(network.ids)]
                 death = Death(cell, victim)
                 try:
