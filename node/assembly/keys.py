@@ -1,0 +1,75 @@
+"""What the running node proves itself with, and whether the chain and its name go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.chain.genesis import Genesis
+from node.chain.membership import ValidatorSet
+from node.config import NodeConfig
+from node.crypto.certificate import read_identity
+from node.crypto.keystore import KeyPurpose, KeySecret, load_signer, load_tls_key_pem
+from node.crypto.signature import Signer
+from node.errors import ConfigError
+from node.rpc.identity import TlsIdentity
+from node.service.home import (
+    COSIGNATURE_KEY_FILE,
+    OWN_AUTHORITY_FILE,
+    TLS_FILE,
+    TLS_KEY_FILE,
+    VOTE_KEY_FILE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the running node proves itself with."""
+
+    tls: TlsIdentity
+    signer: Signer
+    """Of its votes."""
+    cosigner: Signer
+    own_authority: Mapping[str, bytes]
+    """By organisation: its own, which the state may not name yet; nothing where it does."""
+
+
+def load_keys(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecret) -> Keys:
+    """Return what `home` holds; raises `ConfigError` for what nobody would believe."""
+    signer = load_signer(home / VOTE_KEY_FILE, secret, KeyPurpose.VOTE)
+    cosigner = load_signer(home / COSIGNATURE_KEY_FILE, secret, KeyPurpose.COSIGNATURE)
+    tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
+    _check_name(config, tls)
+    check_key(config, signer, genesis.validators)  # founders keep their keys as long as their ids
+    return Keys(tls, signer, cosigner, _own_authority(home, tls))
+
+
+def _check_name(config: NodeConfig, tls: TlsIdentity) -> None:
+    """Refuse to run under a name that no peer would believe."""
+    shown = read_identity(tls.certificate_pem)
+    if shown.identity_id != config.validator_id:
+        raise ConfigError(
+            f"{config.home}: {TLS_FILE} is of {shown.identity_id!r}, not {config.validator_id!r}",
+            fix="correct validator_id in node.toml, or put the right certificate there",
+        )
+
+
+def _own_authority(home: Path, tls: TlsIdentity) -> dict[str, bytes]:
+    """Return who certifies this node, if its home says so: its own people may ask it at once."""
+    path = home / OWN_AUTHORITY_FILE
+    if not path.exists():
+        return {}
+    return {read_identity(tls.certificate_pem).organisation: path.read_bytes()}
+
+
+def check_key(config: NodeConfig, signer: Signer, validators: ValidatorSet) -> None:
+    """Refuse to vote under another key than the chain knows; who is no member does not vote."""
+    me = validators.index_of(config.validator_id)
+    if me is not None and signer.public_key.encoded != validators.validators[me].vote_key:
+        raise ConfigError(
+            f"{config.home / VOTE_KEY_FILE}: is not the key that this chain gives "
+            f"{config.validator_id}",
+            fix="restore the key; if it is lost, give the validator a new one: "
+            "govchain node rotate",
+        )

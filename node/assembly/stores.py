@@ -1,0 +1,91 @@
+"""What of a validator lies on disk: opened to run on it, or while it does not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import structlog
+
+from node.chain.genesis import Genesis
+from node.config import NodeConfig
+from node.errors import StorageError
+from node.execution.apply import Executor
+from node.service.home import log_identity
+from node.service.recovery import Recovery, recover
+from node.storage.draft_folder import DraftFolder, install_draft
+from node.storage.ledger import LedgerStore
+from node.storage.leveldb import LevelDBStore
+from node.storage.lock import InstanceLock
+from node.storage.wal import WriteAheadLog
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What of the validator outlives the process, opened, and what was found in it."""
+
+    executor: Executor
+    ledger: LedgerStore
+    drafts: DraftFolder
+    log: WriteAheadLog
+    recovery: Recovery
+
+
+@contextmanager
+def open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[Stores]:
+    """Open log and ledger, and bring the ledger to where the log shows that it was."""
+    with ExitStack() as stack:
+        wal, replay = WriteAheadLog.open(config.wal, log_identity(genesis, config.validator_id))
+        stack.callback(wal.close)
+        install_draft(config.data)
+        drafts = DraftFolder(config.data, partial(LevelDBStore.open, create=True))
+        stack.callback(drafts.close)
+        database = LevelDBStore.open(config.data, create=True)
+        stack.callback(database.close)
+        executor = Executor(genesis)
+        ledger = LedgerStore.open(database, genesis.suite, executor.genesis_block())
+        recovery = recover(
+            genesis, executor, ledger, replay.records, validator_id=config.validator_id
+        )
+        log.info(
+            "recovered",
+            height=ledger.tip_height,
+            view=recovery.consensus.view,
+            log_records=len(replay.records),
+            log_bytes_dropped=replay.dropped_bytes,
+            blocks_from_log=recovery.recommitted,
+        )
+        yield Stores(executor, ledger, drafts, wal, recovery)
+
+
+@contextmanager
+def open_ledger_at_rest(
+    config: NodeConfig, genesis: Genesis
+) -> Iterator[tuple[LevelDBStore, LedgerStore]]:
+    """Open the ledger of a validator that does not run, and keep it from starting meanwhile.
+
+    Raises `StorageError`: it runs (GC-3002), or its ledger is damaged, or not of this chain.
+    """
+    with InstanceLock(config.home), ExitStack() as stack:
+        install_draft(config.data)
+        database = LevelDBStore.open(config.data, create=False)
+        stack.callback(database.close)
+        genesis_block = Executor(genesis).genesis_block()
+        yield database, LedgerStore.open(database, genesis.suite, genesis_block)
+
+
+@contextmanager
+def open_scratch(folder: Path) -> Iterator[LevelDBStore]:
+    """Open an empty database in `folder`, which is gone again at the end; raises `StorageError`."""
+    try:
+        made = TemporaryDirectory(prefix="scratch-", dir=folder)
+    except OSError as error:
+        raise StorageError(f"{folder}: {error}", fix="name a folder that can be written") from error
+    with made as home, closing(LevelDBStore.open(Path(home) / "data", create=True)) as database:
+        yield database

@@ -1,0 +1,143 @@
+"""One validator wired together: its running parts, and the order in which they start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from typing import Final
+
+import structlog
+
+import node
+from node.assembly.api import Api, Parts
+from node.assembly.health import Health, RunningFigures
+from node.assembly.keys import Keys
+from node.assembly.peering import Peering
+from node.assembly.stores import Stores
+from node.chain.genesis import Genesis
+from node.config import NodeConfig
+from node.rpc import port
+from node.rpc.server import ClientServer, PeerServer
+from node.service.engine import Engine
+from node.service.queries import Queries
+from node.service.runner import Runner
+from node.service.telemetry import Telemetry
+
+STOP_GRACE_MS: Final = 500
+"""How long calls under way may still take once the process is told to stop."""
+
+log = structlog.get_logger()
+
+
+class Validator:
+    """A validator that runs."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        genesis: Genesis,
+        stores: Stores,
+        engine: Engine,
+        *,
+        keys: Keys,
+    ) -> None:
+        """Wire the parts on the running event loop."""
+        self._config = config
+        queries = Queries(stores.ledger, genesis.suite)
+        self._telemetry = Telemetry(
+            validator_id=config.validator_id, chain_id=genesis.chain_id, version=node.__version__
+        )
+        self._peering = peering = Peering(config, genesis, stores.ledger, engine.roster, keys)
+        self._runner = runner = Runner(
+            engine,
+            stores.log,
+            peering,
+            self._telemetry,
+            now=peering.trial.now,
+            verify_threads=config.verify_threads,
+            find_result=queries.final_result,
+        )
+        self._health = Health(engine, peering, stores.ledger)
+        peering.join(runner, self._health.look_anew)
+        self._figures = RunningFigures(runner, stores.log, peering, self._health)
+        parts = Parts(
+            validator_id=config.validator_id,
+            runner=runner,
+            ledger=stores.ledger,
+            queries=queries,
+            peering=peering,
+            health=self._health,
+            telemetry=self._telemetry,
+        )
+        self._api = Api(genesis, parts, keys.cosigner)
+        self._peer_server = PeerServer(
+            peering.transport,
+            [str(config.peer_address)],
+            tls=keys.tls,
+            gatekeeper=peering.gatekeeper,
+        )
+        self._client_server = ClientServer(
+            self._api,
+            [str(config.client_address)],
+            tls=keys.tls,
+            gatekeeper=peering.gatekeeper,
+            chain_id=genesis.chain_id,
+            on_failure=peering.on_failure,
+        )
+        self.is_retiring = False
+        """Whether it was told to stop."""
+
+    async def run(self) -> None:
+        """Serve until told to stop; raises what made it end otherwise."""
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[None]] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, lambda: tasks.append(loop.create_task(self._retire())))
+        async with AsyncExitStack() as parts:
+            await self._start(parts)
+            watch = loop.create_task(self._health.watch(self._tell_health))
+            watch.add_done_callback(self._reap)
+            tasks.append(watch)
+            if self._peering.trial.is_allowed:
+                trial = loop.create_task(self._peering.trial.watch())
+                trial.add_done_callback(self._reap)
+                tasks.append(trial)
+            try:
+                await self._runner.run()
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._runner.stop(error)
+
+    async def _start(self, parts: AsyncExitStack) -> None:
+        parts.callback(self._api.close)
+        address = self._config.metrics_address
+        if address is not None:
+            parts.callback(self._telemetry.serve(address.host, address.port, self._figures))
+        self._telemetry.watch_loop()
+        await self._peer_server.start()
+        parts.push_async_callback(self._peer_server.stop)
+        await self._peering.transport.start()
+        parts.push_async_callback(self._peering.transport.stop)
+        await self._client_server.start()
+        parts.push_async_callback(self._client_server.stop, 0)
+        log.info(
+            "listening",
+            peers=str(self._config.peer_address),
+            clients=str(self._config.client_address),
+            metrics=None if address is None else str(address),
+        )
+
+    async def _retire(self) -> None:
+        """End in order: no new calls, a moment for those under way, then the rest."""
+        self.is_retiring = True
+        log.info("stopping")
+        await self._client_server.stop(STOP_GRACE_MS)
+        self._runner.stop()
+
+    async def _tell_health(self, health: port.Health) -> None:
+        await self._client_server.set_ready(ready=health is port.Health.READY)
