@@ -56,7 +56,7 @@ from tests.crash.cells import (
 from tests.crash.network import TrappedNetwork
 from tests.network.local_network import Load, until
 
-REACH_S: Final = 30.0
+REACH_S: Final = 60.0
 """How long a validator may take to come to its cell."""
 PAUSE_MS: Final = 30
 """Between two transactions: a machine that is full takes longer to come to anything."""
