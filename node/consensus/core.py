@@ -344,6 +344,8 @@ class Core:
             while self._commit_next(now):
                 self._accept_offers()
                 self._vote()
+            if self._is_over:
+                return
             self._ask_for_proposal()
         self._ask_for_validation()
 

@@ -141,6 +141,18 @@ def test_a_view_whose_base_differs_from_the_own_execution_halts_before_anything_
     assert isinstance(rig.out[-1], Halt)
 
 
+def test_a_primary_that_halts_upon_its_own_block_builds_nothing_more() -> None:
+    orphan = replace(SECOND.header, parent=OTHER.digest(GENESIS.suite))
+    primary = Rig(0).feed(PoolChanged(pending=True))
+    for height, block in enumerate((FIRST, SECOND), start=1):
+        primary.feed(ProposalBuilt(0, height, block.header, proposal(block).tx_hashes))
+    primary.feed(DecidedReceived(certified(orphan, Phase.COMMIT)))
+    primary.feed(Validated(orphan.digest(GENESIS.suite), matches=True))
+    primary.votes(Phase.PREPARE, FIRST, 1, 2).votes(Phase.COMMIT, FIRST, 1, 2)
+    assert of_kind(primary.out, Commit)
+    assert isinstance(primary.out[-1], Halt)
+
+
 # ---------------------------------------------------------------------- votes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -81,6 +82,12 @@ def test_a_later_certificate_on_a_header_that_was_not_chosen_does_not_count() ->
         view_change(1, 3, prepared=[chosen, above]),
     )
     assert start == ViewStart((), (chosen, above))
+
+
+def test_a_certificate_that_leaves_a_height_out_is_not_carried_over() -> None:
+    first, above = prepared(HEADERS[1]), prepared(replace(HEADERS[2], height=3))
+    start = start_of(view_change(0, 2, prepared=[first, above]), view_change(1, 2))
+    assert start == ViewStart((), (first,))
 
 
 @pytest.mark.parametrize(("on_schedule", "counts"), [(0, False), (1, False), (2, True), (3, True)])

@@ -58,3 +58,22 @@ def test_a_view_ends_on_schedule_first_for_its_primary_and_is_asked_again_later(
         assert not clock.is_rotation_near(at(due_ms + 1_000))
         clock.entered_view()
         assert not clock.rotates(at(due_ms + 2_000), is_primary=is_primary)
+
+
+def test_a_view_that_failed_fails_once_and_on_time_though_nothing_is_to_be_repeated() -> None:
+    clock = Pacemaker(PARAMETERS)
+    for now_ms in (0, 500, 1_000):  # what is repeated every second of idleness is done now
+        clock.run(at(now_ms), waiting=now_ms >= 500, failed_views=0, busy=False)
+    expired = clock.run(at(1_500), waiting=True, failed_views=0, busy=False)
+    assert (expired.view, expired.repeat, expired.stalled) == (True, False, False)
+    assert clock.view_due_ms is None
+    assert not clock.run(at(1_501), waiting=True, failed_views=0, busy=False).view
+    assert clock.view_due_ms == 2_501
+
+
+def test_idleness_ends_a_stall() -> None:
+    clock = Pacemaker(PARAMETERS)
+    clock.run(at(0), waiting=True, failed_views=0, busy=True)
+    clock.run(at(100), waiting=False, failed_views=0, busy=False)
+    assert clock.waited_ms(at(200)) is None
+    assert not clock.run(at(10_000), waiting=True, failed_views=0, busy=True).stalled

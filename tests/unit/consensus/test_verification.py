@@ -28,6 +28,7 @@ BLOCKS = chain_of_blocks(5)
 HEADERS = [block.header for block in BLOCKS]
 COMMITTED = [certified(header, Phase.COMMIT) for header in HEADERS[1:3]]
 ORPHAN = certified(replace(HEADERS[2], parent=bytes(32)), Phase.COMMIT)
+ABOVE_A_GAP = certified(replace(HEADERS[2], height=3), Phase.COMMIT)
 PREPARED = [certified(header, Phase.PREPARE) for header in HEADERS[3:5]]
 HASHES = tuple(verified.transaction.tx_hash for verified in BLOCKS[1].transactions)
 
@@ -133,6 +134,7 @@ def test_a_certificate_is_remembered_by_its_very_bytes() -> None:
         (view_change(0, 2, committed=COMMITTED[1:]), "view-change-committed"),
         (view_change(0, 2, committed=(COMMITTED[0], PREPARED[0])), "view-change-chain"),
         (view_change(0, 2, committed=(COMMITTED[0], ORPHAN)), "view-change-chain"),
+        (view_change(0, 2, committed=(COMMITTED[0], ABOVE_A_GAP)), "view-change-chain"),
         (
             view_change(0, 2, committed=(certified(HEADERS[1], Phase.PREPARE), COMMITTED[1])),
             "certified-phase",
