@@ -126,7 +126,7 @@ class Core:
 
     def step(self, event: Event, now: Now) -> list[Action]:  # noqa: C901, PLR0912 - the dispatch table
         """Take one event and return what to do, in order. Never raises for what a peer sent."""
-        if self._is_over:
+        if self._is_over():
             return []
         self._out = []
         if self.me == NO_MEMBER and not isinstance(event, _FOLLOWED):
@@ -335,7 +335,7 @@ class Core:
         """Draw every consequence, lowest height first, until nothing changes."""
         while self._commit_next(now):
             pass
-        if self._is_over:
+        if self._is_over():
             return
         self._advance_view_change(now)
         if self.view_active:
@@ -344,7 +344,7 @@ class Core:
             while self._commit_next(now):
                 self._accept_offers()
                 self._vote()
-            if self._is_over:
+            if self._is_over():
                 return
             self._ask_for_proposal()
         self._ask_for_validation()
@@ -428,7 +428,7 @@ class Core:
         """Deliver the next height if it is decided and confirmed; true when something moved."""
         height = self.tip.height + 1
         slot = self._slots.get(height)
-        if self._is_over or slot is None or slot.decided is None:
+        if self._is_over() or slot is None or slot.decided is None:
             return False
         header, certificate = slot.decided.header, slot.decided.certificate
         digest = certificate.subject.header_digest
@@ -650,7 +650,7 @@ class Core:
 
     def _run_timers(self, now: Now) -> None:
         """Expire the view, and repeat what may have been lost."""
-        if self._is_over:
+        if self._is_over():
             return
         if self.view_active and self.me != NO_MEMBER:
             self._leave_on_schedule(now)
@@ -739,7 +739,6 @@ class Core:
 
     # ------------------------------------------------------------------ small things
 
-    @property
     def _is_over(self) -> bool:
         """Whether nothing more happens here."""
         return self._halted or self.has_ended
