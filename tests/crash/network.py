@@ -110,8 +110,8 @@ class TrappedNetwork(LocalNetwork):
         """End a validator in order."""
         self.end(validator_id, signal.SIGTERM)
 
-    async def until_whole(self, validator_id: str) -> None:
-        """Wait until a validator that may have begun with a snapshot has the past as well."""
+    async def until_past(self, validator_id: str) -> None:
+        """Wait until a validator that may have begun with a snapshot has all blocks below it."""
         async with self.client(validator_id) as client:
 
             async def search() -> RecordPage:

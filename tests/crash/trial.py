@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -27,9 +28,11 @@ from node.chain.evidence import Evidence
 from node.config import NodeConfig
 from node.crypto.keystore import KeyPurpose, load_signer
 from node.crypto.suite import SHA_256
+from node.errors import ClientError
 from node.execution.apply import Executor
 from node.limits import CERTIFICATE_BYTES_MAX
 from node.operations.process import ProcessRecord, paused_processes
+from node.rpc.client import LedgerClient
 from node.service.home import VOTE_KEY_FILE
 from node.service.log_records import BlockRecord, CommittedRecord, decode_log_record
 from node.storage.ledger import LedgerStore
@@ -129,7 +132,7 @@ class Trial:
                 death = Death(cell, victim)
                 try:
                     await self._die(death)
-                except AssertionError as error:
+                except (AssertionError, ClientError) as error:
                     death.findings.append(str(error))
                     await self._start_again(victim)
                 told(death)
@@ -168,7 +171,7 @@ class Trial:
         death.back_s = time.monotonic() - restarted_s
         await cause
         await self._same_chain()
-        await network.until_whole(victim)
+        await network.until_past(victim)
         if cell.kind in FROM_SNAPSHOT and cell.kind != PAST_END:  # at which all has been fetched
             fetched = await asyncio.to_thread(network.metric, victim, "past_blocks_total")
             assert fetched, "its ledger is not made from a snapshot"
@@ -315,7 +318,7 @@ class Trial:
         async with network.client(victim) as client:
             for tx_id, result in new.items():
                 assert result.code is ResultCode.OK, f"{tx_id.hex()}: {result}"
-                receipts = [receipt async for receipt in client.receipts(tx_id)]
+                receipts = await until(partial(_receipts_of, client, tx_id), "a receipt")
                 assert len(receipts) == 1, f"{tx_id.hex()} has {len(receipts)} receipts"
                 leaf = Receipt.decode(receipts[0]).leaf
                 assert leaf.tx_id == tx_id, f"{tx_id.hex()} has the receipt of another"
@@ -324,6 +327,10 @@ class Trial:
                 assert verdict.outcome is Outcome.VERIFIED, f"{tx_id.hex()}: {verdict}"
         self._receipts += len(new)
         return len(new)
+
+
+async def _receipts_of(client: LedgerClient, tx_id: bytes) -> list[bytes]:
+    return [receipt async for receipt in client.receipts(tx_id)]
 
 
 def judge_at_rest(network: TrappedNetwork, results: Mapping[bytes, FinalResult]) -> list[str]:
