@@ -22,6 +22,17 @@ _TABLES = "<!-- Below: written by --record -->\n"
 Results = dict[str, dict[str, Any]]
 """By mutant: its digest, and the verdicts of the simulation, scenarios and unit tests."""
 _ORACLES = ("simulation", "scenario", "unit")
+_COLUMNS = (
+    "module",
+    "made",
+    "scenarios",
+    "unit tests",
+    "simulator",
+    "proved equivalent",
+    "survive",
+    "no verdict yet",
+)
+"""Of the table of made mutants: how many there are, who kills how many, and what is left."""
 
 
 def read_results() -> Results:
@@ -82,37 +93,40 @@ def tables(mutants: Sequence[Mutant], results: Results, equivalent: Container[st
             *(_suite(result, suite) for suite in ("scenario", "unit")),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    generic = [m for m in mutants if not m.known_from and m.name in results]
-    if generic:
+    generic = [m for m in mutants if not m.known_from]
+    if any(mutant.name in results for mutant in generic):
         lines += ["", "## Mutants made by operators", "", *_generic(generic, results, equivalent)]
     return "\n".join(lines) + "\n"
 
 
 def _generic(mutants: Sequence[Mutant], results: Results, equivalent: Container[str]) -> list[str]:
     """Return the table of modules; who killed a mutant is the first of the columns that did."""
-    measured = _all((results[mutant.name] for mutant in mutants), "commit")
+    measured = _all((results[m.name] for m in mutants if m.name in results), "commit")
     lines = [
-        f"Measured on {measured}: killed by which tests, the cheapest that do.",
+        f"Measured on {measured}: by which tests they die, the cheapest that do.",
         "",
-        "| module | tried | scenarios | unit tests | simulator | proved equivalent | open |",
-        "|---|---|---|---|---|---|---|",
+        f"| {' | '.join(_COLUMNS)} |",
+        "|---" * len(_COLUMNS) + "|",
     ]
     unsettled = []
     for module in dict.fromkeys(mutant.edits[0].path for mutant in mutants):
-        tried = [mutant for mutant in mutants if mutant.edits[0].path == module]
+        made = [mutant for mutant in mutants if mutant.edits[0].path == module]
+        tried = [mutant for mutant in made if mutant.name in results]
         killers = Counter(_killer(results[mutant.name]) for mutant in tried)
-        survivors = [m for m in tried if not _killer(results[m.name])]
-        left = [mutant for mutant in survivors if mutant.name not in equivalent]
-        unsettled += left
+        proved = [mutant for mutant in made if mutant.name in equivalent]
+        survivors = [m for m in tried if not _killer(results[m.name]) and m not in proved]
+        no_verdict = [m for m in made if m not in tried and m not in proved]
+        unsettled += survivors
         counts = (
-            len(tried),
+            len(made),
             *(killers[oracle] for oracle in ("scenario", "unit", "simulation")),
-            len(survivors) - len(left),
-            len(left),
+            len(proved),
+            len(survivors),
+            len(no_verdict),
         )
         lines.append(f"| {module} | {' | '.join(map(str, counts))} |")
     if unsettled:
-        lines += ["", "Open:", "", *(f"- `{m.name}`: {m.mistake}" for m in unsettled)]
+        lines += ["", "Survivors:", "", *(f"- `{m.name}`: {m.mistake}" for m in unsettled)]
     return lines
 
 

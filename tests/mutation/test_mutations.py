@@ -108,6 +108,12 @@ def test_every_proof_of_equivalence_is_of_a_mutant_that_exists() -> None:
     assert all(len(proof.split()) > 10 for proof in proofs.values())
 
 
+def test_nothing_that_a_test_killed_is_proved_equivalent() -> None:
+    results = read_results()
+    proved = proved_equivalent(EVERYTHING, ROOT, PAGE.read_text())
+    assert not [name for name in proved if is_killed(results.get(name, {}))]
+
+
 def test_a_proof_about_other_lines_is_void() -> None:
     mutant = PLANTED[0]
     section = "## `{}`\n\n```diff\n{}\n```\n\nBecause.\n"
