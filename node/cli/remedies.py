@@ -129,6 +129,12 @@ _ROWS: Final = (
         N_("accepted, but not final yet"),
         N_("fetch the receipt later: govchain receipt fetch"),
     ),
+    (
+        "GC-2208",
+        _UNAVAILABLE,
+        N_("the validator is still fetching the past"),
+        N_("ask another validator, or wait: govchain node health says how far it is"),
+    ),
     ("GC-2301", _USAGE, N_("input cannot be read"), N_("check the path and its rights")),
     ("GC-2302", ExitCode.SOME_FAILED, N_("some items failed"), N_("see the items listed")),
     ("GC-2303", _USAGE, N_("wrong usage"), N_("see --help")),
