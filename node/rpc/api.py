@@ -15,7 +15,7 @@ import grpc
 
 from node.errors import ClientError
 from node.rpc import convert
-from node.rpc.guard import NotFound, caller
+from node.rpc.guard import ADMITTED, NotFound, caller
 from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.pb.ledger_pb2_grpc import LedgerServicer
 from node.rpc.port import (
@@ -62,7 +62,7 @@ class LedgerApi(LedgerServicer):
         self, request_iterator: AsyncIterator[pb.SubmitBatch], context: _BatchContext
     ) -> None:
         """Judge batches as they come and report each when it is final."""
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata((ADMITTED,))
         places = asyncio.Semaphore(BATCHES_OUTSTANDING_MAX)
         writing = asyncio.Lock()  # gRPC takes one write at a time
         async with asyncio.TaskGroup() as tasks:

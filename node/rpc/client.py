@@ -30,7 +30,7 @@ from node.rpc.connection import (
     judge,
     read_failure,
 )
-from node.rpc.guard import NotFound, WrongChainError
+from node.rpc.guard import ADMITTED, NotFound, WrongChainError
 from node.rpc.identity import AccessError, TlsIdentity
 from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.port import (
@@ -173,20 +173,19 @@ class LedgerClient:
             call: BatchCall = stub.SubmitStream(metadata=self._connections.metadata)
             try:
                 async with asyncio.timeout(share_s):
-                    await call.initial_metadata()  # sent when the validator has let us in
+                    if ADMITTED not in [tuple(each) for each in await call.initial_metadata()]:
+                        await call.read()  # raises why
             except TimeoutError:
                 call.cancel()
                 failures.append(read_failure(endpoint, TimeoutError("no answer in time")))
                 continue
-            if not call.done():
-                self._connections.prefer(endpoint)
-                return BatchStream(
-                    endpoint, call, outstanding_max=outstanding_max, timeout_ms=timeout_ms
-                )
-            try:
-                await call.read()
             except grpc.aio.AioRpcError as error:
                 failures.append(read_failure(endpoint, error))
+                continue
+            self._connections.prefer(endpoint)
+            return BatchStream(
+                endpoint, call, outstanding_max=outstanding_max, timeout_ms=timeout_ms
+            )
         raise judge(failures)
 
     async def _submit_to(

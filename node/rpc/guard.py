@@ -25,6 +25,9 @@ CHAIN_ID_KEY: Final = "govchain-chain-id"
 CODE_KEY: Final = "govchain-code"
 """Trailing metadata that carries the code of an error."""
 
+ADMITTED: Final = ("govchain-admitted", "1")
+"""Initial metadata of a stream that was let in; one that was refused has begun as well, without."""
+
 caller: ContextVar[CertificateIdentity] = ContextVar("caller")
 """Who makes the call being served."""
 

@@ -26,6 +26,7 @@ from node.rpc.client import (
     Refused,
     WrongChainError,
 )
+from node.rpc.guard import ADMITTED
 from node.rpc.identity import server_credentials
 from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.port import BATCH_TXS_MAX, PAGE_TOKEN_BYTES_MAX, REQUEST_BYTES_MAX, RecordFilter
@@ -439,7 +440,7 @@ async def lying(*replies: pb.SubmitBatchReply) -> AsyncIterator[LedgerEndpoint]:
         batches: AsyncIterator[pb.SubmitBatch],
         context: grpc.aio.ServicerContext[pb.SubmitBatch, pb.SubmitBatchReply],
     ) -> None:
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata((ADMITTED,))
         await anext(aiter(batches))
         for reply in replies:
             await context.write(reply)
