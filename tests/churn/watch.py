@@ -53,7 +53,7 @@ class Watch:
     """Follows every validator; use `follow` and `beat` as tasks."""
 
     def __init__(self, network: LocalNetwork, clients: Mapping[str, LedgerClient]) -> None:
-        self._network, self._clients = network, clients
+        self._clients = clients
         self._began_s = self._newest_at_s = time.monotonic()
         self._digests: dict[int, tuple[bytes, int]] = {}
         """By height, until every validator told of it: the digest, and how many told."""

@@ -90,6 +90,18 @@ def run_alone(seed: int, size: int) -> Report:
     return run_plan(seed, size, (), shares=False)
 
 
+def judged(cluster: Cluster, *, shares: bool = True) -> str:
+    """Run a cluster to its end; return the violation, empty for none."""
+    try:
+        with shared_work() if shares else nullcontext():
+            cluster.run()
+    except Violation as broken:
+        return str(broken)
+    except Exception:  # noqa: BLE001 - whatever a correct validator raises is a finding (oracle X)
+        return f"X: {traceback.format_exc()}"
+    return ""
+
+
 def run_plan(
     seed: int,
     size: int,
@@ -105,14 +117,7 @@ def run_plan(
     if write is not None:
         write(f"{plan}")
         cluster.world.transcript = Transcript(write, cluster.genesis.suite.signature_size)
-    violation = ""
-    try:
-        with shared_work() if shares else nullcontext():
-            cluster.run()
-    except Violation as broken:
-        violation = str(broken)
-    except Exception:  # noqa: BLE001 - whatever a correct validator raises is a finding (oracle X)
-        violation = f"X: {traceback.format_exc()}"
+    violation = judged(cluster, shares=shares)
     oracles = cluster.oracles
     return Report(
         seed=seed,

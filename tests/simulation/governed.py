@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,13 +32,12 @@ from node.chain.membership import Validator, ValidatorSet
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.crypto.signature import Ed25519Signer
 from tests.simulation.adversaries.tricks import Trick
-from tests.simulation.cluster import YEAR_MS, Cluster, found_chain
+from tests.simulation.cluster import YEAR_MS, Cluster, found_chain, judged
 from tests.simulation.keys import KeyRing
 from tests.simulation.minimise import reduced
 from tests.simulation.node import SimulatedValidator
 from tests.simulation.oracles import Account, Violation
 from tests.simulation.plan import Plan, draw_plan
-from tests.simulation.sharing import shared_work
 from tests.simulation.world import SECOND, UTC_AT_START_MS
 
 SIZES = (4, 4, 5, 6)
@@ -239,14 +237,7 @@ class GovernedCluster(Cluster):
 def run_governed(seed: int, words: Sequence[str] = ()) -> tuple[str, GovernedCluster]:
     """Run a seed, reduced by `words`; return the violation, empty for none, and what was run."""
     cluster = GovernedCluster(reduced(plan_of(seed), words), Random(2 * seed + 1))
-    try:
-        with shared_work():
-            cluster.run()
-    except Violation as broken:
-        return str(broken), cluster
-    except Exception:  # noqa: BLE001 - whatever a correct validator raises is a finding (oracle X)
-        return f"X: {traceback.format_exc()}", cluster
-    return "", cluster
+    return judged(cluster), cluster
 
 
 def main() -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -17,12 +16,10 @@ from random import Random
 from node.service.engine import Engine
 from node.service.wire import MessageKind
 from tests.simulation.adversaries.validator import ByzantineValidator
-from tests.simulation.cluster import Cluster
+from tests.simulation.cluster import Cluster, judged
 from tests.simulation.node import SimulatedValidator
-from tests.simulation.oracles import Violation
 from tests.simulation.plan import Plan
 from tests.simulation.plan import plan_of as other_plan_of
-from tests.simulation.sharing import shared_work
 from tests.simulation.world import MS, SECOND
 from tests.unit.service.catch_up.catching import MemoryDrafts
 
@@ -141,14 +138,7 @@ def plan_of(seed: int) -> Plan:
 def run_snapshots(seed: int) -> tuple[str, SnapshotCluster]:
     """Run a seed; return the violation, empty for none, and what was run."""
     cluster = SnapshotCluster(plan_of(seed), Random(2 * seed + 1))
-    try:
-        with shared_work():
-            cluster.run()
-    except Violation as broken:
-        return str(broken), cluster
-    except Exception:  # noqa: BLE001 - whatever a correct validator raises is a finding (oracle X)
-        return f"X: {traceback.format_exc()}", cluster
-    return "", cluster
+    return judged(cluster), cluster
 
 
 def main() -> int:
