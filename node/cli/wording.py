@@ -5,6 +5,7 @@ A receipt shows that a document existed *no later than* a time; nothing here may
 
 from __future__ import annotations
 
+from enum import IntEnum
 from gettext import gettext as _
 from typing import Any
 
@@ -56,7 +57,7 @@ def headline(label: str, verdict: Verdict) -> str:
     return f"{word}  {label}"
 
 
-def step_title(step: Step) -> str:
+def step_title(step: IntEnum) -> str:
     """Return what a step of verification establishes."""
     return {
         Step.RECEIPT: _("the receipt is well formed"),

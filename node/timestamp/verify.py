@@ -6,29 +6,28 @@ verifier of their own. Pure: no clock is read, so a receipt verifies in fifty ye
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import IntEnum
 
-from node.chain.certificate import Phase, check_certificate
-from node.chain.membership import ValidatorSet
 from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
 from node.chain.record import Record, RecordAction
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
-from node.errors import ClientError, CryptoError, DecodeError, PeerError, ProofError
-from node.timestamp.history import check_about, check_one_chain, expect_equal
+from node.errors import ClientError, CryptoError, ProofError
+from node.timestamp.history import expect_equal
 from node.timestamp.receipt import Receipt, digest_name, iso_time
+from node.timestamp.steps import CertifiedClaim, Outcome, StepReport, take_steps
 from node.timestamp.trust import TrustAnchor
 
-
-class Outcome(Enum):
-    """What verification comes to."""
-
-    VERIFIED = "verified"
-    NOT_VERIFIED = "not verified"
-    """Something does not fit or a signature is wrong, or the record withdraws a document."""
-    NOT_ROOTED = "not rooted"
-    """Nothing is wrong so far, but the trust file does not lead to this receipt's validators."""
+__all__ = [
+    "Attestation",
+    "NamedDigest",
+    "Outcome",
+    "Step",
+    "StepReport",
+    "Verdict",
+    "verify_receipt",
+]
 
 
 class Step(IntEnum):
@@ -43,16 +42,6 @@ class Step(IntEnum):
     SIGNATURES = 7
     HISTORY = 8
     RECORD = 9
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """How one step went."""
-
-    step: Step
-    passed: bool
-    detail: str
-    """What was found; for a failed step, what was expected and what was got."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +108,6 @@ class NamedDigest:
         return cls(algorithm, value)
 
 
-class _NotRootedError(Exception):
-    """The trust file does not lead to the receipt; nothing is known to be wrong with it."""
-
-
 def verify_receipt(receipt: bytes, anchor: TrustAnchor, document: NamedDigest) -> Verdict:
     """Verify that a document was recorded on the anchor's chain, and when. Never raises.
 
@@ -150,32 +135,26 @@ class _Verification:
         self._anchor = anchor
         self._document = document
         self._receipt: Receipt
-        self._validators: ValidatorSet
+        self._claim: CertifiedClaim
 
     def run(self) -> Verdict:
-        steps: dict[Step, Callable[[], str]] = {
-            Step.RECEIPT: self._decode_receipt,
-            Step.DOCUMENT: self._check_document,
-            Step.BLOCK: self._check_block,
-            Step.LOG: self._check_log,
-            Step.CERTIFICATE: self._check_certificate,
-            Step.ROOT: self._find_validators,
-            Step.SIGNATURES: self._check_signatures,
-            Step.HISTORY: self._check_history,
-            Step.RECORD: self._check_record,
-        }
-        reports: list[StepReport] = []
-        outcome = Outcome.VERIFIED
-        for step, check in steps.items():
-            try:
-                reports.append(StepReport(step, passed=True, detail=check()))
-            except (CryptoError, DecodeError, PeerError, ProofError, _NotRootedError) as error:
-                reports.append(StepReport(step, passed=False, detail=str(error)))
-                unrooted = isinstance(error, _NotRootedError)
-                outcome = Outcome.NOT_ROOTED if unrooted else Outcome.NOT_VERIFIED
-                break
+        outcome, reports = take_steps(self._steps())
         attested = len(reports) > Step.HISTORY
-        return Verdict(outcome, tuple(reports), self._attestation() if attested else None)
+        return Verdict(outcome, reports, self._attestation() if attested else None)
+
+    def _steps(self) -> Iterator[tuple[Step, Callable[[], str]]]:
+        yield Step.RECEIPT, self._decode_receipt
+        receipt = self._receipt
+        claim = CertifiedClaim(receipt.block, receipt.handovers, receipt.suite, self._anchor)
+        self._claim = claim
+        yield Step.DOCUMENT, self._check_document
+        yield Step.BLOCK, self._check_block
+        yield Step.LOG, self._check_log
+        yield Step.CERTIFICATE, claim.check_certificate
+        yield Step.ROOT, claim.find_validators
+        yield Step.SIGNATURES, claim.check_signatures
+        yield Step.HISTORY, claim.check_history
+        yield Step.RECORD, self._check_record
 
     def _decode_receipt(self) -> str:  # step 1
         self._receipt = Receipt.decode(self._data)
@@ -206,51 +185,6 @@ class _Verification:
         )
         return f"index {receipt.log_index} of {header.log_size}, path of {len(receipt.log_path)}"
 
-    def _check_certificate(self) -> str:  # step 5
-        receipt = self._receipt
-        check_about(receipt.block, receipt.suite)
-        return f"header {receipt.block.certificate.subject.header_digest.hex()}"
-
-    def _find_validators(self) -> str:  # step 6
-        receipt, anchor = self._receipt, self._anchor
-        epoch = receipt.block.header.epoch
-        # The chain id settles the suite, but the steps so far hashed by the receipt's word for it.
-        if (receipt.chain_id, receipt.suite) != (anchor.chain_id, anchor.suite):
-            raise _NotRootedError(
-                f"expected chain {anchor.chain_id.hex()}, got {receipt.chain_id.hex()}"
-            )
-        if epoch < anchor.epoch:
-            raise _NotRootedError(
-                f"expected epoch {anchor.epoch} or later, got {epoch}: its keys are retired"
-            )
-        first = receipt.handovers[0].block.header.epoch if receipt.handovers else epoch
-        if first > anchor.epoch:
-            raise _NotRootedError(
-                f"expected handovers from epoch {anchor.epoch} or earlier, got from {first}"
-            )
-        validators = anchor.validator_sets[first]
-        for handover in receipt.handovers:
-            handover.check(anchor.chain_id, validators)
-            validators = handover.next_set
-            if validators.epoch <= anchor.epoch:
-                known = anchor.validator_sets[validators.epoch]
-                expect_equal("handover-known", known.digest.hex(), validators.digest.hex())
-        expect_equal("handover-last", epoch, validators.epoch)
-        self._validators = validators
-        return f"epoch {epoch}, {validators.size} validators, {len(receipt.handovers)} handovers"
-
-    def _check_signatures(self) -> str:  # step 7
-        certificate, validators = self._receipt.block.certificate, self._validators
-        check_certificate(certificate, self._anchor.chain_id, validators, Phase.COMMIT)
-        return f"{len(certificate.votes)} of {validators.size}, quorum {validators.quorum}"
-
-    def _check_history(self) -> str:  # step 8
-        handed_over = [handover.block for handover in self._receipt.handovers]
-        blocks = [*self._anchor.blocks, *handed_over, self._receipt.block]
-        check_one_chain(self._anchor.genesis, blocks)
-        pinned = self._anchor.pinned
-        return "pinned at genesis" if pinned is None else f"pinned at height {pinned.header.height}"
-
     def _check_record(self) -> str:  # step 9
         action = self._receipt.leaf.record.action
         if action is RecordAction.WITHDRAW:
@@ -258,21 +192,17 @@ class _Verification:
         return action.name.lower()
 
     def _attestation(self) -> Attestation:
-        leaf, header = self._receipt.leaf, self._receipt.block.header
-        genesis, certificate = self._anchor.genesis, self._receipt.block.certificate
-        unchanged = header.parameters_digest == genesis.parameters.digest(genesis.suite)
-        promised = unchanged and not header.time_degraded
-        members = self._validators.validators
+        leaf, block = self._receipt.leaf, self._receipt.block
         return Attestation(
             record=leaf.record,
             sender=leaf.sender,
             tx_id=leaf.tx_id,
             operation_index=leaf.operation_index,
-            height=header.height,
-            time_ms=header.time_ms,
-            time_degraded=header.time_degraded,
-            accuracy_ms=genesis.parameters.accuracy_ms if promised else None,
-            seal_time_ms=certificate.seal_time_ms(),
-            signers=tuple(members[vote.validator].validator_id for vote in certificate.votes),
-            validator_count=self._validators.size,
+            height=block.header.height,
+            time_ms=block.header.time_ms,
+            time_degraded=block.header.time_degraded,
+            accuracy_ms=self._claim.accuracy_ms,
+            seal_time_ms=block.certificate.seal_time_ms(),
+            signers=self._claim.signers,
+            validator_count=self._claim.validators.size,
         )

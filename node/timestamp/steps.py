@@ -1,0 +1,144 @@
+"""Verification in numbered steps, and the steps that every proof under a certified header shares.
+
+A proof holds a certified header and the handovers that lead to the set of its epoch; what the proof
+shows under that header is the business of its own module. No format is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from node.chain.block import CertifiedHeader
+from node.chain.certificate import Phase, check_certificate
+from node.chain.membership import ValidatorSet
+from node.crypto.suite import Suite
+from node.errors import CryptoError, DecodeError, PeerError, ProofError
+from node.timestamp.history import Handover, check_about, check_one_chain, expect_equal
+from node.timestamp.trust import TrustAnchor
+
+
+class Outcome(Enum):
+    """What verification comes to."""
+
+    VERIFIED = "verified"
+    NOT_VERIFIED = "not verified"
+    """Something does not fit or a signature is wrong, or the record withdraws a document."""
+    NOT_ROOTED = "not rooted"
+    """Nothing is wrong so far, but the trust file does not lead to the proof's validators."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """How one step went."""
+
+    step: IntEnum
+    passed: bool
+    detail: str
+    """What was found; for a failed step, what was expected and what was got."""
+
+
+class NotRootedError(Exception):
+    """The trust file does not lead to the proof; nothing is known to be wrong with it."""
+
+
+Steps = Iterable[tuple[IntEnum, Callable[[], str]]]
+"""Steps in their order. A step returns what it found or raises what it missed.
+
+May be a generator: it goes on only when the step before has passed.
+"""
+
+
+def take_steps(steps: Steps) -> tuple[Outcome, tuple[StepReport, ...]]:
+    """Take steps until one fails; return what that comes to, and how each one taken went."""
+    reports: list[StepReport] = []
+    for step, check in steps:
+        try:
+            reports.append(StepReport(step, passed=True, detail=check()))
+        except (CryptoError, DecodeError, PeerError, ProofError, NotRootedError) as error:
+            reports.append(StepReport(step, passed=False, detail=str(error)))
+            unrooted = isinstance(error, NotRootedError)
+            return Outcome.NOT_ROOTED if unrooted else Outcome.NOT_VERIFIED, tuple(reports)
+    return Outcome.VERIFIED, tuple(reports)
+
+
+class CertifiedClaim:
+    """A certified header with the handovers to its epoch, checked step by step, in this order."""
+
+    def __init__(
+        self,
+        block: CertifiedHeader,
+        handovers: tuple[Handover, ...],
+        suite: Suite,
+        anchor: TrustAnchor,
+    ) -> None:
+        self._block, self._handovers, self._suite, self._anchor = block, handovers, suite, anchor
+        self.validators: ValidatorSet
+        """The set of the header's epoch, once it is found."""
+
+    def check_certificate(self) -> str:
+        """Check that the certificate is one of exactly this header."""
+        check_about(self._block, self._suite)
+        return f"header {self._block.certificate.subject.header_digest.hex()}"
+
+    def find_validators(self) -> str:
+        """Find the set of the header's epoch from the anchor, or raise `NotRootedError`."""
+        handovers, anchor, header = self._handovers, self._anchor, self._block.header
+        epoch = header.epoch
+        # The chain id settles the suite, but the steps so far hashed by the proof's word for it.
+        if (header.chain_id, self._suite) != (anchor.chain_id, anchor.suite):
+            raise NotRootedError(
+                f"expected chain {anchor.chain_id.hex()}, got {header.chain_id.hex()}"
+            )
+        if epoch < anchor.epoch:
+            raise NotRootedError(
+                f"expected epoch {anchor.epoch} or later, got {epoch}: its keys are retired"
+            )
+        first = handovers[0].block.header.epoch if handovers else epoch
+        if first > anchor.epoch:
+            raise NotRootedError(
+                f"expected handovers from epoch {anchor.epoch} or earlier, got from {first}"
+            )
+        validators = anchor.validator_sets[first]
+        for handover in handovers:
+            handover.check(anchor.chain_id, validators)
+            validators = handover.next_set
+            if validators.epoch <= anchor.epoch:
+                known = anchor.validator_sets[validators.epoch]
+                expect_equal("handover-known", known.digest.hex(), validators.digest.hex())
+        expect_equal("handover-last", epoch, validators.epoch)
+        self.validators = validators
+        return f"epoch {epoch}, {validators.size} validators, {len(handovers)} handovers"
+
+    def check_signatures(self) -> str:
+        """Check that a quorum of the set signed, and that every signature is valid."""
+        certificate, validators = self._block.certificate, self.validators
+        check_certificate(certificate, self._anchor.chain_id, validators, Phase.COMMIT)
+        return f"{len(certificate.votes)} of {validators.size}, quorum {validators.quorum}"
+
+    def check_history(self) -> str:
+        """Check that all certified headers at hand can stand on one chain."""
+        check_one_chain(self._anchor.genesis, [*self._anchor.blocks, *self.blocks])
+        pinned = self._anchor.pinned
+        return "pinned at genesis" if pinned is None else f"pinned at height {pinned.header.height}"
+
+    @property
+    def blocks(self) -> tuple[CertifiedHeader, ...]:
+        """The certified headers that the proof brings along."""
+        return (*(handover.block for handover in self._handovers), self._block)
+
+    @property
+    def accuracy_ms(self) -> int | None:
+        """How far T may lie from UTC, as genesis promises; None if that must not be stated."""
+        header, genesis = self._block.header, self._anchor.genesis
+        unchanged = header.parameters_digest == genesis.parameters.digest(genesis.suite)
+        promised = unchanged and not header.time_degraded
+        return genesis.parameters.accuracy_ms if promised else None
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Ids of the validators who signed, in index order, once the set is found."""
+        members = self.validators.validators
+        votes = self._block.certificate.votes
+        return tuple(members[vote.validator].validator_id for vote in votes)
