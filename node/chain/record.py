@@ -1,7 +1,7 @@
 """Records (what notarization writes), their columnar payload, and the leaves of the log.
 
 Content never goes on chain: a record holds a document's digest. A record that carries a reference
-also has a current status in the state tree (see node/execution/notary.py).
+also has a current status in the state tree (see node/chain/reference.py).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def headline(label: str, verdict: Verdict) -> str:
 
 def step_title(step: IntEnum) -> str:
     """Return what a step of verification establishes."""
-    return {
+    titles: dict[IntEnum, str] = {
         Step.RECEIPT: _("the receipt is well formed"),
         Step.DOCUMENT: _("the document is the one recorded"),
         Step.BLOCK: _("the record and the header speak of one block"),
@@ -69,7 +69,8 @@ def step_title(step: IntEnum) -> str:
         Step.SIGNATURES: _("a quorum of them signed, and every signature is valid"),
         Step.HISTORY: _("it fits the chain that the trust file pins"),
         Step.RECORD: _("the record states that the document exists"),
-    }[step]
+    }
+    return titles[step]
 
 
 def describe_attestation(attestation: Attestation) -> dict[str, Any]:

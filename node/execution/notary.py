@@ -1,8 +1,9 @@
 """The notarization service: what one transaction of records does to the state.
 
 A record without a reference touches the log alone. A record with one also moves the status kept
-under (issuer, type, reference), where the issuer is the sender: everything in that key stands in
-the record's leaf, so who holds the leaf can ask for the status, and for a proof of it.
+under (issuer, type, reference), see node/chain/reference.py, where the issuer is the sender:
+everything in that key stands in the record's leaf, so who holds the leaf can ask for the status,
+and for a proof of it.
 
 A transaction is atomic: its operations apply in order, each seeing those before it, and the first
 that breaks a rule fails them all with its index. The rules:
@@ -19,87 +20,18 @@ count every record accepted under a reference, its withdrawals too, and never st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import IntEnum
 from typing import Final
 
 from msgspec import Struct
 
 from node.chain.block import ResultCode
-from node.chain.encoding import (
-    decode,
-    encode,
-    expect_array,
-    expect_bytes,
-    expect_uint,
-    expect_version,
-)
-from node.chain.record import DIGEST_BYTES, Notarization, Record, RecordAction
+from node.chain.record import Notarization, Record, RecordAction
+from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError, InvariantViolation
-from node.execution.registry import StateKind
-from node.limits import STATE_VALUE_BYTES_MAX
 
 _KNOWN_DIGESTS: Final = frozenset(digest.digest_id for digest in DOCUMENT_DIGESTS)
 _NO_WRITES: Final[Mapping[bytes, bytes]] = {}
-_REFERENCE_KIND: Final = StateKind.REFERENCE.value
-
-
-class Standing(IntEnum):
-    """Whether what a reference names is valid today. Numbers are consensus."""
-
-    IN_FORCE = 1
-    WITHDRAWN = 2
-
-
-class ReferenceStatus(Struct, frozen=True, gc=False, kw_only=True):
-    """What the state holds under a reference: its standing, and the latest record that moved it."""
-
-    standing: Standing
-    version: int
-    """1 for the first record under the reference, one more with each later one."""
-    height: int
-    time_ms: int
-    """T of the block of the latest record."""
-    log_index: int
-    """Where the latest record stands in the log. An earlier record is no longer the current one."""
-    digest_algorithm: int
-    digest: bytes
-
-    def encode(self) -> bytes:
-        """Return the canonical bytes of the CBOR array `reference-status`."""
-        return encode(
-            [
-                1,
-                int(self.standing),
-                self.version,
-                self.height,
-                self.time_ms,
-                self.log_index,
-                self.digest_algorithm,
-                self.digest,
-            ]
-        )
-
-    @classmethod
-    def decode(cls, data: bytes) -> ReferenceStatus:
-        """Read a status; raises `DecodeError`."""
-        version, standing, count, height, time_ms, log_index, algorithm, digest = expect_array(
-            decode(data, what="reference status", size_max=STATE_VALUE_BYTES_MAX),
-            8,
-            "reference status",
-        )
-        expect_version(version, "reference status")
-        if not expect_uint(standing, "reference standing", Standing.WITHDRAWN.value):
-            raise DecodeError("reference standing: expected 1 (in force) or 2 (withdrawn), got 0")
-        return cls(
-            standing=Standing(standing),
-            version=expect_uint(count, "reference version"),
-            height=expect_uint(height, "reference height"),
-            time_ms=expect_uint(time_ms, "reference time"),
-            log_index=expect_uint(log_index, "reference log index"),
-            digest_algorithm=expect_uint(algorithm, "reference digest algorithm", 255),
-            digest=expect_bytes(digest, "reference digest", size=DIGEST_BYTES),
-        )
 
 
 class Position(Struct, frozen=True, gc=False):
@@ -116,11 +48,6 @@ class Failure(Struct, frozen=True, gc=False):
 
     code: ResultCode
     operation_index: int = 0
-
-
-def reference_key(issuer: str, type_code: str, reference: str) -> bytes:
-    """Return the state key of the status of (issuer, type, reference)."""
-    return encode([_REFERENCE_KIND, issuer, type_code, reference])
 
 
 def notarize(

@@ -9,7 +9,7 @@ kinds never meet, keys of one kind share a prefix, and a stranger can compute an
 | 2    | [2]                             | validator-set, the one that decides next       |
 | 3    | [3, organisation id]            | organisation                                   |
 | 4    | [4, identity id]                | identity                                       |
-| 5    | [5, issuer, type, reference]    | reference-status, see notary.py                |
+| 5    | [5, issuer, type, reference]    | reference-status, see node/chain/reference.py  |
 | 6    | [6, epoch]                      | epoch-start; none for epoch 0, which is genesis |
 | 7    | [7, validator id]               | retired: an id no validator may have again      |
 | 8    | [8, key]                        | retired: a key no validator may have again      |
@@ -29,6 +29,7 @@ from node.chain.epoch import Epoch
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters
 from node.chain.governance import Endpoint
 from node.chain.membership import ValidatorSet
+from node.chain.reference import REFERENCE_KIND
 from node.crypto.suite import Suite
 from node.errors import DecodeError, InvariantViolation
 from node.execution.state import StateReader
@@ -42,7 +43,7 @@ class StateKind(IntEnum):
     VALIDATOR_SET = 2
     ORGANISATION = 3
     IDENTITY = 4
-    REFERENCE = 5
+    REFERENCE = REFERENCE_KIND
     EPOCH_START = 6
     RETIRED_VALIDATOR = 7
     RETIRED_KEY = 8

@@ -13,10 +13,10 @@ from typing import Final
 from node.chain.admission import FinalResult
 from node.chain.block import CertifiedHeader, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate
+from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.chain.transaction import Transaction
 from node.crypto.suite import Suite
 from node.errors import InvariantViolation
-from node.execution.notary import ReferenceStatus, Standing, reference_key
 from node.execution.registry import epoch_in_force, find_epoch_start
 from node.storage.ledger import FoundRecord, LedgerStore, RecordPage, RecordQuery
 from node.storage.stored_block import StoredBlock

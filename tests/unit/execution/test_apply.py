@@ -13,11 +13,11 @@ from node.chain.block import ResultCode, TransactionResult
 from node.chain.genesis import Parameters
 from node.chain.merkle import TreeHead, inclusion_path, leaf_hash, merkle_root, verify_inclusion
 from node.chain.record import RecordAction, RecordLeaf, encode_header_leaf
+from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.chain.transaction import VerifiedTransaction
 from node.crypto.suite import INTERNATIONAL, Hasher
 from node.errors import PeerError
 from node.execution.apply import BlockInputs
-from node.execution.notary import ReferenceStatus, Standing, reference_key
 from node.limits import BLOCK_RECORDS_MAX, TX_LIFETIME_MS_MAX
 from tests.unit.execution.small_chain import (
     CREATED_MS,

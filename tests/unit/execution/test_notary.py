@@ -7,15 +7,9 @@ import pytest
 from node.chain.block import ResultCode
 from node.chain.encoding import encode
 from node.chain.record import Notarization, RecordAction
+from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.errors import DecodeError, InvariantViolation
-from node.execution.notary import (
-    Failure,
-    Position,
-    ReferenceStatus,
-    Standing,
-    notarize,
-    reference_key,
-)
+from node.execution.notary import Failure, Position, notarize
 from tests.unit.execution.small_chain import payload
 
 RECORD, SUPERSEDE, WITHDRAW = RecordAction.RECORD, RecordAction.SUPERSEDE, RecordAction.WITHDRAW

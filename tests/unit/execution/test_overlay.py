@@ -6,9 +6,9 @@ import pytest
 
 from node.chain.block import ResultCode
 from node.chain.record import RecordAction
+from node.chain.reference import reference_key
 from node.chain.state_tree import prove, verify_proof
 from node.errors import PeerError
-from node.execution.notary import reference_key
 from node.execution.overlay import Overlay
 from tests.unit.execution.small_chain import GENESIS, SmallChain, next_inputs, payload, tx
 

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from node.chain.log import TileId
-from node.execution.notary import reference_key
+from node.chain.reference import reference_key
 from node.execution.registry import PARAMETERS_KEY, identity_key
 from node.storage import keys
 

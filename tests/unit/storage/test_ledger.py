@@ -15,11 +15,11 @@ from node.chain.encoding import encode
 from node.chain.log import TILE_HASHES, TileId
 from node.chain.merkle import TreeHead, leaf_hash, verify_consistency, verify_inclusion
 from node.chain.record import RecordAction, RecordLeaf
+from node.chain.reference import reference_key
 from node.chain.state_tree import verify_proof
 from node.chain.transaction import VerifiedTransaction
 from node.errors import InvariantViolation, ProofError, StorageError
 from node.execution.apply import ExecutedBlock
-from node.execution.notary import reference_key
 from node.execution.overlay import Overlay
 from node.storage import keys, ledger
 from node.storage.kv import KeyValueStore, WriteBatch

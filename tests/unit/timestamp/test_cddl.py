@@ -37,6 +37,7 @@ from node.chain.governance import (
 )
 from node.chain.membership import ValidatorSet
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
+from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.chain.transaction import (
     Transaction,
     TransactionBody,
@@ -44,7 +45,6 @@ from node.chain.transaction import (
     sign_transaction,
 )
 from node.errors import DecodeError
-from node.execution.notary import ReferenceStatus, Standing, reference_key
 from node.execution.registry import (
     EpochStart,
     endpoint_key,

@@ -1,0 +1,91 @@
+"""What the state holds under a reference: whether what it names stands, and its latest record.
+
+Only the key and the value live here; what moves them is in node/execution/notary.py. An entry is
+made by the first record under (issuer, type, reference) and never removed, so that where there is
+none, none ever was.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from msgspec import Struct
+
+from node.chain.encoding import (
+    decode,
+    encode,
+    expect_array,
+    expect_bytes,
+    expect_uint,
+    expect_version,
+)
+from node.chain.record import DIGEST_BYTES
+from node.errors import DecodeError
+from node.limits import STATE_VALUE_BYTES_MAX
+
+REFERENCE_KIND: Final = 5
+"""The first item of the state keys of references, and of no others."""
+
+
+class Standing(IntEnum):
+    """Whether what a reference names is valid today. Numbers are consensus."""
+
+    IN_FORCE = 1
+    WITHDRAWN = 2
+
+
+class ReferenceStatus(Struct, frozen=True, gc=False, kw_only=True):
+    """What the state holds under a reference: its standing, and the latest record that moved it."""
+
+    standing: Standing
+    version: int
+    """1 for the first record under the reference, one more with each later one."""
+    height: int
+    time_ms: int
+    """T of the block of the latest record."""
+    log_index: int
+    """Where the latest record stands in the log. An earlier record is no longer the current one."""
+    digest_algorithm: int
+    digest: bytes
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes of the CBOR array `reference-status`."""
+        return encode(
+            [
+                1,
+                int(self.standing),
+                self.version,
+                self.height,
+                self.time_ms,
+                self.log_index,
+                self.digest_algorithm,
+                self.digest,
+            ]
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> ReferenceStatus:
+        """Read a status; raises `DecodeError`."""
+        version, standing, count, height, time_ms, log_index, algorithm, digest = expect_array(
+            decode(data, what="reference status", size_max=STATE_VALUE_BYTES_MAX),
+            8,
+            "reference status",
+        )
+        expect_version(version, "reference status")
+        if not expect_uint(standing, "reference standing", Standing.WITHDRAWN.value):
+            raise DecodeError("reference standing: expected 1 (in force) or 2 (withdrawn), got 0")
+        return cls(
+            standing=Standing(standing),
+            version=expect_uint(count, "reference version"),
+            height=expect_uint(height, "reference height"),
+            time_ms=expect_uint(time_ms, "reference time"),
+            log_index=expect_uint(log_index, "reference log index"),
+            digest_algorithm=expect_uint(algorithm, "reference digest algorithm", 255),
+            digest=expect_bytes(digest, "reference digest", size=DIGEST_BYTES),
+        )
+
+
+def reference_key(issuer: str, type_code: str, reference: str) -> bytes:
+    """Return the state key of the status of (issuer, type, reference)."""
+    return encode([REFERENCE_KIND, issuer, type_code, reference])
