@@ -23,6 +23,7 @@ from node.chain.encoding import (
     expect_uint,
     expect_version,
 )
+from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError
 from node.limits import (
     IDENTITY_ID_BYTES_MAX,
@@ -33,6 +34,16 @@ from node.limits import (
 
 DIGEST_BYTES = 32
 LEAF_BYTES_MAX = 1_024
+
+_DOCUMENT_DIGEST_BYTES: Final = {digest.digest_id: digest.size for digest in DOCUMENT_DIGESTS}
+
+
+def document_digest_bytes(digest_algorithm: int) -> int:
+    """Return how long a record's digest of this algorithm is.
+
+    That of an unknown algorithm is 32 bytes: such a record has a form, and execution refuses it.
+    """
+    return _DOCUMENT_DIGEST_BYTES.get(digest_algorithm, DIGEST_BYTES)
 
 
 class RecordAction(IntEnum):
@@ -53,9 +64,9 @@ class Record(Struct, frozen=True, gc=False, kw_only=True):
     """One notarized fact."""
 
     digest_algorithm: int
-    """Id in `node.crypto.suite`'s registry of document digests (1 = SHA-256, 2 = SM3)."""
+    """Id in `node.crypto.suite`'s registry of document digests (1 = SHA-256, 2 = SM3, ...)."""
     digest: bytes
-    """32 bytes."""
+    """As long as `document_digest_bytes` says: 32, 48 or 64 bytes."""
     type_code: str
     reference: str | None = None
     action: RecordAction = RecordAction.RECORD
@@ -74,9 +85,11 @@ class Record(Struct, frozen=True, gc=False, kw_only=True):
     def from_value(cls, value: object) -> Record:
         """Read the CBOR array `record`; raises `DecodeError`."""
         algorithm, digest, type_code, reference, action = expect_array(value, 5, "record")
+        digest_algorithm = expect_uint(algorithm, "record digest algorithm", 255)
+        size = document_digest_bytes(digest_algorithm)
         return cls(
-            digest_algorithm=expect_uint(algorithm, "record digest algorithm", 255),
-            digest=expect_bytes(digest, "record digest", size=DIGEST_BYTES),
+            digest_algorithm=digest_algorithm,
+            digest=expect_bytes(digest, "record digest", size=size),
             type_code=expect_text(type_code, "record type", size_max=RECORD_TYPE_BYTES_MAX),
             reference=_expect_reference(reference),
             action=_expect_action(action),
@@ -93,20 +106,21 @@ class Notarization(Struct, frozen=True, gc=False, kw_only=True):
     type_code: str
     action: RecordAction
     digests: bytes
-    """count * 32 bytes."""
+    """As many digests as records, each as long as `document_digest_bytes` says."""
     references: tuple[str | None, ...] | None = None
     """One entry per record, or None where no record carries a reference."""
 
     @property
     def count(self) -> int:
         """Return the number of records."""
-        return len(self.digests) // DIGEST_BYTES
+        return len(self.digests) // document_digest_bytes(self.digest_algorithm)
 
     def record(self, index: int) -> Record:
         """Return the record of operation `index`."""
+        size = document_digest_bytes(self.digest_algorithm)
         return Record(
             digest_algorithm=self.digest_algorithm,
-            digest=self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES],
+            digest=self.digests[index * size : (index + 1) * size],
             type_code=self.type_code,
             reference=None if self.references is None else self.references[index],
             action=self.action,
@@ -131,11 +145,13 @@ class Notarization(Struct, frozen=True, gc=False, kw_only=True):
     def from_value(cls, value: object) -> Notarization:
         """Read the CBOR array `notarization`; raises `DecodeError`."""
         algorithm, type_code, action, digests, references = expect_array(value, 5, "notarization")
-        expect_blob(digests, "notarization digests", size_max=TX_RECORDS_MAX * DIGEST_BYTES)
-        count, rest = divmod(len(digests), DIGEST_BYTES)
+        digest_algorithm = expect_uint(algorithm, "notarization digest algorithm", 255)
+        size = document_digest_bytes(digest_algorithm)
+        expect_blob(digests, "notarization digests", size_max=TX_RECORDS_MAX * size)
+        count, rest = divmod(len(digests), size)
         if rest or not count:
             raise DecodeError(
-                f"notarization digests: expected a positive multiple of {DIGEST_BYTES} bytes, "
+                f"notarization digests: expected a positive multiple of {size} bytes, "
                 f"got {len(digests)}"
             )
         listed: tuple[str | None, ...] | None = None
@@ -147,7 +163,7 @@ class Notarization(Struct, frozen=True, gc=False, kw_only=True):
                     f"notarization references: expected {count} entries, not all null, or null"
                 )
         return cls(
-            digest_algorithm=expect_uint(algorithm, "notarization digest algorithm", 255),
+            digest_algorithm=digest_algorithm,
             type_code=expect_text(type_code, "notarization type", size_max=RECORD_TYPE_BYTES_MAX),
             action=_expect_action(action),
             digests=digests,

@@ -20,7 +20,7 @@ from node.chain.encoding import (
     expect_uint,
     expect_version,
 )
-from node.chain.record import DIGEST_BYTES
+from node.chain.record import document_digest_bytes
 from node.errors import DecodeError
 from node.limits import STATE_VALUE_BYTES_MAX
 
@@ -75,14 +75,16 @@ class ReferenceStatus(Struct, frozen=True, gc=False, kw_only=True):
         expect_version(version, "reference status")
         if not expect_uint(standing, "reference standing", Standing.WITHDRAWN.value):
             raise DecodeError("reference standing: expected 1 (in force) or 2 (withdrawn), got 0")
+        digest_algorithm = expect_uint(algorithm, "reference digest algorithm", 255)
+        size = document_digest_bytes(digest_algorithm)
         return cls(
             standing=Standing(standing),
             version=expect_uint(count, "reference version"),
             height=expect_uint(height, "reference height"),
             time_ms=expect_uint(time_ms, "reference time"),
             log_index=expect_uint(log_index, "reference log index"),
-            digest_algorithm=expect_uint(algorithm, "reference digest algorithm", 255),
-            digest=expect_bytes(digest, "reference digest", size=DIGEST_BYTES),
+            digest_algorithm=digest_algorithm,
+            digest=expect_bytes(digest, "reference digest", size=size),
         )
 
 

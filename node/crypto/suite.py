@@ -129,8 +129,10 @@ class DocumentDigest:
 
 SHA_256: Final = DocumentDigest(digest_id=1, name="sha-256", size=32, new_hash=hashlib.sha256)
 SM3: Final = DocumentDigest(digest_id=2, name="sm3", size=32, new_hash=_Sm3)
+SHA_384: Final = DocumentDigest(digest_id=3, name="sha-384", size=48, new_hash=hashlib.sha384)
+SHA_512: Final = DocumentDigest(digest_id=4, name="sha-512", size=64, new_hash=hashlib.sha512)
 
-DOCUMENT_DIGESTS: Final = (SHA_256, SM3)
+DOCUMENT_DIGESTS: Final = (SHA_256, SM3, SHA_384, SHA_512)
 
 
 def document_digest_by_id(digest_id: int) -> DocumentDigest:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import grpc
 
+from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import ClientError
 from node.rpc import convert
 from node.rpc.guard import ADMITTED, NotFound, caller
@@ -31,6 +32,7 @@ from node.rpc.port import (
 )
 
 _DIGEST_BYTES: Final = 32
+_DOCUMENT_DIGEST_BYTES: Final = sorted({digest.size for digest in DOCUMENT_DIGESTS})
 _PAGE_BYTES_AIM: Final = 4_194_304  # a page ends before the item that would exceed this
 
 _Found = TypeVar("_Found")
@@ -122,7 +124,7 @@ class LedgerApi(LedgerServicer):
                 receipt = await self._node.receipt_of_operation(tx_id, index)
                 what = f"operation {index} of transaction {tx_id.hex()}"
             case "digest":
-                digest = _digest(request.digest, "digest")
+                digest = _document_digest(request.digest)
                 receipt = await self._node.receipt_of_digest(digest)
                 what = f"record of digest {digest.hex()}"
             case _:
@@ -145,7 +147,7 @@ class LedgerApi(LedgerServicer):
         """Return one page of matching records."""
         wanted = convert.record_filter_from_pb(request)
         if wanted.digest is not None:
-            _digest(wanted.digest, "digest")
+            _document_digest(wanted.digest)
         limit = _limit(request.limit, RECORDS_PAGE_MAX)
         if len(request.page_token) > PAGE_TOKEN_BYTES_MAX:
             raise ClientError(f"page token: expected at most {PAGE_TOKEN_BYTES_MAX} bytes")
@@ -242,6 +244,13 @@ def _page(items: Sequence[bytes]) -> list[bytes]:
 def _digest(value: bytes, what: str) -> bytes:
     if len(value) != _DIGEST_BYTES:
         raise ClientError(f"{what}: expected {_DIGEST_BYTES} bytes, got {len(value)}")
+    return value
+
+
+def _document_digest(value: bytes) -> bytes:
+    if len(value) not in _DOCUMENT_DIGEST_BYTES:
+        expected = ", ".join(map(str, _DOCUMENT_DIGEST_BYTES))
+        raise ClientError(f"digest: expected {expected} bytes, got {len(value)}")
     return value
 
 

@@ -17,7 +17,8 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `L`    | level (1 byte), index        | a tile of the log                                      |
 | `I`    | log index of its first leaf  | height of a block                                      |
 | `C`    | T of a block                 | log index of its first leaf                            |
-| `d`    | digest, log index            | empty; so is the next one                              |
+| `d`    | size of the digest (1 byte), | empty; so is the next one                              |
+|        | digest, log index            |                                                        |
 | `r`    | reference, NUL, log index    |                                                        |
 | `t`    | type, NUL, log index         | where the run of this type, in one block, has ended    |
 | `e`    | epoch, offence, validator    | evidence: see node.chain.evidence. Not part of the     |
@@ -121,8 +122,11 @@ def log_index_at_time(time_ms: int) -> bytes:
 
 
 def records_by_digest(digest: bytes) -> bytes:
-    """Return the prefix of the records of a document digest."""
-    return RECORD_BY_DIGEST + digest
+    """Return the prefix of the records of a document digest.
+
+    Whoever submits a long digest chooses its bytes: for its size it never answers for a short one.
+    """
+    return RECORD_BY_DIGEST + bytes((len(digest),)) + digest
 
 
 def records_by_reference(reference: str) -> bytes:

@@ -5,8 +5,9 @@ What clients ask of a validator. What the chain hashes or signs travels here as 
 bytes (proto/govchain.cddl), so that a client can check it without trusting the validator; the
 other fields are one validator's word.
 
-Times are milliseconds since 1970 UTC, identifiers and digests 32 bytes. An error is a status
-code, a message and the trailing metadata entry `govchain-code`, for instance GC-2001.
+Times are milliseconds since 1970 UTC, identifiers and digests of blocks 32 bytes, digests of
+documents 32, 48 or 64. An error is a status code, a message and the trailing metadata entry
+`govchain-code`, for instance GC-2001.
 """
 
 from collections import abc as _abc

@@ -68,7 +68,7 @@ class SlowChain:
             return ResultCode.NOT_PERMITTED, 0
         if not isinstance(body.payload, Notarization):
             raise TypeError("the model knows notarizations alone")
-        if body.payload.digest_algorithm not in (1, 2):
+        if body.payload.digest_algorithm not in (1, 2, 3, 4):
             return ResultCode.DIGEST_ALGORITHM_UNKNOWN, 0
         for index, record in enumerate(body.payload.records()):
             code = self.move(body.sender, record)
@@ -127,7 +127,7 @@ def payloads(draw: st.DrawFn) -> Notarization:
         action=draw(st.sampled_from(RecordAction)),
         references=references,
         type_code=draw(st.sampled_from(4 * ["licence"] + ["permit"])),
-        algorithm=draw(st.sampled_from(6 * [1] + [2, 3])),
+        algorithm=draw(st.sampled_from(6 * [1] + [2, 3, 4, 5])),
     )
 
 

@@ -21,7 +21,7 @@ from node.chain.transaction import (
     verify_transaction,
 )
 from node.crypto.signature import P256Signer
-from node.crypto.suite import INTERNATIONAL, Suite
+from node.crypto.suite import DOCUMENT_DIGESTS, INTERNATIONAL, Suite
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
 
 CREATED_MS = 1_760_000_000_000
@@ -94,12 +94,14 @@ def payload(
     type_code: str = "licence",
     algorithm: int = 1,
 ) -> Notarization:
-    """Return the payload that notarizes the SHA-256 of each text."""
+    """Return the payload that notarizes each text by its digest: SHA-256 if unknown."""
+    known = {each.digest_id: each.new_hash for each in DOCUMENT_DIGESTS}
+    new_hash = known.get(algorithm, hashlib.sha256)
     return Notarization(
         digest_algorithm=algorithm,
         type_code=type_code,
         action=action,
-        digests=b"".join(hashlib.sha256(document.encode()).digest() for document in documents),
+        digests=b"".join(new_hash(document.encode()).digest() for document in documents),
         references=None if references is None else tuple(references),
     )
 

@@ -8,6 +8,7 @@ from node.chain.block import ResultCode
 from node.chain.encoding import encode
 from node.chain.record import Notarization, RecordAction
 from node.chain.reference import ReferenceStatus, Standing, reference_key
+from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError, InvariantViolation
 from node.execution.notary import Failure, Position, notarize
 from tests.unit.execution.small_chain import payload
@@ -68,8 +69,9 @@ def test_the_stored_form_is_the_documented_array() -> None:
 
 
 def test_n1_an_unknown_digest_algorithm_fails() -> None:
-    assert Notary().apply(payload("a", algorithm=2)) is None
-    unknown = payload("a", algorithm=3)
+    for known in DOCUMENT_DIGESTS:
+        assert Notary().apply(payload("a", algorithm=known.digest_id)) is None
+    unknown = payload("a", algorithm=5)
     assert Notary().apply(unknown) == Failure(ResultCode.DIGEST_ALGORITHM_UNKNOWN)
 
 

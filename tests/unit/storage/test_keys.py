@@ -39,7 +39,8 @@ def test_every_key_lies_in_its_family() -> None:
     assert keys.log_tile(TileId(1, 2)) == keys.LOG_TILE + b"\x01" + keys.number(2)
     assert keys.block_at_log_index(7).startswith(keys.BLOCK_AT_LOG_INDEX)
     assert keys.log_index_at_time(7).startswith(keys.LOG_INDEX_AT_TIME)
-    assert keys.records_by_digest(bytes(32)) == keys.RECORD_BY_DIGEST + bytes(32)
+    assert keys.records_by_digest(bytes(32)) == keys.RECORD_BY_DIGEST + b"\x20" + bytes(32)
+    assert not keys.records_by_digest(bytes(48)).startswith(keys.records_by_digest(bytes(32)))
     assert keys.records_by_reference("R-1") == keys.RECORD_BY_REFERENCE + b"R-1\x00"
     assert keys.records_by_type("permit") == keys.RECORD_BY_TYPE + b"permit\x00"
 

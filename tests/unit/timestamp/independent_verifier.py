@@ -53,8 +53,10 @@ MEMBER: Value = [
 ]
 SET: Value = [("is", 1), UINT, ("*", 1, 64, MEMBER)]
 HANDOVER: Value = [HEADER, CERTIFICATE, SET]
-RECORD: Value = [("uint", 0, 255), DIGEST, ("text", 1, 32), ("or", ("text", 1, 128), ("is", None))]
-RECORD += [("in", 0, 1, 2)]
+REST: Value = [("text", 1, 32), ("or", ("text", 1, 128), ("is", None)), ("in", 0, 1, 2)]
+SHORT: Value = [("or", ("uint", 0, 2), ("uint", 5, 255)), DIGEST, *REST]
+LONG: Value = ("or", [("is", 3), ("bytes", 48, 48), *REST], [("is", 4), ("bytes", 64, 64), *REST])
+RECORD: Value = ("or", SHORT, LONG)
 LEAF: Value = [("is", 1), ("is", 1), UINT, UINT, DIGEST, ("uint", 0, 9999), ID, RECORD]
 DAY, TEXT_128 = 86_400_000, ("text", 1, 128)
 PARAMETERS: Value = [("is", 1), ("uint", 1, DAY), ("uint", 1, DAY), ("uint", 0, DAY)]
@@ -279,7 +281,7 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
         check_voters(certificate)
         handovers = [read_handover(handover) for handover in handovers]
         step = 2
-        name = {1: "sha-256", 2: "sm3"}.get(algorithm)
+        name = {1: "sha-256", 2: "sm3", 3: "sha-384", 4: "sha-512"}.get(algorithm)
         need(f"{name}:{digest.hex()}" == document, "document")
         step = 3
         need([chain_id, height, time] == [header[1], header[3], header[5]], "block")

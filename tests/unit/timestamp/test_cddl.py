@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +44,7 @@ from node.chain.transaction import (
     TransactionKind,
     sign_transaction,
 )
+from node.crypto.suite import SHA_384, SHA_512
 from node.errors import DecodeError
 from node.execution.registry import (
     EpochStart,
@@ -66,6 +67,20 @@ def nested(read: Callable[[object], object]) -> Callable[[bytes], object]:
     return lambda data: read(decode(data, what="value", size_max=2**20))
 
 
+def with_long_digests(
+    payload: Notarization, status: ReferenceStatus, record: Record
+) -> Iterator[tuple[str, bytes, Callable[[bytes], object]]]:
+    """Yield the structures that hold document digests with those of 48 and of 64 bytes."""
+    for algorithm in (SHA_384, SHA_512):
+        digest = algorithm.new_hash(b"document").digest()
+        fields = {"digest_algorithm": algorithm.digest_id, "digest": digest}
+        columns = replace_struct(payload, digest_algorithm=algorithm.digest_id, digests=digest * 2)
+        yield "notarization", encode(columns.to_value()), nested(Notarization.from_value)
+        stated = replace_struct(record, **fields)
+        yield "record", encode(stated.to_value()), nested(Record.from_value)
+        yield "reference-status", replace_struct(status, **fields).encode(), ReferenceStatus.decode
+
+
 def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
     """Return (rule, encoding, decoder) of every structure the code can read."""
     chain = Chain.found()
@@ -74,19 +89,20 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
     receipt = chain.receipt(chain.append(record_of(b"3", action=RecordAction.SUPERSEDE)))
     block = chain.blocks[-1]
     vote = block.certificate.expand()[0]
+    columns = Notarization(
+        digest_algorithm=1,
+        type_code="证照",
+        action=RecordAction.RECORD,
+        digests=seed("one") + seed("two"),
+        references=(None, "粤2025"),
+    )
     body = TransactionBody(
         chain_id=chain.genesis.chain_id,
         sender=AGENCY,
         nonce=seed("nonce")[:16],
         not_after_ms=2**64 - 1,
         kind=TransactionKind.NOTARIZE,
-        payload=Notarization(
-            digest_algorithm=1,
-            type_code="证照",
-            action=RecordAction.RECORD,
-            digests=seed("one") + seed("two"),
-            references=(None, "粤2025"),
-        ),
+        payload=columns,
     )
     transaction = sign_transaction(body, signer(AGENCY), SUITE)
     certified = CertifiedBlock(block.header, (transaction, transaction), block.certificate)
@@ -127,10 +143,11 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
     return [
         ("transaction", transaction.encoded, lambda data: Transaction.decode(data, SUITE)),
         ("tx-body", body.encode(), TransactionBody.decode),
-        ("notarization", encode(body.payload.to_value()), nested(Notarization.from_value)),
+        ("notarization", encode(columns.to_value()), nested(Notarization.from_value)),
         ("tx-body", governing.encode(), TransactionBody.decode),
         ("governance", encode(governance.to_value()), nested(Governance.from_value)),
         ("epoch-start", start.encode(), lambda data: EpochStart.decode(data, SUITE)),
+        *with_long_digests(columns, status, receipt.leaf.record),
         ("record-leaf", receipt.leaf.encode(), RecordLeaf.decode),
         ("record", encode(receipt.leaf.record.to_value()), nested(Record.from_value)),
         ("header", block.header.encode(), Header.decode),

@@ -169,6 +169,8 @@ def _leaves(chain: Chain) -> Iterator[Case]:
         ("sender-bytes", "bytes for text", (SENDER,), b"agency-1", "leaf sender: expected"),
         ("algorithm-256", "the last one is 255", (RECORD, ALGORITHM), 256, "record digest algor"),
         ("digest-short", "31 bytes", (RECORD, DIGEST), bytes(31), "record digest: expected"),
+        ("digest-of-sha-384", "32 bytes", (RECORD, ALGORITHM), 3, "record digest: expected 48"),
+        ("digest-of-sha-512", "32 bytes", (RECORD, ALGORITHM), 4, "record digest: expected 64"),
         ("type-empty", "no text", (RECORD, TYPE), "", "record type: expected"),
         ("type-long", "33 bytes, 11 characters", (RECORD, TYPE), "证" * 11, "record type: expect"),
         ("type-null", "null", (RECORD, TYPE), None, "record type: expected"),

@@ -42,9 +42,9 @@ def _document_and_block(chain: Chain) -> Iterator[Case]:
     yield fails(Step.DOCUMENT, "document", "another document", receipt, reason, digest=other)
     as_sm3 = DIGEST.replace("sha-256", "sm3")
     yield fails(Step.DOCUMENT, "algorithm", "the same as SM3", receipt, reason, digest=as_sm3)
-    unknown = with_digest_algorithm(receipt.leaf, 3)
+    unknown = with_digest_algorithm(receipt.leaf, 5)
     unknown_algorithm = replace(receipt, leaf=unknown)
-    yield fails(Step.DOCUMENT, "algorithm-unknown", "algorithm 3", unknown_algorithm, reason)
+    yield fails(Step.DOCUMENT, "algorithm-unknown", "algorithm 5", unknown_algorithm, reason)
     relabelled = replace(receipt, chain_id=Chain.found("another chain").genesis.chain_id)
     yield fails(Step.BLOCK, "chain-id", "not the header's", relabelled, "receipt-chain")
     for name, leaf in {

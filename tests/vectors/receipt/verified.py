@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from node.chain.record import RecordAction
+from node.crypto.suite import SHA_384, SHA_512
 from node.timestamp.receipt import Receipt
+from node.timestamp.verify import NamedDigest
 from tests.vectors.receipt.case import (
     DIGEST,
     GENESIS,
@@ -124,6 +126,16 @@ def _of_blocks_alone(chain: Chain) -> Iterator[Case]:
         ),
         height=5,
     )
+    for algorithm in (SHA_384, SHA_512):
+        digest = algorithm.new_hash(DOCUMENT).digest()
+        named = record_of(DOCUMENT, digest_algorithm=algorithm.digest_id, digest=digest)
+        yield good(
+            algorithm.name,
+            f"a digest of {algorithm.size} bytes",
+            receipt_alone(chain, leaf={"record": named}),
+            height=5,
+            digest=str(NamedDigest(algorithm, digest)),
+        )
     sender = "局" * 21 + "x"
     record = record_of(DOCUMENT, type_code="证照" * 5 + "xx", reference="粤" * 42 + "xx")
     yield good(
