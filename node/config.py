@@ -81,6 +81,8 @@ class NodeConfig:
     """Where clients connect."""
     metrics_address: Address | None = None
     """Where Prometheus scrapes, in clear text; None serves no metrics."""
+    http_address: Address | None = None
+    """Where those without a certificate are served over HTTP, in clear text; None: nowhere."""
     peers: tuple[Endpoint, ...] = ()
     """The other validators."""
     key_file: Path | None = None
@@ -106,6 +108,7 @@ class NodeConfig:
             peer_address=fields.address("peer_address"),
             client_address=fields.address("client_address"),
             metrics_address=fields.address_or_none("metrics_address"),
+            http_address=fields.address_or_none("http_address"),
             peers=fields.endpoints("peers"),
             key_file=fields.path_or_none("key_file"),
             verify_threads=fields.integer(
@@ -122,7 +125,12 @@ class NodeConfig:
         fields.finish()
         if validator_id in (peer.validator_id for peer in config.peers):
             fields.refuse("peers", f"{validator_id!r} is this node itself")
-        own = (config.peer_address, config.client_address, config.metrics_address)
+        own = (
+            config.peer_address,
+            config.client_address,
+            config.metrics_address,
+            config.http_address,
+        )
         taken = [str(address) for address in own if address is not None]
         if len(frozenset(taken)) != len(taken):
             fields.refuse("client_address", "expected an address of its own for each use")

@@ -12,6 +12,7 @@ import structlog
 import node
 from node.assembly.api import Api, Parts
 from node.assembly.health import Health, RunningFigures
+from node.assembly.http import make_http_server
 from node.assembly.keys import Keys
 from node.assembly.peering import Peering
 from node.assembly.stores import Stores
@@ -85,6 +86,8 @@ class Validator:
             chain_id=genesis.chain_id,
             on_failure=peering.on_failure,
         )
+        address = config.http_address
+        self._http_server = None if address is None else make_http_server(address, parts)
         self.is_retiring = False
         """Whether it was told to stop."""
 
@@ -125,17 +128,24 @@ class Validator:
         parts.push_async_callback(self._peering.transport.stop)
         await self._client_server.start()
         parts.push_async_callback(self._client_server.stop, 0)
+        if self._http_server is not None:
+            await self._http_server.start()
+            parts.push_async_callback(self._http_server.stop)
+        config = self._config
         log.info(
             "listening",
-            peers=str(self._config.peer_address),
-            clients=str(self._config.client_address),
+            peers=str(config.peer_address),
+            clients=str(config.client_address),
             metrics=None if address is None else str(address),
+            http=None if config.http_address is None else str(config.http_address),
         )
 
     async def _retire(self) -> None:
         """End in order: no new calls, a moment for those under way, then the rest."""
         self.is_retiring = True
         log.info("stopping")
+        if self._http_server is not None:
+            await self._http_server.stop()
         await self._client_server.stop(STOP_GRACE_MS)
         self._runner.stop()
 

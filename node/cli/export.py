@@ -62,23 +62,23 @@ def compose(
     from node.operations.topology import find_free_ports
 
     if first_port is None:
-        published = find_free_ports(PUBLISHED_HOST, nodes)
-    elif first_port + nodes - 1 > _PORT_MAX:
+        published = find_free_ports(PUBLISHED_HOST, 2 * nodes)
+    elif first_port + 2 * nodes - 1 > _PORT_MAX:
         raise click.BadParameter(_("too high for so many validators"), param_hint="--first-port")
     else:
-        published = tuple(range(first_port, first_port + nodes))
+        published = tuple(range(first_port, first_port + 2 * nodes))
     plan = NetworkPlan(
         name=out.resolve().name,
         suite=choose_suite(suite),
         created_ms=time.time_ns() // 1_000_000,
         node_count=nodes,
-        ports=plan_ports(published),
+        ports=plan_ports(published[:nodes], published[nodes:]),
         host=PUBLISHED_HOST,
     )
     topology = export_compose(out, plan, ContainerUser.choose(), force=force)
     screen.table(
-        (_("validator"), _("clients at")),
-        [(node.id, f"{node.host}:{node.client_port}") for node in topology.nodes],
+        (_("validator"), _("clients at"), _("HTTP at")),
+        [(node.id, f"{node.host}:{node.client_port}", node.http_port) for node in topology.nodes],
     )
     file, home = out / COMPOSE_FILE, out / NETWORK_FOLDER
     screen.line(_("start it: docker-compose -f {file} up -d").format(file=file))

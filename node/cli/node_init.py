@@ -63,6 +63,11 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--metrics", metavar="HOST:PORT", help=_("Where it serves metrics, in clear text."))
 @click.option(
+    "--http",
+    metavar="HOST:PORT",
+    help=_("Where it serves time stamps and the log over HTTP, in clear text."),
+)
+@click.option(
     "--at",
     "host",
     metavar="HOST",
@@ -109,11 +114,8 @@ def _plan(said: dict[str, Any]) -> HomePlan:
     from node.config import Address
     from node.operations.homes import HomePlan
 
-    listen, clients, metrics = (
-        _address("--listen", said["listen"]),
-        said["clients"],
-        said["metrics"],
-    )
+    listen, clients = _address("--listen", said["listen"]), said["clients"]
+    metrics, http = said["metrics"], said["http"]
     return HomePlan(
         node_id=said["node_id"],
         organisation_id=said["organisation"],
@@ -125,6 +127,7 @@ def _plan(said: dict[str, Any]) -> HomePlan:
             else _address("--clients", clients)
         ),
         metrics_address=None if metrics is None else _address("--metrics", metrics),
+        http_address=None if http is None else _address("--http", http),
         host=said["host"] or listen.host,
         peers=tuple(map(_peer, said["peers"])),
     )

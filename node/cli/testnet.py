@@ -206,6 +206,7 @@ def describe_topology(topology: Topology) -> dict[str, Any]:
                 "peer_port": entry.peer_port,
                 "client_port": entry.client_port,
                 "metrics_port": entry.metrics_port,
+                "http_port": entry.http_port,
             }
             for entry in topology.nodes
         ],
@@ -294,6 +295,7 @@ def _describe(
             "peer_port": entry.peer_port,
             "client_port": entry.client_port,
             "metrics_port": entry.metrics_port,
+            "http_port": entry.http_port,
             "pid": None if process is None else process.pid,
             "health": _health_unheard(each),
             "detail": "" if found is None or isinstance(found, NodeStatus) else str(found),
@@ -336,15 +338,16 @@ def _show_ports(screen: Screen, topology: Topology) -> None:
 
 
 def _port_titles() -> tuple[str, ...]:
-    return (_("clients at"), _("peers at"), _("metrics at"))
+    return (_("clients at"), _("peers at"), _("metrics at"), _("HTTP at"))
 
 
-def _ports_of(row: dict[str, Any]) -> tuple[str, str, str]:
+def _ports_of(row: dict[str, Any]) -> tuple[str, str, str, str]:
     """Return where a node listens, the host once: all of it is on one."""
     return (
         f"{row['host']}:{row['client_port']}",
         f":{row['peer_port']}",
         f":{row['metrics_port']}",
+        f":{row['http_port']}",
     )
 
 

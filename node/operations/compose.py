@@ -25,6 +25,7 @@ from node.operations.topology import (
     GENESIS_FILE,
     SECRET_FILE,
     TOPOLOGY_FILE,
+    NodePorts,
     Topology,
     write_file,
 )
@@ -37,7 +38,10 @@ PUBLISHED_HOST: Final = "127.0.0.1"
 PEER_PORT: Final = 7_100
 CLIENT_PORT: Final = 7_200
 METRICS_PORT: Final = 7_300
+HTTP_PORT: Final = 7_400
 
+_CLIENTS, _HTTP = "", "_HTTP"
+"""Parts of the names of variables."""
 _HOME: Final = "/var/lib/govchain"  # as docker/Dockerfile has it
 _LISTEN_HOST: Final = "0.0.0.0"  # noqa: S104 - inside a container, on the network of the validators
 _SECRET_NAME: Final = "key-file"  # noqa: S105 - a name
@@ -62,9 +66,13 @@ IMAGE_USER: Final = ContainerUser(10_001, 10_001)
 """The user that docker/Dockerfile makes."""
 
 
-def plan_ports(published: Sequence[int]) -> tuple[int, ...]:
-    """Return the ports of a `NetworkPlan` whose clients come by the published ports."""
-    return tuple(port for each in published for port in (PEER_PORT, each, METRICS_PORT))
+def plan_ports(clients: Sequence[int], http: Sequence[int]) -> tuple[int, ...]:
+    """Return the ports of a `NetworkPlan` that publishes these, one of each for each node."""
+    return tuple(
+        port
+        for client_port, http_port in zip(clients, http, strict=True)
+        for port in NodePorts(PEER_PORT, client_port, METRICS_PORT, http_port)
+    )
 
 
 def export_compose(
@@ -113,13 +121,17 @@ def render_variables(topology: Topology, user: ContainerUser) -> str:
     settings = {
         "COMPOSE_PROJECT_NAME": f"govchain-{topology.chain_id[:8]}",
         "GOVCHAIN_USER": f"{user.user_id}:{user.group_id}",
-        **{_port_variable(node.id): str(node.client_port) for node in topology.nodes},
+        **{
+            _port_variable(node.id, use): str(port)
+            for node in topology.nodes
+            for use, port in ((_CLIENTS, node.client_port), (_HTTP, node.http_port))
+        },
     }
     return "".join(f"{line}\n" for line in (_SIGNATURE, *map("=".join, settings.items())))
 
 
-def _port_variable(validator_id: str) -> str:
-    return f"{validator_id.upper().replace('-', '_')}_PORT"
+def _port_variable(validator_id: str, use: str) -> str:
+    return f"{validator_id.upper().replace('-', '_')}{use}_PORT"
 
 
 _UNSET: Final = f":?it is not set; see the top of {COMPOSE_FILE}"
@@ -159,11 +171,16 @@ secrets:
 
 
 def _render_service(validator_id: str) -> str:
-    port = f"{PUBLISHED_HOST}:${{{_port_variable(validator_id)}{_UNSET}}}:{CLIENT_PORT}"
+    clients, http = (
+        f"{PUBLISHED_HOST}:${{{_port_variable(validator_id, use)}{_UNSET}}}:{port}"
+        for use, port in ((_CLIENTS, CLIENT_PORT), (_HTTP, HTTP_PORT))
+    )
     return f"""\
   {validator_id}:
     <<: *validator
-    ports: ["{port}"]
+    ports:
+      - "{clients}"
+      - "{http}"
     volumes:
       - {{type: bind, source: ./{NETWORK_FOLDER}/nodes/{validator_id}, target: {_HOME}}}
 """
@@ -177,6 +194,7 @@ def _bind_to_containers(folder: Path, topology: Topology, user: ContainerUser) -
             "peer_address": f"{_LISTEN_HOST}:{PEER_PORT}",
             "client_address": f"{_LISTEN_HOST}:{CLIENT_PORT}",
             "metrics_address": f"{_LISTEN_HOST}:{METRICS_PORT}",
+            "http_address": f"{_LISTEN_HOST}:{HTTP_PORT}",
             "peers": [
                 endpoint_table(peer.id, peer.id, PEER_PORT)
                 for peer in topology.nodes

@@ -69,6 +69,7 @@ class HomePlan:
     """Where it listens for other validators."""
     client_address: Address
     metrics_address: Address | None = None
+    http_address: Address | None = None
     host: str
     """DNS name or IP address by which others reach it, at these ports."""
     peers: tuple[KnownPeer, ...]
@@ -344,6 +345,8 @@ def _settings(plan: HomePlan, secret: Secret, home: Path) -> dict[str, Any]:
     }
     if plan.metrics_address is not None:
         settings["metrics_address"] = str(plan.metrics_address)
+    if plan.http_address is not None:
+        settings["http_address"] = str(plan.http_address)
     if secret.key_file is not None:
         is_own = secret.key_file == home / SECRET_FILE
         settings["key_file"] = SECRET_FILE if is_own else str(secret.key_file.resolve())

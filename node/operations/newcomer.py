@@ -27,6 +27,7 @@ from node.operations.topology import (
     PORTS_PER_NODE,
     SECRET_FILE,
     NodeEntry,
+    NodePorts,
     Topology,
     find_free_ports,
     lock_folder,
@@ -56,16 +57,14 @@ def settle(home: Path, node_id: str, organisation_id: str, now_ms: int) -> NodeE
             )
         host = topology.nodes[0].host
         spare = [port for each in topology.nodes for port in each.ports]
-        peer_port, client_port, metrics_port = find_free_ports(host, PORTS_PER_NODE, spare=spare)
+        ports = NodePorts(*find_free_ports(host, PORTS_PER_NODE, spare=spare))
         entry = NodeEntry(
             id=node_id,
             organisation=organisation_id,
             host=host,
-            peer_port=peer_port,
-            client_port=client_port,
-            metrics_port=metrics_port,
             home=folder,
             is_member=False,
+            **ports._asdict(),
         )
         _equip(home, entry, now_ms)
         _enter(home, topology, (*topology.nodes, entry))

@@ -57,7 +57,7 @@ class NetworkPlan:
     created_ms: int
     node_count: int
     ports: Sequence[int]
-    """Peer, client and metrics port of each node, one node after the other."""
+    """The ports of each node as `NodePorts` has them, one node after the other."""
     host: str = "127.0.0.1"
     """IP address all nodes listen on."""
     with_aggregate_keys: bool = False
@@ -104,7 +104,7 @@ def provision(
             f"expected 1..{VALIDATORS_MAX} nodes, got {plan.node_count}",
             fix="choose a number with -n; 4 tolerates one faulty validator",
         )
-    invariant(len(plan.ports) == plan.node_count * PORTS_PER_NODE, "three ports for each node")
+    invariant(len(plan.ports) == plan.node_count * PORTS_PER_NODE, "every port of each node")
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with lock_folder(home.parent, wait=True):
@@ -157,6 +157,7 @@ def write_addresses(home: Path, topology: Topology) -> None:
             "peer_address": join_address(node.host, node.peer_port),
             "client_address": join_address(node.host, node.client_port),
             "metrics_address": join_address(node.host, node.metrics_port),
+            "http_address": join_address(node.host, node.http_port),
         }
         update_toml(home / node.home / "node.toml", {**addresses, "peers": peers})
     endpoints = [endpoint_table(node.id, node.host, node.client_port) for node in topology.nodes]
@@ -257,12 +258,10 @@ class _Provisioning:
                     id=validator.validator_id,
                     organisation=validator.organisation,
                     host=self._plan.host,
-                    peer_port=peer_port,
-                    client_port=client_port,
-                    metrics_port=metrics_port,
                     home=f"nodes/{validator.validator_id}",
+                    **ports._asdict(),
                 )
-                for validator, (peer_port, client_port, metrics_port) in zip(
+                for validator, ports in zip(
                     genesis.validators.validators, split_ports(self._plan.ports), strict=True
                 )
             ),

@@ -33,6 +33,7 @@ from node.operations.provision import write_addresses
 from node.operations.topology import (
     PORTS_PER_NODE,
     NodeEntry,
+    NodePorts,
     Topology,
     find_free_ports,
     is_port_free,
@@ -255,7 +256,7 @@ class Supervisor:
         """Give nodes new ports. The others stop first, as they know the old ones."""
         self._stop(self.inspect())
         spare = [port for entry in self.topology.nodes for port in entry.ports]
-        ports: dict[str, tuple[int, int, int]] = {}
+        ports: dict[str, NodePorts] = {}
         for entry in moved:
             (ports[entry.id],) = split_ports(
                 find_free_ports(entry.host, PORTS_PER_NODE, spare=spare)
@@ -301,13 +302,8 @@ class Supervisor:
         return self._home / entry.home
 
 
-def _with_ports(entry: NodeEntry, ports: tuple[int, int, int] | None) -> NodeEntry:
-    if ports is None:
-        return entry
-    peer_port, client_port, metrics_port = ports
-    return msgspec.structs.replace(
-        entry, peer_port=peer_port, client_port=client_port, metrics_port=metrics_port
-    )
+def _with_ports(entry: NodeEntry, ports: NodePorts | None) -> NodeEntry:
+    return entry if ports is None else msgspec.structs.replace(entry, **ports._asdict())
 
 
 def _environment() -> Mapping[str, str]:

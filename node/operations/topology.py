@@ -14,7 +14,7 @@ import socket
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -26,11 +26,20 @@ GENESIS_FILE: Final = "genesis.cbor"
 SECRET_FILE: Final = "secret.key"  # noqa: S105 - a file name
 CA_BUNDLE_FILE: Final = "ca-bundle.pem"
 
-PORTS_PER_NODE: Final = 3
+PORTS_PER_NODE: Final = 4
 _PORT_FIRST: Final = 17_100  # below the range from which Linux draws ports of outgoing connections
 _PORT_LAST: Final = 32_767
 _PORT_STEP: Final = 100
 _VERSION: Final = 1
+
+
+class NodePorts(NamedTuple):
+    """Where one node listens; the names are those of `NodeEntry`."""
+
+    peer_port: int
+    client_port: int
+    metrics_port: int
+    http_port: int
 
 
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,15 +52,16 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     peer_port: int
     client_port: int
     metrics_port: int
+    http_port: int
     home: str
     """Folder, relative to the network's."""
     is_member: bool = True
     """Whether it is a validator; a node that is to join follows the chain until it is."""
 
     @property
-    def ports(self) -> tuple[int, int, int]:
-        """Return peer, client and metrics port."""
-        return (self.peer_port, self.client_port, self.metrics_port)
+    def ports(self) -> NodePorts:
+        """Return all its ports."""
+        return NodePorts(self.peer_port, self.client_port, self.metrics_port, self.http_port)
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -205,11 +215,10 @@ def find_free_ports(host: str, count: int, *, spare: Collection[int] = ()) -> tu
     )
 
 
-def split_ports(ports: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield peer, client and metrics port of each node."""
+def split_ports(ports: Sequence[int]) -> Iterator[NodePorts]:
+    """Yield the ports of each node."""
     for first in range(0, len(ports), PORTS_PER_NODE):
-        peer_port, client_port, metrics_port = ports[first : first + PORTS_PER_NODE]
-        yield peer_port, client_port, metrics_port
+        yield NodePorts(*ports[first : first + PORTS_PER_NODE])
 
 
 def _reserve(host: str, port: int, stack: ExitStack) -> bool:

@@ -23,7 +23,7 @@ from node.crypto.suite import INTERNATIONAL
 from node.operations.process import spawn_detached, stop_processes
 from node.operations.provision import NetworkPlan, admin_id, provision
 from node.operations.supervisor import LOG_FILE, PROCESS_FILE, Supervisor
-from node.operations.topology import SECRET_FILE, find_free_ports
+from node.operations.topology import PORTS_PER_NODE, SECRET_FILE, find_free_ports
 from node.rpc.port import RecordFilter, RecordPage
 from tests.crash.cells import Cell
 from tests.crash.signatures import Signatures
@@ -213,7 +213,7 @@ def trapped_network(home: Path, command: Sequence[str] = COMMAND) -> Iterator[Tr
         suite=INTERNATIONAL,
         created_ms=utc_ms() - CREATED_AGO_MS,
         node_count=4,
-        ports=find_free_ports(HOST, 12),
+        ports=find_free_ports(HOST, 4 * PORTS_PER_NODE),
         parameters=PARAMETERS,
     )
     provision(home, plan)

@@ -31,7 +31,7 @@ from node.crypto.suite import INTERNATIONAL
 from node.operations.process import ProcessRecord, wait_for_an_exit
 from node.operations.provision import DEFAULT_IDENTITY, NetworkPlan, provision
 from node.operations.supervisor import Supervisor
-from node.operations.topology import SECRET_FILE, NodeEntry, find_free_ports
+from node.operations.topology import PORTS_PER_NODE, SECRET_FILE, NodeEntry, find_free_ports
 from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
 from node.rpc.identity import TlsIdentity
 from node.rpc.port import Health, NodeStatus
@@ -249,7 +249,7 @@ def make_network(home: Path, nodes: int = 4, *, created_ago_ms: int = 0) -> Loca
             suite=INTERNATIONAL,
             created_ms=utc_ms() - created_ago_ms,
             node_count=nodes,
-            ports=find_free_ports(HOST, 3 * nodes),
+            ports=find_free_ports(HOST, PORTS_PER_NODE * nodes),
         ),
     )
     return LocalNetwork(home)

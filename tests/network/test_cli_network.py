@@ -14,6 +14,7 @@ import pytest
 
 from node.cli import submission
 from node.cli.exit_codes import ExitCode
+from node.operations.topology import PORTS_PER_NODE
 from node.rpc.client import LedgerClient, NetworkUnavailable, Submission
 from tests.network.local_network import LocalNetwork
 from tests.unit.cli.command import run
@@ -325,7 +326,7 @@ def test_nothing_listens_but_on_loopback(home: Path) -> None:
             fields = line.split()
             if fields[3] == "0A" and fields[9] in inodes:
                 listening.append(fields[1].split(":")[0])
-    assert len(listening) == 3 * len(status["nodes"])
+    assert len(listening) == PORTS_PER_NODE * len(status["nodes"])
     assert all(address.endswith("0100007F") for address in listening)  # 127.0.0.1, perhaps mapped
 
 

@@ -111,7 +111,9 @@ def test_an_unusable_home(home: Path, spoil: Callable[[Path], None], code: str) 
     assert_refused(home, code)
 
 
-@pytest.mark.parametrize("use", ["peer_address", "client_address", "metrics_address"])
+@pytest.mark.parametrize(
+    "use", ["peer_address", "client_address", "metrics_address", "http_address"]
+)
 def test_a_port_in_use(home: Path, use: str) -> None:
     address = getattr(NodeConfig.load(home), use)
     with socket.socket() as taken:

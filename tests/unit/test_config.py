@@ -16,6 +16,7 @@ validator_id = "validator-1"
 peer_address = "127.0.0.1:7100"
 client_address = "[::1]:7101"
 metrics_address = "127.0.0.1:7102"
+http_address = "127.0.0.1:7103"
 key_file = "../../secret.key"
 verify_threads = 4
 log_level = "debug"
@@ -59,6 +60,7 @@ def test_a_complete_node_file_is_read(tmp_path: Path) -> None:
         peer_address=Address("127.0.0.1", 7100),
         client_address=Address("::1", 7101),
         metrics_address=Address("127.0.0.1", 7102),
+        http_address=Address("127.0.0.1", 7103),
         peers=(Endpoint("validator-2", Address("node-2.example", 7110)),),
         key_file=tmp_path.resolve() / "../../secret.key",
         verify_threads=4,
@@ -68,7 +70,7 @@ def test_a_complete_node_file_is_read(tmp_path: Path) -> None:
 
 def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     config = load_node(tmp_path, "\n".join(NODE.splitlines()[:4]))
-    assert config.metrics_address is None
+    assert (config.metrics_address, config.http_address) == (None, None)
     assert config.key_file is None
     assert config.peers == ()
     assert (config.verify_threads, config.log_level) == (2, "info")
@@ -89,6 +91,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
         ('"127.0.0.1:7100"', '"127.0.0.1:0"', "peer_address: expected host:port"),
         ('"127.0.0.1:7100"', '"127.0.0.1:65536"', "peer_address: expected host:port"),
         ('"127.0.0.1:7100"', '"[::1]:7101"', "client_address: expected an address of its own"),
+        ('"127.0.0.1:7103"', '"127.0.0.1:7100"', "client_address: expected an address of its own"),
         ("verify_threads = 4", "verify_threads = 0", "verify_threads: expected a whole number"),
         ("verify_threads = 4", "snapshot_gap_blocks = 19", "snapshot_gap_blocks: expected a whole"),
         ("verify_threads = 4", "verify_threads = true", "verify_threads: expected a whole number"),

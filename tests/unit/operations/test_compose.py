@@ -27,6 +27,7 @@ from node.operations.topology import Topology
 
 DOCKER = Path(__file__).parents[3] / "docker"
 PUBLISHED = (20_001, 20_002, 20_003, 20_004)
+PUBLISHED_HTTP = (20_011, 20_012, 20_013, 20_014)
 ME = ContainerUser(os.geteuid(), os.getegid())
 
 
@@ -40,7 +41,7 @@ def plan() -> NetworkPlan:
         suite=INTERNATIONAL,
         created_ms=1_700_000_000_000,
         node_count=len(PUBLISHED),
-        ports=plan_ports(PUBLISHED),
+        ports=plan_ports(PUBLISHED, PUBLISHED_HTTP),
     )
 
 
@@ -78,12 +79,13 @@ def test_a_breach_of_the_specification_is_found(tmp_path: Path) -> None:
     assert "read_only: 3 is not of type" in breaches_of_the_specification(document)
 
 
-def test_each_validator_has_a_service_a_home_and_a_port_of_its_own() -> None:
+def test_each_validator_has_a_service_a_home_and_ports_of_its_own() -> None:
     document = render_compose(ids(7))
     assert re.findall(r"^  (validator-\d+):$", document, re.MULTILINE) == ids(7)
     assert re.findall(r"source: \./network/nodes/([\w-]+),", document) == ids(7)
-    published = re.findall(r'"127\.0\.0\.1:\$\{(\w+):\?[^}]*\}:7200"', document)
-    assert published == [f"VALIDATOR_{number}_PORT" for number in range(1, 8)]
+    for port, name in ((7200, "PORT"), (7400, "HTTP_PORT")):
+        published = re.findall(rf'"127\.0\.0\.1:\$\{{(\w+):\?[^}}]*\}}:{port}"', document)
+        assert published == [f"VALIDATOR_{number}_{name}" for number in range(1, 8)]
 
 
 def test_every_variable_of_the_document_has_its_value(folder: Path) -> None:
@@ -106,6 +108,7 @@ def test_validators_listen_in_their_containers_and_find_each_other_by_name(folde
         assert str(config.peer_address) == "0.0.0.0:7100"
         assert str(config.client_address) == "0.0.0.0:7200"
         assert str(config.metrics_address) == "0.0.0.0:7300"
+        assert str(config.http_address) == "0.0.0.0:7400"
         assert config.key_file == Path("/run/secrets/key-file")
         assert {peer.validator_id: str(peer.address) for peer in config.peers} == {
             other: f"{other}:7100" for other in ids(4) if other != validator_id
@@ -124,7 +127,11 @@ def test_clients_come_by_the_published_ports(folder: Path) -> None:
     assert values[1:] == [
         f"COMPOSE_PROJECT_NAME=govchain-{chain_id[:8]}",
         f"GOVCHAIN_USER={os.geteuid()}:{os.getegid()}",
-        *(f"VALIDATOR_{number}_PORT={port}" for number, port in enumerate(PUBLISHED, start=1)),
+        *(
+            line
+            for number, (port, http) in enumerate(zip(PUBLISHED, PUBLISHED_HTTP, strict=True), 1)
+            for line in (f"VALIDATOR_{number}_PORT={port}", f"VALIDATOR_{number}_HTTP_PORT={http}")
+        ),
     ]
 
 

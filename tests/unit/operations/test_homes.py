@@ -32,7 +32,7 @@ from node.operations.homes import (
 )
 from node.operations.introduction import Introduction, add_to_profile
 from node.operations.provision import NetworkPlan, endpoint_table, provision, render_toml
-from node.operations.topology import find_free_ports
+from node.operations.topology import PORTS_PER_NODE, find_free_ports
 from node.service.home import log_identity, require_whole
 from node.storage.wal import WriteAheadLog
 
@@ -42,7 +42,7 @@ NOW_MS = 1_700_000_000_000
 @pytest.fixture(scope="module")
 def genesis(tmp_path_factory: pytest.TempPathFactory) -> Genesis:
     folder = tmp_path_factory.mktemp("founders") / "network"
-    ports = find_free_ports("127.0.0.1", 3)
+    ports = find_free_ports("127.0.0.1", PORTS_PER_NODE)
     plan = NetworkPlan(
         name="trial", suite=INTERNATIONAL, created_ms=NOW_MS, node_count=1, ports=ports
     )

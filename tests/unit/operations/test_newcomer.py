@@ -21,7 +21,7 @@ from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
 from node.operations.newcomer import describe, record_change, settle
 from node.operations.provision import NetworkPlan, provision
-from node.operations.topology import Topology, find_free_ports
+from node.operations.topology import PORTS_PER_NODE, Topology, find_free_ports
 from node.service.home import log_identity, require_whole
 from node.storage.wal import WriteAheadLog
 
@@ -36,7 +36,7 @@ def home(tmp_path: Path) -> Path:
         suite=INTERNATIONAL,
         created_ms=NOW_MS,
         node_count=2,
-        ports=find_free_ports("127.0.0.1", 6),
+        ports=find_free_ports("127.0.0.1", 2 * PORTS_PER_NODE),
     )
     provision(folder, plan)
     return folder

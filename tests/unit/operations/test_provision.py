@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from node.chain.genesis import Genesis, Role
-from node.config import ClientProfile, NodeConfig
+from node.config import Address, ClientProfile, NodeConfig
 from node.crypto.bls import BlsPublicKey
 from node.crypto.certificate import encode_pem, verify_identity
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer, load_tls_key_pem
 from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
 from node.operations.provision import NetworkPlan, provision, write_addresses
-from node.operations.topology import Topology, is_vacant
+from node.operations.topology import PORTS_PER_NODE, Topology, is_vacant
 
 CREATED_MS = 1_700_000_000_000
-PORTS = tuple(range(20_000, 20_012))
+PORTS = tuple(range(20_000, 20_016))
 
 
 def plan(nodes: int = 4, **changes: object) -> NetworkPlan:
-    ports = PORTS[: 3 * nodes]
+    ports = PORTS[: PORTS_PER_NODE * nodes]
     given = {"name": "trial", "suite": INTERNATIONAL, "created_ms": CREATED_MS, "ports": ports}
     return NetworkPlan(**{**given, "node_count": nodes, **changes})  # type: ignore[arg-type]
 
@@ -56,6 +56,7 @@ def test_settings_name_the_recorded_ports_and_the_other_nodes(home: Path) -> Non
         assert (config.peer_address.port, config.client_address.port) == node.ports[:2]
         assert config.metrics_address is not None
         assert config.metrics_address.port == node.metrics_port
+        assert config.http_address == Address("127.0.0.1", node.http_port)
         others = {other.id: other.peer_port for other in topology.nodes if other.id != node.id}
         assert {peer.validator_id: peer.address.port for peer in config.peers} == others
         assert all(peer.address.host == "127.0.0.1" for peer in config.peers)

@@ -32,7 +32,13 @@ from node.operations.supervisor import (
     SupervisionError,
     Supervisor,
 )
-from node.operations.topology import NodeEntry, Topology, find_free_ports, lock_folder
+from node.operations.topology import (
+    PORTS_PER_NODE,
+    NodeEntry,
+    Topology,
+    find_free_ports,
+    lock_folder,
+)
 
 PROGRAM = """
 import pathlib, signal, socket, sys, tomllib
@@ -71,7 +77,7 @@ class Trial:
             suite=INTERNATIONAL,
             created_ms=1_700_000_000_000,
             node_count=nodes,
-            ports=find_free_ports("127.0.0.1", 3 * nodes),
+            ports=find_free_ports("127.0.0.1", PORTS_PER_NODE * nodes),
         )
         provision(home, plan)
 

@@ -36,6 +36,7 @@ TOPOLOGY = Topology(
             peer_port=17_000 + number,
             client_port=18_000 + number,
             metrics_port=19_000 + number,
+            http_port=20_000 + number,
             home=f"nodes/validator-{number}",
         )
         for number in range(1, 5)

@@ -1,0 +1,27 @@
+"""The HTTP side of the node: which subjects it serves, and what each of them is given."""
+
+from __future__ import annotations
+
+from node.assembly.api import Parts
+from node.config import Address
+from node.rpc import port
+from node.web import health
+from node.web.app import make_app
+from node.web.server import HttpServer
+
+
+def make_http_server(address: Address, parts: Parts) -> HttpServer:
+    """Return a server, not started, of everything this node serves over HTTP at `address`."""
+
+    def vitals() -> health.Vitals:
+        header, known = parts.ledger.header, parts.health.known
+        return health.Vitals(
+            is_ready=known is port.Health.READY,
+            health=known.name,
+            detail=parts.health.detail,
+            height=header.height,
+            time_ms=header.time_ms,
+        )
+
+    app = make_app([health.routes(vitals)], parts.peering.on_failure)
+    return HttpServer(app, address.host, address.port, on_end=parts.runner.stop)

@@ -1,0 +1,1 @@
+"""What a node serves over HTTP. See README.md."""

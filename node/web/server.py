@@ -1,0 +1,140 @@
+"""The HTTP server of a node: uvicorn inside the validator's own event loop, strictly bounded.
+
+It installs no signal handlers and configures no logs: both are the process's. What it serves is the
+application's (app.py). Clear text; TLS is for a proxy in front of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from node.errors import ConfigError
+
+CONNECTIONS_MAX: Final = 512
+"""Held at once; one more is closed as soon as it comes."""
+HEAD_BYTES_MAX: Final = 16_384
+"""Request line and header fields together."""
+REQUEST_MS_MAX: Final = 10_000
+"""Within which a request must have come whole; also how long a connection may stay unused."""
+IDLE_MS_MAX: Final = 5_000
+"""How long a connection may stay unused after an answer."""
+STOP_GRACE_MS: Final = 1_000
+
+_BACKLOG: Final = 128
+
+
+class HttpServer:
+    """Listens on one address and serves one application. `port` 0 takes any that is free."""
+
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, *, on_end: Callable[[Exception], None]
+    ) -> None:
+        """Serve `app`; `on_end` learns of an error that ended the serving itself."""
+        self._app, self._host, self._port = app, host, port
+        self._on_end = on_end
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Listen; return the port. Raises `ConfigError` where the address is not to be had."""
+        listener = self._listen()
+        port: int = listener.getsockname()[1]
+        self._server = _Server(
+            uvicorn.Config(
+                self._app,
+                http=_BoundedConnection,
+                interface="asgi3",
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                log_level="error",  # what any caller can provoke at will is not worth a line
+                access_log=False,
+                proxy_headers=False,  # anybody could claim any address
+                server_header=False,
+                timeout_keep_alive=IDLE_MS_MAX // 1_000,
+                timeout_graceful_shutdown=STOP_GRACE_MS // 1_000,
+                h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+            )
+        )
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve([listener]))
+        self._serving.add_done_callback(self._reap)
+        return port
+
+    async def stop(self) -> None:
+        """Accept no more, let what is under way end for a moment, then end it; may be repeated."""
+        if self._server is None or self._serving is None:
+            return
+        self._server.should_exit = True
+        await asyncio.wait([self._serving])
+        for connection in tuple(self._server.server_state.connections):
+            connection.transport.abort()
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            return socket.create_server((self._host, self._port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {self._host}:{self._port}: {error.strerror}",
+                code="GC-2204",
+                fix="stop the program that uses the port, or configure another http_address",
+            ) from error
+
+    def _reap(self, serving: asyncio.Task[None]) -> None:
+        error = None if serving.cancelled() else serving.exception()
+        if isinstance(error, Exception):
+            self._on_end(error)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that leaves the signals to the process it runs in."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _BoundedConnection(H11Protocol):
+    """A connection that ends when its other side keeps the node waiting."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS_MAX:
+            transport.abort()
+        else:
+            self._wait_for_them(REQUEST_MS_MAX)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._stop_waiting()
+        elif self._patience is None:
+            self._wait_for_them(REQUEST_MS_MAX)  # not anew with every byte
+
+    def on_response_complete(self) -> None:
+        self._wait_for_them(IDLE_MS_MAX + REQUEST_MS_MAX)
+        super().on_response_complete()  # may find the next request come already
+
+    def _wait_for_them(self, patience_ms: int) -> None:
+        self._stop_waiting()
+        self._patience = self.loop.call_later(patience_ms / 1_000, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
