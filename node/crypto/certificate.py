@@ -129,12 +129,19 @@ def build_node_request(
     For authorities whose keys are elsewhere: whoever has them issues what is asked for, all
     extensions as they are. `signer` is the node's P-256 key.
     """
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    extensions = _member_extensions("validator", node_id, usages, hosts)
+    return _build_request(signer, node_id, organisation, extensions)
+
+
+def _build_request(
+    signer: Signer, node_id: str, organisation: str, extensions: Sequence[_Extension]
+) -> bytes:
     if not isinstance(signer, P256Signer):
         raise CryptoError("node: expected a P-256 key held in memory")
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
     try:
         builder = x509.CertificateSigningRequestBuilder().subject_name(_name(organisation, node_id))
-        for extension, critical in _member_extensions("validator", node_id, usages, hosts):
+        for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)
     except (ValueError, OverflowError) as error:
         raise CryptoError(f"request of {node_id!r:.80}: {error}") from error
@@ -146,6 +153,33 @@ def build_identity_certificate(authority: Authority, member: Member, issuance: I
     """Build the certificate of an agency, auditor or operator: TLS client and signatures."""
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     return _build_member_certificate(authority, member, issuance, usages, ())
+
+
+def build_timestamp_certificate(
+    authority: Authority, node_id: str, public_key: bytes, issuance: Issuance
+) -> bytes:
+    """Build the certificate of the key (P-256, 33 bytes) that signs a node's time-stamp tokens.
+
+    RFC 3161 section 2.3: it is for time stamps, critically so, and for nothing else. Usual are five
+    years: a token says when it was made by a time within them.
+    """
+    issuer = _load_issuer(authority)
+    try:
+        return _issue(
+            authority.signer,
+            issuance,
+            _TIMESTAMP_EXTENSIONS,
+            subject=_name(_organisation(issuer), node_id),
+            public_key=public_key,
+            issuer=issuer.subject,
+        )
+    except (ValueError, OverflowError) as error:
+        raise CryptoError(f"time-stamp certificate of {node_id!r:.80}: {error}") from error
+
+
+def build_timestamp_request(signer: Signer, node_id: str, organisation: str) -> bytes:
+    """Build a request (PKCS #10, PEM) for what `build_timestamp_certificate` builds."""
+    return _build_request(signer, node_id, organisation, _TIMESTAMP_EXTENSIONS)
 
 
 def encode_pem(certificate: bytes) -> bytes:
@@ -165,9 +199,7 @@ def _build_member_certificate(
     extended_usages: Sequence[x509.ObjectIdentifier],
     hosts: Sequence[str],
 ) -> bytes:
-    issuer = _load(authority.certificate)
-    if _public_key(issuer).encoded != authority.signer.public_key.encoded:
-        raise CryptoError("authority: its key is not the one its certificate names")
+    issuer = _load_issuer(authority)
     try:
         return _issue(
             authority.signer,
@@ -179,6 +211,13 @@ def _build_member_certificate(
         )
     except (ValueError, OverflowError) as error:
         raise CryptoError(f"certificate of {member.identity_id!r:.80}: {error}") from error
+
+
+def _load_issuer(authority: Authority) -> x509.Certificate:
+    issuer = _load(authority.certificate)
+    if _public_key(issuer).encoded != authority.signer.public_key.encoded:
+        raise CryptoError("authority: its key is not the one its certificate names")
+    return issuer
 
 
 def _member_extensions(
@@ -240,6 +279,12 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+_TIMESTAMP_EXTENSIONS: Final[Sequence[_Extension]] = (
+    (_usage(authority=False), True),
+    (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), True),
+)
 
 
 def _name(organisation: str, common_name: str) -> x509.Name:

@@ -57,6 +57,7 @@ class KeyPurpose(StrEnum):
     IDENTITY = "identity"  # the transactions of an agency, auditor or operator
     TLS = "tls"  # connections
     AUTHORITY = "authority"  # the certificates of an organisation
+    TIMESTAMP = "timestamp"  # a node's time-stamp tokens
 
 
 # Purposes whose algorithm an outside format dictates; the others follow the chain's suite.
@@ -65,6 +66,7 @@ _SIGNER_BY_PURPOSE: Final[Mapping[KeyPurpose, type[SoftwareSigner]]] = {
     KeyPurpose.AGGREGATE: BlsSigner,
     KeyPurpose.TLS: P256Signer,
     KeyPurpose.AUTHORITY: P256Signer,
+    KeyPurpose.TIMESTAMP: P256Signer,
 }
 _SIGNER_BY_ALGORITHM: Final = {
     signer_type.algorithm: signer_type

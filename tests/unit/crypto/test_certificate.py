@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ from node.crypto.certificate import (
     build_authority_certificate,
     build_identity_certificate,
     build_node_certificate,
+    build_timestamp_certificate,
+    build_timestamp_request,
     encode_pem,
     read_identity,
     verify_identity,
@@ -409,3 +412,46 @@ def test_any_altered_byte_is_refused_and_only_by_our_error() -> None:
             altered[index] ^= mask
             with pytest.raises(CryptoError):
                 verify_identity(bytes(altered), CA_CERTIFICATE, NOW_MS)
+
+
+def test_a_time_stamp_certificate_is_for_that_alone_and_openssl_agrees(tmp_path: Path) -> None:
+    key = NODE_KEY.public_key.encoded
+    certificate = build_timestamp_certificate(CA, "validator-1", key, ISSUANCE)
+    read = x509.load_der_x509_certificate(certificate)
+    found = {each.oid: (each.value, each.critical) for each in read.extensions}
+    assert found.pop(x509.ExtendedKeyUsage.oid) == (
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), True
+    )  # fmt: skip
+    assert found.pop(x509.KeyUsage.oid) == (usage(digital_signature=True), True)
+    assert set(found) == {x509.SubjectKeyIdentifier.oid, x509.AuthorityKeyIdentifier.oid}
+    with pytest.raises(CryptoError, match="client authentication"):
+        read_identity(certificate)  # no member of the chain: nobody lets it in
+    (tmp_path / "ca.pem").write_bytes(encode_pem(CA_CERTIFICATE))
+    (tmp_path / "tsa.pem").write_bytes(encode_pem(certificate))
+    (tmp_path / "node.pem").write_bytes(encode_pem(NODE_CERTIFICATE))
+    command = ["openssl", "verify", "-x509_strict", "-purpose", "timestampsign"]
+    command += ["-attime", str(NOW_MS // 1_000 + 1), "-CAfile", str(tmp_path / "ca.pem")]
+    for name, is_accepted in (("tsa.pem", True), ("node.pem", False)):
+        done = subprocess.run([*command, tmp_path / name], capture_output=True, check=False)
+        assert (done.returncode == 0) is is_accepted, done.stderr
+
+
+def test_a_request_asks_for_what_a_time_stamp_certificate_has() -> None:
+    request = x509.load_pem_x509_csr(build_timestamp_request(NODE_KEY, "validator-1", ORGANISATION))
+    certificate = build_timestamp_certificate(
+        CA, "validator-1", NODE_KEY.public_key.encoded, ISSUANCE
+    )
+    issued = x509.load_der_x509_certificate(certificate)
+    assert request.is_signature_valid
+    assert request.subject == issued.subject
+    asked = {each.oid: (each.value, each.critical) for each in request.extensions}
+    assert asked.items() <= {e.oid: (e.value, e.critical) for e in issued.extensions}.items()
+    assert len(asked) == 2
+
+
+def test_a_key_that_is_not_the_authority_s_issues_no_time_stamp_certificate() -> None:
+    key = NODE_KEY.public_key.encoded
+    with pytest.raises(CryptoError, match="its key is not the one"):
+        build_timestamp_certificate(Authority(CA_CERTIFICATE, OTHER_CA_KEY), "a", key, ISSUANCE)
+    with pytest.raises(CryptoError, match="time-stamp certificate of"):
+        build_timestamp_certificate(CA, "", key, ISSUANCE)
