@@ -45,7 +45,7 @@ class Validator:
     ) -> None:
         """Wire the parts on the running event loop."""
         self._config = config
-        queries = Queries(stores.ledger, genesis.suite)
+        queries = Queries(stores.ledger, genesis, keys.signer)
         self._telemetry = Telemetry(
             validator_id=config.validator_id, chain_id=genesis.chain_id, version=node.__version__
         )

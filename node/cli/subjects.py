@@ -13,7 +13,7 @@ from node.cli.inputs import STANDARD_INPUT, hash_one, open_file
 from node.cli.verb import CommandError
 from node.crypto.suite import SHA_256, DocumentDigest
 from node.errors import ClientError
-from node.limits import RECEIPT_BYTES_MAX
+from node.limits import RECEIPT_FILE_BYTES_MAX
 from node.timestamp.verify import NamedDigest
 
 TX_ID_BYTES: Final = 32
@@ -63,6 +63,6 @@ def read_file(path: Path) -> bytes:
     """Return the content of a receipt or trust file; raises `CommandError` naming it."""
     try:
         with open_file(path) as file:
-            return file.read(RECEIPT_BYTES_MAX + 1)  # decoding refuses what is longer
+            return file.read(RECEIPT_FILE_BYTES_MAX + 1)  # decoding refuses what is longer
     except OSError as error:
         raise CommandError("GC-2301", f"{path}: {error.strerror}") from error

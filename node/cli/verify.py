@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "receipt_path",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help=_("Receipt of the document."),
+    help=_("Receipt of the document, in any format that govchain receipt export writes."),
 )
 @click.option(
     "--trust",
@@ -60,7 +60,7 @@ def verify(
     """Verify a document against its receipt."""
     from node.cli.subjects import read_document, read_file
     from node.cli.wording import describe_verdict
-    from node.timestamp.receipt import digest_algorithm_of
+    from node.timestamp.opening import digest_algorithm_of
     from node.timestamp.verify import Outcome, verify_receipt
 
     asks = network.is_explicit and not offline
@@ -124,9 +124,9 @@ class _Standing:
 def _ask_standing(network: Network, receipt: bytes, attestation: Attestation) -> _Standing:
     """Ask whether a record with a reference was superseded or withdrawn."""
     from node.rpc.port import RecordStatus
-    from node.timestamp.receipt import Receipt
+    from node.timestamp.opening import open_receipt
 
-    status = _find_status(network, attestation, Receipt.decode(receipt).log_index)
+    status = _find_status(network, attestation, open_receipt(receipt).receipt.log_index)
     sentence = {
         RecordStatus.IN_FORCE: _("{reference} is in force, says a validator"),
         RecordStatus.SUPERSEDED: _("{reference} has a newer record by now, says a validator"),

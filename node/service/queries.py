@@ -6,6 +6,7 @@ May be used from any thread while the engine commits: whatever is read at a heig
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -13,13 +14,15 @@ from typing import Final
 from node.chain.admission import FinalResult
 from node.chain.block import CertifiedHeader, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate
+from node.chain.genesis import Genesis
 from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.chain.transaction import Transaction
-from node.crypto.suite import Suite
+from node.crypto.signature import Signer
 from node.errors import InvariantViolation
 from node.execution.registry import epoch_in_force, find_epoch_start
 from node.storage.ledger import FoundRecord, LedgerStore, RecordPage, RecordQuery
 from node.storage.stored_block import StoredBlock
+from node.timestamp.cose import CoseSignature, sign_root
 from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt, build_receipt
 
@@ -53,8 +56,11 @@ class CommittedTransaction:
 class Queries:
     """Reads one ledger."""
 
-    def __init__(self, ledger: LedgerStore, suite: Suite) -> None:
-        self._ledger, self._suite = ledger, suite
+    def __init__(self, ledger: LedgerStore, genesis: Genesis, voter: Signer | None = None) -> None:
+        """`voter` holds the vote key of this node, which makes receipts COSE Receipts as well."""
+        self._ledger, self._genesis, self._voter = ledger, genesis, voter
+        self._suite = genesis.suite
+        self._signed: tuple[bytes, CoseSignature] | None = None
         self._blocks: OrderedDict[int, StoredBlock] = OrderedDict()
         self._handovers: tuple[Handover, ...] = ()
 
@@ -123,6 +129,7 @@ class Queries:
         paths = self._ledger.inclusion_paths(log_indexes, block.header.log_size)
         certified = CertifiedHeader(block.header, block.certificate)
         handovers = self.handovers(block.header.epoch)
+        cose = self._cose_signature(block.header, handovers)
         return [
             build_receipt(
                 self._suite,
@@ -131,9 +138,26 @@ class Queries:
                 path,
                 block=certified,
                 handovers=handovers,
+                cose=cose,
             )
             for log_index, path in zip(log_indexes, paths, strict=True)
         ]
+
+    def _cose_signature(
+        self, header: Header, handovers: Sequence[Handover]
+    ) -> CoseSignature | None:
+        """Return this node's signature of a log root; None under a key that is not of its epoch."""
+        if self._voter is None:
+            return None
+        members = handovers[-1].next_set if handovers else self._genesis.validators
+        vote_key = self._voter.public_key.encoded
+        if vote_key not in [member.vote_key for member in members.validators]:
+            return None
+        root, signed = header.log_roots[0], self._signed
+        if signed is None or signed[0] != root:  # one signature serves all receipts of a block
+            signed = root, sign_root(header.chain_id, root, self._voter)
+            self._signed = signed
+        return signed[1]
 
     def handovers(self, epoch: int) -> tuple[Handover, ...]:
         """Return what led from each validator set to the next, from genesis up to an epoch's."""

@@ -25,18 +25,16 @@ from node.chain.encoding import (
 )
 from node.chain.record import LEAF_BYTES_MAX, RecordLeaf
 from node.crypto.suite import (
-    SHA_256,
-    DocumentDigest,
     Suite,
     document_digest_by_id,
     suite_by_id,
 )
 from node.errors import CryptoError, DecodeError
 from node.limits import RECEIPT_BYTES_MAX
+from node.timestamp.cose import LOG_PATH_HASHES_MAX, CoseSignature
 from node.timestamp.history import HANDOVERS_MAX, Handover
 
 RECEIPT_SUFFIX: Final = ".receipt"
-LOG_PATH_HASHES_MAX: Final = 64
 _DIGEST_BYTES: Final = 32
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -56,6 +54,8 @@ class Receipt:
     """The header of the block that committed the record, and its commit certificate."""
     handovers: tuple[Handover, ...]
     """From a set that the trust file leads to, one per epoch, up to the header's epoch."""
+    cose: CoseSignature | None = None
+    """What makes it a COSE Receipt as well, by a validator of the header's epoch, or None."""
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `receipt`."""
@@ -70,6 +70,7 @@ class Receipt:
                 *self.block.to_value(),
                 [handover.to_value() for handover in self.handovers],
                 None,
+                None if self.cose is None else self.cose.to_value(),
             ]
         )
 
@@ -77,7 +78,7 @@ class Receipt:
     def decode(cls, data: bytes) -> Receipt:
         """Read a receipt; raises `DecodeError` on all but the canonical bytes of one.
 
-        Only the shape is checked here. The last field is the place of a timestamp token: null.
+        Only the shape is checked here. The tenth field is the place of a timestamp token: null.
         """
         (
             version,
@@ -90,7 +91,8 @@ class Receipt:
             certificate,
             handovers,
             token,
-        ) = expect_array(decode(data, what="receipt", size_max=RECEIPT_BYTES_MAX), 10, "receipt")
+            cose,
+        ) = expect_array(decode(data, what="receipt", size_max=RECEIPT_BYTES_MAX), 11, "receipt")
         expect_version(version, "receipt")
         if token is not None:
             raise DecodeError(f"receipt token: expected null, got {type(token).__name__}")
@@ -109,6 +111,7 @@ class Receipt:
                 Handover.from_value(item, suite)
                 for item in expect_list(handovers, HANDOVERS_MAX, "receipt handovers")
             ),
+            cose=None if cose is None else CoseSignature.from_value(cose),
         )
 
 
@@ -120,12 +123,13 @@ def build_receipt(
     *,
     block: CertifiedHeader,
     handovers: Sequence[Handover] = (),
+    cose: CoseSignature | None = None,
 ) -> Receipt:
     """Return the receipt of the record whose encoded leaf stands at `log_index`.
 
     `log_path` is its inclusion path in the log as of `block`, the block that committed it. Give the
     handovers of every epoch since genesis: any trust file of the chain can then root the receipt.
-    Raises `DecodeError` unless `leaf` is a record leaf.
+    `cose` signs the log root of `block`. Raises `DecodeError` unless `leaf` is a record leaf.
     """
     return Receipt(
         chain_id=block.header.chain_id,
@@ -135,18 +139,8 @@ def build_receipt(
         log_path=tuple(log_path),
         block=block,
         handovers=tuple(handovers),
+        cose=cose,
     )
-
-
-def digest_algorithm_of(receipt: bytes) -> DocumentDigest:
-    """Return the algorithm to hash a document with before it is compared with this receipt.
-
-    SHA-256 where the bytes do not tell: verification then says what is wrong with them.
-    """
-    try:
-        return document_digest_by_id(Receipt.decode(receipt).leaf.record.digest_algorithm)
-    except (CryptoError, DecodeError):
-        return SHA_256
 
 
 def view_receipt(receipt: Receipt) -> dict[str, Any]:

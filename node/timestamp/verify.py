@@ -14,7 +14,9 @@ from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
 from node.chain.record import Record, RecordAction
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
 from node.errors import ClientError, CryptoError, ProofError
+from node.timestamp.export import NATIVE
 from node.timestamp.history import expect_equal
+from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import Receipt, digest_name, iso_time
 from node.timestamp.steps import CertifiedClaim, Outcome, StepReport, take_steps
 from node.timestamp.trust import TrustAnchor
@@ -111,7 +113,8 @@ class NamedDigest:
 def verify_receipt(receipt: bytes, anchor: TrustAnchor, document: NamedDigest) -> Verdict:
     """Verify that a document was recorded on the anchor's chain, and when. Never raises.
 
-    1. RECEIPT: the bytes are the canonical encoding of a receipt, holding a record leaf.
+    1. RECEIPT: the bytes are the canonical encoding of a receipt, holding a record leaf, or of
+       another format that carries one (`opening.py`) and says nothing else.
     2. DOCUMENT: the record's digest and its algorithm are the document's.
     3. BLOCK: receipt and header name one chain; leaf and header one height and one T.
     4. LOG: the path leads from the leaf, at its index below the size, to the header's log root.
@@ -122,7 +125,8 @@ def verify_receipt(receipt: bytes, anchor: TrustAnchor, document: NamedDigest) -
     8. HISTORY: header, handovers and the anchor's headers can all stand on one chain.
     9. RECORD: it is not a withdrawal.
 
-    The first failed step ends it: `NOT_ROOTED` if step 6 lacks a root, else `NOT_VERIFIED`.
+    The first failed step ends it: `NOT_ROOTED` if step 6 lacks a root, or if a format carries no
+    receipt and is one key's word; else `NOT_VERIFIED`.
     """
     return _Verification(receipt, anchor, document).run()
 
@@ -152,13 +156,15 @@ class _Verification:
         yield Step.LOG, self._check_log
         yield Step.CERTIFICATE, claim.check_certificate
         yield Step.ROOT, claim.find_validators
-        yield Step.SIGNATURES, claim.check_signatures
+        yield Step.SIGNATURES, self._check_signatures
         yield Step.HISTORY, claim.check_history
         yield Step.RECORD, self._check_record
 
     def _decode_receipt(self) -> str:  # step 1
-        self._receipt = Receipt.decode(self._data)
-        return f"version 1, {len(self._data)} bytes, suite {self._receipt.suite.name}"
+        opened = open_receipt(self._data)
+        self._receipt = opened.receipt
+        carrier = "" if opened.format == NATIVE else f"carried by {opened.format}: "
+        return f"{carrier}version 1, {opened.size_bytes} bytes, suite {self._receipt.suite.name}"
 
     def _check_document(self) -> str:  # step 2
         record = self._receipt.leaf.record
@@ -184,6 +190,16 @@ class _Verification:
             hash_function,
         )
         return f"index {receipt.log_index} of {header.log_size}, path of {len(receipt.log_path)}"
+
+    def _check_signatures(self) -> str:  # step 7
+        found = self._claim.check_signatures()
+        cose, validators = self._receipt.cose, self._claim.validators
+        if cose is None:
+            return found
+        if cose.vote_key not in [each.vote_key for each in validators.validators]:
+            raise ProofError("cose-key", f"no validator's of epoch {validators.epoch}")
+        cose.check(self._anchor.chain_id, self._receipt.block.header.log_roots[0])
+        return f"{found}; the COSE signature too"
 
     def _check_record(self) -> str:  # step 9
         action = self._receipt.leaf.record.action

@@ -32,7 +32,7 @@ class ServedNode(FakeNode):
 
     def __init__(self, node: Node) -> None:
         super().__init__(node.name, FakeLedger())
-        self.engine, self.queries = node.engine, Queries(node.ledger, GOVERNED.suite)
+        self.engine, self.queries = node.engine, Queries(node.ledger, GOVERNED)
         self.handed_over = [each.encode() for each in self.queries.handovers_from(0, 256)]
         """What it says; a test may change it."""
 

@@ -197,7 +197,7 @@ def test_an_auditor_follows_the_handovers_of_a_receipt_from_genesis_offline() ->
     ]
     changes[1][1].extend((FIFTH, fresh))
     node = chat.nodes["validator-3"]
-    queries = Queries(node.ledger, GOVERNED.suite)
+    queries = Queries(node.ledger, GOVERNED)
     anchor = TrustFile(chain_id=GOVERNED.chain_id, genesis=GOVERNED).establish()
     kept: list[tuple[bytes, str]] = []
     for epoch in range(4):

@@ -18,7 +18,7 @@ from node.timestamp.history import follow_handovers
 from node.timestamp.trust import TrustFile
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.unit.execution.governed_chain import GOVERNED
-from tests.unit.execution.small_chain import GENESIS, SmallChain, certify, payload, tx
+from tests.unit.execution.small_chain import GENESIS, SmallChain, certify, payload, signer, tx
 from tests.unit.service.chatting import Chat, govern, notarize
 
 ANCHOR = TrustFile(chain_id=GENESIS.chain_id, genesis=GENESIS).establish()
@@ -31,7 +31,7 @@ class Chain:
         self._small = SmallChain()
         genesis_block = self._small.executor.genesis_block()
         self.ledger = LedgerStore.open(MemoryStore(), GENESIS.suite, genesis_block)
-        self.queries = Queries(self.ledger, GENESIS.suite)
+        self.queries = Queries(self.ledger, GENESIS)
 
     def commit(self, *transactions: VerifiedTransaction) -> None:
         executed = self._small.commit(*transactions)
@@ -59,6 +59,22 @@ def test_every_receipt_of_a_batch_verifies(chain: Chain) -> None:
     for document, receipt in zip("bcd", receipts, strict=True):
         digest = NamedDigest(SHA_256, payload(document).digests)
         assert verify_receipt(receipt.encode(), ANCHOR, digest).outcome is Outcome.VERIFIED
+
+
+def test_a_validator_of_the_epoch_makes_its_receipts_cose_receipts_too(chain: Chain) -> None:
+    batch = tx(payload("b", "c"))
+    chain.commit(batch)
+    chain.commit(tx(payload("d")))
+    for name, signs in (("validator-3", True), ("an observer", False)):
+        queries = Queries(chain.ledger, GENESIS, signer(name))
+        receipts = queries.receipts(batch.transaction.tx_id, 0, 2) or []
+        receipts += queries.receipts(batch.transaction.tx_id, 0, 2) or []
+        later = queries.receipt_of_digest(payload("d").digests)
+        assert later is not None
+        for document, receipt in zip("bcbcd", [*receipts, later], strict=True):
+            assert (receipt.cose is not None) is signs
+            digest = NamedDigest(SHA_256, payload(document).digests)
+            assert verify_receipt(receipt.encode(), ANCHOR, digest).outcome is Outcome.VERIFIED
 
 
 def test_receipts_are_cut_at_the_limit_and_at_the_end(chain: Chain) -> None:
@@ -141,7 +157,7 @@ def test_handovers_come_from_any_epoch_on_and_end_at_the_tip() -> None:
     chat = Chat("validator-1", "validator-2", "validator-3", "validator-4")
     notarize(chat, "first")
     ledger = chat.nodes["validator-1"].ledger
-    queries = Queries(ledger, GOVERNED.suite)
+    queries = Queries(ledger, GOVERNED)
     assert queries.handovers_from(0, 9) == ()
     for epoch in range(3):
         change = SetParameters(replace(GOVERNED.parameters, view_timeout_ms=900 - epoch))

@@ -120,7 +120,7 @@ class Alone:
             Silent(),
             now=lambda: now(self.skipped_ms),
             verify_threads=2,
-            find_result=Queries(self.ledger, ALONE.suite).final_result,
+            find_result=Queries(self.ledger, ALONE).final_result,
         )
 
     @asynccontextmanager

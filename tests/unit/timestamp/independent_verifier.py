@@ -76,7 +76,8 @@ RECEIPT: Value = [
     ("*", 0, 64, DIGEST),
     HEADER,
 ]
-RECEIPT += [CERTIFICATE, ("*", 0, 1024, HANDOVER), ("is", None)]
+COSE: Value = [("bytes", 33, 33), ("bytes", 64, 64)]
+RECEIPT += [CERTIFICATE, ("*", 0, 1024, HANDOVER), ("is", None), ("or", COSE, ("is", None))]
 
 
 class RefusedError(Exception):
@@ -116,6 +117,7 @@ def items(value: Value) -> int:
 
 
 def read(data: bytes, shape: Value) -> Value:
+    """Return the value that these bytes encode, if it is of this shape."""
     try:
         value = cbor2.loads(data)
     except Exception as error:
@@ -162,14 +164,27 @@ def check_certified(header: Value, certificate: Value, validators: Value, chain_
     n = len(points)
     need(len(votes) >= (n + (n - 1) // 3 + 2) // 2, "quorum")
     for voter, time, signature in votes:
-        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-        need(voter < n and 1 <= r < ORDER and 1 <= s <= ORDER // 2, "voter, r, s")
+        need(voter < n, "voter")
         statement = cbor2.dumps([chain_id, epoch, set_hash, phase, view, height, digest, time])
-        signed = b"govchain/v1/vote\x00" + statement
-        try:
-            points[voter].verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
-        except InvalidSignature as error:
-            raise RefusedError("signature") from error
+        check_signature(points[voter], b"govchain/v1/vote\x00" + statement, signature)
+
+
+def check_signature(key: ec.EllipticCurvePublicKey, signed: bytes, signature: bytes) -> None:
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    need(1 <= r < ORDER and 1 <= s <= ORDER // 2, "r, s")
+    try:
+        key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature as error:
+        raise RefusedError("signature") from error
+
+
+def check_cose(cose: Value, validators: Value, chain_id: bytes, root: bytes) -> None:
+    vote_key, signature = cose
+    need(vote_key in [member[2] for member in validators[2]], "COSE key")
+    protected = bytes.fromhex("a40126045821") + vote_key + bytes.fromhex("0fa101784f")
+    protected += b"govchain:chain:" + chain_id.hex().encode() + bytes.fromhex("19018b01")
+    signed = b"\x84\x6aSignature1\x58\x7f" + protected + b"\x40\x58\x20" + root
+    check_signature(point(vote_key), signed, signature)
 
 
 def point(key: bytes) -> ec.EllipticCurvePublicKey:
@@ -276,7 +291,8 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
     step = 1
     try:
         need(len(data) <= 4_194_304, "too long")
-        _, chain_id, _, leaf, index, path, header, certificate, handovers, _ = read(data, RECEIPT)
+        receipt = read(data, RECEIPT)
+        _, chain_id, _, leaf, index, path, header, certificate, handovers, _, cose = receipt
         _, _, height, time, _, _, _, (algorithm, digest, _, _, action) = read(leaf, LEAF)
         check_voters(certificate)
         handovers = [read_handover(handover) for handover in handovers]
@@ -302,6 +318,8 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
         need(validators[1] == epoch, "epoch reached")
         step = 7
         check_certified(header, certificate, validators, chain_id)
+        if cose is not None:
+            check_cose(cose, validators, chain_id, header[11][0])
         step = 8
         theirs = [(handover[0], handover[1]) for handover in handovers]
         check_one_chain([*trust.pairs, *theirs, (header, certificate)], trust.created)
@@ -314,7 +332,7 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
 
 def attested(data: bytes, trust: Trust) -> dict[str, Value]:
     """Say what a verified receipt attests."""
-    _, _, _, leaf, _, _, header, certificate, _, _ = cbor2.loads(data)
+    _, _, _, leaf, _, _, header, certificate, *_ = cbor2.loads(data)
     parameters = trust.genesis[5]
     promised = not header[6] and header[15] == tagged("parameters", parameters)
     times = sorted(vote[1] for vote in certificate[7])

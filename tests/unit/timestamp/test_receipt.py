@@ -1,4 +1,4 @@
-"""The receipt's shape: there and back, its views, and how a document is to be hashed."""
+"""The receipt's shape: there and back, and its views."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from dataclasses import replace
 import pytest
 
 from node.chain.record import RecordAction, encode_header_leaf
-from node.crypto.suite import SHA_256, SM3
 from node.errors import DecodeError
 from node.timestamp.receipt import (
     Receipt,
     build_receipt,
-    digest_algorithm_of,
     digest_name,
     iso_time,
     view_receipt,
@@ -53,20 +51,6 @@ def test_a_receipt_of_a_header_leaf_cannot_be_built(chain: Chain) -> None:
     leaf = encode_header_leaf(1, bytes(32))
     with pytest.raises(DecodeError, match="record leaf"):
         build_receipt(SUITE, leaf, 0, [], block=chain.blocks[0])
-
-
-def test_a_document_is_hashed_as_its_record_was(chain: Chain) -> None:
-    receipt = chain.receipt(1)
-    with_sm3 = with_digest_algorithm(receipt.leaf, 2)
-    assert digest_algorithm_of(receipt.encode()) is SHA_256
-    assert digest_algorithm_of(replace(receipt, leaf=with_sm3).encode()) is SM3
-
-
-def test_a_document_is_hashed_somehow_where_the_receipt_does_not_say(chain: Chain) -> None:
-    receipt = chain.receipt(1)
-    unknown = with_digest_algorithm(receipt.leaf, 9)
-    assert digest_algorithm_of(replace(receipt, leaf=unknown).encode()) is SHA_256
-    assert digest_algorithm_of(b"no receipt") is SHA_256
 
 
 def test_the_view_is_json_and_says_who_what_and_when(chain: Chain) -> None:

@@ -29,6 +29,7 @@ from node.chain.transaction import TransactionBody, TransactionKind, sign_transa
 from node.crypto.certificate import Issuance, build_authority_certificate
 from node.crypto.signature import Ed25519Signer, P256Signer
 from node.crypto.suite import INTERNATIONAL, SHA_256
+from node.timestamp.cose import CoseSignature, sign_root
 from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt, build_receipt
 from node.timestamp.trust import TrustFile
@@ -238,7 +239,10 @@ class Chain:
         return height
 
     def receipt(self, height: int, operation: int = 0) -> Receipt:
-        """Return the receipt of a block's record, with every handover up to its epoch."""
+        """Return the receipt of a block's record, with every handover up to its epoch.
+
+        It has a COSE signature by validator-2, who is of every set of the usual story.
+        """
         block = self.blocks[height - 1]
         before = self.blocks[height - 2].header.log_size if height > 1 else 0
         index, size = before + 1 + operation, block.header.log_size
@@ -249,7 +253,17 @@ class Chain:
             inclusion_path(self._leaf_hashes(size), index, SUITE.hash),
             block=block,
             handovers=self.handovers[: block.header.epoch],
+            cose=self.cose_signature(block.header),
         )
+
+    def cose_signature(self, header: Header) -> CoseSignature | None:
+        """Return validator-2's signature of a block's log root, if it is of the block's set."""
+        name = "validator-2"
+        epoch = header.epoch
+        members = self.handovers[epoch - 1].next_set if epoch else self.genesis.validators
+        if members.index_of(name) is None:
+            return None
+        return sign_root(header.chain_id, header.log_roots[0], signer(name))
 
     def trust(self, pinned_height: int | None = None) -> TrustFile:
         """Return a trust file that pins the genesis, or a height as well."""

@@ -17,7 +17,8 @@ from tests.vectors.receipt.story import FIRST_OF_EPOCH_1, PLAIN
 Edit = Callable[[list[Any]], object]
 
 # Positions in the arrays of the CDDL.
-CHAIN_ID, SUITE_ID, LEAF, LOG_INDEX, LOG_PATH, HEADER, CERTIFICATE, HANDOVERS, TOKEN = range(1, 10)
+CHAIN_ID, SUITE_ID, LEAF, LOG_INDEX, LOG_PATH, HEADER, CERTIFICATE, HANDOVERS = range(1, 9)
+TOKEN, COSE = 9, 10
 DEGRADED_FLAG, PARENT, PROPOSER, LOG_ROOTS = 6, 7, 8, 11  # of a header
 PHASE, VOTES = 3, 7  # of a certificate
 VOTER, VOTE_TIME, SIGNATURE = range(3)  # of a vote in it
@@ -61,14 +62,14 @@ def malformed_cases(chain: Chain) -> Iterator[Case]:
 def _encodings(data: bytes) -> Iterator[Case]:
     """Yield what is not the one encoding of anything."""
     yield malformed("empty", "no bytes", b"", "receipt: expected more bytes")
-    yield malformed("truncated", "the last byte is missing", data[:-1], "receipt: expected more")
+    yield malformed("truncated", "the last byte is missing", data[:-1], "receipt: expected ")
     yield malformed("trailing-byte", "one byte follows", data + b"\x00", "receipt: expected ")
-    longer = b"\x8a\x18\x01" + data[2:]
+    longer = b"\x8b\x18\x01" + data[2:]
     yield malformed("long-integer", "1 in two bytes", longer, "receipt: not the canonical")
     longer = data.replace(b"\x58\x20", b"\x59\x00\x20", 1)
     yield malformed("long-length", "32 in three bytes", longer, "receipt: not the canonical")
-    longer = b"\x98\x0a" + data[1:]
-    yield malformed("long-array", "10 items in two bytes", longer, "receipt: not the canonical")
+    longer = b"\x98\x0b" + data[1:]
+    yield malformed("long-array", "11 items in two bytes", longer, "receipt: not the canonical")
     streamed = b"\x9f" + data[1:] + b"\xff"
     yield malformed("indefinite-array", "no length is given", streamed, "receipt: item head 0x9f")
     described = b"\xd9\xd9\xf7" + data
@@ -97,9 +98,9 @@ def _encodings(data: bytes) -> Iterator[Case]:
 def _fields(data: bytes) -> Iterator[Case]:
     """Yield what is not of the receipt's fields, outside the leaf and the sets."""
     more = edited(data, lambda value: value.append(None))
-    yield malformed("field-more", "an eleventh field", more, "receipt: expected an array of 10")
+    yield malformed("field-more", "a twelfth field", more, "receipt: expected an array of 11")
     less = edited(data, lambda value: value.pop())
-    yield malformed("field-missing", "nine fields", less, "receipt: expected an array of 10 items")
+    yield malformed("field-missing", "ten fields", less, "receipt: expected an array of 11 items")
     more = edited(data, lambda value: value[HEADER].append(0))
     yield malformed(
         "header-field-more",
@@ -137,6 +138,9 @@ def _fields(data: bytes) -> Iterator[Case]:
         ("signature-long", "65 bytes", (*vote, SIGNATURE), bytes(65), "certificate signature: ex"),
         ("handovers-null", "null for no handovers", (HANDOVERS,), None, "receipt handovers: expe"),
         ("token", "a token where null is due", (TOKEN,), b"token", "receipt token: expected null"),
+        ("cose-bytes", "bytes for an array", (COSE,), bytes(97), "COSE signature: expected an arr"),
+        ("cose-key-short", "32 bytes", (COSE, 0), bytes(32), "COSE key: expected 33 bytes"),
+        ("cose-signature-long", "65 bytes", (COSE, 1), bytes(65), "COSE signature: expected 64"),
     ):
         yield malformed(name, about, edited(data, put(path, item)), reason)
 

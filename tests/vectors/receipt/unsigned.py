@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from node.chain.certificate import CertificateVote, QuorumCertificate
 from node.crypto.signature import P256_ORDER
+from node.timestamp.cose import sign_root
 from node.timestamp.verify import Step
 from tests.vectors.receipt.case import Case, fails
 from tests.vectors.receipt.chain import Chain, certify, seed, signer, validator_set
@@ -38,6 +39,7 @@ def unsigned_cases(chain: Chain) -> Iterator[Case]:
     yield from _quorums(chain)
     yield from _votes(chain)
     yield from _keys(chain)
+    yield from _cose_signatures(chain)
 
 
 def _quorums(chain: Chain) -> Iterator[Case]:
@@ -133,3 +135,41 @@ def _keys(chain: Chain) -> Iterator[Case]:
         receipt = receipt_alone(chain, validators, handovers=[hand_over(chain, validators)])
         text = f"the fifth key, which did not sign, {about}"
         yield fails(Step.SIGNATURES, name, text, receipt, "public key: expected")
+
+
+def _cose_signatures(chain: Chain) -> Iterator[Case]:
+    receipt = chain.receipt(PLAIN, 1)
+    root = receipt.block.header.log_roots[0]
+    good = sign_root(receipt.chain_id, root, signer("validator-2"))
+    r, s = good.signature[:32], int.from_bytes(good.signature[32:], "big")
+    other = Chain.found("another chain").genesis.chain_id
+    outsider = sign_root(receipt.chain_id, root, signer("validator-5"))
+    for name, about, cose, reason in (
+        ("cose-outsider", "of a key that is not in the set", outsider, "cose-key"),
+        (
+            "cose-borrowed",
+            "validator-2's, given out as validator-1's",
+            replace(good, vote_key=signer("validator-1").public_key.encoded),
+            "cose-signature",
+        ),
+        (
+            "cose-root",
+            "of another root",
+            sign_root(receipt.chain_id, seed("another root"), signer("validator-2")),
+            "cose-signature",
+        ),
+        (
+            "cose-chain",
+            "for another chain",
+            sign_root(other, root, signer("validator-2")),
+            "cose-signature",
+        ),
+        (
+            "cose-high-s",
+            "the other s for the same r",
+            replace(good, signature=r + (P256_ORDER - s).to_bytes(32, "big")),
+            "cose-signature",
+        ),
+    ):
+        text = f"the COSE signature is {about}"
+        yield fails(Step.SIGNATURES, name, text, replace(receipt, cose=cose), reason)

@@ -76,6 +76,8 @@ def _of_the_chain(chain: Chain) -> Iterator[Case]:
     yield good(
         "all-signed", "all four validators signed; trust in the genesis alone", plain, height=2
     )
+    unsigned = replace(plain, cose=None)
+    yield good("no-cose", "without a COSE signature", unsigned, height=2)
     bare = with_votes(plain, plain.block.certificate.votes[1:])
     yield good("bare-quorum", "three of four signed", bare, height=2, seal_after_ms=54)
     yield good(

@@ -437,7 +437,7 @@ def test_a_draft_holds_no_more_in_memory_than_what_is_asked_for() -> None:
 def test_queries_about_what_is_missing_are_refused_and_others_answered() -> None:
     net = far_behind()
     fetch(net)
-    queries = Queries(net.fetcher.ledger, GENESIS.suite)
+    queries = Queries(net.fetcher.ledger, GENESIS)
     old, recent = CHAIN[3][0], CHAIN[-1][0]
     refused: tuple[Callable[[bytes], object], ...] = (
         lambda _: queries.block(4),
@@ -456,7 +456,7 @@ def test_queries_about_what_is_missing_are_refused_and_others_answered() -> None
     assert found is not None
     assert found.height == HEIGHT
     net.run(is_whole(net))
-    whole = Queries(net.nodes[0].ledger, GENESIS.suite)
+    whole = Queries(net.nodes[0].ledger, GENESIS)
     assert queries.transaction(tx_id) == whole.transaction(tx_id)
     assert queries.receipts(tx_id, 0, 9) == whole.receipts(tx_id, 0, 9)
 
@@ -492,9 +492,9 @@ def test_a_state_of_a_later_epoch_is_believed_by_the_handovers_that_lead_to_it(
     recovery = recover(GOVERNED, executor, ledger, records, validator_id=FOUNDERS[3])
     assert (recovery.epoch.number, recovery.anchor.height) == (2, 3)
     assert ledger.tip_height > recovery.anchor.height
-    whole = Queries(chat.nodes[FOUNDERS[0]].ledger, GOVERNED.suite)
+    whole = Queries(chat.nodes[FOUNDERS[0]].ledger, GOVERNED)
     first, second = whole.handovers(2)
-    assert Queries(ledger, GOVERNED.suite).handovers(2) == (first, second)
+    assert Queries(ledger, GOVERNED).handovers(2) == (first, second)
     # Who knows no more than genesis gets there by the handovers alone, in their order.
     empty = LedgerStore.open(MemoryStore(), GOVERNED.suite, executor.genesis_block())
     lineage = Lineage(GOVERNED, empty)

@@ -1,0 +1,51 @@
+"""A receipt in other formats: pure functions of one native receipt, the same bytes on any machine.
+
+What a format needs and the receipt does not hold cannot be made up here: then there is no export.
+Every format carries the native receipt, so that `opening.py` finds it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from node.timestamp.cose import CoseReceipt, protected_header
+from node.timestamp.receipt import Receipt
+
+Export: TypeAlias = Callable[[Receipt], bytes | None]
+"""Returns a format's bytes, or None where the receipt lacks what the format needs."""
+
+NATIVE: Final = "native"
+COSE: Final = "cose"
+
+
+def export_native(receipt: Receipt) -> bytes:
+    """Return the receipt's own bytes (proto/RECEIPT.md)."""
+    return receipt.encode()
+
+
+def export_cose(receipt: Receipt) -> bytes | None:
+    """Return the COSE Receipt that carries it; None without a validator's signature of the root."""
+    made = cose_receipt_of(receipt)
+    return None if made is None else made.encode()
+
+
+def cose_receipt_of(receipt: Receipt) -> CoseReceipt | None:
+    """Return the COSE Receipt of a receipt, without a token; None where it has no signature."""
+    if receipt.cose is None:
+        return None
+    return CoseReceipt(
+        protected=protected_header(receipt.chain_id, receipt.cose.vote_key),
+        log_size=receipt.block.header.log_size,
+        log_index=receipt.log_index,
+        log_path=receipt.log_path,
+        signature=receipt.cose.signature,
+        carried=receipt.encode(),
+    )
+
+
+EXPORTS: Final[Mapping[str, Export]] = MappingProxyType(
+    {NATIVE: export_native, COSE: export_cose},
+)
+"""By the name of the format. What has to be rendered (PDF) is no function of pure rooms."""

@@ -1,0 +1,100 @@
+"""Opening a receipt in whatever format: which it is, by its first bytes, and what it carries.
+
+All formats carry the native receipt, and what they say besides must be what it exports to.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
+from node.errors import CryptoError, DecodeError, ProofError
+from node.limits import RECEIPT_BYTES_MAX, RECEIPT_FILE_BYTES_MAX
+from node.timestamp.cose import COSE_START, CoseReceipt
+from node.timestamp.export import COSE, NATIVE, cose_receipt_of
+from node.timestamp.history import expect_equal
+from node.timestamp.receipt import Receipt
+from node.timestamp.steps import NotRootedError
+
+PDF: Final = "pdf"
+_PDF_START: Final = b"%PDF-"
+_EMBEDDED_FILE: Final = re.compile(rb"/Type\s*/EmbeddedFile\b")
+_STREAM: Final = re.compile(rb"stream\r?\n")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedReceipt:
+    """What a file says, in the only form that can be verified. Untrusted."""
+
+    format: str
+    receipt: Receipt
+    size_bytes: int
+    """Of the native receipt."""
+
+
+def open_receipt(data: bytes) -> OpenedReceipt:
+    """Return the receipt in a file of any format that carries one.
+
+    Raises `DecodeError` for what is none, `ProofError` where the format says otherwise than what it
+    carries, and `NotRootedError` for a COSE Receipt that carries none: one validator's word.
+    """
+    if data.startswith(COSE_START):
+        found, carried = COSE, _open_cose(data)
+    elif data.startswith(_PDF_START):
+        found, carried = PDF, _open_pdf(data)
+    else:
+        found, carried = NATIVE, data
+    return OpenedReceipt(found, Receipt.decode(carried), len(carried))
+
+
+def digest_algorithm_of(data: bytes) -> DocumentDigest:
+    """Return the algorithm to hash a document with before it is compared with a receipt.
+
+    SHA-256 where the bytes do not tell: verification then says what is wrong with them.
+    """
+    try:
+        return document_digest_by_id(open_receipt(data).receipt.leaf.record.digest_algorithm)
+    except (CryptoError, DecodeError, NotRootedError, ProofError):
+        return SHA_256
+
+
+def _open_cose(data: bytes) -> bytes:
+    written = CoseReceipt.decode(data)
+    if written.carried is None:
+        raise NotRootedError(
+            "a COSE Receipt that carries no chain proof is the word of one validator, about a leaf "
+            "that it does not hold"
+        )
+    made = cose_receipt_of(Receipt.decode(written.carried))
+    if made is None:
+        raise ProofError("cose-carried", "expected a receipt with a COSE signature")
+    expect_equal("cose-header", made.protected.hex(), written.protected.hex())
+    for rule, ours, theirs in (
+        ("cose-log-size", made.log_size, written.log_size),
+        ("cose-log-index", made.log_index, written.log_index),
+        ("cose-log-path", made.log_path, written.log_path),
+        ("cose-signature", made.signature, written.signature),
+        ("cose-token", made.token, written.token),
+    ):
+        if ours != theirs:
+            raise ProofError(rule, "expected that of the receipt it carries")
+    return written.carried
+
+
+def _open_pdf(data: bytes) -> bytes:
+    """Return the one file attached to a PDF certificate, whose stream is deflated."""
+    if len(data) > RECEIPT_FILE_BYTES_MAX:
+        raise DecodeError(f"PDF: expected at most {RECEIPT_FILE_BYTES_MAX} bytes, got {len(data)}")
+    attached = [found.end() for found in _EMBEDDED_FILE.finditer(data)]
+    if len(attached) != 1:
+        raise DecodeError(f"PDF: expected one attached file, got {len(attached)}")
+    stream = _STREAM.search(data, attached[0])
+    if stream is None:
+        raise DecodeError("PDF: the attached file has no stream")
+    try:
+        return zlib.decompressobj().decompress(data[stream.end() :], RECEIPT_BYTES_MAX + 1)
+    except zlib.error as error:
+        raise DecodeError(f"PDF: the attached file does not inflate: {error}") from error

@@ -1,0 +1,146 @@
+"""Which format a file is of, what it carries, and that it says nothing besides."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from node.crypto.suite import SHA_256, SM3
+from node.errors import DecodeError, ProofError
+from node.limits import RECEIPT_FILE_BYTES_MAX
+from node.timestamp.cose import CoseReceipt
+from node.timestamp.export import EXPORTS, cose_receipt_of, export_cose
+from node.timestamp.opening import digest_algorithm_of, open_receipt
+from node.timestamp.receipt import Receipt
+from node.timestamp.steps import NotRootedError
+from node.timestamp.verify import NamedDigest, Outcome, Step, verify_receipt
+from tests.vectors.receipt.case import DIGEST
+from tests.vectors.receipt.chain import Chain, with_digest_algorithm
+from tests.vectors.receipt.story import FIRST_OF_EPOCH_2, PLAIN, build_chain
+
+
+@pytest.fixture(scope="module")
+def chain() -> Chain:
+    return build_chain()
+
+
+@pytest.fixture(scope="module")
+def receipt(chain: Chain) -> Receipt:
+    return chain.receipt(PLAIN, 1)
+
+
+def cose_of(receipt: Receipt) -> CoseReceipt:
+    made = cose_receipt_of(receipt)
+    assert made is not None
+    return made
+
+
+def pdf_around(*attached: bytes) -> bytes:
+    streams = (
+        b"<</Length 1/Type/EmbeddedFile/Params<</Size 1>>>>\nstream\n%b\nendstream\n" % each
+        for each in attached
+    )
+    return b"%PDF-1.7\n" + b"".join(streams) + b"startxref"
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+@pytest.mark.parametrize("height", [PLAIN, FIRST_OF_EPOCH_2])
+def test_every_export_opens_to_the_receipt_it_was_made_of(
+    chain: Chain, name: str, height: int
+) -> None:
+    receipt = chain.receipt(height, 1)
+    data = EXPORTS[name](receipt)
+    assert data is not None
+    assert data == EXPORTS[name](Receipt.decode(receipt.encode()))
+    opened = open_receipt(data)
+    assert (opened.format, opened.receipt) == (name, receipt)
+    assert opened.size_bytes == len(receipt.encode())
+    verdict = verify_receipt(data, chain.trust().establish(), NamedDigest.parse(DIGEST))
+    assert verdict.outcome is Outcome.VERIFIED
+
+
+def test_a_receipt_without_a_signature_of_the_root_has_no_cose_form(receipt: Receipt) -> None:
+    assert export_cose(replace(receipt, cose=None)) is None
+
+
+def test_a_cose_receipt_without_the_chain_proof_is_one_validators_word(
+    chain: Chain, receipt: Receipt
+) -> None:
+    bare = replace(cose_of(receipt), carried=None).encode()
+    with pytest.raises(NotRootedError, match="one validator"):
+        open_receipt(bare)
+    verdict = verify_receipt(bare, chain.trust().establish(), NamedDigest.parse(DIGEST))
+    assert verdict.outcome is Outcome.NOT_ROOTED
+    assert verdict.failure is not None
+    assert verdict.failure.step is Step.RECEIPT
+
+
+def test_a_cose_receipt_says_nothing_but_what_it_carries(receipt: Receipt) -> None:
+    good = cose_of(receipt)
+    other = replace(receipt, cose=None)
+    for changed, rule in (
+        (replace(good, protected=good.protected[:-1] + b"\2"), "cose-header"),
+        (replace(good, log_size=good.log_size + 1), "cose-log-size"),
+        (replace(good, log_index=good.log_index - 1), "cose-log-index"),
+        (replace(good, log_path=good.log_path[::-1]), "cose-log-path"),
+        (replace(good, signature=bytes(64)), "cose-signature"),
+        (replace(good, token=b"token"), "cose-token"),
+        (replace(good, carried=other.encode()), "cose-carried"),
+    ):
+        with pytest.raises(ProofError) as caught:
+            open_receipt(changed.encode())
+        assert caught.value.rule == rule
+
+
+def test_no_flipped_byte_of_a_cose_receipt_verifies(chain: Chain, receipt: Receipt) -> None:
+    data = cose_of(receipt).encode()
+    anchor, document = chain.trust().establish(), NamedDigest.parse(DIGEST)
+    for position in range(len(data)):
+        for mask in (0x01, 0x80):
+            flipped = bytearray(data)
+            flipped[position] ^= mask
+            verdict = verify_receipt(bytes(flipped), anchor, document)
+            assert verdict.outcome is Outcome.NOT_VERIFIED, (position, mask)
+            assert verdict.failure is not None
+
+
+def test_the_file_attached_to_a_pdf_is_what_is_opened(receipt: Receipt) -> None:
+    opened = open_receipt(pdf_around(zlib.compress(receipt.encode())))
+    assert (opened.format, opened.receipt) == ("pdf", receipt)
+
+
+def test_a_pdf_without_just_one_sound_attachment_is_refused(receipt: Receipt) -> None:
+    packed = zlib.compress(receipt.encode())
+    for data, reason in (
+        (pdf_around(), "expected one attached file, got 0"),
+        (pdf_around(packed, packed), "expected one attached file, got 2"),
+        (pdf_around(b"no zlib"), "does not inflate"),
+        (pdf_around(packed[:40]), "receipt: "),
+        (pdf_around(zlib.compress(bytes(2**23))), "receipt: expected at most"),
+        (b"%PDF-1.7 /Type /EmbeddedFile", "no stream"),
+        (b"%PDF-".ljust(RECEIPT_FILE_BYTES_MAX + 1), "PDF: expected at most"),
+    ):
+        with pytest.raises(DecodeError, match=reason):
+            open_receipt(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xd2", b"\xd2\x84", b"%PDF-", b"\x30\x82", b"c2sp.org"])
+def test_what_is_no_receipt_in_any_format_is_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        open_receipt(data)
+
+
+def test_a_document_is_hashed_as_its_record_was(receipt: Receipt) -> None:
+    with_sm3 = with_digest_algorithm(receipt.leaf, 2)
+    assert digest_algorithm_of(receipt.encode()) is SHA_256
+    assert digest_algorithm_of(replace(receipt, leaf=with_sm3).encode()) is SM3
+
+
+def test_a_document_is_hashed_somehow_where_the_receipt_does_not_say(receipt: Receipt) -> None:
+    unknown = with_digest_algorithm(receipt.leaf, 9)
+    assert digest_algorithm_of(replace(receipt, leaf=unknown).encode()) is SHA_256
+    assert digest_algorithm_of(b"no receipt") is SHA_256
+    assert digest_algorithm_of(replace(cose_of(receipt), carried=None).encode()) is SHA_256
+    assert digest_algorithm_of(cose_of(receipt).encode()) is SHA_256
