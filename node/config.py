@@ -83,6 +83,8 @@ class NodeConfig:
     """Where Prometheus scrapes, in clear text; None serves no metrics."""
     http_address: Address | None = None
     """Where those without a certificate are served over HTTP, in clear text; None: nowhere."""
+    timestamp_identity: str | None = None
+    """Under which identity requests for time stamps are recorded; None: none are taken."""
     peers: tuple[Endpoint, ...] = ()
     """The other validators."""
     key_file: Path | None = None
@@ -109,6 +111,7 @@ class NodeConfig:
             client_address=fields.address("client_address"),
             metrics_address=fields.address_or_none("metrics_address"),
             http_address=fields.address_or_none("http_address"),
+            timestamp_identity=fields.identity_or_none("timestamp_identity"),
             peers=fields.endpoints("peers"),
             key_file=fields.path_or_none("key_file"),
             verify_threads=fields.integer(
@@ -138,7 +141,7 @@ class NodeConfig:
 
     @property
     def keys(self) -> Path:
-        """Folder of the node's private keys: vote.key, cosignature.key, tls.key, maybe bls.key."""
+        """Folder of the node's private keys; what each is for stands in node/service/home.py."""
         return self.home / "keys"
 
     @property
@@ -262,6 +265,10 @@ class _Fields:
         if len(value.encode()) > IDENTITY_ID_BYTES_MAX:
             self.refuse(name, f"expected at most {IDENTITY_ID_BYTES_MAX} bytes, got {value!r:.80}")
         return value
+
+    def identity_or_none(self, name: str) -> str | None:
+        """Take the id of a validator or client where it is given."""
+        return self.identity(name) if name in self._table else None
 
     def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
         """Take one of some words."""

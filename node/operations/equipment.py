@@ -20,6 +20,8 @@ from node.crypto.certificate import (
     build_identity_certificate,
     build_node_certificate,
     build_node_request,
+    build_timestamp_certificate,
+    build_timestamp_request,
     encode_pem,
 )
 from node.crypto.keystore import (
@@ -39,12 +41,16 @@ from node.service.home import (
     IDENTITY_KEY_FILE,
     TLS_FILE,
     TLS_KEY_FILE,
+    TSA_FILE,
+    TSA_IDENTITY_KEY_FILE,
+    TSA_KEY_FILE,
     VOTE_KEY_FILE,
 )
 
 AUTHORITY_FILE: Final = "ca.pem"
 AUTHORITY_KEY_FILE: Final = "ca.key"
 TLS_REQUEST_FILE: Final = "tls.csr"
+TSA_REQUEST_FILE: Final = "tsa.csr"
 FOLDER_MODE: Final = 0o700
 
 _DAY_MS: Final = 86_400_000
@@ -52,6 +58,8 @@ _CLOCK_SLACK_MS: Final = 300_000
 """Certificates begin this much before now: clocks of one network may differ."""
 _AUTHORITY_DAYS: Final = 3_650
 _MEMBER_DAYS: Final = 730
+_TSA_DAYS: Final = 1_825
+"""A token's certificate is asked for as long as the token is shown; within the authority's own."""
 
 
 class Outfitter:
@@ -102,6 +110,10 @@ class Outfitter:
             authority, member, self._issuance(_MEMBER_DAYS), hosts=_names(validator_id, hosts)
         )
         write_file(home / TLS_FILE, encode_pem(certificate))
+        tsa_key = self._make_key(home / TSA_KEY_FILE, KeyPurpose.TIMESTAMP).public_key.encoded
+        issuance = self._issuance(_TSA_DAYS)
+        stamping = build_timestamp_certificate(authority, validator_id, tsa_key, issuance)
+        write_file(home / TSA_FILE, encode_pem(stamping))
         return Validator(
             validator_id=validator_id,
             organisation=organisation_id,
@@ -113,8 +125,11 @@ class Outfitter:
     def equip_applicant(
         self, home: Path, validator_id: str, organisation_id: str, *, hosts: Sequence[str]
     ) -> None:
-        """Make the keys of a validator in a new `home`, and a request for its TLS certificate."""
+        """Make the keys of a validator in a new `home`, and requests for its certificates."""
         _, _, tls_key = self.make_keys(home)
+        tsa_key = self._make_key(home / TSA_KEY_FILE, KeyPurpose.TIMESTAMP)
+        stamping = build_timestamp_request(tsa_key, validator_id, organisation_id)
+        write_file(home / TSA_REQUEST_FILE, stamping)
         request = build_node_request(
             tls_key, validator_id, organisation_id, hosts=_names(validator_id, hosts)
         )
@@ -123,18 +138,30 @@ class Outfitter:
     def make_keys(self, home: Path) -> tuple[Signer, Signer, Signer]:
         """Make the keys of a validator in a new `home`: for votes, for cosignatures, for TLS."""
         make_folder(home / "keys")
-        vote_key = generate_key(KeyPurpose.VOTE, self._suite)
-        save_key(home / VOTE_KEY_FILE, vote_key, self._secret, KeyPurpose.VOTE)
-        cosignature_key = generate_key(KeyPurpose.COSIGNATURE, self._suite)
-        save_key(home / COSIGNATURE_KEY_FILE, cosignature_key, self._secret, KeyPurpose.COSIGNATURE)
-        tls_key = generate_key(KeyPurpose.TLS, self._suite)
-        save_key(home / TLS_KEY_FILE, tls_key, self._secret, KeyPurpose.TLS)
-        return vote_key, cosignature_key, tls_key
+        return (
+            self._make_key(home / VOTE_KEY_FILE, KeyPurpose.VOTE),
+            self._make_key(home / COSIGNATURE_KEY_FILE, KeyPurpose.COSIGNATURE),
+            self._make_key(home / TLS_KEY_FILE, KeyPurpose.TLS),
+        )
 
     def make_node_identity(self, home: Path) -> None:
         """Make the key under which the chain registers a node that is to join."""
-        key = generate_key(KeyPurpose.IDENTITY, self._suite)
-        save_key(home / IDENTITY_KEY_FILE, key, self._secret, KeyPurpose.IDENTITY)
+        self._make_key(home / IDENTITY_KEY_FILE, KeyPurpose.IDENTITY)
+
+    def make_timestamp_identity(
+        self, home: Path, identity_id: str, organisation_id: str
+    ) -> Identity:
+        """Make the key of the identity under which a node records requests for time stamps."""
+        key = self._make_key(home / TSA_IDENTITY_KEY_FILE, KeyPurpose.IDENTITY)
+        issuance = self._issuance(_MEMBER_DAYS)
+        return Identity(
+            identity_id=identity_id,
+            organisation=organisation_id,
+            role=Role.AGENCY,
+            public_key=key.public_key.encoded,
+            not_before_ms=issuance.not_before_ms,
+            not_after_ms=issuance.not_after_ms,
+        )
 
     def equip_client(
         self,
@@ -146,10 +173,8 @@ class Outfitter:
     ) -> Identity:
         """Make the keys and the certificate of a client in a new `folder`."""
         make_folder(folder)
-        identity_key = generate_key(KeyPurpose.IDENTITY, self._suite)
-        save_key(folder / "client.key", identity_key, self._secret, KeyPurpose.IDENTITY)
-        tls_key = generate_key(KeyPurpose.TLS, self._suite)
-        save_key(folder / "tls.key", tls_key, self._secret, KeyPurpose.TLS)
+        identity_key = self._make_key(folder / "client.key", KeyPurpose.IDENTITY)
+        tls_key = self._make_key(folder / "tls.key", KeyPurpose.TLS)
         member = Member(
             identity_id=client_id,
             role=role.name.lower(),
@@ -176,12 +201,25 @@ class Outfitter:
         write_file(keys / "bls.proof", proof)
         return key.public_key.encoded
 
+    def _make_key(self, path: Path, purpose: KeyPurpose) -> Signer:
+        key = generate_key(purpose, self._suite)
+        save_key(path, key, self._secret, purpose)
+        return key
+
     def _issuance(self, days: int) -> Issuance:
         return Issuance(
             serial_number=new_serial_number(),
             not_before_ms=self._now_ms - _CLOCK_SLACK_MS,
             not_after_ms=self._now_ms + days * _DAY_MS,
         )
+
+
+def timestamp_identity_id(owner: str) -> str:
+    """Return the id of the identity under which requests for time stamps are recorded.
+
+    `owner` is an organisation whose one node serves them, or a node that joined later.
+    """
+    return f"{owner}-tsa"
 
 
 def make_folder(folder: Path) -> Path:

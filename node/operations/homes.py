@@ -29,7 +29,12 @@ from node.crypto.certificate import (
 )
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, KeySecret, load_signer
 from node.errors import ConfigError, CryptoError
-from node.operations.equipment import FOLDER_MODE, TLS_REQUEST_FILE, Outfitter
+from node.operations.equipment import (
+    FOLDER_MODE,
+    TLS_REQUEST_FILE,
+    Outfitter,
+    timestamp_identity_id,
+)
 from node.operations.introduction import INTRODUCTION_FILE, Introduction, Newcomer
 from node.operations.provision import endpoint_table, render_toml
 from node.operations.topology import (
@@ -47,6 +52,7 @@ from node.service.home import (
     OWN_AUTHORITY_FILE,
     TLS_FILE,
     TLS_KEY_FILE,
+    TSA_IDENTITY_KEY_FILE,
     VOTE_KEY_FILE,
     WAL_FOLDER,
     log_identity,
@@ -175,7 +181,7 @@ def furnish(
 ) -> None:
     """Put into `workshop` what a node needs that is to join: keys, certificate, log, settings.
 
-    `settings` become `node.toml`. Without its authority there is a request for the certificate.
+    `settings` become `node.toml`. Without its authority there are requests for the certificates.
     """
     node_id = settings["validator_id"]
     if authority is None:
@@ -183,6 +189,7 @@ def furnish(
     else:
         outfitter.equip_validator(workshop, node_id, organisation_id, authority, hosts=(host,))
     outfitter.make_node_identity(workshop)
+    outfitter.make_timestamp_identity(workshop, timestamp_identity_id(node_id), organisation_id)
     write_file(workshop / GENESIS_FILE, genesis.encode())
     WriteAheadLog.create(workshop / WAL_FOLDER, log_identity(genesis, node_id))
     write_file(workshop / NODE_FILE, render_toml(settings))
@@ -204,6 +211,7 @@ def read_newcomer(
     vote_key = load_signer(home / VOTE_KEY_FILE, secret, KeyPurpose.VOTE)
     cosigner = load_signer(home / COSIGNATURE_KEY_FILE, secret, KeyPurpose.COSIGNATURE)
     identity_key = load_signer(home / IDENTITY_KEY_FILE, secret, KeyPurpose.IDENTITY)
+    stamping_key = load_signer(home / TSA_IDENTITY_KEY_FILE, secret, KeyPurpose.IDENTITY)
     shown = read_identity((home / TLS_FILE).read_bytes())
     validator = Validator(
         validator_id=shown.identity_id,
@@ -225,6 +233,7 @@ def read_newcomer(
             not_before_ms=shown.not_before_ms,
             not_after_ms=shown.not_after_ms,
         ),
+        timestamp_key=stamping_key.public_key.encoded,
         endpoint=SetEndpoint(shown.identity_id, endpoint),
         joining=AddValidator(
             validator, vote_key.sign(possession_bytes(genesis.chain_id, validator))
@@ -336,6 +345,7 @@ def _settings(plan: HomePlan, secret: Secret, home: Path) -> dict[str, Any]:
     settings = {
         "version": 1,
         "validator_id": plan.node_id,
+        "timestamp_identity": timestamp_identity_id(plan.node_id),
         "peer_address": str(plan.peer_address),
         "client_address": str(plan.client_address),
         "peers": [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,7 @@ from node.chain.membership import Validator
 from node.config import Address
 from node.crypto.certificate import encode_authority_pem, encode_der
 from node.errors import ConfigError, CryptoError, NodeError
+from node.operations.equipment import timestamp_identity_id
 from node.operations.provision import endpoint_table, update_toml
 from node.operations.topology import write_file
 
@@ -45,6 +46,8 @@ class Newcomer:
 
     organisation: Organisation
     identity: Identity
+    timestamp_key: bytes
+    """Of the identity under which it records requests for time stamps."""
     endpoint: SetEndpoint
     joining: AddValidator
 
@@ -52,7 +55,18 @@ class Newcomer:
         """Return the operations after which it may follow; its organisation is added if need be."""
         added = self.organisation.organisation_id not in known_organisations
         first = (AddOrganisation(self.organisation),) if added else ()
-        return (*first, RegisterIdentity(self.identity), self.endpoint)
+        stamping = RegisterIdentity(self.timestamp_identity)
+        return (*first, RegisterIdentity(self.identity), stamping, self.endpoint)
+
+    @property
+    def timestamp_identity(self) -> Identity:
+        """Return the identity under which it records requests for time stamps."""
+        return replace(
+            self.identity,
+            identity_id=timestamp_identity_id(self.identity.identity_id),
+            role=Role.AGENCY,
+            public_key=self.timestamp_key,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,7 @@ class Introduction:
             organisation=validator.organisation,
             authority=self.authority_pem.decode(),
             identity_key=newcomer.identity.public_key.hex(),
+            timestamp_key=newcomer.timestamp_key.hex(),
             not_before_ms=newcomer.identity.not_before_ms,
             not_after_ms=newcomer.identity.not_after_ms,
             vote_key=validator.vote_key.hex(),
@@ -112,6 +127,8 @@ class Introduction:
         joining, suite = self.newcomer.joining, genesis.suite
         suite.load_cosignature_key(joining.validator.cosignature_key)
         suite.load_public_key(self.newcomer.identity.public_key)
+        suite.load_public_key(self.newcomer.timestamp_key)
+        Identity.from_value(self.newcomer.timestamp_identity.to_value())
         key = suite.load_public_key(joining.validator.vote_key)
         message = possession_bytes(self.chain_id, joining.validator)
         is_held = len(joining.possession) == suite.signature_size
@@ -146,6 +163,7 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     authority: str
     """PEM."""
     identity_key: str
+    timestamp_key: str
     not_before_ms: int
     not_after_ms: int
     vote_key: str
@@ -182,6 +200,7 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         newcomer = Newcomer(  # the bounds of what a chain takes are those of its decoders
             organisation=Organisation.from_value(organisation.to_value()),
             identity=Identity.from_value(identity.to_value()),
+            timestamp_key=bytes.fromhex(self.timestamp_key),
             endpoint=SetEndpoint(self.node, Endpoint.from_value(endpoint.to_value())),
             joining=AddValidator(
                 Validator.from_value(validator.to_value()), bytes.fromhex(self.possession)

@@ -17,7 +17,7 @@ from node.chain.governance import Endpoint
 from node.crypto.certificate import encode_pem
 from node.crypto.keystore import KeyFileSecret
 from node.errors import ConfigError
-from node.operations.equipment import AUTHORITY_FILE, Outfitter
+from node.operations.equipment import AUTHORITY_FILE, Outfitter, timestamp_identity_id
 from node.operations.homes import furnish, make_known, making, read_newcomer
 from node.operations.introduction import Newcomer
 from node.operations.provision import write_addresses
@@ -114,7 +114,12 @@ def _equip(home: Path, entry: NodeEntry, now_ms: int) -> None:
             genesis,
             outfitter,
             authority,
-            {"version": 1, "validator_id": entry.id, "key_file": f"../../{SECRET_FILE}"},
+            {
+                "version": 1,
+                "validator_id": entry.id,
+                "key_file": f"../../{SECRET_FILE}",
+                "timestamp_identity": timestamp_identity_id(entry.id),
+            },
             organisation_id=entry.organisation,
             host=entry.host,
         )

@@ -22,7 +22,7 @@ from node.crypto.keystore import KeyFileSecret
 from node.crypto.suite import Suite
 from node.errors import ConfigError, invariant
 from node.limits import VALIDATORS_MAX
-from node.operations.equipment import FOLDER_MODE, Outfitter
+from node.operations.equipment import FOLDER_MODE, Outfitter, timestamp_identity_id
 from node.operations.topology import (
     CA_BUNDLE_FILE,
     GENESIS_FILE,
@@ -206,6 +206,10 @@ class _Provisioning:
             self._equip_client(admin_id(number), Role.ADMIN, organisation)
             for number, organisation in zip(numbers, organisations, strict=True)
         ]
+        stampers = [
+            self._equip_time_stamping(validator, organisation.organisation_id)
+            for validator, organisation in zip(validators, organisations, strict=True)
+        ]
         genesis = Genesis(
             suite=self._suite,
             name=self._plan.name,
@@ -214,10 +218,10 @@ class _Provisioning:
             parameters=self._plan.parameters,
             organisations=tuple(organisation.to_genesis() for organisation in organisations),
             validators=ValidatorSet(0, tuple(validators), self._suite),
-            identities=tuple(clients),
+            identities=(*clients, *stampers),
         )
         topology = self._lay_out(genesis)
-        self._distribute(genesis, organisations, topology)
+        self._distribute(genesis, organisations, topology, clients)
         write_addresses(self._folder, topology)
         return topology
 
@@ -246,6 +250,11 @@ class _Provisioning:
             organisation.authority,
         )
 
+    def _equip_time_stamping(self, validator: Validator, organisation_id: str) -> Identity:
+        home = self._folder / "nodes" / validator.validator_id
+        identity_id = timestamp_identity_id(organisation_id)
+        return self._outfitter.make_timestamp_identity(home, identity_id, organisation_id)
+
     def _lay_out(self, genesis: Genesis) -> Topology:
         return Topology(
             version=1,
@@ -268,7 +277,11 @@ class _Provisioning:
         )
 
     def _distribute(
-        self, genesis: Genesis, organisations: Sequence[_Organisation], topology: Topology
+        self,
+        genesis: Genesis,
+        organisations: Sequence[_Organisation],
+        topology: Topology,
+        clients: Sequence[Identity],
     ) -> None:
         """Give everyone genesis, authorities and settings, and each validator its empty log."""
         encoded = genesis.encode()
@@ -281,7 +294,12 @@ class _Provisioning:
             WriteAheadLog.create(
                 self._folder / node.home / WAL_FOLDER, log_identity(genesis, node.id)
             )
-            settings = {"version": 1, "validator_id": node.id, "key_file": f"../../{SECRET_FILE}"}
+            settings = {
+                "version": 1,
+                "validator_id": node.id,
+                "key_file": f"../../{SECRET_FILE}",
+                "timestamp_identity": timestamp_identity_id(node.organisation),
+            }
             write_file(self._folder / node.home / "node.toml", render_toml(settings))
         profile = {
             "version": 1,
@@ -297,7 +315,7 @@ class _Provisioning:
             "key_file": SECRET_FILE,
         }
         write_file(self._folder / "profile.toml", render_toml(shared))
-        for identity in genesis.identities:
+        for identity in clients:
             client_id = identity.identity_id
             own = {
                 **profile,

@@ -87,10 +87,16 @@ def test_what_the_chain_is_told_is_what_lies_in_the_home(home: Path) -> None:
     assert newcomer.identity.role is Role.VALIDATOR
     assert newcomer.endpoint == SetEndpoint("city", newcomer.endpoint.endpoint)
     assert newcomer.endpoint.endpoint.port == entry.peer_port
-    first, second, third = newcomer.registration(["org-1", "org-2"])
-    assert isinstance(first, AddOrganisation)
-    assert (second, third) == (RegisterIdentity(newcomer.identity), newcomer.endpoint)
-    assert newcomer.registration(["org-9"]) == (second, third)
+    added, *others = newcomer.registration(["org-1", "org-2"])
+    assert isinstance(added, AddOrganisation)
+    stamping = newcomer.timestamp_identity
+    assert (stamping.identity_id, stamping.organisation) == ("city-tsa", "org-9")
+    assert stamping.role is Role.AGENCY
+    config = NodeConfig.load(home / "nodes/city")
+    assert config.timestamp_identity == stamping.identity_id
+    registered = (RegisterIdentity(newcomer.identity), RegisterIdentity(stamping))
+    assert tuple(others) == (*registered, newcomer.endpoint)
+    assert newcomer.registration(["org-9"]) == tuple(others)
     after = members_after(genesis.validators.validators, [newcomer.joining])
     assert [each.validator_id for each in after] == ["validator-1", "validator-2", "city"]
 

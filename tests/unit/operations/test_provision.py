@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from node.chain.genesis import Genesis, Role
 from node.config import Address, ClientProfile, NodeConfig
@@ -94,10 +96,12 @@ def test_clients_may_sign_and_connect_as_genesis_says(home: Path) -> None:
     genesis = Genesis.decode((home / "genesis.cbor").read_bytes())
     roles = {identity.identity_id: identity.role for identity in genesis.identities}
     admins = dict.fromkeys(("admin-1", "admin-2", "admin-3", "admin-4"), Role.ADMIN)
-    assert roles == {"agency-1": Role.AGENCY, "auditor-1": Role.AUDITOR, **admins}
+    stampers = dict.fromkeys(("org-1-tsa", "org-2-tsa", "org-3-tsa", "org-4-tsa"), Role.AGENCY)
+    assert roles == {"agency-1": Role.AGENCY, "auditor-1": Role.AUDITOR, **admins, **stampers}
     authorities = {each.organisation_id: each.ca_certificate for each in genesis.organisations}
     assert {each.organisation for each in genesis.identities} == set(authorities)
-    for identity in genesis.identities:
+    clients = [each for each in genesis.identities if each.identity_id not in stampers]
+    for identity in clients:
         profile = ClientProfile.load(home / "clients" / identity.identity_id / "profile.toml")
         assert profile.chain_id == genesis.chain_id
         assert profile.genesis.resolve() == home / "genesis.cbor"
@@ -122,10 +126,32 @@ def test_the_shared_profile_reaches_every_validator_as_the_agency(home: Path) ->
     assert (profile.credentials_of("auditor-1") / "client.pem").is_file()
 
 
+def test_each_node_can_stamp_time_under_an_identity_of_its_organisation(home: Path) -> None:
+    genesis = Genesis.decode((home / "genesis.cbor").read_bytes())
+    authorities = {o.organisation_id: o.ca_certificate for o in genesis.organisations}
+    identities = {identity.identity_id: identity for identity in genesis.identities}
+    for validator in genesis.validators.validators:
+        config = NodeConfig.load(home / "nodes" / validator.validator_id)
+        assert config.timestamp_identity is not None
+        assert config.key_file is not None
+        identity = identities[config.timestamp_identity]
+        assert identity.organisation == validator.organisation
+        secret = KeyFileSecret.load(config.key_file)
+        key = load_signer(config.keys / "tsa-identity.key", secret, KeyPurpose.IDENTITY)
+        assert key.public_key.encoded == identity.public_key
+        stamper = load_signer(config.keys / "tsa.key", secret, KeyPurpose.TIMESTAMP)
+        certificate = x509.load_pem_x509_certificate((config.home / "tsa.pem").read_bytes())
+        certificate.verify_directly_issued_by(
+            x509.load_der_x509_certificate(authorities[validator.organisation])
+        )
+        shown = certificate.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+        assert shown == stamper.public_key.encoded
+
+
 def test_secrets_are_for_the_owner_alone_and_encrypted(home: Path) -> None:
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     private = [*home.rglob("*.key")]
-    assert len(private) == 1 + 4 + 4 * 3 + (2 + 4) * 2
+    assert len(private) == 1 + 4 + 4 * 5 + (2 + 4) * 2
     for path in private:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert b"PRIVATE KEY" not in path.read_bytes()
