@@ -361,6 +361,49 @@ def verify_node(certificate: bytes, authority: bytes, at_ms: int) -> Certificate
     return identity
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimestampCertificate:
+    """What a certificate of a time-stamping key says. Validity includes both times."""
+
+    encoded: bytes  # DER
+    public_key: P256PublicKey
+    not_before_ms: int
+    not_after_ms: int
+    issuer_and_serial: tuple[bytes, int]  # DER of the issuer's name, serial number
+
+
+def read_timestamp_certificate(certificate: bytes) -> TimestampCertificate:
+    """Read the certificate (PEM or DER) of a time-stamping key of ours, whoever issued it.
+
+    Raises `CryptoError` unless verifiers will take it: a P-256 key, no authority's, for digital
+    signatures alone, and, in a critical extension, for time-stamping alone.
+    """
+    leaf = _load(certificate)
+    extensions = _extensions(leaf)
+    constraints = _extension(extensions, x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
+        raise CryptoError("time-stamping certificate: expected none of an authority")
+    if _extension(extensions, x509.KeyUsage) != _usage(authority=False):
+        raise CryptoError("time-stamping certificate: expected the key usage digital signature")
+    try:
+        usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    except x509.ExtensionNotFound:
+        usage = None
+    wanted = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
+    if usage is None or not usage.critical or usage.value != wanted:
+        raise CryptoError(
+            "time-stamping certificate: expected the extended key usage time-stamping, critical "
+            "and alone"
+        )
+    return TimestampCertificate(
+        encoded=leaf.public_bytes(Encoding.DER),
+        public_key=_public_key(leaf),
+        not_before_ms=_milliseconds(leaf.not_valid_before_utc),
+        not_after_ms=_milliseconds(leaf.not_valid_after_utc),
+        issuer_and_serial=(leaf.issuer.public_bytes(), leaf.serial_number),
+    )
+
+
 def encode_authority_pem(authority: bytes) -> bytes:
     """Return the PEM form of an authority's certificate (PEM or DER).
 

@@ -118,19 +118,21 @@ class _Sm3:
 class DocumentDigest:
     """An algorithm by which a record may name a document. `size` is in bytes.
 
-    Independent of the suite: a chain of either suite takes records with any of these.
+    `oid` names it where the world uses ASN.1, as in time-stamp requests. Independent of the suite:
+    a chain of either suite takes records with any of these.
     """
 
     digest_id: int
     name: str
     size: int
     new_hash: NewHash
+    oid: str
 
 
-SHA_256: Final = DocumentDigest(digest_id=1, name="sha-256", size=32, new_hash=hashlib.sha256)
-SM3: Final = DocumentDigest(digest_id=2, name="sm3", size=32, new_hash=_Sm3)
-SHA_384: Final = DocumentDigest(digest_id=3, name="sha-384", size=48, new_hash=hashlib.sha384)
-SHA_512: Final = DocumentDigest(digest_id=4, name="sha-512", size=64, new_hash=hashlib.sha512)
+SHA_256: Final = DocumentDigest(1, "sha-256", 32, hashlib.sha256, "2.16.840.1.101.3.4.2.1")
+SM3: Final = DocumentDigest(2, "sm3", 32, _Sm3, "1.2.156.10197.1.401")
+SHA_384: Final = DocumentDigest(3, "sha-384", 48, hashlib.sha384, "2.16.840.1.101.3.4.2.2")
+SHA_512: Final = DocumentDigest(4, "sha-512", 64, hashlib.sha512, "2.16.840.1.101.3.4.2.3")
 
 DOCUMENT_DIGESTS: Final = (SHA_256, SM3, SHA_384, SHA_512)
 
