@@ -9,12 +9,20 @@ from pathlib import Path
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.config import NodeConfig
+from node.crypto.bls import BlsSigner
 from node.crypto.certificate import read_identity
-from node.crypto.keystore import KeyPurpose, KeySecret, load_signer, load_tls_key_pem
+from node.crypto.keystore import (
+    KeyPurpose,
+    KeySecret,
+    load_aggregate_signer,
+    load_signer,
+    load_tls_key_pem,
+)
 from node.crypto.signature import Signer
-from node.errors import ConfigError
+from node.errors import ConfigError, CryptoError
 from node.rpc.identity import TlsIdentity
 from node.service.home import (
+    AGGREGATE_KEY_FILE,
     COSIGNATURE_KEY_FILE,
     OWN_AUTHORITY_FILE,
     TLS_FILE,
@@ -31,6 +39,8 @@ class Keys:
     signer: Signer
     """Of its votes."""
     cosigner: Signer
+    sharer: BlsSigner | None
+    """Of its shares of compact certificates; None on a chain that has none."""
     own_authority: Mapping[str, bytes]
     """By organisation: its own, which the state may not name yet; nothing where it does."""
 
@@ -42,7 +52,23 @@ def load_keys(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecre
     tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
     _check_name(config, tls)
     check_key(config, signer, genesis.validators)  # founders keep their keys as long as their ids
-    return Keys(tls, signer, cosigner, _own_authority(home, tls))
+    sharer = _load_sharer(home, config, genesis, secret)
+    return Keys(tls, signer, cosigner, sharer, _own_authority(home, tls))
+
+
+def _load_sharer(
+    home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecret
+) -> BlsSigner | None:
+    """Return the key of its shares; raises `ConfigError` where a founder's key is not held."""
+    if not genesis.validators.has_aggregates:
+        return None
+    try:
+        genesis.validators.check_possessions()
+    except CryptoError as error:
+        raise ConfigError(
+            f"{config.home}: genesis: {error}", fix="do not found a chain on this genesis"
+        ) from error
+    return load_aggregate_signer(home / AGGREGATE_KEY_FILE, secret)
 
 
 def _check_name(config: NodeConfig, tls: TlsIdentity) -> None:

@@ -275,7 +275,11 @@ class Genesis:
         return genesis
 
     def check(self) -> None:
-        """Check what spans fields: epoch 0, distinct ids, every organisation known, keys sound."""
+        """Check what spans fields: epoch 0, distinct ids, every organisation known, keys sound.
+
+        Not here, for it takes long without the native library: whether the BLS keys are held
+        (`validators.check_possessions`). Who makes a genesis, a home or a running node of it asks.
+        """
         if self.validators.epoch != 0:
             raise DecodeError(f"genesis validators: expected epoch 0, got {self.validators.epoch}")
         known = [organisation.organisation_id for organisation in self.organisations]

@@ -180,6 +180,9 @@ def describe(operation: Operation) -> dict[str, Any]:
                 "organisation": validator.organisation,
                 "vote_key": validator.vote_key.hex(),
                 "cosignature_key": validator.cosignature_key.hex(),
+                "bls_key": None
+                if validator.aggregate_key is None
+                else validator.aggregate_key.key.hex(),
             }
         case RemoveValidator(validator_id):
             return {"operation": "remove-validator", "validator": validator_id}

@@ -175,6 +175,16 @@ def load_signer(path: Path, secret: KeySecret, purpose: KeyPurpose) -> Signer:
     return _load_key(path, secret, purpose)
 
 
+def load_aggregate_signer(path: Path, secret: KeySecret) -> BlsSigner:
+    """Open the BLS key at `path`. Raises as `load_signer` does."""
+    key = _load_key(path, secret, KeyPurpose.AGGREGATE)
+    if not isinstance(key, BlsSigner):
+        raise CryptoError(
+            f"{path}: expected a BLS12-381 key, got {key.algorithm}", fix=_FIX_RESTORE
+        )
+    return key
+
+
 def load_tls_key_pem(path: Path, secret: KeySecret) -> bytes:
     """Open the TLS key at `path` as unencrypted PKCS #8 PEM, for a TLS library's memory only.
 

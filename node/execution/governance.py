@@ -7,7 +7,7 @@ is written here holds from the next height on. The rules, in this order:
 - V1 it was made for the epoch in force;
 - V2 it is approved by administrators, valid at T, of a majority of the founding organisations;
 - V3 names and validators' keys are new: none is ever used twice, by anybody;
-- V4 who is named exists, and who joins holds its vote key;
+- V4 who is named exists; who joins holds its vote key, and its BLS key if the others have one;
 - and where the epoch ends:
 - V5 nothing earlier in the block ends it already;
 - V6 the new set has 1 to 64 members, and at most f of the old set's size, or one where f is none,
@@ -275,18 +275,21 @@ class _Draft:
         return None
 
     def _holds_its_key(self, operation: AddValidator) -> bool:
-        """Check a new validator's keys; one for aggregates is refused, as nothing uses it yet."""
+        """Check a new validator's keys; it has one for aggregates where the chain has them."""
         validator, suite = operation.validator, self._epoch.validators.suite
+        aggregate_key = validator.aggregate_key
+        if (aggregate_key is not None) != self._epoch.validators.has_aggregates:
+            return False
         try:
             key = suite.load_public_key(validator.vote_key)
             suite.load_cosignature_key(validator.cosignature_key)
+            if aggregate_key is not None:
+                aggregate_key.check()
         except CryptoError:
             return False
         message = possession_bytes(self._epoch.chain_id, validator)
-        return (
-            validator.bls_key is None
-            and len(operation.possession) == suite.signature_size
-            and key.verify(message, operation.possession)
+        return len(operation.possession) == suite.signature_size and key.verify(
+            message, operation.possession
         )
 
     def _remove(self, operation: RemoveValidator) -> ResultCode | None:
@@ -304,4 +307,5 @@ class _Draft:
 
 def _keys_of(validator: Validator) -> list[bytes]:
     keys = [validator.vote_key, validator.cosignature_key]
-    return keys if validator.bls_key is None else [*keys, validator.bls_key]
+    aggregate_key = validator.aggregate_key
+    return keys if aggregate_key is None else [*keys, aggregate_key.key]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from node.chain.genesis import Identity, Role
-from node.chain.membership import Validator
+from node.chain.membership import AggregateKey, Validator
+from node.crypto.bls import BlsSigner
 from node.crypto.certificate import (
     LOOPBACK_HOSTS,
     Authority,
@@ -34,9 +35,10 @@ from node.crypto.keystore import (
 )
 from node.crypto.signature import Signer
 from node.crypto.suite import Suite
-from node.errors import ConfigError, invariant
+from node.errors import ConfigError
 from node.operations.topology import write_file
 from node.service.home import (
+    AGGREGATE_KEY_FILE,
     COSIGNATURE_KEY_FILE,
     IDENTITY_KEY_FILE,
     TLS_FILE,
@@ -119,7 +121,7 @@ class Outfitter:
             organisation=organisation_id,
             vote_key=vote_key.public_key.encoded,
             cosignature_key=cosignature_key.public_key.encoded,
-            bls_key=self._make_aggregate_key(home / "keys") if with_aggregate_key else None,
+            aggregate_key=self.make_aggregate_key(home) if with_aggregate_key else None,
         )
 
     def equip_applicant(
@@ -192,14 +194,14 @@ class Outfitter:
             not_after_ms=issuance.not_after_ms,
         )
 
-    def _make_aggregate_key(self, keys: Path) -> bytes:
-        """Return the public key of a new BLS key whose possession has been proved."""
+    def make_aggregate_key(self, home: Path) -> AggregateKey:
+        """Make the key of a validator's shares of compact certificates; return what is registered.
+
+        The proof is deterministic: whoever opens the key can give it again.
+        """
         key = generate_key(KeyPurpose.AGGREGATE, self._suite)
-        proof = key.prove_possession()
-        invariant(key.public_key.verify_possession(proof), "a proof of possession verifies")
-        save_key(keys / "bls.key", key, self._secret, KeyPurpose.AGGREGATE)
-        write_file(keys / "bls.proof", proof)
-        return key.public_key.encoded
+        save_key(home / AGGREGATE_KEY_FILE, key, self._secret, KeyPurpose.AGGREGATE)
+        return register(key)
 
     def _make_key(self, path: Path, purpose: KeyPurpose) -> Signer:
         key = generate_key(purpose, self._suite)
@@ -220,6 +222,11 @@ def timestamp_identity_id(owner: str) -> str:
     `owner` is an organisation whose one node serves them, or a node that joined later.
     """
     return f"{owner}-tsa"
+
+
+def register(key: BlsSigner) -> AggregateKey:
+    """Return a BLS key as the chain registers it."""
+    return AggregateKey(key.public_key.encoded, key.prove_possession())
 
 
 def make_folder(folder: Path) -> Path:

@@ -27,12 +27,19 @@ from node.crypto.certificate import (
     read_identity,
     verify_node,
 )
-from node.crypto.keystore import KeyFileSecret, KeyPurpose, KeySecret, load_signer
+from node.crypto.keystore import (
+    KeyFileSecret,
+    KeyPurpose,
+    KeySecret,
+    load_aggregate_signer,
+    load_signer,
+)
 from node.errors import ConfigError, CryptoError
 from node.operations.equipment import (
     FOLDER_MODE,
     TLS_REQUEST_FILE,
     Outfitter,
+    register,
     timestamp_identity_id,
 )
 from node.operations.introduction import INTRODUCTION_FILE, Introduction, Newcomer
@@ -47,6 +54,7 @@ from node.operations.topology import (
     write_file,
 )
 from node.service.home import (
+    AGGREGATE_KEY_FILE,
     COSIGNATURE_KEY_FILE,
     IDENTITY_KEY_FILE,
     OWN_AUTHORITY_FILE,
@@ -188,6 +196,8 @@ def furnish(
         outfitter.equip_applicant(workshop, node_id, organisation_id, hosts=(host,))
     else:
         outfitter.equip_validator(workshop, node_id, organisation_id, authority, hosts=(host,))
+    if genesis.validators.has_aggregates:
+        outfitter.make_aggregate_key(workshop)
     outfitter.make_node_identity(workshop)
     outfitter.make_timestamp_identity(workshop, timestamp_identity_id(node_id), organisation_id)
     write_file(workshop / GENESIS_FILE, genesis.encode())
@@ -218,6 +228,9 @@ def read_newcomer(
         organisation=shown.organisation,
         vote_key=vote_key.public_key.encoded,
         cosignature_key=cosigner.public_key.encoded,
+        aggregate_key=register(load_aggregate_signer(home / AGGREGATE_KEY_FILE, secret))
+        if genesis.validators.has_aggregates
+        else None,
     )
     return Newcomer(
         organisation=Organisation(
@@ -273,6 +286,7 @@ def _check(home: Path, plan: HomePlan) -> None:
             code="GC-2102",
             fix="name another validator",
         )
+    plan.genesis.validators.check_possessions()
 
 
 def _open_authority(folder: Path, plan: HomePlan, secret: Secret | None, now_ms: int) -> Authority:

@@ -26,7 +26,7 @@ from node.chain.governance import (
     SetEndpoint,
     possession_bytes,
 )
-from node.chain.membership import Validator
+from node.chain.membership import AggregateKey, Validator
 from node.config import Address
 from node.crypto.certificate import encode_authority_pem, encode_der
 from node.errors import ConfigError, CryptoError, NodeError
@@ -86,6 +86,7 @@ class Introduction:
         """Return the content of the file."""
         newcomer = self.newcomer
         validator = newcomer.joining.validator
+        aggregate_key = validator.aggregate_key
         content = _Content(
             format=INTRODUCTION_FORMAT,
             chain_id=self.chain_id.hex(),
@@ -99,6 +100,8 @@ class Introduction:
             vote_key=validator.vote_key.hex(),
             possession=newcomer.joining.possession.hex(),
             cosignature_key=validator.cosignature_key.hex(),
+            bls_key="" if aggregate_key is None else aggregate_key.key.hex(),
+            bls_possession="" if aggregate_key is None else aggregate_key.possession.hex(),
             peer_address=str(newcomer.endpoint.endpoint),
             client_address=str(self.client_address),
         )
@@ -109,7 +112,7 @@ class Introduction:
         """Read a file and check it against the chain it is to join.
 
         Raises `ConfigError` (GC-2324) unless: (1) it is of this format, and of this chain; (2) the
-        node holds its vote key; (3) its authority is one that TLS can use.
+        node holds its vote key, and a BLS key if one is needed; (3) TLS can use its authority.
         """
         try:
             introduction = msgspec.json.decode(data, type=_Content).read()  # (1)
@@ -126,6 +129,11 @@ class Introduction:
             )
         joining, suite = self.newcomer.joining, genesis.suite
         suite.load_cosignature_key(joining.validator.cosignature_key)
+        aggregate_key = joining.validator.aggregate_key
+        if (aggregate_key is not None) != genesis.validators.has_aggregates:
+            raise CryptoError("expected a BLS key where the chain's validators have one")
+        if aggregate_key is not None:
+            aggregate_key.check()
         suite.load_public_key(self.newcomer.identity.public_key)
         suite.load_public_key(self.newcomer.timestamp_key)
         Identity.from_value(self.newcomer.timestamp_identity.to_value())
@@ -169,6 +177,9 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vote_key: str
     possession: str
     cosignature_key: str
+    bls_key: str = ""
+    """Empty, as its proof, on a chain without compact certificates."""
+    bls_possession: str = ""
     peer_address: str
     client_address: str
 
@@ -182,6 +193,11 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             organisation=self.organisation,
             vote_key=bytes.fromhex(self.vote_key),
             cosignature_key=bytes.fromhex(self.cosignature_key),
+            aggregate_key=AggregateKey(
+                bytes.fromhex(self.bls_key), bytes.fromhex(self.bls_possession)
+            )
+            if self.bls_key or self.bls_possession
+            else None,
         )
         identity = Identity(
             identity_id=self.node,

@@ -11,6 +11,8 @@ from node.errors import ConfigError
 
 VOTE_KEY_FILE: Final = "keys/vote.key"
 COSIGNATURE_KEY_FILE: Final = "keys/cosignature.key"
+AGGREGATE_KEY_FILE: Final = "keys/bls.key"
+"""Of its shares of compact certificates, on a chain that has them."""
 IDENTITY_KEY_FILE: Final = "keys/identity.key"
 """Of a node that joined: under it the chain registered who may follow."""
 TLS_KEY_FILE: Final = "keys/tls.key"

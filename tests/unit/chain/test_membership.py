@@ -7,9 +7,16 @@ from itertools import combinations
 
 import pytest
 
-from node.chain.membership import Validator, ValidatorSet, faults_tolerated, quorum_size
+from node.chain.membership import (
+    AggregateKey,
+    Validator,
+    ValidatorSet,
+    faults_tolerated,
+    quorum_size,
+)
+from node.crypto.bls import BlsSigner
 from node.crypto.suite import INTERNATIONAL
-from node.errors import DecodeError
+from node.errors import CryptoError, DecodeError
 from tests.unit.execution.small_chain import GENESIS
 
 
@@ -50,7 +57,8 @@ def test_the_digest_binds_epoch_order_and_every_key() -> None:
         ValidatorSet(
             0, (replace(members[0], cosignature_key=b"\x09" * 32), *members[1:]), INTERNATIONAL
         ),
-        ValidatorSet(0, (replace(members[0], bls_key=bytes(48)), *members[1:]), INTERNATIONAL),
+        ValidatorSet(0, with_aggregate_keys(members), INTERNATIONAL),
+        ValidatorSet(0, with_aggregate_keys(members, b"\x02" * 96), INTERNATIONAL),
     ]
     digests = [base.digest, *(variant.digest for variant in variants)]
     assert len(frozenset(digests)) == len(digests)
@@ -71,4 +79,46 @@ def test_refuses_malformed_members() -> None:
     with pytest.raises(DecodeError, match="cosignature key: expected 32 bytes"):
         Validator.from_value([*value[:3], bytes(31), None])
     with pytest.raises(DecodeError, match="BLS key: expected 48 bytes"):
-        Validator.from_value([*value[:4], bytes(47)])
+        Validator.from_value([*value[:4], [bytes(47), bytes(96)]])
+    with pytest.raises(DecodeError, match="BLS proof of possession: expected 96 bytes"):
+        Validator.from_value([*value[:4], [bytes(48), bytes(95)]])
+    with pytest.raises(DecodeError, match="BLS key: expected an array of 2"):
+        Validator.from_value([*value[:4], bytes(144)])
+
+
+def with_aggregate_keys(
+    members: tuple[Validator, ...], proof: bytes = bytes(96)
+) -> tuple[Validator, ...]:
+    """Return the members, each with a BLS key of the right size."""
+    return tuple(
+        replace(member, aggregate_key=AggregateKey(bytes((index,)) * 48, proof))
+        for index, member in enumerate(members)
+    )
+
+
+def test_either_all_members_have_a_bls_key_or_none_and_no_two_share_one() -> None:
+    plain = GENESIS.validators.validators
+    keyed = with_aggregate_keys(plain)
+    assert ValidatorSet(0, keyed, INTERNATIONAL).has_aggregates
+    assert not GENESIS.validators.has_aggregates
+    for mixed in ((*keyed[:3], plain[3]), (plain[0], *keyed[1:])):
+        with pytest.raises(DecodeError, match="BLS keys of all members or of none"):
+            ValidatorSet(0, mixed, INTERNATIONAL)
+    twins = (*keyed[:3], replace(keyed[3], aggregate_key=keyed[0].aggregate_key))
+    with pytest.raises(DecodeError, match="a BLS key occurs twice"):
+        ValidatorSet(0, twins, INTERNATIONAL)
+
+
+def test_a_bls_key_counts_only_with_its_own_proof() -> None:
+    plain = GENESIS.validators.validators
+    signers = [BlsSigner.from_secret(bytes((index,)) * 32) for index in range(len(plain))]
+    keys = [AggregateKey(each.public_key.encoded, each.prove_possession()) for each in signers]
+    members = [replace(member, aggregate_key=key) for member, key in zip(plain, keys, strict=True)]
+    ValidatorSet(0, tuple(members), INTERNATIONAL).check_possessions()
+    borrowed = AggregateKey(keys[1].key, keys[0].possession)
+    members[1] = replace(members[1], aggregate_key=borrowed)
+    with pytest.raises(CryptoError, match="validator-2: BLS key: the proof of possession"):
+        ValidatorSet(0, tuple(members), INTERNATIONAL).check_possessions()
+    members[1] = replace(members[1], aggregate_key=AggregateKey(bytes(48), keys[1].possession))
+    with pytest.raises(CryptoError, match="validator-2: public key: expected"):
+        ValidatorSet(0, tuple(members), INTERNATIONAL).check_possessions()

@@ -269,10 +269,6 @@ REFUSED: dict[str, tuple[Operation, ResultCode]] = {
         replace(adding(FIFTH), validator=replace(validator(FIFTH), cosignature_key=bytes(32))),
         ResultCode.KEY_INVALID,
     ),
-    "key for aggregates": (
-        replace(adding(FIFTH), validator=replace(validator(FIFTH), bls_key=bytes(48))),
-        ResultCode.KEY_INVALID,
-    ),
     "vote key in use": (
         replace(
             adding(FIFTH),

@@ -12,9 +12,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from node.chain.genesis import Genesis, Role
 from node.config import Address, ClientProfile, NodeConfig
-from node.crypto.bls import BlsPublicKey
 from node.crypto.certificate import encode_pem, verify_identity
-from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer, load_tls_key_pem
+from node.crypto.keystore import (
+    KeyFileSecret,
+    KeyPurpose,
+    load_aggregate_signer,
+    load_signer,
+    load_tls_key_pem,
+)
 from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
 from node.operations.provision import NetworkPlan, provision, write_addresses
@@ -74,7 +79,7 @@ def test_each_validator_key_opens_and_is_the_one_in_genesis(home: Path) -> None:
         cosignature = load_signer(config.keys / "cosignature.key", secret, KeyPurpose.COSIGNATURE)
         assert vote.public_key.encoded == validator.vote_key
         assert cosignature.public_key.encoded == validator.cosignature_key
-        assert validator.bls_key is None
+        assert validator.aggregate_key is None
 
 
 def test_certificates_are_issued_by_the_organisation_that_genesis_names(home: Path) -> None:
@@ -173,12 +178,14 @@ def test_new_addresses_keep_what_else_an_operator_set(tmp_path: Path) -> None:
 
 def test_aggregate_keys_come_with_a_proof_of_possession(tmp_path: Path) -> None:
     provision(tmp_path / "testnet", plan(nodes=1, with_aggregate_keys=True))
-    keys = tmp_path / "testnet/nodes/validator-1/keys"
+    home = tmp_path / "testnet/nodes/validator-1"
     genesis = Genesis.decode((tmp_path / "testnet/genesis.cbor").read_bytes())
+    genesis.validators.check_possessions()
     (validator,) = genesis.validators.validators
-    assert validator.bls_key is not None
-    public_key = BlsPublicKey.decode(validator.bls_key)
-    assert public_key.verify_possession((keys / "bls.proof").read_bytes())
+    assert validator.aggregate_key is not None
+    secret = KeyFileSecret.load(tmp_path / "testnet/secret.key")
+    key = load_aggregate_signer(home / "keys/bls.key", secret)
+    assert key.public_key.encoded == validator.aggregate_key.key
 
 
 @pytest.mark.parametrize("nodes", [0, 65])

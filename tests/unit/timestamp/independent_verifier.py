@@ -49,7 +49,7 @@ MEMBER: Value = [
     ID,
     ("bytes", 0, 128),
     ("bytes", 32, 32),
-    ("or", ("bytes", 48, 48), ("is", None)),
+    ("or", [("bytes", 48, 48), ("bytes", 96, 96)], ("is", None)),
 ]
 SET: Value = [("is", 1), UINT, ("*", 1, 64, MEMBER)]
 HANDOVER: Value = [HEADER, CERTIFICATE, SET]
@@ -134,6 +134,9 @@ def check_voters(certificate: Value) -> None:
 def check_members(validators: Value) -> None:
     for at in (0, 2):
         need(len({member[at] for member in validators[2]}) == len(validators[2]), "members")
+    shared = [member[4][0] for member in validators[2] if member[4] is not None]
+    need(len(shared) in (0, len(validators[2])), "members")
+    need(len(set(shared)) == len(shared), "members")
 
 
 def read_handover(value: Value) -> Value:

@@ -35,7 +35,7 @@ from node.chain.governance import (
     SetParameters,
     possession_bytes,
 )
-from node.chain.membership import ValidatorSet
+from node.chain.membership import AggregateKey, ValidatorSet
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
 from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.chain.transaction import (
@@ -138,7 +138,9 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
     )
     governing = replace_struct(body, kind=TransactionKind.GOVERN, payload=governance)
     start = EpochStart(7, genesis.validators)
-    bls = replace(genesis.validators.validators[0], bls_key=bytes(48))
+    bls = replace(
+        genesis.validators.validators[0], aggregate_key=AggregateKey(bytes(48), bytes(96))
+    )
     with_bls = replace(genesis.validators, validators=(bls,))
     return [
         ("transaction", transaction.encoded, lambda data: Transaction.decode(data, SUITE)),

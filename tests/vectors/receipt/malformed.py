@@ -216,9 +216,17 @@ def _sets(data: bytes) -> Iterator[Case]:
             "vote key: expected at most",
         ),
         ("cosignature-key-short", "31 bytes", (*second, COSIGNATURE_KEY), bytes(31), "cosignature"),
-        ("bls-key-short", "47 bytes", (*second, BLS_KEY), bytes(47), "BLS key: expected 48 bytes"),
-        ("bls-key-long", "49 bytes", (*second, BLS_KEY), bytes(49), "BLS key: expected 48 bytes"),
-        ("bls-key-empty", "no bytes, not null", (*second, BLS_KEY), b"", "BLS key: expected 48"),
+        ("bls-key-short", "47 bytes", (*second, BLS_KEY), [bytes(47), bytes(96)], "BLS key: expe"),
+        ("bls-key-long", "49 bytes", (*second, BLS_KEY), [bytes(49), bytes(96)], "BLS key: expec"),
+        ("bls-key-alone", "no proof", (*second, BLS_KEY), bytes(48), "BLS key: expected an array"),
+        ("bls-proof-short", "95 bytes", (*second, BLS_KEY), [bytes(48), bytes(95)], "BLS proof of"),
+        (
+            "bls-key-of-one",
+            "the others have none",
+            (*second, BLS_KEY),
+            [bytes(48), bytes(96)],
+            "validator set: expected BLS keys of all members or of none",
+        ),
     ):
         yield malformed(name, about, edited(data, put(path, item)), reason)
     yield malformed(

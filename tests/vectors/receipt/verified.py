@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from node.chain.membership import AggregateKey
 from node.chain.record import RecordAction
 from node.crypto.suite import SHA_384, SHA_512
 from node.timestamp.receipt import Receipt
@@ -218,7 +219,7 @@ def _of_blocks_alone(chain: Chain) -> Iterator[Case]:
 
 
 def _of_other_sets(chain: Chain) -> Iterator[Case]:
-    one = with_member(validator_set(1, (1,)), 0, bls_key=bytes(48))
+    one = with_member(validator_set(1, (1,)), 0, aggregate_key=AggregateKey(bytes(48), bytes(96)))
     yield good(
         "one-validator",
         "one of one signed; it has a BLS key",
