@@ -18,9 +18,9 @@ from tests.unit.execution.governed_chain import (
     GovernedChain,
     adding,
     governed,
-    signer,
     validator,
 )
+from tests.unit.execution.small_chain import signer
 
 FOUNDERS = tuple(each.validator_id for each in GOVERNED.validators.validators)
 FIFTH = "validator-5"
