@@ -9,6 +9,8 @@ promises, because a notary must not widen its accuracy silently (architecture se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from node.chain.genesis import Parameters
 
 
@@ -37,10 +39,41 @@ def delay_for(failed_views: int, parameters: Parameters) -> int:
     that a delay set too small cannot halt the chain, but never past the point where
     D + PRECISION + clock error would exceed the promised accuracy.
     """
-    longest_ms = parameters.accuracy_ms - parameters.precision_ms - parameters.clock_error_ms
+    longest_ms = longest_delay(parameters)
     delay_ms = parameters.message_delay_ms
     for _ in range(failed_views):
         if delay_ms >= longest_ms:
             break
         delay_ms += (delay_ms + 9) // 10
     return min(delay_ms, longest_ms)
+
+
+def longest_delay(parameters: Parameters) -> int:
+    """Return where D stops to grow, ms: a header that comes later yet is a matter of clocks."""
+    return parameters.accuracy_ms - parameters.precision_ms - parameters.clock_error_ms
+
+
+def time_reached(clocks_ms: Sequence[int], quorum: int) -> int:
+    """Return the latest time that `quorum` of these clocks have reached; there are that many."""
+    return sorted(clocks_ms, reverse=True)[quorum - 1]
+
+
+def degraded_time(parent_time_ms: int, reached_ms: int, clock_ms: int) -> int:
+    """Return the T a primary stamps where validators do not vouch for time.
+
+    `reached_ms`: what a quorum of the clocks carried by the view change had reached. T goes no
+    further than that and than the primary's clock, or else 1 ms beyond its parent's.
+    """
+    return max(parent_time_ms + 1, min(reached_ms, clock_ms))
+
+
+def is_degraded_time(
+    time_ms: int, parent_time_ms: int, reached_ms: int, arrival_ms: int, precision_ms: int
+) -> bool:
+    """Tell whether a degraded block may be stamped `time_ms`: the least step, or a sober one.
+
+    The least step, parent + 1 ms, is always one, so that no clock can stop the chain. Else a quorum
+    of the clocks carried had reached T, and it is not ahead of the replica's own at `arrival_ms`.
+    """
+    is_sober = time_ms <= min(reached_ms, arrival_ms + precision_ms)
+    return time_ms == parent_time_ms + 1 or is_sober

@@ -7,7 +7,7 @@ and liveness, transitions.md the tables. Section numbers refer to Castro and Lis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from node.chain.block import CertifiedHeader, Header
@@ -15,7 +15,7 @@ from node.chain.certificate import Phase, Subject, Vote, build_certificate
 from node.chain.epoch import Anchor
 from node.chain.genesis import Parameters
 from node.chain.membership import ValidatorSet
-from node.chain.time_rules import delay_for, is_timely
+from node.chain.time_rules import delay_for, is_degraded_time, is_timely, longest_delay
 from node.chain.validation import HeaderContext, check_header_follows
 from node.consensus.events import (
     Action,
@@ -96,6 +96,10 @@ class Core:
         self._start = ViewStart((), ())
         self._rotated_view = 0
         """The newest view known to have begun on schedule: none before it counts as failed."""
+        self._is_fit = True
+        """Whether the clock was, at the turn in hand."""
+        self._came_too_late = False
+        """Whether this view had a header so late that no growth of D could have made it timely."""
         self._announced_view = 0
         self._view_changes: dict[int, ViewChange] = {}
         """The VIEW-CHANGE of the highest view of each validator."""
@@ -129,6 +133,7 @@ class Core:
         if self._is_over():
             return []
         self._out = []
+        self._is_fit = now.is_fit
         if self.me == NO_MEMBER and not isinstance(event, _FOLLOWED):
             return []
         match event:
@@ -194,7 +199,8 @@ class Core:
             return differs and (subject.phase, vote.validator) not in slot.accused
         if slot.decided is not None:
             return False
-        coming = [self.me]
+        is_silent = slot.abstains or (slot.header is None and not self._is_fit)
+        coming = [] if is_silent else [self.me]
         primary = self.validators.primary(self.view)
         if subject.phase is Phase.PREPARE and slot.header is None:
             coming += [] if primary in (self.me, vote.validator) else [primary]
@@ -216,6 +222,11 @@ class Core:
         """Return whose VIEW-CHANGE for the current view or a later one is here, ascending."""
         changes = self._view_changes.items()
         return tuple(sorted(index for index, change in changes if change.view >= self.view))
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether the blocks of the newest view entered here may be degraded."""
+        return self._start.degraded_to_ms is not None
 
     @property
     def pacemaker(self) -> Pacemaker:
@@ -368,21 +379,41 @@ class Core:
         header = offer.proposal.header
         try:
             check_header_follows(header, parent, parent_digest, self.context)
-            self._check_time(header, offer.arrival_utc_ms)
+            if header.time_degraded:
+                self._check_degraded_time(header, parent, offer.arrival_utc_ms)
+            elif self._is_fit:
+                self._check_time(header, offer.arrival_utc_ms)
         except PeerError as error:
             slot.refused = True
             self._trace(error.rule, slot.height, str(error))
             return
         slot.accept(header, offer.digest, offer.proposal.tx_hashes)
+        slot.abstains = not header.time_degraded and not self._is_fit
+        if slot.abstains:
+            self._trace("clock-unfit", slot.height, "followed without a vote")
 
     def _check_time(self, header: Header, arrival_utc_ms: int) -> None:
         """Check what only this node's clock can tell (architecture section 5)."""
-        if header.time_degraded:
-            raise PeerError("header-degraded", "no view change allows degraded time here")
         delay_ms = delay_for(self._failed_views(), self.parameters)
         precision_ms = self.parameters.precision_ms
-        if not is_timely(arrival_utc_ms, header.time_ms, precision_ms, delay_ms):
-            raise PeerError("header-timely", f"T {header.time_ms} arrived at {arrival_utc_ms}")
+        if is_timely(arrival_utc_ms, header.time_ms, precision_ms, delay_ms):
+            return
+        if arrival_utc_ms > header.time_ms and delay_ms == longest_delay(self.parameters):
+            self._came_too_late = True
+        raise PeerError("header-timely", f"T {header.time_ms} arrived at {arrival_utc_ms}")
+
+    def _check_degraded_time(self, header: Header, parent: Header, arrival_utc_ms: int) -> None:
+        """Check that this view may hold a degraded block, and its T."""
+        reached_ms = self._start.degraded_to_ms
+        if reached_ms is None:
+            raise PeerError("header-degraded", "no view change allows degraded time here")
+        time_ms, precision_ms = header.time_ms, self.parameters.precision_ms
+        if not is_degraded_time(time_ms, parent.time_ms, reached_ms, arrival_utc_ms, precision_ms):
+            raise PeerError(
+                "header-degraded-time",
+                f"T {time_ms} arrived at {arrival_utc_ms}, on {parent.time_ms}, "
+                f"where a quorum of clocks had reached {reached_ms}",
+            )
 
     def _vote(self) -> None:
         """Cast PREPARE where a header is confirmed, and COMMIT above an unbroken prepared run."""
@@ -395,7 +426,7 @@ class Core:
                 return
             if not self._verdicts.get(slot.digest):
                 return
-            if not slot.prepare_cast:
+            if not slot.prepare_cast and not slot.abstains:
                 slot.prepare_cast = True
                 subject = Subject(Phase.PREPARE, self.view, height, slot.digest)
                 self._guard(subject)
@@ -405,7 +436,7 @@ class Core:
                 if prepared is not None:
                     slot.prepared_here = True
                     slot.learn_prepared(prepared)
-            unbroken = unbroken and slot.prepared_here
+            unbroken = unbroken and slot.prepared_here and not slot.abstains
             if unbroken and not slot.commit_cast:
                 slot.commit_cast = True
                 subject = Subject(Phase.COMMIT, self.view, height, slot.digest)
@@ -451,6 +482,7 @@ class Core:
             self._own_durable.pop((phase, height), None)
         if self._building is not None and self._building[1] <= height:
             self._building = None
+        self._came_too_late = False
         self._retain()
         self._clock.progressed(now)
         return True
@@ -461,6 +493,8 @@ class Core:
             return
         if self._building is not None or self._highest_certified_view() > self.view:
             return  # one at a time, and none in a view that is known to be over
+        if not self._is_fit and not self.is_degraded:
+            return  # who cannot vouch for T leaves, if that is not yet done
         header, digest = self._anchor()
         if header.height > self.tip.height:
             return  # this node does not hold the state of the base yet
@@ -471,7 +505,9 @@ class Core:
                 if (Phase.PREPARE, height) in self._cast_here():
                     return  # this view's vote for the height is spent
                 self._building = (self.view, height)
-                self._out.append(BuildProposal(self.view, height, digest))
+                self._out.append(
+                    BuildProposal(self.view, height, digest, self._start.degraded_to_ms)
+                )
                 return
             if not self._verdicts.get(slot.digest):
                 return
@@ -575,6 +611,14 @@ class Core:
             self._trace("passed-over", self.tip.height, detail)
             self._leave_view(self.view + 1, Reason.FAIRNESS, now)
 
+    def _leave_unfit(self, now: Now) -> None:
+        """Leave, as its primary, a view in which work waits that this clock may not stamp."""
+        is_primary = self.validators.primary(self.view) == self.me
+        if now.is_fit or self.is_degraded or not is_primary or not self._pool_pending:
+            return
+        if self._highest_certified_view() <= self.view:
+            self._leave_view(self.view + 1, Reason.CLOCK, now)
+
     def _leave_on_schedule(self, now: Now) -> None:
         """Leave a view that has lasted long enough: everywhere at one height, or by the clock."""
         is_primary = self.validators.primary(self.view) == self.me
@@ -587,6 +631,8 @@ class Core:
     def _leave_view(self, target: int, reason: Reason, now: Now) -> None:
         """Stop voting below `target` and say what is held; durable before it leaves."""
         invariant(target > self.view, f"view {self.view} may not fall back to {target}")
+        shown = slots_prepared(self._slots, self.tip.height, self.tip.height + self._window)
+        clock_bit = not self._can_vouch(shown, reason, now)
         undecided = [
             f"{height} {self.stage(height).value}"
             for height in range(self.tip.height + 1, self.tip.height + self._window + 1)
@@ -604,19 +650,32 @@ class Core:
                     view=target,
                     validator=self.me,
                     committed=self.recent,
-                    prepared=slots_prepared(
-                        self._slots, self.tip.height, self.tip.height + self._window
-                    ),
-                    clock_bit=self.tip.time_ms > now.utc_ms + self.parameters.precision_ms,
+                    prepared=shown,
+                    clock_bit=clock_bit,
                     clock_ms=now.utc_ms,
                     reason=reason,
                 )
             )
         )
 
+    def _can_vouch(self, shown: Sequence[CertifiedHeader], reason: Reason, now: Now) -> bool:
+        """Whether, as far as this validator can tell, T and its clock are right (section 5)."""
+        newest_ms = max([self.tip.time_ms, *(item.header.time_ms for item in shown)])
+        others = [vc for vc in self._view_changes.values() if vc.validator != self.me]
+        others_doubt = any(vc.clock_bit and vc.view >= self.view for vc in others)
+        return (
+            now.is_fit
+            and newest_ms <= now.utc_ms + self.parameters.precision_ms
+            and not self._came_too_late
+            and not (reason is Reason.TIMEOUT and others_doubt)
+        )
+
     def _enter_view(self, message: NewView) -> None:
         """Start the view from what its quorum showed, dropping what it does not carry over."""
-        self._start = new_view(message.view_changes, self._epoch_anchor, self._digest_of)
+        self._start = new_view(
+            message.view_changes, self._epoch_anchor, self._digest_of, self.validators
+        )
+        self._came_too_late = False
         self.view, self.view_active, self.new_view = message.view, True, message
         self._building = None
         carried = {item.header.height: item for item in self._start.carried}
@@ -635,12 +694,16 @@ class Core:
                 slot.accept(item.header, digest, slot.tx_hashes)
                 slot.learn_prepared(item)
         self._retain()
-        self._clock.entered_view()
+        self._clock.entered_view(is_degraded=self.is_degraded)
         rotated = is_rotation(message.view_changes, self.validators.faults)
         if rotated:
             self._rotated_view = message.view
         rule = "view-rotated" if rotated else "view-entered"
         self._trace(rule, self._start_height(), f"carried {len(carried)}")
+        if self.is_degraded:
+            doubters = [vc.validator for vc in message.view_changes if vc.clock_bit]
+            detail = f"validators {doubters} do not vouch for time"
+            self._trace("view-degraded", self._start_height(), detail)
         early, self._early = self._early, {}
         for _, votes in sorted(early.items()):
             for vote in votes:
@@ -654,6 +717,8 @@ class Core:
             return
         if self.view_active and self.me != NO_MEMBER:
             self._leave_on_schedule(now)
+        if self.view_active and self.me != NO_MEMBER:
+            self._leave_unfit(now)
         work = self._pool_pending or any(slot.header is not None for slot in self._slots.values())
         if self.view_active:
             waiting = work and self.me != NO_MEMBER and not self._is_left_behind()

@@ -21,6 +21,8 @@ class Now:
 
     monotonic_ms: int
     utc_ms: int
+    is_fit: bool = True
+    """Whether this node takes its UTC clock for right within the clock error."""
 
 
 # --- Events ---
@@ -163,6 +165,8 @@ class BuildProposal:
     view: int
     height: int
     parent_digest: bytes
+    degraded_to_ms: int | None = None
+    """None: stamp it by the clock. Else it is degraded, T by `degraded_time` up to this."""
 
 
 @dataclass(frozen=True, slots=True)

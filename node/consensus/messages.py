@@ -69,6 +69,8 @@ class Reason(IntEnum):
     """The primary preferred younger transactions to one that had waited too long."""
     OTHERS = 4
     """The primary left it, or f + 1 validators did."""
+    CLOCK = 5
+    """Work waits for this validator to propose, whose clock is unfit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +90,11 @@ class ViewChange:
     committed: tuple[CertifiedHeader, ...]
     prepared: tuple[CertifiedHeader, ...]
     clock_bit: bool
-    """Set when the sender could not vouch for time (architecture section 5)."""
+    """Set when the sender cannot vouch for time: its clock is unfit; T of the newest block it
+    shows is above its clock + PRECISION; a header came too late in the view it leaves although D
+    cannot grow further; or the timer of that view ran out and another's bit was held."""
     clock_ms: int
-    """The sender's UTC clock."""
+    """The sender's UTC clock when it left."""
     reason: Reason
     signature: bytes = b""
     """Empty until signed."""
@@ -135,7 +139,7 @@ class ViewChange:
         expect_version(version, "view change")
         reason_number = expect_uint(reason, "view change reason", max(Reason))
         if not reason_number:
-            raise DecodeError("view change reason: expected 1..4, got 0")
+            raise DecodeError("view change reason: expected 1..5, got 0")
         return cls(
             epoch=expect_uint(epoch, "view change epoch"),
             view=expect_uint(view, "view change view"),

@@ -15,6 +15,8 @@ from node.chain.genesis import Parameters
 from node.consensus.events import Now
 
 _DOUBLINGS_MAX = 16
+DEGRADED_ROTATION_MS = 60_000
+"""So soon a view ends whose blocks may be degraded: whether clocks are sound is asked anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Pacemaker:
         self._repeat_at_ms = 0
         self._progressed_at_ms = 0
         self._view_due_ms: int | None = None
+        self._rotation_ms = parameters.rotation_ms
         self._begun_at_ms: int | None = None
         self._rotation_due_ms: int | None = None
 
@@ -60,15 +63,20 @@ class Pacemaker:
         self._waiting_since_ms = self._begun_at_ms = self._rotation_due_ms = None
         self._repeat_at_ms = now.monotonic_ms + self._parameters.view_timeout_ms // 2
 
-    def entered_view(self) -> None:
-        """Note that a view began."""
+    def entered_view(self, *, is_degraded: bool) -> None:
+        """Note that a view began; one whose blocks may be degraded ends sooner."""
         self._waiting_since_ms = self._begun_at_ms = self._rotation_due_ms = None
+        parameters = self._parameters
+        self._rotation_ms = parameters.rotation_ms
+        if is_degraded:
+            soonest_ms = max(DEGRADED_ROTATION_MS, 2 * parameters.view_timeout_max_ms)
+            self._rotation_ms = min(parameters.rotation_ms, soonest_ms)
 
     def rotates(self, now: Now, *, is_primary: bool) -> bool:
         """Whether this view has lasted as long as it may; asked in every turn of an active view."""
         if self._begun_at_ms is None or self._rotation_due_ms is None:
             self._begun_at_ms = now.monotonic_ms
-            self._rotation_due_ms = now.monotonic_ms + self._parameters.rotation_ms
+            self._rotation_due_ms = now.monotonic_ms + self._rotation_ms
             self._rotation_due_ms += 0 if is_primary else self._parameters.view_timeout_ms
         is_due = now.monotonic_ms >= self._rotation_due_ms
         if is_due:  # whoever is not free to go now is asked again
@@ -78,7 +86,7 @@ class Pacemaker:
     def is_rotation_near(self, now: Now) -> bool:
         """Whether half of what the view may last has passed: clocks and starts never differ so."""
         begun_at_ms = self._begun_at_ms
-        half_ms = self._parameters.rotation_ms // 2
+        half_ms = self._rotation_ms // 2
         return begun_at_ms is not None and now.monotonic_ms >= begun_at_ms + half_ms
 
     def run(self, now: Now, *, waiting: bool, failed_views: int, busy: bool) -> Expired:

@@ -60,6 +60,8 @@ class Slot:
     commits: dict[int, Vote] = field(default_factory=dict)
     accused: dict[tuple[Phase, int], None] = field(default_factory=dict)
     """Whose second vote in this view was reported already: one proof is enough."""
+    abstains: bool = False
+    """What was accepted is followed without a vote: this node cannot tell whether T is timely."""
     prepare_cast: bool = False
     commit_cast: bool = False
     prepared_here: bool = False
@@ -84,7 +86,7 @@ class Slot:
         self.offer, self.refused = None, False
         self.header, self.digest, self.tx_hashes = None, b"", None
         self.prepares, self.commits, self.accused = {}, {}, {}
-        self.prepare_cast = self.commit_cast = self.prepared_here = False
+        self.prepare_cast = self.commit_cast = self.prepared_here = self.abstains = False
 
     def learn_prepared(self, item: CertifiedHeader) -> None:
         """Keep the certificate of the highest view."""

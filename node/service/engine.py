@@ -127,6 +127,7 @@ class Engine:
             gossip=self._gossip,
             outlet=outlet,
             arrived=self._pursuits.arrived,
+            is_degraded=lambda: self.core.is_degraded,
         )
         self._catch_up = CatchUp(
             genesis=genesis,

@@ -31,16 +31,25 @@ class Intake:
         gossip: Gossip,
         outlet: Outlet,
         arrived: Callable[[bytes], None],
+        is_degraded: Callable[[], bool],
     ) -> None:
-        """`arrived` hears the hash of each transaction that is in the pool after it came."""
+        """`arrived` hears the hash of each transaction that is in the pool after it came.
+
+        `is_degraded` tells whether blocks are made now whose T no clock vouches for.
+        """
         self._gate, self._mempool, self._ledger = gate, mempool, ledger
         self._gossip, self._outlet, self._arrived = gossip, outlet, arrived
+        self._is_degraded = is_degraded
         self._lapsed: deque[tuple[int, list[bytes]]] = deque()
         """Ids that expired by clock before this time (ms), until a block's T says so too."""
 
     def time_ms(self, now: ev.Now) -> int:
-        """Return the time admission reckons with: the later of the tip's T + 1 and UTC."""
-        return max(self._ledger.header.time_ms + 1, now.utc_ms)
+        """Return the time admission reckons with: the later of the tip's T + 1 and UTC.
+
+        While blocks are degraded it is the tip's T + 1 alone: theirs may not follow the clock.
+        """
+        least_ms = self._ledger.header.time_ms + 1
+        return least_ms if self._is_degraded() else max(least_ms, now.utc_ms)
 
     def candidates(self, encoded: Sequence[bytes], now: ev.Now) -> tuple[Candidate, ...]:
         """Return those of gossiped transactions whose signatures are worth checking."""
@@ -72,6 +81,8 @@ class Intake:
         work that waits; well before the view ends over it, or clients could end views with what
         lapses at once.
         """
+        if self._is_degraded():
+            return
         past_ms = now.utc_ms - min(2 * parameters.accuracy_ms, parameters.view_timeout_ms // 2)
         lapsed = self._mempool.expire(past_ms)
         if lapsed:

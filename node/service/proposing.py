@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.chain.time_rules import proposal_time
+from node.chain.time_rules import degraded_time, proposal_time
 from node.consensus import events as ev
 from node.consensus.messages import Proposal
 from node.execution.apply import BlockInputs
@@ -89,8 +89,9 @@ class Proposer:
         parent = self._undecided.state_after(action.parent_digest)
         if parent is None:
             return self._nothing_includable(action, now)
-        time_ms = proposal_time(parent.header.time_ms, now.utc_ms)
-        if time_ms > now.utc_ms + parameters.precision_ms:
+        is_degraded = action.degraded_to_ms is not None
+        time_ms = _stamp(parent.header.time_ms, action.degraded_to_ms, now.utc_ms)
+        if not is_degraded and time_ms > now.utc_ms + parameters.precision_ms:
             return self._nothing_includable(action, now)
         taken = self._mempool.take(
             time_ms=time_ms,
@@ -104,7 +105,7 @@ class Proposer:
             height=action.height,
             view=action.view,
             time_ms=time_ms,
-            time_degraded=False,
+            time_degraded=is_degraded,
             proposer=self._me,
         )
         executed = self._undecided.execute(parent, inputs, taken)
@@ -117,7 +118,7 @@ class Proposer:
     def learn_pace(self, proposal: Proposal, now: ev.Now) -> None:
         """Let the time from stamping an own proposal to sending it bound the next one."""
         executed = self._undecided.executed(proposal.vote.subject.header_digest)
-        if executed is not None:
+        if executed is not None and not proposal.header.time_degraded:
             records = len(executed.leaves) - 1  # the first is the parent's header
             self._batch_limit.learn(records, now.utc_ms - proposal.header.time_ms)
 
@@ -159,3 +160,9 @@ class Proposer:
         """Answer without a block: the core takes the pool for empty until told otherwise."""
         self._pool_reported = False
         return ev.ProposalBuilt(action.view, action.height, None, ())
+
+
+def _stamp(parent_time_ms: int, degraded_to_ms: int | None, clock_ms: int) -> int:
+    if degraded_to_ms is None:
+        return proposal_time(parent_time_ms, clock_ms)
+    return degraded_time(parent_time_ms, degraded_to_ms, clock_ms)

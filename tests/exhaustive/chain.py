@@ -14,6 +14,7 @@ from typing import Any
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
 from node.chain.epoch import Anchor
+from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.validation import HeaderContext
 from node.consensus.events import Now
@@ -24,7 +25,9 @@ from node.execution.apply import Executor
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS, signer
 
 Message = Proposal | ViewChange | NewView | CertifiedHeader
-NewViewRule = Callable[[Sequence[ViewChange], Anchor, Callable[[Header], bytes]], ViewStart]
+NewViewRule = Callable[
+    [Sequence[ViewChange], Anchor, Callable[[Header], bytes], ValidatorSet], ViewStart
+]
 
 VALIDATORS = GENESIS.validators
 SIZE = VALIDATORS.size
@@ -181,7 +184,7 @@ class Chain:
 
     def start_of(self, view_changes: Sequence[ViewChange]) -> ViewStart:
         """Return what a view starts from, by the rule of the core under test."""
-        return self.new_view(view_changes, ANCHOR, digest_of)
+        return self.new_view(view_changes, ANCHOR, digest_of, VALIDATORS)
 
     def canonical(self, value: Any) -> Hashable:  # noqa: ANN401 - anything a core may hold
         """Return a key equal for values that no validator treats differently.
@@ -206,7 +209,11 @@ class Chain:
                 start = self.start_of(value.view_changes)
                 key = ("new-view", value.view, self.canonical(start))
             case ViewStart():
-                key = (self.canonical(value.base), self.canonical(value.carried))
+                key = (
+                    self.canonical(value.base),
+                    self.canonical(value.carried),
+                    value.degraded_to_ms,
+                )
             case Header():
                 key = digest_of(value)
             case dict():

@@ -107,8 +107,8 @@ PLANTS = (
         (
             (
                 "core",
-                "self._slots, self.tip.height, self.tip.height + self._window\n",
-                "self._slots, self.tip.height, self.tip.height\n",
+                "slots_prepared(self._slots, self.tip.height, self.tip.height + self._window)",
+                "slots_prepared(self._slots, self.tip.height, self.tip.height)",
             ),
         ),
     ),

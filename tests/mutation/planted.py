@@ -38,8 +38,8 @@ PLANTED = (
         "Sawtooth PBFT, start_view_change and handle_new_view; cothority #2080",
         (
             _core(
-                "self._slots, self.tip.height, self.tip.height + self._window\n",
-                "self._slots, self.tip.height, self.tip.height\n",
+                "slots_prepared(self._slots, self.tip.height, self.tip.height + self._window)",
+                "slots_prepared(self._slots, self.tip.height, self.tip.height)",
             ),
         ),
     ),
@@ -370,10 +370,10 @@ PLANTED = (
             _core(
                 "            if not self._verdicts.get(slot.digest):\n"
                 "                return\n"
-                "            if not slot.prepare_cast:\n",
+                "            if not slot.prepare_cast and",
                 "            if self._verdicts.get(slot.digest) is False:\n"
                 "                return\n"
-                "            if not slot.prepare_cast:\n",
+                "            if not slot.prepare_cast and",
             ),
         ),
         instead="there are no checkpoints: a commit certificate covers the state",
@@ -547,7 +547,7 @@ PLANTED = (
         "dBFT 1, neo PR #320: what one view has does not bind the next",
         (
             _core(
-                "            unbroken = unbroken and slot.prepared_here\n"
+                "            unbroken = unbroken and slot.prepared_here and not slot.abstains\n"
                 "            if unbroken and not slot.commit_cast:\n",
                 "            unbroken = unbroken and slot.prepared is not None\n"
                 "            if unbroken and slot.prepared_here and not slot.commit_cast:\n",

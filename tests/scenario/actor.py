@@ -14,7 +14,7 @@ from typing import assert_never
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, Subject, Vote
-from node.chain.time_rules import proposal_time
+from node.chain.time_rules import degraded_time, proposal_time
 from node.consensus import events as ev
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.consensus.state import Recovered
@@ -59,6 +59,7 @@ class Actor:
         self.disk = Disk()
         self.disk_stalled = False
         self.clock_error_ms = 0
+        self.clock_is_fit = True
         self.pool: dict[str, None] = {}
         self._came_ms: dict[str, int] = {}
         """When each transaction came from a client."""
@@ -222,6 +223,10 @@ class Actor:
     def _utc_ms(self) -> int:
         return STARTED_UTC_MS + self._now_ms + self.clock_error_ms
 
+    @property
+    def _now(self) -> ev.Now:
+        return ev.Now(self._now_ms, self._utc_ms, self.clock_is_fit)
+
     def _turn(self) -> None:
         """Run the core until it is at rest, then let the disk finish."""
         while True:
@@ -235,7 +240,7 @@ class Actor:
                 and event.header_digest not in self._executed
             ):
                 continue  # released since it was executed: the core will ask again if need be
-            for action in self.core.step(event, ev.Now(self._now_ms, self._utc_ms)):
+            for action in self.core.step(event, self._now):
                 self._obey(action)
         while self._waiting and not self.disk_stalled:
             written = self._waiting.pop(0)
@@ -321,6 +326,10 @@ class Actor:
                 self._say(self.index, f"finds {passed_over} passed over")
             case "view-entered" | "view-rotated":
                 self._say(self.index, f"enters view {trace.view}")
+            case "view-degraded":
+                self._say(self.index, f"may see degraded blocks: {trace.detail}")
+            case "clock-unfit":
+                self._say(self.index, f"follows the proposal at height {trace.height}, no more")
             case "proposal-invalid":
                 name = self._cast.block_of(bytes.fromhex(trace.detail)).name
                 self._refuse(trace.rule, -1, name)
@@ -331,6 +340,8 @@ class Actor:
         validators = self._cast.validators
         if reason == "timeout":
             return "its timer ran out"
+        if reason == "clock":
+            return "its clock is unfit"
         if reason == "fairness":
             return "its primary prefers others"
         if sum(1 for view in self._leaving.values() if view >= target) > validators.faults:
@@ -353,12 +364,18 @@ class Actor:
                 parent,
                 transactions,
                 view=action.view,
-                time_ms=proposal_time(parent.header.time_ms, self._utc_ms),
+                time_ms=self._stamp(parent.header.time_ms, action.degraded_to_ms),
+                degraded=action.degraded_to_ms is not None,
             )
             self._pin(block)
             self._executed[block.digest] = None
             built = ev.ProposalBuilt(action.view, action.height, block.header, block.tx_hashes)
         self._events.appendleft(built)
+
+    def _stamp(self, parent_time_ms: int, degraded_to_ms: int | None) -> int:
+        if degraded_to_ms is None:
+            return proposal_time(parent_time_ms, self._utc_ms)
+        return degraded_time(parent_time_ms, degraded_to_ms, self._utc_ms)
 
     def _pin(self, block: Block) -> None:
         self._pinned[block.name] = None

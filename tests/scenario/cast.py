@@ -133,6 +133,7 @@ class Cast:
         time_ms: int,
         name: str = "",
         sound: bool = True,
+        degraded: bool = False,
     ) -> Block:
         """Return a block by the primary of `view`; unnamed ones are called by their height."""
         tx_hashes = tuple(self.suite.hash(tx.encode()) for tx in transactions)
@@ -142,6 +143,7 @@ class Cast:
             height=parent.header.height + 1,
             view=view,
             time_ms=time_ms,
+            time_degraded=degraded,
             parent=parent.digest,
             proposer=self.validators.primary(view),
             tx_root=self._tx_root(tx_hashes),

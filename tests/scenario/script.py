@@ -184,6 +184,11 @@ def _clock(stage: Stage, match: re.Match[str]) -> None:
     stage.actor(int(match["who"])).clock_error_ms = int(match["error"])
 
 
+def _doubt(stage: Stage, match: re.Match[str]) -> None:
+    for index in _numbers(match["who"]):
+        stage.actor(index).clock_is_fit = match["fit"] == "fit"
+
+
 def _block(stage: Stage, match: re.Match[str]) -> None:
     stage.cast.make_block(
         stage.cast.block(match["parent"]),
@@ -192,6 +197,7 @@ def _block(stage: Stage, match: re.Match[str]) -> None:
         time_ms=STARTED_UTC_MS + int(match["time"]),
         name=match["name"],
         sound=match["unsound"] is None,
+        degraded=match["degraded"] is not None,
     )
 
 
@@ -233,11 +239,12 @@ COMMANDS: tuple[tuple[str, Callable[[Stage, re.Match[str]], None]], ...] = (
     (r"withhold (?P<block>\S+) from (?P<who>[\d ]+)", _withhold),
     (r"supply (?P<block>\S+) to (?P<who>[\d ]+)", _supply),
     (r"let (?P<who>\d+) execute (?P<block>\S+) wrongly", _misexecute),
+    (r"find the clocks? of (?P<who>[\d ]+) (?P<fit>fit|unfit)", _doubt),
     (r"set the clock of (?P<who>\d+) (?P<error>[+-]\d+) ms", _clock),
     (
         (
             r"block (?P<name>\S+) v(?P<view>\d+) on (?P<parent>\S+): (?P<txs>[\w ]+), "
-            r"T(?P<time>[+-]\d+)(?P<unsound>, unsound)?"
+            r"T(?P<time>[+-]\d+)(?P<unsound>, unsound)?(?P<degraded>, degraded)?"
         ),
         _block,
     ),
@@ -275,6 +282,7 @@ def _a_view_change(stage: Stage, sender: int, said: re.Match[str]) -> Message:
         committed.insert(0, cast.certify(Phase.COMMIT, block, view))
         name = block.parent
     prepared: list[CertifiedHeader] = []
+    clock_ms = re.search(r"clock ([+-]\d+)", said["shown"])
     for how, block_name, view in re.findall(r"(prepare|forged) (\S+) v(\d+)", said["shown"]):
         block = cast.block(block_name)
         prepared.append(
@@ -289,8 +297,8 @@ def _a_view_change(stage: Stage, sender: int, said: re.Match[str]) -> Message:
             validator=sender,
             committed=tuple(committed),
             prepared=tuple(prepared),
-            clock_bit=False,
-            clock_ms=STARTED_UTC_MS + stage.now_ms,
+            clock_bit="clock bit" in said["shown"],
+            clock_ms=STARTED_UTC_MS + (int(clock_ms[1]) if clock_ms else stage.now_ms),
             reason=Reason.TIMEOUT,
         )
     )

@@ -45,6 +45,7 @@ def describe(
             return (
                 f"{kind} {block.name} v{block.header.view} on {block.parent}: "
                 f"{' '.join(block.transactions)}, {time}"
+                f"{', degraded' if block.header.time_degraded else ''}"
             )
         case ViewChange():
             return f"{kind} v{message.view} {_shown(message, cast)}"

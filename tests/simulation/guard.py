@@ -8,9 +8,11 @@ no fork comes of it.
 - G1 PREPARE: for what the view carries over at that height, or else the proposal of its primary.
 - G2 COMMIT: a quorum of PREPAREs of the view is known, for it and for every slot above the tip, and
   each slot names the one below it.
-- G3 NEW-VIEW: from a quorum of VIEW-CHANGEs for that view.
+- G3 NEW-VIEW: from a quorum of VIEW-CHANGEs for that view, with f + 1 clock bits if it held them.
 - G4 VIEW-CHANGE: for the view after the own one or after one that has a certificate; between views
   only where a quorum left too; or for a view that f + 1 others left for.
+- G5 PREPARE for a degraded block: only where the NEW-VIEW has f + 1 clock bits, and only for the
+  least T after the parent's or one that a quorum of the clocks in it had reached.
 
 Votes carry the index of a member of an epoch's set; here everybody goes by number, which is for
 good. What is heard of an epoch before its set is known here waits until it is.
@@ -45,6 +47,9 @@ _HEARD = tuple(
 )
 
 _HEADER_HEIGHT, _HEADER_PARENT = 3, 7
+_HEADER_TIME, _HEADER_DEGRADED = 5, 6
+_CLOCK_BIT, _CLOCK = 6, 7
+"""Of a VIEW-CHANGE."""
 
 
 class Ballot(NamedTuple):
@@ -86,6 +91,16 @@ class Start(NamedTuple):
     """Height to digest of what must be decided again."""
     left: tuple[int, ...]
     """Who left earlier views for it."""
+    reached_ms: int | None
+    """What a quorum of the clocks shown had reached, where blocks may be degraded."""
+
+
+class Stamp(NamedTuple):
+    """What a header says of time."""
+
+    time_ms: int
+    degraded: bool
+    parent: bytes
 
 
 class Prepare(NamedTuple):
@@ -152,6 +167,10 @@ class Knowledge:
     """Epoch to the highest view of which there is a NEW-VIEW."""
     left: dict[int, dict[int, int]] = field(default_factory=dict)
     """Epoch to the highest view that each one left others for."""
+    doubts: dict[int, tuple[int, bool]] = field(default_factory=dict)
+    """The newest VIEW-CHANGE of each correct sender: its view, and whether it has the clock bit."""
+    coming: dict[int, tuple[int, bool]] = field(default_factory=dict)
+    """The same of the frame that is being delivered: it may sign before it has read all of it."""
 
     def note(self, fact: Fact) -> None:
         """Add a fact."""
@@ -187,6 +206,7 @@ class Guard:
         self._genuine: dict[bytes, tuple[Fact, ...]] = {}
         """What a message teaches, whoever hears it, if all signatures in it exist."""
         self._parents: dict[bytes, bytes] = {}
+        self._stamps: dict[bytes, Stamp] = {}
         self._known: dict[int, Knowledge] = {}
         self._early: dict[int, list[tuple[int, bytes]]] = {}
         """By epoch, who heard what of it before its set was known here."""
@@ -194,6 +214,11 @@ class Guard:
     def watch(self, validator: int) -> None:
         """Expect to be told what a validator hears and signs."""
         self._known[validator] = Knowledge()
+
+    def started(self, validator: int) -> None:
+        """Take note that a validator has forgotten which VIEW-CHANGEs it held."""
+        known = self._known[validator]
+        known.doubts, known.coming = {}, {}
 
     def begin(self, epoch: int, electorate: Electorate) -> None:
         """Take note of who decides from now on."""
@@ -228,6 +253,12 @@ class Guard:
 
     # ------------------------------------------------------------------ what is delivered
 
+    def hearing(self, validator: int) -> None:
+        """Take note that a validator has read all that was delivered before."""
+        known = self._known[validator]
+        known.doubts |= known.coming
+        known.coming = {}
+
     def heard(self, validator: int, data: bytes) -> None:
         """Take note of a message delivered to a validator."""
         if data[1:2] not in _HEARD or data.startswith(_COMMIT):
@@ -247,6 +278,17 @@ class Guard:
         known = self._known[validator]
         for fact in facts:
             known.note(fact)
+        if facts and data[1] == MessageKind.VIEW_CHANGE:
+            self._note_doubt(known, data)
+
+    def _note_doubt(self, known: Knowledge, data: bytes) -> None:
+        """Take note of a clock bit, in the epoch of which nobody heard before it began."""
+        value = cbor2.loads(data)[1]
+        sender = self._member(value[1], value[3])
+        if value[1] == 0 and sender in self._known:  # what others show may be refused
+            newest = known.coming.get(sender, known.doubts.get(sender, (0, False)))
+            if value[2] > newest[0]:
+                known.coming[sender] = (value[2], value[_CLOCK_BIT])
 
     def _read(self, kind: int, value: list[Any]) -> Iterator[Fact]:
         if kind == MessageKind.VOTE:
@@ -310,6 +352,8 @@ class Guard:
     def _learn_header(self, header: list[Any]) -> bytes:
         digest = self._genesis.suite.tagged_hash(HEADER, cbor2.dumps(header))
         self._parents[digest] = header[_HEADER_PARENT]
+        stamp = Stamp(header[_HEADER_TIME], header[_HEADER_DEGRADED], header[_HEADER_PARENT])
+        self._stamps[digest] = stamp
         return digest
 
     def _start_from(self, new_view: list[Any]) -> Start:
@@ -334,7 +378,12 @@ class Guard:
             carried[height] = parent
             height += 1
         left = tuple(self._member(epoch, vc[3]) for vc in view_changes)
-        return Start(epoch, view, base, carried, left)
+        doubts = sum(1 for vc in view_changes if vc[_CLOCK_BIT])
+        reached_ms = None
+        if doubts > electorate.faults:
+            clocks_ms = sorted(vc[_CLOCK] for vc in view_changes)
+            reached_ms = clocks_ms[len(clocks_ms) - electorate.quorum]
+        return Start(epoch, view, base, carried, left, reached_ms)
 
     # ------------------------------------------------------------------ what is signed
 
@@ -355,6 +404,11 @@ class Guard:
         electorate = self.electorates[epoch]
         if len(senders) < electorate.quorum or electorate.primary(view) != validator:
             return f"G3: a NEW-VIEW for {view} from {sorted(senders)}"
+        shown = [self._member(epoch, vc[3]) for vc in view_changes if vc[_CLOCK_BIT]]
+        known = self._known[validator]
+        held = [sender for sender, doubt in known.doubts.items() if doubt == (view, True)]
+        if len(shown) <= electorate.faults < len(frozenset(held + shown)) and epoch == 0:
+            return f"G3: a NEW-VIEW for {view} leaves out the clock bits of {held}"
         return ""
 
     def object_to_leaving(self, validator: int, leaving: Leaving, own: int) -> str:
@@ -376,14 +430,35 @@ class Guard:
 
     def _object_to_prepare(self, known: Knowledge, ballot: Ballot, *, proposed: bool) -> str:
         if ballot.view == 0:
+            stamp = self._stamps.get(ballot.digest)
+            if stamp is not None and stamp.degraded:
+                return "G5: degraded in a view that nobody left another for"
             return "" if proposed else "G1: not proposed"
         for start in known.starts.get((ballot.epoch, ballot.view), ()):
             if ballot.height <= start.base:
                 continue
             carried = start.carried.get(ballot.height)
-            if carried == ballot.digest or (carried is None and proposed):
+            if carried == ballot.digest:
                 return ""
+            if carried is None and proposed and self._may_be_stamped(ballot.digest, start):
+                return ""
+        if ballot.digest in self._stamps and self._stamps[ballot.digest].degraded:
+            return "G5: degraded, and nothing allows it, or its T"
         return "G1: neither carried over nor proposed above what is"
+
+    def _may_be_stamped(self, digest: bytes, start: Start) -> bool:
+        """Whether a block of a view may have its T; those of whose parent nobody told may."""
+        stamp = self._stamps.get(digest)
+        if stamp is None or not stamp.degraded:
+            return True
+        parent = self._stamps.get(stamp.parent)
+        if start.reached_ms is None:
+            return False
+        return (
+            parent is None
+            or stamp.time_ms == parent.time_ms + 1
+            or stamp.time_ms <= start.reached_ms
+        )
 
     def _object_to_commit(self, known: Knowledge, ballot: Ballot, tip: int) -> str:
         quorum, digest = self.electorates[ballot.epoch].quorum, ballot.digest

@@ -18,7 +18,7 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - W while nothing is lost or late, who knows a block to be decided is given its bodies soon, as at
   most f of those that have them keep them back.
 - T agreed time: T is at most PRECISION and the clock error ahead of true time, and not further
-  behind it than promised when a transaction of the block was signed.
+  behind it than promised when a transaction of the block was signed, unless it is degraded.
 - E1 one set per height: a header is of the epoch, and names the next set, that the effects of the
   governed transactions so far say; nobody is a member again who once was not.
 - E2 a correct validator votes in epochs of which it is a member, for the set of the epoch.
@@ -27,7 +27,7 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - D2 nothing leaves with a signature of a correct validator that its disk may still lose.
 - D3 no PREPARE leaves before the block it is about is durable.
 - D4 a VIEW-CHANGE shows every slot its sender ever sent COMMIT for, and ends voting below it.
-- G1 to G4 what a correct validator signs is permitted by what was delivered to it: guard.py.
+- G1 to G5 what a correct validator signs is permitted by what was delivered to it: guard.py.
 - N nobody is cut off for what it sends who follows the protocol.
 - X a correct validator neither halts nor raises.
 """
@@ -349,6 +349,7 @@ class Oracles:
         tip = ledger.tip_height
         if tip >= len(self.digests) or ledger.header_digest != self.digests[tip]:
             raise Violation(f"A1: validator {validator.index} restarts on a foreign block {tip}")
+        self._guard.started(validator.index)
         conduct, engine = self.conduct[validator.index], validator.engine
         conduct.tip = tip
         if engine is not None:  # what the turn under way made final is not in the ledger yet
@@ -358,6 +359,7 @@ class Oracles:
 
     def hearing(self, validator: SimulatedValidator, frame: Sequence[bytes]) -> None:
         """Take note of what a validator is about to know."""
+        self._guard.hearing(validator.index)
         for data in frame:
             self._guard.heard(validator.index, data)
 
@@ -445,7 +447,8 @@ class Oracles:
             tx_id = verified.transaction.tx_id
             if tx_id not in self.submitted:
                 raise Violation(f"A3: block {height} holds a transaction nobody signed")
-            if header.time_ms + parameters.accuracy_ms < self.submitted[tx_id]:
+            promised_ms = header.time_ms + parameters.accuracy_ms
+            if not header.time_degraded and promised_ms < self.submitted[tx_id]:
                 raise Violation(f"T: block {height} is stamped {header.time_ms}, in the past")
             if tx_id in self.executed:
                 raise Violation(f"A5: {tx_id.hex()} in {self.executed[tx_id]} and {height}")

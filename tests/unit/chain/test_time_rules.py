@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from node.chain.genesis import Parameters
-from node.chain.time_rules import delay_for, is_timely, proposal_time
+from node.chain.time_rules import (
+    degraded_time,
+    delay_for,
+    is_degraded_time,
+    is_timely,
+    longest_delay,
+    proposal_time,
+    time_reached,
+)
 
 T_MS = 1_700_000_000_000
 PRECISION_MS = 100
@@ -45,3 +53,50 @@ def test_the_smallest_delay_grows_too_and_any_count_of_views_ends() -> None:
     parameters = Parameters(message_delay_ms=1)
     assert delay_for(1, parameters) == 2
     assert delay_for(10**18, parameters) == 850
+
+
+def test_the_longest_delay_is_where_growth_ends() -> None:
+    parameters = Parameters()
+    assert longest_delay(parameters) == delay_for(100, parameters) == 850
+
+
+@pytest.mark.parametrize(
+    ("clocks_ms", "reached_ms"),
+    [([5, 5, 5], 5), ([1, 2, 3], 1), ([9, 1, 2, 3], 2), ([3, 2, 1, 0], 1)],
+)
+def test_what_a_quorum_of_three_clocks_reached(clocks_ms: list[int], reached_ms: int) -> None:
+    assert time_reached(clocks_ms, 3) == reached_ms
+
+
+@pytest.mark.parametrize(
+    ("reached_ms", "clock_ms", "time_ms"),
+    [(50, 60, 50), (60, 50, 50), (0, 60, 11), (60, 0, 11), (10, 10, 11), (11, 11, 11)],
+)
+def test_degraded_time_follows_clocks_or_takes_the_least_step(
+    reached_ms: int, clock_ms: int, time_ms: int
+) -> None:
+    assert degraded_time(10, reached_ms, clock_ms) == time_ms
+    assert is_degraded_time(time_ms, 10, reached_ms, clock_ms, PRECISION_MS)
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "allowed"),
+    [(T_MS + 1, True), (T_MS + 2, True), (T_MS + 1_000, True), (T_MS + 1_001, False)],
+)
+def test_degraded_time_is_bounded_by_what_was_reached(time_ms: int, *, allowed: bool) -> None:
+    assert is_degraded_time(time_ms, T_MS, T_MS + 1_000, T_MS + 5_000, PRECISION_MS) == allowed
+
+
+@pytest.mark.parametrize(("behind_ms", "allowed"), [(100, True), (101, False)])
+def test_degraded_time_is_not_ahead_of_the_own_clock(behind_ms: int, *, allowed: bool) -> None:
+    time_ms = T_MS + 500
+    assert is_degraded_time(time_ms, T_MS, time_ms, time_ms - behind_ms, PRECISION_MS) == allowed
+    assert is_degraded_time(T_MS + 1, T_MS, 0, 0, PRECISION_MS), "the least step is always allowed"
+
+
+@pytest.mark.parametrize("year_ms", [2_147_483_648_000, 4_294_967_296_000, 253_402_300_799_000])
+def test_no_year_is_the_last(year_ms: int) -> None:
+    """2038, 2106 and 9999."""
+    assert proposal_time(year_ms - 1, year_ms) == year_ms
+    assert is_timely(year_ms + 600, year_ms, PRECISION_MS, DELAY_MS)
+    assert not is_timely(year_ms + 601, year_ms, PRECISION_MS, DELAY_MS)

@@ -61,10 +61,12 @@ class Rig:
         )
         self.out: list[Action] = []
         self.now_ms = 0
+        self.clock_is_fit = True
+        self.utc_at_start_ms = SECOND.header.time_ms
 
     def feed(self, event: Event) -> Rig:
         """Give the core an event, and make what it casts durable at once."""
-        now = Now(self.now_ms, SECOND.header.time_ms + self.now_ms)
+        now = Now(self.now_ms, self.utc_at_start_ms + self.now_ms, self.clock_is_fit)
         self.out = self.core.step(event, now)
         for action in self.out:
             match action:

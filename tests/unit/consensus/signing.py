@@ -67,6 +67,8 @@ def view_change(
     committed: Sequence[CertifiedHeader] = (),
     prepared: Sequence[CertifiedHeader] = (),
     reason: Reason = Reason.TIMEOUT,
+    clock_bit: bool = False,
+    clock_ms: int = CREATED_MS,
 ) -> ViewChange:
     """Return a signed VIEW-CHANGE."""
     unsigned = ViewChange(
@@ -75,8 +77,8 @@ def view_change(
         validator=validator,
         committed=tuple(committed),
         prepared=tuple(prepared),
-        clock_bit=False,
-        clock_ms=CREATED_MS,
+        clock_bit=clock_bit,
+        clock_ms=clock_ms,
         reason=reason,
     )
     message = unsigned.sign_bytes(GENESIS.chain_id)

@@ -129,7 +129,7 @@ def test_the_next_core_begins_in_view_0_on_the_barrier() -> None:
     header = replace(BARRIER, view=4)
     core = make_core(3, tip=header, validators=NEXT_SET)
     assert (core.view, core.window_top, core.has_ended) == (0, 3, False)
-    start = new_view([view_change(0, 1)], Anchor(1, digest_of(header)), digest_of)
+    start = new_view([view_change(0, 1)], Anchor(1, digest_of(header)), digest_of, NEXT_SET)
     assert (start.base, start.carried) == ((), ())
 
 

@@ -29,7 +29,12 @@ def prepared(header: Header, view: int = 0) -> CertifiedHeader:
 def start_of(*view_changes: ViewChange) -> ViewStart:
     """Return the start of the view, which must not depend on the order of the view changes."""
     starts = [
-        new_view(ordered, Anchor(0, BLOCKS[0].digest), lambda header: header.digest(GENESIS.suite))
+        new_view(
+            ordered,
+            Anchor(0, BLOCKS[0].digest),
+            lambda header: header.digest(GENESIS.suite),
+            GENESIS.validators,
+        )
         for ordered in permutations(view_changes)
     ]
     assert all(start == starts[0] for start in starts)

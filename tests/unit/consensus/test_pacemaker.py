@@ -56,7 +56,7 @@ def test_a_view_ends_on_schedule_first_for_its_primary_and_is_asked_again_later(
         assert clock.rotates(at(due_ms + 1_000), is_primary=is_primary)
         clock.left_view(at(due_ms + 1_000))
         assert not clock.is_rotation_near(at(due_ms + 1_000))
-        clock.entered_view()
+        clock.entered_view(is_degraded=False)
         assert not clock.rotates(at(due_ms + 2_000), is_primary=is_primary)
 
 

@@ -121,6 +121,15 @@ def waited_for_new_view() -> Rig:
     return rig.feed(Tick())
 
 
+def unfit(rig: Rig) -> Rig:
+    rig.clock_is_fit = False
+    return rig
+
+
+def followed() -> Rig:
+    return unfit(Rig()).prepare(FIRST).votes(Phase.PREPARE, FIRST, 1)
+
+
 PLAYS: dict[str, tuple[int, Callable[[], Rig], Callable[[Rig], Rig]]] = {
     "H1": (1, Rig, lambda rig: rig.propose(FIRST)),
     "H2": (2, Rig, lambda rig: rig.propose(SECOND)),
@@ -178,6 +187,13 @@ PLAYS: dict[str, tuple[int, Callable[[], Rig], Callable[[Rig], Rig]]] = {
         lambda: Rig().prepare(FIRST).votes(Phase.PREPARE, FIRST, 1),
         lambda rig: rig.feed(view_1(prepared=[FIRST])),
     ),
+    "H21": (1, lambda: unfit(Rig()).propose(FIRST), lambda rig: rig.validate(FIRST)),
+    "H22": (1, followed, lambda rig: rig.votes(Phase.PREPARE, FIRST, 2)),
+    "H23": (
+        1,
+        lambda: followed().votes(Phase.PREPARE, FIRST, 2).votes(Phase.COMMIT, FIRST, 0, 1),
+        lambda rig: rig.votes(Phase.COMMIT, FIRST, 2),
+    ),
     "V1": (VIEW, lambda: Rig(0), lambda rig: rig.feed(PoolChanged(pending=True))),
     "V2": (VIEW, Rig, lambda rig: rig.leave()),
     "V3": (
@@ -213,6 +229,7 @@ PLAYS: dict[str, tuple[int, Callable[[], Rig], Callable[[Rig], Rig]]] = {
     ),
     "V13": (VIEW, one_block_a_view, lambda rig: rig.votes(Phase.COMMIT, FIRST, 1)),
     "V14": (VIEW, Rig, lambda rig: rig.feed(PassedOver(0, bytes(32), TIMEOUT_MS))),
+    "V15": (VIEW, lambda: unfit(Rig(0)), lambda rig: rig.feed(PoolChanged(pending=True))),
 }
 """Per row: the height it is about, how to get there, and the event."""
 
