@@ -19,6 +19,7 @@ from node.chain.block import checkpoint_of
 from node.chain.encoding import encode
 from node.chain.genesis import Genesis
 from node.chain.governance import CheckpointStatement
+from node.chain.reference import ReferenceName
 from node.consensus.events import Now
 from node.consensus.standing import standing_of
 from node.crypto.signature import Signer
@@ -185,6 +186,17 @@ class Api:
         )
         start = int.from_bytes(page_token)
         return await self._read(partial(self._read_records, query, limit, start))
+
+    async def standing_proof(self, name: ReferenceName) -> bytes | None:
+        """Return the proof of what stands under a reference now."""
+        found = await self._read(partial(self._queries.standing_proof, name))
+        return None if found is None else found.encode()
+
+    async def consistency_proof(self, old_height: int, new_height: int | None) -> bytes | None:
+        """Return the proof that the chain only grew between two heights."""
+        question = partial(self._queries.consistency_proof, old_height, new_height)
+        found = await self._read(question)
+        return None if found is None else found.encode()
 
     async def block(self, height: int) -> port.Block | None:
         """Return a committed block."""

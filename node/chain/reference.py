@@ -8,7 +8,7 @@ none, none ever was.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, Self
 
 from msgspec import Struct
 
@@ -17,12 +17,18 @@ from node.chain.encoding import (
     encode,
     expect_array,
     expect_bytes,
+    expect_text,
     expect_uint,
     expect_version,
 )
 from node.chain.record import document_digest_bytes
 from node.errors import DecodeError
-from node.limits import STATE_VALUE_BYTES_MAX
+from node.limits import (
+    IDENTITY_ID_BYTES_MAX,
+    RECORD_REFERENCE_BYTES_MAX,
+    RECORD_TYPE_BYTES_MAX,
+    STATE_VALUE_BYTES_MAX,
+)
 
 REFERENCE_KIND: Final = 5
 """The first item of the state keys of references, and of no others."""
@@ -85,6 +91,37 @@ class ReferenceStatus(Struct, frozen=True, gc=False, kw_only=True):
             log_index=expect_uint(log_index, "reference log index"),
             digest_algorithm=digest_algorithm,
             digest=expect_bytes(digest, "reference digest", size=size),
+        )
+
+
+class ReferenceName(Struct, frozen=True, gc=False):
+    """What a reference belongs to: the same one of another issuer or type is another."""
+
+    issuer: str
+    """Identity id of who records under it."""
+    type_code: str
+    reference: str
+
+    def __str__(self) -> str:
+        return f"{self.reference} ({self.type_code}, {self.issuer})"
+
+    @property
+    def key(self) -> bytes:
+        """Return the state key of its status."""
+        return reference_key(self.issuer, self.type_code, self.reference)
+
+    def to_value(self) -> list[str]:
+        """Return the CBOR array `reference-name`."""
+        return [self.issuer, self.type_code, self.reference]
+
+    @classmethod
+    def from_value(cls, value: object) -> Self:
+        """Read the CBOR array `reference-name`; raises `DecodeError`."""
+        issuer, type_code, reference = expect_array(value, 3, "reference name")
+        return cls(
+            expect_text(issuer, "issuer", size_max=IDENTITY_ID_BYTES_MAX),
+            expect_text(type_code, "record type", size_max=RECORD_TYPE_BYTES_MAX),
+            expect_text(reference, "record reference", size_max=RECORD_REFERENCE_BYTES_MAX),
         )
 
 

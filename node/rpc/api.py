@@ -13,8 +13,9 @@ from typing import Final, TypeVar
 
 import grpc
 
+from node.chain.reference import ReferenceName
 from node.crypto.suite import DOCUMENT_DIGESTS
-from node.errors import ClientError
+from node.errors import ClientError, DecodeError
 from node.rpc import convert
 from node.rpc.guard import ADMITTED, NotFound, caller
 from node.rpc.pb import ledger_pb2 as pb
@@ -153,6 +154,27 @@ class LedgerApi(LedgerServicer):
             raise ClientError(f"page token: expected at most {PAGE_TOKEN_BYTES_MAX} bytes")
         page = await self._node.records(wanted, limit, request.page_token)
         return convert.record_page_to_pb(page)
+
+    async def GetStandingProof(
+        self, request: pb.GetStandingProofRequest, context: object
+    ) -> pb.StandingProof:
+        """Return the proof of what stands under a reference."""
+        try:
+            name = ReferenceName.from_value([request.issuer, request.type_code, request.reference])
+        except DecodeError as error:
+            raise ClientError(str(error)) from error
+        proof = await self._node.standing_proof(name)
+        return pb.StandingProof(proof=_found(proof, "certified state"))
+
+    async def GetConsistencyProof(
+        self, request: pb.GetConsistencyProofRequest, context: object
+    ) -> pb.ConsistencyProof:
+        """Return the proof that the chain only grew between two heights."""
+        old = request.old_height
+        new = request.new_height if request.HasField("new_height") else None
+        proof = await self._node.consistency_proof(old, new)
+        what = f"header of height {old}" if new is None else f"header of height {old} or {new}"
+        return pb.ConsistencyProof(proof=_found(proof, what))
 
     async def GetBlock(self, request: pb.GetBlockRequest, context: object) -> pb.Block:
         """Return a committed block."""

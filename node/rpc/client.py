@@ -19,6 +19,7 @@ import grpc
 
 from node.chain.admission import AdmissionCode
 from node.chain.governance import CheckpointStatement
+from node.chain.reference import ReferenceName
 from node.errors import ClientError, DecodeError, invariant
 from node.rpc import convert
 from node.rpc.connection import (
@@ -295,6 +296,30 @@ class LedgerClient:
         request = convert.records_request_to_pb(wanted, limit, page_token)
         return await self._connections.ask(
             lambda api: api.GetRecords, request, convert.record_page_from_pb, timeout_ms
+        )
+
+    async def standing_proof(self, name: ReferenceName, timeout_ms: int = TIMEOUT_MS) -> bytes:
+        """Return the canonical proof of what stands under a reference now, unchecked.
+
+        Raises `NotFound` while nothing is certified.
+        """
+        request = pb.GetStandingProofRequest(
+            issuer=name.issuer, type_code=name.type_code, reference=name.reference
+        )
+        return await self._connections.ask(
+            lambda api: api.GetStandingProof, request, lambda reply: reply.proof, timeout_ms
+        )
+
+    async def consistency_proof(
+        self, old_height: int, new_height: int | None = None, timeout_ms: int = TIMEOUT_MS
+    ) -> bytes:
+        """Return the canonical proof that the chain only grew between two heights, unchecked.
+
+        To the newest block unless told. Raises `NotFound` for a height that is not there.
+        """
+        request = pb.GetConsistencyProofRequest(old_height=old_height, new_height=new_height)
+        return await self._connections.ask(
+            lambda api: api.GetConsistencyProof, request, lambda reply: reply.proof, timeout_ms
         )
 
     async def block(self, height: int, timeout_ms: int = TIMEOUT_MS) -> Block:

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from node.chain.admission import Admission, FinalResult
 from node.chain.genesis import Parameters
 from node.chain.governance import CheckpointStatement
+from node.chain.reference import ReferenceName
 from node.consensus.standing import Standing
 from node.limits import TX_BYTES_MAX
 
@@ -310,6 +311,18 @@ class NodeApi(Protocol):
 
     async def records(self, wanted: RecordFilter, limit: int, page_token: bytes) -> RecordPage:
         """Return up to `limit` matching records; an empty token asks for the first page."""
+
+    async def standing_proof(self, name: ReferenceName) -> bytes | None:
+        """Return the canonical proof of what stands under a reference after the newest block.
+
+        None where nothing is certified yet.
+        """
+
+    async def consistency_proof(self, old_height: int, new_height: int | None) -> bytes | None:
+        """Return the canonical proof that the chain only grew from one height to a later one.
+
+        To the newest block if `new_height` is None; None where a height lies above the tip.
+        """
 
     async def block(self, height: int) -> Block | None:
         """Return a committed block, or None above the tip."""

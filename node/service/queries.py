@@ -15,16 +15,18 @@ from node.chain.admission import FinalResult
 from node.chain.block import CertifiedHeader, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate
 from node.chain.genesis import Genesis
-from node.chain.reference import ReferenceStatus, Standing, reference_key
+from node.chain.reference import ReferenceName, ReferenceStatus, Standing, reference_key
 from node.chain.transaction import Transaction
 from node.crypto.signature import Signer
-from node.errors import InvariantViolation
+from node.errors import ClientError, InvariantViolation
 from node.execution.registry import epoch_in_force, find_epoch_start
 from node.storage.ledger import FoundRecord, LedgerStore, RecordPage, RecordQuery
 from node.storage.stored_block import StoredBlock
+from node.timestamp.consistency import ConsistencyProof, build_consistency
 from node.timestamp.cose import CoseSignature, sign_root
 from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt, build_receipt
+from node.timestamp.standing import StandingProof
 
 BLOCKS_REMEMBERED: Final = 8
 """Receipts are asked for soon after a block and one after another: it is read once for them all."""
@@ -183,6 +185,47 @@ class Queries:
             receipts = self.receipts(found.leaf.tx_id, found.leaf.operation_index, 1)
             return receipts[0] if receipts else None
         return None
+
+    def standing_proof(self, name: ReferenceName) -> StandingProof | None:
+        """Return the proof of what stands under a reference after the newest block.
+
+        None at genesis, which nobody certified.
+        """
+        proven = self._ledger.prove(name.key)
+        if proven is None:
+            return None
+        return StandingProof(
+            suite=self._suite,
+            name=name,
+            status=None if proven.value is None else ReferenceStatus.decode(proven.value),
+            proof=proven.proof,
+            block=proven.block,
+            handovers=self.handovers(proven.block.header.epoch),
+        )
+
+    def consistency_proof(self, old_height: int, new_height: int | None) -> ConsistencyProof | None:
+        """Return the proof that the chain only grew from one height to another, or to the tip.
+
+        None where one lies above the tip. Raises `ClientError` unless the heights rise from 1 on.
+        """
+        ledger = self._ledger
+        new_height = ledger.tip_height if new_height is None else new_height
+        if not 0 < old_height < new_height:
+            raise ClientError(
+                f"heights: expected two that rise, from 1 on, got {old_height} and {new_height}"
+            )
+        old, new = self.header(old_height), self.header(new_height)
+        if old is None or new is None or new[1] is None:
+            return None
+        size = new[0].log_size
+        return build_consistency(
+            self._suite,
+            old[0],
+            CertifiedHeader(new[0], new[1]),
+            log_path=ledger.consistency_path(old[0].log_size, size),
+            header_path=ledger.inclusion_path(old[0].log_size, size),
+            handovers=self.handovers(new[0].epoch),
+        )
 
     def records(self, query: RecordQuery, *, limit: int, start: int) -> RecordPage:
         """Return up to `limit` matching records from log index `start` on, in log order."""

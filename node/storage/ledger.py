@@ -8,6 +8,7 @@ whose batch was written whole; `open` finds it. How keys look is in keys.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,7 +33,7 @@ from node.execution.apply import ExecutedBlock
 from node.storage import keys
 from node.storage.held_state import HeldState
 from node.storage.indexes import index_entries, transaction_position
-from node.storage.kv import KeyValueStore, WriteBatch
+from node.storage.kv import KeyValueStore, KeyValueView, WriteBatch
 from node.storage.past import MissingPast, NotHeldYet
 from node.storage.stored_block import (
     StoredBlock,
@@ -96,6 +97,15 @@ class RecordPage:
     records: tuple[FoundRecord, ...]
     next_log_index: int | None
     """The log index to start the next page at; None if there is nothing more to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenState:
+    """What the state after a block holds for a key, and the proof of it."""
+
+    block: CertifiedHeader
+    value: bytes | None
+    proof: StateProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,9 +452,29 @@ class LedgerStore:
 
     # --- The state ---
 
-    def state_proof(self, key: bytes) -> StateProof:
-        """Return the proof of what the tip's state holds for a state key, which may be nothing."""
-        return prove(self.header.state_root, key, self.page, self._suite)
+    def prove(self, key: bytes) -> ProvenState | None:
+        """Return what the state at the tip holds for a state key, which may be nothing, and proof.
+
+        None at genesis, which nobody certified. All of it is read from one view of the store, so
+        that it is of one block whatever is committed meanwhile.
+        """
+        with closing(self._store.view()) as view:
+            tip = _read_tip(view, self._suite).header
+            value = view.get(keys.header(tip.height))
+            header, certificate = decode_header_value(value or b"", self._suite)
+            if certificate is None:
+                return None
+
+            def page(place: str) -> Page | None:
+                stored = view.get(keys.state_page(place))
+                return None if stored is None else Page.decode(stored, place, self._suite)
+
+            entry = view.get(keys.state(key_path(key, self._suite)))
+            return ProvenState(
+                CertifiedHeader(header, certificate),
+                None if entry is None else keys.split_state_entry(entry)[1],
+                prove(header.state_root, key, page, self._suite),
+            )
 
     # --- Evidence of misbehaviour: no part of the chain, but as durable ---
 
@@ -663,7 +693,7 @@ def _check_format(value: bytes | None, chain_id: bytes) -> None:
         )
 
 
-def _read_tip(store: KeyValueStore, suite: Suite) -> _Tip:
+def _read_tip(store: KeyValueView, suite: Suite) -> _Tip:
     value = store.get(keys.TIP)
     if value is None:
         raise _damaged("the tip is missing")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, check_certificate
-from node.chain.encoding import decode, encode, expect_array
+from node.chain.encoding import decode, encode, expect_array, expect_list
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.crypto.suite import Suite
@@ -62,6 +62,13 @@ class Handover:
     def decode(cls, data: bytes, suite: Suite) -> Handover:
         """Read a handover from its canonical bytes; raises `DecodeError`."""
         return cls.from_value(decode(data, what="handover", size_max=HANDOVER_BYTES_MAX), suite)
+
+
+def read_handovers(value: object, suite: Suite, what: str) -> tuple[Handover, ...]:
+    """Read a list of `handover` arrays; raises `DecodeError` naming `what`."""
+    return tuple(
+        Handover.from_value(item, suite) for item in expect_list(value, HANDOVERS_MAX, what)
+    )
 
 
 def follow_handovers(

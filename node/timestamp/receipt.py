@@ -32,7 +32,7 @@ from node.crypto.suite import (
 from node.errors import CryptoError, DecodeError
 from node.limits import RECEIPT_BYTES_MAX
 from node.timestamp.cose import LOG_PATH_HASHES_MAX, CoseSignature
-from node.timestamp.history import HANDOVERS_MAX, Handover
+from node.timestamp.history import Handover, read_handovers
 
 RECEIPT_SUFFIX: Final = ".receipt"
 _DIGEST_BYTES: Final = 32
@@ -96,7 +96,7 @@ class Receipt:
         expect_version(version, "receipt")
         if token is not None:
             raise DecodeError(f"receipt token: expected null, got {type(token).__name__}")
-        suite = _expect_suite(suite_id)
+        suite = expect_suite(suite_id, "receipt suite")
         return cls(
             chain_id=expect_bytes(chain_id, "receipt chain id", size=_DIGEST_BYTES),
             suite=suite,
@@ -107,10 +107,7 @@ class Receipt:
                 for node in expect_list(log_path, LOG_PATH_HASHES_MAX, "receipt log path")
             ),
             block=CertifiedHeader.from_value([header, certificate], suite.signature_size),
-            handovers=tuple(
-                Handover.from_value(item, suite)
-                for item in expect_list(handovers, HANDOVERS_MAX, "receipt handovers")
-            ),
+            handovers=read_handovers(handovers, suite, "receipt handovers"),
             cose=None if cose is None else CoseSignature.from_value(cose),
         )
 
@@ -214,8 +211,9 @@ def digest_name(digest_id: int) -> str:
         return f"unknown ({digest_id})"
 
 
-def _expect_suite(value: object) -> Suite:
+def expect_suite(value: object, what: str) -> Suite:
+    """Return the suite of this id, or raise `DecodeError` naming `what`."""
     try:
-        return suite_by_id(expect_uint(value, "receipt suite", 255))
+        return suite_by_id(expect_uint(value, what, 255))
     except CryptoError as error:
-        raise DecodeError(f"receipt: {error}") from error
+        raise DecodeError(f"{what}: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import Generic, TypeVar
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, check_certificate
@@ -17,6 +18,8 @@ from node.crypto.suite import Suite
 from node.errors import CryptoError, DecodeError, PeerError, ProofError
 from node.timestamp.history import Handover, check_about, check_one_chain, expect_equal
 from node.timestamp.trust import TrustAnchor
+
+_Attestation = TypeVar("_Attestation")
 
 
 class Outcome(Enum):
@@ -37,6 +40,21 @@ class StepReport:
     passed: bool
     detail: str
     """What was found; for a failed step, what was expected and what was got."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement(Generic[_Attestation]):
+    """The answer of a verification. Steps after a failed one were not taken and are not listed."""
+
+    outcome: Outcome
+    steps: tuple[StepReport, ...]
+    attestation: _Attestation | None
+    """What is attested, as soon as enough steps have passed for it."""
+
+    @property
+    def failure(self) -> StepReport | None:
+        """Return the step that failed, the last one taken; None when verified."""
+        return None if self.steps[-1].passed else self.steps[-1]
 
 
 class NotRootedError(Exception):

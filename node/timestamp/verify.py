@@ -18,7 +18,7 @@ from node.timestamp.export import NATIVE
 from node.timestamp.history import expect_equal
 from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import Receipt, digest_name, iso_time
-from node.timestamp.steps import CertifiedClaim, Outcome, StepReport, take_steps
+from node.timestamp.steps import CertifiedClaim, Judgement, Outcome, StepReport, take_steps
 from node.timestamp.trust import TrustAnchor
 
 __all__ = [
@@ -69,19 +69,8 @@ class Attestation:
     validator_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer of a verification. Steps after a failed one were not taken and are not listed."""
-
-    outcome: Outcome
-    steps: tuple[StepReport, ...]
-    attestation: Attestation | None
-    """Present once steps 1 to 8 have passed: also for a withdrawal, which is not verified."""
-
-    @property
-    def failure(self) -> StepReport | None:
-        """Return the step that failed, the last one taken; None when verified."""
-        return None if self.steps[-1].passed else self.steps[-1]
+Verdict = Judgement[Attestation]
+"""Of a receipt. What is attested is there once steps 1 to 8 have passed: also for a withdrawal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,16 @@ class LedgerStub:
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetRecordsRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetRecordsReply.FromString,
                 _registered_method=True)
+        self.GetStandingProof = channel.unary_unary(
+                '/govchain.ledger.v1.Ledger/GetStandingProof',
+                request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetStandingProofRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.StandingProof.FromString,
+                _registered_method=True)
+        self.GetConsistencyProof = channel.unary_unary(
+                '/govchain.ledger.v1.Ledger/GetConsistencyProof',
+                request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetConsistencyProofRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.ConsistencyProof.FromString,
+                _registered_method=True)
         self.GetBlock = channel.unary_unary(
                 '/govchain.ledger.v1.Ledger/GetBlock',
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetBlockRequest.SerializeToString,
@@ -190,6 +200,18 @@ class LedgerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStandingProof(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConsistencyProof(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBlock(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -279,6 +301,16 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.GetRecords,
                     request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetRecordsRequest.FromString,
                     response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetRecordsReply.SerializeToString,
+            ),
+            'GetStandingProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStandingProof,
+                    request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetStandingProofRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.StandingProof.SerializeToString,
+            ),
+            'GetConsistencyProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsistencyProof,
+                    request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetConsistencyProofRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.ConsistencyProof.SerializeToString,
             ),
             'GetBlock': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBlock,
@@ -581,6 +613,60 @@ class Ledger:
             '/govchain.ledger.v1.Ledger/GetRecords',
             node_dot_rpc_dot_pb_dot_ledger__pb2.GetRecordsRequest.SerializeToString,
             node_dot_rpc_dot_pb_dot_ledger__pb2.GetRecordsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStandingProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/govchain.ledger.v1.Ledger/GetStandingProof',
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetStandingProofRequest.SerializeToString,
+            node_dot_rpc_dot_pb_dot_ledger__pb2.StandingProof.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsistencyProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/govchain.ledger.v1.Ledger/GetConsistencyProof',
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetConsistencyProofRequest.SerializeToString,
+            node_dot_rpc_dot_pb_dot_ledger__pb2.ConsistencyProof.FromString,
             options,
             channel_credentials,
             insecure,

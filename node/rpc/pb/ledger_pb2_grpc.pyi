@@ -62,6 +62,8 @@ class LedgerStub:
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]
     GetReceipts: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptsRequest, _ledger_pb2.GetReceiptsReply]
     GetRecords: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetRecordsRequest, _ledger_pb2.GetRecordsReply]
+    GetStandingProof: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetStandingProofRequest, _ledger_pb2.StandingProof]
+    GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetConsistencyProofRequest, _ledger_pb2.ConsistencyProof]
     GetBlock: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetBlockRequest, _ledger_pb2.Block]
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetTransactionRequest, _ledger_pb2.CommittedTransaction]
     GetCertifiedHeader: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]
@@ -97,6 +99,8 @@ class LedgerAsyncStub(LedgerStub):
     GetReceipt: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.Receipt]  # type: ignore[assignment]
     GetReceipts: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptsRequest, _ledger_pb2.GetReceiptsReply]  # type: ignore[assignment]
     GetRecords: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetRecordsRequest, _ledger_pb2.GetRecordsReply]  # type: ignore[assignment]
+    GetStandingProof: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetStandingProofRequest, _ledger_pb2.StandingProof]  # type: ignore[assignment]
+    GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetConsistencyProofRequest, _ledger_pb2.ConsistencyProof]  # type: ignore[assignment]
     GetBlock: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetBlockRequest, _ledger_pb2.Block]  # type: ignore[assignment]
     GetTransaction: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetTransactionRequest, _ledger_pb2.CommittedTransaction]  # type: ignore[assignment]
     GetCertifiedHeader: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]  # type: ignore[assignment]
@@ -189,6 +193,20 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetRecordsReply, _abc.Awaitable[_ledger_pb2.GetRecordsReply]]: ...
+
+    @_abc_1.abstractmethod
+    def GetStandingProof(
+        self,
+        request: _ledger_pb2.GetStandingProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.StandingProof, _abc.Awaitable[_ledger_pb2.StandingProof]]: ...
+
+    @_abc_1.abstractmethod
+    def GetConsistencyProof(
+        self,
+        request: _ledger_pb2.GetConsistencyProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ConsistencyProof, _abc.Awaitable[_ledger_pb2.ConsistencyProof]]: ...
 
     @_abc_1.abstractmethod
     def GetBlock(

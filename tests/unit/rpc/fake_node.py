@@ -12,6 +12,7 @@ from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
 from node.chain.genesis import Parameters
 from node.chain.governance import CheckpointStatement
+from node.chain.reference import ReferenceName
 from node.consensus.standing import Standing
 from node.rpc.client import LedgerClient, LedgerEndpoint
 from node.rpc.identity import TlsIdentity
@@ -253,6 +254,12 @@ class FakeNode:
         page = tuple(matching[first : first + limit])
         rest = first + len(page) < len(matching)
         return RecordPage(page, b"%d" % (first + len(page)) if rest else b"")
+
+    async def standing_proof(self, name: ReferenceName) -> bytes | None:
+        return None if self.behind else f"standing of {name}".encode()
+
+    async def consistency_proof(self, old_height: int, new_height: int | None) -> bytes | None:
+        return None if self.behind else f"{old_height} to {new_height}".encode()
 
     async def block(self, height: int) -> Block | None:
         if height >= len(self.ledger.blocks):
