@@ -182,7 +182,7 @@ class _Verification:
     def run(self) -> ConsistencyVerdict:
         outcome, reports = take_steps(self._steps())
         attestation = self._attestation() if outcome is Outcome.VERIFIED else None
-        return ConsistencyVerdict(outcome, reports, attestation)
+        return Judgement(outcome, reports, attestation)
 
     def _steps(self) -> Iterator[tuple[ConsistencyStep, Callable[[], str]]]:
         yield ConsistencyStep.PROOF, self._decode

@@ -174,7 +174,7 @@ class _Verification:
     def run(self) -> StandingVerdict:
         outcome, reports = take_steps(self._steps())
         attestation = self._attestation() if outcome is Outcome.VERIFIED else None
-        return StandingVerdict(outcome, reports, attestation)
+        return Judgement(outcome, reports, attestation)
 
     def _steps(self) -> Iterator[tuple[StandingStep, Callable[[], str]]]:
         yield StandingStep.PROOF, self._decode

@@ -133,7 +133,7 @@ class _Verification:
     def run(self) -> Verdict:
         outcome, reports = take_steps(self._steps())
         attested = len(reports) > Step.HISTORY
-        return Verdict(outcome, reports, self._attestation() if attested else None)
+        return Judgement(outcome, reports, self._attestation() if attested else None)
 
     def _steps(self) -> Iterator[tuple[Step, Callable[[], str]]]:
         yield Step.RECEIPT, self._decode_receipt

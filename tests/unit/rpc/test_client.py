@@ -13,6 +13,7 @@ import pytest
 
 from node.chain.admission import Admission, AdmissionCode
 from node.chain.governance import CheckpointStatement
+from node.chain.reference import ReferenceName
 from node.crypto.certificate import encode_pem
 from node.errors import ClientError, InvariantViolation
 from node.rpc.client import (
@@ -262,6 +263,10 @@ async def test_every_question_has_its_answer() -> None:
         assert (await client.certified_header()).header == b"header 1"
         assert (await client.certified_header(0)).certificate == b""
         assert await client.genesis() == b"genesis"
+        name = ReferenceName("agency-1", "证照", "粤A-1")
+        assert (await client.standing_proof(name)).decode() == f"standing of {name}"
+        assert await client.consistency_proof(3, 0) == b"3 to 0"
+        assert await client.consistency_proof(3) == b"3 to None"
 
 
 async def test_what_is_not_there_is_said_to_be_so() -> None:
@@ -273,6 +278,14 @@ async def test_what_is_not_there_is_said_to_be_so() -> None:
             client.transaction(bytes(32)),
             client.certified_header(9),
             anext(client.receipts(bytes(32))),
+        ):
+            with pytest.raises(NotFound):
+                await call
+        for node in network.nodes:
+            node.behind = True
+        for call in (
+            client.standing_proof(ReferenceName("a", "b", "c")),
+            client.consistency_proof(1),
         ):
             with pytest.raises(NotFound):
                 await call
@@ -333,6 +346,10 @@ async def test_a_malformed_question_is_refused() -> None:
             client.transaction(b"short"),
             client.receipt_of_digest(b""),
             client.receipt_of_operation(bytes(33)),
+            client.standing_proof(ReferenceName("", "b", "c")),
+            client.standing_proof(ReferenceName("a", "b" * 33, "c")),
+            client.standing_proof(ReferenceName("a", "b", "c" * 129)),
+            client.standing_proof(ReferenceName("a", "b", "\n")),
             client.records(RecordFilter(digest=b"short")),
             client.records(RecordFilter(), page_token=bytes(PAGE_TOKEN_BYTES_MAX + 1)),
         ):

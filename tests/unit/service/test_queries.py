@@ -9,12 +9,16 @@ import pytest
 from node.chain.block import ResultCode
 from node.chain.governance import SetParameters
 from node.chain.record import RecordAction
+from node.chain.reference import ReferenceName
 from node.chain.transaction import VerifiedTransaction
 from node.crypto.suite import SHA_256
+from node.errors import ClientError
 from node.service.queries import BLOCKS_REMEMBERED, Queries, RecordStatus
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.memory import MemoryStore
+from node.timestamp.consistency import verify_consistency_proof
 from node.timestamp.history import follow_handovers
+from node.timestamp.standing import Fate, verify_standing
 from node.timestamp.trust import TrustFile
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.unit.execution.governed_chain import GOVERNED
@@ -130,6 +134,46 @@ def test_a_record_is_in_force_until_superseded_or_withdrawn(chain: Chain) -> Non
     assert chain.status("two") is RecordStatus.IN_FORCE
     chain.commit(tx(payload("end", references=["R"], action=RecordAction.WITHDRAW)))
     assert chain.status("two") is RecordStatus.WITHDRAWN
+
+
+def test_the_standing_of_a_reference_is_proved_at_the_tip(chain: Chain) -> None:
+    name = ReferenceName("agency-1", "licence", "R")
+    assert chain.queries.standing_proof(name) is None, "genesis is not certified"
+    fates = []
+    for transaction in (
+        tx(payload("plain")),
+        tx(payload("one", references=["R"])),
+        tx(payload("two", references=["R"], action=RecordAction.SUPERSEDE)),
+        tx(payload("end", references=["R"], action=RecordAction.WITHDRAW)),
+    ):
+        chain.commit(transaction)
+        proof = chain.queries.standing_proof(name)
+        assert proof is not None
+        found = verify_standing(proof.encode(), ANCHOR, name).attestation
+        assert found is not None
+        assert found.height == chain.ledger.tip_height
+        fates.append((found.fate, 0 if found.status is None else found.status.version))
+    assert fates == [
+        (Fate.ABSENT, 0),
+        (Fate.IN_FORCE, 1),
+        (Fate.IN_FORCE, 2),
+        (Fate.WITHDRAWN, 3),
+    ]
+
+
+def test_any_two_heights_are_joined_up_to_the_tip(chain: Chain) -> None:
+    for number in range(5):
+        chain.commit(tx(payload(f"{number}")))
+    for old, new in ((1, 2), (1, 5), (4, 5), (3, None)):
+        proof = chain.queries.consistency_proof(old, new)
+        assert proof is not None
+        found = verify_consistency_proof(proof.encode(), ANCHOR).attestation
+        assert found is not None
+        assert (found.old.height, found.new.height) == (old, new or 5)
+    assert chain.queries.consistency_proof(1, 6) is None
+    for old, new in ((0, 5), (2, 2), (3, 2), (5, None)):
+        with pytest.raises(ClientError, match="expected two that rise"):
+            chain.queries.consistency_proof(old, new)
 
 
 def test_headers_come_with_their_certificate_and_genesis_without(chain: Chain) -> None:

@@ -15,7 +15,7 @@ import cbor2
 
 Matches = Callable[[Any], bool]
 
-TOKEN = re.compile(r"\s*([a-z][a-z0-9-]*|\d+\.\.\d+|\d+\*\d+|\d+|\.[a-z]+|[=\[\](),:/])")
+TOKEN = re.compile(r"\s*(\"[^\"]*\"|[a-z][a-z0-9-]*|\d+\.\.\d+|\d+\*\d+|\d+|\.[a-z]+|[=\[\](),:/])")
 PRELUDE: dict[str, Matches] = {
     "uint": lambda value: type(value) is int and 0 <= value < 2**64,
     "bstr": lambda value: isinstance(value, bytes),
@@ -105,6 +105,8 @@ class Schema:
         if ".." in token:
             low, high = map(int, token.split(".."))
             return lambda value: type(value) is int and low <= value <= high
+        if token.startswith('"'):
+            return lambda value: type(value) is str and value == token[1:-1]
         if token.isdigit():
             return lambda value: type(value) is int and value == int(token)
         if token in PRELUDE:

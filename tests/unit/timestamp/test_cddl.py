@@ -37,7 +37,8 @@ from node.chain.governance import (
 )
 from node.chain.membership import AggregateKey, ValidatorSet
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
-from node.chain.reference import ReferenceStatus, Standing, reference_key
+from node.chain.reference import ReferenceName, ReferenceStatus, Standing, reference_key
+from node.chain.state_tree import StateProof
 from node.chain.transaction import (
     Transaction,
     TransactionBody,
@@ -54,11 +55,19 @@ from node.execution.registry import (
     retired_key_key,
     retired_validator_key,
 )
+from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt
+from node.timestamp.standing import StandingProof
 from tests.unit.consensus.signing import evidence_against
 from tests.unit.timestamp.cddl import Schema
 from tests.vectors.receipt.chain import AGENCY, SUITE, Chain, record_of, seed, signer, validator_set
+from tests.vectors.standing.chain import (
+    StandingChain,
+    absent_beside_another,
+    name_of,
+    record_under,
+)
 
 SCHEMA = Schema((Path(__file__).parents[3] / "proto" / "govchain.cddl").read_text())
 
@@ -138,6 +147,12 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
     )
     governing = replace_struct(body, kind=TransactionKind.GOVERN, payload=governance)
     start = EpochStart(7, genesis.validators)
+    standing = StandingChain.found()
+    standing.append(record_under("粤2025", b"1"), next_set=validator_set(1, (1, 2, 3, 4, 5)))
+    standing.append(record_under("粤2025", b"1", RecordAction.WITHDRAW))
+    present = standing.proof(name_of("粤2025"), 2)
+    absent = standing.proof(absent_beside_another(standing, 2), 2)
+    consistency = standing.consistency(1, 2)
     bls = replace(
         genesis.validators.validators[0], aggregate_key=AggregateKey(bytes(48), bytes(96))
     )
@@ -177,6 +192,11 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         ("genesis", genesis.encode(), Genesis.decode),
         ("reference-status", status.encode(), ReferenceStatus.decode),
         ("receipt", receipt.encode(), Receipt.decode),
+        ("standing-proof", present.encode(), StandingProof.decode),
+        ("standing-proof", absent.encode(), StandingProof.decode),
+        ("reference-name", encode(present.name.to_value()), nested(ReferenceName.from_value)),
+        ("state-proof", absent.proof.encode(), StateProof.decode),
+        ("consistency-proof", consistency.encode(), ConsistencyProof.decode),
         (
             "handover",
             chain.handovers[0].encode(),

@@ -204,6 +204,7 @@ class Chain:
         after_ms: int = 1_000,
         view: int = 0,
         degraded: bool = False,
+        state_root: bytes | None = None,
     ) -> int:
         """Commit one transaction per record and return the block's height.
 
@@ -224,8 +225,8 @@ class Chain:
             proposer=self.validators.primary(view),
             tx_root=seed(f"transactions {height}"),
             log_size=len(self.leaves),
-            log_roots=(merkle_root(self._leaf_hashes(len(self.leaves)), SUITE.hash),),
-            state_root=seed(f"state {height}"),
+            log_roots=(merkle_root(self.leaf_hashes(len(self.leaves)), SUITE.hash),),
+            state_root=state_root or seed(f"state {height}"),
             results_root=seed(f"results {height}"),
             next_set_digest=(next_set or self.validators).digest,
         )
@@ -250,7 +251,7 @@ class Chain:
             SUITE,
             self.leaves[index],
             index,
-            inclusion_path(self._leaf_hashes(size), index, SUITE.hash),
+            inclusion_path(self.leaf_hashes(size), index, SUITE.hash),
             block=block,
             handovers=self.handovers[: block.header.epoch],
             cose=self.cose_signature(block.header),
@@ -301,5 +302,6 @@ class Chain:
             record=record,
         ).encode()
 
-    def _leaf_hashes(self, size: int) -> list[bytes]:
+    def leaf_hashes(self, size: int) -> list[bytes]:
+        """Return the hashes of the first leaves of the log."""
         return [leaf_hash(leaf, SUITE.hash) for leaf in self.leaves[:size]]
