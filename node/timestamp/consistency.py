@@ -32,8 +32,9 @@ from node.chain.record import encode_header_leaf
 from node.crypto.suite import Suite
 from node.errors import DecodeError, ProofError
 from node.limits import RECEIPT_BYTES_MAX
+from node.timestamp.cose import LOG_PATH_HASHES_MAX
 from node.timestamp.history import Handover, expect_equal, read_handovers
-from node.timestamp.receipt import LOG_PATH_HASHES_MAX, expect_suite, iso_time
+from node.timestamp.receipt import expect_suite, iso_time
 from node.timestamp.steps import CertifiedClaim, Judgement, Outcome, take_steps
 from node.timestamp.trust import TrustAnchor
 

@@ -149,7 +149,7 @@ def verify_standing(
 def check_record(
     proof: Value, status: Value, receipt: bytes, pairs: list[Value], trust: Trust
 ) -> None:
-    _, _, _, leaf, index, _, header, certificate, handovers, _ = cbor2.loads(receipt)
+    _, _, _, leaf, index, _, header, certificate, handovers, *_ = cbor2.loads(receipt)
     _, _, height, time, _, _, sender, (algorithm, digest, kind, reference, _) = read(leaf, LEAF)
     need(reference is not None and proof[3] == [sender, kind, reference], "name of the record")
     need(proof[6][3] >= height, "older")
