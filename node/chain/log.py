@@ -34,6 +34,7 @@ from node.chain.merkle import (
     inclusion_path_of,
     merkle_root,
     node_hash,
+    prefix_path_of,
     tree_rows,
 )
 from node.errors import DecodeError, ProofError, StorageError
@@ -237,6 +238,28 @@ def consistency_path_from_tiles(
     """
     tree = _TiledTree(size, read_tile, hash_function)
     return consistency_path_of(tree.node_at, old_size, size)
+
+
+def root_from_tiles(size: int, read_tile: ReadTile, hash_function: HashFunction) -> bytes:
+    """Return the root of the log when it had `size` leaves, at least one.
+
+    Raises `ProofError` for no leaves, `StorageError` if a tile is too short.
+    """
+    if size < 1:
+        raise ProofError("proof-sizes", f"expected at least one leaf, got {size}")
+    tree = _TiledTree(size, read_tile, hash_function)
+    return tree.node_at((size - 1).bit_length(), 0)
+
+
+def prefix_path_from_tiles(
+    old_size: int, size: int, read_tile: ReadTile, hash_function: HashFunction
+) -> list[bytes]:
+    """Return the path from which `prefix_roots` has the roots of both sizes.
+
+    Raises `ProofError` unless 0 < old_size < size, `StorageError` if a tile is too short.
+    """
+    tree = _TiledTree(size, read_tile, hash_function)
+    return prefix_path_of(tree.node_at, old_size, size)
 
 
 class _TiledTree:

@@ -176,19 +176,49 @@ def verify_consistency(
         _check_root(new.root, old.root)
         return
     _check_digest_sizes(old.root, *path)
-    height, index = _last_perfect_subtree(old.size)
-    siblings = _siblings(height, index, new.size)
-    _check_path_length(path, len(siblings) + (1 if index else 0))
-    seed, rest = (path[0], path[1:]) if index else (old.root, path)
-    old_node = new_node = seed
-    for (_, sibling), digest in zip(siblings, rest, strict=True):
+    index = _last_perfect_subtree(old.size)[1]
+    # Where the old tree is perfect, its root is the seed, which the RFC does not send.
+    old_root, new_root = prefix_roots(
+        old.size, new.size, path if index else [old.root, *path], hash_function
+    )
+    _check_root(old.root, old_root, "proof-old-root")
+    _check_root(new.root, new_root)
+
+
+def prefix_path_of(node_at: NodeAt, old_size: int, size: int) -> list[bytes]:
+    """Return what `prefix_roots` takes, from the tree of `size` leaves that `node_at` reads.
+
+    Raises `ProofError` unless 0 < old_size < size.
+    """
+    _check_prefix(old_size, size)
+    height, index = _last_perfect_subtree(old_size)
+    return [node_at(*at) for at in [(height, index), *_siblings(height, index, size)]]
+
+
+def prefix_roots(
+    old_size: int, size: int, path: Sequence[bytes], hash_function: HashFunction
+) -> tuple[bytes, bytes]:
+    """Return the root of the first `old_size` leaves and that of all `size`, as a path shows them.
+
+    The path is that of RFC 9162 section 2.1.4.1, but it always begins with the hash of the last
+    perfect subtree of the old tree. Who trusts the root of all can trust the other: no tree with
+    that root
+    begins with another prefix of this size. Raises `ProofError`: `proof-sizes`,
+    `proof-path-length` or `proof-digest-size`.
+    """
+    _check_prefix(old_size, size)
+    height, index = _last_perfect_subtree(old_size)
+    siblings = _siblings(height, index, size)
+    _check_path_length(path, len(siblings) + 1)
+    _check_digest_sizes(*path)
+    old_node = new_node = path[0]
+    for (_, sibling), digest in zip(siblings, path[1:], strict=True):
         if _is_right(sibling):  # beyond the old tree
             new_node = node_hash(new_node, digest, hash_function)
         else:
             old_node = node_hash(digest, old_node, hash_function)
             new_node = node_hash(digest, new_node, hash_function)
-    _check_root(old.root, old_node, "proof-old-root")
-    _check_root(new.root, new_node)
+    return old_node, new_node
 
 
 def _siblings(height: int, index: int, size: int) -> list[tuple[int, int]]:
@@ -224,6 +254,12 @@ def _check_sizes(old_size: int, new_size: int) -> None:
             "proof-sizes",
             f"expected 0 < old size <= new size < 2**64, got {old_size} and {new_size}",
         )
+
+
+def _check_prefix(old_size: int, size: int) -> None:
+    _check_sizes(old_size, size)
+    if old_size == size:
+        raise ProofError("proof-sizes", f"expected a proper prefix, got {size} of {size}")
 
 
 def _check_path_length(path: Sequence[bytes], expected: int) -> None:
