@@ -202,8 +202,7 @@ def prefix_roots(
 
     The path is that of RFC 9162 section 2.1.4.1, but it always begins with the hash of the last
     perfect subtree of the old tree. Who trusts the root of all can trust the other: no tree with
-    that root
-    begins with another prefix of this size. Raises `ProofError`: `proof-sizes`,
+    that root begins with another prefix of this size. Raises `ProofError`: `proof-sizes`,
     `proof-path-length` or `proof-digest-size`.
     """
     _check_prefix(old_size, size)

@@ -53,6 +53,10 @@ class LogPolicy:
     quorum: str | None
     """A witness or a group; None asks for none."""
 
+    def knows(self, origin: str) -> bool:
+        """Tell whether the policy names a log of this origin."""
+        return any(key.name == origin for key in self.logs)
+
     def check(self, note: Note) -> Cosigned:
         """Check that a checkpoint is valid by this policy.
 

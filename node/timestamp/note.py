@@ -150,17 +150,22 @@ class Note:
         Raises `ProofError`: `note-signature` for one that does not verify, `note-twice` for a
         further line of the same key. Lines of other keys are not looked at.
         """
-        found = []
-        for key in keys:
-            mine = [
-                each
-                for each in self.signatures
-                if each.name == key.name and each.key_id == key.key_id
-            ]
-            if len(mine) > 1:
-                raise ProofError("note-twice", f"{key.name} signs {len(mine)} times")
-            found += [_check(key, each, self.text) for each in mine]
-        return tuple(found)
+        known: dict[tuple[str, bytes], list[VerifierKey]] = {}
+        order = list(keys)
+        for key in order:
+            known.setdefault((key.name, key.key_id), []).append(key)
+        found: dict[VerifierKey, SignedLine] = {}
+        for line in self.signatures:
+            candidates = known.get((line.name, line.key_id), [])
+            # Key ids are short: somebody may have made a key to have the id of another.
+            verified = [each for key in candidates if (each := _check(key, line, self.text))]
+            if candidates and not verified:
+                raise ProofError("note-signature", f"the line of {line.name} does not verify")
+            for signed in verified:
+                if signed.key in found:
+                    raise ProofError("note-twice", f"{line.name} signs twice")
+                found[signed.key] = signed
+        return tuple(found[key] for key in order if key in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +236,7 @@ def from_base64(text: str, what: str, *, size_max: int) -> bytes:
     return data
 
 
-def _check(key: VerifierKey, line: NoteSignature, text: str) -> SignedLine:
+def _check(key: VerifierKey, line: NoteSignature, text: str) -> SignedLine | None:
     time_s, signature, message = None, line.signature, text.encode()
     if key.signature_type is SignatureType.COSIGNATURE:
         time_s = int.from_bytes(line.signature[:_TIME_BYTES])
@@ -239,7 +244,7 @@ def _check(key: VerifierKey, line: NoteSignature, text: str) -> SignedLine:
         message = _cosigned(text, time_s)
     fits = len(signature) == _ED25519_SIGNATURE_BYTES and (time_s or 0) <= TIME_S_MAX
     if not fits or not key.key.verify(message, signature):
-        raise ProofError("note-signature", f"the line of {key.name} does not verify")
+        return None
     return SignedLine(key, line, time_s)
 
 

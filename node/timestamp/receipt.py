@@ -33,10 +33,34 @@ from node.errors import CryptoError, DecodeError
 from node.limits import RECEIPT_BYTES_MAX
 from node.timestamp.cose import LOG_PATH_HASHES_MAX, CoseSignature
 from node.timestamp.history import Handover, read_handovers
+from node.timestamp.note import NOTE_BYTES_MAX
 
 RECEIPT_SUFFIX: Final = ".receipt"
 _DIGEST_BYTES: Final = 32
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicCheckpoint:
+    """A checkpoint that validators of the record's epoch cosigned, and the record's path in it."""
+
+    note: bytes
+    """A signed note, as it is served."""
+    path: tuple[bytes, ...]
+    """RFC 9162 inclusion path of the record in the tree of the checkpoint."""
+
+    def to_value(self) -> list[Any]:
+        """Return the CBOR array `public-checkpoint`."""
+        return [self.note, list(self.path)]
+
+    @classmethod
+    def from_value(cls, value: object) -> PublicCheckpoint:
+        """Read the CBOR array `public-checkpoint`; raises `DecodeError`."""
+        note, path = expect_array(value, 2, "receipt checkpoint")
+        return cls(
+            expect_blob(note, "receipt checkpoint", size_max=NOTE_BYTES_MAX),
+            _expect_path(path, "receipt checkpoint path"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +80,8 @@ class Receipt:
     """From a set that the trust file leads to, one per epoch, up to the header's epoch."""
     cose: CoseSignature | None = None
     """What makes it a COSE Receipt as well, by a validator of the header's epoch, or None."""
+    checkpoint: PublicCheckpoint | None = None
+    """A later state of the log, for those who know only its public form; None: not at hand."""
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `receipt`."""
@@ -71,6 +97,7 @@ class Receipt:
                 [handover.to_value() for handover in self.handovers],
                 None,
                 None if self.cose is None else self.cose.to_value(),
+                None if self.checkpoint is None else self.checkpoint.to_value(),
             ]
         )
 
@@ -92,7 +119,8 @@ class Receipt:
             handovers,
             token,
             cose,
-        ) = expect_array(decode(data, what="receipt", size_max=RECEIPT_BYTES_MAX), 11, "receipt")
+            checkpoint,
+        ) = expect_array(decode(data, what="receipt", size_max=RECEIPT_BYTES_MAX), 12, "receipt")
         expect_version(version, "receipt")
         if token is not None:
             raise DecodeError(f"receipt token: expected null, got {type(token).__name__}")
@@ -102,13 +130,11 @@ class Receipt:
             suite=suite,
             leaf=RecordLeaf.decode(expect_blob(leaf, "receipt leaf", size_max=LEAF_BYTES_MAX)),
             log_index=expect_uint(log_index, "receipt log index"),
-            log_path=tuple(
-                expect_bytes(node, "receipt log path", size=_DIGEST_BYTES)
-                for node in expect_list(log_path, LOG_PATH_HASHES_MAX, "receipt log path")
-            ),
+            log_path=_expect_path(log_path, "receipt log path"),
             block=CertifiedHeader.from_value([header, certificate], suite.signature_size),
             handovers=read_handovers(handovers, suite, "receipt handovers"),
             cose=None if cose is None else CoseSignature.from_value(cose),
+            checkpoint=None if checkpoint is None else PublicCheckpoint.from_value(checkpoint),
         )
 
 
@@ -121,6 +147,7 @@ def build_receipt(
     block: CertifiedHeader,
     handovers: Sequence[Handover] = (),
     cose: CoseSignature | None = None,
+    checkpoint: PublicCheckpoint | None = None,
 ) -> Receipt:
     """Return the receipt of the record whose encoded leaf stands at `log_index`.
 
@@ -137,6 +164,7 @@ def build_receipt(
         block=block,
         handovers=tuple(handovers),
         cose=cose,
+        checkpoint=checkpoint,
     )
 
 
@@ -183,6 +211,9 @@ def view_receipt(receipt: Receipt) -> dict[str, Any]:
             }
             for vote in certificate.votes
         ],
+        "public_checkpoint": None
+        if receipt.checkpoint is None
+        else receipt.checkpoint.note.decode("utf-8", "replace"),
         "handovers": [
             {
                 "height": handover.block.header.height,
@@ -209,6 +240,11 @@ def digest_name(digest_id: int) -> str:
         return document_digest_by_id(digest_id).name
     except CryptoError:
         return f"unknown ({digest_id})"
+
+
+def _expect_path(value: object, what: str) -> tuple[bytes, ...]:
+    nodes = expect_list(value, LOG_PATH_HASHES_MAX, what)
+    return tuple(expect_bytes(node, what, size=_DIGEST_BYTES) for node in nodes)
 
 
 def expect_suite(value: object, what: str) -> Suite:

@@ -1,23 +1,20 @@
-"""C2SP tlog-proofs: one record's proof as text, made of a receipt and verified against a policy.
+"""C2SP tlog-proofs: one record's proof as text, made of a receipt.
 
 Source: c2sp.org/tlog-proof. The record leaf travels as the proof's extra data: it is what the path
-begins at, and says digest, T and submitter. Verification needs the proof, a policy file and the
-document's digest, and nothing of ours: proto/verify/tlog.md tells others how.
+begins at, and says digest, T and submitter. Verification is in tlog_verify.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
-from node.chain.merkle import DIGEST_BYTES, leaf_hash, verify_inclusion
-from node.chain.record import LEAF_BYTES_MAX, RecordAction, RecordLeaf
-from node.errors import DecodeError, ProofError
+from node.chain.merkle import DIGEST_BYTES
+from node.chain.record import LEAF_BYTES_MAX
+from node.errors import ClientError, DecodeError
 from node.timestamp.checkpoint import parse_decimal
-from node.timestamp.log_policy import Cosigned, LogPolicy
 from node.timestamp.note import (
     NOTE_BYTES_MAX,
     Note,
@@ -26,6 +23,7 @@ from node.timestamp.note import (
     split_note,
     to_base64,
 )
+from node.timestamp.receipt import Receipt
 
 TLOG_PROOF_SUFFIX: Final = ".tlog-proof"
 FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
@@ -80,56 +78,21 @@ class TlogProof:
         )
 
 
-class TlogStep(IntEnum):
-    """The steps of verification, in their order."""
+def tlog_proof_of(receipt: Receipt) -> TlogProof:
+    """Return a receipt's proof in this form.
 
-    PROOF = 1
-    ENTRY = 2
-    DOCUMENT = 3
-    CHECKPOINT = 4
-    INCLUSION = 5
-    RECORD = 6
-
-
-@dataclass(frozen=True, slots=True)
-class TlogReport:
-    """How one step went."""
-
-    step: TlogStep
-    passed: bool
-    detail: str
-    """What was found; for a failed step, what was expected and what was got."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlogVerdict:
-    """The answer of a verification. Steps after a failed one were not taken and are not listed."""
-
-    reports: tuple[TlogReport, ...]
-    leaf: RecordLeaf | None
-    """What is attested; present where every step passed."""
-    cosigned: Cosigned | None
-    """Who cosigned that, and when."""
-    is_rooted: bool
-    """False where the policy knows no log of this name: then nothing is shown to be wrong."""
-
-    @property
-    def is_verified(self) -> bool:
-        """Tell whether every step passed."""
-        return self.leaf is not None
-
-    @property
-    def failure(self) -> TlogReport | None:
-        """Return the step that failed, the last one taken; None when verified."""
-        return None if self.reports[-1].passed else self.reports[-1]
-
-
-def verify_tlog_proof(data: bytes, policy: LogPolicy, document: tuple[int, bytes]) -> TlogVerdict:
-    """Check a proof against a policy and a document; never raises, whatever the bytes.
-
-    `document` is the number of a digest algorithm, as records have it, and the digest.
+    Raises `ClientError` where the receipt holds no checkpoint: one is cosigned some time after the
+    block, and receipts handed out from then on hold it. Raises `DecodeError` where it holds none in
+    form; whether the proof holds is for `verify_tlog_proof` to say.
     """
-    return _Verification(data, policy, document).run()
+    if receipt.checkpoint is None:
+        raise ClientError(
+            "the receipt holds no checkpoint of the public log",
+            fix="fetch the receipt again: govchain receipt get",
+        )
+    public = receipt.checkpoint
+    note = Note.decode(public.note)
+    return TlogProof(receipt.leaf.encode(), receipt.log_index, public.path, note)
 
 
 def parse_hashes(lines: Sequence[str], what: str) -> tuple[bytes, ...]:
@@ -138,72 +101,6 @@ def parse_hashes(lines: Sequence[str], what: str) -> tuple[bytes, ...]:
     if any(len(each) != DIGEST_BYTES for each in hashes):
         raise DecodeError(f"{what}: expected hashes of {DIGEST_BYTES} bytes")
     return hashes
-
-
-class _Verification:
-    """The state of one verification: what the steps so far have established."""
-
-    _proof: TlogProof
-    _leaf: RecordLeaf
-    _cosigned: Cosigned
-
-    def __init__(self, data: bytes, policy: LogPolicy, document: tuple[int, bytes]) -> None:
-        self._data, self._policy, self._document = data, policy, document
-
-    def run(self) -> TlogVerdict:
-        reports: list[TlogReport] = []
-        for step, check in self._steps():
-            try:
-                reports.append(TlogReport(step, passed=True, detail=check()))
-            except (DecodeError, ProofError) as error:
-                reports.append(TlogReport(step, passed=False, detail=str(error)))
-                rule = error.rule if isinstance(error, ProofError) else ""
-                return TlogVerdict(tuple(reports), None, None, rule != "policy-origin")
-        return TlogVerdict(tuple(reports), self._leaf, self._cosigned, is_rooted=True)
-
-    def _steps(self) -> tuple[tuple[TlogStep, Callable[[], str]], ...]:
-        return (
-            (TlogStep.PROOF, self._decode),
-            (TlogStep.ENTRY, self._read_entry),
-            (TlogStep.DOCUMENT, self._check_document),
-            (TlogStep.CHECKPOINT, self._check_checkpoint),
-            (TlogStep.INCLUSION, self._check_inclusion),
-            (TlogStep.RECORD, self._check_record),
-        )
-
-    def _decode(self) -> str:
-        self._proof = TlogProof.decode(self._data)
-        return f"{len(self._data)} bytes, index {self._proof.index}"
-
-    def _read_entry(self) -> str:
-        self._leaf = RecordLeaf.decode(self._proof.entry)
-        return f"a record of {self._leaf.sender} at height {self._leaf.height}"
-
-    def _check_document(self) -> str:
-        record = self._leaf.record
-        if (record.digest_algorithm, record.digest) != self._document:
-            raise ProofError(
-                "document-digest",
-                f"expected {record.digest_algorithm}:{record.digest.hex()}, "
-                f"got {self._document[0]}:{self._document[1].hex()}",
-            )
-        return record.digest.hex()
-
-    def _check_checkpoint(self) -> str:
-        self._cosigned = self._policy.check(self._proof.checkpoint)
-        listed = ", ".join(self._cosigned.witnesses)
-        return f"size {self._cosigned.checkpoint.head.size}, cosigned by {listed or 'nobody'}"
-
-    def _check_inclusion(self) -> str:
-        proof, head = self._proof, self._cosigned.checkpoint.head
-        verify_inclusion(leaf_hash(proof.entry, sha256), proof.index, proof.path, head, sha256)
-        return f"index {proof.index} of {head.size}, path of {len(proof.path)}"
-
-    def _check_record(self) -> str:
-        action = self._leaf.record.action
-        if action is RecordAction.WITHDRAW:
-            raise ProofError("record-action", "expected a record in force, got a withdrawal")
-        return action.name.lower()
 
 
 def _after(word: str, line: str) -> str:

@@ -14,10 +14,13 @@ from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
 from node.chain.record import Record, RecordAction
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
 from node.errors import ClientError, CryptoError, ProofError
+from node.timestamp.checkpoint import check_collected
+from node.timestamp.cose import CoseSignature
 from node.timestamp.export import NATIVE
 from node.timestamp.history import expect_equal
+from node.timestamp.note import Note
 from node.timestamp.opening import open_receipt
-from node.timestamp.receipt import Receipt, digest_name, iso_time
+from node.timestamp.receipt import PublicCheckpoint, Receipt, digest_name, iso_time
 from node.timestamp.steps import CertifiedClaim, Judgement, Outcome, StepReport, take_steps
 from node.timestamp.trust import TrustAnchor
 
@@ -110,7 +113,8 @@ def verify_receipt(receipt: bytes, anchor: TrustAnchor, document: NamedDigest) -
     5. CERTIFICATE: it is a COMMIT certificate of exactly this header.
     6. ROOT: the anchor is of this chain, and its sets or the receipt's handovers give the set of
        the header's epoch. An epoch older than the anchor's is not rooted: its keys are retired.
-    7. SIGNATURES: distinct members of that set reach the quorum; every signature is valid.
+    7. SIGNATURES: distinct members of that set reach the quorum; every signature is valid. So it is
+       with a public checkpoint, if the receipt holds one, and its path leads to its root.
     8. HISTORY: header, handovers and the anchor's headers can all stand on one chain.
     9. RECORD: it is not a withdrawal.
 
@@ -182,13 +186,28 @@ class _Verification:
 
     def _check_signatures(self) -> str:  # step 7
         found = self._claim.check_signatures()
-        cose, validators = self._receipt.cose, self._claim.validators
-        if cose is None:
-            return found
+        if self._receipt.cose is not None:
+            self._check_cose(self._receipt.cose)
+            found = f"{found}; the COSE signature too"
+        if self._receipt.checkpoint is not None:
+            self._check_checkpoint(self._receipt.checkpoint)
+            found = f"{found}; the public checkpoint too"
+        return found
+
+    def _check_cose(self, cose: CoseSignature) -> None:
+        validators = self._claim.validators
         if cose.vote_key not in [each.vote_key for each in validators.validators]:
             raise ProofError("cose-key", f"no validator's of epoch {validators.epoch}")
         cose.check(self._anchor.chain_id, self._receipt.block.header.log_roots[0])
-        return f"{found}; the COSE signature too"
+
+    def _check_checkpoint(self, public: PublicCheckpoint) -> None:
+        receipt, hash_function = self._receipt, self._receipt.suite.hash
+        collected = check_collected(
+            Note.decode(public.note), receipt.chain_id, self._claim.validators
+        )
+        leaf = leaf_hash(receipt.leaf.encode(), hash_function)
+        head = collected.checkpoint.head
+        verify_inclusion(leaf, receipt.log_index, public.path, head, hash_function)
 
     def _check_record(self) -> str:  # step 9
         action = self._receipt.leaf.record.action

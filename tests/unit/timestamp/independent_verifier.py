@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import cbor2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 Value: TypeAlias = Any  # decoded CBOR, or a shape
@@ -77,7 +77,9 @@ RECEIPT: Value = [
     HEADER,
 ]
 COSE: Value = [("bytes", 33, 33), ("bytes", 64, 64)]
+PUBLIC: Value = [("bytes", 0, 65_536), ("*", 0, 64, DIGEST)]
 RECEIPT += [CERTIFICATE, ("*", 0, 1024, HANDOVER), ("is", None), ("or", COSE, ("is", None))]
+RECEIPT += [("or", PUBLIC, ("is", None))]
 
 
 class RefusedError(Exception):
@@ -229,6 +231,85 @@ def path_root(leaf: bytes, i: int, n: int, path: list[bytes]) -> bytes:
     return r
 
 
+def is_sound(key: bytes) -> bool:
+    """Tell whether an Ed25519 key is a canonical point, not one of small order."""
+    p = 2**255 - 19
+    y = int.from_bytes(key, "little") % 2**255
+    d = -121665 * pow(121666, -1, p) % p
+    x2 = (y * y - 1) * pow(d * y * y + 1, -1, p) % p
+    if y >= p or (x2 and pow(x2, (p - 1) // 2, p) != 1):
+        return False
+    small = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+    return y not in (0, 1, p - 1, small, p - small)
+
+
+def counted(validators: Value) -> list[Value]:
+    members: list[Value] = []
+    for member in validators[2]:
+        if is_sound(member[3]) and member[3] not in [one[3] for one in members]:
+            members.append(member)
+    return members
+
+
+def check_note(note: bytes, chain_id: bytes, validators: Value) -> tuple[int, bytes]:
+    """Check the note of a public checkpoint; return its size and root."""
+    try:
+        text = note.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RefusedError("UTF-8") from error
+    lines = text.split("\n")
+    need(len(lines) >= 6 and lines[3] == "" and lines[-1] == "", "lines")
+    origin, (size, root) = f"govchain/{chain_id.hex()}", lines[1:3]
+    need(lines[0] == origin, "origin")
+    need(re.fullmatch("0|[1-9][0-9]*", size, re.ASCII) and int(size) < 2**64, "size")
+    need(len(from_base64(root)) == 32, "root")
+    body = "".join(f"{line}\n" for line in lines[:3]).encode()
+    members = counted(validators)
+    log = signature_of(lines[4], origin)
+    signers = [one for one in members if log[:4] == key_id(origin, 1, one[3])]
+    need(any(is_signed(one[3], log[4:], body) for one in signers), "log signature")
+    at, cosigners = 0, 0
+    for line in lines[5:-1]:
+        while at < len(members) and f" {origin}/{quoted(members[at][0])} " not in line:
+            at += 1
+        need(at < len(members), "cosigner")
+        name, key = f"{origin}/{quoted(members[at][0])}", members[at][3]
+        data = signature_of(line, name)
+        time = int.from_bytes(data[4:12])
+        need(data[:4] == key_id(name, 4, key) and time < 2**63, "key id, time")
+        signed = f"cosignature/v1\ntime {time}\n".encode() + body
+        need(is_signed(key, data[12:], signed), "cosignature")
+        at, cosigners = at + 1, cosigners + 1
+    n = len(validators[2])
+    need(cosigners >= (n + (n - 1) // 3 + 2) // 2, "quorum of cosigners")
+    return int(size), from_base64(root)
+
+
+def signature_of(line: str, name: str) -> bytes:
+    start = f"\u2014 {name} "
+    need(line.startswith(start), "name")
+    return from_base64(line[len(start) :])
+
+
+def key_id(name: str, kind: int, key: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + key).digest()[:4]
+
+
+def quoted(text: str) -> str:
+    plain = re.compile(rb"[A-Za-z0-9._~-]")
+    return "".join(
+        chr(byte) if plain.match(bytes([byte])) else f"%{byte:02X}" for byte in text.encode()
+    )
+
+
+def is_signed(key: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
 def distinct(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     need(len(dict(pairs)) == len(pairs), "a name twice")
     return dict(pairs)
@@ -295,7 +376,7 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
     try:
         need(len(data) <= 4_194_304, "too long")
         receipt = read(data, RECEIPT)
-        _, chain_id, _, leaf, index, path, header, certificate, handovers, _, cose = receipt
+        _, chain_id, _, leaf, index, path, header, certificate, handovers, _, cose, public = receipt
         _, _, height, time, _, _, _, (algorithm, digest, _, _, action) = read(leaf, LEAF)
         check_voters(certificate)
         handovers = [read_handover(handover) for handover in handovers]
@@ -323,6 +404,9 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
         check_certified(header, certificate, validators, chain_id)
         if cose is not None:
             check_cose(cose, validators, chain_id, header[11][0])
+        if public is not None:
+            size, root = check_note(public[0], chain_id, validators)
+            need(path_root(leaf, index, size, public[1]) == root, "public root")
         step = 8
         theirs = [(handover[0], handover[1]) for handover in handovers]
         check_one_chain([*trust.pairs, *theirs, (header, certificate)], trust.created)

@@ -15,6 +15,7 @@ from tests.vectors.receipt.chain import Chain
 from tests.vectors.receipt.contradictory import contradictory_cases
 from tests.vectors.receipt.malformed import malformed_cases
 from tests.vectors.receipt.mismatched import mismatched_cases
+from tests.vectors.receipt.public import public_cases
 from tests.vectors.receipt.story import DOCUMENT, PLAIN, build_chain
 from tests.vectors.receipt.trust_files import trust_cases, trust_files
 from tests.vectors.receipt.unrooted import unrooted_cases
@@ -34,6 +35,7 @@ def cases(chain: Chain) -> Iterator[Case]:
     yield from unrooted_cases(chain)
     yield from unsigned_cases(chain)
     yield from contradictory_cases(chain)
+    yield from public_cases(chain)
 
 
 def files() -> dict[str, bytes]:
