@@ -24,9 +24,12 @@ SNAPSHOT_GAP_BLOCKS: Final = 50_000
 SNAPSHOT_GAP_BLOCKS_MIN: Final = 20
 """Less would take a validator that only missed a moment for one far behind."""
 
+TIMESTAMPS_PER_MINUTE: Final = 600
+
 _VERSION: Final = 1
 _PORT_MAX: Final = 65_535
 _VERIFY_THREADS_MAX: Final = 256
+_TIMESTAMPS_PER_MINUTE_MAX: Final = 1_000_000
 _SNAPSHOT_GAP_BLOCKS_MAX: Final = 1_000_000_000
 _CHAIN_ID_BYTES: Final = 32
 _ABSENT: Final = object()
@@ -85,6 +88,8 @@ class NodeConfig:
     """Where those without a certificate are served over HTTP, in clear text; None: nowhere."""
     timestamp_identity: str | None = None
     """Under which identity requests for time stamps are recorded; None: none are taken."""
+    timestamps_per_minute: int = TIMESTAMPS_PER_MINUTE
+    """How many such requests one client may make: an address, or an identity of the chain."""
     peers: tuple[Endpoint, ...] = ()
     """The other validators."""
     key_file: Path | None = None
@@ -112,6 +117,12 @@ class NodeConfig:
             metrics_address=fields.address_or_none("metrics_address"),
             http_address=fields.address_or_none("http_address"),
             timestamp_identity=fields.identity_or_none("timestamp_identity"),
+            timestamps_per_minute=fields.integer(
+                "timestamps_per_minute",
+                least=1,
+                most=_TIMESTAMPS_PER_MINUTE_MAX,
+                default=TIMESTAMPS_PER_MINUTE,
+            ),
             peers=fields.endpoints("peers"),
             key_file=fields.path_or_none("key_file"),
             verify_threads=fields.integer(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
 import node
 from node.assembly.health import Health
 from node.assembly.peering import Peering
+from node.assembly.reader import Reader
+from node.assembly.stamping import Stamping
 from node.chain.admission import Admission, AdmissionCode
 from node.chain.block import checkpoint_of
 from node.chain.encoding import encode
@@ -26,6 +27,7 @@ from node.crypto.signature import Signer
 from node.errors import InvariantViolation
 from node.execution.registry import find_endpoint
 from node.rpc import port
+from node.rpc.guard import NoTimeStamps
 from node.rpc.peer import RemotePeer
 from node.service import clock
 from node.service.engine import CommittedBlock, Engine
@@ -33,12 +35,11 @@ from node.service.queries import Queries
 from node.service.runner import Runner
 from node.service.telemetry import Telemetry
 from node.service.tickets import Ticket
+from node.service.time_stamping import Client
 from node.storage.ledger import LedgerStore, RecordQuery
 
 RETRY_AFTER_MS: Final = 500
 """When a client refused for want of readiness should come back."""
-
-_Answer = TypeVar("_Answer")
 
 log = structlog.get_logger()
 
@@ -51,6 +52,8 @@ class Parts:
     runner: Runner
     ledger: LedgerStore
     queries: Queries
+    reader: Reader
+    stamping: Stamping | None
     peering: Peering
     health: Health
     telemetry: Telemetry
@@ -73,7 +76,7 @@ class Api:
         self._stated: tuple[bytes, CheckpointStatement] | None = None
         """The newest statement, by the header's digest: asking again costs nothing."""
         self._suite, self._queries = genesis.suite, parts.queries
-        self._readers = ThreadPoolExecutor(1, "queries")
+        self._read = parts.reader.read
         self._committed = asyncio.Event()
         parts.runner.on_committed.append(self._note_commit)
 
@@ -215,6 +218,13 @@ class Api:
             result=found.result.encode(),
         )
 
+    async def time_stamp(self, request: bytes, client: str) -> bytes:
+        """Return the reply to a request for a time stamp."""
+        stamping = self._parts.stamping
+        if stamping is None or stamping.desk is None:
+            raise NoTimeStamps("this node takes no requests for time stamps")
+        return (await stamping.desk.answer(request, Client(f"identity {client}"))).reply
+
     async def certified_header(self, height: int | None) -> port.CertifiedHeader | None:
         """Return a header and its certificate."""
         wanted = self._parts.ledger.tip_height if height is None else height
@@ -242,13 +252,6 @@ class Api:
                 yield await self._read(partial(self._summarise, height))
                 height += 1
             await committed.wait()
-
-    def close(self) -> None:
-        """End the reading, before the store under it is closed."""
-        self._readers.shutdown(wait=True)
-
-    async def _read(self, question: Callable[[], _Answer]) -> _Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, question)
 
     def _note_commit(self, _block: CommittedBlock) -> None:
         committed, self._committed = self._committed, asyncio.Event()

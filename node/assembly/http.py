@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from node.assembly.api import Parts
 from node.config import Address
 from node.rpc import port
-from node.web import health
+from node.service.time_stamping import Client, StampDesk
+from node.web import health, tsa
 from node.web.app import make_app
 from node.web.server import HttpServer
 
@@ -23,5 +26,16 @@ def make_http_server(address: Address, parts: Parts) -> HttpServer:
             time_ms=header.time_ms,
         )
 
-    app = make_app([health.routes(vitals)], parts.peering.on_failure)
+    subjects = [health.routes(vitals)]
+    if parts.stamping is not None and parts.stamping.desk is not None:
+        subjects.append(tsa.routes(_answerer(parts.stamping.desk)))
+    app = make_app(subjects, parts.peering.on_failure)
     return HttpServer(app, address.host, address.port, on_end=parts.runner.stop)
+
+
+def _answerer(desk: StampDesk) -> Callable[[bytes, str], Awaitable[tsa.Reply]]:
+    async def answer(request: bytes, client: str) -> tsa.Reply:
+        given = await desk.answer(request, Client(f"address {client}"))
+        return tsa.Reply(given.reply, given.retry_after_ms)
+
+    return answer

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.config import NodeConfig
 from node.crypto.bls import BlsSigner
-from node.crypto.certificate import read_identity
+from node.crypto.certificate import read_identity, read_timestamp_certificate
 from node.crypto.keystore import (
     KeyPurpose,
     KeySecret,
@@ -27,8 +28,25 @@ from node.service.home import (
     OWN_AUTHORITY_FILE,
     TLS_FILE,
     TLS_KEY_FILE,
+    TSA_FILE,
+    TSA_IDENTITY_KEY_FILE,
+    TSA_KEY_FILE,
     VOTE_KEY_FILE,
 )
+
+_FIX_TSA: Final = "put the certificate there that was issued for this key, or none"
+
+
+@dataclass(frozen=True, slots=True)
+class StampingKeys:
+    """What the running node stamps time with."""
+
+    certificate: bytes
+    """Of `signer`, PEM."""
+    signer: Signer
+    """Of tokens."""
+    submitter: Signer | None
+    """Of the identity under which requests are recorded, where the settings name one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +59,8 @@ class Keys:
     cosigner: Signer
     sharer: BlsSigner | None
     """Of its shares of compact certificates; None on a chain that has none."""
+    stamping: StampingKeys | None
+    """None where its home has no certificate for time-stamping."""
     own_authority: Mapping[str, bytes]
     """By organisation: its own, which the state may not name yet; nothing where it does."""
 
@@ -53,7 +73,8 @@ def load_keys(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecre
     _check_name(config, tls)
     check_key(config, signer, genesis.validators)  # founders keep their keys as long as their ids
     sharer = _load_sharer(home, config, genesis, secret)
-    return Keys(tls, signer, cosigner, sharer, _own_authority(home, tls))
+    stamping = _load_stamping_keys(home, config, secret)
+    return Keys(tls, signer, cosigner, sharer, stamping, _own_authority(home, tls))
 
 
 def _load_sharer(
@@ -69,6 +90,23 @@ def _load_sharer(
             f"{config.home}: genesis: {error}", fix="do not found a chain on this genesis"
         ) from error
     return load_aggregate_signer(home / AGGREGATE_KEY_FILE, secret)
+
+
+def _load_stamping_keys(home: Path, config: NodeConfig, secret: KeySecret) -> StampingKeys | None:
+    if not (home / TSA_FILE).exists():
+        return None
+    certificate = (home / TSA_FILE).read_bytes()
+    signer = load_signer(home / TSA_KEY_FILE, secret, KeyPurpose.TIMESTAMP)
+    try:
+        named = read_timestamp_certificate(certificate).public_key.encoded
+    except CryptoError as error:
+        raise ConfigError(f"{home / TSA_FILE}: {error}", fix=_FIX_TSA) from error
+    if named != signer.public_key.encoded:
+        raise ConfigError(f"{home / TSA_FILE}: is not of the key {TSA_KEY_FILE}", fix=_FIX_TSA)
+    submitter = None
+    if config.timestamp_identity is not None:
+        submitter = load_signer(home / TSA_IDENTITY_KEY_FILE, secret, KeyPurpose.IDENTITY)
+    return StampingKeys(certificate, signer, submitter)
 
 
 def _check_name(config: NodeConfig, tls: TlsIdentity) -> None:

@@ -15,6 +15,8 @@ from node.assembly.health import Health, RunningFigures
 from node.assembly.http import make_http_server
 from node.assembly.keys import Keys
 from node.assembly.peering import Peering
+from node.assembly.reader import Reader
+from node.assembly.stamping import NodeParts, make_stamping
 from node.assembly.stores import Stores
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
@@ -62,11 +64,21 @@ class Validator:
         self._health = Health(engine, peering, stores.ledger)
         peering.join(runner, self._health.look_anew)
         self._figures = RunningFigures(runner, stores.log, peering, self._health)
+        self._reader = reader = Reader()
+        self._stamping = (
+            None
+            if keys.stamping is None
+            else make_stamping(
+                config, genesis, keys.stamping, queries, NodeParts(runner, self._health, reader)
+            )
+        )
         parts = Parts(
             validator_id=config.validator_id,
             runner=runner,
             ledger=stores.ledger,
             queries=queries,
+            reader=self._reader,
+            stamping=self._stamping,
             peering=peering,
             health=self._health,
             telemetry=self._telemetry,
@@ -117,7 +129,9 @@ class Validator:
             self._runner.stop(error)
 
     async def _start(self, parts: AsyncExitStack) -> None:
-        parts.callback(self._api.close)
+        parts.callback(self._reader.close)
+        if self._stamping is not None and self._stamping.desk is not None:
+            parts.callback(self._stamping.desk.close)
         address = self._config.metrics_address
         if address is not None:
             parts.callback(self._telemetry.serve(address.host, address.port, self._figures))

@@ -99,6 +99,12 @@ _ROWS: Final = (
         N_("use the certificate of a member that is valid now"),
     ),
     (
+        "GC-2020",
+        _REFUSED,
+        N_("no time stamp was given"),
+        N_("correct what the message names, or ask again later or at another validator"),
+    ),
+    (
         "GC-2202",
         _USAGE,
         N_("the validators serve another chain"),
@@ -134,6 +140,12 @@ _ROWS: Final = (
         _UNAVAILABLE,
         N_("the validator is still fetching the past"),
         N_("ask another validator, or wait: govchain node health says how far it is"),
+    ),
+    (
+        "GC-2209",
+        _UNAVAILABLE,
+        N_("the validator takes no requests for time stamps"),
+        N_("ask another one; it needs tsa.pem and timestamp_identity to take them"),
     ),
     ("GC-2301", _USAGE, N_("input cannot be read"), N_("check the path and its rights")),
     ("GC-2302", ExitCode.SOME_FAILED, N_("some items failed"), N_("see the items listed")),

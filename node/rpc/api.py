@@ -206,6 +206,11 @@ class LedgerApi(LedgerServicer):
         found = await self._node.handovers(request.from_epoch, limit)
         return pb.GetHandoversReply(handovers=_page(found))
 
+    async def TimeStamp(self, request: pb.TimeStampRequest, context: object) -> pb.TimeStampReply:
+        """Record a request for a time stamp and answer it."""
+        reply = await self._node.time_stamp(request.request, caller.get().identity_id)
+        return pb.TimeStampReply(reply=reply)
+
     async def GetGenesis(self, request: pb.GetGenesisRequest, context: object) -> pb.Genesis:
         """Return the genesis."""
         return pb.Genesis(genesis=await self._node.genesis())

@@ -368,6 +368,19 @@ class LedgerClient:
             if not page:
                 return
 
+    async def time_stamp(self, request: bytes, timeout_ms: int = TIMEOUT_MS) -> bytes:
+        """Have a request (DER of TimeStampReq) recorded; return the reply (DER of TimeStampResp).
+
+        Unchecked, and a refusal as well as a token. A validator that fails meanwhile may have
+        recorded it: the next one does so again, which does no harm.
+        """
+        return await self._connections.ask(
+            lambda api: api.TimeStamp,
+            pb.TimeStampRequest(request=request),
+            lambda reply: reply.reply,
+            timeout_ms,
+        )
+
     async def genesis(self, timeout_ms: int = TIMEOUT_MS) -> bytes:
         """Return the canonical genesis."""
         return await self._connections.ask(

@@ -38,6 +38,12 @@ class WrongChainError(ClientError):
     code = "GC-2202"
 
 
+class NoTimeStamps(ClientError):  # noqa: N818 - a state of that node
+    """The node takes no requests for time stamps: another may."""
+
+    code = "GC-2209"
+
+
 class NotFound(ClientError):  # noqa: N818 - absence is an answer
     """There is no such record, block or transaction."""
 
@@ -49,6 +55,7 @@ _STATUS: Final = (
     (WrongChainError, grpc.StatusCode.FAILED_PRECONDITION),
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (NotHeldYet, grpc.StatusCode.UNAVAILABLE),  # so that another validator is asked
+    (NoTimeStamps, grpc.StatusCode.UNAVAILABLE),  # as above
     (ClientError, grpc.StatusCode.INVALID_ARGUMENT),
     (DecodeError, grpc.StatusCode.INVALID_ARGUMENT),
 )

@@ -330,6 +330,13 @@ class NodeApi(Protocol):
     async def transaction(self, tx_id: bytes) -> CommittedTransaction | None:
         """Return a committed transaction, or None."""
 
+    async def time_stamp(self, request: bytes, client: str) -> bytes:
+        """Have a request recorded and return the reply: the DER of TimeStampResp (RFC 3161).
+
+        `request` is said to be the DER of TimeStampReq. `client` is the identity of the connection,
+        by which its quota is counted.
+        """
+
     async def certified_header(self, height: int | None) -> CertifiedHeader | None:
         """Return a committed header with its certificate, the newest if `height` is None."""
 

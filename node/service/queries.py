@@ -6,7 +6,7 @@ May be used from any thread while the engine commits: whatever is read at a heig
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -14,7 +14,8 @@ from typing import Final
 from node.chain.admission import FinalResult
 from node.chain.block import CertifiedHeader, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate
-from node.chain.genesis import Genesis
+from node.chain.genesis import Genesis, Parameters
+from node.chain.governance import Governance, SetParameters
 from node.chain.reference import ReferenceName, ReferenceStatus, Standing, reference_key
 from node.chain.transaction import Transaction
 from node.crypto.signature import Signer
@@ -65,6 +66,8 @@ class Queries:
         self._signed: tuple[bytes, CoseSignature] | None = None
         self._blocks: OrderedDict[int, StoredBlock] = OrderedDict()
         self._handovers: tuple[Handover, ...] = ()
+        self._parameters: dict[bytes, Parameters] = {}
+        """By digest, as headers name them."""
 
     def block(self, height: int) -> StoredBlock | None:
         """Return a committed block, or None above the tip."""
@@ -178,6 +181,34 @@ class Queries:
         """Return up to `limit` handovers, from the one that ends `epoch` on; none past the tip."""
         in_force = epoch_in_force(self._ledger, self._suite).number
         return self.handovers(max(min(in_force, epoch + limit), 0))[epoch:]
+
+    def parameters_at(self, header: Header) -> Parameters:
+        """Return the parameters in force for a committed header, however often they changed since.
+
+        Raises `NotHeldYet`.
+        """
+        found = self._parameters.get(header.parameters_digest)
+        if found is None:
+            for each in self._all_parameters(header.epoch):
+                self._parameters[each.digest(self._suite)] = each
+            found = self._parameters.get(header.parameters_digest)
+        if found is None:
+            raise InvariantViolation(f"no parameters are those that header {header.height} names")
+        return found
+
+    def _all_parameters(self, epoch: int) -> Iterator[Parameters]:
+        """Yield all parameters up to an epoch: they change with it alone, in the block before."""
+        yield self._genesis.parameters
+        for handover in self.handovers(epoch):
+            block = self.block(handover.block.header.height)
+            if block is None:
+                raise InvariantViolation("a handover lies above the tip")
+            for index in range(len(block.encoded_transactions)):
+                payload = block.transaction(index).body.payload
+                if isinstance(payload, Governance):
+                    for operation in payload.operations:
+                        if isinstance(operation, SetParameters):
+                            yield operation.parameters
 
     def receipt_of_digest(self, digest: bytes) -> Receipt | None:
         """Return the receipt of the earliest record of a document's digest, or None."""

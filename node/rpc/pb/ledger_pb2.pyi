@@ -1319,6 +1319,46 @@ class GetHandoversReply(_message.Message):
 Global___GetHandoversReply: _TypeAlias = GetHandoversReply  # noqa: Y015
 
 @_typing.final
+class TimeStampRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    request: _builtins.bytes
+    """DER of TimeStampReq"""
+    def __init__(
+        self,
+        *,
+        request: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimeStampRequest: _TypeAlias = TimeStampRequest  # noqa: Y015
+
+@_typing.final
+class TimeStampReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLY_FIELD_NUMBER: _builtins.int
+    reply: _builtins.bytes
+    """DER of TimeStampResp: a token, or why there is none"""
+    def __init__(
+        self,
+        *,
+        reply: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimeStampReply: _TypeAlias = TimeStampReply  # noqa: Y015
+
+@_typing.final
 class GetGenesisRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -119,6 +119,11 @@ class LedgerStub:
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetGenesisRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Genesis.FromString,
                 _registered_method=True)
+        self.TimeStamp = channel.unary_unary(
+                '/govchain.ledger.v1.Ledger/TimeStamp',
+                request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.TimeStampRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.TimeStampReply.FromString,
+                _registered_method=True)
         self.Subscribe = channel.unary_stream(
                 '/govchain.ledger.v1.Ledger/Subscribe',
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.SubscribeRequest.SerializeToString,
@@ -242,6 +247,15 @@ class LedgerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TimeStamp(self, request, context):
+        """Records a request for a time stamp (RFC 3161) under the time-stamping identity of the node's
+        organisation, waits until that is final, and answers with the token. How often one identity may
+        ask is limited.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Subscribe(self, request, context):
         """Every committed block from a height on, those to come included. Ended after an hour as above.
         """
@@ -336,6 +350,11 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.GetGenesis,
                     request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetGenesisRequest.FromString,
                     response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Genesis.SerializeToString,
+            ),
+            'TimeStamp': grpc.unary_unary_rpc_method_handler(
+                    servicer.TimeStamp,
+                    request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.TimeStampRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.TimeStampReply.SerializeToString,
             ),
             'Subscribe': grpc.unary_stream_rpc_method_handler(
                     servicer.Subscribe,
@@ -802,6 +821,33 @@ class Ledger:
             '/govchain.ledger.v1.Ledger/GetGenesis',
             node_dot_rpc_dot_pb_dot_ledger__pb2.GetGenesisRequest.SerializeToString,
             node_dot_rpc_dot_pb_dot_ledger__pb2.Genesis.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TimeStamp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/govchain.ledger.v1.Ledger/TimeStamp',
+            node_dot_rpc_dot_pb_dot_ledger__pb2.TimeStampRequest.SerializeToString,
+            node_dot_rpc_dot_pb_dot_ledger__pb2.TimeStampReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,6 +69,11 @@ class LedgerStub:
     GetCertifiedHeader: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]
     GetHandovers: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetHandoversRequest, _ledger_pb2.GetHandoversReply]
     GetGenesis: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetGenesisRequest, _ledger_pb2.Genesis]
+    TimeStamp: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.TimeStampRequest, _ledger_pb2.TimeStampReply]
+    """Records a request for a time stamp (RFC 3161) under the time-stamping identity of the node's
+    organisation, waits until that is final, and answers with the token. How often one identity may
+    ask is limited.
+    """
     Subscribe: _grpc.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.BlockSummary]
     """Every committed block from a height on, those to come included. Ended after an hour as above."""
 
@@ -106,6 +111,11 @@ class LedgerAsyncStub(LedgerStub):
     GetCertifiedHeader: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]  # type: ignore[assignment]
     GetHandovers: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetHandoversRequest, _ledger_pb2.GetHandoversReply]  # type: ignore[assignment]
     GetGenesis: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetGenesisRequest, _ledger_pb2.Genesis]  # type: ignore[assignment]
+    TimeStamp: _aio.UnaryUnaryMultiCallable[_ledger_pb2.TimeStampRequest, _ledger_pb2.TimeStampReply]  # type: ignore[assignment]
+    """Records a request for a time stamp (RFC 3161) under the time-stamping identity of the node's
+    organisation, waits until that is final, and answers with the token. How often one identity may
+    ask is limited.
+    """
     Subscribe: _aio.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.BlockSummary]  # type: ignore[assignment]
     """Every committed block from a height on, those to come included. Ended after an hour as above."""
 
@@ -242,6 +252,17 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetGenesisRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.Genesis, _abc.Awaitable[_ledger_pb2.Genesis]]: ...
+
+    @_abc_1.abstractmethod
+    def TimeStamp(
+        self,
+        request: _ledger_pb2.TimeStampRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.TimeStampReply, _abc.Awaitable[_ledger_pb2.TimeStampReply]]:
+        """Records a request for a time stamp (RFC 3161) under the time-stamping identity of the node's
+        organisation, waits until that is final, and answers with the token. How often one identity may
+        ask is limited.
+        """
 
     @_abc_1.abstractmethod
     def Subscribe(

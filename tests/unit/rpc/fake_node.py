@@ -291,6 +291,9 @@ class FakeNode:
         epochs = range(from_epoch, len(self.handovers_mib))[:limit]
         return [b"%d:" % n + bytes(self.handovers_mib[n] << 20) for n in epochs]
 
+    async def time_stamp(self, request: bytes, client: str) -> bytes:
+        return b"reply to " + request + b" of " + client.encode()
+
     async def genesis(self) -> bytes:
         return b"genesis"
 

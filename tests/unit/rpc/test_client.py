@@ -267,6 +267,7 @@ async def test_every_question_has_its_answer() -> None:
         assert (await client.standing_proof(name)).decode() == f"standing of {name}"
         assert await client.consistency_proof(3, 0) == b"3 to 0"
         assert await client.consistency_proof(3) == b"3 to None"
+        assert await client.time_stamp(b"req") == b"reply to req of agency-1"
 
 
 async def test_what_is_not_there_is_said_to_be_so() -> None:

@@ -387,3 +387,19 @@ def test_who_lost_its_database_remembers_in_an_epoch_what_it_signed_in_the_next(
     notarize(chat, "third")
     chat.pass_time(3_000)
     assert "validator-4" in voters(chat, 4)
+
+
+def test_the_parameters_of_a_header_are_found_however_often_they_changed_since() -> None:
+    chat = Chat(*FOUNDERS)
+    node = chat.nodes["validator-1"]
+    for accuracy_ms in (2_000, 3_000):
+        changed = replace(GOVERNED.parameters, accuracy_ms=accuracy_ms)
+        assert govern(chat, SetParameters(changed), members=FOUNDERS) is ResultCode.OK
+        chat.pass_time(2_000)
+        notarize(chat, f"at {accuracy_ms}")
+        chat.pass_time(2_000)
+    queries = Queries(node.ledger, GOVERNED)
+    found = [queries.header(height) for height in range(node.ledger.tip_height + 1)]
+    accuracies = [queries.parameters_at(each[0]).accuracy_ms for each in found if each is not None]
+    assert accuracies == sorted(accuracies)
+    assert set(accuracies) == {1_000, 2_000, 3_000}

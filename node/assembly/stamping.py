@@ -1,0 +1,98 @@
+"""Time-stamping as this node does it: its key, its ledger and its health, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from node.assembly.health import Health
+from node.assembly.keys import StampingKeys
+from node.assembly.reader import Reader
+from node.chain.genesis import Genesis
+from node.config import NodeConfig
+from node.errors import InvariantViolation
+from node.rpc import port
+from node.service.queries import Queries
+from node.service.quota import Quota
+from node.service.runner import Runner
+from node.service.stamper import Stamper
+from node.service.tickets import Ticket
+from node.service.time_stamping import StampDesk, Submitter
+from node.timestamp.receipt import Receipt
+from node.timestamp.request import TimeStampRefused, TimeStampRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Stamping:
+    """What a node with a time-stamping key has."""
+
+    stamper: Stamper
+    desk: StampDesk | None
+    """Takes requests, where the settings name an identity to record them under."""
+
+
+def make_stamping(
+    config: NodeConfig, genesis: Genesis, keys: StampingKeys, queries: Queries, chain: NodeParts
+) -> Stamping:
+    """Wire what issues tokens by `keys`, and what takes requests for them."""
+    stamper = Stamper(keys.certificate, keys.signer, queries.parameters_at)
+    if config.timestamp_identity is None or keys.submitter is None:
+        return Stamping(stamper, None)
+    submitter = Submitter(
+        genesis.chain_id, genesis.suite, config.timestamp_identity, keys.submitter
+    )
+    recorder = _Recorder(chain, queries, stamper)
+    quota = Quota(config.timestamps_per_minute)
+    return Stamping(stamper, StampDesk(recorder, submitter, quota, stamper.check))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParts:
+    """The running parts that recording takes."""
+
+    runner: Runner
+    health: Health
+    reader: Reader
+
+
+class _Recorder:
+    """The node as the desk sees it: a `Chain`."""
+
+    def __init__(self, parts: NodeParts, queries: Queries, stamper: Stamper) -> None:
+        self._parts, self._queries, self._stamper = parts, queries, stamper
+
+    def unfit(self) -> str:
+        health = self._parts.health
+        if health.known is port.Health.READY:
+            return ""
+        return f"this node is not ready: {health.detail or health.known.name}"
+
+    def time_ms(self) -> int:
+        runner = self._parts.runner
+        return runner.engine.time_ms(runner.now())
+
+    async def submit(self, transactions: Sequence[bytes]) -> Ticket:
+        return await self._parts.runner.submit(transactions)
+
+    async def receipts(self, tx_id: bytes, count: int) -> Sequence[Receipt]:
+        found = await self._parts.reader.read(partial(self._queries.receipts, tx_id, 0, count))
+        if found is None or len(found) != count:
+            raise InvariantViolation("a final transaction of records has no receipts")
+        return found
+
+    async def answer(
+        self, recorded: Sequence[tuple[Receipt, TimeStampRequest]]
+    ) -> Sequence[bytes | TimeStampRefused]:
+        return await self._parts.reader.read(partial(self._answer, recorded))
+
+    def _answer(
+        self, recorded: Sequence[tuple[Receipt, TimeStampRequest]]
+    ) -> Sequence[bytes | TimeStampRefused]:
+        return [self._answer_one(receipt, request) for receipt, request in recorded]
+
+    def _answer_one(self, receipt: Receipt, request: TimeStampRequest) -> bytes | TimeStampRefused:
+        try:
+            return self._stamper.answer(receipt, request)
+        except TimeStampRefused as refusal:
+            return refusal

@@ -1,0 +1,93 @@
+"""Time-stamp tokens (RFC 3161) of committed records, by this node's key: which records get one.
+
+A token is a function of the record, of the request if there was one, and of the node's certificate:
+asked again, after a restart too, the node gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from node.chain.block import Header
+from node.chain.genesis import Parameters
+from node.chain.record import RecordAction
+from node.crypto.signature import Signer
+from node.crypto.suite import document_digest_by_id
+from node.timestamp.receipt import Receipt
+from node.timestamp.request import Failure, Imprint, TimeStampRefused, TimeStampRequest
+from node.timestamp.token import (
+    POLICY,
+    Coordinates,
+    Stamp,
+    TokenIssuer,
+    add_chain_proof,
+)
+
+_ANY_ACCURACY_MS: Final = 1
+
+
+class Stamper:
+    """Issues this node's tokens."""
+
+    def __init__(
+        self, certificate: bytes, signer: Signer, parameters_at: Callable[[Header], Parameters]
+    ) -> None:
+        """Sign by `signer`, whom `certificate` (PEM or DER) names; else `CryptoError` is raised.
+
+        A token states the accuracy that the chain promised when its record was made:
+        `parameters_at` gives what was in force for a header.
+        """
+        self._certificate, self._signer = certificate, signer
+        self._parameters_at = parameters_at
+        self._issuers: dict[int, TokenIssuer] = {}
+        """By accuracy."""
+        self._any_issuer = self._issuer(_ANY_ACCURACY_MS)
+
+    def check(self, request: TimeStampRequest) -> None:
+        """Raise `TimeStampRefused` for a request that gets no token whenever it is recorded."""
+        self._any_issuer.check(request)
+
+    def answer(self, receipt: Receipt, request: TimeStampRequest) -> bytes:
+        """Return the token that answers a request recorded so, the receipt as its chain proof.
+
+        DER of TimeStampToken. Raises `TimeStampRefused`.
+        """
+        header = receipt.block.header
+        if header.time_degraded:
+            message = "recorded, but at a time that the validators did not vouch for"
+            raise TimeStampRefused(Failure.TIME_NOT_AVAILABLE, message)
+        stamp = Stamp.answering(request, _coordinates(receipt), header.time_ms)
+        return add_chain_proof(self._issuer_of(header).issue(stamp), receipt.encode())
+
+    def token_of(self, receipt: Receipt) -> bytes | None:
+        """Return the token of a record as its receipt carries it: without a request, or proof.
+
+        None where there is none: the block is degraded, the certificate was not valid at its time,
+        or the record withdraws another.
+        """
+        header, record = receipt.block.header, receipt.leaf.record
+        if header.time_degraded or record.action is RecordAction.WITHDRAW:
+            return None
+        imprint = Imprint.of(document_digest_by_id(record.digest_algorithm), record.digest)
+        stamp = Stamp(imprint=imprint, coordinates=_coordinates(receipt), time_ms=header.time_ms)
+        try:
+            return self._issuer_of(header).issue(stamp)
+        except TimeStampRefused:
+            return None
+
+    def _issuer_of(self, header: Header) -> TokenIssuer:
+        return self._issuer(self._parameters_at(header).accuracy_ms)
+
+    def _issuer(self, accuracy_ms: int) -> TokenIssuer:
+        issuer = self._issuers.get(accuracy_ms)
+        if issuer is None:
+            issuer = TokenIssuer(
+                [self._certificate], self._signer, policy=POLICY, accuracy_ms=accuracy_ms
+            )
+            self._issuers[accuracy_ms] = issuer
+        return issuer
+
+
+def _coordinates(receipt: Receipt) -> Coordinates:
+    return Coordinates.of(receipt.chain_id, receipt.block.header.height, receipt.log_index)
