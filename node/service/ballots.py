@@ -189,8 +189,8 @@ class Ballots:
         if self._last_view_record is not None and self._last_view_record != self._last_new_view:
             records.append(self._last_view_record)
         records += self._blocks.values()
-        records += [PreparedRecord(item) for _, item in sorted(self._prepared.items())]
-        records += [VoteRecord(vote) for _, vote in sorted(self._votes.items())]
+        records += [PreparedRecord(item) for item in self._prepared.values()]
+        records += [VoteRecord(vote) for vote in self._votes.values()]
         records += self._later
         return [encode_log_record(record) for record in records]
 

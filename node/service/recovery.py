@@ -148,13 +148,14 @@ def _require_own_votes(
     )
     held = frozenset(r.vote.signature for r in records if isinstance(r, VoteRecord))
     for height in range(known + 1, ledger.tip_height + 1):
-        header, certificate = ledger.header_at(height) or (None, None)
-        if header is None or certificate is None:
+        item = _final(ledger, height)
+        if item is None:
             continue  # not every ledger goes back to genesis
-        start = find_epoch_start(ledger, header.epoch, genesis.suite)
+        start = find_epoch_start(ledger, item.header.epoch, genesis.suite)
         validators = genesis.validators if start is None else start.validators
         me = validators.index_of(validator_id)
-        if any(vote.validator == me and vote.signature not in held for vote in certificate.votes):
+        votes = item.certificate.votes
+        if any(vote.validator == me and vote.signature not in held for vote in votes):
             raise StorageError(
                 f"the log is older than the ledger: block {height} is certified by a vote of "
                 f"{validator_id} that its log does not hold",
@@ -275,7 +276,7 @@ class _Memory:
                 prepared=tuple(item for _, item in sorted(self._prepared.items())),
             ),
             blocks=self._blocks,
-            newest=_newest(ledger),
+            newest=_final(ledger, ledger.tip_height),
             own_votes=self._votes,
             prepared=self._prepared,
             last_view_record=last_view_record,
@@ -296,12 +297,10 @@ def _recommit(
         elif isinstance(record, CommittedRecord):
             final[record.item.header.height] = record.item
     count = 0
-    while True:
-        item = final.get(ledger.tip_height + 1)
-        block = blocks.get(item.certificate.subject.header_digest) if item else None
-        if item is None or block is None:
-            return count
-        header = item.header
+    while item := final.get(ledger.tip_height + 1):
+        header, block = item.header, blocks.get(item.certificate.subject.header_digest)
+        if block is None:
+            break
         transactions = [Transaction.decode(data, suite) for data in block.transactions]
         vouched = vouched_for(transactions, ledger)
         executed = executor.execute(ledger, BlockInputs.of(header), vouched)
@@ -312,19 +311,19 @@ def _recommit(
             )
         ledger.commit([(executed, item.certificate)], sync=True)
         count += 1
-
-
-def _newest(ledger: FinalChain) -> CertifiedHeader | None:
-    found = ledger.header_at(ledger.tip_height)
-    if found is None or found[1] is None:
-        return None
-    return CertifiedHeader(found[0], found[1])
+    return count
 
 
 def _recent(ledger: FinalChain, anchor: int, window_slots: int) -> tuple[CertifiedHeader, ...]:
     tip = ledger.tip_height
     first = max(anchor + 1, tip - window_slots + 1)
-    found = [ledger.certified_block(height) for height in range(first, tip + 1)]
-    return tuple(
-        CertifiedHeader(block.header, block.certificate) for block in found if block is not None
-    )
+    found = [_final(ledger, height) for height in range(first, tip + 1)]
+    return tuple(item for item in found if item is not None)
+
+
+def _final(ledger: FinalChain, height: int) -> CertifiedHeader | None:
+    """Return a final header with its certificate; None for genesis, and where it is not here."""
+    found = ledger.header_at(height)
+    if found is None or found[1] is None:
+        return None
+    return CertifiedHeader(found[0], found[1])

@@ -27,6 +27,7 @@ from tests.mutation.trial import STARTS, SUITES, Budget, run_suite, simulate
 from tests.mutation.warm import WARM_SUITES, Warm, warm
 
 ORACLES = ("simulation", *SUITES)
+_ALL_TESTS = ",".join(WARM_SUITES)
 SEEDS = 20_000
 MINUTES = 10.0
 
@@ -61,7 +62,7 @@ def main() -> int:
             if not verdicts.get("simulation", {"oracle": "not run"})["oracle"]:
                 unseen.append(mutant.name)
             _tell(mutant, verdicts, options, is_equivalent=is_equivalent)
-            if options.record and (is_killed(verdicts) or options.suites == len(WARM_SUITES)):
+            if options.record and (is_killed(verdicts) or options.tests == _ALL_TESTS):
                 record(everything, mutant, verdicts, equivalent)
     summary = {
         "tried": len(chosen),
@@ -88,7 +89,7 @@ def _parse() -> argparse.Namespace:
     add("--record", action="store_true", help="write results.json and the tables of README.md")
     add("--open", action="store_true", help="those that no recorded result or proof settles")
     add("--until-killed", action="store_true", help="cheapest tests first, one kill is enough")
-    add("--suites", type=int, default=len(WARM_SUITES), help="only so many of them, for a start")
+    add("--tests", default=_ALL_TESTS, help="files or folders that are tried then, for a start")
     add("--list", action="store_true", help="name the mutants and try none")
     add("--json", action="store_true", help="one line of JSON per mutant")
     return parser.parse_args()
@@ -111,7 +112,7 @@ Verdicts = Iterator[tuple[Mutant | None, dict[str, Any]]]
 def _until_killed(
     mutants: Sequence[Mutant], options: argparse.Namespace, sources: Path
 ) -> Verdicts:
-    with warm(sources, WARM_SUITES[: options.suites]) as tests:
+    with warm(sources, _words(options.tests)) as tests:
         for mutant in (None, *mutants):
             yield mutant, _first_kill(mutant, tests, options, sources)
 

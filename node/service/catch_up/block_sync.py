@@ -85,7 +85,7 @@ class BlockSync:
         """By the height it was asked for."""
         self._held_bytes = 0
         self._offered: CertifiedBlock | None = None
-        """The block that the core was given last."""
+        """The block that the core was given and that is not final yet."""
 
     def begin(self, term: Term) -> None:
         """Begin an epoch: its set, and nobody else, vouches for the blocks to come."""
@@ -159,7 +159,7 @@ class BlockSync:
         following = self._tip_height + 1
         end = min(peer.height, self._tip_height + AHEAD_BLOCKS_MAX) + 1
         first = following
-        while first < end and (asked := self._covering(first, awaited)):
+        while asked := self._covering(first, awaited):
             first = asked.stop
         held_bytes = self._held_bytes + len(awaited) * SYNC_BYTES_AIM
         if first > following and held_bytes >= AHEAD_BYTES_MAX:
@@ -196,13 +196,8 @@ class BlockSync:
     @property
     def next_sender(self) -> int | None:
         """Who sent the next block, if it is here and was not offered to the core yet."""
-        if not self._held:
-            return None
-        height = self._tip_height + 1
-        if self._offered is not None and self._offered.header.height >= height:
-            return None
-        held = self._held.get(height)
-        return None if held is None else held.sender
+        held = self._held.get(self._tip_height + 1)
+        return None if held is None or self._offered is not None else held.sender
 
     def offer_next(self, now: ev.Now) -> tuple[CertifiedBlock, int]:
         """Return the block that `next_sender` sent, checked, and its size in bytes.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import count
+
 import pytest
 
 from node.chain.certificate import Phase, Subject
@@ -17,7 +20,8 @@ from node.consensus.messages import Proposal
 from node.errors import InvariantViolation
 from node.execution.apply import Executor
 from node.service.ballots import Ballots
-from node.service.log_records import RecordType
+from node.service.effort import Effort
+from node.service.log_records import RecordType, ViewChangeRecord, encode_log_record
 from node.service.output import Counters
 from node.service.recovery import Recovery, recover
 from node.service.term import Roster, Term
@@ -49,14 +53,14 @@ def recovered(log: ListedLog) -> Recovery:
     return recover(GENESIS, executor, ledger, log.records, validator_id=NAME)
 
 
-def new_ballots(log: ListedLog) -> Ballots:
+def new_ballots(log: ListedLog, counters: Counters | None = None) -> Ballots:
     recovery = recovered(log)
     return Ballots(
         term=Term.of(recovery.epoch, recovery.anchor, NAME, Roster(GENESIS.validators)),
         signer=validator_signer(ME),
         log=log,
         recovery=recovery,
-        counters=Counters(),
+        counters=counters or Counters(),
     )
 
 
@@ -117,6 +121,35 @@ def test_a_view_change_and_a_new_view_are_signed_logged_and_then_sent() -> None:
     assert [type(event) for event, _ in released] == [OwnViewChangeDurable, OwnNewViewDurable]
 
 
+def test_signing_is_counted_as_what_consensus_costs() -> None:
+    readings = count()
+    counters = Counters(effort=Effort(lambda: next(readings)))
+    ballots = new_ballots(ListedLog(), counters)
+    ballots.cast_vote(CastVote(PREPARE, None), FIRST, NOW)
+    assert (counters.votes_signed, counters.effort.spent_ns) == (1, 1)
+    ballots.cast_view_change(view_change(ME, 2))
+    ballots.announce(new_view(2, VIEW_CHANGES))
+    assert (counters.votes_signed, counters.effort.spent_ns) == (1, 3)
+
+
+def test_each_thing_is_written_and_released_once() -> None:
+    log = ListedLog()
+    ballots = new_ballots(log)
+    lsns = []
+    for view in (1, 2):
+        ballots.cast_view_change(view_change(ME, view))
+        ballots.write()
+        lsns.append(len(log.records))
+        ballots.write()  # a turn in which nothing is signed
+    assert lsns == [1, 2] == list(range(1, len(log.records) + 1))
+    released = [[event for event, _ in ballots.durable(lsn)] for lsn in (0, 1, 1, 2, 9)]
+    views = [
+        [event.view_change.view for event in events if isinstance(event, OwnViewChangeDurable)]
+        for events in released
+    ]
+    assert views == [[], [1], [], [2], []]
+
+
 def test_a_prepare_without_its_bodies_is_refused() -> None:
     with pytest.raises(InvariantViolation, match="without its bodies"):
         new_ballots(ListedLog()).cast_vote(CastVote(PREPARE, None), None, NOW)
@@ -134,6 +167,13 @@ def test_a_snapshot_restates_what_the_whole_log_says() -> None:
     assert recovered(restated) == recovered(whole)
     assert len(restated.records) < len(whole.records)
     assert new_ballots(restated).snapshot() == restated.records
+
+
+def test_a_snapshot_restates_what_the_log_holds_of_epochs_to_come() -> None:
+    log = ListedLog()
+    to_come = [encode_log_record(ViewChangeRecord(replace(view_change(ME, 5), epoch=1)))]
+    log.append(to_come)
+    assert new_ballots(log).snapshot() == to_come
 
 
 def test_a_final_block_is_logged_and_restated_no_more() -> None:

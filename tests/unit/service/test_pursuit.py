@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from node.chain.certificate import Phase
+from node.chain.genesis import Role
+from node.chain.governance import RegisterIdentity
 from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.transaction import VerifiedTransaction
+from node.consensus.events import Validated
+from node.errors import PeerError
 from node.execution.apply import ExecutedBlock
 from node.service.admission import check_signatures
-from node.service.log_records import RecordType
-from node.service.output import Output
+from node.service.log_records import BlockRecord, RecordType
+from node.service.output import Output, Purpose
 from node.service.pursuit import FETCH_AFTER_MS
 from node.service.wire import Bodies, MessageKind, Transactions, WantBodies
 from tests.unit.consensus.signing import (
@@ -21,8 +27,17 @@ from tests.unit.consensus.signing import (
     view_change,
     vote,
 )
-from tests.unit.execution.small_chain import GENESIS, SmallChain, payload, signer, tx
-from tests.unit.service.lone import Lone, prepared_and_left, proposal_of
+from tests.unit.execution.governed_chain import GOVERNED, GovernedChain, governed, governed_tx
+from tests.unit.execution.small_chain import (
+    GENESIS,
+    SmallChain,
+    identity,
+    payload,
+    signer,
+    tx,
+)
+from tests.unit.service.lone import Lone, certified_block, prepared_and_left, proposal_of
+from tests.unit.service.pursuing import Pursuing, encodings, hashes, want
 
 
 def gossip_of(block: ExecutedBlock) -> Transactions:
@@ -135,3 +150,235 @@ def test_a_block_once_prepared_is_validated_from_the_own_log_however_late_it_com
     node.hear(2, carrying, 4)
     assert not any(isinstance(message, WantBodies) for message in node.said())
     assert node.engine.counters.votes_signed == 2
+
+
+# ---------------------------------------------------------------------- without an engine around
+
+
+def block_of(count: int) -> ExecutedBlock:
+    return SmallChain().execute(*(tx(payload(f"{n}")) for n in range(count)))
+
+
+def confirmed(*blocks: ExecutedBlock) -> list[Validated]:
+    return [Validated(block.digest, matches=True) for block in blocks]
+
+
+def refused(*blocks: ExecutedBlock) -> list[Validated]:
+    return [Validated(block.digest, matches=False) for block in blocks]
+
+
+def logged(block: ExecutedBlock) -> BlockRecord:
+    return BlockRecord(block.header, encodings(block))
+
+
+def test_a_block_that_was_executed_is_confirmed_whenever_it_is_asked_about() -> None:
+    block = block_of(1)
+    node = Pursuing().pursue(block)
+    node.check(*node.give(block, 0))
+    assert node.settled == confirmed(block)
+    node.pursue(block, lists=False)
+    assert node.settled == confirmed(block, block)
+    assert node.pursuits.due_ms() == []
+
+
+def test_what_is_missing_is_asked_for_in_order_and_counted() -> None:
+    block = block_of(9)
+    node = Pursuing().pursue(block)
+    held = node.give(block, 4)
+    assert node.chase(FETCH_AFTER_MS - 1) == []
+    others = [tx_hash for n, tx_hash in enumerate(hashes(block)) if n != 4]
+    assert node.chase(FETCH_AFTER_MS) == [(1, want(block, *others))]
+    assert node.outlet.counters.bodies_asked == 1
+    node.check(*held, *node.give(block, *range(9)))
+    assert node.settled == confirmed(block)
+    assert node.pursuits.due_ms() == []
+
+
+def test_where_the_list_is_unknown_the_whole_of_it_is_asked_for_at_once() -> None:
+    block = block_of(2)
+    node = Pursuing().pursue(block, lists=False)
+    assert node.requests() == [(1, want(block))]
+    assert node.pursuits.due_ms() == [2 * FETCH_AFTER_MS]
+    assert node.give(block, 0) == []  # some of an unknown list: nobody asked for that
+    with pytest.raises(PeerError, match="tx-root"):
+        node.give(block, 1, 0, whole=True)
+    node.check(*node.give(block, 0, 1, whole=True))
+    assert node.settled == confirmed(block)
+
+
+def test_a_list_that_comes_for_bodies_that_are_here_completes_the_block() -> None:
+    block = block_of(2)
+    node = Pursuing()
+    for transaction in block.transactions:
+        node.mempool.add(transaction)
+    node.pursue(block, lists=False)
+    assert node.give(block, 0, 1, whole=True) == []
+    assert node.settled == confirmed(block)
+
+
+def test_of_what_claims_to_be_the_whole_of_a_known_list_the_missing_bodies_are_taken() -> None:
+    block = block_of(2)
+    node = Pursuing().pursue(block)
+    node.check(*node.give(block, 0, whole=True))
+    node.check(*node.give(block_like(block, block_of(1)), 0))
+    assert node.give(block, 0) == []
+    node.check(*node.give(block, 1))
+    assert node.settled == confirmed(block)
+
+
+def block_like(block: ExecutedBlock, other: ExecutedBlock) -> ExecutedBlock:
+    """Return a block that goes by the digest of `block` and has the transactions of `other`."""
+    return replace(other, digest=block.digest)
+
+
+def test_what_is_being_checked_is_asked_for_when_its_signature_was_false() -> None:
+    block = block_of(1)
+    node = Pursuing().pursue(block)
+    (held,) = node.give(block, 0)
+    gossiped = replace(held, purpose=Purpose.GOSSIP)
+    node.pursuits.have_checked(gossiped)
+    assert node.outlet.drain().jobs == [gossiped]
+    assert node.chase(FETCH_AFTER_MS) == []
+    assert node.pursuits.due_ms() == [2 * FETCH_AFTER_MS]
+    node.pursuits.checked(gossiped, [None])
+    assert node.settled == [], "who gossips something false says nothing about the block"
+    assert node.chase(2 * FETCH_AFTER_MS) == [(1, want(block, *hashes(block)))]
+
+
+def test_what_was_gossiped_is_left_to_the_pool() -> None:
+    block = block_of(1)
+    node = Pursuing().pursue(block)
+    (job,) = node.give(block, 0)
+    node.check(replace(job, purpose=Purpose.GOSSIP))
+    assert node.mempool.get(hashes(block)[0]) is None
+
+
+def test_a_forged_body_makes_its_block_invalid_unless_that_was_given_up_meanwhile() -> None:
+    block = block_of(2)
+    for given_up in (False, True):
+        node = Pursuing().pursue(block)
+        (job,) = node.give(block, 0, 1)
+        if given_up:
+            node.pursuits.retain([])
+        node.pursuits.checked(job, [None, block.transactions[1]])
+        assert node.settled == ([] if given_up else refused(block))
+        assert node.pursuits.due_ms() == []
+
+
+def test_other_holders_are_asked_when_more_are_known_and_the_old_ones_if_none_is_named() -> None:
+    block = block_of(1)
+    node = Pursuing().pursue(block, holders=(1,)).pursue(block, holders=(2, 3))
+    asked_at_ms = (FETCH_AFTER_MS, 3 * FETCH_AFTER_MS, 7 * FETCH_AFTER_MS)
+    told = [to for elapsed_ms in asked_at_ms[:2] for to, _ in node.chase(elapsed_ms)]
+    node.pursue(block, holders=())
+    told += [to for to, _ in node.chase(asked_at_ms[2])]
+    assert told == [2, 3, 2]
+
+
+def test_where_nobody_is_known_to_hold_a_block_nobody_is_asked() -> None:
+    assert Pursuing().pursue(block_of(1), holders=()).chase(FETCH_AFTER_MS) == []
+
+
+def test_requests_become_rare_but_never_stop() -> None:
+    node = Pursuing().pursue(block_of(1))
+    now_ms, pauses = 0, []
+    for _ in range(8):
+        (due_ms,) = node.pursuits.due_ms()
+        pauses.append((due_ms - now_ms) // FETCH_AFTER_MS)
+        now_ms = due_ms
+        assert len(node.chase(now_ms)) == 1
+    assert pauses == [1, 2, 4, 8, 16, 32, 32, 32]
+
+
+def test_a_block_that_came_whole_with_its_certificate_needs_nothing_more() -> None:
+    block = block_of(2)
+    for lists in (True, False):
+        node = Pursuing().pursue(block, lists=lists, synced=certified_block(block))
+        assert node.settled == confirmed(block)
+        late = Pursuing().pursue(block, lists=lists)
+        late.pursuits.take_certified(certified_block(block_of(1)))
+        assert late.settled == []
+        late.pursuits.take_certified(certified_block(block))
+        assert late.settled == confirmed(block)
+
+
+def test_another_block_that_came_whole_is_not_taken_for_the_one_in_question() -> None:
+    block, other = block_of(1), block_of(1)
+    node = Pursuing().pursue(block, synced=certified_block(other))
+    assert node.settled == []
+    assert node.chase(FETCH_AFTER_MS) == [(1, want(block, *hashes(block)))]
+
+
+def test_a_block_of_the_own_log_needs_nobody_else() -> None:
+    block = block_of(2)
+    for lists in (True, False):
+        node = Pursuing(GENESIS, logged(block)).pursue(block, lists=lists)
+        assert node.settled == confirmed(block)
+        assert node.requests() == []
+
+
+def test_the_bodies_of_a_logged_block_are_held_for_as_long_as_it_is_pinned() -> None:
+    block = block_of(2)
+    node = Pursuing()
+    node.pursuits.hold_logged(logged(block))
+    assert node.mempool.missing(hashes(block)) == []
+    assert not node.mempool.is_waiting
+    node.undecided.retain([])
+    assert node.mempool.is_waiting
+
+
+def test_a_block_that_may_not_be_is_refused_with_the_rule_it_breaks() -> None:
+    block = SmallChain().execute(tx(payload("a")))
+    twice = block.transactions * 2
+    list_of_two = tuple(verified.transaction.tx_hash for verified in twice)
+    root = merkle_root(
+        [leaf_hash(each, GENESIS.suite.hash) for each in list_of_two], GENESIS.suite.hash
+    )
+    header = replace(block.header, tx_root=root)
+    invalid = replace(block, header=header, digest=header.digest(GENESIS.suite), transactions=twice)
+    node = Pursuing().pursue(invalid)
+    (job,) = node.give(invalid, 0)
+    node.check(job)
+    assert node.settled == refused(invalid)
+    assert [trace.rule for trace in node.outlet.drain().traces] == ["tx-repeated"]
+
+
+def test_children_go_on_when_their_parent_is_confirmed_and_not_when_it_is_refused() -> None:
+    first, second = chain_of_blocks(2)[1:]
+    node = Pursuing().pursue(first).pursue(second)
+    node.check(*node.give(second, 0))
+    assert node.settled == []
+    node.check(*node.give(first, 0))
+    assert node.settled == confirmed(first, second)
+    false = replace(first, header=replace(first.header, state_root=bytes(32)))
+    orphaned = Pursuing().pursue(false).pursue(second)
+    orphaned.check(*orphaned.give(second, 0), *orphaned.give(first, 0))
+    assert orphaned.settled == refused(first)
+
+
+def test_a_body_of_two_blocks_serves_both_unless_the_first_makes_an_end_of_the_second() -> None:
+    block = block_of(1)
+    other = SmallChain().execute(*block.transactions, step_ms=2_000)
+    node = Pursuing().pursue(block).pursue(other)
+    node.check(*node.give(block, 0))
+    assert node.settled == confirmed(block, other)
+    decisive = Pursuing().pursue(block).pursue(other)
+    decisive.ends_with_the_first = True
+    decisive.check(*decisive.give(block, 0))
+    assert decisive.settled == confirmed(block)
+
+
+def test_a_sender_that_the_parent_block_registers_is_known_above_it() -> None:
+    chain = GovernedChain()
+    newcomer = identity("agency-9", Role.AGENCY)
+    parent = chain.execute(governed_tx(governed(RegisterIdentity(newcomer))))
+    chain.state.commit(parent)
+    child = chain.execute(
+        tx(payload("first of a newcomer"), sender="agency-9", chain_id=GOVERNED.chain_id)
+    )
+    early = Pursuing(GOVERNED).pursue(parent).pursue(child)
+    assert early.give(child, 0) == [], "who sent it is not known before the parent is executed"
+    assert early.settled == []
+    early.check(*early.give(parent, 0))
+    early.check(*early.give(child, 0))
+    assert early.settled == confirmed(parent, child)

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from node.consensus.messages import Status
+from node.errors import DecodeError, PeerError
+from node.execution.apply import Executor
 from node.service import reception
 from node.service.catch_up import block_sync
 from node.service.catch_up.block_serving import SYNC_BYTES_AIM
@@ -17,14 +19,21 @@ from node.service.catch_up.block_sync import (
     DISTRUST_MS,
     RANGE_BLOCKS,
     SYNC_AFTER_MS,
+    BlockSync,
 )
-from node.service.wire import Blocks, WantBlocks
+from node.service.output import Outlet
+from node.service.recovery import recover
+from node.service.term import Roster, Term
+from node.service.wire import Blocks, WantBlocks, decode_message
+from node.storage.ledger import LedgerStore
+from node.storage.memory import MemoryStore
 from tests.unit.consensus.signing import chain_of_blocks
 from tests.unit.execution.small_chain import GENESIS
 from tests.unit.service.lone import Lone, certified_block
 
 OUT_OF_REACH = 2 * GENESIS.parameters.window_slots + 1
-BLOCKS = [certified_block(block) for block in chain_of_blocks(3)[1:]]
+CHAIN = chain_of_blocks(3)
+BLOCKS = [certified_block(block) for block in CHAIN[1:]]
 ENCODED = tuple(block.encode() for block in BLOCKS)
 
 
@@ -253,3 +262,188 @@ def test_an_answer_that_comes_late_is_taken_although_another_peer_was_asked_sinc
     assert node.engine.height == 3
     node.hear(1, Blocks(1, ENCODED), ANSWER_WITHIN_MS + 2)
     assert node.engine.counters.messages_refused == 0
+
+
+# ---------------------------------------------------------------------- without an engine around
+
+
+class Syncing:
+    """What one validator at genesis knows of blocks above it; `outsider` is of no member."""
+
+    outsider = GENESIS.validators.size
+
+    def __init__(self) -> None:
+        executor = Executor(GENESIS)
+        self.ledger = LedgerStore.open(MemoryStore(), GENESIS.suite, executor.genesis_block())
+        name = GENESIS.validators.validators[3].validator_id
+        recovery = recover(GENESIS, executor, self.ledger, (), validator_id=name)
+        term = Term.of(recovery.epoch, recovery.anchor, name, Roster(GENESIS.validators))
+        self.outlet = Outlet(lambda: 0)
+        self.sync = BlockSync(
+            term=term, suite=GENESIS.suite, ledger=self.ledger, outlet=self.outlet
+        )
+
+    def hear(self, heights: dict[int, int]) -> BlockSync:
+        for peer, height in heights.items():
+            self.sync.note_height(peer, height)
+        return self.sync
+
+    def chase(self, elapsed_ms: int = SYNC_AFTER_MS) -> list[tuple[int | None, WantBlocks]]:
+        """Return who is asked for which blocks, where none became final since time 0."""
+        self.sync.chase(Lone.at(elapsed_ms), committed_at_ms=0)
+        asked = []
+        for sent in self.outlet.drain().messages:
+            message = decode_message(sent.data, GENESIS.suite.signature_size)
+            assert isinstance(message, WantBlocks)
+            asked.append((sent.to, message))
+        return asked
+
+    def waiting(self) -> int | None:
+        """Return who sent the block that waits to be offered."""
+        return self.sync.next_sender
+
+    def finish(self, count: int) -> None:
+        """Make the next blocks final."""
+        for _ in range(count):
+            height = self.ledger.tip_height + 1
+            executed = CHAIN[height]
+            self.ledger.commit([(executed, BLOCKS[height - 1].certificate)], sync=True)
+            self.sync.forget(height)
+
+
+def test_only_members_count_as_informed_ahead_or_somewhere() -> None:
+    syncing = Syncing()
+    outsiders = dict.fromkeys(range(Syncing.outsider, Syncing.outsider + 3), 10**6)
+    sync = syncing.hear(outsiders)
+    assert (sync.informants, sync.is_behind, sync.reach) == (0, False, 0)
+    syncing.hear({0: 0})
+    assert (sync.informants, sync.is_behind, sync.reach) == (1, False, 0)
+    syncing.hear({1: OUT_OF_REACH, 2: OUT_OF_REACH - 1})
+    assert (sync.informants, sync.is_behind, sync.reach) == (3, False, OUT_OF_REACH - 1)
+    syncing.hear({2: OUT_OF_REACH + 1})
+    assert (sync.informants, sync.is_behind, sync.reach) == (3, True, OUT_OF_REACH)
+    assert sync.heights == {0: 0, 1: OUT_OF_REACH, 2: OUT_OF_REACH + 1, **outsiders}
+
+
+def test_whoever_was_asked_counts_as_informed_only_when_it_says_where_it_stands() -> None:
+    sync = Syncing().sync
+    with pytest.raises(PeerError, match="blocks-unasked"):
+        sync.take(1, Blocks(1, ENCODED))
+    assert sync.informants == 0
+
+
+def test_nobody_is_asked_for_what_is_here_or_on_its_way_from_others() -> None:
+    syncing = Syncing()
+    syncing.hear({0: 100, 1: 100})
+    first = want(1, RANGE_BLOCKS)
+    second = want(RANGE_BLOCKS + 1, 100)
+    assert syncing.chase() == [(0, first), (1, second)]
+    syncing.sync.take(0, Blocks(1, ENCODED))
+    assert syncing.chase() == [(0, want(4, RANGE_BLOCKS))]
+    syncing.sync.take(1, Blocks(RANGE_BLOCKS + 1, (b"later",)))
+    syncing.sync.take(0, Blocks(4, ()))
+    syncing.hear({0: 100})
+    assert syncing.chase() == [(0, want(4, RANGE_BLOCKS)), (1, want(RANGE_BLOCKS + 2, 100))]
+
+
+def test_who_stays_silent_is_not_counted_on_although_it_is_asked_again() -> None:
+    syncing = Syncing()
+    syncing.hear({0: 3})
+    assert syncing.chase() == [(0, want(1, 3))]
+    assert syncing.sync.due_ms() == [SYNC_AFTER_MS + ANSWER_WITHIN_MS]
+    assert syncing.chase(SYNC_AFTER_MS + ANSWER_WITHIN_MS) == []
+    assert syncing.sync.due_ms() == []
+    again_ms = SYNC_AFTER_MS + ASK_AGAIN_AFTER_MS
+    assert syncing.chase(again_ms - 1) == []
+    assert syncing.chase(again_ms) == [(0, want(1, 3))]
+    syncing.hear({1: 3})
+    assert syncing.chase(again_ms + 1) == [(1, want(1, 3))]
+    syncing.sync.take(0, Blocks(1, ENCODED))
+    syncing.sync.take(1, Blocks(1, ENCODED))
+    assert syncing.sync.due_ms() == []
+
+
+def test_of_those_that_answer_the_one_asked_longest_ago_is_asked_first() -> None:
+    syncing = Syncing()
+    syncing.hear({2: 1, 0: 3})
+    assert syncing.chase() == [(0, want(1, 3))]
+    syncing.sync.take(0, Blocks(1, ()))
+    syncing.hear({0: 3})
+    assert syncing.chase(SYNC_AFTER_MS + 1) == [(2, want(1, 1)), (0, want(2, 3))]
+
+
+def test_a_block_is_offered_once_until_it_is_final() -> None:
+    syncing = Syncing()
+    syncing.hear({0: 3})
+    syncing.chase()
+    assert syncing.waiting() is None
+    syncing.sync.take(0, Blocks(1, ENCODED))
+    for height in (1, 2, 3):
+        assert syncing.waiting() == 0
+        assert syncing.sync.block(height) is None
+        block, size_bytes = syncing.sync.offer_next(Lone.at(0))
+        assert (block, size_bytes) == (BLOCKS[height - 1], len(ENCODED[height - 1]))
+        assert syncing.sync.block(height) == block
+        assert syncing.sync.block(height + 1) is None
+        assert syncing.waiting() is None
+        syncing.finish(1)
+    assert syncing.waiting() is None
+    assert syncing.outlet.counters.blocks_synced == 3
+
+
+def test_who_sent_something_false_loses_what_it_sent_and_others_do_not() -> None:
+    syncing = Syncing()
+    syncing.hear({0: RANGE_BLOCKS, 1: RANGE_BLOCKS + 1})
+    assert len(syncing.chase()) == 2
+    syncing.sync.take(0, Blocks(1, (b"false", *ENCODED[1:])))
+    syncing.sync.take(1, Blocks(RANGE_BLOCKS + 1, (b"later",)))
+    with pytest.raises(DecodeError):
+        syncing.sync.offer_next(Lone.at(SYNC_AFTER_MS))
+    assert syncing.waiting() is None
+    assert syncing.chase() == [(1, want(1, RANGE_BLOCKS))]
+
+
+def test_what_two_send_is_held_once_and_takes_no_room_when_it_is_final(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    syncing = Syncing()
+    for elapsed_ms, peer in ((SYNC_AFTER_MS, 0), (SYNC_AFTER_MS + ANSWER_WITHIN_MS, 1)):
+        syncing.hear({peer: 3})
+        assert syncing.chase(elapsed_ms) == [(peer, want(1, 3))]
+    for peer in (0, 1):
+        syncing.sync.take(peer, Blocks(1, ENCODED))
+    syncing.hear(dict.fromkeys(range(4), 10**6))
+    held_bytes = sum(map(len, ENCODED))
+    monkeypatch.setattr(block_sync, "AHEAD_BYTES_MAX", SYNC_BYTES_AIM + held_bytes + 1)
+    assert len(syncing.chase()) == 2
+    monkeypatch.setattr(block_sync, "AHEAD_BYTES_MAX", 2 * SYNC_BYTES_AIM + held_bytes)
+    assert len(syncing.chase()) == 0
+    syncing.finish(3)
+    assert len(syncing.chase()) == 1
+
+
+def test_a_late_answer_about_what_is_final_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_sync, "AHEAD_BYTES_MAX", SYNC_BYTES_AIM + 1)
+    syncing = Syncing()
+    syncing.hear({0: 2})
+    syncing.chase()
+    syncing.finish(2)
+    syncing.sync.take(0, Blocks(1, ENCODED[:2]))
+    syncing.hear({0: 100, 1: 200})
+    assert len(syncing.chase()) == 2
+
+
+def test_no_more_is_asked_for_ahead_than_may_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    for bytes_max, count in ((SYNC_BYTES_AIM, 1), (SYNC_BYTES_AIM + 1, 2), (0, 1)):
+        monkeypatch.setattr(block_sync, "AHEAD_BYTES_MAX", bytes_max)
+        syncing = Syncing()
+        syncing.hear({0: 10**6, 1: 10**6, 2: 10**6})
+        assert len(syncing.chase()) == count
+
+
+def test_who_is_a_little_behind_waits_first_and_who_is_far_behind_does_not() -> None:
+    for ahead_by, asks_after_ms in ((OUT_OF_REACH - 1, SYNC_AFTER_MS), (OUT_OF_REACH, 0)):
+        syncing = Syncing()
+        syncing.hear({0: ahead_by, 1: ahead_by})
+        times_ms = (0, SYNC_AFTER_MS - 1, SYNC_AFTER_MS)
+        assert next(time_ms for time_ms in times_ms if syncing.chase(time_ms)) == asks_after_ms
