@@ -118,7 +118,8 @@ class Verifier:
     def check_new_view(self, message: NewView) -> None:
         """Check a NEW-VIEW: N1 a quorum of distinct, checked VIEW-CHANGEs for it; N2 signed."""
         senders = [view_change.validator for view_change in message.view_changes]
-        if sorted(frozenset(senders)) != senders or len(senders) < self.validators.quorum:
+        is_ascending = all(lower < higher for lower, higher in pairwise(senders))
+        if not is_ascending or len(senders) < self.validators.quorum:
             raise PeerError("new-view-quorum", f"expected distinct ascending senders: {senders}")
         if message.epoch != self.validators.epoch:
             raise PeerError("new-view-epoch", f"got epoch {message.epoch}")

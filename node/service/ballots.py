@@ -76,8 +76,10 @@ class Ballots:
         """Undecided blocks in the log, by header digest."""
         self._votes: dict[tuple[Phase, int], Vote] = dict(recovery.own_votes)
         self._prepared: dict[int, CertifiedHeader] = dict(recovery.prepared)
-        self._last_view_record: LogRecord | None = recovery.last_view_record
-        self._last_new_view: NewViewRecord | None = recovery.last_new_view
+        self._new_view: NewView | None = recovery.consensus.new_view
+        """The one adopted last."""
+        self._view_change: ViewChange | None = recovery.consensus.view_change
+        """The one cast since."""
         self._later = recovery.later
         """Records of epochs to come."""
 
@@ -101,8 +103,8 @@ class Ballots:
     def cast_view_change(self, unsigned: ViewChange) -> None:
         """Sign and log a VIEW-CHANGE."""
         message = replace(unsigned, signature=self._sign(unsigned))
-        self._last_view_record = ViewChangeRecord(message)
-        self._records.append(self._last_view_record)
+        self._view_change = message
+        self._records.append(ViewChangeRecord(message))
         self._of_this_turn.append((ev.OwnViewChangeDurable(message), message))
 
     def announce(self, unsigned: NewView) -> None:
@@ -113,9 +115,8 @@ class Ballots:
 
     def adopt(self, message: NewView) -> None:
         """Log an accepted NEW-VIEW, before the first vote of its view."""
-        self._last_new_view = NewViewRecord(message)
-        self._last_view_record = self._last_new_view
-        self._records.append(self._last_new_view)
+        self._new_view, self._view_change = message, None
+        self._records.append(NewViewRecord(message))
 
     def note_committed(self, item: CertifiedHeader) -> None:
         """Log that a block is final, which nothing waits for, and forget what led there."""
@@ -130,9 +131,9 @@ class Ballots:
 
     def _vote(self, subject: Subject, block: ExecutedBlock | None, now: ev.Now) -> Vote:
         """Sign a vote and put it, after its block, into this turn's records."""
-        if subject.phase is Phase.PREPARE and subject.header_digest not in self._blocks:
+        if subject.header_digest not in self._blocks:
             if block is None:
-                raise InvariantViolation(f"PREPARE for block {subject.height} without its bodies")
+                raise InvariantViolation(f"vote for block {subject.height} without its bodies")
             record = BlockRecord(
                 block.header, tuple(tx.transaction.encoded for tx in block.transactions)
             )
@@ -184,10 +185,10 @@ class Ballots:
         records: list[LogRecord] = []
         if self._newest is not None:
             records.append(CommittedRecord(self._newest))
-        if self._last_new_view is not None:
-            records.append(self._last_new_view)
-        if self._last_view_record is not None and self._last_view_record != self._last_new_view:
-            records.append(self._last_view_record)
+        if self._new_view is not None:
+            records.append(NewViewRecord(self._new_view))
+        if self._view_change is not None:
+            records.append(ViewChangeRecord(self._view_change))
         records += self._blocks.values()
         records += [PreparedRecord(item) for item in self._prepared.values()]
         records += [VoteRecord(vote) for vote in self._votes.values()]

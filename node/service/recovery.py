@@ -104,8 +104,6 @@ class Recovery:
     """The newest final block; None where that is genesis."""
     own_votes: dict[tuple[Phase, int], Vote]
     prepared: dict[int, CertifiedHeader]
-    last_view_record: LogRecord | None
-    last_new_view: NewViewRecord | None
     later: tuple[LogRecord, ...] = ()
     """Of epochs to come: where the ledger was lost, the log may know of more than it."""
     silent_up_to: int = 0
@@ -248,9 +246,8 @@ class _Memory:
         new_view = None if self._new_view is None else self._new_view.message
         view_change = None if self._view_change is None else self._view_change.message
         view, active = (0, True) if new_view is None else (new_view.view, True)
-        last_view_record: LogRecord | None = self._new_view
         if view_change is not None and view_change.view > view:
-            view, active, last_view_record = view_change.view, False, self._view_change
+            view, active = view_change.view, False
         return Recovery(
             epoch=epoch,
             anchor=anchor,
@@ -279,8 +276,6 @@ class _Memory:
             newest=_final(ledger, ledger.tip_height),
             own_votes=self._votes,
             prepared=self._prepared,
-            last_view_record=last_view_record,
-            last_new_view=self._new_view,
             later=later,
         )
 

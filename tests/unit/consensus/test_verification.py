@@ -149,6 +149,14 @@ def test_a_certificate_is_remembered_by_its_very_bytes() -> None:
             "view-change-prepared",
         ),
         (
+            view_change(0, 2, prepared=(certified(HEADERS[1], Phase.PREPARE, voters=(0, 1)),)),
+            "certificate-quorum",
+        ),
+        (
+            view_change(0, 2, prepared=(replace(PREPARED[0], header=HEADERS[1]),)),
+            "certified-header",
+        ),
+        (
             view_change(0, 2, prepared=(certified(HEADERS[1], Phase.PREPARE, view=2),)),
             "view-change-later",
         ),

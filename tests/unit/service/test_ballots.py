@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -37,6 +38,17 @@ from tests.unit.consensus.signing import (
 )
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS
 from tests.unit.service.lone import ListedLog
+
+
+class CountingLog(ListedLog):
+    """A log that counts how often it is written to."""
+
+    writes = 0
+
+    def append(self, records: Sequence[tuple[int, bytes]]) -> int:
+        self.writes += 1
+        return super().append(records)
+
 
 ME = 3
 NAME = GENESIS.validators.validators[ME].validator_id
@@ -88,11 +100,14 @@ def test_a_vote_leaves_and_counts_when_its_records_are_durable_and_not_before() 
 
 def test_what_a_vote_rests_on_stands_before_it_and_a_block_stands_once() -> None:
     log = ListedLog()
-    voted(log)
+    ballots = voted(log)
+    ballots.cast_vote(CastVote(replace(PREPARE, view=1), None), FIRST, NOW)
+    ballots.write()
     assert [kind for kind, _ in log.records] == [
         RecordType.BLOCK,
         RecordType.VOTE,
         RecordType.PREPARED,
+        RecordType.VOTE,
         RecordType.VOTE,
     ]
 
@@ -133,15 +148,13 @@ def test_signing_is_counted_as_what_consensus_costs() -> None:
 
 
 def test_each_thing_is_written_and_released_once() -> None:
-    log = ListedLog()
+    log = CountingLog()
     ballots = new_ballots(log)
-    lsns = []
     for view in (1, 2):
         ballots.cast_view_change(view_change(ME, view))
         ballots.write()
-        lsns.append(len(log.records))
         ballots.write()  # a turn in which nothing is signed
-    assert lsns == [1, 2] == list(range(1, len(log.records) + 1))
+    assert (log.writes, len(log.records)) == (2, 2)
     released = [[event for event, _ in ballots.durable(lsn)] for lsn in (0, 1, 1, 2, 9)]
     views = [
         [event.view_change.view for event in events if isinstance(event, OwnViewChangeDurable)]
@@ -150,9 +163,10 @@ def test_each_thing_is_written_and_released_once() -> None:
     assert views == [[], [1], [], [2], []]
 
 
-def test_a_prepare_without_its_bodies_is_refused() -> None:
+@pytest.mark.parametrize("subject", [PREPARE, COMMIT])
+def test_a_vote_for_a_block_that_is_not_held_is_refused(subject: Subject) -> None:
     with pytest.raises(InvariantViolation, match="without its bodies"):
-        new_ballots(ListedLog()).cast_vote(CastVote(PREPARE, None), None, NOW)
+        new_ballots(ListedLog()).cast_vote(CastVote(subject, None), None, NOW)
 
 
 def test_a_snapshot_restates_what_the_whole_log_says() -> None:
@@ -167,6 +181,17 @@ def test_a_snapshot_restates_what_the_whole_log_says() -> None:
     assert recovered(restated) == recovered(whole)
     assert len(restated.records) < len(whole.records)
     assert new_ballots(restated).snapshot() == restated.records
+
+
+def test_of_the_view_a_snapshot_restates_what_holds_now() -> None:
+    left, entered = RecordType.VIEW_CHANGE, RecordType.NEW_VIEW
+    ballots = new_ballots(ListedLog())
+    ballots.cast_view_change(view_change(ME, 2))
+    assert [kind for kind, _ in ballots.snapshot()] == [left]
+    ballots.adopt(new_view(2, VIEW_CHANGES))
+    assert [kind for kind, _ in ballots.snapshot()] == [entered]
+    ballots.cast_view_change(view_change(ME, 3))
+    assert [kind for kind, _ in ballots.snapshot()] == [entered, left]
 
 
 def test_a_snapshot_restates_what_the_log_holds_of_epochs_to_come() -> None:

@@ -206,6 +206,15 @@ def test_where_the_list_is_unknown_the_whole_of_it_is_asked_for_at_once() -> Non
     assert node.settled == confirmed(block)
 
 
+def test_what_nobody_waits_for_is_not_even_read() -> None:
+    first, second = chain_of_blocks(2)[1:]
+    node = Pursuing().pursue(second)
+    node.check(*node.give(second, 0))
+    for digest in (first.digest, second.digest):  # not pursued; complete, but for its parent
+        node.pursuits.take(Bodies(digest, False, (b"no transaction",)))  # noqa: FBT003
+    assert node.outlet.drain().jobs == []
+
+
 def test_a_list_that_comes_for_bodies_that_are_here_completes_the_block() -> None:
     block = block_of(2)
     node = Pursuing()

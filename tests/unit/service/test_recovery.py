@@ -232,33 +232,30 @@ ENTERED_1, ENTERED_2 = (NewViewRecord(entered(view)) for view in (1, 2))
 
 
 @pytest.mark.parametrize(
-    ("records", "view", "is_active", "last"),
+    ("records", "view", "is_active"),
     [
-        ((), 0, True, None),
-        ((LEFT_2,), 2, False, LEFT_2),
-        ((LEFT_2, LEFT_1), 2, False, LEFT_2),
-        ((LEFT_1, LEFT_2), 2, False, LEFT_2),
-        ((ENTERED_1, ENTERED_2), 2, True, ENTERED_2),
-        ((ENTERED_2, ENTERED_1), 2, True, ENTERED_2),
-        ((LEFT_2, ENTERED_2), 2, True, ENTERED_2),
-        ((LEFT_1, ENTERED_2), 2, True, ENTERED_2),
-        ((ENTERED_2, LEFT_3), 3, False, LEFT_3),
+        ((), 0, True),
+        ((LEFT_2,), 2, False),
+        ((LEFT_2, LEFT_1), 2, False),
+        ((LEFT_1, LEFT_2), 2, False),
+        ((ENTERED_1, ENTERED_2), 2, True),
+        ((ENTERED_2, ENTERED_1), 2, True),
+        ((LEFT_2, ENTERED_2), 2, True),
+        ((LEFT_1, ENTERED_2), 2, True),
+        ((ENTERED_2, LEFT_3), 3, False),
     ],
 )
 def test_the_view_is_the_last_one_left_for_or_entered(
     records: Sequence[ViewChangeRecord | NewViewRecord],
     view: int,
-    last: LogRecord | None,
     *,
     is_active: bool,
 ) -> None:
-    recovery = started(0, *records)
-    core = recovery.consensus
-    assert (core.view, core.view_active, recovery.last_view_record) == (view, is_active, last)
+    core = started(0, *records).consensus
+    assert (core.view, core.view_active) == (view, is_active)
     assert core.view_change == (None if is_active else leaving(view))
     newest = max((r.message.view for r in records if isinstance(r, NewViewRecord)), default=None)
     assert (core.new_view.view if core.new_view else None) == newest
-    assert recovery.last_new_view == (NewViewRecord(core.new_view) if core.new_view else None)
 
 
 # ---------------------------------------------------------------------- a ledger that was lost
@@ -269,7 +266,7 @@ def test_where_the_log_knows_of_a_newer_final_block_nothing_is_used_and_all_is_k
     recovery = started(1, final(3), final(2), *above)
     assert recovery.silent_up_to == 3
     assert recovery.later == (final(3), *above)
-    assert (recovery.own_votes, recovery.prepared, recovery.last_view_record) == ({}, {}, None)
+    assert (recovery.own_votes, recovery.prepared, recovery.consensus.view) == ({}, {}, 0)
 
 
 def test_where_the_ledger_is_as_new_as_the_log_nothing_is_kept_for_later() -> None:

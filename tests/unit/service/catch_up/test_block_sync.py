@@ -318,7 +318,9 @@ def test_only_members_count_as_informed_ahead_or_somewhere() -> None:
     assert (sync.informants, sync.is_behind, sync.reach) == (0, False, 0)
     syncing.hear({0: 0})
     assert (sync.informants, sync.is_behind, sync.reach) == (1, False, 0)
-    syncing.hear({1: OUT_OF_REACH, 2: OUT_OF_REACH - 1})
+    syncing.hear({1: OUT_OF_REACH})
+    assert (sync.informants, sync.is_behind, sync.reach) == (2, False, 0)
+    syncing.hear({2: OUT_OF_REACH - 1})
     assert (sync.informants, sync.is_behind, sync.reach) == (3, False, OUT_OF_REACH - 1)
     syncing.hear({2: OUT_OF_REACH + 1})
     assert (sync.informants, sync.is_behind, sync.reach) == (3, True, OUT_OF_REACH)
@@ -327,8 +329,9 @@ def test_only_members_count_as_informed_ahead_or_somewhere() -> None:
 
 def test_whoever_was_asked_counts_as_informed_only_when_it_says_where_it_stands() -> None:
     sync = Syncing().sync
-    with pytest.raises(PeerError, match="blocks-unasked"):
-        sync.take(1, Blocks(1, ENCODED))
+    for unasked in (Blocks(1, ENCODED), Blocks(0, ())):
+        with pytest.raises(PeerError, match="blocks-unasked"):
+            sync.take(1, unasked)
     assert sync.informants == 0
 
 
