@@ -24,8 +24,10 @@ from tests.mutation.mutant import Edit, Mutant
 
 MODULES = (
     "node/consensus/core.py",
+    "node/consensus/messages.py",
     "node/consensus/new_view.py",
     "node/consensus/pacemaker.py",
+    "node/consensus/standing.py",
     "node/consensus/state.py",
     "node/consensus/verification.py",
     "node/service/ballots.py",

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from node.chain.certificate import Phase
-from node.consensus.messages import Proposal, Status
+from node.consensus.messages import NewView, Proposal, Reason, Status, ViewChange
+from node.errors import DecodeError
+from node.limits import VALIDATORS_MAX
 from node.service.log_records import NewViewRecord, decode_log_record, encode_log_record
 from node.service.wire import Message, decode_message, encode_message
 from tests.unit.consensus.signing import (
@@ -47,3 +54,34 @@ def test_votes_proposals_certified_headers_and_statuses_survive_the_wire() -> No
         Status(0, 3, view_active=False, height=12),
     ]
     assert [through_the_wire(message) for message in messages] == messages
+
+
+VIEW_CHANGE = view_change(2, 7).to_value()
+PROPOSAL = Proposal(HEADERS[1], (), vote(Phase.PREPARE, 0, HEADERS[1], 0)).to_value()
+NEW_VIEW = new_view(1, [view_change(v, 1) for v in QUORUM]).to_value()
+VERSION, VALIDATOR, REASON = 0, 3, 8
+"""Places in a message."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "place", "item"),
+    [
+        (Proposal, PROPOSAL, VERSION, 2),
+        (ViewChange, VIEW_CHANGE, VERSION, 2),
+        (NewView, NEW_VIEW, VERSION, 2),
+        (ViewChange, VIEW_CHANGE, VALIDATOR, VALIDATORS_MAX),
+        (ViewChange, VIEW_CHANGE, REASON, 0),
+        (ViewChange, VIEW_CHANGE, REASON, max(Reason) + 1),
+    ],
+)
+def test_what_no_validator_writes_is_not_read(
+    kind: type[Proposal | ViewChange | NewView], value: list[Any], place: int, item: int
+) -> None:
+    with pytest.raises(DecodeError):
+        kind.from_value([*value[:place], item, *value[place + 1 :]], SIGNATURE_BYTES)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_last_validator_leaves_for_any_reason(reason: Reason) -> None:
+    last = replace(view_change(2, 7, reason=reason), validator=VALIDATORS_MAX - 1)
+    assert through_the_wire(last) == last

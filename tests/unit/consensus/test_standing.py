@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from node.chain.certificate import Phase
 from node.consensus.events import (
     PoolChanged,
@@ -11,6 +13,7 @@ from node.consensus.events import (
     ViewChangeReceived,
     VoteReceived,
 )
+from node.consensus.messages import Proposal
 from node.consensus.standing import HEIGHTS_SHOWN_MAX, standing_of
 from node.consensus.state import Stage
 from tests.unit.consensus.signing import view_change, vote
@@ -31,6 +34,7 @@ def test_work_without_a_commit_is_told_with_the_timer_that_ends_the_view() -> No
     standing = standing_of(core, at(400))
     assert standing.waited_ms == 300
     assert standing.view_ends_in_ms == core.parameters.view_timeout_ms - 300
+    assert standing_of(core, at(10**6)).view_ends_in_ms == 0
 
 
 def test_votes_for_the_header_followed_are_told_and_no_others() -> None:
@@ -43,6 +47,17 @@ def test_votes_for_the_header_followed_are_told_and_no_others() -> None:
     assert (slot.prepares, slot.commits) == ((0,), (1,))
 
 
+def test_where_no_header_is_followed_all_votes_are_told_in_the_order_of_validators() -> None:
+    core = fresh_core(3)
+    for validator in (2, 1):
+        core.step(VoteReceived(vote(Phase.COMMIT, 0, FIRST.header, validator)), NOW)
+    assert standing_of(core, NOW).undecided == (), "nothing is proposed yet"
+    too_late_ms = NOW.utc_ms + 10**6
+    core.step(ProposalReceived(PROPOSAL, too_late_ms), NOW)
+    (slot,) = standing_of(core, NOW).undecided
+    assert (slot.stage, slot.prepares, slot.commits) == (Stage.REFUSED, (0,), (1, 2))
+
+
 def test_between_views_those_who_left_are_told() -> None:
     core = fresh_core(3)
     for validator in (1, 2):
@@ -51,10 +66,11 @@ def test_between_views_those_who_left_are_told() -> None:
     assert (standing.view, standing.view_active, standing.leaving) == (1, False, (1, 2))
 
 
-def test_what_is_told_is_bounded() -> None:
+def test_of_many_undecided_heights_the_lowest_are_told() -> None:
     core = fresh_core(3)
-    for height in range(1, 40):
-        far = vote(Phase.COMMIT, 0, FIRST.header, 1)
-        subject = far.subject.__class__(Phase.COMMIT, 0, height, FIRST.digest)
-        core.step(VoteReceived(far.__class__(subject, 1, 0, far.signature, far.epoch)), NOW)
-    assert len(standing_of(core, NOW).undecided) <= HEIGHTS_SHOWN_MAX
+    for height in range(2 * HEIGHTS_SHOWN_MAX, 0, -1):
+        header = replace(FIRST.header, height=height)
+        offered = Proposal(header, (), vote(Phase.PREPARE, 0, header, 0))
+        core.step(ProposalReceived(offered, NOW.utc_ms), NOW)
+    told = [each.height for each in standing_of(core, NOW).undecided]
+    assert told == list(range(1, 1 + HEIGHTS_SHOWN_MAX))
