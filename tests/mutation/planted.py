@@ -77,7 +77,7 @@ PLANTED = (
                 "if len(voters) != len(certificate.votes) or len(voters) < validators.quorum:",
                 "if len(certificate.votes) < validators.quorum:",
             ),
-            Edit(_VERIFICATION, "if sorted(frozenset(senders)) != senders or", "if"),
+            Edit(_VERIFICATION, "if not is_ascending or", "if"),
         ),
     ),
     Mutant(
