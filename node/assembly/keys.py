@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.config import NodeConfig
 from node.crypto.bls import BlsSigner
-from node.crypto.certificate import read_identity, read_timestamp_certificate
+from node.crypto.certificate import read_identity, read_timestamp_certificate, split_pem
 from node.crypto.keystore import (
     KeyPurpose,
     KeySecret,
@@ -41,8 +41,8 @@ _FIX_TSA: Final = "put the certificate there that was issued for this key, or no
 class StampingKeys:
     """What the running node stamps time with."""
 
-    certificate: bytes
-    """Of `signer`, PEM."""
+    certificates: Sequence[bytes]
+    """Of `signer`, PEM: one, and those by which it was renewed."""
     signer: Signer
     """Of tokens."""
     submitter: Signer | None
@@ -95,18 +95,18 @@ def _load_sharer(
 def _load_stamping_keys(home: Path, config: NodeConfig, secret: KeySecret) -> StampingKeys | None:
     if not (home / TSA_FILE).exists():
         return None
-    certificate = (home / TSA_FILE).read_bytes()
     signer = load_signer(home / TSA_KEY_FILE, secret, KeyPurpose.TIMESTAMP)
     try:
-        named = read_timestamp_certificate(certificate).public_key.encoded
+        certificates = split_pem((home / TSA_FILE).read_bytes())
+        keys = [read_timestamp_certificate(each).public_key.encoded for each in certificates]
     except CryptoError as error:
         raise ConfigError(f"{home / TSA_FILE}: {error}", fix=_FIX_TSA) from error
-    if named != signer.public_key.encoded:
+    if any(key != signer.public_key.encoded for key in keys):
         raise ConfigError(f"{home / TSA_FILE}: is not of the key {TSA_KEY_FILE}", fix=_FIX_TSA)
     submitter = None
     if config.timestamp_identity is not None:
         submitter = load_signer(home / TSA_IDENTITY_KEY_FILE, secret, KeyPurpose.IDENTITY)
-    return StampingKeys(certificate, signer, submitter)
+    return StampingKeys(certificates, signer, submitter)
 
 
 def _check_name(config: NodeConfig, tls: TlsIdentity) -> None:

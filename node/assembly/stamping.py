@@ -36,7 +36,7 @@ def make_stamping(
     config: NodeConfig, genesis: Genesis, keys: StampingKeys, queries: Queries, chain: NodeParts
 ) -> Stamping:
     """Wire what issues tokens by `keys`, and what takes requests for them."""
-    stamper = Stamper(keys.certificate, keys.signer, queries.parameters_at)
+    stamper = Stamper(keys.certificates, keys.signer, queries.parameters_at)
     if config.timestamp_identity is None or keys.submitter is None:
         return Stamping(stamper, None)
     submitter = Submitter(

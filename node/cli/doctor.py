@@ -77,6 +77,7 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool) -> Answer:
 
 def _examine(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
     from node.cli import checkup
+    from node.cli.stamping_checkup import check_time_stamping
     from node.operations.topology import is_network
 
     yield from checkup.check_versions()
@@ -90,6 +91,7 @@ def _examine(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
     yield from checkup.check_disk(home)
     yield from checkup.check_permissions(home)
     yield from checkup.check_certificates(home, time.time())
+    yield from check_time_stamping(home, time.time_ns() // 1_000_000)
     yield from _examine_network(home, facts)
 
 

@@ -187,6 +187,14 @@ def encode_pem(certificate: bytes) -> bytes:
     return _load(certificate).public_bytes(Encoding.PEM)
 
 
+def split_pem(certificates: bytes) -> list[bytes]:
+    """Return the certificates of a PEM file, each in PEM form; raises `CryptoError` for none."""
+    head, *found = certificates.split(_PEM_BEGIN)
+    if not found or head.strip():
+        raise CryptoError("certificates: expected PEM and nothing before it")
+    return [encode_pem(_PEM_BEGIN + each) for each in found]
+
+
 def encode_der(certificate: bytes) -> bytes:
     """Return the DER form of one certificate given as PEM or DER: the one that is hashed."""
     return _load(certificate).public_bytes(Encoding.DER)

@@ -6,12 +6,13 @@ asked again, after a restart too, the node gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from node.chain.block import Header
 from node.chain.genesis import Parameters
 from node.chain.record import RecordAction
+from node.crypto.certificate import read_timestamp_certificate
 from node.crypto.signature import Signer
 from node.crypto.suite import document_digest_by_id
 from node.timestamp.receipt import Receipt
@@ -31,18 +32,24 @@ class Stamper:
     """Issues this node's tokens."""
 
     def __init__(
-        self, certificate: bytes, signer: Signer, parameters_at: Callable[[Header], Parameters]
+        self,
+        certificates: Sequence[bytes],
+        signer: Signer,
+        parameters_at: Callable[[Header], Parameters],
     ) -> None:
-        """Sign by `signer`, whom `certificate` (PEM or DER) names; else `CryptoError` is raised.
+        """Sign by `signer`, whom each of `certificates` (PEM or DER) names; else `CryptoError`.
 
-        A token states the accuracy that the chain promised when its record was made:
-        `parameters_at` gives what was in force for a header.
+        Of several, as it is renewed, a token goes with the first that was valid at its time. A
+        token states the accuracy that the chain promised when its record was made: `parameters_at`
+        gives what was in force for a header.
         """
-        self._certificate, self._signer = certificate, signer
+        self._signer = signer
         self._parameters_at = parameters_at
-        self._issuers: dict[int, TokenIssuer] = {}
-        """By accuracy."""
-        self._any_issuer = self._issuer(_ANY_ACCURACY_MS)
+        self._certificates = [read_timestamp_certificate(each) for each in certificates]
+        self._issuers: dict[tuple[int, int], TokenIssuer] = {}
+        """By place of the certificate, and accuracy."""
+        for place in range(len(certificates)):  # that they fit is known now, not at the first token
+            self._any_issuer = self._issuer(place, _ANY_ACCURACY_MS)
 
     def check(self, request: TimeStampRequest) -> None:
         """Raise `TimeStampRefused` for a request that gets no token whenever it is recorded."""
@@ -77,15 +84,20 @@ class Stamper:
             return None
 
     def _issuer_of(self, header: Header) -> TokenIssuer:
-        return self._issuer(self._parameters_at(header).accuracy_ms)
+        for place, each in enumerate(self._certificates):
+            if each.not_before_ms <= header.time_ms <= each.not_after_ms:
+                return self._issuer(place, self._parameters_at(header).accuracy_ms)
+        message = "this node has no time-stamping certificate that was valid at that time"
+        raise TimeStampRefused(Failure.TIME_NOT_AVAILABLE, message)
 
-    def _issuer(self, accuracy_ms: int) -> TokenIssuer:
-        issuer = self._issuers.get(accuracy_ms)
+    def _issuer(self, place: int, accuracy_ms: int) -> TokenIssuer:
+        issuer = self._issuers.get((place, accuracy_ms))
         if issuer is None:
+            certificate = self._certificates[place].encoded
             issuer = TokenIssuer(
-                [self._certificate], self._signer, policy=POLICY, accuracy_ms=accuracy_ms
+                [certificate], self._signer, policy=POLICY, accuracy_ms=accuracy_ms
             )
-            self._issuers[accuracy_ms] = issuer
+            self._issuers[place, accuracy_ms] = issuer
         return issuer
 
 

@@ -30,6 +30,7 @@ from node.crypto.certificate import (
     build_timestamp_request,
     encode_pem,
     read_identity,
+    split_pem,
     verify_identity,
 )
 from node.crypto.signature import Ed25519Signer, P256Signer
@@ -455,3 +456,15 @@ def test_a_key_that_is_not_the_authority_s_issues_no_time_stamp_certificate() ->
         build_timestamp_certificate(Authority(CA_CERTIFICATE, OTHER_CA_KEY), "a", key, ISSUANCE)
     with pytest.raises(CryptoError, match="time-stamp certificate of"):
         build_timestamp_certificate(CA, "", key, ISSUANCE)
+
+
+def test_a_file_of_several_certificates_comes_apart() -> None:
+    certificates = [encode_pem(each) for each in (NODE_CERTIFICATE, CA_CERTIFICATE)]
+    assert split_pem(b"".join(certificates)) == certificates
+    for broken in (
+        b"",
+        b"text\n" + certificates[0],
+        certificates[0] + b"-----BEGIN CERTIFICATE-----",
+    ):
+        with pytest.raises(CryptoError, match="certificate"):
+            split_pem(broken)

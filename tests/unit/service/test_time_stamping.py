@@ -101,7 +101,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     alone = Alone(tmp_path)
     async with alone.running() as runner:
         queries = Queries(alone.ledger, ALONE)
-        yield Node(runner, queries, Stamper(certificate(), TSA_KEY, queries.parameters_at))
+        yield Node(runner, queries, Stamper([certificate()], TSA_KEY, queries.parameters_at))
 
 
 def granted(answer: Answer) -> tuple[bytes, Receipt]:
@@ -170,7 +170,7 @@ async def test_every_request_is_an_event_of_its_own_even_the_very_same(node: Nod
 async def test_one_record_has_one_token_at_any_time(node: Node) -> None:
     asked = request("paper", nonce=b"\x07", wants_certificates=True)
     token, receipt = granted(await node.desk().answer(asked.encode(), CLIENT))
-    again = Stamper(certificate(), TSA_KEY, node.queries.parameters_at)
+    again = Stamper([certificate()], TSA_KEY, node.queries.parameters_at)
     assert take_chain_proof(again.answer(receipt, asked))[0] == token
     assert again.token_of(receipt) == node.stamper.token_of(receipt) != token
     with_none = replace(asked, nonce=None)
@@ -279,7 +279,7 @@ async def test_what_fails_inside_is_no_answer(node: Node, monkeypatch: pytest.Mo
 
 async def test_no_token_is_dated_outside_the_certificate_s_life(node: Node) -> None:
     expired = certificate(replace(ISSUANCE, not_after_ms=CREATED_MS + 1))
-    node.stamper = Stamper(expired, TSA_KEY, node.queries.parameters_at)
+    node.stamper = Stamper([expired], TSA_KEY, node.queries.parameters_at)
     answer = await node.desk().answer(request("paper").encode(), CLIENT)
     assert failure(answer) is Failure.TIME_NOT_AVAILABLE
     one = transaction(payload("paper"))
@@ -305,4 +305,22 @@ async def test_neither_a_degraded_block_nor_a_withdrawal_gets_a_token(node: Node
 
 def test_a_key_and_a_certificate_that_are_of_two_are_refused() -> None:
     with pytest.raises(CryptoError, match="not the one its certificate names"):
-        Stamper(certificate(), signer("another"), lambda _header: Parameters())
+        Stamper([certificate()], signer("another"), lambda _header: Parameters())
+
+
+async def test_a_renewed_certificate_leaves_the_tokens_of_its_time_as_they_were(node: Node) -> None:
+    one = transaction(payload("paper"))
+    await submit(node.runner, one)
+    (receipt,) = node.queries.receipts(one.tx_id, 0, 1) or []
+    late = replace(ISSUANCE, serial_number=2, not_before_ms=receipt.leaf.time_ms + 1_000)
+    early = replace(ISSUANCE, serial_number=3, not_before_ms=CREATED_MS - 1_000)
+    tokens = [
+        Stamper(
+            [certificate(each) for each in issuances], TSA_KEY, node.queries.parameters_at
+        ).token_of(receipt)
+        for issuances in ((ISSUANCE,), (ISSUANCE, late), (late, ISSUANCE), (ISSUANCE, early))
+    ]
+    assert tokens == [node.stamper.token_of(receipt)] * 4
+    assert (
+        Stamper([certificate(late)], TSA_KEY, node.queries.parameters_at).token_of(receipt) is None
+    )

@@ -1,0 +1,52 @@
+"""The check of `doctor` that looks at time-stamping: who can do it, and for how long yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from gettext import gettext as _
+from pathlib import Path
+from typing import Final
+
+from node.cli.checkup import Finding, Level
+from node.config import NODE_FILE
+from node.crypto.certificate import read_timestamp_certificate, split_pem
+from node.errors import CryptoError
+from node.service.home import TSA_FILE
+
+_CHECK: Final = "time-stamping"
+_WARNING_DAYS: Final = 90
+"""Whoever renews it may be another organisation's people, and a token waits for nobody."""
+_MS_PER_DAY: Final = 86_400_000
+
+
+def check_time_stamping(home: Path, now_ms: int) -> Iterator[Finding]:
+    """Look at the certificates by which the nodes below `home` stamp time."""
+    soonest: tuple[int, Path] | None = None
+    for settings in sorted(home.rglob(NODE_FILE)):
+        path = settings.with_name(TSA_FILE)
+        if not path.exists():
+            detail = _("{path}: missing, so this node gives no time stamps").format(path=path)
+            fix = _("have one issued for its keys/tsa.key, put it there and restart the node")
+            yield Finding(_CHECK, Level.UNKNOWN, detail, fix)
+            continue
+        try:
+            days = _days_left(path, now_ms)
+        except (OSError, CryptoError) as error:
+            fix = _("restore the file from a backup")
+            yield Finding(_CHECK, Level.PROBLEM, f"{path}: {error}", fix)
+            continue
+        if days < _WARNING_DAYS:
+            level = Level.PROBLEM if days < 0 else Level.WARNING
+            detail = _("{path}: valid for {days:.0f} more days").format(path=path, days=days)
+            fix = _("have it issued anew for the same key, append it to the file, restart the node")
+            yield Finding(_CHECK, level, detail, fix)
+        elif soonest is None or days < soonest[0]:
+            soonest = (days, path)
+    if soonest is not None:
+        detail = _("the first to end has {days:.0f} more days: {path}")
+        yield Finding(_CHECK, Level.OK, detail.format(days=soonest[0], path=soonest[1]))
+
+
+def _days_left(path: Path, now_ms: int) -> int:
+    certificates = map(read_timestamp_certificate, split_pem(path.read_bytes()))
+    return (max(each.not_after_ms for each in certificates) - now_ms) // _MS_PER_DAY

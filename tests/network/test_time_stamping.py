@@ -1,0 +1,162 @@
+"""Time stamps from real validators, asked for and verified by `openssl ts` alone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from node.crypto.suite import SHA_256
+from node.operations.provision import update_toml
+from node.rpc.port import RecordFilter
+from node.timestamp.receipt import Receipt
+from node.timestamp.token import take_chain_proof
+from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
+from tests.network.local_network import LocalNetwork, running_network
+from tests.network.test_node_health import until_alone
+
+LIMITED = "validator-2"
+PER_MINUTE = 3
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    with running_network(tmp_path_factory.mktemp("tsa") / "net", nodes=2) as network:
+        network.supervisor.down()
+        update_toml(network.folder(LIMITED) / "node.toml", {"timestamps_per_minute": PER_MINUTE})
+        network.supervisor.up()
+        asyncio.run(network.until_ready(network.ids))
+        yield network
+
+
+def openssl(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = ["openssl", "ts", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A document, and a request for its time stamp that openssl made."""
+
+    document: Path
+    request: Path
+
+    @classmethod
+    def make(cls, folder: Path, text: str, *options: str) -> Asked:
+        document, request = folder / "document", folder / "request.tsq"
+        document.write_text(text)
+        made = openssl("-query", "-data", document, "-out", request, *options)
+        assert made.returncode == 0, made.stderr
+        return cls(document, request)
+
+
+def post(network: LocalNetwork, validator_id: str, request: bytes) -> tuple[int, bytes]:
+    (entry,) = (entry for entry in network.entries if entry.id == validator_id)
+    asked = urllib.request.Request(
+        f"http://{entry.host}:{entry.http_port}/tsa",
+        data=request,
+        headers={"Content-Type": "application/timestamp-query"},
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=40) as reply:
+            assert reply.headers["Content-Type"] == "application/timestamp-reply"
+            return reply.status, reply.read()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read()
+
+
+def authority_of(network: LocalNetwork, validator_id: str) -> Path:
+    (entry,) = (entry for entry in network.entries if entry.id == validator_id)
+    return network.home / "organisations" / entry.organisation / "ca.pem"
+
+
+@pytest.mark.parametrize("digest", ["-sha256", "-sha512"])
+def test_openssl_asks_and_is_satisfied(network: LocalNetwork, tmp_path: Path, digest: str) -> None:
+    asked = Asked.make(tmp_path, f"a paper for {digest}", digest, "-cert")
+    status, reply = post(network, "validator-1", asked.request.read_bytes())
+    assert status == 200
+    answer = tmp_path / "answer.tsr"
+    answer.write_bytes(reply)
+    token = tmp_path / "token.der"
+    assert openssl("-reply", "-in", answer, "-token_out", "-out", token).returncode == 0
+    for check in (
+        ("-data", asked.document, "-in", answer),
+        ("-queryfile", asked.request, "-in", answer),
+        ("-data", asked.document, "-in", token, "-token_in"),
+    ):
+        verified = openssl("-verify", *check, "-CAfile", authority_of(network, "validator-1"))
+        assert "Verification: OK" in verified.stdout + verified.stderr, (check, verified.stderr)
+    asked.document.write_text("another paper")
+    wrong = openssl(
+        "-verify", "-data", asked.document, "-in", answer,
+        "-CAfile", authority_of(network, "validator-1"),
+    )  # fmt: skip
+    assert wrong.returncode != 0
+
+
+def test_what_is_granted_was_recorded_and_carries_its_proof(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    asked = Asked.make(tmp_path, "a paper with a proof", "-sha256", "-cert")
+
+    async def ask() -> bytes:
+        async with network.client("validator-1") as client:
+            return await client.time_stamp(asked.request.read_bytes())
+
+    answer = tmp_path / "answer.tsr"
+    answer.write_bytes(asyncio.run(ask()))
+    token = tmp_path / "token.der"
+    openssl("-reply", "-in", answer, "-token_out", "-out", token)
+    _, proof = take_chain_proof(token.read_bytes())
+    assert proof is not None
+    digest = NamedDigest(SHA_256, SHA_256.new_hash(asked.document.read_bytes()).digest())
+    verdict = verify_receipt(proof, network.anchor, digest)
+    assert verdict.outcome is Outcome.VERIFIED
+    leaf = Receipt.decode(proof).leaf
+    assert (leaf.sender, leaf.record.type_code) == ("org-1-tsa", "time-stamp")
+    text = openssl("-reply", "-in", answer, "-text").stdout
+    assert "Accuracy: 0x01 seconds" in text
+
+    async def count() -> int:
+        async with network.client() as client:
+            page = await client.records(RecordFilter(digest=digest.value))
+            return len(page.records)
+
+    assert asyncio.run(count()) == 1
+
+
+def test_who_asks_too_often_is_told_so(network: LocalNetwork, tmp_path: Path) -> None:
+    asked = Asked.make(tmp_path, "a paper asked for often", "-sha256").request.read_bytes()
+    statuses = [post(network, LIMITED, asked)[0] for _ in range(PER_MINUTE)]
+    assert statuses == [200] * PER_MINUTE
+    status, reply = post(network, LIMITED, asked)
+    assert status == 429
+    answer = tmp_path / "answer.tsr"
+    answer.write_bytes(reply)
+    text = openssl("-reply", "-in", answer, "-text").stdout
+    assert "Status: Rejected." in text
+    assert f"more than {PER_MINUTE} requests a minute" in text
+    assert "system failure" in text.lower()
+
+
+def test_a_node_without_its_peers_gives_no_time(network: LocalNetwork, tmp_path: Path) -> None:
+    network.end(LIMITED, signal.SIGTERM)
+    asyncio.run(until_alone(network, "validator-1"))
+    asked = Asked.make(tmp_path, "a paper in bad times", "-sha256").request.read_bytes()
+    status, reply = post(network, "validator-1", asked)
+    assert status == 200
+    answer = tmp_path / "answer.tsr"
+    answer.write_bytes(reply)
+    text = openssl("-reply", "-in", answer, "-text").stdout
+    assert "Status: Rejected." in text
+    assert "not ready" in text
+    assert "timeNotAvailable" in text or "not available" in text.lower()
+    network.supervisor.up()
+    asyncio.run(network.until_ready(network.ids))

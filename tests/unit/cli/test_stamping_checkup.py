@@ -1,0 +1,80 @@
+"""`doctor` on time-stamping: a certificate that ends is told in time, one that is missing too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.cli.checkup import Level
+from node.cli.stamping_checkup import check_time_stamping
+from node.crypto.suite import INTERNATIONAL
+from node.operations.provision import NetworkPlan, provision
+from node.operations.topology import PORTS_PER_NODE
+
+DAY_MS = 86_400_000
+CREATED_MS = 1_700_000_000_000
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stamping") / "net"
+    plan = NetworkPlan(
+        name="trial",
+        suite=INTERNATIONAL,
+        created_ms=CREATED_MS,
+        node_count=2,
+        ports=range(20_000, 20_000 + 2 * PORTS_PER_NODE),
+    )
+    provision(folder, plan)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("days", "levels"),
+    [
+        (0, [Level.OK]),
+        (1_825 - 91, [Level.OK]),
+        (1_825 - 80, [Level.WARNING, Level.WARNING]),
+        (1_826, [Level.PROBLEM, Level.PROBLEM]),
+    ],
+)
+def test_it_is_told_in_time(home: Path, days: int, levels: list[Level]) -> None:
+    findings = [*check_time_stamping(home, CREATED_MS + days * DAY_MS)]
+    assert [each.level for each in findings] == levels
+    assert {each.check for each in findings} == {"time-stamping"}
+    assert all(each.fix for each in findings if each.level is not Level.OK)
+
+
+def test_a_node_without_one_or_with_a_wrong_one_is_named(home: Path, tmp_path: Path) -> None:
+    for name, content, level in (
+        ("a", None, Level.UNKNOWN),
+        ("b", b"no certificate", Level.PROBLEM),
+        ("c", (home / "nodes/validator-1/tls.pem").read_bytes(), Level.PROBLEM),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "node.toml").touch()
+        if content is not None:
+            (folder / "tsa.pem").write_bytes(content)
+        (finding,) = check_time_stamping(folder, CREATED_MS)
+        assert finding.level is level
+        assert "tsa.pem" in finding.detail
+
+
+def test_the_newest_of_several_counts(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "node.toml").touch()
+    old = (home / "nodes/validator-1/tsa.pem").read_bytes()
+    later = home.with_name("later")
+    plan = NetworkPlan(
+        name="later",
+        suite=INTERNATIONAL,
+        created_ms=CREATED_MS + 1_000 * DAY_MS,
+        node_count=1,
+        ports=range(20_000, 20_000 + PORTS_PER_NODE),
+    )
+    provision(later, plan)
+    new = (later / "nodes/validator-1/tsa.pem").read_bytes()
+    (tmp_path / "tsa.pem").write_bytes(old + new)
+    (finding,) = check_time_stamping(tmp_path, CREATED_MS + 1_826 * DAY_MS)
+    assert finding.level is Level.OK
