@@ -7,17 +7,27 @@ Every format carries the native receipt, so that `opening.py` finds it again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
 from node.timestamp.cose import CoseReceipt, protected_header
-from node.timestamp.receipt import Receipt
+from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
 
-Export: TypeAlias = Callable[[Receipt], bytes | None]
-"""Returns a format's bytes, or None where the receipt lacks what the format needs."""
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """How a format is made."""
+
+    suffix: str
+    """Of its files."""
+    make: Callable[[Receipt], bytes | None]
+    """Returns the format's bytes, or None where the receipt lacks what the format needs."""
+
 
 NATIVE: Final = "native"
 COSE: Final = "cose"
+COSE_SUFFIX: Final = ".cose"
 
 
 def export_native(receipt: Receipt) -> bytes:
@@ -46,6 +56,9 @@ def cose_receipt_of(receipt: Receipt) -> CoseReceipt | None:
 
 
 EXPORTS: Final[Mapping[str, Export]] = MappingProxyType(
-    {NATIVE: export_native, COSE: export_cose},
+    {
+        NATIVE: Export(RECEIPT_SUFFIX, export_native),
+        COSE: Export(COSE_SUFFIX, export_cose),
+    }
 )
 """By the name of the format. What has to be rendered (PDF) is no function of pure rooms."""

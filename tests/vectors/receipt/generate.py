@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from node.timestamp.export import EXPORTS
+from node.timestamp.receipt import Receipt
 from tests.vectors.receipt.case import Case
 from tests.vectors.receipt.chain import Chain
 from tests.vectors.receipt.contradictory import contradictory_cases
@@ -38,12 +40,22 @@ def cases(chain: Chain) -> Iterator[Case]:
     yield from public_cases(chain)
 
 
+def exports(receipt: Receipt) -> dict[str, bytes]:
+    """Return the receipt of the document in every format, by the name of the file."""
+    made = {name: export.make(receipt) for name, export in EXPORTS.items()}
+    return {
+        f"document.txt{EXPORTS[name].suffix}": data
+        for name, data in made.items()
+        if data is not None
+    }
+
+
 def files() -> dict[str, bytes]:
     """Return every generated file of this folder by its relative path."""
     chain = build_chain()
     made = {
         "document.txt": DOCUMENT,
-        "document.txt.receipt": chain.receipt(PLAIN, 1).encode(),
+        **exports(chain.receipt(PLAIN, 1)),
         **{f"trust/{name}.json": trust.encode() for name, trust in trust_files(chain).items()},
     }
     for folder, found in (("cases", cases(chain)), ("trust-cases", trust_cases(chain))):
