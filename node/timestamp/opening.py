@@ -21,8 +21,11 @@ from node.timestamp.steps import NotRootedError
 
 PDF: Final = "pdf"
 _PDF_START: Final = b"%PDF-"
-_EMBEDDED_FILE: Final = re.compile(rb"/Type\s*/EmbeddedFile\b")
-_STREAM: Final = re.compile(rb"stream\r?\n")
+_EMBEDDED_FILE: Final = re.compile(
+    rb"<<\s*/Length (\d{1,9})\s*/Type\s*/EmbeddedFile\b([^>]*).{0,100}?\bstream\r?\n", re.DOTALL
+)
+"""The head of such a stream as typst writes it: its length and whether it is deflated."""
+_DEFLATED: Final = b"/FlateDecode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +88,17 @@ def _open_cose(data: bytes) -> bytes:
 
 
 def _open_pdf(data: bytes) -> bytes:
-    """Return the one file attached to a PDF certificate, whose stream is deflated."""
+    """Return the one file attached to a PDF certificate."""
     if len(data) > RECEIPT_FILE_BYTES_MAX:
         raise DecodeError(f"PDF: expected at most {RECEIPT_FILE_BYTES_MAX} bytes, got {len(data)}")
-    attached = [found.end() for found in _EMBEDDED_FILE.finditer(data)]
+    attached = list(_EMBEDDED_FILE.finditer(data))
     if len(attached) != 1:
         raise DecodeError(f"PDF: expected one attached file, got {len(attached)}")
-    stream = _STREAM.search(data, attached[0])
-    if stream is None:
-        raise DecodeError("PDF: the attached file has no stream")
+    (found,) = attached
+    stream = data[found.end() : found.end() + int(found[1])]
+    if _DEFLATED not in found[2]:
+        return stream
     try:
-        return zlib.decompressobj().decompress(data[stream.end() :], RECEIPT_BYTES_MAX + 1)
+        return zlib.decompressobj().decompress(stream, RECEIPT_BYTES_MAX + 1)
     except zlib.error as error:
         raise DecodeError(f"PDF: the attached file does not inflate: {error}") from error
