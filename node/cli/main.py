@@ -40,7 +40,7 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "node": _Verb("node.cli.run_node", "node_group", _("One validator.")),
     "notarize": _Verb("node.cli.notarize", "notarize", _("Record the digests of files.")),
     "verify": _Verb("node.cli.verify", "verify", _("Verify a document against its receipt.")),
-    "receipt": _Verb("node.cli.receipt", "receipt", _("Show or fetch receipts.")),
+    "receipt": _Verb("node.cli.receipt", "receipt", _("Show, fetch or export receipts.")),
     "record": _Verb("node.cli.record", "record", _("Look records up.")),
     "block": _Verb("node.cli.block", "block", _("Look a block up.")),
     "tx": _Verb("node.cli.transaction", "transaction", _("Look a transaction up.")),

@@ -1,4 +1,4 @@
-"""`govchain receipt`: show what a receipt says, or fetch one again from the chain."""
+"""`govchain receipt`: show what a receipt says, fetch one again, or write it in another format."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.receipt_export import export
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
@@ -21,9 +22,12 @@ RECEIPTS_FOLDER: Final = "receipts"
 _TX_PREFIX: Final = "tx:"
 
 
-@click.group("receipt", help=_("Show or fetch receipts."))
+@click.group("receipt", help=_("Show, fetch or export receipts."))
 def receipt() -> None:
     """Hold the verbs."""
+
+
+receipt.add_command(export)
 
 
 @receipt.command("show", help=_("Show what a receipt says. Whether it is true is for verify."))
@@ -32,12 +36,14 @@ def receipt() -> None:
 def show(screen: Screen, *, path: Path) -> Answer:
     """Show what a receipt says."""
     from node.cli.subjects import read_file
-    from node.errors import DecodeError
-    from node.timestamp.receipt import Receipt, view_receipt
+    from node.errors import DecodeError, ProofError
+    from node.timestamp.opening import open_receipt
+    from node.timestamp.receipt import view_receipt
+    from node.timestamp.steps import NotRootedError
 
     try:
-        view = view_receipt(Receipt.decode(read_file(path)))
-    except DecodeError as error:
+        view = view_receipt(open_receipt(read_file(path)).receipt)
+    except (DecodeError, ProofError, NotRootedError) as error:
         fix = _("name a file made by govchain notarize")
         raise CommandError("GC-1001", f"{path}: {error}", fix) from error
     record = view["record"]

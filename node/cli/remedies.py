@@ -245,6 +245,18 @@ _ROWS: Final = (
         N_("the introduction cannot be used"),
         N_("get introduction.json again, unchanged, from who made it: govchain node init"),
     ),
+    (
+        "GC-2340",
+        _REFUSED,
+        N_("the receipt lacks what this format needs"),
+        N_("choose another format, or fetch the receipt again"),
+    ),
+    (
+        "GC-2341",
+        _USAGE,
+        N_("what sets PDF certificates is not installed"),
+        N_("install the extra [pdf] of govchain, or that version of typst beside it"),
+    ),
     ("GC-3001", _UNAVAILABLE, N_("the disk refused"), N_("check path, rights and disk")),
     (
         "GC-3002",

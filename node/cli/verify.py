@@ -71,6 +71,10 @@ def verify(
     verdict = verify_receipt(receipt, anchor, digest)
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}
+    page = _compare_page(receipt) if verdict.attestation is not None else None
+    if page is not None:
+        screen.line(f"  {page.sentence}")
+        facts["page"] = page.status
     if verdict.attestation is None or verdict.outcome is not Outcome.VERIFIED:
         return Answer({**facts, "asked": False}, _fault_of(verdict))
     if verdict.attestation.record.reference is None:
@@ -110,6 +114,34 @@ def tell_verdict(screen: Screen, label: str, verdict: Verdict) -> None:
     if attestation is not None and attestation.accuracy_ms is not None:
         said = _("recorded by {sender}; the chain promises its time to be accurate to {ms} ms")
         screen.line("  " + said.format(sender=attestation.sender, ms=attestation.accuracy_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Whether the page of a PDF certificate is what its proof gives."""
+
+    status: str
+    sentence: str
+
+
+def _compare_page(receipt: bytes) -> _Page | None:
+    """Set the page anew from the proof and compare; None where the receipt is no PDF.
+
+    What differs may come of another version of this product: the proof decides, never the page.
+    """
+    from node.cli.paper.versions import has_typst
+    from node.timestamp.opening import PDF, open_receipt
+
+    opened = open_receipt(receipt)
+    if opened.format != PDF:
+        return None
+    if not has_typst():
+        return _Page("not compared", _("rely on what stands here: the page was not compared to it"))
+    from node.cli.paper.render import render_pdf
+
+    if render_pdf(opened.receipt) == receipt:
+        return _Page("as proven", _("the page says what the proof says"))
+    return _Page("other", _("rely on what stands here, NOT on the page: this proof gives another"))
 
 
 @dataclass(frozen=True, slots=True)

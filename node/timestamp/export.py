@@ -1,7 +1,7 @@
 """A receipt in other formats: pure functions of one native receipt, the same bytes on any machine.
 
 What a format needs and the receipt does not hold cannot be made up here: then there is no export.
-Every format carries the native receipt, so that `opening.py` finds it again.
+A COSE Receipt carries the native one for `opening.py` to find again; a tlog-proof stands alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 
 from node.timestamp.cose import CoseReceipt, protected_header
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
+from node.timestamp.tlog_proof import TLOG_PROOF_SUFFIX, tlog_proof_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Export:
 
 NATIVE: Final = "native"
 COSE: Final = "cose"
+TLOG: Final = "tlog"
 COSE_SUFFIX: Final = ".cose"
 
 
@@ -39,6 +41,11 @@ def export_cose(receipt: Receipt) -> bytes | None:
     """Return the COSE Receipt that carries it; None without a validator's signature of the root."""
     made = cose_receipt_of(receipt)
     return None if made is None else made.encode()
+
+
+def export_tlog(receipt: Receipt) -> bytes | None:
+    """Return the C2SP tlog-proof of the record; None without a checkpoint of the public log."""
+    return None if receipt.checkpoint is None else tlog_proof_of(receipt).encode()
 
 
 def cose_receipt_of(receipt: Receipt) -> CoseReceipt | None:
@@ -58,6 +65,7 @@ def cose_receipt_of(receipt: Receipt) -> CoseReceipt | None:
 EXPORTS: Final[Mapping[str, Export]] = MappingProxyType(
     {
         NATIVE: Export(RECEIPT_SUFFIX, export_native),
+        TLOG: Export(TLOG_PROOF_SUFFIX, export_tlog),
         COSE: Export(COSE_SUFFIX, export_cose),
     }
 )

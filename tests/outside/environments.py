@@ -48,15 +48,13 @@ def run_with(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[s
 
 def _make(folder: Path, packages: list[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    python = folder / "bin" / "python"
-    uv, pip = (
-        ["uv", "pip", "install", "--python", python],
-        [sys.executable, "-m", "pip", "--python"],
-    )
-    installer = uv if shutil.which("uv") else [*pip, python, "install"]
-    install = [*installer, "--quiet", "--only-binary", ":all:", *packages]
+    python = str(folder / "bin" / "python")
+    make = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
+    uv = ["uv", "pip", "install", "--python", python]
+    pip = [sys.executable, "-m", "pip", "--python", python, "install"]
+    installer = uv if shutil.which("uv") else pip
     try:
-        for command in ([sys.executable, "-m", "venv", "--without-pip", folder], install):
+        for command in (make, [*installer, "--quiet", "--only-binary", ":all:", *packages]):
             subprocess.run(
                 command, capture_output=True, text=True, check=True, timeout=INSTALL_TIMEOUT_S
             )

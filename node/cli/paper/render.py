@@ -19,8 +19,6 @@ import typst
 from node.cli.paper.texts import code_text, page_facts
 from node.timestamp.receipt import Receipt
 
-PDF_SUFFIX: Final = ".pdf"
-_STANDARDS: Final = ["a-3a"]
 _PAGE: Final = "page.typ"
 
 
@@ -38,7 +36,7 @@ def render_pdf(receipt: Receipt) -> bytes:
             root=root,
             font_paths=[source / "fonts"],
             ignore_system_fonts=True,
-            pdf_standards=_STANDARDS,
+            pdf_standards="a-3a",
         )
 
 

@@ -33,13 +33,11 @@ _ACTIONS: Final[dict[RecordAction, Pair]] = {
 _GUIDE: Final[tuple[Pair, ...]] = (
     (
         "本页只是随附证明（proof.receipt）的可读形式，单凭本页不能证明任何事项。",
-        "This page is a reading of the proof attached to this file (proof.receipt). Alone it proves "
-        "nothing.",
+        "This page is a reading of the proof attached to this file. Alone it proves nothing.",
     ),
     (
         "凭原文件、本 PDF 和该链的信任文件即可离线核验，无须信任任何单个节点。",
-        "With the document, this PDF and the chain's trust file anyone can verify it offline, "
-        "trusting no single node.",
+        "The document, this PDF and the chain's trust file are all it takes, offline.",
     ),
 )
 
@@ -49,7 +47,7 @@ def page_facts(receipt: Receipt) -> dict[str, Any]:
     leaf, header = receipt.leaf, receipt.block.header
     record = leaf.record
     moment = _moment(header.time_ms) or datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-    digest = f"{digest_name(record.digest_algorithm).upper()}"
+    digest = digest_name(record.digest_algorithm).upper()
     votes = receipt.block.certificate.votes
     kind, place = _ACTIONS[record.action], (header.height, receipt.log_index, header.log_size)
     rows = [
@@ -73,12 +71,12 @@ def page_facts(receipt: Receipt) -> dict[str, Any]:
         _row(("交易", "Transaction"), _grouped(leaf.tx_id), kind="grouped"),
         _row(("链标识", "Chain"), _grouped(receipt.chain_id), kind="grouped"),
     ]
+    heading = _HEADINGS[record.action]
     return {
-        "title": f"{_HEADINGS[record.action][0]} {_HEADINGS[record.action][1]} "
-        f"{record.digest.hex()[:16]}",
+        "title": f"{heading[0]} {heading[1]} {record.digest.hex()[:16]}",
         "author": visible(leaf.sender),
         "date": [moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second],
-        "heading": _HEADINGS[record.action],
+        "heading": heading,
         "statement": _statement(receipt),
         "rows": rows,
         "guide": _GUIDE,
@@ -124,14 +122,18 @@ def _statement(receipt: Receipt) -> Pair:
     if leaf.record.action is RecordAction.WITHDRAW:
         return (
             f"据所附证明，{sender} 不迟于 {local} 撤回了以下摘要所指文件的记录。",
-            f"According to the attached proof, {sender} withdrew the record of the document with the "
-            f"digest below, no later than {utc}.",
+            (
+                f"According to the attached proof, {sender} withdrew the record of the document "
+                f"with the digest below, no later than {utc}."
+            ),
         )
     doubt = ("", "") if vouched else ("（以封存时间为准）", " (as sealed)")
     return (
         f"据所附证明，具有以下摘要的文件不迟于 {local}{doubt[0]}已经存在，并由 {sender} 提交存证。",
-        "According to the attached proof, a document with the digest below existed no later than "
-        f"{utc}{doubt[1]}, and {sender} put it on record.",
+        (
+            "According to the attached proof, a document with the digest below existed no later "
+            f"than {utc}{doubt[1]}, and {sender} put it on record."
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from node.crypto.suite import SHA_256, SM3
 from node.errors import DecodeError, ProofError
 from node.limits import RECEIPT_FILE_BYTES_MAX
 from node.timestamp.cose import CoseReceipt
-from node.timestamp.export import EXPORTS, cose_receipt_of, export_cose
+from node.timestamp.export import COSE, EXPORTS, NATIVE, cose_receipt_of, export_cose
 from node.timestamp.opening import digest_algorithm_of, open_receipt
 from node.timestamp.receipt import Receipt
 from node.timestamp.steps import NotRootedError
@@ -45,9 +45,9 @@ def pdf_around(*attached: bytes, deflated: bool = True) -> bytes:
     )
 
 
-@pytest.mark.parametrize("name", EXPORTS)
+@pytest.mark.parametrize("name", [NATIVE, COSE])
 @pytest.mark.parametrize("height", [PLAIN, FIRST_OF_EPOCH_2])
-def test_every_export_opens_to_the_receipt_it_was_made_of(
+def test_an_export_opens_to_the_receipt_it_was_made_of(
     chain: Chain, name: str, height: int
 ) -> None:
     receipt = chain.receipt(height, 1)

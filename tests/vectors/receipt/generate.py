@@ -10,15 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from node.timestamp.export import EXPORTS
-from node.timestamp.receipt import Receipt
 from tests.vectors.receipt.case import Case
 from tests.vectors.receipt.chain import Chain
 from tests.vectors.receipt.contradictory import contradictory_cases
+from tests.vectors.receipt.formats import golden_files
 from tests.vectors.receipt.malformed import malformed_cases
 from tests.vectors.receipt.mismatched import mismatched_cases
 from tests.vectors.receipt.public import public_cases
-from tests.vectors.receipt.story import DOCUMENT, PLAIN, build_chain
+from tests.vectors.receipt.story import DOCUMENT, build_chain
 from tests.vectors.receipt.trust_files import trust_cases, trust_files
 from tests.vectors.receipt.unrooted import unrooted_cases
 from tests.vectors.receipt.unsigned import unsigned_cases
@@ -40,22 +39,12 @@ def cases(chain: Chain) -> Iterator[Case]:
     yield from public_cases(chain)
 
 
-def exports(receipt: Receipt) -> dict[str, bytes]:
-    """Return the receipt of the document in every format, by the name of the file."""
-    made = {name: export.make(receipt) for name, export in EXPORTS.items()}
-    return {
-        f"document.txt{EXPORTS[name].suffix}": data
-        for name, data in made.items()
-        if data is not None
-    }
-
-
 def files() -> dict[str, bytes]:
     """Return every generated file of this folder by its relative path."""
     chain = build_chain()
     made = {
         "document.txt": DOCUMENT,
-        **exports(chain.receipt(PLAIN, 1)),
+        **golden_files(chain),
         **{f"trust/{name}.json": trust.encode() for name, trust in trust_files(chain).items()},
     }
     for folder, found in (("cases", cases(chain)), ("trust-cases", trust_cases(chain))):

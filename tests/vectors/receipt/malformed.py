@@ -119,7 +119,7 @@ def _fields(data: bytes) -> Iterator[Case]:
         ("version-true", "true for 1", (0,), True, "receipt: expected version 1"),
         ("chain-id-short", "31 bytes", (CHAIN_ID,), bytes(31), "receipt chain id"),
         ("chain-id-text", "text for bytes", (CHAIN_ID,), "x" * 32, "receipt chain id"),
-        ("suite-unknown", "suite 99", (SUITE_ID,), 99, "receipt: suite: expected"),
+        ("suite-unknown", "suite 99", (SUITE_ID,), 99, "receipt suite: suite: expected"),
         ("log-index-negative", "-1", (LOG_INDEX,), -1, "receipt log index: expected"),
         ("log-path-65", "more hashes than a log needs", (LOG_PATH,), [root] * 65, "receipt log pa"),
         ("log-path-short-hash", "31 bytes", (LOG_PATH, 0), bytes(31), "receipt log path: expected"),

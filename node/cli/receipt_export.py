@@ -1,0 +1,101 @@
+"""`govchain receipt export`: a receipt written in another format, from its file alone."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from node.cli.screen import Answer, Screen
+from node.cli.verb import CommandError, verb
+
+if TYPE_CHECKING:
+    from node.timestamp.receipt import Receipt
+
+FORMATS: Final = ("native", "tlog", "cose", "pdf")
+"""As in `node.timestamp.export.EXPORTS`, and what is set by typst; a test holds them together."""
+
+
+@click.command(
+    "export",
+    help=_(
+        "Write a receipt in another format: a pure function of the receipt, the same bytes on any "
+        "machine. COSE and PDF carry the receipt itself and can be exported again."
+    ),
+)
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="RECEIPT")
+@click.option(
+    "--format",
+    "wanted",
+    type=click.Choice(FORMATS),
+    required=True,
+    help=_(
+        "native: proto/RECEIPT.md; tlog: a C2SP tlog-proof; cose: RFC 9942; pdf: a certificate to "
+        "print, PDF/A-3."
+    ),
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_("File to write. Default: beside the receipt, named by the format."),
+)
+@verb("receipt export")
+def export(screen: Screen, *, path: Path, wanted: str, out: Path | None) -> Answer:
+    """Write a receipt in another format."""
+    from node.cli.subjects import read_file
+    from node.errors import DecodeError, ProofError
+    from node.operations.topology import write_file
+    from node.timestamp.opening import open_receipt
+    from node.timestamp.steps import NotRootedError
+
+    try:
+        opened = open_receipt(read_file(path))
+    except (DecodeError, ProofError, NotRootedError) as error:
+        fix = _("name a file made by govchain notarize or govchain receipt export")
+        raise CommandError("GC-1001", f"{path}: {error}", fix) from error
+    suffix, data = _make(wanted, opened.receipt)
+    target = path.with_suffix(suffix) if out is None else out
+    if target.exists() and read_file(target) != data:
+        message = _("{path}: something else is there already")
+        raise CommandError("GC-2306", message.format(path=target), _("name another file: --out"))
+    try:
+        write_file(target, data)
+    except OSError as error:
+        raise CommandError("GC-2306", f"{target}: {error.strerror}") from error
+    screen.line(_("written to {path} ({size} bytes)").format(path=target, size=len(data)))
+    screen.line(_("Nothing was verified: see govchain verify."))
+    return Answer({"path": str(target), "format": wanted, "size_bytes": len(data)})
+
+
+def _make(wanted: str, receipt: Receipt) -> tuple[str, bytes]:
+    """Return the suffix and the bytes of a format; raises `CommandError` saying what is missing."""
+    from node.timestamp.export import EXPORTS
+
+    if wanted == "pdf":
+        from node.cli.paper.versions import PDF_SUFFIX, require_typst
+
+        require_typst()
+        from node.cli.paper.render import render_pdf
+
+        return PDF_SUFFIX, render_pdf(receipt)
+    made = EXPORTS[wanted].make(receipt)
+    if made is None:
+        lack, fix = _what_is_missing(wanted)
+        raise CommandError("GC-2340", f"{wanted}: {lack}", fix)
+    return EXPORTS[wanted].suffix, made
+
+
+def _what_is_missing(wanted: str) -> tuple[str, str]:
+    """Return what a receipt lacks for a format, and what gives a receipt that has it."""
+    return {
+        "tlog": (
+            _("the receipt holds no checkpoint of the public log"),
+            _("fetch it again once the validators have signed one: govchain receipt fetch"),
+        ),
+        "cose": (
+            _("the receipt has no validator's signature of the log root"),
+            _("fetch it from a validator of that epoch: govchain receipt fetch"),
+        ),
+    }[wanted]

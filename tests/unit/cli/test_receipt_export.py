@@ -1,0 +1,120 @@
+"""`receipt export`, and `verify` on what it wrote: every format, and what is missing for one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node.cli.exit_codes import ExitCode
+from node.cli.paper import versions
+from node.cli.receipt_export import FORMATS
+from node.timestamp.export import EXPORTS
+from node.timestamp.receipt import Receipt
+from tests.unit.cli.command import CHINESE, run
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
+DOCUMENT = VECTORS / "document.txt"
+TRUST = VECTORS / "trust" / "genesis.json"
+SUFFIXES = {"native": ".receipt", "tlog": ".tlog-proof", "cose": ".cose", "pdf": ".pdf"}
+
+
+@pytest.fixture
+def receipt(tmp_path: Path) -> Path:
+    path = tmp_path / "document.txt.receipt"
+    path.write_bytes((VECTORS / "document.txt.receipt").read_bytes())
+    return path
+
+
+def test_the_verb_knows_every_format() -> None:
+    assert set(FORMATS) == {*EXPORTS, "pdf"} == set(SUFFIXES)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_the_golden_file(receipt: Path, name: str) -> None:
+    golden = VECTORS / f"document.txt{SUFFIXES[name]}"
+    ran = run("receipt", "export", receipt, "--format", name, "--json")
+    made = receipt.with_suffix(SUFFIXES[name])
+    assert (ran.code, ran.json["path"]) == (ExitCode.DONE, str(made))
+    assert made.read_bytes() == golden.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["native", "cose", "pdf"])
+def test_what_carries_the_receipt_verifies_and_gives_it_back(receipt: Path, name: str) -> None:
+    made = VECTORS / f"document.txt{SUFFIXES[name]}"
+    verified = run("verify", DOCUMENT, "--receipt", made, "--trust", TRUST, "--offline", "--json")
+    assert (verified.code, verified.json["verdict"]) == (ExitCode.DONE, "verified")
+    back = receipt.with_name("again.receipt")
+    assert run("receipt", "export", made, "--format", "native", "--out", back).code == ExitCode.DONE
+    assert back.read_bytes() == receipt.read_bytes()
+    assert run("receipt", "show", made).code == ExitCode.DONE
+
+
+def test_what_is_there_is_kept(receipt: Path) -> None:
+    target = receipt.with_suffix(".cose")
+    for content, code in ((b"a letter", ExitCode.USAGE), (None, ExitCode.DONE)):
+        if content is None:
+            target.unlink()
+        else:
+            target.write_bytes(content)
+        assert run("receipt", "export", receipt, "--format", "cose").code == code
+        if content is not None:
+            assert target.read_bytes() == content
+    assert run("receipt", "export", receipt, "--format", "cose").code == ExitCode.DONE
+
+
+@pytest.mark.parametrize(
+    ("name", "lack", "chinese"),
+    [
+        ("cose", "signature of the log root", "日志根的签名"),
+        ("tlog", "no checkpoint", "检查点"),
+    ],
+)
+def test_a_format_that_lacks_something_says_what_and_how_to_get_it(
+    receipt: Path, name: str, lack: str, chinese: str
+) -> None:
+    bare = replace(Receipt.decode(receipt.read_bytes()), cose=None, checkpoint=None)
+    receipt.write_bytes(bare.encode())
+    ran = run("receipt", "export", receipt, "--format", name, "--json")
+    assert ran.code == ExitCode.REFUSED
+    assert ran.json["error"]["code"] == "GC-2340"
+    assert lack in ran.json["error"]["message"]
+    assert "receipt fetch" in ran.json["error"]["fix"]
+    told = run("receipt", "export", receipt, "--format", name, env=CHINESE)
+    assert chinese in told.err + told.out
+
+
+def test_without_typst_it_says_what_to_install(
+    receipt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "TYPST_VERSION", "0.0.1")
+    ran = run("receipt", "export", receipt, "--format", "pdf", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2341")
+    assert "0.0.1" in ran.json["error"]["message"]
+    verified = run(
+        "verify",
+        DOCUMENT,
+        *("--receipt", VECTORS / "document.txt.pdf", "--trust", TRUST, "--offline", "--json"),
+    )
+    assert (verified.code, verified.json["page"]) == (ExitCode.DONE, "not compared")
+
+
+def test_what_is_no_receipt_is_not_exported(tmp_path: Path) -> None:
+    path = tmp_path / "x.pdf"
+    path.write_bytes(b"%PDF-1.7 nothing attached")
+    ran = run("receipt", "export", path, "--format", "native", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-1001")
+
+
+def test_a_page_that_says_otherwise_than_its_proof_is_told(tmp_path: Path) -> None:
+    golden = (VECTORS / "document.txt.pdf").read_bytes()
+    forged = tmp_path / "forged.pdf"
+    forged.write_bytes(golden + b"% an update that shows another page\n")
+    pages = {}
+    for path in (forged, VECTORS / "document.txt.pdf"):
+        options = ("--receipt", path, "--trust", TRUST, "--offline", "--json")
+        ran = run("verify", DOCUMENT, *options)
+        assert ran.code == ExitCode.DONE
+        pages[path.name] = ran.json["page"]
+    assert pages == {"forged.pdf": "other", "document.txt.pdf": "as proven"}
