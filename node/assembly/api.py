@@ -31,6 +31,7 @@ from node.rpc.guard import NoTimeStamps
 from node.rpc.peer import RemotePeer
 from node.service import clock
 from node.service.engine import CommittedBlock, Engine
+from node.service.public_log import PublicLogFiles
 from node.service.queries import Queries
 from node.service.runner import Runner
 from node.service.telemetry import Telemetry
@@ -53,6 +54,7 @@ class Parts:
     ledger: LedgerStore
     queries: Queries
     reader: Reader
+    public_log: PublicLogFiles
     stamping: Stamping | None
     peering: Peering
     health: Health

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from node.assembly.api import Parts
+from node.assembly.publication import PublishedLog
 from node.config import Address
 from node.rpc import port
 from node.service.time_stamping import Client, StampDesk
-from node.web import health, tsa
+from node.web import health, log_files, tsa
 from node.web.app import make_app
 from node.web.server import HttpServer
 
@@ -26,7 +27,8 @@ def make_http_server(address: Address, parts: Parts) -> HttpServer:
             time_ms=header.time_ms,
         )
 
-    subjects = [health.routes(vitals)]
+    published = PublishedLog(parts.public_log, parts.reader)
+    subjects = [health.routes(vitals), log_files.routes(published)]
     if parts.stamping is not None and parts.stamping.desk is not None:
         subjects.append(tsa.routes(_answerer(parts.stamping.desk)))
     app = make_app(subjects, parts.peering.on_failure)

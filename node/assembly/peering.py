@@ -45,6 +45,7 @@ _PRIORITIES: Final[Mapping[int, Priority]] = {
     MessageKind.STATE: Priority.SYNC,
     MessageKind.WANT_PAST: Priority.GOSSIP,
     MessageKind.PAST: Priority.GOSSIP,
+    MessageKind.CHECKPOINT: Priority.GOSSIP,
 }
 
 log = structlog.get_logger()

@@ -17,6 +17,7 @@ from node.errors import StorageError
 from node.execution.apply import Executor
 from node.service.home import log_identity
 from node.service.recovery import Recovery, recover
+from node.storage.checkpoints import CheckpointStore
 from node.storage.draft_folder import DraftFolder, install_draft
 from node.storage.ledger import LedgerStore
 from node.storage.leveldb import LevelDBStore
@@ -32,6 +33,7 @@ class Stores:
 
     executor: Executor
     ledger: LedgerStore
+    checkpoints: CheckpointStore
     drafts: DraftFolder
     log: WriteAheadLog
     recovery: Recovery
@@ -61,7 +63,7 @@ def open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[Stores]:
             log_bytes_dropped=replay.dropped_bytes,
             blocks_from_log=recovery.recommitted,
         )
-        yield Stores(executor, ledger, drafts, wal, recovery)
+        yield Stores(executor, ledger, CheckpointStore(database), drafts, wal, recovery)
 
 
 @contextmanager

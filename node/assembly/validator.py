@@ -17,12 +17,14 @@ from node.assembly.keys import Keys
 from node.assembly.peering import Peering
 from node.assembly.reader import Reader
 from node.assembly.stamping import NodeParts, make_stamping
+from node.assembly.publication import make_cosigning
 from node.assembly.stores import Stores
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
 from node.rpc import port
 from node.rpc.server import ClientServer, PeerServer
 from node.service.engine import Engine
+from node.service.public_log import PublicLogFiles
 from node.service.queries import Queries
 from node.service.runner import Runner
 from node.service.telemetry import Telemetry
@@ -47,7 +49,7 @@ class Validator:
     ) -> None:
         """Wire the parts on the running event loop."""
         self._config = config
-        queries = Queries(stores.ledger, genesis, keys.signer)
+        queries = Queries(stores.ledger, genesis, keys.signer, stores.checkpoints)
         self._telemetry = Telemetry(
             validator_id=config.validator_id, chain_id=genesis.chain_id, version=node.__version__
         )
@@ -60,6 +62,9 @@ class Validator:
             now=peering.trial.now,
             verify_threads=config.verify_threads,
             find_result=queries.final_result,
+        )
+        self._cosigning = make_cosigning(
+            config, genesis, stores, keys.cosigner, runner=runner, peering=peering
         )
         self._health = Health(engine, peering, stores.ledger)
         peering.join(runner, self._health.look_anew)
@@ -78,6 +83,7 @@ class Validator:
             ledger=stores.ledger,
             queries=queries,
             reader=self._reader,
+            public_log=PublicLogFiles(genesis, stores.ledger, stores.checkpoints, queries),
             stamping=self._stamping,
             peering=peering,
             health=self._health,
@@ -138,6 +144,8 @@ class Validator:
         self._telemetry.watch_loop()
         await self._peer_server.start()
         parts.push_async_callback(self._peer_server.stop)
+        self._cosigning.start()
+        parts.push_async_callback(self._cosigning.stop)
         await self._peering.transport.start()
         parts.push_async_callback(self._peering.transport.stop)
         await self._client_server.start()

@@ -165,7 +165,9 @@ def _difference(certified: Header, executed: Header) -> str:
 
 def _compare(stored: Iterator[Pair], rebuilt: Iterator[Pair]) -> None:
     """Compare two databases, both in the order of their keys."""
-    of_the_chain = (pair for pair in stored if not pair[0].startswith(keys.EVIDENCE))
+    of_the_chain = (
+        pair for pair in stored if not pair[0].startswith((keys.EVIDENCE, keys.CHECKPOINT))
+    )
     for one, other in zip_longest(of_the_chain, rebuilt):
         if one != other:
             key = min(pair[0] for pair in (one, other) if pair is not None)

@@ -15,7 +15,13 @@ from node.execution.apply import ExecutedBlock
 from node.service.admission import Candidate
 from node.service.effort import Effort
 from node.service.term import Term
-from node.service.wire import LAST_OF_CONSENSUS, Message, encode_message, kind_of
+from node.service.wire import (
+    LAST_OF_CONSENSUS,
+    CheckpointLines,
+    Message,
+    encode_message,
+    kind_of,
+)
 
 
 class Purpose(IntEnum):
@@ -63,6 +69,8 @@ class Output:
     traces: list[Trace] = field(default_factory=list)
     cut_off: list[int] = field(default_factory=list)
     """Peers not to listen to for a while: too many of their messages were refused."""
+    lines: list[tuple[int, CheckpointLines]] = field(default_factory=list)
+    """What peers, by number, sign of the public log; nothing of it is checked."""
     term: Term | None = None
     """The epoch that began in this turn."""
 
@@ -133,6 +141,10 @@ class Outlet:
     def cut_off(self, peer: int) -> None:
         """Advise not to listen to a peer for a while."""
         self._output.cut_off.append(peer)
+
+    def note_lines(self, peer: int, lines: CheckpointLines) -> None:
+        """Tell of what a peer signs of the public log."""
+        self._output.lines.append((peer, lines))
 
     def note_term(self, term: Term) -> None:
         """Tell of an epoch that began."""

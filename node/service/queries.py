@@ -21,12 +21,13 @@ from node.chain.transaction import Transaction
 from node.crypto.signature import Signer
 from node.errors import ClientError, InvariantViolation
 from node.execution.registry import epoch_in_force, find_epoch_start
+from node.storage.checkpoints import CheckpointStore, KeptCheckpoint
 from node.storage.ledger import FoundRecord, LedgerStore, RecordPage, RecordQuery
 from node.storage.stored_block import StoredBlock
 from node.timestamp.consistency import ConsistencyProof, build_consistency
 from node.timestamp.cose import CoseSignature, sign_root
 from node.timestamp.history import Handover
-from node.timestamp.receipt import Receipt, build_receipt
+from node.timestamp.receipt import PublicCheckpoint, Receipt, build_receipt
 from node.timestamp.standing import StandingProof
 
 BLOCKS_REMEMBERED: Final = 8
@@ -59,8 +60,18 @@ class CommittedTransaction:
 class Queries:
     """Reads one ledger."""
 
-    def __init__(self, ledger: LedgerStore, genesis: Genesis, voter: Signer | None = None) -> None:
-        """`voter` holds the vote key of this node, which makes receipts COSE Receipts as well."""
+    def __init__(
+        self,
+        ledger: LedgerStore,
+        genesis: Genesis,
+        voter: Signer | None = None,
+        checkpoints: CheckpointStore | None = None,
+    ) -> None:
+        """`voter` holds the vote key of this node, which makes receipts COSE Receipts as well.
+
+        `checkpoints` holds those of the public log, which receipts take along.
+        """
+        self._checkpoints = checkpoints
         self._ledger, self._genesis, self._voter = ledger, genesis, voter
         self._suite = genesis.suite
         self._signed: tuple[bytes, CoseSignature] | None = None
@@ -135,6 +146,7 @@ class Queries:
         certified = CertifiedHeader(block.header, block.certificate)
         handovers = self.handovers(block.header.epoch)
         cose = self._cose_signature(block.header, handovers)
+        public = self._public_checkpoints(block.header, log_indexes)
         return [
             build_receipt(
                 self._suite,
@@ -144,9 +156,30 @@ class Queries:
                 block=certified,
                 handovers=handovers,
                 cose=cose,
+                checkpoint=checkpoint,
             )
-            for log_index, path in zip(log_indexes, paths, strict=True)
+            for log_index, path, checkpoint in zip(log_indexes, paths, public, strict=True)
         ]
+
+    def _public_checkpoints(
+        self, header: Header, log_indexes: Sequence[int]
+    ) -> Sequence[PublicCheckpoint | None]:
+        """Return the newest checkpoint of a header's epoch with the path of each of its leaves."""
+        kept = self._newest_checkpoint(header)
+        if kept is None:
+            return [None] * len(log_indexes)
+        paths = self._ledger.inclusion_paths(log_indexes, kept.size)
+        return [PublicCheckpoint(kept.note, tuple(path)) for path in paths]
+
+    def _newest_checkpoint(self, header: Header) -> KeptCheckpoint | None:
+        """Return the newest checkpoint of a header's epoch that covers its block, or None."""
+        if self._checkpoints is None:
+            return None
+        ended = find_epoch_start(self._ledger, header.epoch + 1, self._suite)
+        last = None if ended is None else self.header(ended.first_height - 1)
+        kept = self._checkpoints.newest(None if last is None else last[0].log_size)
+        covers = kept is not None and kept.size >= header.log_size and kept.epoch == header.epoch
+        return kept if covers else None
 
     def _cose_signature(
         self, header: Header, handovers: Sequence[Handover]

@@ -31,6 +31,7 @@ from node.service.wire import (
     Accusations,
     Blocks,
     Bodies,
+    CheckpointLines,
     Message,
     PastBlocks,
     Snapshots,
@@ -193,6 +194,8 @@ class Reception:
                     self._pursuits.have_checked(CheckJob(Purpose.GOSSIP, candidates))
             case Accusations():
                 self._misconduct.take(message)
+            case CheckpointLines():
+                self._outlet.note_lines(peer, message)
             case _:
                 assert_never(message)
 
@@ -271,7 +274,7 @@ class Reception:
             raise PeerError("vote-signature", f"the vote of {vote.validator} does not verify")
 
 
-_GIVEN_BY_ANYBODY: Final = (CertifiedHeader, Blocks, Bodies, Transactions)
+_GIVEN_BY_ANYBODY: Final = (CertifiedHeader, Blocks, Bodies, Transactions, CheckpointLines)
 """What proves itself, or was asked for: who gives it may decide in an epoch this node is not in.
 
 Transactions, because a node that no longer decides, or does not yet, may hold some of its clients.

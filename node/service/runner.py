@@ -22,6 +22,7 @@ from node.service.admission import Candidate, check_signatures
 from node.service.clock import RunningClock
 from node.service.engine import CheckJob, CommittedBlock, Engine, Outgoing, Output
 from node.service.tickets import Ticket, TicketOffice
+from node.service.wire import CheckpointLines
 
 CHECK_CHUNK = 64
 """Signatures per thread job: about 4 ms of work."""
@@ -100,6 +101,10 @@ class Runner:
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tickets = TicketOffice()
         self.on_committed: list[Callable[[CommittedBlock], None]] = []
+        self.on_lines: list[Callable[[int, CheckpointLines], None]] = []
+        """Told of what a peer, by its number, signs of the public log."""
+        self.on_connected: list[Callable[[int], None]] = []
+        """Told of a peer that can be reached from now on."""
         self.on_epoch: list[Callable[[], None]] = []
         """Told of an epoch that began before the first message of it goes out."""
 
@@ -174,6 +179,8 @@ class Runner:
             with self._ending_on_error():
                 self.engine.connected(peer)
                 self._after_turn()
+                for greet in self.on_connected:
+                    greet(peer)
 
     async def submit(self, transactions: Sequence[bytes]) -> Ticket:
         """Judge, check and queue encoded transactions; the ticket tells what becomes of them."""
@@ -250,6 +257,9 @@ class Runner:
             self._settle_tickets(block.executed)
             for listener in self.on_committed:
                 listener(block)
+        for peer, lines in output.lines:
+            for take in self.on_lines:
+                take(peer, lines)
         for tx_id in output.expired:
             self.tickets.settle(tx_id, FinalResult.expired())
         for peer in output.cut_off:

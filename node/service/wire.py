@@ -37,8 +37,10 @@ from node.limits import (
     TX_BYTES_MAX,
 )
 from node.timestamp.history import HANDOVER_BYTES_MAX
+from node.timestamp.note import TIME_S_MAX
 
 DIGEST_BYTES = 32
+COSIGNATURE_BYTES = 64
 SYNC_BLOCKS_MAX = 256
 STATE_PLACES_MAX = 64
 SNAPSHOT_HEADS_MAX = 4
@@ -70,6 +72,7 @@ class MessageKind(IntEnum):
     STATE = 16
     WANT_PAST = 17
     PAST = 18
+    CHECKPOINT = 19
 
 
 LAST_OF_CONSENSUS: Final = MessageKind.STATUS
@@ -192,6 +195,18 @@ class PastBlocks:
     blocks: tuple[tuple[bytes, bytes], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointLines:
+    """What a validator signs of the public log at a size: a line as the log, one as a cosigner."""
+
+    size: int
+    root: bytes
+    log_signature: bytes
+    time_s: int
+    """Seconds since 1970 UTC, as the cosignature says."""
+    cosignature: bytes
+
+
 Message = (
     Proposal
     | Vote
@@ -211,6 +226,7 @@ Message = (
     | StateParts
     | WantPast
     | PastBlocks
+    | CheckpointLines
 )
 
 _KINDS: dict[type, MessageKind] = {
@@ -232,6 +248,7 @@ _KINDS: dict[type, MessageKind] = {
     StateParts: MessageKind.STATE,
     WantPast: MessageKind.WANT_PAST,
     PastBlocks: MessageKind.PAST,
+    CheckpointLines: MessageKind.CHECKPOINT,
 }
 
 
@@ -272,6 +289,9 @@ def encode_message(message: Message) -> bytes:  # noqa: C901, PLR0912 - one case
             value = [message.from_height, message.count]
         case PastBlocks():
             value = [message.from_height, [list(pair) for pair in message.blocks]]
+        case CheckpointLines():
+            lines = [message.log_signature, message.time_s, message.cosignature]
+            value = [message.size, message.root, *lines]
         case _:
             value = message.to_value()
     return encode([int(kind_of(message)), value])
@@ -365,6 +385,15 @@ def decode_message(data: bytes, signature_size: int) -> Message:  # noqa: C901, 
                     _expect_pair(pair, PEER_MESSAGE_BYTES_MAX, PEER_MESSAGE_BYTES_MAX, "past block")
                     for pair in blocks
                 ),
+            )
+        case MessageKind.CHECKPOINT:
+            size, root, log_signature, time_s, cosignature = expect_array(value, 5, "checkpoint")
+            return CheckpointLines(
+                expect_uint(size, "checkpoint size"),
+                expect_bytes(root, "checkpoint root", size=DIGEST_BYTES),
+                expect_bytes(log_signature, "checkpoint log line", size=COSIGNATURE_BYTES),
+                expect_uint(time_s, "checkpoint time", TIME_S_MAX),
+                expect_bytes(cosignature, "checkpoint cosignature", size=COSIGNATURE_BYTES),
             )
         case other:
             raise DecodeError(f"peer message kind: {other} is unknown")

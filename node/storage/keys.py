@@ -23,6 +23,8 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `t`    | type, NUL, log index         | where the run of this type, in one block, has ended    |
 | `e`    | epoch, offence, validator    | evidence: see node.chain.evidence. Not part of the     |
 |        | (1 byte each)                | chain: what this node learned of misbehaviour          |
+| `c`    | size of the public log       | a cosigned checkpoint, see checkpoints.py. As little   |
+|        |                              | part of the chain                                      |
 | `~`    | place of a subtree           | only in a draft: how far it is there, see draft.py     |
 
 Arrays are canonical CBOR; a height or log index as a value is a number as in keys.
@@ -52,6 +54,7 @@ RECORD_BY_DIGEST: Final = b"d"
 RECORD_BY_REFERENCE: Final = b"r"
 RECORD_BY_TYPE: Final = b"t"
 EVIDENCE: Final = b"e"
+CHECKPOINT: Final = b"c"
 DRAFT_MARK: Final = b"~"
 
 _REFERENCE_KEYS: Final = bytes((0x84, StateKind.REFERENCE))  # [5, issuer, type, reference]
@@ -142,6 +145,11 @@ def records_by_type(type_code: str) -> bytes:
 def evidence(charge: Charge) -> bytes:
     """Return the key of the evidence of one charge."""
     return EVIDENCE + number(charge.epoch) + bytes((charge.offence, charge.validator))
+
+
+def checkpoint(size: int) -> bytes:
+    """Return the key of the cosigned checkpoint of this size."""
+    return CHECKPOINT + number(size)
 
 
 def number(value: int) -> bytes:

@@ -207,7 +207,7 @@ class LedgerStore:
         With `sync` they are durable on return. Raises `StorageError` if the write failed: then only
         opening the store again tells whether they are there.
         """
-        batch = _BlockBatch(self._tile, self._suite)
+        batch = _BlockBatch(self.tile, self._suite)
         tip = self._tip
         for executed, certificate in blocks:
             header, subject = executed.header, certificate.subject
@@ -304,6 +304,16 @@ class LedgerStore:
         """Return one leaf of the log, as `leaves`."""
         return next(self.leaves([log_index]))
 
+    def header_of_size(self, size: int) -> Header | None:
+        """Return the header after whose block the log had `size` leaves; None where none did."""
+        found = self._block_at(size - 1) if 0 < size <= self._tip.frontier.size else None
+        held = None if found is None else self.header_at(found[1])
+        return held[0] if held is not None and held[0].log_size == size else None
+
+    def tile(self, tile: TileId) -> bytes:
+        """Return what is held of a tile of the log, perhaps nothing."""
+        return self._store.get(keys.log_tile(tile)) or b""
+
     def inclusion_paths(self, log_indexes: Iterable[int], size: int) -> list[list[bytes]]:
         """Return the path of each leaf to the root of the log when it had `size` leaves.
 
@@ -312,7 +322,7 @@ class LedgerStore:
         """
         log_indexes = tuple(log_indexes)
         self._require_tiles(min(log_indexes, default=0), size)
-        return inclusion_paths_from_tiles(log_indexes, size, self._tile, self._suite.hash)
+        return inclusion_paths_from_tiles(log_indexes, size, self.tile, self._suite.hash)
 
     def inclusion_path(self, log_index: int, size: int) -> list[bytes]:
         """Return the path of one leaf, as `inclusion_paths`."""
@@ -324,7 +334,7 @@ class LedgerStore:
         Raises `NotHeldYet`.
         """
         self._require_tiles(old_size, size)
-        return consistency_path_from_tiles(old_size, size, self._tile, self._suite.hash)
+        return consistency_path_from_tiles(old_size, size, self.tile, self._suite.hash)
 
     def records(self, query: RecordQuery, *, limit: int, start: int = 0) -> RecordPage:
         """Return at most `limit` matching records, in log order from log index `start` on.
@@ -380,7 +390,7 @@ class LedgerStore:
                 put_block(batch, block)
             past = self._with_leaves(past, block, tiles)
         for tile, content in tiles.items():
-            if len(self._tile(tile)) < len(content):  # else it grew before its past was here
+            if len(self.tile(tile)) < len(content):  # else it grew before its past was here
                 batch.put(keys.log_tile(tile), content)
         if past.next_height > past.head:
             batch.delete(keys.MISSING_PAST)
@@ -408,7 +418,7 @@ class LedgerStore:
             frontier.root(hash_function),
         ):
             raise ProofError("past-log", f"block {header.height}: its leaves give another log")
-        tiles |= tiles_changed(growth, lambda tile: tiles.get(tile) or self._tile(tile))
+        tiles |= tiles_changed(growth, lambda tile: tiles.get(tile) or self.tile(tile))
         return replace(past, next_height=header.height + 1, frontier=frontier)
 
     def _require_tiles(self, first: int, size: int) -> None:
@@ -584,9 +594,6 @@ class LedgerStore:
         if value is None:
             raise _damaged(f"{what} is missing: {key.hex()}")
         return value
-
-    def _tile(self, tile: TileId) -> bytes:
-        return self._store.get(keys.log_tile(tile)) or b""
 
 
 class _BlockBatch:
