@@ -15,9 +15,9 @@ from node.assembly.health import Health, RunningFigures
 from node.assembly.http import make_http_server
 from node.assembly.keys import Keys
 from node.assembly.peering import Peering
+from node.assembly.publication import make_cosigning
 from node.assembly.reader import Reader
 from node.assembly.stamping import NodeParts, make_stamping
-from node.assembly.publication import make_cosigning
 from node.assembly.stores import Stores
 from node.chain.genesis import Genesis
 from node.config import NodeConfig

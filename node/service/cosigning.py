@@ -1,7 +1,7 @@
 """What this validator signs of the public log, and how the signatures of a quorum come together.
 
-A checkpoint is cosigned of every block at a multiple of `checkpoint_blocks`, of the last block of an
-epoch, and of the tip once nothing was committed for a while, by the validators of the set that
+A checkpoint is cosigned of every block at a multiple of `checkpoint_blocks`, of the last block of
+an epoch, and of the tip once nothing was committed for a while, by the validators of the set that
 certified that block. Each sends its lines to the others; whoever has those of a quorum keeps them
 as one note that never changes. Nothing waits for this, and what is lost is not asked for again: the
 next checkpoint covers the same records. node/adr/0013 gives the reasons.
@@ -86,7 +86,7 @@ class _Gathering:
 class Cosigning:
     """Signs checkpoints, gathers those of the others, keeps what a quorum signed."""
 
-    def __init__(  # noqa: PLR0913 - the parts of one concern
+    def __init__(
         self,
         genesis: Genesis,
         validator_id: str,

@@ -142,7 +142,7 @@ class Reception:
         effort.end(began_ns)
         self._misconduct.note(message)
 
-    def _take(  # noqa: C901, PLR0912 - one case per kind
+    def _take(  # noqa: C901, PLR0912, PLR0915 - one case per kind
         self, peer: int, message: Message, now: ev.Now, *, arrival_utc_ms: int
     ) -> None:
         """Check a message of `peer` and turn it into an event, or serve it."""

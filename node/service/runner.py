@@ -253,13 +253,7 @@ class Runner:
                 learn()
         for message in output.messages:
             self._post(message)
-        for block in output.committed:
-            self._settle_tickets(block.executed)
-            for listener in self.on_committed:
-                listener(block)
-        for peer, lines in output.lines:
-            for take in self.on_lines:
-                take(peer, lines)
+        self._tell(output)
         for tx_id in output.expired:
             self.tickets.settle(tx_id, FinalResult.expired())
         for peer in output.cut_off:
@@ -274,6 +268,16 @@ class Runner:
             self._gossip_timer = loop.call_later(GOSSIP_DELAY_MS / 1_000, self._flush_gossip)
         self._sync_log()
         self._arm_timer()
+
+    def _tell(self, output: Output) -> None:
+        """Tell the listeners what became final, and what peers sign of the public log."""
+        for block in output.committed:
+            self._settle_tickets(block.executed)
+            for listener in self.on_committed:
+                listener(block)
+        for peer, lines in output.lines:
+            for take in self.on_lines:
+                take(peer, lines)
 
     def _end(self) -> None:
         """End as the engine has: for good, or for whoever runs this to open the ledger it made."""

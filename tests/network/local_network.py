@@ -130,18 +130,23 @@ class LocalNetwork:
         return TrustFile(chain_id=self.genesis.chain_id, genesis=self.genesis).establish()
 
     def transaction(self, records: int = 1) -> Transaction:
+        return self.transaction_of(
+            Notarization(
+                digest_algorithm=1,
+                type_code="test",
+                action=RecordAction.RECORD,
+                digests=secrets.token_bytes(32 * records),
+            )
+        )
+
+    def transaction_of(self, payload: Notarization) -> Transaction:
         body = TransactionBody(
             chain_id=self.genesis.chain_id,
             sender=DEFAULT_IDENTITY,
             nonce=secrets.token_bytes(16),
             not_after_ms=utc_ms() + 300_000,
             kind=TransactionKind.NOTARIZE,
-            payload=Notarization(
-                digest_algorithm=1,
-                type_code="test",
-                action=RecordAction.RECORD,
-                digests=secrets.token_bytes(32 * records),
-            ),
+            payload=payload,
         )
         return sign_transaction(body, self.signer, self.genesis.suite)
 

@@ -15,6 +15,7 @@ from node.service.wire import (
     Accusations,
     Blocks,
     Bodies,
+    CheckpointLines,
     Message,
     MessageKind,
     PastBlocks,
@@ -75,6 +76,7 @@ def samples() -> list[Message]:
         StateParts(7, (StatePart(bytes(48), ()), StatePart(None, ((b"key", b"value"),)))),
         WantPast(1, 256),
         PastBlocks(1, ((b"header", b"body"),)),
+        CheckpointLines(9, bytes(32), bytes(64), 2**63 - 1, bytes(64)),
     ]
 
 
@@ -112,7 +114,7 @@ def test_whatever_byte_changes_nothing_is_read_that_the_cddl_refuses(message: Me
     ("value", "why"),
     [
         ([0, []], "kind: 0 is unknown"),
-        ([19, []], "kind: 19 is unknown"),
+        ([20, []], "kind: 20 is unknown"),
         ([13, []], "want-snapshots epoch"),
         ([14, [[], [[]] * 5]], "snapshot heads"),
         ([15, [1, ["0F"]]], "expected hexadecimal digits"),
