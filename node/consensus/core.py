@@ -390,7 +390,7 @@ class Core:
         slot.accept(header, offer.digest, offer.proposal.tx_hashes)
         slot.abstains = not header.time_degraded and not self._is_fit
         if slot.abstains:
-            self._trace("clock-unfit", slot.height, "followed without a vote")
+            self._trace("proposal-followed", slot.height, "followed without a vote")
 
     def _check_time(self, header: Header, arrival_utc_ms: int) -> None:
         """Check what only this node's clock can tell (architecture section 5)."""

@@ -11,6 +11,7 @@ from node.consensus.events import Now
 HELD_UP_MS: Final = 250
 """So late, a process cannot have run: it was stopped, swapped out, or its machine was."""
 
+READ_AGAIN_MAX: Final = 16
 _NEVER_MS: Final = 1 << 62
 _NS_PER_MS = 1_000_000
 
@@ -26,8 +27,16 @@ def monotonic_ms() -> int:
 
 
 def now() -> Now:
-    """Return both readings, taken together."""
-    return Now(monotonic_ms(), utc_ms())
+    """Return both readings, taken together.
+
+    Again where this thread was held up between them: it would look as if a clock had been stepped.
+    """
+    for _ in range(READ_AGAIN_MAX):
+        began_ns = time.monotonic_ns()
+        utc_now_ms = utc_ms()
+        if time.monotonic_ns() - began_ns < _NS_PER_MS:
+            break
+    return Now(began_ns // _NS_PER_MS, utc_now_ms)
 
 
 def thread_cpu_ns() -> int:

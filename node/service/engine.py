@@ -33,6 +33,7 @@ from node.service.admission import Gate
 from node.service.ballots import Ballots, DurableLog
 from node.service.catch_up.course import CatchUp
 from node.service.catch_up.snapshot_sync import DraftHome, SnapshotProgress
+from node.service.clock_fitness import ClockFitness
 from node.service.desk import Desk
 from node.service.fairness import Fairness
 from node.service.gossip import Gossip
@@ -89,6 +90,9 @@ class Engine:
             is_pending=mempool.is_pending,
             is_final=tip.has_transaction,
         )
+        self.clock_fitness = ClockFitness(testnet=genesis.testnet)
+        """Judges the UTC clock; whoever reads the clocks shows it each reading."""
+        self._clock_verdict = self.clock_fitness.judge()
         self.halted = ""
         """Why the node stopped for good; empty while it runs."""
         self._events: deque[ev.Event] = deque()
@@ -354,8 +358,11 @@ class Engine:
     def _run(self, now: ev.Now, *more: ev.Event) -> None:
         """Feed events to the core, and what follows from them, until it is at rest."""
         self.mempool.note_time(now.monotonic_ms)
+        now = self._judge_clock(now)
         self._report_pool(now)  # first: where nothing waits any more, no timer ends a view
         self._events.extend(more)
+        for event in more:
+            self._note_signed_time(event, now)
         while self._events and not self.halted:
             event = self._events.popleft()
             if isinstance(event, ev.Validated) and self._was_released(event):
@@ -370,6 +377,28 @@ class Engine:
                 self._begin_term(now)
             if not self._events:
                 self._report_pool(now)
+
+    def _note_signed_time(self, event: ev.Event, now: ev.Now) -> None:
+        """Have the own clock compared with one that another validator signed."""
+        note = self.clock_fitness.note_peer
+        match event:
+            case ev.VoteReceived(vote):
+                note(vote.validator, vote.time_ms, now.utc_ms)
+            case ev.ProposalReceived(proposal, arrival_utc_ms):
+                note(proposal.vote.validator, proposal.vote.time_ms, arrival_utc_ms)
+            case ev.ViewChangeReceived(leaving):
+                note(leaving.validator, leaving.clock_ms, now.utc_ms)
+            case _:
+                pass
+
+    def _judge_clock(self, now: ev.Now) -> ev.Now:
+        """Return the readings with what this node thinks of its clock, and tell of a change."""
+        verdict = self.clock_fitness.judge()
+        if verdict.cause is not self._clock_verdict.cause:
+            rule = "clock-fit" if verdict.is_fit else "clock-unfit"
+            self._outlet.trace(rule, self.height, f"{verdict.cause.name}: {verdict.detail}")
+        self._clock_verdict = verdict
+        return replace(now, is_fit=verdict.is_fit) if now.is_fit else now
 
     def _was_released(self, event: ev.Validated) -> bool:
         """Whether the core let go of a block after its execution: it will ask again if need be."""
@@ -468,6 +497,7 @@ class Engine:
         parameters = self.term.epoch.parameters
         self.gate.bytes_max = parameters.block_bytes_max
         self._gossip.repeat_after_ms = parameters.view_timeout_ms // 2
+        self.clock_fitness.begin(parameters, self.term.epoch.validators.faults)
         self._fairness = Fairness(self.mempool, self._gossip, deadline_ms=parameters.fairness_ms)
 
     def _executed(self, header_digest: bytes) -> ExecutedBlock:

@@ -28,6 +28,9 @@ RULES_TO_WARN_OF: Final = frozenset(
         "epoch-begun",
         "epoch-followed",
         "log-ahead",
+        "clock-unfit",
+        "clock-fit",
+        "view-degraded",
         "equivocation",
         "proposal-invalid",
         "execution-differs",
@@ -203,7 +206,7 @@ class _Scrape(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         figures, engine = self._figures, self._figures.engine
-        progress = engine.snapshot_progress
+        progress, verdict = engine.snapshot_progress, engine.clock_fitness.judge()
         for name, text, value in (
             ("height", "Height of the newest final block.", engine.height),
             ("epoch", "The epoch in force.", engine.term.epoch.number),
@@ -219,6 +222,9 @@ class _Scrape(Collector):
                 "How far the state is that is fetched instead of blocks; 100 if none is.",
                 100 if progress is None else progress.state_percent,
             ),
+            ("clock_fit", "1 where the clock may vouch for T.", int(verdict.is_fit)),
+            ("clock_unfit_cause", "Why not: see UnfitCause.", int(verdict.cause)),
+            ("time_degraded", "1 while no T is vouched for.", int(engine.core.is_degraded)),
             ("evidence", "Proofs of misbehaviour held.", len(engine.evidence)),
             ("waited_for_transactions", "Transactions clients wait for.", figures.batches_waiting),
             (

@@ -328,7 +328,7 @@ class Actor:
                 self._say(self.index, f"enters view {trace.view}")
             case "view-degraded":
                 self._say(self.index, f"may see degraded blocks: {trace.detail}")
-            case "clock-unfit":
+            case "proposal-followed":
                 self._say(self.index, f"follows the proposal at height {trace.height}, no more")
             case "proposal-invalid":
                 name = self._cast.block_of(bytes.fromhex(trace.detail)).name
