@@ -112,6 +112,7 @@ class Api:
             epoch=header.epoch,
             peers_connected=len(parts.peering.transport.connected),
             pending=engine.mempool.pending_count,
+            time_degraded=engine.core.is_degraded,
         )
 
     async def diagnosis(self) -> port.Diagnosis:
@@ -119,9 +120,12 @@ class Api:
         parts, engine = self._parts, self._parts.engine
         now = parts.runner.now()
         chaos, epoch = parts.peering.trial.chaos, engine.term.epoch
+        verdict = engine.clock_fitness.judge()
         return port.Diagnosis(
             status=await self.status(),
             clock_ms=now.utc_ms,
+            clock_cause=verdict.cause,
+            clock_detail=verdict.detail,
             epoch=epoch.number,
             validators=tuple(each.validator_id for each in epoch.validators.validators),
             parameters=epoch.parameters,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -63,9 +63,17 @@ class Health:
             return port.Health.CATCHING_UP, self._describe_catching_up()
         if not term.is_member:
             return port.Health.FOLLOWING, f"no validator in epoch {term.epoch.number}: it follows"
-        missing = self._ledger.missing
-        past = f"blocks {missing.start} to {missing.stop - 1} are still being fetched"
-        return port.Health.READY, past if missing else ""
+        return port.Health.READY, "; ".join(self._reservations())
+
+    def _reservations(self) -> Iterator[str]:
+        """Yield what a node that serves does not do as it should."""
+        verdict, missing = self._engine.clock_fitness.judge(), self._ledger.missing
+        if not verdict.is_fit:
+            yield f"its clock is unfit: {verdict.detail}; it gives no vote to the time of blocks"
+        if self._engine.core.is_degraded:
+            yield "blocks are degraded: their time is not vouched for"
+        if missing:
+            yield f"blocks {missing.start} to {missing.stop - 1} are still being fetched"
 
     def _describe_catching_up(self) -> str:
         at = f"at height {self._engine.height}, behind its peers"

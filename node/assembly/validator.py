@@ -28,6 +28,7 @@ from node.service.public_log import PublicLogFiles
 from node.service.queries import Queries
 from node.service.runner import Runner
 from node.service.telemetry import Telemetry
+from node.service.time_daemon import watch_time_daemon
 
 STOP_GRACE_MS: Final = 500
 """How long calls under way may still take once the process is told to stop."""
@@ -120,6 +121,9 @@ class Validator:
             watch = loop.create_task(self._health.watch(self._tell_health))
             watch.add_done_callback(self._reap)
             tasks.append(watch)
+            daemon = loop.create_task(watch_time_daemon(self._runner.engine.clock_fitness))
+            daemon.add_done_callback(self._reap)
+            tasks.append(daemon)
             if self._peering.trial.is_allowed:
                 trial = loop.create_task(self._peering.trial.watch())
                 trial.add_done_callback(self._reap)

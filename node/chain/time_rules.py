@@ -10,8 +10,30 @@ promises, because a notary must not widen its accuracy silently (architecture se
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 from node.chain.genesis import Parameters
+
+
+class UnfitCause(IntEnum):
+    """Why a clock is unfit. Numbers are those of the wire, never reused."""
+
+    NONE = 0
+    """It is fit."""
+    STEPPED = 1
+    """It moved otherwise than the monotonic clock within the last minute."""
+    NO_SOURCE = 2
+    """No time daemon answers, and this is no network for trials."""
+    UNSYNCHRONISED = 3
+    """The time daemon follows no source."""
+    FEW_SOURCES = 4
+    """Fewer than three of its sources agree."""
+    INACCURATE = 5
+    """Its offset, dispersion and half its delay together reach the clock error allowed."""
+    AHEAD = 6
+    """The votes of more than f peers say that it is ahead of them."""
+    BEHIND = 7
+    """The votes of more than f peers say that it is behind them."""
 
 
 def proposal_time(parent_time_ms: int, clock_ms: int) -> int:

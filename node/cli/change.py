@@ -271,11 +271,12 @@ async def _submit(
     network: Network, client: LedgerClient, governance: Governance
 ) -> tuple[bytes, int]:
     """Submit a governed transaction; return its id and its block's height once it is final."""
+    status = await client.status()
     body = TransactionBody(
         chain_id=network.profile.chain_id,
         sender=network.identity,
         nonce=secrets.token_bytes(TX_NONCE_BYTES),
-        not_after_ms=time.time_ns() // 1_000_000 + _LIFETIME_MS,
+        not_after_ms=status.reckoned_ms(time.time_ns() // 1_000_000) + _LIFETIME_MS,
         kind=TransactionKind.GOVERN,
         payload=governance,
     )

@@ -46,6 +46,7 @@ _CLOCK_ERROR_MS: Final = 50  # of a network's genesis, where there is none to as
 def doctor(screen: Screen, *, home: Path, with_ledgers: bool) -> Answer:
     """Find what is wrong."""
     from node.cli.checkup import Level
+    from node.cli.clock_causes import CHECK, CLOCK_CODE
 
     facts: dict[str, Any] = {"home": str(home)}
     findings = [*_examine(home, facts)]
@@ -70,6 +71,8 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool) -> Answer:
     for each in problems:
         if each.check == "ledger":
             return Answer(facts, Fault("GC-2316", each.detail, each.fix))
+    if {each.check for each in problems} <= {CHECK, "clocks", "time"} and problems:
+        return Answer(facts, Fault(CLOCK_CODE, problems[0].detail, problems[0].fix))
     message = _("{problems} of {count} findings are problems")
     cause = message.format(problems=len(problems), count=len(findings))
     return Answer(facts, Fault("GC-2302", cause, problems[0].fix))

@@ -147,6 +147,12 @@ _ROWS: Final = (
         N_("the validator takes no requests for time stamps"),
         N_("ask another one; it needs tsa.pem and timestamp_identity to take them"),
     ),
+    (
+        "GC-2220",
+        ExitCode.SOME_FAILED,
+        N_("a validator's clock is unfit"),
+        N_("mend the clock of the validator named: govchain doctor says what is wrong with it"),
+    ),
     ("GC-2301", _USAGE, N_("input cannot be read"), N_("check the path and its rights")),
     ("GC-2302", ExitCode.SOME_FAILED, N_("some items failed"), N_("see the items listed")),
     ("GC-2303", _USAGE, N_("wrong usage"), N_("see --help")),

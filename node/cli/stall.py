@@ -16,6 +16,7 @@ from typing import Any, Final
 from node.chain.genesis import Parameters
 from node.chain.membership import quorum_size
 from node.cli.checkup import Finding, Level
+from node.cli.clock_causes import check_fitness
 from node.consensus.standing import UndecidedHeight
 from node.errors import NodeError
 from node.rpc.client import HeardDiagnosis
@@ -47,6 +48,7 @@ def check_chain(answers: Answers) -> Iterator[Finding]:
         yield from chain.explain_stall()
     yield from chain.check_heights()
     yield from chain.check_clocks()
+    yield from check_fitness(chain.heard)
     yield from chain.check_chaos()
     yield from chain.check_misbehaviour()
 
@@ -77,6 +79,9 @@ def describe_answers(answers: Answers) -> list[dict[str, Any]]:
                 "pending": said.status.pending,
                 "clock_offset_ms": round(offsets[name].offset_ms, 1),
                 "clock_error_ms": round(offsets[name].error_ms, 1),
+                "clock_cause": said.clock_cause.name,
+                "clock_detail": said.clock_detail,
+                "time_degraded": said.status.time_degraded,
                 **standing,
                 "peers": [asdict(peer) for peer in said.peers],
             }

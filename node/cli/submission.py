@@ -41,6 +41,7 @@ _LIFETIME_MS: Final = 300_000
 _REQUEST_BYTES: Final = REQUEST_BYTES_MAX * 3 // 4
 _REQUEST_TXS: Final = BATCH_TXS_MAX // 2
 _RETRY_MS: Final = 200
+_NS_PER_MS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ async def _record(
 ) -> Fault | None:
     place = 0
     async with network.client() as client:
-        for request in _split(_sign_batches(network, digests, outlook)):
+        lead_ms = await _lead_ms(client)
+        for request in _split(_sign_batches(network, digests, outlook, lead_ms)):
             counts = [transaction.body.payload.count for transaction in request]
             places = list(accumulate(counts, initial=place))
             for transaction, first, count in zip(request, places, counts, strict=False):
@@ -115,8 +117,18 @@ async def _record(
     return None
 
 
+async def _lead_ms(client: LedgerClient) -> int:
+    """Return how far the time that validators reckon with is ahead of the clock here."""
+    clock_ms = time.time_ns() // _NS_PER_MS
+    try:
+        status = await client.status()
+    except ClientError:
+        return 0  # submitting will tell
+    return status.reckoned_ms(clock_ms) - clock_ms
+
+
 def _sign_batches(
-    network: Network, digests: Sequence[bytes], outlook: Outlook
+    network: Network, digests: Sequence[bytes], outlook: Outlook, lead_ms: int
 ) -> Iterator[Transaction]:
     references = None if outlook.reference is None else (outlook.reference,)
     for first in range(0, len(digests), outlook.batch_size):
@@ -124,7 +136,7 @@ def _sign_batches(
             chain_id=network.profile.chain_id,
             sender=network.identity,
             nonce=secrets.token_bytes(TX_NONCE_BYTES),
-            not_after_ms=time.time_ns() // 1_000_000 + _LIFETIME_MS,
+            not_after_ms=time.time_ns() // _NS_PER_MS + lead_ms + _LIFETIME_MS,
             kind=TransactionKind.NOTARIZE,
             payload=Notarization(
                 digest_algorithm=DIGEST.digest_id,

@@ -14,6 +14,7 @@ from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
 from node.chain.encoding import decode, encode
 from node.chain.genesis import Parameters
+from node.chain.time_rules import UnfitCause
 from node.consensus.standing import Standing, UndecidedHeight
 from node.consensus.state import Stage
 from node.errors import DecodeError
@@ -97,6 +98,7 @@ def status_to_pb(status: port.NodeStatus) -> pb.Status:
         epoch=status.epoch,
         peers_connected=status.peers_connected,
         pending=status.pending,
+        time_degraded=status.time_degraded,
     )
 
 
@@ -115,6 +117,7 @@ def status_from_pb(message: pb.Status) -> port.NodeStatus:
         epoch=message.epoch,
         peers_connected=message.peers_connected,
         pending=message.pending,
+        time_degraded=message.time_degraded,
     )
 
 
@@ -124,6 +127,8 @@ def diagnosis_to_pb(diagnosis: port.Diagnosis) -> pb.Diagnosis:
     return pb.Diagnosis(
         status=status_to_pb(diagnosis.status),
         clock_ms=diagnosis.clock_ms,
+        clock_cause=diagnosis.clock_cause,
+        clock_detail=diagnosis.clock_detail,
         epoch=diagnosis.epoch,
         validators=diagnosis.validators,
         parameters=encode(diagnosis.parameters.to_value()),
@@ -161,6 +166,8 @@ def diagnosis_from_pb(message: pb.Diagnosis) -> port.Diagnosis:
     return port.Diagnosis(
         status=status,
         clock_ms=message.clock_ms,
+        clock_cause=_code(UnfitCause, message.clock_cause),
+        clock_detail=message.clock_detail,
         epoch=message.epoch,
         validators=tuple(message.validators),
         parameters=_parameters(message.parameters),

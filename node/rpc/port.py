@@ -15,6 +15,7 @@ from node.chain.admission import Admission, FinalResult
 from node.chain.genesis import Parameters
 from node.chain.governance import CheckpointStatement
 from node.chain.reference import ReferenceName
+from node.chain.time_rules import UnfitCause
 from node.consensus.standing import Standing
 from node.limits import TX_BYTES_MAX
 
@@ -87,6 +88,13 @@ class NodeStatus:
     peers_connected: int
     pending: int
     """Transactions waiting for a block."""
+    time_degraded: bool = False
+    """Whether blocks are made now whose T no clock vouches for."""
+
+    def reckoned_ms(self, clock_ms: int) -> int:
+        """Return the time from which not-after is reckoned, for a client whose clock says this."""
+        least_ms = self.time_ms + 1
+        return least_ms if self.time_degraded else max(clock_ms, least_ms)
 
 
 # --- Diagnosis ---
@@ -126,6 +134,10 @@ class Diagnosis:
     """What is wrong with it on purpose, for a trial, for a person."""
     accused: tuple[str, ...] = ()
     """Validators of whose misbehaviour it holds proof."""
+    clock_cause: UnfitCause = UnfitCause.NONE
+    """Why it does not take its clock for right."""
+    clock_detail: str = ""
+    """The figures that rests on, in English."""
 
 
 # --- Membership ---

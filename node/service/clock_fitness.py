@@ -11,10 +11,10 @@ as fast as they come: what was signed long ago and is sent again does not.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Final
 
 from node.chain.genesis import Parameters
+from node.chain.time_rules import UnfitCause
 from node.consensus.events import Now
 
 SOURCES_MIN: Final = 3
@@ -33,27 +33,6 @@ _PAIR_JITTER_MS: Final = 500
 """How much the delays of two votes of a peer may differ, for their times to count as new."""
 _WINDOW_MS: Final = 10_000
 _NEVER_MS: Final = -(1 << 62)
-
-
-class UnfitCause(IntEnum):
-    """Why a clock is unfit. Numbers are those of the wire, never reused."""
-
-    NONE = 0
-    """It is fit."""
-    STEPPED = 1
-    """It moved otherwise than the monotonic clock within the last minute."""
-    NO_SOURCE = 2
-    """No time daemon answers, and this is no network for trials."""
-    UNSYNCHRONISED = 3
-    """The time daemon follows no source."""
-    FEW_SOURCES = 4
-    """Fewer than three of its sources agree."""
-    INACCURATE = 5
-    """Its offset, dispersion and half its delay together reach the clock error allowed."""
-    AHEAD = 6
-    """The votes of more than f peers say that it is ahead of them."""
-    BEHIND = 7
-    """The votes of more than f peers say that it is behind them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from node.service.clock_fitness import DaemonReading
+from node.service.clock_fitness import ClockFitness, DaemonReading
 
 ASKED_EVERY_MS: Final = 16_000
 ANSWER_MS: Final = 3_000
@@ -28,6 +28,13 @@ _FIGURES_MAX: Final = Decimal(10) ** 9
 
 Run = Callable[[Sequence[str]], Awaitable[str | None]]
 """Runs a command; what it printed, or None where that is no answer."""
+
+
+async def watch_time_daemon(fitness: ClockFitness) -> None:
+    """Ask the time daemon now and then, for ever, and tell `fitness` what it says."""
+    while True:
+        fitness.note_daemon(await read_time_daemon())
+        await asyncio.sleep(ASKED_EVERY_MS / 1_000)
 
 
 async def read_time_daemon(run: Run | None = None) -> DaemonReading | None:

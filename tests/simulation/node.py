@@ -231,7 +231,10 @@ class SimulatedValidator:
     def now(self) -> Now:
         """Read this validator's clocks."""
         elapsed_ms = self.world.now_us // MS
-        return Now(elapsed_ms + self._monotonic_offset_ms, elapsed_ms + self._utc_offset_ms)
+        now = Now(elapsed_ms + self._monotonic_offset_ms, elapsed_ms + self._utc_offset_ms)
+        if self.engine is not None:
+            self.engine.clock_fitness.observe(now)
+        return now
 
     # ------------------------------------------------------------------ inputs
 

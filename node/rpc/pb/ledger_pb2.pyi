@@ -382,6 +382,7 @@ class Status(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     PEERS_CONNECTED_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
+    TIME_DEGRADED_FIELD_NUMBER: _builtins.int
     validator_id: _builtins.str
     chain_id: _builtins.bytes
     version: _builtins.str
@@ -398,6 +399,8 @@ class Status(_message.Message):
     peers_connected: _builtins.int
     pending: _builtins.int
     """transactions waiting for a block"""
+    time_degraded: _builtins.bool
+    """blocks are made whose T no clock vouches for: not-after is reckoned"""
     def __init__(
         self,
         *,
@@ -413,10 +416,11 @@ class Status(_message.Message):
         epoch: _builtins.int = ...,
         peers_connected: _builtins.int = ...,
         pending: _builtins.int = ...,
+        time_degraded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_id", b"chain_id", "epoch", b"epoch", "header_digest", b"header_digest", "health", b"health", "health_detail", b"health_detail", "height", b"height", "peers_connected", b"peers_connected", "pending", b"pending", "time_ms", b"time_ms", "validator_id", b"validator_id", "version", b"version", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_id", b"chain_id", "epoch", b"epoch", "header_digest", b"header_digest", "health", b"health", "health_detail", b"health_detail", "height", b"height", "peers_connected", b"peers_connected", "pending", b"pending", "time_degraded", b"time_degraded", "time_ms", b"time_ms", "validator_id", b"validator_id", "version", b"version", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -538,6 +542,8 @@ class Diagnosis(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     VALIDATORS_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    CLOCK_CAUSE_FIELD_NUMBER: _builtins.int
+    CLOCK_DETAIL_FIELD_NUMBER: _builtins.int
     clock_ms: _builtins.int
     """its own UTC clock"""
     view_active: _builtins.bool
@@ -552,6 +558,10 @@ class Diagnosis(_message.Message):
     """in force here for the next height"""
     parameters: _builtins.bytes
     """canonical `parameters` of that epoch"""
+    clock_cause: _builtins.int
+    """why its clock may not vouch for T; 0: it may"""
+    clock_detail: _builtins.str
+    """the figures that rests on"""
     @_builtins.property
     def status(self) -> Global___Status: ...
     @_builtins.property
@@ -590,10 +600,12 @@ class Diagnosis(_message.Message):
         epoch: _builtins.int = ...,
         validators: _abc.Iterable[_builtins.str] | None = ...,
         parameters: _builtins.bytes = ...,
+        clock_cause: _builtins.int = ...,
+        clock_detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "status", b"status", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "accused", b"accused", "chaos", b"chaos", "clock_ms", b"clock_ms", "epoch", b"epoch", "leaving", b"leaving", "parameters", b"parameters", "peers", b"peers", "status", b"status", "undecided", b"undecided", "validators", b"validators", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "accused", b"accused", "chaos", b"chaos", "clock_cause", b"clock_cause", "clock_detail", b"clock_detail", "clock_ms", b"clock_ms", "epoch", b"epoch", "leaving", b"leaving", "parameters", b"parameters", "peers", b"peers", "status", b"status", "undecided", b"undecided", "validators", b"validators", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__view_ends_in_ms: _TypeAlias = _typing.Literal["view_ends_in_ms"]  # noqa: Y015
     _WhichOneofArgType__view_ends_in_ms: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms"]  # noqa: Y015

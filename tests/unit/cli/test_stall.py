@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 import node
+from node.chain.time_rules import UnfitCause
 from node.cli.checkup import Finding, Level
+from node.cli.clock_causes import CHECK, explain_cause
 from node.cli.stall import (
     Answers,
     check_chain,
@@ -194,6 +196,27 @@ def test_who_is_far_behind_is_named_with_the_number_of_blocks() -> None:
     assert f"{NAMES[2]} is 40 blocks behind" in found.detail
     answers[NAMES[2]] = heard(NAMES[2], height=60, hears=())
     assert "hears nobody" in judge(answers)["behind"].fix
+
+
+@pytest.mark.parametrize("cause", [each for each in UnfitCause if each is not UnfitCause.NONE])
+def test_a_node_whose_clock_is_unfit_is_named_with_the_cause(cause: UnfitCause) -> None:
+    answers = dict(all_but())
+    told = replace(heard(NAMES[1]).diagnosis, clock_cause=cause, clock_detail="by 42 ms")
+    answers[NAMES[1]] = replace(heard(NAMES[1]), diagnosis=told)
+    [finding] = [each for each in check_chain(answers) if each.check == CHECK]
+    assert finding.level is Level.PROBLEM
+    assert finding.detail.startswith(f"{NAMES[1]}: {explain_cause(cause)[0]} (by 42 ms)")
+    assert finding.fix == explain_cause(cause)[1]
+
+
+def test_degraded_time_is_told_of() -> None:
+    answers = dict(all_but())
+    status = replace(heard(NAMES[2]).diagnosis.status, time_degraded=True)
+    told = replace(heard(NAMES[2]).diagnosis, status=status)
+    answers[NAMES[2]] = replace(heard(NAMES[2]), diagnosis=told)
+    found = judge(answers)["time"]
+    assert found.level is Level.PROBLEM
+    assert NAMES[2] in found.detail
 
 
 @pytest.mark.parametrize("offset_ms", [-5_000, 5_000])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
 from node.chain.encoding import encode
 from node.chain.genesis import Parameters
+from node.chain.time_rules import UnfitCause
 from node.consensus.standing import Standing, UndecidedHeight
 from node.consensus.state import Stage
 from node.errors import DecodeError
@@ -61,6 +64,7 @@ STATUS = NodeStatus(
     epoch=2,
     peers_connected=3,
     pending=17,
+    time_degraded=True,
 )
 
 
@@ -78,6 +82,8 @@ def test_a_diagnosis(known: int | None) -> None:
         parameters=Parameters(view_timeout_ms=700),
         chaos="clock +5 ms",
         accused=("validator-2", "validator-4"),
+        clock_cause=UnfitCause.STEPPED,
+        clock_detail="it was stepped",
         standing=Standing(
             view=STATUS.view,
             view_active=False,
@@ -189,3 +195,14 @@ def test_results_of_another_request_are_refused(message: pb.FinalResult) -> None
 def test_a_health_that_is_none_is_refused() -> None:
     with pytest.raises(DecodeError, match="Health"):
         convert.status_from_pb(pb.Status())
+
+
+@pytest.mark.parametrize(
+    ("degraded", "clock_ms", "reckoned_ms"),
+    [(False, 50, 101), (False, 500, 500), (True, 50, 101), (True, 500, 101)],
+)
+def test_a_client_reckons_with_the_chain_while_time_is_degraded(
+    clock_ms: int, reckoned_ms: int, *, degraded: bool
+) -> None:
+    status = replace(STATUS, time_ms=100, time_degraded=degraded)
+    assert status.reckoned_ms(clock_ms) == reckoned_ms
