@@ -1,0 +1,95 @@
+"""What proto/verify says to run: on golden files it verifies, on broken ones it does not."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.timestamp.cose import CoseReceipt
+from node.timestamp.opening import open_receipt
+from tests.outside.environments import RUN_TIMEOUT_S, python_with
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "proto" / "verify"
+GOLDEN = ROOT / "tests" / "vectors" / "receipt"
+DOCUMENT, TRUST = GOLDEN / "document.txt", GOLDEN / "trust" / "genesis.json"
+SCRIPT = re.compile(r"^( *)```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+
+
+def script(page: str, at: int, folder: Path) -> Path:
+    """Write the script that stands at a position of a page into a folder of its own."""
+    indent, text = SCRIPT.findall((PAGES / page).read_text(encoding="utf-8"))[at]
+    path = folder / f"{page}-{at}.py"
+    path.write_text(re.sub(f"^{indent}", "", text, flags=re.MULTILINE), encoding="utf-8")
+    return path
+
+
+def run(python: Path, program: Path, *files: Path) -> subprocess.CompletedProcess[bytes]:
+    command = [str(python), str(program), *map(str, files)]
+    return subprocess.run(command, capture_output=True, check=False, timeout=RUN_TIMEOUT_S)
+
+
+def test_every_page_fits_a_page() -> None:
+    pages = sorted(PAGES.glob("*.md"))
+    assert {"native.md", "cose.md", "pdf.md"} <= {page.name for page in pages}
+    for page in pages:
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 90, page.name
+
+
+def test_a_native_receipt_is_verified_as_its_page_says(tmp_path: Path) -> None:
+    program = script("native.md", 0, tmp_path)
+    shutil.copy(ROOT / "tests" / "unit" / "timestamp" / "independent_verifier.py", tmp_path)
+    shutil.copy(ROOT / "tests" / "unit" / "timestamp" / "independent_tlog.py", tmp_path)
+    receipt = GOLDEN / "document.txt.receipt"
+    done = run(Path(sys.executable), program, receipt, DOCUMENT, TRUST)
+    assert done.stdout.startswith(b"verified"), done.stderr
+    assert b"'height': 2" in done.stdout
+    assert done.returncode == 0
+    other = run(Path(sys.executable), program, receipt, TRUST, TRUST)
+    assert (other.stdout.strip(), other.returncode) == (b"not verified at step 2", 1)
+
+
+def test_a_cose_receipt_is_verified_as_its_page_says(tmp_path: Path) -> None:
+    python, program = python_with("pycose"), script("cose.md", 0, tmp_path)
+    golden = GOLDEN / "document.txt.cose"
+    done = run(python, program, golden, DOCUMENT, TRUST)
+    assert done.stdout.startswith(b"validator-2 says: recorded in block 2"), done.stderr
+    assert done.returncode == 0
+    assert run(python, program, golden, TRUST, TRUST).returncode
+    data, broken = golden.read_bytes(), tmp_path / "broken.cose"
+    written = CoseReceipt.decode(data)
+    receipt = open_receipt(data).receipt
+    for position in (
+        data.index(written.protected) + 20,
+        data.index(written.log_path[0]),  # it is there once more, in the receipt that is carried
+        data.index(receipt.leaf.encode()) + 3,
+        data.rindex(written.signature),
+    ):
+        flipped = bytearray(data)
+        flipped[position] ^= 1
+        broken.write_bytes(flipped)
+        assert run(python, program, broken, DOCUMENT, TRUST).returncode, position
+
+
+def test_the_native_receipt_comes_out_of_the_others_as_their_pages_say(tmp_path: Path) -> None:
+    receipt = (GOLDEN / "document.txt.receipt").read_bytes()
+    for page, at, golden, python in (
+        ("cose.md", 1, "document.txt.cose", python_with("pycose")),
+        ("pdf.md", 0, "document.txt.pdf", Path(sys.executable)),
+    ):
+        done = run(python, script(page, at, tmp_path), GOLDEN / golden)
+        assert done.stdout == receipt, done.stderr
+
+
+def test_poppler_takes_the_receipt_out(tmp_path: Path) -> None:
+    if shutil.which("pdfdetach") is None:
+        pytest.skip("NOT RUN: pdfdetach is not installed (Debian: poppler-utils)")
+    out = tmp_path / "proof.receipt"
+    command = ["pdfdetach", "-save", "1", "-o", str(out), str(GOLDEN / "document.txt.pdf")]
+    subprocess.run(command, check=True, timeout=RUN_TIMEOUT_S)
+    assert out.read_bytes() == (GOLDEN / "document.txt.receipt").read_bytes()
