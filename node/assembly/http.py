@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from node.assembly.api import Parts
 from node.assembly.publication import PublishedLog
-from node.config import Address
+from node.chain.genesis import Genesis
+from node.config import Address, NodeConfig
 from node.rpc import port
 from node.service.time_stamping import Client, StampDesk
-from node.web import health, log_files, tsa
+from node.web import health, log_files, tsa, tsa_policy
 from node.web.app import make_app
 from node.web.server import HttpServer
 
 
-def make_http_server(address: Address, parts: Parts) -> HttpServer:
+def make_http_server(
+    address: Address, config: NodeConfig, genesis: Genesis, parts: Parts
+) -> HttpServer:
     """Return a server, not started, of everything this node serves over HTTP at `address`."""
 
     def vitals() -> health.Vitals:
@@ -31,6 +35,7 @@ def make_http_server(address: Address, parts: Parts) -> HttpServer:
     subjects = [health.routes(vitals), log_files.routes(published)]
     if parts.stamping is not None and parts.stamping.desk is not None:
         subjects.append(tsa.routes(_answerer(parts.stamping.desk)))
+        subjects.append(tsa_policy.routes(partial(_policy, config, genesis, parts)))
     app = make_app(subjects, parts.peering.on_failure)
     return HttpServer(app, address.host, address.port, on_end=parts.runner.stop)
 
@@ -41,3 +46,16 @@ def _answerer(desk: StampDesk) -> Callable[[bytes, str], Awaitable[tsa.Reply]]:
         return tsa.Reply(given.reply, given.retry_after_ms)
 
     return answer
+
+
+def _policy(config: NodeConfig, genesis: Genesis, parts: Parts) -> tsa_policy.PolicyFacts:
+    epoch = parts.engine.term.epoch
+    return tsa_policy.PolicyFacts(
+        chain_id=genesis.chain_id,
+        node_id=config.validator_id,
+        identity_id=config.timestamp_identity or "",
+        epoch=epoch.number,
+        parameters=epoch.parameters,
+        requests_per_minute=config.timestamps_per_minute,
+        is_testnet=genesis.testnet,
+    )

@@ -106,7 +106,9 @@ class Validator:
             on_failure=peering.on_failure,
         )
         address = config.http_address
-        self._http_server = None if address is None else make_http_server(address, parts)
+        self._http_server = (
+            None if address is None else make_http_server(address, config, genesis, parts)
+        )
         self.is_retiring = False
         """Whether it was told to stop."""
 
