@@ -63,10 +63,15 @@ class _Recorder:
         self._parts, self._queries, self._stamper = parts, queries, stamper
 
     def unfit(self) -> str:
-        health = self._parts.health
-        if health.known is port.Health.READY:
-            return ""
-        return f"this node is not ready: {health.detail or health.known.name}"
+        health, engine = self._parts.health, self._parts.runner.engine
+        if health.known is not port.Health.READY:
+            return f"this node is not ready: {health.detail or health.known.name}"
+        verdict = engine.clock_fitness.judge()
+        if not verdict.is_fit:
+            return f"the clock of this node is unfit: {verdict.detail}"
+        if engine.core.is_degraded:
+            return "blocks are degraded: their time is not vouched for"
+        return ""
 
     def time_ms(self) -> int:
         runner = self._parts.runner
