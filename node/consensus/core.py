@@ -522,7 +522,7 @@ class Core:
             if slot is None:
                 continue
             if slot.header is not None and slot.digest not in self._verdicts:
-                holders = sorted({self.validators.primary(self.view), *slot.prepares})
+                holders = dict.fromkeys((self.validators.primary(self.view), *slot.prepares))
                 self._ask(slot.header, slot.digest, slot.tx_hashes, tuple(holders))
             for item in _held(slot):
                 digest = item.certificate.subject.header_digest
@@ -705,7 +705,7 @@ class Core:
             detail = f"validators {doubters} do not vouch for time"
             self._trace("view-degraded", self._start_height(), detail)
         early, self._early = self._early, {}
-        for _, votes in sorted(early.items()):
+        for votes in early.values():
             for vote in votes:
                 self._on_vote(vote)
 
@@ -732,7 +732,7 @@ class Core:
         )
         if expired.view:
             if not self.view_active:
-                for _, view_change in sorted(self._view_changes.items()):
+                for view_change in self._view_changes.values():
                     if view_change.view >= self.view:
                         self._out.append(Send(None, view_change))
             target = max(self.view, self._highest_certified_view()) + 1
@@ -770,7 +770,7 @@ class Core:
             return
         if self.validators.primary(self.view) == self.me:
             self._repeat_new_view()
-        for (phase, height), vote in sorted(self._own_durable.items()):
+        for (phase, height), vote in self._own_durable.items():
             slot = self._slots.get(height)
             if slot is None or vote.subject.view != self.view or slot.header is None:
                 continue

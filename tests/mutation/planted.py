@@ -247,9 +247,9 @@ PLANTED = (
                 "            if own is not None and own.view < 0:  # else the new one",
             ),
             _core(
-                "                for _, view_change in sorted(self._view_changes.items()):\n"
+                "                for view_change in self._view_changes.values():\n"
                 "                    if view_change.view >= self.view:\n",
-                "                for _, view_change in sorted(self._view_changes.items()):\n"
+                "                for view_change in self._view_changes.values():\n"
                 "                    if view_change.view < 0:\n",
             ),
             _core(

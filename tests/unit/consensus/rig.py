@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
-from node.chain.certificate import Phase
+from node.chain.block import Header
+from node.chain.certificate import Phase, Vote
 from node.chain.epoch import Anchor
 from node.chain.genesis import Parameters
 from node.chain.validation import HeaderContext
@@ -14,6 +16,7 @@ from node.consensus.events import (
     CastProposal,
     CastViewChange,
     CastVote,
+    DecidedReceived,
     Event,
     NewViewReceived,
     Now,
@@ -41,6 +44,8 @@ from tests.unit.execution.small_chain import GENESIS
 GENESIS_BLOCK, FIRST, SECOND = chain_of_blocks(2)
 BACKUP = 3
 TIMEOUT_MS = GENESIS.parameters.view_timeout_ms
+FIRST_DECIDED = DecidedReceived(certified(FIRST.header, Phase.COMMIT))
+Kind = TypeVar("Kind")
 
 
 class Rig:
@@ -116,3 +121,11 @@ def proposal(block: ExecutedBlock) -> Proposal:
 def view_1(*, prepared: Sequence[ExecutedBlock] = ()) -> NewViewReceived:
     shown = [certified(block.header, Phase.PREPARE) for block in prepared]
     return NewViewReceived(new_view(1, [view_change(v, 1, prepared=shown) for v in range(3)]))
+
+
+def of_kind(actions: list[Action], kind: type[Kind]) -> list[Kind]:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+def own_vote(phase: Phase, view: int, header: Header = FIRST.header) -> Vote:
+    return vote(phase, view, header, BACKUP)

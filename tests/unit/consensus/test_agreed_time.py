@@ -165,6 +165,17 @@ def test_who_is_unfit_looks_at_a_quorum_of_the_others_votes() -> None:
     assert not fit.core.wants_vote(vote(Phase.PREPARE, 0, FIRST.header, 2))
 
 
+def test_who_becomes_unfit_looks_at_more_votes_for_what_it_has_not_accepted_yet() -> None:
+    second = vote(Phase.PREPARE, 0, FIRST.header, 2)
+    for accepted in (False, True):
+        rig = Rig()
+        if accepted:
+            rig.propose(FIRST)
+        rig.clock_is_fit = False
+        rig.votes(Phase.PREPARE, FIRST, 1)
+        assert rig.core.wants_vote(second) is not accepted
+
+
 def test_nothing_is_committed_above_what_was_only_followed() -> None:
     rig = Rig()
     rig.clock_is_fit = False
