@@ -717,7 +717,7 @@ class Core:
             return
         if self.view_active and self.me != NO_MEMBER:
             self._leave_on_schedule(now)
-        if self.view_active and self.me != NO_MEMBER:
+        if self.view_active:
             self._leave_unfit(now)
         work = self._pool_pending or any(slot.header is not None for slot in self._slots.values())
         if self.view_active:

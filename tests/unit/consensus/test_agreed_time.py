@@ -195,6 +195,15 @@ def test_a_primary_that_is_unfit_leaves_once_there_is_work(me: int) -> None:
     assert [(cast.view, cast.reason, cast.clock_bit) for cast in casts] == expected
 
 
+def test_who_is_to_lead_the_next_view_does_not_leave_it_before_it_begins() -> None:
+    rig = Rig(1)
+    rig.clock_is_fit = False
+    rig.leave()
+    assert leaving(rig).view_change.view == 1
+    rig.feed(Tick())
+    assert (rig.core.view, rig.core.view_active) == (1, False)
+
+
 def test_an_unfit_primary_of_degraded_blocks_proposes_them() -> None:
     rig = Rig(1)
     rig.clock_is_fit = False
@@ -243,6 +252,16 @@ def test_the_bit_of_one_is_taken_up_when_the_timer_runs_out(
         rig.leave()
     else:
         rig.feed(ViewChangeReceived(view_change(0, 1, reason=Reason.ROTATION)))
+    assert leaving(rig).view_change.clock_bit == bit
+
+
+@pytest.mark.parametrize(("view", "bit"), [(1, True), (2, False)])
+def test_a_bit_is_taken_up_as_long_as_it_is_about_this_view_or_a_later_one(
+    view: int, *, bit: bool
+) -> None:
+    rig = Rig().feed(ViewChangeReceived(view_change(2, 1, clock_bit=True)))
+    rig.feed(NewViewReceived(new_view(view, [view_change(v, view) for v in range(3)])))
+    rig.feed(PoolChanged(pending=True)).last(TIMEOUT_MS << view)
     assert leaving(rig).view_change.clock_bit == bit
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node.chain.genesis import Parameters
 from node.consensus.events import Now
-from node.consensus.pacemaker import Pacemaker
+from node.consensus.pacemaker import DEGRADED_ROTATION_MS, Pacemaker
 
 PARAMETERS = Parameters(view_timeout_ms=1_000, view_timeout_max_ms=4_000)
 
@@ -58,6 +58,15 @@ def test_a_view_ends_on_schedule_first_for_its_primary_and_is_asked_again_later(
         assert not clock.is_rotation_near(at(due_ms + 1_000))
         clock.entered_view(is_degraded=False)
         assert not clock.rotates(at(due_ms + 2_000), is_primary=is_primary)
+
+
+def test_only_a_view_of_degraded_blocks_ends_sooner() -> None:
+    clock = Pacemaker(PARAMETERS)
+    for is_degraded, lasts_ms in ((True, DEGRADED_ROTATION_MS), (False, PARAMETERS.rotation_ms)):
+        clock.entered_view(is_degraded=is_degraded)
+        assert not clock.rotates(at(0), is_primary=True)
+        assert not clock.rotates(at(lasts_ms - 1), is_primary=True)
+        assert clock.rotates(at(lasts_ms), is_primary=True)
 
 
 def test_a_view_that_failed_fails_once_and_on_time_though_nothing_is_to_be_repeated() -> None:
