@@ -14,6 +14,9 @@ from enum import IntEnum
 
 from node.chain.genesis import Parameters
 
+DEGRADED_ROTATION_MS = 60_000
+"""So soon a view ends whose blocks may be degraded: whether clocks are sound is asked anew."""
+
 
 class UnfitCause(IntEnum):
     """Why a clock is unfit. Numbers are those of the wire, never reused."""

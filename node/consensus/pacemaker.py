@@ -12,11 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from node.chain.genesis import Parameters
+from node.chain.time_rules import DEGRADED_ROTATION_MS
 from node.consensus.events import Now
 
 _DOUBLINGS_MAX = 16
-DEGRADED_ROTATION_MS = 60_000
-"""So soon a view ends whose blocks may be degraded: whether clocks are sound is asked anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 from node.chain.block import Header
 from node.chain.certificate import Phase
 from node.chain.epoch import Anchor
+from node.chain.time_rules import DEGRADED_ROTATION_MS
 from node.consensus.events import (
     AnnounceNewView,
     BuildProposal,
@@ -25,7 +26,6 @@ from node.consensus.events import (
 )
 from node.consensus.messages import NewView, Proposal, Reason
 from node.consensus.new_view import new_view as start_of
-from node.consensus.pacemaker import DEGRADED_ROTATION_MS
 from tests.unit.consensus.rig import FIRST, GENESIS_BLOCK, TIMEOUT_MS, Rig, proposal, view_1
 from tests.unit.consensus.signing import certified, new_view, view_change, vote
 from tests.unit.execution.small_chain import GENESIS
