@@ -46,6 +46,7 @@ _PRIORITIES: Final[Mapping[int, Priority]] = {
     MessageKind.WANT_PAST: Priority.GOSSIP,
     MessageKind.PAST: Priority.GOSSIP,
     MessageKind.CHECKPOINT: Priority.GOSSIP,
+    MessageKind.SHARE: Priority.GOSSIP,
 }
 
 log = structlog.get_logger()

@@ -15,8 +15,9 @@ from node.assembly.health import Health, RunningFigures
 from node.assembly.http import make_http_server
 from node.assembly.keys import Keys
 from node.assembly.peering import Peering
-from node.assembly.publication import make_cosigning
+from node.assembly.publication import Surroundings, make_cosigning
 from node.assembly.reader import Reader
+from node.assembly.sharing import Sharing
 from node.assembly.stamping import NodeParts, make_stamping
 from node.assembly.stores import Stores
 from node.chain.genesis import Genesis
@@ -67,6 +68,17 @@ class Validator:
         self._cosigning = make_cosigning(
             config, genesis, stores, keys.cosigner, runner=runner, peering=peering
         )
+        self._sharing = Sharing(
+            genesis,
+            stores.ledger,
+            config.validator_id,
+            keys.sharer,
+            Surroundings(runner, peering),
+            on_error=runner.stop,
+        )
+        self._cosigning.on_checkpoint.append(self._sharing.state)
+        runner.on_share.append(self._sharing.hear)
+        runner.on_connected.append(self._sharing.greet)
         self._health = Health(engine, peering, stores.ledger)
         peering.join(runner, self._health.look_anew)
         self._figures = RunningFigures(runner, stores.log, peering, self._health)
@@ -152,6 +164,7 @@ class Validator:
         parts.push_async_callback(self._peer_server.stop)
         self._cosigning.start()
         parts.push_async_callback(self._cosigning.stop)
+        parts.callback(self._sharing.close)
         await self._peering.transport.start()
         parts.push_async_callback(self._peering.transport.stop)
         await self._client_server.start()

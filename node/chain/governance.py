@@ -245,8 +245,12 @@ def checkpoint_bytes(
     log_size: int,
     log_roots: Sequence[bytes],
     state_root: bytes,
+    tag: bytes = domains.CHECKPOINT,
 ) -> bytes:
-    """Return what a cosignature key signs for the chain up to a header; the fields are its own."""
+    """Return what a cosignature key signs for the chain up to a header; the fields are its own.
+
+    Under the tag `SHARE` it is what BLS keys sign: the same bytes by all, without any time.
+    """
     statement = [
         chain_id,
         epoch,
@@ -256,7 +260,7 @@ def checkpoint_bytes(
         list(log_roots),
         state_root,
     ]
-    return domains.tagged(domains.CHECKPOINT, encode(statement))
+    return domains.tagged(tag, encode(statement))
 
 
 def _operation_value(operation: Operation) -> list[Any]:

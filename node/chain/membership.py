@@ -51,12 +51,16 @@ class AggregateKey:
     possession: bytes
     """The proof that its owner holds the private half, 96 bytes."""
 
+    def parse(self) -> BlsPublicKey:
+        """Return the key, its possession checked before; raises `CryptoError` if malformed."""
+        return BlsPublicKey.decode(self.key)
+
     def check(self) -> BlsPublicKey:
         """Return the parsed key; raises `CryptoError` if it is malformed or not proved to be held.
 
         A millisecond where the native library is installed, else a third of a second.
         """
-        key = BlsPublicKey.decode(self.key)
+        key = self.parse()
         if not key.verify_possession(self.possession):
             raise CryptoError("BLS key: the proof of possession does not verify")
         return key

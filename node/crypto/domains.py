@@ -27,10 +27,11 @@ VALIDATOR_SET: Final = b"govchain/v1/validator-set"
 PARAMETERS: Final = b"govchain/v1/parameters"
 
 # Governance: what administrators approve, that a validator to be holds its vote key, and that it
-# holds the chain so far.
+# holds the chain so far: alone, or by its share of a compact certificate.
 GOVERNANCE: Final = b"govchain/v1/governance"
 POSSESSION: Final = b"govchain/v1/possession"
 CHECKPOINT: Final = b"govchain/v1/checkpoint"
+SHARE: Final = b"govchain/v1/checkpoint-share"
 
 # The state tree. (The log is an RFC 9162 tree, whose leaf and node prefixes that RFC fixes.)
 STATE_KEY: Final = b"govchain/v1/state-key"

@@ -112,6 +112,8 @@ class Cosigning:
         self._distrusted: set[str] = set()
         """Whose lines did not verify since the last checkpoint."""
         self._sets = {0: genesis.validators}
+        self.on_checkpoint: list[Callable[[Header], None]] = []
+        """Told of each header that is signed, so that all that validators sign is of the same."""
         newest = checkpoints.newest()
         self._kept_size = 0 if newest is None else newest.size
 
@@ -171,6 +173,8 @@ class Cosigning:
 
     def _cosign(self, header: Header) -> None:
         """Sign a checkpoint of the newest block, if this node is one of those who do."""
+        for listener in self.on_checkpoint:
+            listener(header)
         validators = self._set_of(header.epoch)
         if not header.log_size or validators is None or self._member(validators, self._me) is None:
             return

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from node.chain.certificate import QuorumCertificate
+from node.chain.compact import Share
 from node.consensus.events import Trace
 from node.execution.apply import ExecutedBlock
 from node.service.admission import Candidate
@@ -69,8 +70,8 @@ class Output:
     traces: list[Trace] = field(default_factory=list)
     cut_off: list[int] = field(default_factory=list)
     """Peers not to listen to for a while: too many of their messages were refused."""
-    lines: list[tuple[int, CheckpointLines]] = field(default_factory=list)
-    """What peers, by number, sign of the public log; nothing of it is checked."""
+    stated: list[tuple[int, CheckpointLines | Share]] = field(default_factory=list)
+    """What peers, by number, sign at checkpoints; nothing of it is checked."""
     term: Term | None = None
     """The epoch that began in this turn."""
 
@@ -142,9 +143,9 @@ class Outlet:
         """Advise not to listen to a peer for a while."""
         self._output.cut_off.append(peer)
 
-    def note_lines(self, peer: int, lines: CheckpointLines) -> None:
-        """Tell of what a peer signs of the public log."""
-        self._output.lines.append((peer, lines))
+    def note_stated(self, peer: int, stated: CheckpointLines | Share) -> None:
+        """Tell of what a peer signs at a checkpoint."""
+        self._output.stated.append((peer, stated))
 
     def note_term(self, term: Term) -> None:
         """Tell of an epoch that began."""

@@ -24,6 +24,7 @@ from node.execution.registry import epoch_in_force, find_epoch_start
 from node.storage.checkpoints import CheckpointStore, KeptCheckpoint
 from node.storage.ledger import FoundRecord, LedgerStore, RecordPage, RecordQuery
 from node.storage.stored_block import StoredBlock
+from node.timestamp.compact import CompactProof
 from node.timestamp.consistency import ConsistencyProof, build_consistency
 from node.timestamp.cose import CoseSignature, sign_root
 from node.timestamp.history import Handover
@@ -147,6 +148,7 @@ class Queries:
         handovers = self.handovers(block.header.epoch)
         cose = self._cose_signature(block.header, handovers)
         public = self._public_checkpoints(block.header, log_indexes)
+        compacts = self._compact_proofs(log_indexes, block.header)
         return [
             build_receipt(
                 self._suite,
@@ -157,8 +159,11 @@ class Queries:
                 handovers=handovers,
                 cose=cose,
                 checkpoint=checkpoint,
+                compact=compact,
             )
-            for log_index, path, checkpoint in zip(log_indexes, paths, public, strict=True)
+            for log_index, path, checkpoint, compact in zip(
+                log_indexes, paths, public, compacts, strict=True
+            )
         ]
 
     def _public_checkpoints(
@@ -180,6 +185,17 @@ class Queries:
         kept = self._checkpoints.newest(None if last is None else last[0].log_size)
         covers = kept is not None and kept.size >= header.log_size and kept.epoch == header.epoch
         return kept if covers else None
+
+    def _compact_proofs(self, log_indexes: range, header: Header) -> Sequence[CompactProof | None]:
+        """Return proofs of a block's records under the newest compact certificate of its epoch.
+
+        None each where there is none from this block on: soon after it.
+        """
+        certificate = self._ledger.compact(header.epoch)
+        if certificate is None or certificate.checkpoint.height < header.height:
+            return [None] * len(log_indexes)
+        paths = self._ledger.inclusion_paths(log_indexes, certificate.checkpoint.log_size)
+        return [CompactProof(tuple(path), certificate) for path in paths]
 
     def _cose_signature(
         self, header: Header, handovers: Sequence[Handover]

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, assert_never
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Vote
+from node.chain.compact import Share
 from node.consensus import events as ev
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.errors import DecodeError, PeerError
@@ -194,8 +195,8 @@ class Reception:
                     self._pursuits.have_checked(CheckJob(Purpose.GOSSIP, candidates))
             case Accusations():
                 self._misconduct.take(message)
-            case CheckpointLines():
-                self._outlet.note_lines(peer, message)
+            case CheckpointLines() | Share():
+                self._outlet.note_stated(peer, message)
             case _:
                 assert_never(message)
 
@@ -274,7 +275,7 @@ class Reception:
             raise PeerError("vote-signature", f"the vote of {vote.validator} does not verify")
 
 
-_GIVEN_BY_ANYBODY: Final = (CertifiedHeader, Blocks, Bodies, Transactions, CheckpointLines)
+_GIVEN_BY_ANYBODY: Final = (CertifiedHeader, Blocks, Bodies, Transactions, CheckpointLines, Share)
 """What proves itself, or was asked for: who gives it may decide in an epoch this node is not in.
 
 Transactions, because a node that no longer decides, or does not yet, may hold some of its clients.

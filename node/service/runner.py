@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from node.chain.admission import Admission, AdmissionCode, FinalResult
+from node.chain.compact import Share
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Now
 from node.errors import NodeError, PeerError
@@ -104,6 +105,8 @@ class Runner:
         self.on_committed: list[Callable[[CommittedBlock], None]] = []
         self.on_lines: list[Callable[[int, CheckpointLines], None]] = []
         """Told of what a peer, by its number, signs of the public log."""
+        self.on_share: list[Callable[[int, Share], None]] = []
+        """Told of its share of a compact certificate."""
         self.on_connected: list[Callable[[int], None]] = []
         """Told of a peer that can be reached from now on."""
         self.on_epoch: list[Callable[[], None]] = []
@@ -282,9 +285,13 @@ class Runner:
             self._settle_tickets(block.executed)
             for listener in self.on_committed:
                 listener(block)
-        for peer, lines in output.lines:
-            for take in self.on_lines:
-                take(peer, lines)
+        for peer, stated in output.stated:
+            if isinstance(stated, Share):
+                for hear in self.on_share:
+                    hear(peer, stated)
+            else:
+                for take in self.on_lines:
+                    take(peer, stated)
 
     def _end(self) -> None:
         """End as the engine has: for good, or for whoever runs this to open the ledger it made."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Vote
+from node.chain.compact import Share
 from node.chain.encoding import (
     decode,
     encode,
@@ -73,6 +74,7 @@ class MessageKind(IntEnum):
     WANT_PAST = 17
     PAST = 18
     CHECKPOINT = 19
+    SHARE = 20
 
 
 LAST_OF_CONSENSUS: Final = MessageKind.STATUS
@@ -227,6 +229,7 @@ Message = (
     | WantPast
     | PastBlocks
     | CheckpointLines
+    | Share
 )
 
 _KINDS: dict[type, MessageKind] = {
@@ -249,6 +252,7 @@ _KINDS: dict[type, MessageKind] = {
     WantPast: MessageKind.WANT_PAST,
     PastBlocks: MessageKind.PAST,
     CheckpointLines: MessageKind.CHECKPOINT,
+    Share: MessageKind.SHARE,
 }
 
 
@@ -395,6 +399,8 @@ def decode_message(data: bytes, signature_size: int) -> Message:  # noqa: C901, 
                 expect_uint(time_s, "checkpoint time", TIME_S_MAX),
                 expect_bytes(cosignature, "checkpoint cosignature", size=COSIGNATURE_BYTES),
             )
+        case MessageKind.SHARE:
+            return Share.from_value(value)
         case other:
             raise DecodeError(f"peer message kind: {other} is unknown")
 

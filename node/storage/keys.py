@@ -25,6 +25,7 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 |        | (1 byte each)                | chain: what this node learned of misbehaviour          |
 | `c`    | size of the public log       | a cosigned checkpoint, see checkpoints.py. As little   |
 |        |                              | part of the chain                                      |
+| `a`    | epoch                        | its newest compact certificate. Not part of the chain  |
 | `~`    | place of a subtree           | only in a draft: how far it is there, see draft.py     |
 
 Arrays are canonical CBOR; a height or log index as a value is a number as in keys.
@@ -55,6 +56,7 @@ RECORD_BY_REFERENCE: Final = b"r"
 RECORD_BY_TYPE: Final = b"t"
 EVIDENCE: Final = b"e"
 CHECKPOINT: Final = b"c"
+COMPACT: Final = b"a"
 DRAFT_MARK: Final = b"~"
 
 _REFERENCE_KEYS: Final = bytes((0x84, StateKind.REFERENCE))  # [5, issuer, type, reference]
@@ -140,6 +142,11 @@ def records_by_reference(reference: str) -> bytes:
 def records_by_type(type_code: str) -> bytes:
     """Return the prefix of the runs of records of a type."""
     return RECORD_BY_TYPE + type_code.encode() + _END_OF_TEXT
+
+
+def compact(epoch: int) -> bytes:
+    """Return the key of the newest compact certificate of an epoch."""
+    return COMPACT + number(epoch)
 
 
 def evidence(charge: Charge) -> bytes:

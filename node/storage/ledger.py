@@ -14,6 +14,7 @@ from typing import Final
 
 from node.chain.block import CertifiedBlock, CertifiedHeader, Header, TransactionResult
 from node.chain.certificate import QuorumCertificate
+from node.chain.compact import CompactCertificate
 from node.chain.encoding import decode, encode, expect_array, expect_bytes, expect_uint
 from node.chain.evidence import Evidence
 from node.chain.log import (
@@ -499,6 +500,20 @@ class LedgerStore:
         with damage_explained("evidence"):
             stored = self._store.scan(keys.EVIDENCE)
             return [Evidence.decode(value, self._suite) for _, value in stored]
+
+    # --- Compact certificates: no part of the chain, and made anew if they are lost ---
+
+    def keep_compact(self, certificate: CompactCertificate) -> None:
+        """Keep a checked certificate; it replaces an older one of its epoch, for it proves more."""
+        batch = WriteBatch()
+        batch.put(keys.compact(certificate.checkpoint.epoch), certificate.encode())
+        self._store.write(batch, sync=False)
+
+    def compact(self, epoch: int) -> CompactCertificate | None:
+        """Return the newest compact certificate of an epoch, or None."""
+        with damage_explained("compact certificate"):
+            stored = self._store.get(keys.compact(epoch))
+            return None if stored is None else CompactCertificate.decode(stored)
 
     # --- Reading ---
 

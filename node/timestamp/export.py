@@ -1,7 +1,8 @@
 """A receipt in other formats: pure functions of one native receipt, the same bytes on any machine.
 
 What a format needs and the receipt does not hold cannot be made up here: then there is no export.
-A COSE Receipt carries the native one for `opening.py` to find again; a tlog-proof stands alone.
+A COSE Receipt carries the native one for `opening.py` to find again; a tlog-proof and the
+text of a QR code (`compact_verify.py`) stand alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from node.timestamp.compact import CompactReceipt
 from node.timestamp.cose import CoseReceipt, protected_header
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
 from node.timestamp.tlog_proof import TLOG_PROOF_SUFFIX, tlog_proof_of
@@ -28,8 +30,10 @@ class Export:
 
 NATIVE: Final = "native"
 COSE: Final = "cose"
+QR: Final = "qr"
 TLOG: Final = "tlog"
 COSE_SUFFIX: Final = ".cose"
+QR_SUFFIX: Final = ".qr.txt"
 
 
 def export_native(receipt: Receipt) -> bytes:
@@ -46,6 +50,23 @@ def export_cose(receipt: Receipt) -> bytes | None:
 def export_tlog(receipt: Receipt) -> bytes | None:
     """Return the C2SP tlog-proof of the record; None without a checkpoint of the public log."""
     return None if receipt.checkpoint is None else tlog_proof_of(receipt).encode()
+
+
+def export_qr(receipt: Receipt) -> bytes | None:
+    """Return the text of a QR code; None without a compact certificate over the record.
+
+    None for a degraded T too: this form could not show that the validators do not vouch for it.
+    """
+    if receipt.compact is None or receipt.block.header.time_degraded:
+        return None
+    made = CompactReceipt(
+        chain_id=receipt.chain_id,
+        suite=receipt.suite,
+        leaf=receipt.leaf,
+        log_index=receipt.log_index,
+        proof=receipt.compact,
+    )
+    return made.text()
 
 
 def cose_receipt_of(receipt: Receipt) -> CoseReceipt | None:
@@ -67,6 +88,7 @@ EXPORTS: Final[Mapping[str, Export]] = MappingProxyType(
         NATIVE: Export(RECEIPT_SUFFIX, export_native),
         TLOG: Export(TLOG_PROOF_SUFFIX, export_tlog),
         COSE: Export(COSE_SUFFIX, export_cose),
+        QR: Export(QR_SUFFIX, export_qr),
     }
 )
 """By the name of the format. What has to be rendered (PDF) is no function of pure rooms."""

@@ -125,8 +125,8 @@ def check_one_chain(genesis: Genesis, blocks: Iterable[CertifiedHeader]) -> None
     ordered = sorted(blocks, key=lambda block: block.header.height)
     for block in ordered:
         header = block.header
-        _expect_rise("history-time", genesis.created_ms, header.time_ms, header.height)
-        _expect_rise("history-log-size", 0, header.log_size, header.height)
+        expect_rise("history-time", genesis.created_ms, header.time_ms, header.height)
+        expect_rise("history-log-size", 0, header.log_size, header.height)
     for lower, higher in pairwise(ordered):
         _check_successive(lower, higher, genesis.suite)
 
@@ -138,8 +138,8 @@ def _check_successive(lower: CertifiedHeader, higher: CertifiedHeader, suite: Su
     if not blocks:
         expect_equal("history-fork", digest.hex(), new.digest(suite).hex())
         return
-    _expect_rise("history-time", old.time_ms, new.time_ms, blocks)
-    _expect_rise("history-log-size", old.log_size, new.log_size, blocks)
+    expect_rise("history-time", old.time_ms, new.time_ms, blocks)
+    expect_rise("history-log-size", old.log_size, new.log_size, blocks)
     if new.epoch < old.epoch:
         raise ProofError("history-epoch", f"expected at least {old.epoch}, got {new.epoch}")
     if blocks == 1:
@@ -148,7 +148,7 @@ def _check_successive(lower: CertifiedHeader, higher: CertifiedHeader, suite: Su
     expect_equal("history-set", old.next_set_digest.hex(), set_digest.hex())
 
 
-def _expect_rise(rule: str, old: int, new: int, blocks: int) -> None:
+def expect_rise(rule: str, old: int, new: int, blocks: int) -> None:
     """Expect a quantity to have risen by one or more per block."""
     if new < old + blocks:
         raise ProofError(rule, f"expected at least {old + blocks}, got {new}")

@@ -31,6 +31,7 @@ from node.crypto.suite import (
 )
 from node.errors import CryptoError, DecodeError
 from node.limits import RECEIPT_BYTES_MAX
+from node.timestamp.compact import CompactProof
 from node.timestamp.cose import LOG_PATH_HASHES_MAX, CoseSignature
 from node.timestamp.history import Handover, read_handovers
 from node.timestamp.note import NOTE_BYTES_MAX
@@ -82,6 +83,8 @@ class Receipt:
     """What makes it a COSE Receipt as well, by a validator of the header's epoch, or None."""
     checkpoint: PublicCheckpoint | None = None
     """A later state of the log, for those who know only its public form; None: not at hand."""
+    compact: CompactProof | None = None
+    """What makes it fit a QR code, of a checkpoint of the record's epoch; None: not at hand."""
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `receipt`."""
@@ -98,6 +101,7 @@ class Receipt:
                 None,
                 None if self.cose is None else self.cose.to_value(),
                 None if self.checkpoint is None else self.checkpoint.to_value(),
+                None if self.compact is None else self.compact.to_value(),
             ]
         )
 
@@ -120,7 +124,8 @@ class Receipt:
             token,
             cose,
             checkpoint,
-        ) = expect_array(decode(data, what="receipt", size_max=RECEIPT_BYTES_MAX), 12, "receipt")
+            compact,
+        ) = expect_array(decode(data, what="receipt", size_max=RECEIPT_BYTES_MAX), 13, "receipt")
         expect_version(version, "receipt")
         if token is not None:
             raise DecodeError(f"receipt token: expected null, got {type(token).__name__}")
@@ -135,10 +140,11 @@ class Receipt:
             handovers=read_handovers(handovers, suite, "receipt handovers"),
             cose=None if cose is None else CoseSignature.from_value(cose),
             checkpoint=None if checkpoint is None else PublicCheckpoint.from_value(checkpoint),
+            compact=None if compact is None else CompactProof.from_value(compact),
         )
 
 
-def build_receipt(
+def build_receipt(  # noqa: PLR0913 - the parts of a receipt
     suite: Suite,
     leaf: bytes,
     log_index: int,
@@ -148,6 +154,7 @@ def build_receipt(
     handovers: Sequence[Handover] = (),
     cose: CoseSignature | None = None,
     checkpoint: PublicCheckpoint | None = None,
+    compact: CompactProof | None = None,
 ) -> Receipt:
     """Return the receipt of the record whose encoded leaf stands at `log_index`.
 
@@ -165,6 +172,7 @@ def build_receipt(
         handovers=tuple(handovers),
         cose=cose,
         checkpoint=checkpoint,
+        compact=compact,
     )
 
 
@@ -214,6 +222,9 @@ def view_receipt(receipt: Receipt) -> dict[str, Any]:
         "public_checkpoint": None
         if receipt.checkpoint is None
         else receipt.checkpoint.note.decode("utf-8", "replace"),
+        "compact_checkpoint_height": None
+        if receipt.compact is None
+        else receipt.compact.certificate.checkpoint.height,
         "handovers": [
             {
                 "height": handover.block.header.height,

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from node.chain.compact import Checkpoint
 from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
 from node.chain.record import Record, RecordAction
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
 from node.errors import ClientError, CryptoError, ProofError
 from node.timestamp.checkpoint import check_collected
+from node.timestamp.compact import CompactProof
 from node.timestamp.cose import CoseSignature
 from node.timestamp.export import NATIVE
 from node.timestamp.history import expect_equal
@@ -114,7 +116,8 @@ def verify_receipt(receipt: bytes, anchor: TrustAnchor, document: NamedDigest) -
     6. ROOT: the anchor is of this chain, and its sets or the receipt's handovers give the set of
        the header's epoch. An epoch older than the anchor's is not rooted: its keys are retired.
     7. SIGNATURES: distinct members of that set reach the quorum; every signature is valid. So it is
-       with a public checkpoint, if the receipt holds one, and its path leads to its root.
+       with a public checkpoint and with a compact certificate, if the receipt holds them, and
+       their paths lead to their roots.
     8. HISTORY: header, handovers and the anchor's headers can all stand on one chain.
     9. RECORD: it is not a withdrawal.
 
@@ -192,6 +195,9 @@ class _Verification:
         if self._receipt.checkpoint is not None:
             self._check_checkpoint(self._receipt.checkpoint)
             found = f"{found}; the public checkpoint too"
+        if self._receipt.compact is not None:
+            self._check_compact(self._receipt.compact)
+            found = f"{found}; the compact certificate too"
         return found
 
     def _check_cose(self, cose: CoseSignature) -> None:
@@ -208,6 +214,19 @@ class _Verification:
         leaf = leaf_hash(receipt.leaf.encode(), hash_function)
         head = collected.checkpoint.head
         verify_inclusion(leaf, receipt.log_index, public.path, head, hash_function)
+
+    def _check_compact(self, proof: CompactProof) -> None:
+        receipt, certificate = self._receipt, proof.certificate
+        block, at = receipt.block, certificate.checkpoint
+        certificate.check(receipt.chain_id, self._claim.validators)
+        leaf = leaf_hash(receipt.leaf.encode(), receipt.suite.hash)
+        head = TreeHead(at.log_size, at.log_root)
+        verify_inclusion(leaf, receipt.log_index, proof.log_path, head, receipt.suite.hash)
+        if at.height < block.header.height:
+            raise ProofError("compact-height", f"expected at least {block.header.height}")
+        stated = Checkpoint.of(block.header, block.certificate.subject.header_digest)
+        if at.height == block.header.height and at != stated:
+            raise ProofError("compact-fork", f"another header of height {at.height}")
 
     def _check_record(self) -> str:  # step 9
         action = self._receipt.leaf.record.action

@@ -8,6 +8,7 @@ import pytest
 
 from node.chain.block import CertifiedBlock
 from node.chain.certificate import Phase
+from node.chain.compact import Share
 from node.chain.encoding import decode, encode
 from node.consensus.messages import Proposal, Status
 from node.errors import DecodeError
@@ -77,6 +78,7 @@ def samples() -> list[Message]:
         WantPast(1, 256),
         PastBlocks(1, ((b"header", b"body"),)),
         CheckpointLines(9, bytes(32), bytes(64), 2**63 - 1, bytes(64)),
+        Share(1, 200, bytes(32), bytes(96)),
     ]
 
 
@@ -114,7 +116,8 @@ def test_whatever_byte_changes_nothing_is_read_that_the_cddl_refuses(message: Me
     ("value", "why"),
     [
         ([0, []], "kind: 0 is unknown"),
-        ([20, []], "kind: 20 is unknown"),
+        ([21, []], "kind: 21 is unknown"),
+        ([20, [0, 1, bytes(32), bytes(95)]], "share signature: expected 96 bytes"),
         ([13, []], "want-snapshots epoch"),
         ([14, [[], [[]] * 5]], "snapshot heads"),
         ([15, [1, ["0F"]]], "expected hexadecimal digits"),

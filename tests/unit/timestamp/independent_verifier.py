@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import json
 import re
+import sys
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -80,6 +82,8 @@ COSE: Value = [("bytes", 33, 33), ("bytes", 64, 64)]
 PUBLIC: Value = [("bytes", 0, 65_536), ("*", 0, 64, DIGEST)]
 RECEIPT += [CERTIFICATE, ("*", 0, 1024, HANDOVER), ("is", None), ("or", COSE, ("is", None))]
 RECEIPT += [("or", PUBLIC, ("is", None))]
+CERTIFIED: Value = [("is", 1), UINT, UINT, DIGEST, UINT, DIGEST, DIGEST, UINT, ("bytes", 96, 96)]
+RECEIPT += [("or", [("bytes", 0, 2048), CERTIFIED], ("is", None))]
 
 
 class RefusedError(Exception):
@@ -190,6 +194,23 @@ def check_cose(cose: Value, validators: Value, chain_id: bytes, root: bytes) -> 
     protected += b"govchain:chain:" + chain_id.hex().encode() + bytes.fromhex("19018b01")
     signed = b"\x84\x6aSignature1\x58\x7f" + protected + b"\x40\x58\x20" + root
     check_signature(point(vote_key), signed, signature)
+
+
+def check_compact(certified: Value, chain_id: bytes, validators: Value) -> None:
+    _, epoch, height, digest, size, root, state, signers, aggregate = certified
+    members = validators[2]
+    need(epoch == validators[1] and signers < 1 << len(members), "compact epoch, signers")
+    chosen = [member for at, member in enumerate(members) if signers >> at & 1]
+    need(len(chosen) >= (len(members) + (len(members) - 1) // 3 + 2) // 2, "compact quorum")
+    need(all(member[4] is not None for member in chosen), "compact keys")
+    statement = cbor2.dumps([chain_id, epoch, height, digest, size, [root], state])
+    signed = b"govchain/v1/checkpoint-share\x00" + statement
+    limit = sys.getrecursionlimit()
+    scheme = importlib.import_module("py_ecc.bls.ciphersuites").G2ProofOfPossession
+    sys.setrecursionlimit(limit)
+    keys = [member[4][0] for member in chosen]
+    need(not aggregate[0] & 0x40, "infinity")
+    need(scheme.FastAggregateVerify(keys, signed, aggregate), "compact signature")
 
 
 def point(key: bytes) -> ec.EllipticCurvePublicKey:
@@ -376,7 +397,9 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
     try:
         need(len(data) <= 4_194_304, "too long")
         receipt = read(data, RECEIPT)
-        _, chain_id, _, leaf, index, path, header, certificate, handovers, _, cose, public = receipt
+        _, chain_id, _, leaf, index, path, header, certificate, handovers, _, *more = receipt
+        cose, public, compact = more
+        need(compact is None or len(compact[0]) % 32 == 0, "joined path")
         _, _, height, time, _, _, _, (algorithm, digest, _, _, action) = read(leaf, LEAF)
         check_voters(certificate)
         handovers = [read_handover(handover) for handover in handovers]
@@ -407,6 +430,15 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
         if public is not None:
             size, root = check_note(public[0], chain_id, validators)
             need(path_root(leaf, index, size, public[1]) == root, "public root")
+        if compact is not None:
+            joined, certified = compact
+            check_compact(certified, chain_id, validators)
+            _, _, at, stated, size, root, state, _, _ = certified
+            hashes_of_path = [joined[start : start + 32] for start in range(0, len(joined), 32)]
+            need(path_root(leaf, index, size, hashes_of_path) == root, "compact root")
+            need(at >= height, "compact height")
+            own = [tagged("header", header), header[10], header[11][0], header[12]]
+            need(at > height or [stated, size, root, state] == own, "compact fork")
         step = 8
         theirs = [(handover[0], handover[1]) for handover in handovers]
         check_one_chain([*trust.pairs, *theirs, (header, certificate)], trust.created)

@@ -20,6 +20,8 @@ GENESIS: Final = "genesis"
 PINNED_3: Final = "pinned-3"
 PINNED_7: Final = "pinned-7"
 OTHER_CHAIN: Final = "other-chain"
+KEYED: Final = "compact"
+"""The genesis of a chain with compact certificates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

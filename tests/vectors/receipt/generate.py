@@ -12,8 +12,10 @@ from typing import Final
 
 from tests.vectors.receipt.case import Case
 from tests.vectors.receipt.chain import Chain
+from tests.vectors.receipt.compact import compact_cases
 from tests.vectors.receipt.contradictory import contradictory_cases
 from tests.vectors.receipt.formats import golden_files
+from tests.vectors.receipt.keyed import build_keyed_chain
 from tests.vectors.receipt.malformed import malformed_cases
 from tests.vectors.receipt.mismatched import mismatched_cases
 from tests.vectors.receipt.public import public_cases
@@ -37,6 +39,7 @@ def cases(chain: Chain) -> Iterator[Case]:
     yield from unsigned_cases(chain)
     yield from contradictory_cases(chain)
     yield from public_cases(chain)
+    yield from compact_cases(build_keyed_chain())
 
 
 def files() -> dict[str, bytes]:

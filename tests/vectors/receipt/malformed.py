@@ -68,8 +68,8 @@ def _encodings(data: bytes) -> Iterator[Case]:
     yield malformed("long-integer", "1 in two bytes", longer, "receipt: not the canonical")
     longer = data.replace(b"\x58\x20", b"\x59\x00\x20", 1)
     yield malformed("long-length", "32 in three bytes", longer, "receipt: not the canonical")
-    longer = b"\x98\x0c" + data[1:]
-    yield malformed("long-array", "12 items in two bytes", longer, "receipt: not the canonical")
+    longer = b"\x98\x0d" + data[1:]
+    yield malformed("long-array", "13 items in two bytes", longer, "receipt: not the canonical")
     streamed = b"\x9f" + data[1:] + b"\xff"
     yield malformed("indefinite-array", "no length is given", streamed, "receipt: item head 0x9f")
     described = b"\xd9\xd9\xf7" + data
@@ -98,10 +98,10 @@ def _encodings(data: bytes) -> Iterator[Case]:
 def _fields(data: bytes) -> Iterator[Case]:
     """Yield what is not of the receipt's fields, outside the leaf and the sets."""
     more = edited(data, lambda value: value.append(None))
-    yield malformed("field-more", "a thirteenth field", more, "receipt: expected an array of 12")
+    yield malformed("field-more", "a fourteenth field", more, "receipt: expected an array of 13")
     less = edited(data, lambda value: value.pop())
     yield malformed(
-        "field-missing", "eleven fields", less, "receipt: expected an array of 12 items"
+        "field-missing", "twelve fields", less, "receipt: expected an array of 13 items"
     )
     more = edited(data, lambda value: value[HEADER].append(0))
     yield malformed(

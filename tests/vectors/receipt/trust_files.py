@@ -9,8 +9,9 @@ from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase
 from node.timestamp.history import Handover
 from node.timestamp.trust import TrustFile
-from tests.vectors.receipt.case import GENESIS, OTHER_CHAIN, PINNED_3, PINNED_7, TrustCase
+from tests.vectors.receipt.case import GENESIS, KEYED, OTHER_CHAIN, PINNED_3, PINNED_7, TrustCase
 from tests.vectors.receipt.chain import CREATED_MS, Chain, certify, seed, validator_set
+from tests.vectors.receipt.keyed import build_keyed_chain
 from tests.vectors.receipt.malformed import edited, put
 from tests.vectors.receipt.story import (
     FIRST_OF_EPOCH_2,
@@ -36,6 +37,7 @@ def trust_files(chain: Chain) -> dict[str, TrustFile]:
         PINNED_3: chain.trust(3),
         PINNED_7: chain.trust(7),
         OTHER_CHAIN: Chain.found("another chain").trust(),
+        KEYED: build_keyed_chain(blocks=0).trust(),
     }
 
 
