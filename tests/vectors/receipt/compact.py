@@ -35,25 +35,24 @@ def compact_cases(chain: Chain) -> Iterator[Case]:
     yield _of(receipt, more, "more", "a fourth that did not sign", "compact-signature")
     infinity = replace(sound, aggregate=_INFINITY)
     yield _of(receipt, infinity, "infinity", "infinity for a signature", "compact-signature")
-    for field, about in (
-        ("header_digest", "another header"),
-        ("state_root", "another state"),
-        ("log_root", "another log"),
+    at, wrong = sound.checkpoint, seed("other")
+    for name, about, other in (
+        ("header-digest", "another header", replace(at, header_digest=wrong)),
+        ("state-root", "another state", replace(at, state_root=wrong)),
+        ("log-root", "another log", replace(at, log_root=wrong)),
     ):
-        other = replace(sound.checkpoint, **{field: seed("other")})
-        reason = "compact-signature"
-        name = field.replace("_", "-")
-        yield _of(receipt, replace(sound, checkpoint=other), name, about, reason)
+        changed = replace(sound, checkpoint=other)
+        yield _of(receipt, changed, name, about, "compact-signature")
     at = replace(sound.checkpoint, epoch=1)
     later = certificate_at(chain, KEYED_HEIGHT, checkpoint=at)
     yield _of(receipt, later, "epoch", "of the epoch after", "compact-epoch")
     elsewhere = certificate_at(chain, KEYED_HEIGHT, chain_id=seed("chain"))
     yield _of(receipt, elsewhere, "chain", "signed for another chain", "compact-signature")
-    for name, about, changed, reason in (
-        ("below", "below the record's block", {"height": PLAIN - 1}, "compact-height"),
-        ("fork", "another header at its height", {"height": PLAIN}, "compact-fork"),
+    for name, about, height, reason in (
+        ("below", "below the record's block", PLAIN - 1, "compact-height"),
+        ("fork", "another header at its height", PLAIN, "compact-fork"),
     ):
-        at = replace(sound.checkpoint, **changed)
+        at = replace(sound.checkpoint, height=height)
         signed = certificate_at(chain, KEYED_HEIGHT, checkpoint=at)
         yield _of(receipt, signed, name, about, reason)
     path = with_compact(chain, plain, certificate_at(chain, PLAIN)).compact
