@@ -22,7 +22,7 @@ def families() -> dict[str, bytes]:
 
 def test_every_family_has_a_prefix_of_its_own_that_the_table_names() -> None:
     prefixes = list(families().values())
-    assert len(prefixes) == len(frozenset(prefixes)) == 18
+    assert len(prefixes) == len(frozenset(prefixes)) == 19
     assert all(len(prefix) == 1 for prefix in prefixes)
     table = inspect.getdoc(keys) or ""
     assert all(f"| `{prefix.decode()}`" in table for prefix in prefixes)
@@ -34,6 +34,7 @@ def test_every_key_lies_in_its_family() -> None:
     assert keys.transaction(bytes(32)) == keys.TRANSACTION + bytes(32)
     assert keys.state(b"key") == keys.STATE + b"key"
     assert keys.draft_mark("0a") == keys.DRAFT_MARK + b"0a"
+    assert keys.compact(7) == keys.COMPACT + keys.number(7)
     assert keys.state_page("") == keys.STATE_PAGE
     assert keys.state_page("0a") == keys.STATE_PAGE + b"0a"
     assert keys.log_tile(TileId(1, 2)) == keys.LOG_TILE + b"\x01" + keys.number(2)
