@@ -14,6 +14,7 @@ import click
 from node.cli.verb import DEFAULT_HOME
 
 if TYPE_CHECKING:
+    from node.chain.reference import ReferenceName
     from node.cli.network import Network
     from node.crypto.suite import Suite
 
@@ -48,6 +49,17 @@ class NetworkChoice:
         from node.cli.network import Network
 
         return Network.open(self.home, self.profile, self.identity)
+
+
+def read_reference_name(issuer: str, type_code: str, reference: str) -> ReferenceName:
+    """Return the name that options give; wrong usage for what no record can carry."""
+    from node.chain.reference import ReferenceName
+    from node.errors import DecodeError
+
+    try:
+        return ReferenceName.from_value([issuer, type_code, reference])
+    except (DecodeError, UnicodeEncodeError) as error:
+        raise click.UsageError(str(error)) from error
 
 
 def network_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -39,6 +39,15 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "testnet": _Verb("node.cli.testnet", "testnet", _("A whole network on this machine.")),
     "node": _Verb("node.cli.run_node", "node_group", _("One validator.")),
     "notarize": _Verb("node.cli.notarize", "notarize", _("Record the digests of files.")),
+    "supersede": _Verb(
+        "node.cli.supersede", "supersede", _("Replace what is in force under a reference.")
+    ),
+    "withdraw": _Verb(
+        "node.cli.withdraw", "withdraw", _("End what is in force under a reference.")
+    ),
+    "history": _Verb(
+        "node.cli.history", "history", _("Show every record under a reference, proved.")
+    ),
     "verify": _Verb("node.cli.verify", "verify", _("Verify a document against its receipt.")),
     "receipt": _Verb("node.cli.receipt", "receipt", _("Show, fetch or export receipts.")),
     "record": _Verb("node.cli.record", "record", _("Look records up.")),
@@ -51,7 +60,7 @@ _VERBS: Final[Mapping[str, _Verb]] = {
         _("Proof that validators signed what no correct one can."),
     ),
     "bench": _Verb("node.cli.bench.saturate", "bench", _("What this machine can do.")),
-    "audit": _Verb("node.cli.audit", "audit", _("Check a whole ledger, signatures and all.")),
+    "audit": _Verb("node.cli.audit", "audit", _("Check a whole ledger, or its growth.")),
     "doctor": _Verb("node.cli.doctor", "doctor", _("Find what is wrong with this machine.")),
 }
 

@@ -29,11 +29,11 @@ def _of_notarizations() -> dict[ResultCode, tuple[str, str]]:
         ),
         ResultCode.REFERENCE_IN_FORCE: (
             _("the reference is in force already"),
-            _("choose another reference, or replace what is in force: --supersede"),
+            _("choose another reference, or replace what is in force: govchain supersede"),
         ),
         ResultCode.REFERENCE_NOT_IN_FORCE: (
             _("nothing is in force under this reference, type and identity"),
-            _("look for it: govchain record list --ref"),
+            _("look for it: govchain history"),
         ),
     }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from gettext import gettext as _
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from node.cli.choice import NetworkChoice, network_options
+from node.cli.choice import NetworkChoice, network_options, read_reference_name
+from node.cli.notarize import TYPE_DEFAULT
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
 
@@ -81,6 +83,53 @@ def list_records(
     rows, more = _find(network, wanted, limit)
     _show(screen, rows, more=more)
     return Answer({"records": rows, "more": more})
+
+
+@record.command(
+    "status",
+    help=_(
+        "Say what stands under a reference by now, proved: in force, withdrawn, or that its issuer "
+        "never recorded anything under it. All validators are asked, and the newest proof counts. "
+        "--prove keeps it for others, who verify it offline: govchain verify."
+    ),
+)
+@click.argument("reference")
+@click.option("--type", "type_code", default=TYPE_DEFAULT, show_default=True, help=_("Type code."))
+@click.option("--issuer", help=_("Identity that records under it, if not the one that asks."))
+@click.option(
+    "--prove",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_("File to write the proof to."),
+)
+@network_options
+@verb("record status")
+def status(
+    screen: Screen,
+    *,
+    reference: str,
+    type_code: str,
+    issuer: str | None,
+    path: Path | None,
+    network: NetworkChoice,
+) -> Answer:
+    """Ask for a standing, verify the proof and keep it if wanted."""
+    from node.cli.standing import ask_standing, describe_standing, fault_of, tell_standing
+    from node.operations.topology import write_file
+
+    found = network.open()
+    name = read_reference_name(issuer or found.identity, type_code, reference)
+    proof, verdict = ask_standing(found, name, found.pinned)
+    tell_standing(screen, verdict)
+    facts = describe_standing(verdict)
+    if path is not None:
+        try:
+            write_file(path, proof)
+        except OSError as error:
+            raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
+        screen.line(_("written to {path}").format(path=path))
+        facts["proof"] = str(path)
+    return Answer(facts, fault_of(verdict))
 
 
 def _find(

@@ -22,7 +22,7 @@ from node.cli.remedies import remedy_of
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.submission import DIGEST, Outlook, Recorded, record_digests
 from node.cli.verb import CommandError
-from node.cli.wording import describe_attestation
+from node.cli.wording import describe_attestation, existence
 
 _INTERRUPTED: Final = "GC-2313"
 
@@ -77,15 +77,16 @@ def record_documents(
 ) -> list[Item]:
     """Hash and record documents, write their receipts; return what became of each, in order.
 
-    A network that does not serve yet is waited for, `patience_s` at most. Raises, before anything
-    is sent, `CommandError` where receipts cannot be kept or no validator serves, and `ClientError`
-    where nobody answers.
+    What has its digest already is not read. A network that does not serve yet is waited for,
+    `patience_s` at most. Raises, before anything is sent, `CommandError` where receipts cannot be
+    kept or no validator serves, and `ClientError` where nobody answers.
     Once something was sent, an interrupt is no error: the items tell what it left.
     """
     readable = [document for document in documents if document.is_wanted]
-    size_bytes = sum(document.size_bytes for document in readable)
+    unhashed = [document for document in readable if document.digest is None]
+    size_bytes = sum(document.size_bytes for document in unhashed)
     with screen.progress(_("hashing"), size_bytes) as advance:
-        for document in readable:
+        for document in unhashed:
             hash_document(document, DIGEST, advance)
     hashed = [each for each in readable if each.digest is not None]
     if hashed:
@@ -177,6 +178,17 @@ def summarize(items: Sequence[Item]) -> Answer:
         return Answer(facts, Fault(faults[0].code, faults[0].message, fix))
     message = _("{failed} of {count} documents failed").format(failed=len(faults), count=len(items))
     return Answer(facts, Fault("GC-2302", message, fix))
+
+
+def tell_recorded(screen: Screen, item: Item) -> None:
+    """Say what became of a document that was to be recorded."""
+    attestation = None if item.recorded is None else item.recorded.attestation
+    if item.receipt is not None and attestation is not None:
+        said = _("RECORDED  {file} {existence}  {receipt}")
+        known = existence(attestation)
+        text = said.format(file=item.document.label, existence=known, receipt=item.receipt)
+        screen.line(text, style="green")
+    tell_trouble(screen, item)
 
 
 def tell_trouble(screen: Screen, item: Item) -> None:

@@ -263,6 +263,18 @@ _ROWS: Final = (
         N_("what sets PDF certificates is not installed"),
         N_("install the extra [pdf] of govchain, or that version of typst beside it"),
     ),
+    (
+        "GC-2350",
+        ExitCode.NO_SUCH_RECORD,
+        N_("nothing was ever recorded"),
+        N_("check issuer, type and reference, letter by letter"),
+    ),
+    (
+        "GC-2351",
+        _FAILED,
+        N_("the proof is older than asked for"),
+        N_("get a new one: govchain record status --prove"),
+    ),
     ("GC-3001", _UNAVAILABLE, N_("the disk refused"), N_("check path, rights and disk")),
     (
         "GC-3002",

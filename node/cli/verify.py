@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING
 
 import click
 
+from node.cli.age import AgeType
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
-    from node.cli.network import Network
-    from node.rpc.client import LedgerClient
-    from node.rpc.port import RecordStatus
     from node.timestamp.trust import TrustAnchor
-    from node.timestamp.verify import Attestation, Verdict
+    from node.timestamp.verify import Verdict
 
 
 @click.command(
     "verify",
     help=_(
         "Verify that a document existed when its receipt says so. Name the document by its file, "
-        "by - for standard input, or by its digest (HEX or ALGORITHM:HEX). With --home or "
-        "--profile a validator is asked too whether the record still stands; --offline opens no "
-        "connection."
+        "by - for standard input, or by its digest (HEX or ALGORITHM:HEX). Whether the record "
+        "still stood later is told by a proof of standing beside it (--standing), or with --home "
+        "or --profile by the validators. Without --receipt, verify what the file itself proves: "
+        "the standing of a reference, or that the chain only grew. --offline opens no connection."
     ),
 )
 @click.argument("document", metavar="FILE|DIGEST|-")
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     "--receipt",
     "receipt_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
     help=_("Receipt of the document, in any format that govchain receipt export writes."),
 )
 @click.option(
@@ -45,6 +43,18 @@ if TYPE_CHECKING:
     required=True,
     help=_("Trust file that pins the chain."),
 )
+@click.option(
+    "--standing",
+    "standing_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_("Proof of what stands under the record's reference."),
+)
+@click.option(
+    "--max-age",
+    "max_age_ms",
+    type=AgeType(),
+    help=_("How old a proof of standing may be, by the clock here: 90s, 30m, 24h, 7d."),
+)
 @click.option("--offline", is_flag=True, help=_("Open no connection, whatever else is given."))
 @network_options
 @verb("verify")
@@ -52,42 +62,52 @@ def verify(
     screen: Screen,
     *,
     document: str,
-    receipt_path: Path,
+    receipt_path: Path | None,
     trust_path: Path,
+    standing_path: Path | None,
+    max_age_ms: int | None,
     offline: bool,
     network: NetworkChoice,
 ) -> Answer:
-    """Verify a document against its receipt."""
+    """Verify a document against its receipt, or a proof by itself."""
+    from node.cli.standing import follow_record
     from node.cli.subjects import read_document, read_file
+    from node.cli.verify_proof import verify_proof
     from node.cli.wording import describe_verdict
-    from node.timestamp.opening import digest_algorithm_of
+    from node.timestamp.opening import digest_algorithm_of, open_receipt
     from node.timestamp.verify import Outcome, verify_receipt
 
     asks = network.is_explicit and not offline
     found = network.open() if asks else None  # one that is not there is told, needed or not
     anchor = load_anchor(trust_path)
+    if receipt_path is None:
+        return verify_proof(screen, document, anchor, max_age_ms)
     receipt = read_file(receipt_path)
+    standing = None if standing_path is None else read_file(standing_path)
     digest = read_document(document, digest_algorithm_of(receipt))
     verdict = verify_receipt(receipt, anchor, digest)
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}
-    page = _compare_page(receipt) if verdict.attestation is not None else None
+    attestation = verdict.attestation
+    page = None if attestation is None else _compare_page(receipt)
     if page is not None:
         screen.line(f"  {page.sentence}")
         facts["page"] = page.status
-    if verdict.attestation is None or verdict.outcome is not Outcome.VERIFIED:
+    if attestation is None or verdict.outcome is not Outcome.VERIFIED:
         return Answer({**facts, "asked": False}, _fault_of(verdict))
-    if verdict.attestation.record.reference is None:
+    if attestation.record.reference is None and standing is None:
         screen.line(
             "  " + _("without a reference nothing can replace or withdraw it: nobody was asked")
         )
         return Answer({**facts, "asked": False})
-    if found is None:
+    source = found if standing is None else standing
+    if source is None:
         screen.line("  " + _("nobody was asked whether it still stands: see --home and --profile"))
         return Answer({**facts, "asked": False})
-    standing = _ask_standing(found, receipt, verdict.attestation)
-    screen.line(f"  {standing.sentence}")
-    return Answer({**facts, "asked": True, "standing": standing.status}, standing.fault)
+    told, fault = follow_record(
+        screen, open_receipt(receipt).receipt, attestation, anchor, source, max_age_ms=max_age_ms
+    )
+    return Answer({**facts, "asked": standing is None, **told}, fault)
 
 
 def load_anchor(path: Path) -> TrustAnchor:
@@ -104,12 +124,10 @@ def load_anchor(path: Path) -> TrustAnchor:
 
 def tell_verdict(screen: Screen, label: str, verdict: Verdict) -> None:
     """Say the verdict in words, then the numbered steps that led to it."""
-    from node.cli.wording import headline, outcome_style, step_title
+    from node.cli.wording import headline, outcome_style, tell_steps
 
     screen.line(headline(label, verdict), style=outcome_style(verdict.outcome))
-    for report in verdict.steps:
-        mark = _("ok") if report.passed else _("FAILED")
-        screen.line(f"  {int(report.step)}. {step_title(report.step)}: {mark} ({report.detail})")
+    tell_steps(screen, verdict.steps)
     attestation = verdict.attestation
     if attestation is not None and attestation.accuracy_ms is not None:
         said = _("recorded by {sender}; the chain promises its time to be accurate to {ms} ms")
@@ -142,59 +160,6 @@ def _compare_page(receipt: bytes) -> _Page | None:
     if render_pdf(opened.receipt) == receipt:
         return _Page("as proven", _("the page says what the proof says"))
     return _Page("other", _("rely on what stands here, NOT on the page: this proof gives another"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """Whether a record still stands, according to a validator."""
-
-    status: str
-    sentence: str
-    fault: Fault | None
-
-
-def _ask_standing(network: Network, receipt: bytes, attestation: Attestation) -> _Standing:
-    """Ask whether a record with a reference was superseded or withdrawn."""
-    from node.rpc.port import RecordStatus
-    from node.timestamp.opening import open_receipt
-
-    status = _find_status(network, attestation, open_receipt(receipt).receipt.log_index)
-    sentence = {
-        RecordStatus.IN_FORCE: _("{reference} is in force, says a validator"),
-        RecordStatus.SUPERSEDED: _("{reference} has a newer record by now, says a validator"),
-        RecordStatus.WITHDRAWN: _("{reference} was WITHDRAWN since, says a validator"),
-        RecordStatus.NONE: _("{reference} is not known to the validator"),
-    }[status].format(reference=attestation.record.reference)
-    fix = _("ask the issuer which record is in force")
-    withdrawn = Fault("GC-2312", sentence, fix) if status is RecordStatus.WITHDRAWN else None
-    return _Standing(status.name.lower(), sentence, withdrawn)
-
-
-def _find_status(network: Network, attestation: Attestation, log_index: int) -> RecordStatus:
-    """Return the status a validator gives the very record of the receipt."""
-    from node.rpc.port import RecordFilter, RecordStatus
-
-    record = attestation.record
-    wanted = RecordFilter(
-        reference=record.reference,
-        type_code=record.type_code,
-        digest=record.digest,
-        from_ms=attestation.time_ms,
-        to_ms=attestation.time_ms + 1,
-    )
-
-    async def question(client: LedgerClient) -> RecordStatus:
-        token = b""
-        while True:
-            page = await client.records(wanted, page_token=token)
-            for entry in page.records:
-                if entry.log_index == log_index:
-                    return entry.status
-            token = page.next_page_token
-            if not token:
-                return RecordStatus.NONE
-
-    return network.ask(question)
 
 
 def _fault_of(verdict: Verdict) -> Fault | None:

@@ -5,12 +5,16 @@ A receipt shows that a document existed *no later than* a time; nothing here may
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from gettext import gettext as _
 from typing import Any
 
+from node.cli.screen import Screen
+from node.timestamp.consistency import ConsistencyStep
 from node.timestamp.receipt import digest_name, iso_time
-from node.timestamp.verify import Attestation, Outcome, Step, Verdict
+from node.timestamp.standing import StandingStep
+from node.timestamp.verify import Attestation, Outcome, Step, StepReport, Verdict
 
 
 def outcome_word(outcome: Outcome) -> str:
@@ -59,18 +63,54 @@ def headline(label: str, verdict: Verdict) -> str:
 
 def step_title(step: IntEnum) -> str:
     """Return what a step of verification establishes."""
-    titles: dict[IntEnum, str] = {
-        Step.RECEIPT: _("the receipt is well formed"),
-        Step.DOCUMENT: _("the document is the one recorded"),
-        Step.BLOCK: _("the record and the header speak of one block"),
-        Step.LOG: _("the record stands in the log"),
-        Step.CERTIFICATE: _("the certificate is of this header"),
-        Step.ROOT: _("the trust file leads to the validators"),
-        Step.SIGNATURES: _("a quorum of them signed, and every signature is valid"),
-        Step.HISTORY: _("it fits the chain that the trust file pins"),
-        Step.RECORD: _("the record states that the document exists"),
+    shared: dict[str, str] = {
+        "CERTIFICATE": _("the certificate is of this header"),
+        "ROOT": _("the trust file leads to the validators"),
+        "SIGNATURES": _("a quorum of them signed, and every signature is valid"),
+        "HISTORY": _("it fits the chain that the trust file pins"),
     }
-    return titles[step]
+    particular: dict[type[IntEnum], dict[str, str]] = {
+        Step: {
+            "RECEIPT": _("the receipt is well formed"),
+            "DOCUMENT": _("the document is the one recorded"),
+            "BLOCK": _("the record and the header speak of one block"),
+            "LOG": _("the record stands in the log"),
+            "RECORD": _("the record states that the document exists"),
+        },
+        StandingStep: {
+            "PROOF": _("the proof of standing is well formed"),
+            "NAME": _("it is of the reference asked for"),
+            "STATE": _("the state of the chain holds just this"),
+            "RECORD": _("it speaks of the record of the receipt"),
+        },
+        ConsistencyStep: {
+            "PROOF": _("the proof of consistency is well formed"),
+            "ORDER": _("the second header comes after the first"),
+            "LOG": _("the log of the first is the beginning of the log of the second"),
+            "HEADER": _("the first header stands in the log of the second"),
+        },
+    }
+    return (shared | particular[type(step)])[step.name]
+
+
+def tell_steps(screen: Screen, reports: Sequence[StepReport]) -> None:
+    """Say the numbered steps that led to a verdict."""
+    for report in reports:
+        mark = _("ok") if report.passed else _("FAILED")
+        screen.line(f"  {int(report.step)}. {step_title(report.step)}: {mark} ({report.detail})")
+
+
+def describe_steps(reports: Sequence[StepReport]) -> list[dict[str, Any]]:
+    """Return the steps taken, as JSON."""
+    return [
+        {
+            "step": int(report.step),
+            "name": report.step.name.lower(),
+            "passed": report.passed,
+            "detail": report.detail,
+        }
+        for report in reports
+    ]
 
 
 def describe_attestation(attestation: Attestation) -> dict[str, Any]:
@@ -100,14 +140,6 @@ def describe_verdict(verdict: Verdict) -> dict[str, Any]:
     attestation = verdict.attestation
     return {
         "verdict": verdict.outcome.value,
-        "steps": [
-            {
-                "step": int(report.step),
-                "name": report.step.name.lower(),
-                "passed": report.passed,
-                "detail": report.detail,
-            }
-            for report in verdict.steps
-        ],
+        "steps": describe_steps(verdict.steps),
         "attestation": None if attestation is None else describe_attestation(attestation),
     }

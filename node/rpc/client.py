@@ -298,17 +298,15 @@ class LedgerClient:
             lambda api: api.GetRecords, request, convert.record_page_from_pb, timeout_ms
         )
 
-    async def standing_proof(self, name: ReferenceName, timeout_ms: int = TIMEOUT_MS) -> bytes:
-        """Return the canonical proof of what stands under a reference now, unchecked.
+    async def standing_proofs(
+        self, name: ReferenceName, timeout_ms: int = TIMEOUT_MS
+    ) -> dict[str, bytes | ClientError]:
+        """Return every validator's proof of what stands under a reference, or why it gave none.
 
-        Raises `NotFound` while nothing is certified.
+        By validator id; all are asked at once. Each is canonical `standing-proof` after the newest
+        block there, unchecked: the newest one that verifies tells most.
         """
-        request = pb.GetStandingProofRequest(
-            issuer=name.issuer, type_code=name.type_code, reference=name.reference
-        )
-        return await self._connections.ask(
-            lambda api: api.GetStandingProof, request, lambda reply: reply.proof, timeout_ms
-        )
+        return await self._ask_each(lambda endpoint: self._standing_of(endpoint, name, timeout_ms))
 
     async def consistency_proof(
         self, old_height: int, new_height: int | None = None, timeout_ms: int = TIMEOUT_MS
@@ -429,6 +427,22 @@ class LedgerClient:
         found = await asyncio.gather(*map(question, endpoints))
         ids = [endpoint.validator_id for endpoint in endpoints]
         return dict(zip(ids, found, strict=True))
+
+    async def _standing_of(
+        self, endpoint: LedgerEndpoint, name: ReferenceName, timeout_ms: int
+    ) -> bytes | ClientError:
+        stub = self._connections.stub(endpoint)
+        try:
+            reply = await stub.GetStandingProof(
+                pb.GetStandingProofRequest(
+                    issuer=name.issuer, type_code=name.type_code, reference=name.reference
+                ),
+                timeout=timeout_ms / 1_000,
+                metadata=self._connections.metadata,
+            )
+        except grpc.aio.AioRpcError as error:
+            return read_failure(endpoint, error)
+        return reply.proof
 
     async def _status_of(
         self, endpoint: LedgerEndpoint, timeout_ms: int

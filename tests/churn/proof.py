@@ -111,7 +111,7 @@ def examine_ledgers(network: LocalNetwork, acknowledgements: Acknowledgements) -
     audited: dict[str, int] = {}
     faults: list[str] = []
     for validator_id in network.ids:
-        command = (sys.executable, "-m", "node", "audit", "--json")
+        command = (sys.executable, "-m", "node", "audit", "ledger", "--json")
         done = subprocess.run(
             (*command, "--home", str(network.folder(validator_id))),
             capture_output=True,

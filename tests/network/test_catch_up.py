@@ -104,7 +104,7 @@ async def test_thousands_of_blocks_behind_killed_on_the_way_and_a_peer_frozen(
         assert network.metric(VICTIM, "blocks_synced_total") > 0
     finally:
         network.supervisor.down()
-    audited = run("audit", "--home", network.folder(VICTIM), "--json")
+    audited = run("audit", "ledger", "--home", network.folder(VICTIM), "--json")
     assert audited.code == 0, audited.out
     assert audited.json["blocks"] > PAST_BLOCKS
 
@@ -154,6 +154,6 @@ async def test_far_behind_the_state_is_fetched_and_the_past_comes_after(tmp_path
         assert network.metric(VICTIM, "missing_blocks") == 0
     finally:
         network.supervisor.down()
-    audited = run("audit", "--home", network.folder(VICTIM), "--json")
+    audited = run("audit", "ledger", "--home", network.folder(VICTIM), "--json")
     assert audited.code == 0, audited.out
     assert audited.json["blocks"] > PAST_BLOCKS

@@ -190,10 +190,10 @@ def test_the_ledgers_of_stopped_validators_can_be_checked(home: Path, tmp_path: 
 def test_the_ledger_of_a_stopped_validator_can_be_audited(home: Path, tmp_path: Path) -> None:
     assert notarize(home, tmp_path).code == 0
     folder = home / Topology.load(home).nodes[0].home
-    running = run("audit", "--home", folder, "--json")
+    running = run("audit", "ledger", "--home", folder, "--json")
     assert (running.code, running.json["error"]["code"]) == (ExitCode.USAGE, "GC-3002")
     assert run("testnet", "down", "--home", home).code == 0
-    audited = run("audit", "--home", folder, "--json")
+    audited = run("audit", "ledger", "--home", folder, "--json")
     assert audited.code == 0, audited.err
     assert audited.json["validator"] == "validator-1"
     assert audited.json["transactions"] > 0

@@ -271,30 +271,95 @@ def test_with_a_network_verify_asks_whether_the_record_still_stands(
     assert (run(*asked).code, run(*asked).json["standing"]) == (0, "in_force")
     assert run(*asked).json["asked"] is True
 
-    newer = document(tmp_path, "newer.txt")
-    named = ("--ref", reference, "--type", "permit")
-    (next_one,) = notarize(home, out, newer, *named, "--supersede")["items"]
+    newer, decision = document(tmp_path, "newer.txt"), document(tmp_path, "decision.txt")
+    options = ("--type", "permit", "--home", home, "--out", out, "--json")
+    (next_one,) = run("supersede", reference, newer, *options).json["items"]
     assert (run(*asked).code, run(*asked).json["standing"]) == (0, "superseded")
 
-    (last,) = notarize(home, out, newer, *named, "--withdraw")["items"]
-    assert last["kept"] == next_one["receipt"], "the proof of the withdrawal replaces no other"
+    proof = tmp_path / "before.standing"
+    status = ("record", "status", reference, "--type", "permit", "--home", home, "--json")
+    assert run(*status, "--prove", proof).json["attestation"]["latest"]["count"] == 2
+
+    (last,) = run("withdraw", reference, "--decision", decision, *options).json["items"]
+    assert last["digest"] == f"sha-256:{hashlib.sha256(decision.read_bytes()).hexdigest()}"
     assert verify_offline(home, newer, Path(next_one["receipt"])) == 0
     ran = run(*asked)
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2312")
     assert ran.json["standing"] == "withdrawn"
     assert run(*arguments, "--offline").code == 0, "offline nobody can know"
+    assert run(*status).code == ExitCode.NOT_VERIFIED
     assert run("receipt", "fetch", last["digest"], "--home", home, "--out", out).code == 0
-    proof = ("verify", newer, "--receipt", last["receipt"], "--trust", home / "trust.json")
-    assert run(*proof, "--offline").code == ExitCode.NOT_VERIFIED, "it proves the withdrawal"
+    proved = ("verify", decision, "--receipt", last["receipt"], "--trust", home / "trust.json")
+    assert run(*proved, "--offline").code == ExitCode.NOT_VERIFIED, "it proves the withdrawal"
+
+    early = run("verify", proof, "--trust", home / "trust.json", "--offline", "--json")
+    assert (early.code, early.json["attestation"]["standing"]) == (0, "in_force")
+    beside = ("--receipt", next_one["receipt"], "--trust", home / "trust.json", "--json")
+    still = run("verify", newer, *beside, "--standing", proof)
+    assert (still.code, still.json["standing"], still.json["asked"]) == (0, "in_force", False)
+
+    told = run("history", reference, "--home", home, "--json")
+    assert told.code == 0
+    (only,) = told.json["histories"]
+    assert [row["action"] for row in only["records"]] == ["record", "supersede", "withdraw"]
+    assert all(row["verified"] for row in only["records"])
+    assert only["complete"] is True
+
+
+def test_a_withdrawal_without_a_decision_names_the_document(
+    home: Path, tmp_path: Path, out: Path
+) -> None:
+    path, reference = document(tmp_path), f"permit/{secrets.token_hex(4)}"
+    (item,) = notarize(home, out, path, "--ref", reference)["items"]
+    ran = run("withdraw", reference, "--home", home, "--out", out, "--json")
+    (withdrawn,) = ran.json["items"]
+    assert withdrawn["digest"] == item["digest"]
+    assert Path(withdrawn["receipt"]).name == f"{reference.partition('/')[2]}.receipt"
+    (again,) = notarize(home, out, path, "--ref", reference)["items"]
+    assert again["kept"] == item["receipt"], "the proof of the first record replaces no other"
 
 
 def test_a_reference_is_moved_only_where_it_is_in_force(home: Path, tmp_path: Path) -> None:
     path, reference = document(tmp_path), f"permit-{secrets.token_hex(4)}"
+    for words in (("supersede", reference, path), ("withdraw", reference)):
+        ran = run(*words, "--home", home, "--json")
+        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.REFUSED, "GC-2307")
+        assert "NEVER recorded" in ran.json["error"]["message"]
     for change in ("--supersede", "--withdraw"):
-        ran = run("notarize", path, "--ref", reference, change, "--home", home, "--json")
-        assert ran.code == ExitCode.REFUSED
-        assert "REFERENCE_NOT_IN_FORCE" in ran.json["error"]["message"]
-        assert run("notarize", path, change, "--home", home).code == ExitCode.USAGE
+        ran = run("notarize", path, "--ref", reference, change, "--home", home)
+        assert (ran.code, "govchain supersede" in ran.err) == (ExitCode.USAGE, True)
+
+
+def test_what_was_never_recorded_is_proved_offline(home: Path, tmp_path: Path) -> None:
+    proof, reference = tmp_path / "none.standing", f"never-{secrets.token_hex(4)}"
+    asked = run("record", "status", reference, "--home", home, "--prove", proof, "--json")
+    assert (asked.code, asked.json["verdict"]) == (ExitCode.NO_SUCH_RECORD, "verified")
+    assert asked.json["attestation"]["standing"] == "absent"
+    assert run("trust", "export", "--home", home).code == 0
+    ran = run("verify", proof, "--trust", home / "trust.json", "--offline", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NO_SUCH_RECORD, "GC-2350")
+    assert run("history", reference, "--home", home).code == ExitCode.NO_SUCH_RECORD
+
+
+def test_that_the_chain_only_grew_is_proved_from_what_was_pinned(
+    home: Path, tmp_path: Path, out: Path
+) -> None:
+    early, proof = tmp_path / "early.json", tmp_path / "grown.consistency"
+    assert run("trust", "export", "--home", home, "--out", early).code == 0
+    notarize(home, out, document(tmp_path))
+    made = run(
+        "audit", "proof", "--between", early, "tip", "--out", proof, "--home", home, "--json"
+    )
+    assert made.code == 0
+    assert run("trust", "export", "--home", home).code == 0
+    for trust in (early, home / "trust.json"):
+        ran = run("verify", proof, "--trust", trust, "--offline", "--json")
+        assert (ran.code, ran.json["verdict"]) == (0, "verified")
+        assert ran.json["attestation"]["old"] == made.json["attestation"]["old"]
+    for old, new, code in (("0", "1", 2), ("1", "1000000", 3), ("1", "x", 2), ("2", "1", 2)):
+        options = ("--between", old, new, "--out", tmp_path / "other", "--home", home)
+        assert run("audit", "proof", *options).code == code
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_profile_of_another_chain_is_refused(home: Path, tmp_path: Path) -> None:

@@ -263,8 +263,6 @@ async def test_every_question_has_its_answer() -> None:
         assert (await client.certified_header()).header == b"header 1"
         assert (await client.certified_header(0)).certificate == b""
         assert await client.genesis() == b"genesis"
-        name = ReferenceName("agency-1", "证照", "粤A-1")
-        assert (await client.standing_proof(name)).decode() == f"standing of {name}"
         assert await client.consistency_proof(3, 0) == b"3 to 0"
         assert await client.consistency_proof(3) == b"3 to None"
         assert await client.time_stamp(b"req") == b"reply to req of agency-1"
@@ -284,12 +282,8 @@ async def test_what_is_not_there_is_said_to_be_so() -> None:
                 await call
         for node in network.nodes:
             node.behind = True
-        for call in (
-            client.standing_proof(ReferenceName("a", "b", "c")),
-            client.consistency_proof(1),
-        ):
-            with pytest.raises(NotFound):
-                await call
+        with pytest.raises(NotFound):
+            await client.consistency_proof(1)
 
 
 async def test_absence_is_believed_only_when_all_say_so() -> None:
@@ -347,15 +341,32 @@ async def test_a_malformed_question_is_refused() -> None:
             client.transaction(b"short"),
             client.receipt_of_digest(b""),
             client.receipt_of_operation(bytes(33)),
-            client.standing_proof(ReferenceName("", "b", "c")),
-            client.standing_proof(ReferenceName("a", "b" * 33, "c")),
-            client.standing_proof(ReferenceName("a", "b", "c" * 129)),
-            client.standing_proof(ReferenceName("a", "b", "\n")),
             client.records(RecordFilter(digest=b"short")),
             client.records(RecordFilter(), page_token=bytes(PAGE_TOKEN_BYTES_MAX + 1)),
         ):
             with pytest.raises(ClientError, match="expected"):
                 await call
+        assert network.failures == []
+
+
+async def test_every_validator_proves_what_stands_under_a_reference() -> None:
+    async with running(3) as network, network.client() as client:
+        network.nodes[1].behind = True
+        await network.servers[2].stop(0)
+        name = ReferenceName("agency-1", "证照", "粤A-1")
+        found = await client.standing_proofs(name)
+        assert found["validator-1"] == f"standing of {name}".encode()
+        assert isinstance(found["validator-2"], NotFound)
+        assert isinstance(found["validator-3"], NetworkUnavailable)
+        for name in (
+            ReferenceName("", "b", "c"),
+            ReferenceName("a", "b" * 33, "c"),
+            ReferenceName("a", "b", "c" * 129),
+            ReferenceName("a", "b", "\n"),
+        ):
+            refused = (await client.standing_proofs(name))["validator-1"]
+            assert isinstance(refused, ClientError)
+            assert "expected" in str(refused)
         assert network.failures == []
 
 

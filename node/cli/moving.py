@@ -1,0 +1,83 @@
+"""A reference moved: what stands under it superseded or withdrawn, after a look at what that is."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from pathlib import Path
+
+from node.chain.record import RecordAction
+from node.chain.reference import ReferenceName, ReferenceStatus
+from node.cli.inputs import STANDARD_INPUT, Document
+from node.cli.network import Network
+from node.cli.readiness import await_service
+from node.cli.recording import record_documents, summarize, tell_trouble
+from node.cli.screen import Answer, Screen
+from node.cli.standing import ask_standing, spoken
+from node.cli.submission import DIGEST, Outlook
+from node.cli.verb import CommandError
+from node.timestamp.receipt import iso_time
+from node.timestamp.standing import Fate
+
+
+def document_at(argument: str) -> Document:
+    """Return the document that a file or, for -, standard input holds."""
+    return Document(argument, None if argument == STANDARD_INPUT else Path(argument))
+
+
+def find_in_force(
+    screen: Screen, network: Network, name: ReferenceName, patience_s: float
+) -> ReferenceStatus:
+    """Return what is in force under a reference, proved; raises `CommandError` if nothing is."""
+    await_service(screen, network, patience_s)
+    _proof, verdict = ask_standing(network, name, network.pinned)
+    attestation = verdict.attestation
+    if attestation is None or attestation.status is None or attestation.fate is not Fate.IN_FORCE:
+        message = "" if attestation is None else spoken(attestation)
+        fix = _("see what stands: govchain history; record it first: govchain notarize --ref")
+        raise CommandError("GC-2307", message, fix)
+    return attestation.status
+
+
+def move(
+    screen: Screen,
+    network: Network,
+    name: ReferenceName,
+    document: Document,
+    *,
+    action: RecordAction,
+    out: Path,
+    said: str,
+) -> Answer:
+    """Record a document that supersedes or withdraws, and keep the receipt.
+
+    `said` is the sentence for a person: reference, file, time, height and receipt are filled in.
+    """
+    outlook = Outlook(name.type_code, name.reference, 1, action)
+    items = record_documents(screen, network, [document], outlook, out)
+    for item in items:
+        attestation = None if item.recorded is None else item.recorded.attestation
+        if item.receipt is not None and attestation is not None:
+            degraded = attestation.time_degraded
+            known_ms = attestation.seal_time_ms if degraded else attestation.time_ms
+            text = said.format(
+                reference=name.reference,
+                file=item.document.label,
+                time=iso_time(known_ms),
+                height=attestation.height,
+                receipt=item.receipt,
+            )
+            screen.line(text, style="green")
+        tell_trouble(screen, item)
+    return summarize(items)
+
+
+def same_document(name: ReferenceName, status: ReferenceStatus) -> Document:
+    """Return the document in force, by its digest; raises `CommandError` for an unusual digest.
+
+    Its receipt is named after the reference.
+    """
+    if status.digest_algorithm != DIGEST.digest_id:
+        message = _("what is in force was not hashed with {algorithm}")
+        fix = _("name the decision that withdraws it: --decision")
+        raise CommandError("GC-2301", message.format(algorithm=DIGEST.name), fix)
+    return Document(name.reference, Path(name.reference), digest=status.digest)

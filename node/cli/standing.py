@@ -1,0 +1,252 @@
+"""The standing of references as verbs ask for it and speak of it: proved, with its date.
+
+A proof tells what held after one block. Nothing here may say that it holds today.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from gettext import gettext as _
+from typing import TYPE_CHECKING, Any, Final
+
+from node.chain.reference import ReferenceName
+from node.cli.age import told_age
+from node.cli.screen import Fault, Screen
+from node.cli.verb import CommandError
+from node.cli.wording import describe_steps, outcome_style, outcome_word, tell_steps
+from node.errors import ClientError
+from node.timestamp.receipt import Receipt, iso_time
+from node.timestamp.standing import (
+    Fate,
+    StandingAttestation,
+    StandingStep,
+    StandingVerdict,
+    status_digest,
+    verify_standing,
+)
+from node.timestamp.steps import Outcome
+from node.timestamp.trust import TrustAnchor
+from node.timestamp.verify import Attestation
+
+if TYPE_CHECKING:
+    from node.cli.network import Network
+
+_ASK_MS: Final = 5_000
+
+
+def ask_standing(
+    network: Network, name: ReferenceName, anchor: TrustAnchor, receipt: Receipt | None = None
+) -> tuple[bytes, StandingVerdict]:
+    """Ask every validator, and return the newest proof that verifies, with its verdict.
+
+    So one that is behind, or shows an old state on purpose, is outdone by any that does not.
+    Raises what `judge` returns where none answers, `CommandError` where no proof verifies.
+    """
+    from node.rpc.connection import judge
+
+    answers = network.ask(lambda client: client.standing_proofs(name, _ASK_MS))
+    proofs = [each for each in answers.values() if isinstance(each, bytes)]
+    if not proofs:
+        raise judge([each for each in answers.values() if isinstance(each, ClientError)])
+    found = [(proof, verify_standing(proof, anchor, name, receipt)) for proof in proofs]
+    return _newest(found)
+
+
+def _newest(
+    found: Iterable[tuple[bytes, StandingVerdict]],
+) -> tuple[bytes, StandingVerdict]:
+    best: tuple[bytes, StandingVerdict] | None = None
+    height, failure = -1, ""
+    for proof, verdict in found:
+        if verdict.attestation is not None and verdict.attestation.height > height:
+            best, height = (proof, verdict), verdict.attestation.height
+        elif verdict.failure is not None:
+            failure = verdict.failure.detail
+    if best is None:
+        raise CommandError("GC-2305", failure)
+    return best
+
+
+def tell_standing(screen: Screen, verdict: StandingVerdict, label: str = "") -> None:
+    """Say what stands, as of when, what that leaves open, and the steps that led to it."""
+    attestation = verdict.attestation
+    said = [label] if label else []
+    said += [] if attestation is None else [spoken(attestation)]
+    first = f"{outcome_word(verdict.outcome)}  {': '.join(said)}"
+    screen.line(first, style=outcome_style(verdict.outcome))
+    if attestation is not None:
+        tell_date(screen, attestation)
+    tell_steps(screen, verdict.steps)
+
+
+def tell_date(screen: Screen, attestation: StandingAttestation) -> None:
+    """Say as of when it is so, how old that is by the clock here, and what it does not say."""
+    said = _("so it was at {time} (block {height}, {signers} of {validators} validators signed)")
+    if attestation.time_degraded:
+        said = _(
+            "so it was at {time}, as sealed; the block's own time is not vouched for "
+            "(block {height}, {signers} of {validators} validators signed)"
+        )
+    screen.line(
+        "  "
+        + said.format(
+            time=iso_time(attestation.known_ms),
+            height=attestation.height,
+            signers=len(attestation.signers),
+            validators=attestation.validator_count,
+        )
+    )
+    said = _("that was {age} ago; of anything later it says nothing")
+    screen.line("  " + said.format(age=told_age(_age_ms(attestation))))
+
+
+def follow_record(
+    screen: Screen,
+    receipt: Receipt,
+    attestation: Attestation,
+    anchor: TrustAnchor,
+    source: bytes | Network,
+    *,
+    max_age_ms: int | None,
+) -> tuple[dict[str, Any], Fault | None]:
+    """Say what became of a verified record with a reference, by a proof or who gives one.
+
+    Returns it as JSON members, with why the record is none to rely on, if it is not.
+    """
+    record = attestation.record
+    name = ReferenceName(attestation.sender, record.type_code, record.reference or "")
+    if isinstance(source, bytes):
+        verdict = verify_standing(source, anchor, receipt=receipt)
+    else:
+        _proof, verdict = ask_standing(source, name, anchor, receipt)
+    fault = fault_of(verdict, max_age_ms)
+    facts: dict[str, Any] = {"standing_proof": describe_standing(verdict)}
+    if verdict.attestation is None:
+        tell_standing(screen, verdict, str(name))
+        return facts, fault
+    known_ms = attestation.seal_time_ms if attestation.time_degraded else attestation.time_ms
+    said = spoken_of_record(verdict.attestation, known_ms)
+    screen.line(f"  {record.reference}: {said}", style="green" if fault is None else "red")
+    tell_date(screen, verdict.attestation)
+    return facts | {"standing": verdict.attestation.fate.value}, fault
+
+
+def spoken(attestation: StandingAttestation) -> str:
+    """Return what stands under a reference, in a sentence without a date of its own."""
+    name, status = attestation.name, attestation.status
+    if status is None:
+        said = _("{issuer} has NEVER recorded anything of type {type} under {reference}")
+        return said.format(issuer=name.issuer, type=name.type_code, reference=name.reference)
+    said = {
+        Fate.IN_FORCE: _(
+            "{reference} ({type}, {issuer}) is in force since {time}: {digest} "
+            "(block {height}, record {count} under it)"
+        ),
+        Fate.SUPERSEDED: _(
+            "{reference} ({type}, {issuer}) was superseded; in force since {time}: {digest} "
+            "(block {height}, record {count} under it)"
+        ),
+        Fate.WITHDRAWN: _(
+            "{reference} ({type}, {issuer}) was WITHDRAWN at {time} "
+            "(block {height}, record {count} under it)"
+        ),
+    }[attestation.fate]
+    return said.format(
+        reference=name.reference,
+        type=name.type_code,
+        issuer=name.issuer,
+        time=iso_time(status.time_ms),
+        digest=status_digest(status),
+        height=status.height,
+        count=status.version,
+    )
+
+
+def spoken_of_record(attestation: StandingAttestation, committed_ms: int) -> str:
+    """Return what became of a record, from its own time to that of the proof."""
+    status = attestation.status
+    said = {
+        Fate.IN_FORCE: _("recorded at {committed}, still in force at {known}"),
+        Fate.SUPERSEDED: _("recorded at {committed}, superseded by {moved}, so at {known}"),
+        Fate.WITHDRAWN: _("recorded at {committed}, WITHDRAWN at {moved}"),
+    }[attestation.fate]
+    return said.format(
+        committed=iso_time(committed_ms),
+        known=iso_time(attestation.known_ms),
+        moved="" if status is None else iso_time(status.time_ms),
+    )
+
+
+def fault_of(verdict: StandingVerdict, max_age_ms: int | None = None) -> Fault | None:
+    """Return why a standing is none to rely on: not proved, too old, withdrawn, never recorded."""
+    attestation, failure = verdict.attestation, verdict.failure
+    if attestation is None or failure is not None:
+        return _fault_of_failure(verdict)
+    known = iso_time(attestation.known_ms)
+    if attestation.fate is Fate.WITHDRAWN:
+        return Fault("GC-2312", spoken(attestation), _("ask the issuer which record is in force"))
+    if max_age_ms is not None and _age_ms(attestation) > max_age_ms:
+        said = _("it is of {time}, {age} ago").format(
+            time=known, age=told_age(_age_ms(attestation))
+        )
+        return Fault("GC-2351", said, _("get a new one: govchain record status --prove"))
+    if attestation.fate is Fate.ABSENT:
+        said = _("{sentence}, up to {time}").format(sentence=spoken(attestation), time=known)
+        return Fault("GC-2350", said, _("check issuer, type and reference, letter by letter"))
+    return None
+
+
+def _fault_of_failure(verdict: StandingVerdict) -> Fault:
+    failure = verdict.steps[-1]
+    message = _("step {number} failed: {detail}")
+    cause = message.format(number=int(failure.step), detail=failure.detail)
+    if verdict.outcome is Outcome.NOT_ROOTED:
+        return Fault("GC-2310", cause, _("use the trust file of the chain that it is of"))
+    if failure.step is StandingStep.RECORD:
+        return Fault("GC-2309", cause, _("use a newer proof of the standing of this very record"))
+    return Fault("GC-2309", cause, _("get a new one: govchain record status --prove"))
+
+
+def describe_standing(verdict: StandingVerdict) -> dict[str, Any]:
+    """Return a verdict as JSON members."""
+    attestation = verdict.attestation
+    return {
+        "verdict": verdict.outcome.value,
+        "steps": describe_steps(verdict.steps),
+        "attestation": None if attestation is None else _describe(attestation),
+    }
+
+
+def _describe(attestation: StandingAttestation) -> dict[str, Any]:
+    status, name = attestation.status, attestation.name
+    return {
+        "issuer": name.issuer,
+        "type": name.type_code,
+        "reference": name.reference,
+        "standing": attestation.fate.value,
+        "latest": None
+        if status is None
+        else {
+            "count": status.version,
+            "height": status.height,
+            "time": iso_time(status.time_ms),
+            "time_ms": status.time_ms,
+            "log_index": status.log_index,
+            "digest": status_digest(status),
+        },
+        "height": attestation.height,
+        "time": iso_time(attestation.time_ms),
+        "time_ms": attestation.time_ms,
+        "time_degraded": attestation.time_degraded,
+        "accuracy_ms": attestation.accuracy_ms,
+        "seal_time_ms": attestation.seal_time_ms,
+        "age_ms": _age_ms(attestation),
+        "signers": list(attestation.signers),
+        "validators": attestation.validator_count,
+    }
+
+
+def _age_ms(attestation: StandingAttestation) -> int:
+    """Return how long ago it was so, by the clock here."""
+    return time.time_ns() // 1_000_000 - attestation.known_ms
