@@ -72,7 +72,7 @@ def test_every_verb_has_help_and_a_json_form(words: tuple[str, ...]) -> None:
     [
         (("gossip",), "", "No such command"),
         (("testnet", "up", "--nodes", "0"), "testnet up", "not in the range"),
-        (("verify", "x"), "verify", "--receipt"),
+        (("verify", "x"), "verify", "--trust"),
         (("receipt",), "receipt", ""),
         (("notarize",), "notarize", "PATH"),
     ],
