@@ -55,6 +55,7 @@ MEMPOOL_TXS_MAX: Final = 100_000
 MEMPOOL_BYTES_MAX: Final = 134_217_728
 
 # A receipt or a trust file read from disk by a verifier.
+TOKEN_BYTES_MAX: Final = 16_384
 RECEIPT_BYTES_MAX: Final = 4_194_304
 RECEIPT_FILE_BYTES_MAX: Final = 6_291_456  # of a format that carries such a receipt
 TRUST_FILE_BYTES_MAX: Final = 4_194_304

@@ -10,8 +10,9 @@ from typing import Final
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.config import NodeConfig
+from node.crypto.authority import read_timestamp_certificate
 from node.crypto.bls import BlsSigner
-from node.crypto.certificate import read_identity, read_timestamp_certificate, split_pem
+from node.crypto.certificate import read_identity, split_pem
 from node.crypto.keystore import (
     KeyPurpose,
     KeySecret,
@@ -98,10 +99,10 @@ def _load_stamping_keys(home: Path, config: NodeConfig, secret: KeySecret) -> St
     signer = load_signer(home / TSA_KEY_FILE, secret, KeyPurpose.TIMESTAMP)
     try:
         certificates = split_pem((home / TSA_FILE).read_bytes())
-        keys = [read_timestamp_certificate(each).public_key.encoded for each in certificates]
+        named = [read_timestamp_certificate(each) for each in certificates]
     except CryptoError as error:
         raise ConfigError(f"{home / TSA_FILE}: {error}", fix=_FIX_TSA) from error
-    if any(key != signer.public_key.encoded for key in keys):
+    if not all(each.is_of(signer.public_key) for each in named):
         raise ConfigError(f"{home / TSA_FILE}: is not of the key {TSA_KEY_FILE}", fix=_FIX_TSA)
     submitter = None
     if config.timestamp_identity is not None:

@@ -14,7 +14,7 @@ from node.cli.verb import CommandError, verb
 if TYPE_CHECKING:
     from node.timestamp.receipt import Receipt
 
-FORMATS: Final = ("native", "tlog", "cose", "pdf")
+FORMATS: Final = ("native", "tsr", "tlog", "cose", "pdf")
 """As in `node.timestamp.export.EXPORTS`, and what is set by typst; a test holds them together."""
 
 
@@ -22,7 +22,7 @@ FORMATS: Final = ("native", "tlog", "cose", "pdf")
     "export",
     help=_(
         "Write a receipt in another format: a pure function of the receipt, the same bytes on any "
-        "machine. COSE and PDF carry the receipt itself and can be exported again."
+        "machine. TSR, COSE and PDF carry the receipt itself and can be exported again."
     ),
 )
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="RECEIPT")
@@ -32,8 +32,8 @@ FORMATS: Final = ("native", "tlog", "cose", "pdf")
     type=click.Choice(FORMATS),
     required=True,
     help=_(
-        "native: proto/RECEIPT.md; tlog: a C2SP tlog-proof; cose: RFC 9942; pdf: a certificate to "
-        "print, PDF/A-3."
+        "native: proto/RECEIPT.md; tsr: RFC 3161, for openssl ts; tlog: a C2SP tlog-proof; cose: "
+        "RFC 9942; pdf: a certificate to print, PDF/A-3."
     ),
 )
 @click.option(
@@ -90,6 +90,10 @@ def _make(wanted: str, receipt: Receipt) -> tuple[str, bytes]:
 def _what_is_missing(wanted: str) -> tuple[str, str]:
     """Return what a receipt lacks for a format, and what gives a receipt that has it."""
     return {
+        "tsr": (
+            _("the receipt holds no time-stamp token"),
+            _("fetch it from a validator that stamps time: govchain receipt fetch"),
+        ),
         "tlog": (
             _("the receipt holds no checkpoint of the public log"),
             _("fetch it again once the validators have signed one: govchain receipt fetch"),

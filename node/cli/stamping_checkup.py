@@ -9,7 +9,8 @@ from typing import Final
 
 from node.cli.checkup import Finding, Level
 from node.config import NODE_FILE
-from node.crypto.certificate import read_timestamp_certificate, split_pem
+from node.crypto.authority import read_timestamp_certificate
+from node.crypto.certificate import split_pem
 from node.errors import CryptoError
 from node.service.home import TSA_FILE
 

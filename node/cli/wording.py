@@ -14,6 +14,7 @@ from node.cli.screen import Screen
 from node.timestamp.consistency import ConsistencyStep
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.standing import StandingStep
+from node.timestamp.token_check import TokenStep
 from node.timestamp.verify import Attestation, Outcome, Step, StepReport, Verdict
 
 
@@ -75,7 +76,21 @@ def step_title(step: IntEnum) -> str:
             "DOCUMENT": _("the document is the one recorded"),
             "BLOCK": _("the record and the header speak of one block"),
             "LOG": _("the record stands in the log"),
+            "TOKEN": _(
+                "a time-stamp token says the same, by a key that an organisation vouches for"
+            ),
             "RECORD": _("the record states that the document exists"),
+        },
+        TokenStep: {
+            "ANSWER": _("the file is exactly a time-stamp token, or the answer that grants one"),
+            "DOCUMENT": _("the token is about the document"),
+            "CERTIFICATE": _("it holds the certificate that it names"),
+            "ATTRIBUTES": _("what is signed is its content"),
+            "SIGNATURE": _("the signature is valid"),
+            "PURPOSE": _("the key is for time stamps alone"),
+            "TIME": _("the certificates were valid at its time"),
+            "AUTHORITY": _("an organisation of the trust file vouches for the key"),
+            "CHAIN": _("validators vouch for what it says"),
         },
         StandingStep: {
             "PROOF": _("the proof of standing is well formed"),

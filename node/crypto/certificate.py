@@ -184,7 +184,7 @@ def build_timestamp_request(signer: Signer, node_id: str, organisation: str) -> 
 
 def encode_pem(certificate: bytes) -> bytes:
     """Return the PEM form of one certificate given as PEM or DER."""
-    return _load(certificate).public_bytes(Encoding.PEM)
+    return load_certificate(certificate).public_bytes(Encoding.PEM)
 
 
 def split_pem(certificates: bytes) -> list[bytes]:
@@ -197,7 +197,7 @@ def split_pem(certificates: bytes) -> list[bytes]:
 
 def encode_der(certificate: bytes) -> bytes:
     """Return the DER form of one certificate given as PEM or DER: the one that is hashed."""
-    return _load(certificate).public_bytes(Encoding.DER)
+    return load_certificate(certificate).public_bytes(Encoding.DER)
 
 
 def _build_member_certificate(
@@ -222,7 +222,7 @@ def _build_member_certificate(
 
 
 def _load_issuer(authority: Authority) -> x509.Certificate:
-    issuer = _load(authority.certificate)
+    issuer = load_certificate(authority.certificate)
     if _public_key(issuer).encoded != authority.signer.public_key.encoded:
         raise CryptoError("authority: its key is not the one its certificate names")
     return issuer
@@ -324,7 +324,7 @@ def read_identity(certificate: bytes) -> CertificateIdentity:
     authority's; (5) for digital signatures, not for signing certificates, and for TLS clients;
     (6) exactly one organisation and one identity named.
     """
-    return _read_identity(_load(certificate))
+    return _read_identity(load_certificate(certificate))
 
 
 def verify_identity(certificate: bytes, authority: bytes, at_ms: int) -> CertificateIdentity:
@@ -335,7 +335,7 @@ def verify_identity(certificate: bytes, authority: bytes, at_ms: int) -> Certifi
     names the authority as issuer and bears its signature; (4) both name the same organisation;
     (5) both are valid at that time.
     """
-    leaf, issuer = _load(certificate), _load(authority)
+    leaf, issuer = load_certificate(certificate), load_certificate(authority)
     identity = _read_identity(leaf)  # (1)
     _require_authority(issuer)  # (2)
     try:
@@ -358,58 +358,15 @@ def verify_node(certificate: bytes, authority: bytes, at_ms: int) -> Certificate
     which is what everybody who dials the node looks for.
     """
     identity = verify_identity(certificate, authority, at_ms)
-    extensions = _extensions(_load(certificate))
+    extensions = certificate_extensions(load_certificate(certificate))
     what = f"certificate of {identity.identity_id!r}"
-    usage = _extension(extensions, x509.ExtendedKeyUsage)
+    usage = certificate_extension(extensions, x509.ExtendedKeyUsage)
     if usage is None or ExtendedKeyUsageOID.SERVER_AUTH not in usage:
         raise CryptoError(f"{what}: expected the extended key usage server authentication")
-    names = _extension(extensions, x509.SubjectAlternativeName)
+    names = certificate_extension(extensions, x509.SubjectAlternativeName)
     if names is None or identity.identity_id not in names.get_values_for_type(x509.DNSName):
         raise CryptoError(f"{what}: expected {identity.identity_id!r} among its DNS names")
     return identity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimestampCertificate:
-    """What a certificate of a time-stamping key says. Validity includes both times."""
-
-    encoded: bytes  # DER
-    public_key: P256PublicKey
-    not_before_ms: int
-    not_after_ms: int
-    issuer_and_serial: tuple[bytes, int]  # DER of the issuer's name, serial number
-
-
-def read_timestamp_certificate(certificate: bytes) -> TimestampCertificate:
-    """Read the certificate (PEM or DER) of a time-stamping key of ours, whoever issued it.
-
-    Raises `CryptoError` unless verifiers will take it: a P-256 key, no authority's, for digital
-    signatures alone, and, in a critical extension, for time-stamping alone.
-    """
-    leaf = _load(certificate)
-    extensions = _extensions(leaf)
-    constraints = _extension(extensions, x509.BasicConstraints)
-    if constraints is not None and constraints.ca:
-        raise CryptoError("time-stamping certificate: expected none of an authority")
-    if _extension(extensions, x509.KeyUsage) != _usage(authority=False):
-        raise CryptoError("time-stamping certificate: expected the key usage digital signature")
-    try:
-        usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-    except x509.ExtensionNotFound:
-        usage = None
-    wanted = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
-    if usage is None or not usage.critical or usage.value != wanted:
-        raise CryptoError(
-            "time-stamping certificate: expected the extended key usage time-stamping, critical "
-            "and alone"
-        )
-    return TimestampCertificate(
-        encoded=leaf.public_bytes(Encoding.DER),
-        public_key=_public_key(leaf),
-        not_before_ms=_milliseconds(leaf.not_valid_before_utc),
-        not_after_ms=_milliseconds(leaf.not_valid_after_utc),
-        issuer_and_serial=(leaf.issuer.public_bytes(), leaf.serial_number),
-    )
 
 
 def encode_authority_pem(authority: bytes) -> bytes:
@@ -418,52 +375,53 @@ def encode_authority_pem(authority: bytes) -> bytes:
     Raises `CryptoError` unless it is one that may sign certificates, of a P-256 key: a library that
     is given one it cannot read may believe nobody any more.
     """
-    issuer = _load(authority)
+    issuer = load_certificate(authority)
     _require_authority(issuer)
     return issuer.public_bytes(Encoding.PEM)
 
 
 def _read_identity(leaf: x509.Certificate) -> CertificateIdentity:
-    extensions = _extensions(leaf)
+    extensions = certificate_extensions(leaf)
     public_key = _public_key(leaf)
-    constraints = _extension(extensions, x509.BasicConstraints)
+    constraints = certificate_extension(extensions, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         raise CryptoError("certificate: expected a member's, got an authority's")
-    usage = _extension(extensions, x509.KeyUsage)
+    usage = certificate_extension(extensions, x509.KeyUsage)
     if usage is None or not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
         raise CryptoError("certificate: expected the key usage digital signature, and no issuing")
-    extended_usage = _extension(extensions, x509.ExtendedKeyUsage)
+    extended_usage = certificate_extension(extensions, x509.ExtendedKeyUsage)
     if extended_usage is None or ExtendedKeyUsageOID.CLIENT_AUTH not in extended_usage:
         raise CryptoError("certificate: expected the extended key usage client authentication")
-    role, identity_id = _decode_uri(_extension(extensions, x509.SubjectAlternativeName))
+    role, identity_id = _decode_uri(certificate_extension(extensions, x509.SubjectAlternativeName))
     return CertificateIdentity(
         identity_id=identity_id,
         role=role,
         organisation=_organisation(leaf),
         public_key_encoded=public_key.encoded,
-        not_before_ms=_milliseconds(leaf.not_valid_before_utc),
-        not_after_ms=_milliseconds(leaf.not_valid_after_utc),
+        not_before_ms=milliseconds_of(leaf.not_valid_before_utc),
+        not_after_ms=milliseconds_of(leaf.not_valid_after_utc),
         fingerprint=leaf.fingerprint(hashes.SHA256()),
     )
 
 
 def _require_authority(issuer: x509.Certificate) -> None:
-    extensions = _extensions(issuer)
-    constraints = _extension(extensions, x509.BasicConstraints)
-    usage = _extension(extensions, x509.KeyUsage)
+    extensions = certificate_extensions(issuer)
+    constraints = certificate_extension(extensions, x509.BasicConstraints)
+    usage = certificate_extension(extensions, x509.KeyUsage)
     if constraints is None or not constraints.ca or usage is None or not usage.key_cert_sign:
         raise CryptoError("authority certificate: expected one that may sign certificates")
     _public_key(issuer)
 
 
 def _require_valid(certificate: x509.Certificate, at_ms: int, what: str) -> None:
-    not_before_ms = _milliseconds(certificate.not_valid_before_utc)
-    not_after_ms = _milliseconds(certificate.not_valid_after_utc)
+    not_before_ms = milliseconds_of(certificate.not_valid_before_utc)
+    not_after_ms = milliseconds_of(certificate.not_valid_after_utc)
     if not not_before_ms <= at_ms <= not_after_ms:
         raise CryptoError(f"{what}: valid in {not_before_ms}..{not_after_ms} ms, got {at_ms} ms")
 
 
-def _load(data: bytes) -> x509.Certificate:
+def load_certificate(data: bytes) -> x509.Certificate:
+    """Return the one certificate in PEM or DER, or raise `CryptoError`."""
     if len(data) > CERTIFICATE_BYTES_MAX:
         got = f"at most {CERTIFICATE_BYTES_MAX} bytes, got {len(data)}"
         raise CryptoError(f"certificate: expected {got}")
@@ -477,7 +435,8 @@ def _load(data: bytes) -> x509.Certificate:
         raise CryptoError("certificate: expected X.509 in PEM or DER form") from error
 
 
-def _extensions(certificate: x509.Certificate) -> x509.Extensions:
+def certificate_extensions(certificate: x509.Certificate) -> x509.Extensions:
+    """Return its extensions; raise `CryptoError` if one is malformed, or critical and unknown."""
     try:
         extensions = certificate.extensions
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
@@ -489,7 +448,8 @@ def _extensions(certificate: x509.Certificate) -> x509.Extensions:
     return extensions
 
 
-def _extension(extensions: x509.Extensions, kind: type[_Kind]) -> _Kind | None:
+def certificate_extension(extensions: x509.Extensions, kind: type[_Kind]) -> _Kind | None:
+    """Return the extension of this kind, or None."""
     try:
         return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -545,5 +505,6 @@ def _datetime(time_ms: int) -> datetime:
     return _EPOCH + timedelta(seconds=time_ms // 1000)
 
 
-def _milliseconds(moment: datetime) -> int:
+def milliseconds_of(moment: datetime) -> int:
+    """Return a time (UTC) in ms."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)

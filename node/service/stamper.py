@@ -7,19 +7,20 @@ asked again, after a restart too, the node gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from node.chain.block import Header
 from node.chain.genesis import Parameters
 from node.chain.record import RecordAction
-from node.crypto.certificate import read_timestamp_certificate
+from node.crypto.authority import read_timestamp_certificate
 from node.crypto.signature import Signer
 from node.crypto.suite import document_digest_by_id
 from node.timestamp.receipt import Receipt
+from node.timestamp.record_token import coordinates_of
 from node.timestamp.request import Failure, Imprint, TimeStampRefused, TimeStampRequest
 from node.timestamp.token import (
     POLICY,
-    Coordinates,
     Stamp,
     TokenIssuer,
     add_chain_proof,
@@ -64,8 +65,9 @@ class Stamper:
         if header.time_degraded:
             message = "recorded, but at a time that the validators did not vouch for"
             raise TimeStampRefused(Failure.TIME_NOT_AVAILABLE, message)
-        stamp = Stamp.answering(request, _coordinates(receipt), header.time_ms)
-        return add_chain_proof(self._issuer_of(header).issue(stamp), receipt.encode())
+        stamp = Stamp.answering(request, coordinates_of(receipt), header.time_ms)
+        proof = replace(receipt, token=None).encode()
+        return add_chain_proof(self._issuer_of(header).issue(stamp), proof)
 
     def token_of(self, receipt: Receipt) -> bytes | None:
         """Return the token of a record as its receipt carries it: without a request, or proof.
@@ -77,7 +79,7 @@ class Stamper:
         if header.time_degraded or record.action is RecordAction.WITHDRAW:
             return None
         imprint = Imprint.of(document_digest_by_id(record.digest_algorithm), record.digest)
-        stamp = Stamp(imprint=imprint, coordinates=_coordinates(receipt), time_ms=header.time_ms)
+        stamp = Stamp(imprint=imprint, coordinates=coordinates_of(receipt), time_ms=header.time_ms)
         try:
             return self._issuer_of(header).issue(stamp)
         except TimeStampRefused:
@@ -99,7 +101,3 @@ class Stamper:
             )
             self._issuers[place, accuracy_ms] = issuer
         return issuer
-
-
-def _coordinates(receipt: Receipt) -> Coordinates:
-    return Coordinates.of(receipt.chain_id, receipt.block.header.height, receipt.log_index)

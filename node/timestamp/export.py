@@ -15,6 +15,7 @@ from typing import Final
 from node.timestamp.compact import CompactReceipt
 from node.timestamp.cose import CoseReceipt, protected_header
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
+from node.timestamp.record_token import TSR_SUFFIX, encode_tsr
 from node.timestamp.tlog_proof import TLOG_PROOF_SUFFIX, tlog_proof_of
 
 
@@ -29,6 +30,7 @@ class Export:
 
 
 NATIVE: Final = "native"
+TSR: Final = "tsr"
 COSE: Final = "cose"
 QR: Final = "qr"
 TLOG: Final = "tlog"
@@ -86,6 +88,7 @@ def cose_receipt_of(receipt: Receipt) -> CoseReceipt | None:
 EXPORTS: Final[Mapping[str, Export]] = MappingProxyType(
     {
         NATIVE: Export(RECEIPT_SUFFIX, export_native),
+        TSR: Export(TSR_SUFFIX, encode_tsr),
         TLOG: Export(TLOG_PROOF_SUFFIX, export_tlog),
         COSE: Export(COSE_SUFFIX, export_cose),
         QR: Export(QR_SUFFIX, export_qr),

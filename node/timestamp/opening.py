@@ -14,10 +14,12 @@ from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
 from node.errors import CryptoError, DecodeError, ProofError
 from node.limits import RECEIPT_BYTES_MAX, RECEIPT_FILE_BYTES_MAX
 from node.timestamp.cose import COSE_START, CoseReceipt
-from node.timestamp.export import COSE, NATIVE, cose_receipt_of
+from node.timestamp.export import COSE, NATIVE, TSR, cose_receipt_of
 from node.timestamp.history import expect_equal
 from node.timestamp.receipt import Receipt
+from node.timestamp.record_token import carries_chain_proof, open_tsr
 from node.timestamp.steps import NotRootedError
+from node.timestamp.token_reading import ReadToken, is_token_or_answer, token_of_answer
 
 PDF: Final = "pdf"
 _PDF_START: Final = b"%PDF-"
@@ -44,6 +46,9 @@ def open_receipt(data: bytes) -> OpenedReceipt:
     Raises `DecodeError` for what is none, `ProofError` where the format says otherwise than what it
     carries, and `NotRootedError` for a COSE Receipt that carries none: one validator's word.
     """
+    if is_token_or_answer(data):
+        receipt = open_tsr(data)
+        return OpenedReceipt(TSR, receipt, len(receipt.encode()))
     if data.startswith(COSE_START):
         found, carried = COSE, _open_cose(data)
     elif data.startswith(_PDF_START):
@@ -59,6 +64,8 @@ def digest_algorithm_of(data: bytes) -> DocumentDigest:
     SHA-256 where the bytes do not tell: verification then says what is wrong with them.
     """
     try:
+        if is_token_or_answer(data) and not carries_chain_proof(data):
+            return ReadToken.decode(token_of_answer(data)).info.imprint.algorithm
         return document_digest_by_id(open_receipt(data).receipt.leaf.record.digest_algorithm)
     except (CryptoError, DecodeError, NotRootedError, ProofError):
         return SHA_256

@@ -30,7 +30,7 @@ from node.crypto.suite import (
     suite_by_id,
 )
 from node.errors import CryptoError, DecodeError
-from node.limits import RECEIPT_BYTES_MAX
+from node.limits import RECEIPT_BYTES_MAX, TOKEN_BYTES_MAX
 from node.timestamp.compact import CompactProof
 from node.timestamp.cose import LOG_PATH_HASHES_MAX, CoseSignature
 from node.timestamp.history import Handover, read_handovers
@@ -79,6 +79,8 @@ class Receipt:
     """The header of the block that committed the record, and its commit certificate."""
     handovers: tuple[Handover, ...]
     """From a set that the trust file leads to, one per epoch, up to the header's epoch."""
+    token: bytes | None = None
+    """A time-stamp token (RFC 3161) of the record, DER without unsigned attributes, or None."""
     cose: CoseSignature | None = None
     """What makes it a COSE Receipt as well, by a validator of the header's epoch, or None."""
     checkpoint: PublicCheckpoint | None = None
@@ -98,7 +100,7 @@ class Receipt:
                 list(self.log_path),
                 *self.block.to_value(),
                 [handover.to_value() for handover in self.handovers],
-                None,
+                self.token,
                 None if self.cose is None else self.cose.to_value(),
                 None if self.checkpoint is None else self.checkpoint.to_value(),
                 None if self.compact is None else self.compact.to_value(),
@@ -109,7 +111,7 @@ class Receipt:
     def decode(cls, data: bytes) -> Receipt:
         """Read a receipt; raises `DecodeError` on all but the canonical bytes of one.
 
-        Only the shape is checked here. The tenth field is the place of a timestamp token: null.
+        Only the shape is checked here; of the token, that it is a byte string.
         """
         (
             version,
@@ -128,7 +130,7 @@ class Receipt:
         ) = expect_array(decode(data, what="receipt", size_max=RECEIPT_BYTES_MAX), 13, "receipt")
         expect_version(version, "receipt")
         if token is not None:
-            raise DecodeError(f"receipt token: expected null, got {type(token).__name__}")
+            expect_blob(token, "receipt token", size_max=TOKEN_BYTES_MAX)
         suite = expect_suite(suite_id, "receipt suite")
         return cls(
             chain_id=expect_bytes(chain_id, "receipt chain id", size=_DIGEST_BYTES),
@@ -138,6 +140,7 @@ class Receipt:
             log_path=_expect_path(log_path, "receipt log path"),
             block=CertifiedHeader.from_value([header, certificate], suite.signature_size),
             handovers=read_handovers(handovers, suite, "receipt handovers"),
+            token=token,
             cose=None if cose is None else CoseSignature.from_value(cose),
             checkpoint=None if checkpoint is None else PublicCheckpoint.from_value(checkpoint),
             compact=None if compact is None else CompactProof.from_value(compact),

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
-from node.crypto.certificate import encode_der, read_timestamp_certificate
+from node.crypto.authority import AuthorityCertificate, read_timestamp_certificate
+from node.crypto.certificate import encode_der
 from node.crypto.signature import Signer
 from node.errors import CryptoError, DecodeError
 from node.timestamp import der
@@ -45,6 +46,10 @@ _VERSION_1: Final = der.encode_integer(1)
 _VERSION_3: Final = der.encode_integer(3)
 _SHA_256_ALGORITHM: Final = der.encode_sequence(der.encode_oid(SHA_256))
 _SCALAR_BYTES: Final = 32
+_SIGNED_DATA_TYPE: Final = der.encode_oid(SIGNED_DATA)
+_TST_INFO_TYPE: Final = der.encode_oid(TST_INFO)
+_SIGNATURE_ALGORITHM: Final = der.encode_sequence(der.encode_oid(ECDSA_WITH_SHA_256))
+_SIGNED_DATA_HEAD: Final = _VERSION_3 + der.encode_set(_SHA_256_ALGORITHM)
 
 _GRANTED: Final = 0
 _REJECTED: Final = 2
@@ -130,25 +135,17 @@ class TokenIssuer:
         `CryptoError` unless the first certificate is one for time-stamping, of the signer's key.
         """
         leaf = read_timestamp_certificate(certificates[0])
-        if leaf.public_key.encoded != signer.public_key.encoded:
+        if not leaf.is_of(signer.public_key):
             raise CryptoError("time-stamping key: it is not the one its certificate names")
         self._leaf = leaf
         self._signer = signer
         self._policy = der.encode_oid(policy)
         self.policy = policy
         """Dotted."""
-        self._accuracy = _encode_accuracy(accuracy_ms)
-        encoded = [leaf.encoded, *map(encode_der, certificates[1:])]
-        self._certificates = der.encode(_CONTEXT_0, b"".join(sorted(encoded)))
-        self._signed_attributes = _SignedAttributes(leaf.encoded)
-        issuer, serial_number = leaf.issuer_and_serial
-        self._signer_info_head = b"".join(
-            (
-                _VERSION_1,
-                der.encode_sequence(issuer, der.encode_integer(serial_number)),
-                _SHA_256_ALGORITHM,
-            )
-        )
+        self._accuracy = encode_accuracy(accuracy_ms)
+        self._certificates = encode_certificates([leaf.encoded, *map(encode_der, certificates[1:])])
+        self._signed_attributes = SignedAttributes(leaf.encoded)
+        self._signer_id = encode_signer_id(leaf)
 
     def check(self, request: TimeStampRequest) -> None:
         """Raise `TimeStampRefused` if a request asks for another policy than this one's."""
@@ -166,41 +163,81 @@ class TokenIssuer:
             valid = f"{leaf.not_before_ms}..{leaf.not_after_ms} ms"
             message = f"time-stamping certificate: valid in {valid}, got {stamp.time_ms} ms"
             raise TimeStampRefused(Failure.TIME_NOT_AVAILABLE, message)
-        info = der.encode_sequence(
-            _VERSION_1,
+        info = encode_info(
             self._policy,
-            stamp.imprint.encoded,
-            der.encode_integer(stamp.coordinates.serial_number),
-            _encode_time(stamp.time_ms),
+            stamp.imprint,
+            stamp.coordinates.serial_number,
+            stamp.time_ms,
             self._accuracy,
-            b"" if stamp.nonce is None else der.encode(der.INTEGER, stamp.nonce),
+            stamp.nonce,
         )
         attributes = self._signed_attributes.encode(info)
-        signature = self._signer.sign(der.encode(der.SET, attributes))
-        signer_info = der.encode_sequence(
-            self._signer_info_head,
-            der.encode(_CONTEXT_0, attributes),
-            _SIGNATURE_ALGORITHM,
-            der.encode(der.OCTET_STRING, _encode_signature(signature)),
-        )
-        signed_data = der.encode_sequence(
-            _SIGNED_DATA_HEAD,
-            der.encode_sequence(
-                _TST_INFO_TYPE, der.encode(_CONTEXT_0, der.encode(der.OCTET_STRING, info))
-            ),
+        return encode_token(
+            info,
             self._certificates if stamp.has_certificates else b"",
-            der.encode(der.SET, signer_info),
+            self._signer_id,
+            attributes,
+            self._signer.sign(der.encode(der.SET, attributes)),
         )
-        return der.encode_sequence(_SIGNED_DATA_TYPE, der.encode(_CONTEXT_0, signed_data))
 
 
-_SIGNED_DATA_TYPE: Final = der.encode_oid(SIGNED_DATA)
-_TST_INFO_TYPE: Final = der.encode_oid(TST_INFO)
-_SIGNATURE_ALGORITHM: Final = der.encode_sequence(der.encode_oid(ECDSA_WITH_SHA_256))
-_SIGNED_DATA_HEAD: Final = _VERSION_3 + der.encode_set(_SHA_256_ALGORITHM)
+def encode_info(  # noqa: PLR0917 - a field each
+    policy: bytes,
+    imprint: Imprint,
+    serial_number: int,
+    time_ms: int,
+    accuracy: bytes,
+    nonce: bytes | None,
+) -> bytes:
+    """Return the DER of TSTInfo, what a token of ours states; `policy` and `accuracy` are DER."""
+    return der.encode_sequence(
+        _VERSION_1,
+        policy,
+        imprint.encoded,
+        der.encode_integer(serial_number),
+        encode_time(time_ms),
+        accuracy,
+        b"" if nonce is None else der.encode(der.INTEGER, nonce),
+    )
 
 
-class _SignedAttributes:
+def encode_token(
+    info: bytes, certificates: bytes, signer_id: bytes, attributes: bytes, signature: bytes
+) -> bytes:
+    """Return the DER of a TimeStampToken of ours, spliced from its parts.
+
+    `certificates` and `signer_id` are those of `encode_certificates` and `encode_signer_id`,
+    `attributes` those of `SignedAttributes`, `signature` is r || s.
+    """
+    signer_info = der.encode_sequence(
+        _VERSION_1,
+        signer_id,
+        _SHA_256_ALGORITHM,
+        der.encode(_CONTEXT_0, attributes),
+        _SIGNATURE_ALGORITHM,
+        der.encode(der.OCTET_STRING, _encode_signature(signature)),
+    )
+    content = der.encode(_CONTEXT_0, der.encode(der.OCTET_STRING, info))
+    signed_data = der.encode_sequence(
+        _SIGNED_DATA_HEAD,
+        der.encode_sequence(_TST_INFO_TYPE, content),
+        certificates,
+        der.encode(der.SET, signer_info),
+    )
+    return der.encode_sequence(_SIGNED_DATA_TYPE, der.encode(_CONTEXT_0, signed_data))
+
+
+def encode_certificates(certificates: Sequence[bytes]) -> bytes:
+    """Return the certificates (DER) as a token carries them."""
+    return der.encode(_CONTEXT_0, b"".join(sorted(certificates)))
+
+
+def encode_signer_id(leaf: AuthorityCertificate) -> bytes:
+    """Return how a token names the certificate of its key."""
+    return der.encode_sequence(leaf.issuer_name, der.encode_integer(leaf.serial_number))
+
+
+class SignedAttributes:
     """The signed attributes of one certificate's tokens, spliced around the message digest."""
 
     def __init__(self, certificate: bytes) -> None:
@@ -228,7 +265,7 @@ def _encode_attribute(oid: str, value: bytes) -> bytes:
     return der.encode_sequence(der.encode_oid(oid), der.encode_set(value))
 
 
-def _encode_time(time_ms: int) -> bytes:
+def encode_time(time_ms: int) -> bytes:
     """Return the GeneralizedTime: UTC, a fraction only where there is one, no trailing zeros."""
     seconds, milliseconds = divmod(time_ms, 1_000)
     text = f"{_EPOCH + timedelta(seconds=seconds):%Y%m%d%H%M%S}"
@@ -236,7 +273,8 @@ def _encode_time(time_ms: int) -> bytes:
     return der.encode(der.GENERALIZED_TIME, f"{text}{fraction}Z".encode())
 
 
-def _encode_accuracy(accuracy_ms: int) -> bytes:
+def encode_accuracy(accuracy_ms: int) -> bytes:
+    """Return the DER of Accuracy."""
     seconds, milliseconds = divmod(accuracy_ms, 1_000)
     millis = der.encode_integer(milliseconds)[2:]
     return der.encode_sequence(

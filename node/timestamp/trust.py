@@ -65,6 +65,11 @@ class TrustAnchor:
         return len(self.validator_sets) - 1
 
     @property
+    def authorities(self) -> tuple[bytes, ...]:
+        """Return the certificates of the founding organisations' authorities."""
+        return tuple(each.ca_certificate for each in self.genesis.organisations)
+
+    @property
     def blocks(self) -> tuple[CertifiedHeader, ...]:
         """Return every certified header the anchor holds, in ascending order of heights."""
         pinned = () if self.pinned is None else (self.pinned,)

@@ -17,7 +17,13 @@ from tests.unit.cli.command import CHINESE, run
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 DOCUMENT = VECTORS / "document.txt"
 TRUST = VECTORS / "trust" / "genesis.json"
-SUFFIXES = {"native": ".receipt", "tlog": ".tlog-proof", "cose": ".cose", "pdf": ".pdf"}
+SUFFIXES = {
+    "native": ".receipt",
+    "tsr": ".tsr",
+    "tlog": ".tlog-proof",
+    "cose": ".cose",
+    "pdf": ".pdf",
+}
 
 
 @pytest.fixture
@@ -40,7 +46,7 @@ def test_every_format_is_the_golden_file(receipt: Path, name: str) -> None:
     assert made.read_bytes() == golden.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["native", "cose", "pdf"])
+@pytest.mark.parametrize("name", ["native", "tsr", "cose", "pdf"])
 def test_what_carries_the_receipt_verifies_and_gives_it_back(receipt: Path, name: str) -> None:
     made = VECTORS / f"document.txt{SUFFIXES[name]}"
     verified = run("verify", DOCUMENT, "--receipt", made, "--trust", TRUST, "--offline", "--json")
@@ -67,6 +73,7 @@ def test_what_is_there_is_kept(receipt: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "lack", "chinese"),
     [
+        ("tsr", "no time-stamp token", "没有时间戳令牌"),
         ("cose", "signature of the log root", "日志根的签名"),
         ("tlog", "no checkpoint", "检查点"),
     ],
@@ -74,7 +81,7 @@ def test_what_is_there_is_kept(receipt: Path) -> None:
 def test_a_format_that_lacks_something_says_what_and_how_to_get_it(
     receipt: Path, name: str, lack: str, chinese: str
 ) -> None:
-    bare = replace(Receipt.decode(receipt.read_bytes()), cose=None, checkpoint=None)
+    bare = replace(Receipt.decode(receipt.read_bytes()), token=None, cose=None, checkpoint=None)
     receipt.write_bytes(bare.encode())
     ran = run("receipt", "export", receipt, "--format", name, "--json")
     assert ran.code == ExitCode.REFUSED

@@ -71,8 +71,8 @@ def test_the_first_line_is_the_verdict_in_words_and_the_steps_are_numbered() -> 
     first, *rest = ran.out.splitlines()
     assert first.startswith(f"VERIFIED  {DOCUMENT} existed no later than 20")
     assert "validators signed)" in first
-    assert [line.split(".")[0].strip() for line in rest[:9]] == [str(n) for n in range(1, 10)]
-    assert "accurate to 1000 ms" in rest[9]
+    assert [line.split(".")[0].strip() for line in rest[:10]] == [str(n) for n in range(1, 11)]
+    assert "accurate to 1000 ms" in rest[10]
 
 
 def test_a_degraded_time_is_not_spoken_of_as_the_time(tmp_path: Path) -> None:

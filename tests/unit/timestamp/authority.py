@@ -51,10 +51,10 @@ def stamp(**fields: object) -> Stamp:
 class OpenSsl:
     """`openssl ts`, in a folder of its own, with the document and the root at hand."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, document: bytes = DOCUMENT, root: bytes = ROOT) -> None:
         self._folder = folder
-        (folder / "document").write_bytes(DOCUMENT)
-        (folder / "root.pem").write_bytes(encode_pem(ROOT))
+        (folder / "document").write_bytes(document)
+        (folder / "root.pem").write_bytes(encode_pem(root))
         empty = folder / "empty.cnf"  # `openssl ts` does not start without a configuration file
         empty.write_bytes(b"")
         self._environment = {**os.environ, "OPENSSL_CONF": str(empty)}

@@ -11,14 +11,22 @@ import importlib
 import json
 import re
 import sys
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import cbor2
+from asn1crypto import cms, core, tsp
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 Value: TypeAlias = Any  # decoded CBOR, or a shape
 
@@ -79,8 +87,9 @@ RECEIPT: Value = [
     HEADER,
 ]
 COSE: Value = [("bytes", 33, 33), ("bytes", 64, 64)]
+TOKEN: Value = ("or", ("bytes", 0, 16_384), ("is", None))
 PUBLIC: Value = [("bytes", 0, 65_536), ("*", 0, 64, DIGEST)]
-RECEIPT += [CERTIFICATE, ("*", 0, 1024, HANDOVER), ("is", None), ("or", COSE, ("is", None))]
+RECEIPT += [CERTIFICATE, ("*", 0, 1024, HANDOVER), TOKEN, ("or", COSE, ("is", None))]
 RECEIPT += [("or", PUBLIC, ("is", None))]
 CERTIFIED: Value = [("is", 1), UINT, UINT, DIGEST, UINT, DIGEST, DIGEST, UINT, ("bytes", 96, 96)]
 RECEIPT += [("or", [("bytes", 0, 2048), CERTIFIED], ("is", None))]
@@ -392,13 +401,25 @@ class Trust:
         check_one_chain(self.pairs, self.created)
 
 
+def check_joined(compact: Value, record: Value, header: Value, validators: Value) -> None:
+    chain_id, leaf, index, height = record
+    joined, certified = compact
+    check_compact(certified, chain_id, validators)
+    _, _, at, stated, size, root, state, _, _ = certified
+    hashes_of_path = [joined[start : start + 32] for start in range(0, len(joined), 32)]
+    need(path_root(leaf, index, size, hashes_of_path) == root, "compact root")
+    need(at >= height, "compact height")
+    own = [tagged("header", header), header[10], header[11][0], header[12]]
+    need(at > height or [stated, size, root, state] == own, "compact fork")
+
+
 def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
     step = 1
     try:
         need(len(data) <= 4_194_304, "too long")
         receipt = read(data, RECEIPT)
-        _, chain_id, _, leaf, index, path, header, certificate, handovers, _, *more = receipt
-        cose, public, compact = more
+        _, chain_id, _, leaf, index, path, header, certificate, handovers, *more = receipt
+        token, cose, public, compact = more
         need(compact is None or len(compact[0]) % 32 == 0, "joined path")
         _, _, height, time, _, _, _, (algorithm, digest, _, _, action) = read(leaf, LEAF)
         check_voters(certificate)
@@ -431,22 +452,181 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
             size, root = check_note(public[0], chain_id, validators)
             need(path_root(leaf, index, size, public[1]) == root, "public root")
         if compact is not None:
-            joined, certified = compact
-            check_compact(certified, chain_id, validators)
-            _, _, at, stated, size, root, state, _, _ = certified
-            hashes_of_path = [joined[start : start + 32] for start in range(0, len(joined), 32)]
-            need(path_root(leaf, index, size, hashes_of_path) == root, "compact root")
-            need(at >= height, "compact height")
-            own = [tagged("header", header), header[10], header[11][0], header[12]]
-            need(at > height or [stated, size, root, state] == own, "compact fork")
+            check_joined(compact, (chain_id, leaf, index, height), header, validators)
         step = 8
         theirs = [(handover[0], handover[1]) for handover in handovers]
         check_one_chain([*trust.pairs, *theirs, (header, certificate)], trust.created)
         step = 9
+        record = (algorithm, digest, chain_id, height, index, time)
+        if token is not None and not check_own_token(token, record, header, trust):
+            return "not rooted", step
+        step = 10
         need(action != 2, "withdrawn")
     except RefusedError:
         return "not verified", step
     return "verified", None
+
+
+# --- Tokens ---
+
+DIGEST_OIDS = {1: "2.16.840.1.101.3.4.2.1", 2: "1.2.156.10197.1.401"}
+DIGEST_OIDS |= {3: "2.16.840.1.101.3.4.2.2", 4: "2.16.840.1.101.3.4.2.3"}
+UNDERSTOOD = [ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE]
+UNDERSTOOD += [ExtensionOID.EXTENDED_KEY_USAGE, ExtensionOID.SUBJECT_ALTERNATIVE_NAME]
+
+
+def element(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    size = len(content).to_bytes(max(1, (len(content).bit_length() + 7) // 8), "big")
+    head = size if len(content) < 128 else bytes([128 + len(size)]) + size
+    return bytes([tag]) + head + content
+
+
+def seq(*parts: bytes) -> bytes:
+    return element(0x30, *parts)
+
+
+def oid(dotted: str) -> bytes:
+    return bytes(core.ObjectIdentifier(dotted).dump())
+
+
+def number(value: int) -> bytes:
+    return bytes(core.Integer(value).dump())
+
+
+def attribute(name: str, value: bytes) -> bytes:
+    return seq(oid(name), element(0x31, value))
+
+
+def generalized(time: int) -> bytes:
+    moment = datetime.fromtimestamp(time // 1000, UTC)
+    text = f"{moment:%Y%m%d%H%M%S}.{time % 1000:03}".rstrip("0").rstrip(".")
+    return element(0x18, text.encode() + b"Z")
+
+
+def accuracy_of(bound: int) -> bytes:
+    whole, rest = divmod(bound, 1000)
+    parts = [number(whole)] * (whole > 0)
+    parts += [b"\x80" + number(rest)[1:]] * (rest > 0)
+    return seq(*parts)
+
+
+def check_own_token(token: bytes, record: Value, header: Value, trust: Trust) -> bool:
+    need(not header[6], "degraded")
+    promised = header[15] == tagged("parameters", trust.genesis[5])
+    return check_token(token, record, trust.genesis[5][4] if promised else None, trust.genesis[6])
+
+
+def check_token(token: bytes, record: Value, bound: int | None, organisations: Value) -> bool:
+    """Say whether the path leads to an authority of the genesis; refuse what is no token."""
+    algorithm, digest, chain_id, height, index, time = record
+    try:
+        signed = cms.ContentInfo.load(token, strict=True)["content"]
+        info = tsp.TSTInfo.load(signed["encap_content_info"]["content"].contents, strict=True)
+        signer = signed["signer_infos"][0]
+        certificates = [one.dump() for one in signed["certificates"]]
+        loaded = [x509.load_der_x509_certificate(one) for one in certificates]
+        accuracy, nonce = info["accuracy"].dump(), info["nonce"].dump()
+        policy = info["policy"].dump()
+        null = info["message_imprint"]["hash_algorithm"]["parameters"].dump()
+        r, s = decode_dss_signature(signer["signature"].native)
+        sid = signer["sid"].chosen
+        issuer, serial_number = sid["issuer"].dump(), sid["serial_number"].native
+    except Exception as error:
+        raise RefusedError("token") from error
+    need(null in (b"", b"\x05\x00"))
+    need(bound is None or accuracy == accuracy_of(bound), "accuracy")
+    serial = b"\x01" + chain_id[:7] + height.to_bytes(6, "big") + index.to_bytes(6, "big")
+    imprint = seq(seq(oid(DIGEST_OIDS[algorithm]), null), element(4, digest))
+    place = number(int.from_bytes(serial, "big"))
+    said = seq(number(1), policy, imprint, place, generalized(time), accuracy, nonce)
+    leaves = [
+        at
+        for at, one in enumerate(loaded)
+        if (one.issuer.public_bytes(), one.serial_number) == (issuer, serial_number)
+    ]
+    need(leaves, "leaf")
+    leaf = loaded[leaves[0]]
+    named = seq(seq(seq(element(4, hashlib.sha256(certificates[leaves[0]]).digest()))))
+    attributes = b"".join(
+        sorted(
+            (
+                attribute("1.2.840.113549.1.9.3", oid("1.2.840.113549.1.9.16.1.4")),
+                attribute("1.2.840.113549.1.9.4", element(4, hashlib.sha256(said).digest())),
+                attribute("1.2.840.113549.1.9.16.2.47", named),
+            )
+        )
+    )
+    sha256 = seq(oid("2.16.840.1.101.3.4.2.1"))
+    signer_info = seq(
+        number(1),
+        seq(issuer, number(serial_number)),
+        sha256,
+        element(0xA0, attributes),
+        seq(oid("1.2.840.10045.4.3.2")),
+        element(4, seq(number(r), number(s))),
+    )
+    content = seq(oid("1.2.840.113549.1.9.16.1.4"), element(0xA0, element(4, said)))
+    held = element(0xA0, *sorted(certificates))
+    body = seq(number(3), element(0x31, sha256), content, held, element(0x31, signer_info))
+    whole = seq(oid("1.2.840.113549.1.7.2"), element(0xA0, body))
+    need(whole == token, "form")
+    key = leaf.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+        raise RefusedError("key")
+    need(0 < s <= ORDER // 2, "s")
+    try:
+        key.verify(signer["signature"].native, element(0x31, attributes), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature as error:
+        raise RefusedError("token signature") from error
+    check_purpose(leaf)
+    roots = []
+    for organisation in organisations:
+        with suppress(ValueError):
+            roots.append(x509.load_der_x509_certificate(organisation[2]))
+    return follow(leaf, loaded, roots, time)
+
+
+def check_purpose(leaf: x509.Certificate) -> None:
+    purposes = {one.oid: one for one in leaf.extensions}
+    extended = purposes.get(ExtensionOID.EXTENDED_KEY_USAGE)
+    wanted = [ExtendedKeyUsageOID.TIME_STAMPING]
+    need(extended and extended.critical and list(extended.value) == wanted, "extended key usage")
+    usage = purposes.get(ExtensionOID.KEY_USAGE)
+    if usage is not None:
+        value = usage.value
+        need(value.digital_signature or value.content_commitment, "key usage")
+        other = (value.key_encipherment, value.data_encipherment, value.key_agreement)
+        need(not any((*other, value.key_cert_sign, value.crl_sign)), "key usage")
+
+
+def follow(
+    leaf: x509.Certificate, held: list[x509.Certificate], roots: list[x509.Certificate], time: int
+) -> bool:
+    """Follow the path from the leaf; its members' validity and what is held besides count too."""
+    path = [leaf]
+    while path[-1] not in roots and len(path) < 4:
+        above = [one for one in [*roots, *held] if one not in path and is_issued(path[-1], one)]
+        if not above:
+            break
+        path.append(above[0])
+    moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=time)
+    for at, one in enumerate(path):
+        known = {each.oid for each in one.extensions if each.critical} <= set(UNDERSTOOD)
+        need(known and one.not_valid_before_utc <= moment <= one.not_valid_after_utc, "validity")
+        if at:
+            constraints = one.extensions.get_extension_for_class(x509.BasicConstraints).value
+            need(constraints.ca and (constraints.path_length or 0) >= at - 1, "authority")
+    need(all(one in path for one in held) or path[-1] not in roots, "unrelated certificates")
+    return path[-1] in roots
+
+
+def is_issued(one: x509.Certificate, by: x509.Certificate) -> bool:
+    try:
+        one.verify_directly_issued_by(by)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def attested(data: bytes, trust: Trust) -> dict[str, Value]:

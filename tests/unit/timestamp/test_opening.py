@@ -11,7 +11,7 @@ from node.crypto.suite import SHA_256, SM3
 from node.errors import DecodeError, ProofError
 from node.limits import RECEIPT_FILE_BYTES_MAX
 from node.timestamp.cose import CoseReceipt
-from node.timestamp.export import COSE, EXPORTS, NATIVE, cose_receipt_of, export_cose
+from node.timestamp.export import COSE, EXPORTS, NATIVE, TSR, cose_receipt_of, export_cose
 from node.timestamp.opening import digest_algorithm_of, open_receipt
 from node.timestamp.receipt import Receipt
 from node.timestamp.steps import NotRootedError
@@ -19,6 +19,7 @@ from node.timestamp.verify import NamedDigest, Outcome, Step, verify_receipt
 from tests.vectors.receipt.case import DIGEST
 from tests.vectors.receipt.chain import Chain, with_digest_algorithm
 from tests.vectors.receipt.story import FIRST_OF_EPOCH_2, PLAIN, build_chain
+from tests.vectors.receipt.tokens import authority_of, issuer_of, with_token
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,12 @@ def pdf_around(*attached: bytes, deflated: bool = True) -> bytes:
     )
 
 
-@pytest.mark.parametrize("name", [NATIVE, COSE])
+@pytest.mark.parametrize("name", [NATIVE, TSR, COSE])
 @pytest.mark.parametrize("height", [PLAIN, FIRST_OF_EPOCH_2])
 def test_an_export_opens_to_the_receipt_it_was_made_of(
     chain: Chain, name: str, height: int
 ) -> None:
-    receipt = chain.receipt(height, 1)
+    receipt = with_token(chain.receipt(height, 1), issuer_of(authority_of(chain)))
     make = EXPORTS[name].make
     data = make(receipt)
     assert data is not None

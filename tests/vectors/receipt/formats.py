@@ -11,13 +11,14 @@ from node.timestamp.receipt import Receipt
 from tests.vectors.receipt.chain import Chain
 from tests.vectors.receipt.cosigned import checkpoint_at, cosigned, with_checkpoint
 from tests.vectors.receipt.story import PLAIN, SET_0
+from tests.vectors.receipt.tokens import authority_of, issuer_of, with_token
 
 LATER_LEAVES = 20
 
 
 def golden_receipt(chain: Chain) -> Receipt:
-    """Return the receipt of the document, with a checkpoint of some blocks later."""
-    receipt = chain.receipt(PLAIN, 1)
+    """Return the receipt of the document, with a token, and a checkpoint of some blocks later."""
+    receipt = with_token(chain.receipt(PLAIN, 1), issuer_of(authority_of(chain)))
     note = cosigned(checkpoint_at(chain, LATER_LEAVES), SET_0).encode()
     return replace(receipt, checkpoint=with_checkpoint(chain, receipt, note, LATER_LEAVES))
 

@@ -20,6 +20,7 @@ from tests.vectors.receipt.malformed import malformed_cases
 from tests.vectors.receipt.mismatched import mismatched_cases
 from tests.vectors.receipt.public import public_cases
 from tests.vectors.receipt.story import DOCUMENT, build_chain
+from tests.vectors.receipt.tokens import token_cases
 from tests.vectors.receipt.trust_files import trust_cases, trust_files
 from tests.vectors.receipt.unrooted import unrooted_cases
 from tests.vectors.receipt.unsigned import unsigned_cases
@@ -40,6 +41,7 @@ def cases(chain: Chain) -> Iterator[Case]:
     yield from contradictory_cases(chain)
     yield from public_cases(chain)
     yield from compact_cases(build_keyed_chain())
+    yield from token_cases(chain)
 
 
 def files() -> dict[str, bytes]:

@@ -1,0 +1,215 @@
+"""Certificates of time-stamping authorities, ours and others', and what their keys sign.
+
+Where RFC 3161 and RFC 5280 leave a choice, the strict one is taken. Whether an authority is one to
+be believed is for the caller to say, by the roots. Times are in ms (UTC) and arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from node.crypto.certificate import (
+    certificate_extension,
+    certificate_extensions,
+    load_certificate,
+    milliseconds_of,
+)
+from node.crypto.signature import P256PublicKey, PublicKey
+from node.crypto.suite import SHA_256, SHA_384, SHA_512
+from node.errors import CryptoError
+
+_PATH_MAX: Final = 4
+_RSA_BITS_MIN: Final = 2_048
+_HASHES: Final = {
+    SHA_256.oid: hashes.SHA256(),
+    SHA_384.oid: hashes.SHA384(),
+    SHA_512.oid: hashes.SHA512(),
+}
+_RSA: Final = "1.2.840.113549.1.1.1"
+_SIGNATURES: Final = {
+    "1.2.840.10045.4.3.2": (ec.EllipticCurvePublicKey, SHA_256.oid),
+    "1.2.840.10045.4.3.3": (ec.EllipticCurvePublicKey, SHA_384.oid),
+    "1.2.840.10045.4.3.4": (ec.EllipticCurvePublicKey, SHA_512.oid),
+    "1.2.840.113549.1.1.11": (rsa.RSAPublicKey, SHA_256.oid),
+    "1.2.840.113549.1.1.12": (rsa.RSAPublicKey, SHA_384.oid),
+    "1.2.840.113549.1.1.13": (rsa.RSAPublicKey, SHA_512.oid),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityCertificate:
+    """A certificate on the way from a time-stamping key to a root. Equal by its DER."""
+
+    encoded: bytes
+    issuer_name: bytes = field(compare=False)
+    """DER of the Name of who issued it, as `subject_name` is of whom it is for."""
+    subject_name: bytes = field(compare=False)
+    serial_number: int = field(compare=False)
+    not_before_ms: int = field(compare=False)
+    not_after_ms: int = field(compare=False)
+    alternative_names: bytes = field(compare=False)
+    """DER of the GeneralNames that name its subject too; empty if there are none."""
+    _certificate: x509.Certificate = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, certificate: bytes) -> AuthorityCertificate:
+        """Read a certificate (PEM or DER); raises `CryptoError` if malformed.
+
+        A critical extension that is not understood is refused.
+        """
+        loaded = load_certificate(certificate)
+        extensions = certificate_extensions(loaded)
+        names = certificate_extension(extensions, x509.SubjectAlternativeName)
+        try:
+            read = cls(
+                encoded=loaded.public_bytes(Encoding.DER),
+                issuer_name=loaded.issuer.public_bytes(),
+                subject_name=loaded.subject.public_bytes(),
+                serial_number=loaded.serial_number,
+                not_before_ms=milliseconds_of(loaded.not_valid_before_utc),
+                not_after_ms=milliseconds_of(loaded.not_valid_after_utc),
+                alternative_names=b"" if names is None else names.public_bytes(),
+                _certificate=loaded,
+            )
+        except (ValueError, TypeError) as error:  # of names: the library reads them when asked
+            raise CryptoError("certificate: malformed names or times") from error
+        if read.serial_number <= 0:
+            raise CryptoError("certificate: expected a positive serial number")
+        return read
+
+    def is_of(self, key: PublicKey) -> bool:
+        """Tell whether it is the certificate of a P-256 key."""
+        own = self._certificate.public_key()
+        if not isinstance(own, ec.EllipticCurvePublicKey):
+            return False
+        return P256PublicKey.wrap(own).encoded == key.encoded
+
+    def check_time_stamping(self) -> None:
+        """Raise `CryptoError` unless its key may sign time stamps, and nothing but signatures.
+
+        RFC 3161 section 2.3: a critical extended key usage, time-stamping alone.
+        """
+        extensions = certificate_extensions(self._certificate)
+        usage = certificate_extension(extensions, x509.KeyUsage)
+        if usage is not None:
+            signs = usage.digital_signature or usage.content_commitment
+            others = (
+                usage.key_encipherment,
+                usage.data_encipherment,
+                usage.key_agreement,
+                usage.key_cert_sign,
+                usage.crl_sign,
+            )
+            if not signs or any(others):
+                raise CryptoError("key usage: expected signatures alone")
+        try:
+            extended = extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+        except x509.ExtensionNotFound:
+            raise CryptoError("extended key usage: expected time-stamping, got none") from None
+        if list(extended.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
+            raise CryptoError("extended key usage: expected time-stamping alone")
+        if not extended.critical:
+            raise CryptoError("extended key usage: expected a critical one")
+
+    def check_signature(
+        self, message: bytes, signature: bytes, *, algorithm: str, digest: str
+    ) -> None:
+        """Raise `CryptoError` unless its key signed `message`.
+
+        `algorithm` and `digest` are dotted: ECDSA or RSA (PKCS #1 v1.5), with SHA-2.
+        """
+        kind, hashed = (
+            (rsa.RSAPublicKey, digest)
+            if algorithm == _RSA
+            else _SIGNATURES.get(algorithm, (None, ""))
+        )
+        hash_algorithm = _HASHES.get(hashed)
+        if kind is None or hash_algorithm is None or hashed != digest:
+            got = f"{algorithm} with digest {digest}"
+            raise CryptoError(f"signature algorithm: expected ECDSA or RSA with SHA-2, got {got}")
+        try:
+            key = self._certificate.public_key()
+            if isinstance(key, ec.EllipticCurvePublicKey) and kind is ec.EllipticCurvePublicKey:
+                key.verify(signature, message, ec.ECDSA(hash_algorithm))
+            elif isinstance(key, rsa.RSAPublicKey) and kind is rsa.RSAPublicKey:
+                if key.key_size < _RSA_BITS_MIN:
+                    raise CryptoError(f"signature key: expected at least {_RSA_BITS_MIN} bits")
+                key.verify(signature, message, padding.PKCS1v15(), hash_algorithm)
+            else:
+                raise CryptoError("signature algorithm: it is not the key's")
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise CryptoError("signature key: expected one of ECDSA or RSA") from error
+        except InvalidSignature:
+            raise CryptoError("signature: it is not the certificate's over this token") from None
+
+    def is_issued_by(self, issuer: AuthorityCertificate) -> bool:
+        """Tell whether it names `issuer` and bears its signature."""
+        try:
+            self._certificate.verify_directly_issued_by(issuer._certificate)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            return False
+        return True
+
+    def check_authority(self, between: int) -> None:
+        """Raise `CryptoError` unless it may issue, with so many certificates below its own."""
+        extensions = certificate_extensions(self._certificate)
+        constraints = certificate_extension(extensions, x509.BasicConstraints)
+        usage = certificate_extension(extensions, x509.KeyUsage)
+        if constraints is None or not constraints.ca or (usage and not usage.key_cert_sign):
+            raise CryptoError("issuing certificate: expected one that may sign certificates")
+        if constraints.path_length is not None and constraints.path_length < between:
+            raise CryptoError(f"issuing certificate: {between} below it are more than it allows")
+
+    def check_valid(self, at_ms: int) -> None:
+        """Raise `CryptoError` unless it is valid at that time, ends included."""
+        if not self.not_before_ms <= at_ms <= self.not_after_ms:
+            valid = f"{self.not_before_ms}..{self.not_after_ms} ms"
+            raise CryptoError(f"certificate: valid in {valid}, got {at_ms} ms")
+
+
+def read_timestamp_certificate(certificate: bytes) -> AuthorityCertificate:
+    """Read the certificate (PEM or DER) of a key that signs time stamps, and nothing else.
+
+    Raises `CryptoError` for any other; whoever issued it, and whenever it is valid.
+    """
+    read = AuthorityCertificate.read(certificate)
+    read.check_time_stamping()
+    return read
+
+
+def find_path(
+    leaf: AuthorityCertificate,
+    others: Sequence[AuthorityCertificate],
+    roots: Sequence[AuthorityCertificate],
+) -> tuple[AuthorityCertificate, ...] | None:
+    """Return the certificates from `leaf` to one of `roots`, by way of `others`, or None.
+
+    Raises `CryptoError` where one on the way may not issue. Validity is for the caller to check.
+    """
+    return _extend_path((leaf,), (*roots, *others), roots)
+
+
+def _extend_path(
+    path: tuple[AuthorityCertificate, ...],
+    known: Sequence[AuthorityCertificate],
+    roots: Sequence[AuthorityCertificate],
+) -> tuple[AuthorityCertificate, ...] | None:
+    if path[-1] in roots:
+        return path
+    if len(path) == _PATH_MAX:
+        return None
+    for issuer in known:
+        if issuer not in path and path[-1].is_issued_by(issuer):
+            issuer.check_authority(len(path) - 1)
+            if found := _extend_path((*path, issuer), known, roots):
+                return found
+    return None
