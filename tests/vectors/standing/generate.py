@@ -201,8 +201,9 @@ def _contradicting(chain: StandingChain, first: Receipt) -> Iterator[Case]:
 
 def consistency_cases(chain: StandingChain) -> Iterator[Case]:
     """Yield every case of consistency."""
-    for old, new in ((1, 2), (1, 8), (3, 4), (5, 6), (6, 7), (7, 8)):
-        yield Case(f"good-{old}-{new}", f"from {old} to {new}", chain.consistency(old, new))
+    for first, last in ((1, 2), (1, 8), (3, 4), (5, 6), (6, 7), (7, 8)):
+        told = f"from {first} to {last}"
+        yield Case(f"good-{first}-{last}", told, chain.consistency(first, last))
     about = "the old header is of a retired epoch, the new one of that in force"
     yield Case("good-retired", about, chain.consistency(2, 8), PINNED_8)
     proof = chain.consistency(2, 5)
