@@ -14,13 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from node.chain.encoding import encode
+from node.chain.reference import ReferenceName
 from node.config import NodeConfig
 from node.crypto.keystore import KeyFileSecret, load_tls_key_pem
 from node.operations.provision import update_toml
 from node.rpc.identity import Gatekeeper, TlsIdentity
-from node.rpc.port import Block, CertifiedHeader
+from node.rpc.port import (
+    Block,
+    CertifiedHeader,
+    RecordEntry,
+    RecordFilter,
+    RecordPage,
+    RecordStatus,
+)
 from node.rpc.server import ClientServer
 from node.service.queries import Queries
+from node.storage.ledger import RecordQuery
 from tests.unit.cli.command import run
 from tests.unit.execution.governed_chain import GOVERNED
 from tests.unit.rpc.fake_node import FakeLedger, FakeNode
@@ -35,9 +44,39 @@ class ServedNode(FakeNode):
         self.engine, self.queries = node.engine, Queries(node.ledger, GOVERNED)
         self.handed_over = [each.encode() for each in self.queries.handovers_from(0, 256)]
         """What it says; a test may change it."""
+        self.hidden: set[int] = set()
+        """Log indexes of records that it keeps to itself."""
+        self.shown: bytes | None = None
+        """What it shows for every standing, instead of the true one."""
 
     async def handovers(self, from_epoch: int, limit: int) -> Sequence[bytes]:
         return self.handed_over[from_epoch:][:limit]
+
+    async def receipt_of_operation(self, wanted: bytes, operation_index: int) -> bytes | None:
+        found = self.queries.receipts(wanted, operation_index, 1)
+        return found[0].encode() if found else None
+
+    async def records(self, wanted: RecordFilter, limit: int, page_token: bytes) -> RecordPage:
+        query = RecordQuery(reference=wanted.reference, type_code=wanted.type_code)
+        start = int.from_bytes(page_token)
+        page = self.queries.records(query, limit=limit, start=start)
+        entries = [
+            RecordEntry(found.log_index, found.leaf.encode(), RecordStatus.NONE)
+            for found in page.records
+            if found.log_index not in self.hidden
+        ]
+        following = page.next_log_index
+        return RecordPage(tuple(entries), b"" if following is None else following.to_bytes(8))
+
+    async def standing_proof(self, name: ReferenceName) -> bytes | None:
+        if self.shown is not None:
+            return self.shown
+        proof = self.queries.standing_proof(name)
+        return None if proof is None else proof.encode()
+
+    async def consistency_proof(self, old_height: int, new_height: int | None) -> bytes | None:
+        proof = self.queries.consistency_proof(old_height, new_height)
+        return None if proof is None else proof.encode()
 
     async def evidence(self) -> Sequence[bytes]:
         return [each.encode() for each in self.engine.evidence]
