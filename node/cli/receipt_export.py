@@ -14,7 +14,7 @@ from node.cli.verb import CommandError, verb
 if TYPE_CHECKING:
     from node.timestamp.receipt import Receipt
 
-FORMATS: Final = ("native", "tsr", "tlog", "cose", "pdf")
+FORMATS: Final = ("native", "tsr", "tlog", "cose", "qr", "pdf")
 """As in `node.timestamp.export.EXPORTS`, and what is set by typst; a test holds them together."""
 
 
@@ -33,7 +33,8 @@ FORMATS: Final = ("native", "tsr", "tlog", "cose", "pdf")
     required=True,
     help=_(
         "native: proto/RECEIPT.md; tsr: RFC 3161, for openssl ts; tlog: a C2SP tlog-proof; cose: "
-        "RFC 9942; pdf: a certificate to print, PDF/A-3."
+        "RFC 9942; qr: a QR code whose text verifies by itself, drawn as the file's name ends "
+        "(.svg, .png, .txt); pdf: a certificate to print, PDF/A-3."
     ),
 )
 @click.option(
@@ -56,6 +57,11 @@ def export(screen: Screen, *, path: Path, wanted: str, out: Path | None) -> Answ
         fix = _("name a file made by govchain notarize or govchain receipt export")
         raise CommandError("GC-1001", f"{path}: {error}", fix) from error
     suffix, data = _make(wanted, opened.receipt)
+    if wanted == "qr":
+        from node.cli.qr import PICTURE_SUFFIX, draw
+
+        drawn = PICTURE_SUFFIX if out is None else out.suffix
+        suffix, data = f".qr{drawn}", draw(data, drawn)
     target = path.with_suffix(suffix) if out is None else out
     if target.exists() and read_file(target) != data:
         message = _("{path}: something else is there already")
@@ -97,6 +103,10 @@ def _what_is_missing(wanted: str) -> tuple[str, str]:
         "tlog": (
             _("the receipt holds no checkpoint of the public log"),
             _("fetch it again once the validators have signed one: govchain receipt fetch"),
+        ),
+        "qr": (
+            _("the receipt holds no compact certificate of a time that the validators vouched for"),
+            _("if the chain has them, fetch it again in a few seconds: govchain receipt fetch"),
         ),
         "cose": (
             _("the receipt has no validator's signature of the log root"),

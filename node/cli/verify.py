@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
@@ -72,8 +73,10 @@ def verify(
     """Verify a document against its receipt, or a proof by itself."""
     from node.cli.standing import follow_record
     from node.cli.subjects import read_document, read_file
+    from node.cli.verify_compact import verify_text
     from node.cli.verify_proof import verify_proof
     from node.cli.wording import describe_verdict
+    from node.timestamp.compact_verify import is_compact
     from node.timestamp.opening import digest_algorithm_of, open_receipt
     from node.timestamp.verify import Outcome, verify_receipt
 
@@ -82,7 +85,9 @@ def verify(
     anchor = load_anchor(trust_path)
     if receipt_path is None:
         return verify_proof(screen, document, anchor, max_age_ms)
-    receipt = read_file(receipt_path)
+    receipt = _read_receipt(receipt_path, document)
+    if is_compact(receipt):
+        return verify_text(screen, document, receipt, anchor)
     standing = None if standing_path is None else read_file(standing_path)
     digest = read_document(document, digest_algorithm_of(receipt))
     verdict = verify_receipt(receipt, anchor, digest)
@@ -108,6 +113,19 @@ def verify(
         screen, open_receipt(receipt).receipt, attestation, anchor, source, max_age_ms=max_age_ms
     )
     return Answer({**facts, "asked": standing is None, **told}, fault)
+
+
+def _read_receipt(path: Path, document: str) -> bytes:
+    """Return the content of a receipt file, or of standard input where that is named."""
+    from node.cli.inputs import STANDARD_INPUT
+    from node.cli.subjects import read_file
+    from node.limits import RECEIPT_FILE_BYTES_MAX
+
+    if str(path) != STANDARD_INPUT:
+        return read_file(path)
+    if document == STANDARD_INPUT:
+        raise click.UsageError(_("standard input cannot be both the document and its receipt"))
+    return sys.stdin.buffer.read(RECEIPT_FILE_BYTES_MAX + 1)
 
 
 def load_anchor(path: Path) -> TrustAnchor:

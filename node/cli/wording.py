@@ -11,6 +11,7 @@ from gettext import gettext as _
 from typing import Any
 
 from node.cli.screen import Screen
+from node.timestamp.compact_verify import CompactStep
 from node.timestamp.consistency import ConsistencyStep
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.standing import StandingStep
@@ -91,6 +92,12 @@ def step_title(step: IntEnum) -> str:
             "TIME": _("the certificates were valid at its time"),
             "AUTHORITY": _("an organisation of the trust file vouches for the key"),
             "CHAIN": _("validators vouch for what it says"),
+        },
+        CompactStep: {
+            "RECEIPT": _("the text is that of a compact receipt"),
+            "DOCUMENT": _("the document is the one recorded"),
+            "SIGNATURE": _("a quorum of them signed together the log that holds the record"),
+            "RECORD": _("the record states that the document exists"),
         },
         StandingStep: {
             "PROOF": _("the proof of standing is well formed"),

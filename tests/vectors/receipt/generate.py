@@ -15,7 +15,7 @@ from tests.vectors.receipt.chain import Chain
 from tests.vectors.receipt.compact import compact_cases
 from tests.vectors.receipt.contradictory import contradictory_cases
 from tests.vectors.receipt.formats import golden_files
-from tests.vectors.receipt.keyed import build_keyed_chain
+from tests.vectors.receipt.keyed import build_keyed_chain, compact_files
 from tests.vectors.receipt.malformed import malformed_cases
 from tests.vectors.receipt.mismatched import mismatched_cases
 from tests.vectors.receipt.public import public_cases
@@ -50,6 +50,7 @@ def files() -> dict[str, bytes]:
     made = {
         "document.txt": DOCUMENT,
         **golden_files(chain),
+        **compact_files(),
         **{f"trust/{name}.json": trust.encode() for name, trust in trust_files(chain).items()},
     }
     for folder, found in (("cases", cases(chain)), ("trust-cases", trust_cases(chain))):

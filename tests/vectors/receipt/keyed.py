@@ -10,11 +10,13 @@ from functools import cache
 from node.chain.compact import Checkpoint, CompactCertificate
 from node.chain.membership import AggregateKey, Validator, ValidatorSet
 from node.chain.merkle import inclusion_path
+from node.cli.qr import draw
 from node.crypto.bls import BlsSigner
 from node.timestamp.compact import CompactProof
+from node.timestamp.export import export_qr
 from node.timestamp.receipt import Receipt
 from tests.vectors.receipt.chain import SUITE, Chain, record_of
-from tests.vectors.receipt.story import DOCUMENT, SET_0, neighbour
+from tests.vectors.receipt.story import DOCUMENT, PLAIN, SET_0, neighbour
 
 THREE = (0, 1, 2)
 KEYED_HEIGHT = 5
@@ -77,3 +79,15 @@ def with_compact(chain: Chain, receipt: Receipt, certificate: CompactCertificate
     size = certificate.checkpoint.log_size
     path = inclusion_path(chain.leaf_hashes(size), receipt.log_index, SUITE.hash)
     return replace(receipt, compact=CompactProof(tuple(path), certificate))
+
+
+def compact_files() -> dict[str, bytes]:
+    """Return a receipt with a compact certificate, its text, and the QR code of that."""
+    chain = build_keyed_chain()
+    receipt = with_compact(chain, chain.receipt(PLAIN, 1), certificate_at(chain, KEYED_HEIGHT))
+    text = export_qr(receipt) or b""
+    return {
+        "compact.receipt": receipt.encode(),
+        "compact.qr.txt": draw(text, ".txt"),
+        "compact.qr.svg": draw(text, ".svg"),
+    }

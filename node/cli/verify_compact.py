@@ -1,0 +1,94 @@
+"""`govchain verify` of the text of a QR code: the answer in words and as JSON."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from typing import TYPE_CHECKING, Any
+
+from node.cli.screen import Answer, Fault, Screen
+
+if TYPE_CHECKING:
+    from node.timestamp.compact_verify import CompactAttestation, CompactVerdict
+    from node.timestamp.trust import TrustAnchor
+
+
+def verify_text(screen: Screen, document: str, text: bytes, anchor: TrustAnchor) -> Answer:
+    """Verify a document against the text of a QR code. Asks nobody."""
+    from node.cli.subjects import read_document
+    from node.cli.wording import describe_steps, outcome_style, outcome_word, tell_steps
+    from node.timestamp.compact_verify import digest_algorithm_of_compact, verify_compact
+
+    digest = read_document(document, digest_algorithm_of_compact(text))
+    verdict = verify_compact(text, anchor, digest)
+    word, attestation = outcome_word(verdict.outcome), verdict.attestation
+    is_verified = verdict.failure is None and attestation is not None
+    said = f" {_existence(attestation)}" if is_verified and attestation is not None else ""
+    screen.line(f"{word}  {document}{said}", style=outcome_style(verdict.outcome))
+    tell_steps(screen, verdict.steps)
+    if is_verified:
+        screen.line("  " + _("whether the validators vouched for that time, the receipt shows"))
+        screen.line("  " + _("a QR code cannot tell whether it still stands: nobody was asked"))
+    facts = {
+        "document": document,
+        "digest": str(digest),
+        "format": "qr",
+        "verdict": verdict.outcome.value,
+        "steps": describe_steps(verdict.steps),
+        "attestation": None if attestation is None else _describe(attestation),
+        "asked": False,
+    }
+    return Answer(facts, _fault_of(verdict))
+
+
+def _existence(attestation: CompactAttestation) -> str:
+    from node.timestamp.receipt import iso_time
+
+    sentence = _(
+        "was recorded in block {height}, dated {time}; {signers} of {validators} validators "
+        "signed the log together at block {checkpoint}"
+    )
+    return sentence.format(
+        time=iso_time(attestation.time_ms),
+        height=attestation.height,
+        signers=len(attestation.signers),
+        validators=attestation.validator_count,
+        checkpoint=attestation.checkpoint_height,
+    )
+
+
+def _describe(attestation: CompactAttestation) -> dict[str, Any]:
+    from node.timestamp.receipt import digest_name, iso_time
+
+    record = attestation.record
+    return {
+        "digest": f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}",
+        "type": record.type_code,
+        "reference": record.reference,
+        "action": record.action.name.lower(),
+        "sender": attestation.sender,
+        "transaction": attestation.tx_id.hex(),
+        "operation": attestation.operation_index,
+        "height": attestation.height,
+        "time": iso_time(attestation.time_ms),
+        "time_ms": attestation.time_ms,
+        "checkpoint_height": attestation.checkpoint_height,
+        "signers": list(attestation.signers),
+        "validators": attestation.validator_count,
+    }
+
+
+def _fault_of(verdict: CompactVerdict) -> Fault | None:
+    from node.timestamp.compact_verify import CompactStep
+    from node.timestamp.steps import Outcome
+
+    failure = verdict.failure
+    if failure is None:
+        return None
+    message = _("step {number} failed: {detail}")
+    cause = message.format(number=int(failure.step), detail=failure.detail)
+    if verdict.outcome is Outcome.NOT_ROOTED:
+        fix = _("use a trust file of that chain and epoch, or have the code made anew")
+        return Fault("GC-2310", cause, fix)
+    if failure.step is CompactStep.DOCUMENT:
+        return Fault("GC-2309", cause, _("use the code of this very document, unchanged"))
+    return Fault("GC-2309", cause, _("scan the code again, and copy its text whole"))
