@@ -104,6 +104,16 @@ def test_some_unreadable_items_end_with_7_and_the_rest_is_recorded(
     assert verify_offline(home, good, out / "document.txt.receipt") == 0
 
 
+def test_a_receipt_of_a_validator_is_a_cose_receipt_too(
+    home: Path, tmp_path: Path, out: Path
+) -> None:
+    path = document(tmp_path)
+    assert run("notarize", path, "--home", home, "--out", out).code == 0
+    ran = run("receipt", "export", out / "document.txt.receipt", "--format", "cose", "--json")
+    assert ran.code == 0
+    assert verify_offline(home, path, Path(ran.json["path"])) == 0
+
+
 def test_lines_for_people_say_no_later_than(home: Path, tmp_path: Path, out: Path) -> None:
     path = document(tmp_path)
     ran = run("notarize", path, "--home", home, "--out", out)
