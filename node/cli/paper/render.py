@@ -41,6 +41,8 @@ def render_pdf(receipt: Receipt) -> bytes:
 
 
 def _code(text: str) -> bytes:
+    """Return the code of the lowest version that holds the text, without a margin."""
     image = io.BytesIO()
-    segno.make_qr(text, error="m").save(image, kind="svg", border=0, xmldecl=False, dark="#1c1a17")
+    code = segno.make_qr(text, error="l", boost_error=True)
+    code.save(image, kind="svg", border=0, xmldecl=False, dark="#1c1a17")
     return image.getvalue()

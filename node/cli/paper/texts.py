@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
 from node.chain.record import RecordAction
+from node.timestamp.export import export_qr
 from node.timestamp.receipt import Receipt, digest_name, iso_time
 
 Pair = tuple[str, str]
@@ -30,6 +31,8 @@ _ACTIONS: Final[dict[RecordAction, Pair]] = {
     RecordAction.SUPERSEDE: ("替代此前的记录", "supersedes the record before it"),
     RecordAction.WITHDRAW: ("撤回此前的记录", "withdraws the record before it"),
 }
+_COORDINATES: Final[Pair] = ("链上位置与摘要", "place and digest")
+_COMPACT: Final[Pair] = ("可独立核验的凭证", "verifies by itself")
 _GUIDE: Final[tuple[Pair, ...]] = (
     (
         "本页只是随附证明（proof.receipt）的可读形式，单凭本页不能证明任何事项。",
@@ -81,13 +84,20 @@ def page_facts(receipt: Receipt) -> dict[str, Any]:
         "rows": rows,
         "guide": _GUIDE,
         "command": _COMMAND,
-        "code": ("链上坐标与摘要", "coordinates and digest"),
+        "code": _COORDINATES if export_qr(receipt) is None else _COMPACT,
         "attachment": "the proof: a native receipt (proto/RECEIPT.md)",
     }
 
 
 def code_text(receipt: Receipt) -> str:
-    """Return what the QR code holds: where the record is to be found, and its document's digest."""
+    """Return what the QR code holds: a receipt that verifies by itself, else where the record is.
+
+    A compact receipt where there is a compact certificate (`compact_verify.py`); else coordinates
+    and the document's digest, which prove nothing.
+    """
+    compact = export_qr(receipt)
+    if compact is not None:
+        return compact.decode()
     record = receipt.leaf.record
     digest = f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}"
     place = f"{receipt.block.header.height}:{receipt.log_index}"

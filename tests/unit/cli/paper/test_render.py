@@ -17,10 +17,12 @@ import typst
 from node.chain.record import RecordAction
 from node.cli.paper import render
 from node.cli.paper.render import render_pdf
+from node.cli.paper.texts import code_text
 from node.cli.paper.versions import TYPST_VERSION, require_typst
 from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import Receipt
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
+from tests.unit.cli.qr_reader import Picture, read_codes
 from tests.vectors.receipt.case import DIGEST
 from tests.vectors.receipt.chain import Chain, record_of
 from tests.vectors.receipt.formats import golden_receipt
@@ -138,13 +140,17 @@ def test_the_font_comes_with_its_licence() -> None:
     assert (FONTS / "NotoSerifSC-Regular.otf").stat().st_size < 3_000_000
 
 
-def test_poppler_draws_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["document.txt.receipt", "compact.receipt"])
+def test_poppler_draws_it_and_its_code_can_be_read(tmp_path: Path, name: str) -> None:
     if shutil.which("pdftoppm") is None:
         pytest.skip("NOT RUN: pdftoppm is not installed (Debian: poppler-utils)")
-    command = ["pdftoppm", "-r", "50", "-gray", str(GOLDEN), str(tmp_path / "page")]
+    receipt = Receipt.decode((GOLDEN.parent / name).read_bytes())
+    certificate = tmp_path / "certificate.pdf"
+    certificate.write_bytes(render_pdf(receipt))
+    command = ["pdftoppm", "-r", "200", "-gray", str(certificate), str(tmp_path / "page")]
     drawn = subprocess.run(command, capture_output=True, text=True, check=True)
     assert drawn.stderr == ""
     (image,) = tmp_path.glob("page*.pgm")
-    pixels = image.read_bytes()[-400 * 500 :]
-    assert min(pixels) < 100
-    assert max(pixels) > 250
+    kind, width, height, _, pixels = image.read_bytes().split(maxsplit=4)
+    assert kind == b"P5"
+    assert read_codes(Picture(int(width), int(height), pixels)) == [code_text(receipt)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from node.cli.paper.texts import code_text, page_facts, visible
 from node.timestamp.receipt import Receipt
 from tests.vectors.receipt.chain import Chain, record_of
 from tests.vectors.receipt.story import DEGRADED, DOCUMENT, PLAIN, WITHDRAWN, build_chain
+
+VECTORS = Path(__file__).parents[3] / "vectors" / "receipt"
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,12 @@ def test_the_code_holds_coordinates_and_digest(chain: Chain) -> None:
     digest = hashlib.sha256(DOCUMENT).hexdigest()
     expected = f"govchain:record:{receipt.chain_id.hex()}:2:6:sha-256:{digest}"
     assert code_text(receipt) == expected
+
+
+def test_the_code_is_a_receipt_of_its_own_where_there_is_a_compact_certificate() -> None:
+    receipt = Receipt.decode((VECTORS / "compact.receipt").read_bytes())
+    assert code_text(receipt) == (VECTORS / "compact.qr.txt").read_text().strip()
+    assert page_facts(receipt)["code"][1] == "verifies by itself"
 
 
 @pytest.mark.parametrize(
