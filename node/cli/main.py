@@ -59,6 +59,9 @@ _VERBS: Final[Mapping[str, _Verb]] = {
         "misbehaviour",
         _("Proof that validators signed what no correct one can."),
     ),
+    "witness": _Verb(
+        "node.cli.witness", "witness", _("Watch a chain's log from outside and cosign it.")
+    ),
     "bench": _Verb("node.cli.bench.saturate", "bench", _("What this machine can do.")),
     "audit": _Verb("node.cli.audit", "audit", _("Check a whole ledger, or its growth.")),
     "doctor": _Verb("node.cli.doctor", "doctor", _("Find what is wrong with this machine.")),

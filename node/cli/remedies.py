@@ -275,6 +275,24 @@ _ROWS: Final = (
         N_("the proof is older than asked for"),
         N_("get a new one: govchain record status --prove"),
     ),
+    (
+        "GC-2360",
+        _FAILED,
+        N_("a log was forked"),
+        N_("show the proof to whoever runs the chain, and to other witnesses"),
+    ),
+    (
+        "GC-2361",
+        _UNAVAILABLE,
+        N_("the log cannot be read where it was said to be"),
+        N_("check the URL, and that the node serves HTTP (http_address in node.toml)"),
+    ),
+    (
+        "GC-2362",
+        _FAILED,
+        N_("this proves no fork"),
+        N_("accuse nobody by it; get the file again from the witness"),
+    ),
     ("GC-3001", _UNAVAILABLE, N_("the disk refused"), N_("check path, rights and disk")),
     (
         "GC-3002",

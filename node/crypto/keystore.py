@@ -58,6 +58,7 @@ class KeyPurpose(StrEnum):
     TLS = "tls"  # connections
     AUTHORITY = "authority"  # the certificates of an organisation
     TIMESTAMP = "timestamp"  # a node's time-stamp tokens
+    WITNESS = "witness"  # what somebody outside cosigns of a chain's log
 
 
 # Purposes whose algorithm an outside format dictates; the others follow the chain's suite.
@@ -67,6 +68,7 @@ _SIGNER_BY_PURPOSE: Final[Mapping[KeyPurpose, type[SoftwareSigner]]] = {
     KeyPurpose.TLS: P256Signer,
     KeyPurpose.AUTHORITY: P256Signer,
     KeyPurpose.TIMESTAMP: P256Signer,
+    KeyPurpose.WITNESS: Ed25519Signer,
 }
 _SIGNER_BY_ALGORITHM: Final = {
     signer_type.algorithm: signer_type
