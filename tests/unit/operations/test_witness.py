@@ -162,7 +162,7 @@ async def test_a_source_that_is_none_is_told_of(tmp_path: Path) -> None:
     witness = make_home(tmp_path / "w", start_chain())
     (unreachable,) = await look(witness)
     assert isinstance(unreachable, SourceError)
-    assert unreachable.code == "GC-2351"
+    assert unreachable.code == "GC-2361"
     for url in ("file:///etc/passwd", "http://", "log.example", "http://h/?q"):
         with pytest.raises(ConfigError):
             LogReader(url)
