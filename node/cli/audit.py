@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from node.cli.audit_run import report, run
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
@@ -21,7 +22,7 @@ _TIP: Final = "tip"
 _HEIGHT_MAX: Final = 2**63 - 1
 
 
-@click.group("audit", invoke_without_command=True, help=_("Check a whole ledger, or its growth."))
+@click.group("audit", invoke_without_command=True, help=_("Check a chain, a ledger, or growth."))
 @click.option("--home", hidden=True)
 @click.pass_context
 def audit(context: click.Context, *, home: str | None) -> None:
@@ -31,6 +32,10 @@ def audit(context: click.Context, *, home: str | None) -> None:
         raise click.UsageError(message)
     if context.invoked_subcommand is None:
         raise click.exceptions.NoArgsIsHelpError(context)
+
+
+audit.add_command(run)
+audit.add_command(report)
 
 
 @audit.command(

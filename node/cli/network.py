@@ -135,11 +135,15 @@ class Network:
         """Return what signs the identity's transactions."""
         return load_signer(self._credentials / "client.key", self._secret, KeyPurpose.IDENTITY)
 
-    def client(self) -> LedgerClient:
-        """Return a client; use it as a context manager on a running event loop."""
+    def client(self, only: str | None = None) -> LedgerClient:
+        """Return a client; use it as a context manager on a running event loop.
+
+        Of all nodes known, or of the one named alone.
+        """
         endpoints = [_reach(endpoint) for endpoint in self.profile.endpoints]
         known = [each.validator_id for each in endpoints]
         endpoints += [each for each in self.guests if each.validator_id not in known]
+        endpoints = [each for each in endpoints if only in (None, each.validator_id)]
         certificate = read_file(self._credentials / "client.pem")
         key = load_tls_key_pem(self._credentials / "tls.key", self._secret)
         return LedgerClient(
@@ -149,11 +153,15 @@ class Network:
             chain_id=self.profile.chain_id,
         )
 
-    def ask(self, question: Callable[[LedgerClient], Coroutine[Any, Any, _T]]) -> _T:
-        """Ask one thing and return the answer."""
+    def ask(
+        self,
+        question: Callable[[LedgerClient], Coroutine[Any, Any, _T]],
+        only: str | None = None,
+    ) -> _T:
+        """Ask one thing, of whoever answers or of one node alone, and return the answer."""
 
         async def run() -> _T:
-            async with self.client() as client:
+            async with self.client(only) as client:
                 return await question(client)
 
         return asyncio.run(run())

@@ -293,6 +293,12 @@ _ROWS: Final = (
         N_("this proves no fork"),
         N_("accuse nobody by it; get the file again from the witness"),
     ),
+    (
+        "GC-2352",
+        _FAILED,
+        N_("the audit found what must not be"),
+        N_("keep the report; ask other validators for the same blocks: govchain block show"),
+    ),
     ("GC-3001", _UNAVAILABLE, N_("the disk refused"), N_("check path, rights and disk")),
     (
         "GC-3002",

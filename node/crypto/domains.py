@@ -41,6 +41,9 @@ STATE_NODE: Final = b"govchain/v1/state-node"
 # A validator's own files: whose log it is.
 LOG_IDENTITY: Final = b"govchain/v1/log-identity"
 
+# What an auditor reports.
+AUDIT_REPORT: Final = b"govchain/v1/audit-report"
+
 # Private keys at rest.
 KEY_FILE: Final = b"govchain/v1/key-file"
 

@@ -69,41 +69,51 @@ def audit(
     `advance` is told how many more blocks were done. Raises `StorageError` for a database that
     cannot be read or written, and `NotHeldYet` for a ledger whose past is still being fetched.
     """
-    executor = Executor(genesis)
-    first = executor.genesis_block()
-    ledger = LedgerStore.open(database, genesis.suite, first)
+    replay = Replay(genesis, scratch, workers)
+    ledger = LedgerStore.open(database, genesis.suite, Executor(genesis).genesis_block())
     if not ledger.is_whole:
         raise ledger.not_held_yet()
-    rebuilt = LedgerStore.open(scratch, genesis.suite, first)
-    walk = _Walk(genesis, executor, rebuilt, workers)
     for height in range(1, ledger.tip_height + 1):
         block = ledger.certified_block(height)
         if block is None:
             tip = ledger.tip_height
             raise ProofError("audit-block", f"block {height} is not there, below the tip {tip}")
-        walk.take(height, block)
+        replay.take(height, block)
         advance(1)
     _compare(database.scan(b""), scratch.scan(b""))
-    walk.audited.header_digest = rebuilt.header_digest
-    return walk.audited
+    replay.audited.header_digest = replay.header_digest
+    return replay.audited
 
 
-class _Walk:
-    """A pass over the blocks in order, the state after each being made anew."""
+class Replay:
+    """A pass over the blocks in order, the state after each being made anew in `scratch`.
+
+    `scratch` is empty. Signatures are checked by `workers`.
+    """
 
     def __init__(
-        self,
-        genesis: Genesis,
-        executor: Executor,
-        rebuilt: LedgerStore,
-        workers: ThreadPoolExecutor,
+        self, genesis: Genesis, scratch: KeyValueStore, workers: ThreadPoolExecutor
     ) -> None:
-        self._genesis, self._executor = genesis, executor
-        self._rebuilt, self._workers = rebuilt, workers
+        self._genesis, self._workers = genesis, workers
+        self._executor = Executor(genesis)
+        self._rebuilt = LedgerStore.open(scratch, genesis.suite, self._executor.genesis_block())
         self.audited = Audited()
 
+    @property
+    def header(self) -> Header:
+        """The header that execution gave for the last block taken."""
+        return self._rebuilt.header
+
+    @property
+    def header_digest(self) -> bytes:
+        """Its digest."""
+        return self._rebuilt.header_digest
+
     def take(self, height: int, block: CertifiedBlock) -> None:
-        """Check the next block and go on to the state after it."""
+        """Check the next block and go on to the state after it.
+
+        Raises `ProofError` of the rules 2 to 4 of `audit`.
+        """
         header, certificate, genesis = block.header, block.certificate, self._genesis
         validators = epoch_in_force(self._rebuilt, genesis.suite).validators
         try:

@@ -372,6 +372,24 @@ def test_that_the_chain_only_grew_is_proved_from_what_was_pinned(
     assert not (tmp_path / "other").exists()
 
 
+def test_a_running_chain_is_audited_and_the_report_verified_offline(
+    home: Path, tmp_path: Path, out: Path
+) -> None:
+    notarize(home, out, document(tmp_path))
+    report = tmp_path / "audit" / "report.json"
+    report.parent.mkdir()
+    asked = ("--home", home, "--as", "auditor-1", "--json")
+    ran = run("audit", "run", "--from", 1, "--jobs", 2, "--out", report, *asked)
+    assert (ran.code, ran.json["report"]["verdict"]) == (0, "sound")
+    assert ran.json["report"]["blocks_compared"] == ran.json["report"]["to"] >= 1
+    assert ran.json["report"]["compared_with"] != ran.json["report"]["source"]
+    assert run("trust", "export", "--home", home).code == 0
+    told = run("audit", "report", report, "--trust", home / "trust.json", "--json")
+    assert (told.code, told.json["report"]["auditor"]) == (0, "auditor-1")
+    report.write_bytes(report.read_bytes().replace(b'"sound"', b'"sound "'))
+    assert run("audit", "report", report, "--trust", home / "trust.json").code == 1
+
+
 def test_a_profile_of_another_chain_is_refused(home: Path, tmp_path: Path) -> None:
     text = (home / "profile.toml").read_text(encoding="utf-8")
     chain_id = LocalNetwork(home).genesis.chain_id.hex()

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from node.chain.encoding import encode
@@ -22,6 +23,7 @@ from node.rpc.identity import Gatekeeper, TlsIdentity
 from node.rpc.port import (
     Block,
     CertifiedHeader,
+    NodeStatus,
     RecordEntry,
     RecordFilter,
     RecordPage,
@@ -46,6 +48,8 @@ class ServedNode(FakeNode):
         """What it says; a test may change it."""
         self.hidden: set[int] = set()
         """Log indexes of records that it keeps to itself."""
+        self.forged: dict[int, bytes] = {}
+        """Blocks that it gives instead of its own, by height."""
         self.shown: bytes | None = None
         """What it shows for every standing, instead of the true one."""
 
@@ -81,10 +85,15 @@ class ServedNode(FakeNode):
     async def evidence(self) -> Sequence[bytes]:
         return [each.encode() for each in self.engine.evidence]
 
+    async def status(self) -> NodeStatus:
+        return replace(await super().status(), height=self.engine.height)
+
     async def block(self, height: int) -> Block | None:
         block = self.queries.block(height)
         if block is None:
             return None
+        if height in self.forged:
+            return Block(self.forged[height], ())
         return Block(block.encode(), tuple(each.encode() for each in block.results()))
 
     async def certified_header(self, height: int | None) -> CertifiedHeader | None:

@@ -1,0 +1,110 @@
+"""`audit run` against a validator that serves a chain of two epochs, or another one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.chain.block import CertifiedBlock, ResultCode
+from node.cli.exit_codes import ExitCode
+from tests.unit.cli.command import run
+from tests.unit.cli.served import ServedNode, prepare_home, served
+from tests.unit.execution.governed_chain import adding
+from tests.unit.service.chatting import Chat, govern, notarize
+
+FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
+
+
+def grown(text: str) -> ServedNode:
+    """Return a node whose chain has three blocks, the second of which ends epoch 0."""
+    chat = Chat(*FOUNDERS, "validator-5")
+    notarize(chat, text)
+    chat.pass_time(2_000)
+    members = (*FOUNDERS, "validator-5")
+    assert govern(chat, adding("validator-5"), members=members) is ResultCode.OK
+    notarize(chat, f"{text}, again")
+    return ServedNode(chat.nodes["validator-1"])
+
+
+@pytest.fixture(scope="module")
+def node() -> ServedNode:
+    return grown("first")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, node: ServedNode) -> Iterator[Path]:
+    folder = prepare_home(tmp_path_factory.mktemp("served") / "net")
+    with served(node, folder):
+        yield folder
+
+
+@pytest.fixture
+def liar(node: ServedNode) -> Iterator[ServedNode]:
+    yield node
+    node.forged = {}
+
+
+def test_a_chain_is_executed_over_its_handovers_and_reported(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    ran = run("audit", "run", "--out", out, "--home", home, "--json")
+    assert ran.code == ExitCode.DONE
+    report = ran.json["report"]
+    assert (report["from"], report["to"], report["blocks"], report["epoch"]) == (1, 3, 3, 1)
+    assert (report["transactions"], report["records"], report["verdict"]) == (3, 2, "sound")
+    assert (report["source"], report["compared_with"]) == ("validator-1", None)
+    assert json.loads(out.read_bytes())["report"] == report
+    assert [*tmp_path.iterdir()] == [out], "the scratch ledger is gone"
+    part = run("audit", "run", "--from", 2, "--to", 2, "--out", out, "--home", home, "--json")
+    assert (part.json["report"]["blocks"], part.json["report"]["height"]) == (2, 2)
+    plain = run("audit", "run", "--out", out, "--home", home)
+    assert "the chain is what its blocks make of genesis" in plain.out
+
+
+def test_heights_that_are_not_there_are_refused(home: Path, tmp_path: Path) -> None:
+    words = ("audit", "run", "--out", tmp_path / "report.json", "--home", home)
+    assert run(*words, "--to", 4).code == ExitCode.NO_SUCH_RECORD
+    assert run(*words, "--from", 3, "--to", 2).code == ExitCode.USAGE
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_a_block_of_another_chain_of_events_is_found_and_reported(
+    home: Path, tmp_path: Path, liar: ServedNode
+) -> None:
+    out = tmp_path / "report.json"
+    other = grown("second").queries.block(2)
+    own = liar.queries.block(1)
+    assert other is not None
+    assert own is not None
+    whole = own.certified()
+    assert whole is not None
+    emptied = CertifiedBlock(whole.header, (), whole.certificate)
+    for height, block, rule in (
+        (2, other.encode(), "audit-execution"),
+        (1, emptied.encode(), "audit-execution"),
+        (2, own.encode(), "audit-execution"),
+    ):
+        liar.forged = {height: block}
+        ran = run("audit", "run", "--out", out, "--home", home, "--json")
+        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2352")
+        report = json.loads(out.read_bytes())["report"]
+        assert (report["verdict"], report["rule"], report["blocks"]) == (
+            "not sound",
+            rule,
+            height - 1,
+        )
+
+
+def test_a_report_signed_by_a_key_that_the_genesis_does_not_hold_is_not_believed(
+    home: Path, tmp_path: Path
+) -> None:
+    """The keys of the folder are not those of the served chain."""
+    out = tmp_path / "report.json"
+    assert run("audit", "run", "--out", out, "--home", home).code == ExitCode.DONE
+    assert run("trust", "export", "--home", home).code == ExitCode.DONE
+    told = run("audit", "report", out, "--trust", home / "trust.json", "--json")
+    assert (told.code, told.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2309")
+    assert "report-signature" in told.json["error"]["message"]
+    assert run("audit", "report", home / "trust.json", "--trust", home / "trust.json").code == 2
