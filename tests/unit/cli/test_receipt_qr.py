@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +96,26 @@ def test_the_text_verifies_from_a_file_and_from_standard_input() -> None:
     assert "3 of 4 validators signed the log together at block 5" in told.out
     chinese = run("verify", DOCUMENT, "--receipt", TEXT, "--trust", TRUST, env=CHINESE)
     assert "4 个验证节点中的 3 个" in chinese.out
+
+
+def test_the_page_for_verifiers_of_others_verifies_it_too(tmp_path: Path) -> None:
+    """The script of proto/verify/qr.md, as it stands there."""
+    page = (Path(__file__).parents[3] / "proto" / "verify" / "qr.md").read_text(encoding="utf-8")
+    (code,) = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    script = tmp_path / "verify.py"
+    script.write_text(code)
+
+    def ran(text: Path, document: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, script, text, document, TRUST]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    good = ran(TEXT, DOCUMENT)
+    assert (good.returncode, good.stdout) == (0, "verified: block 2 by agency-1\n")
+    assert "another document" in ran(TEXT, TRUST).stderr
+    changed = tmp_path / "changed"
+    text = TEXT.read_bytes()
+    changed.write_bytes(text[:-4] + (b"B" if text[-4:-3] == b"A" else b"A") + text[-3:])
+    assert ran(changed, DOCUMENT).returncode == 1
 
 
 def test_one_standard_input_is_not_two_things() -> None:
