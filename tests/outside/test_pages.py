@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from node.timestamp.cose import CoseReceipt
 from node.timestamp.opening import open_receipt
+from node.timestamp.receipt import Receipt
 from tests.outside.environments import RUN_TIMEOUT_S, python_with
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +39,7 @@ def run(python: Path, program: Path, *files: Path) -> subprocess.CompletedProces
 
 def test_every_page_fits_a_page() -> None:
     pages = sorted(PAGES.glob("*.md"))
-    assert {"native.md", "cose.md", "pdf.md"} <= {page.name for page in pages}
+    assert {"native.md", "tsr.md", "cose.md", "pdf.md"} <= {page.name for page in pages}
     for page in pages:
         assert len(page.read_text(encoding="utf-8").splitlines()) <= 90, page.name
 
@@ -74,6 +77,30 @@ def test_a_cose_receipt_is_verified_as_its_page_says(tmp_path: Path) -> None:
         flipped[position] ^= 1
         broken.write_bytes(flipped)
         assert run(python, program, broken, DOCUMENT, TRUST).returncode, position
+
+
+def test_a_token_is_verified_by_openssl_as_its_page_says(tmp_path: Path) -> None:
+    roots = run(Path(sys.executable), script("tsr.md", 0, tmp_path), TRUST).stdout
+    (tmp_path / "roots.pem").write_bytes(roots)
+    assert roots.count(b"BEGIN CERTIFICATE") == 4
+    shutil.copy(DOCUMENT, tmp_path / "document")
+    golden = (GOLDEN / "document.txt.tsr").read_bytes()
+    (text,) = re.findall(r"```sh\n(.*?)```", (PAGES / "tsr.md").read_text(), re.DOTALL)
+    environment = {"PATH": os.environ["PATH"], "OPENSSL_CONF": os.devnull}
+    for data, verdict in ((golden, True), (golden.replace(b"20251009", b"20251008"), False)):
+        (tmp_path / "document.tsr").write_bytes(data)
+        command = ["sh", "-c", text]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, check=False
+        )
+        assert (b"Verification: OK" in done.stdout + done.stderr) is verdict, done.stderr
+        assert (done.returncode == 0) is verdict
+
+
+def test_the_chain_proof_comes_out_of_the_token_as_its_page_says(tmp_path: Path) -> None:
+    done = run(Path(sys.executable), script("tsr.md", 1, tmp_path), GOLDEN / "document.txt.tsr")
+    receipt = Receipt.decode((GOLDEN / "document.txt.receipt").read_bytes())
+    assert Receipt.decode(done.stdout) == replace(receipt, token=None)
 
 
 def test_the_native_receipt_comes_out_of_the_others_as_their_pages_say(tmp_path: Path) -> None:
