@@ -90,7 +90,17 @@ def _load_sharer(
         raise ConfigError(
             f"{config.home}: genesis: {error}", fix="do not found a chain on this genesis"
         ) from error
-    return load_aggregate_signer(home / AGGREGATE_KEY_FILE, secret)
+    sharer = load_aggregate_signer(home / AGGREGATE_KEY_FILE, secret)
+    me = genesis.validators.index_of(config.validator_id)
+    registered = None if me is None else genesis.validators.validators[me].aggregate_key
+    if registered is not None and registered.key != sharer.public_key.encoded:
+        raise ConfigError(
+            f"{config.home / AGGREGATE_KEY_FILE}: is not the key that this chain gives "
+            f"{config.validator_id}",
+            fix="restore the key; if it is lost, give the validator a new one: "
+            "govchain node rotate",
+        )
+    return sharer
 
 
 def _load_stamping_keys(home: Path, config: NodeConfig, secret: KeySecret) -> StampingKeys | None:
