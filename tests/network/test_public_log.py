@@ -27,6 +27,7 @@ from node.timestamp.receipt import Receipt
 from node.timestamp.tiles import decode_bundle, file_of
 from node.timestamp.tlog_proof import sha256, tlog_proof_of
 from tests.network.local_network import LocalNetwork, running_network, until
+from tests.unit.cli.command import run
 from tests.unit.timestamp import independent_tlog
 
 
@@ -191,3 +192,25 @@ async def test_checkpoints_grow_and_do_so_over_a_restart(network: LocalNetwork) 
 
 def parse_consistency(answer: bytes) -> list[bytes]:
     return [base64.b64decode(each) for each in json.loads(answer)["consistency"]]
+
+
+async def test_a_witness_follows_all_of_them_and_finds_one_log(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    size = await tip_size(network)
+    for validator_id in network.ids:
+        await Files(network, validator_id).until_covered(size)
+    home, trust = tmp_path / "witness", tmp_path / "trust.json"
+    trust.write_bytes(network.anchor.file.encode())
+    urls = [f"http://{each.host}:{each.http_port}" for each in network.entries]
+    assert run("witness", "init", home, "--name", "witness.example/w1").code == 0
+    assert run("witness", "follow", home, trust, *urls).code == 0
+    first = await asyncio.to_thread(run, "witness", "run", home, "--once", "--json")
+    assert [each["seen"] for each in first.json["looks"]] == ["cosigned", *["same"] * 3]
+    await submit(network)
+    size = await tip_size(network)
+    for validator_id in network.ids:
+        await Files(network, validator_id).until_covered(size)
+    second = await asyncio.to_thread(run, "witness", "run", home, "--once", "--json")
+    assert [each["seen"] for each in second.json["looks"]] == ["cosigned", *["same"] * 3]
+    assert second.json["looks"][0]["size"] >= size
