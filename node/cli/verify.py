@@ -75,9 +75,11 @@ def verify(
     from node.cli.subjects import read_document, read_file
     from node.cli.verify_compact import verify_text
     from node.cli.verify_proof import verify_proof
+    from node.cli.verify_tlog import verify_tlog
     from node.cli.wording import describe_verdict
     from node.timestamp.compact_verify import is_compact
     from node.timestamp.opening import digest_algorithm_of, open_receipt
+    from node.timestamp.tlog_verify import is_tlog_proof
     from node.timestamp.verify import Outcome, verify_receipt
 
     asks = network.is_explicit and not offline
@@ -88,6 +90,8 @@ def verify(
     receipt = _read_receipt(receipt_path, document)
     if is_compact(receipt):
         return verify_text(screen, document, receipt, anchor)
+    if is_tlog_proof(receipt):
+        return verify_tlog(screen, document, receipt, anchor)
     standing = None if standing_path is None else read_file(standing_path)
     digest = read_document(document, digest_algorithm_of(receipt))
     verdict = verify_receipt(receipt, anchor, digest)

@@ -15,6 +15,7 @@ from node.timestamp.compact_verify import CompactStep
 from node.timestamp.consistency import ConsistencyStep
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.standing import StandingStep
+from node.timestamp.tlog_verify import TlogStep
 from node.timestamp.token_check import TokenStep
 from node.timestamp.verify import Attestation, Outcome, Step, StepReport, Verdict
 
@@ -80,6 +81,16 @@ def step_title(step: IntEnum) -> str:
             "TOKEN": _(
                 "a time-stamp token says the same, by a key that an organisation vouches for"
             ),
+            "RECORD": _("the record states that the document exists"),
+        },
+        TlogStep: {
+            "PROOF": _("the proof is well formed"),
+            "ENTRY": _("it holds a record"),
+            "DOCUMENT": _("the document is the one recorded"),
+            "CHECKPOINT": _(
+                "a quorum of the validators that the trust file knows cosigned the log"
+            ),
+            "INCLUSION": _("the record stands in the log"),
             "RECORD": _("the record states that the document exists"),
         },
         TokenStep: {

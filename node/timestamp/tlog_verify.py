@@ -9,15 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hash, verify_inclusion
 from node.chain.record import RecordAction, RecordLeaf
-from node.errors import ProofError
+from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
+from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.checkpoint import Checkpoint
 from node.timestamp.history import expect_equal
-from node.timestamp.log_policy import Cosigned, LogPolicy
+from node.timestamp.log_policy import Cosigned, LogPolicy, parse_policy, policy_of
 from node.timestamp.receipt import digest_name
 from node.timestamp.steps import NotRootedError, Outcome, StepReport, take_steps
-from node.timestamp.tlog_proof import TlogProof, sha256
+from node.timestamp.tlog_proof import FIRST_LINE, TlogProof, sha256
+from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest
 
 
@@ -121,3 +124,48 @@ class _Verification:
         if action is RecordAction.WITHDRAW:
             raise ProofError("record-action", "expected a record in force, got a withdrawal")
         return action.name.lower()
+
+
+def is_tlog_proof(data: bytes) -> bool:
+    """Tell whether a file is one, by its first line."""
+    return data.startswith(f"{FIRST_LINE}\n".encode())
+
+
+def digest_algorithm_of_tlog(data: bytes) -> DocumentDigest:
+    """Return the algorithm to hash a document with before it is compared with a proof.
+
+    SHA-256 where the bytes do not tell: verification then says what is wrong with them.
+    """
+    try:
+        leaf = RecordLeaf.decode(TlogProof.decode(data).entry)
+        return document_digest_by_id(leaf.record.digest_algorithm)
+    except (CryptoError, DecodeError):
+        return SHA_256
+
+
+def verify_tlog_by_trust(data: bytes, anchor: TrustAnchor, document: NamedDigest) -> TlogVerdict:
+    """Check a proof by the policy of the newest epoch that a trust file knows. Never raises.
+
+    Not rooted where the validators of an earlier one cosigned it: their keys are retired.
+    """
+    newest = _verify_by_set(data, anchor.chain_id, anchor.validator_sets[-1], document)
+    if newest.failure is None or newest.failure.step is not TlogStep.CHECKPOINT:
+        return newest
+    for validators in anchor.validator_sets[-2::-1]:
+        verdict = _verify_by_set(data, anchor.chain_id, validators, document)
+        if verdict.leaf is not None:
+            detail = f"cosigned in epoch {validators.epoch}, whose keys are retired"
+            retired = StepReport(TlogStep.CHECKPOINT, passed=False, detail=detail)
+            steps = (*verdict.steps[: TlogStep.CHECKPOINT - 1], retired)
+            return TlogVerdict(Outcome.NOT_ROOTED, steps, None, None)
+    return newest
+
+
+def _verify_by_set(
+    data: bytes, chain_id: bytes, validators: ValidatorSet, document: NamedDigest
+) -> TlogVerdict:
+    try:
+        policy = parse_policy(policy_of(chain_id, validators).encode())
+    except DecodeError:  # too few of its members could sign: no quorum ever did
+        policy = LogPolicy(logs=(), witnesses={}, groups={}, quorum=None)
+    return verify_tlog_proof(data, policy, document)

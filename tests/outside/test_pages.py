@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from node.timestamp.cose import CoseReceipt
+from node.timestamp.log_policy import policy_of
 from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import Receipt
+from node.timestamp.trust import load_trust
 from tests.outside.environments import RUN_TIMEOUT_S, python_with
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +41,7 @@ def run(python: Path, program: Path, *files: Path) -> subprocess.CompletedProces
 
 def test_every_page_fits_a_page() -> None:
     pages = sorted(PAGES.glob("*.md"))
-    assert {"native.md", "tsr.md", "cose.md", "pdf.md"} <= {page.name for page in pages}
+    assert {"native.md", "tsr.md", "cose.md", "pdf.md", "tlog.md"} <= {page.name for page in pages}
     for page in pages:
         assert len(page.read_text(encoding="utf-8").splitlines()) <= 90, page.name
 
@@ -101,6 +103,23 @@ def test_the_chain_proof_comes_out_of_the_token_as_its_page_says(tmp_path: Path)
     done = run(Path(sys.executable), script("tsr.md", 1, tmp_path), GOLDEN / "document.txt.tsr")
     receipt = Receipt.decode((GOLDEN / "document.txt.receipt").read_bytes())
     assert Receipt.decode(done.stdout) == replace(receipt, token=None)
+
+
+def test_a_tlog_proof_is_verified_as_its_page_says(tmp_path: Path) -> None:
+    anchor = load_trust(TRUST.read_bytes())
+    policy = tmp_path / "policy"
+    policy.write_text(policy_of(anchor.chain_id, anchor.validator_sets[0]))
+    program, golden = script("tlog.md", 0, tmp_path), GOLDEN / "document.txt.tlog-proof"
+    done = run(Path(sys.executable), program, golden, policy, DOCUMENT)
+    assert done.stdout.startswith(b"recorded at height 2, T = "), done.stderr
+    assert done.returncode == 0
+    assert run(Path(sys.executable), program, golden, policy, TRUST).returncode
+    lines = golden.read_bytes().split(b"\n")
+    broken = tmp_path / "broken.tlog-proof"
+    for at, line in enumerate(lines):
+        if line:
+            broken.write_bytes(b"\n".join([*lines[:at], *lines[at + 1 :]]))
+            assert run(Path(sys.executable), program, broken, policy, DOCUMENT).returncode, at
 
 
 def test_the_native_receipt_comes_out_of_the_others_as_their_pages_say(tmp_path: Path) -> None:

@@ -21,10 +21,16 @@ from node.timestamp.log_policy import parse_policy, policy_of
 from node.timestamp.receipt import Receipt
 from node.timestamp.steps import Outcome
 from node.timestamp.tlog_proof import TlogProof, tlog_proof_of
-from node.timestamp.tlog_verify import TlogStep, verify_tlog_proof
+from node.timestamp.tlog_verify import (
+    TlogStep,
+    digest_algorithm_of_tlog,
+    is_tlog_proof,
+    verify_tlog_by_trust,
+    verify_tlog_proof,
+)
 from node.timestamp.verify import NamedDigest
 from tests.unit.timestamp import independent_tlog
-from tests.vectors.receipt.chain import Chain, record_of
+from tests.vectors.receipt.chain import Chain, record_of, validator_set
 from tests.vectors.receipt.cosigned import TIME_S, checkpoint_at, cosigned, with_checkpoint
 
 DOCUMENT = b"a document"
@@ -153,3 +159,29 @@ def test_a_withdrawal_is_shown_and_not_verified() -> None:
 def test_no_bytes_make_it_raise(noise: bytes, keep: int) -> None:
     verdict = verify_tlog_proof(PROOF[:keep] + noise, POLICY, DIGEST)
     assert verdict.outcome is not Outcome.VERIFIED or PROOF[:keep] + noise == PROOF
+
+
+def test_a_trust_file_leads_to_the_policy_and_knows_what_is_retired() -> None:
+    chain, receipt = build()
+    proof = tlog_proof_of(receipt).encode()
+    assert (
+        verify_tlog_by_trust(proof, chain.trust().establish(), DIGEST).outcome is Outcome.VERIFIED
+    )
+    chain.append(next_set=validator_set(1, (5, 6, 7, 8)))
+    later = chain.append(record_of(b"in epoch 1"))
+    anchor = chain.trust(later).establish()
+    retired = verify_tlog_by_trust(proof, anchor, DIGEST)
+    assert retired.failure is not None
+    assert (retired.outcome, retired.failure.step) == (Outcome.NOT_ROOTED, TlogStep.CHECKPOINT)
+    assert "retired" in retired.failure.detail
+    size = len(chain.leaves)
+    note = cosigned(checkpoint_at(chain, size), chain.validators)
+    anew = replace(receipt, checkpoint=with_checkpoint(chain, receipt, note.encode(), size))
+    renewed = tlog_proof_of(anew).encode()
+    assert verify_tlog_by_trust(renewed, anchor, DIGEST).outcome is Outcome.VERIFIED
+    before = verify_tlog_by_trust(renewed, chain.trust(1).establish(), DIGEST)
+    assert before.outcome is Outcome.NOT_VERIFIED
+    assert digest_algorithm_of_tlog(proof) is SHA_256
+    assert digest_algorithm_of_tlog(b"") is SHA_256
+    assert is_tlog_proof(proof)
+    assert not is_tlog_proof(receipt.encode())
