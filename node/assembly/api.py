@@ -38,6 +38,7 @@ from node.service.telemetry import Telemetry
 from node.service.tickets import Ticket
 from node.service.time_stamping import Client
 from node.storage.ledger import LedgerStore, RecordQuery
+from node.timestamp.receipt import Receipt
 
 RETRY_AFTER_MS: Final = 500
 """When a client refused for want of readiness should come back."""
@@ -172,15 +173,13 @@ class Api:
 
     async def receipt_of_digest(self, digest: bytes) -> bytes | None:
         """Return the receipt of the earliest record of a digest."""
-        receipt = await self._read(partial(self._queries.receipt_of_digest, digest))
-        return None if receipt is None else receipt.encode()
+        return await self._read(partial(self._read_receipt, digest))
 
     async def receipts(
         self, tx_id: bytes, first_operation: int, limit: int
     ) -> Sequence[bytes] | None:
         """Return receipts of one transaction."""
-        found = await self._read(partial(self._queries.receipts, tx_id, first_operation, limit))
-        return None if found is None else [receipt.encode() for receipt in found]
+        return await self._read(partial(self._read_receipts, tx_id, first_operation, limit))
 
     async def records(
         self, wanted: port.RecordFilter, limit: int, page_token: bytes
@@ -262,6 +261,18 @@ class Api:
     def _note_commit(self, _block: CommittedBlock) -> None:
         committed, self._committed = self._committed, asyncio.Event()
         committed.set()
+
+    def _read_receipt(self, digest: bytes) -> bytes | None:
+        receipt = self._queries.receipt_of_digest(digest)
+        return None if receipt is None else self._stamp(receipt).encode()
+
+    def _read_receipts(self, tx_id: bytes, first: int, limit: int) -> Sequence[bytes] | None:
+        found = self._queries.receipts(tx_id, first, limit)
+        return None if found is None else [self._stamp(receipt).encode() for receipt in found]
+
+    def _stamp(self, receipt: Receipt) -> Receipt:
+        stamping = self._parts.stamping
+        return receipt if stamping is None else stamping.stamp(receipt)
 
     def _read_records(self, query: RecordQuery, limit: int, start: int) -> port.RecordPage:
         page = self._queries.records(query, limit=limit, start=start)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 
 from node.assembly.health import Health
@@ -11,7 +12,8 @@ from node.assembly.keys import StampingKeys
 from node.assembly.reader import Reader
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
-from node.errors import InvariantViolation
+from node.crypto.authority import AuthorityCertificate, read_timestamp_certificate
+from node.errors import CryptoError, InvariantViolation
 from node.rpc import port
 from node.service.queries import Queries
 from node.service.quota import Quota
@@ -28,8 +30,15 @@ class Stamping:
     """What a node with a time-stamping key has."""
 
     stamper: Stamper
+    is_rooted: bool
+    """Whether a founding organisation vouches for its key: else no auditor could check a token by
+    the trust file alone, and a receipt is better without."""
     desk: StampDesk | None
     """Takes requests, where the settings name an identity to record them under."""
+
+    def stamp(self, receipt: Receipt) -> Receipt:
+        """Return a receipt with the token of its record, where there is one."""
+        return replace(receipt, token=self.stamper.token_of(receipt)) if self.is_rooted else receipt
 
 
 def make_stamping(
@@ -37,14 +46,24 @@ def make_stamping(
 ) -> Stamping:
     """Wire what issues tokens by `keys`, and what takes requests for them."""
     stamper = Stamper(keys.certificates, keys.signer, queries.parameters_at)
+    is_rooted = all(_is_rooted(each, genesis) for each in keys.certificates)
     if config.timestamp_identity is None or keys.submitter is None:
-        return Stamping(stamper, None)
+        return Stamping(stamper, is_rooted, None)
     submitter = Submitter(
         genesis.chain_id, genesis.suite, config.timestamp_identity, keys.submitter
     )
     recorder = _Recorder(chain, queries, stamper)
     quota = Quota(config.timestamps_per_minute)
-    return Stamping(stamper, StampDesk(recorder, submitter, quota, stamper.check))
+    return Stamping(stamper, is_rooted, StampDesk(recorder, submitter, quota, stamper.check))
+
+
+def _is_rooted(certificate: bytes, genesis: Genesis) -> bool:
+    leaf = read_timestamp_certificate(certificate)
+    for organisation in genesis.organisations:
+        with suppress(CryptoError):  # a certificate that is none in truth certifies nobody
+            if leaf.is_issued_by(AuthorityCertificate.read(organisation.ca_certificate)):
+                return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,9 @@ _VERBS: Final[Mapping[str, _Verb]] = {
         "node.cli.history", "history", _("Show every record under a reference, proved.")
     ),
     "verify": _Verb("node.cli.verify", "verify", _("Verify a document against its receipt.")),
+    "timestamp": _Verb(
+        "node.cli.timestamp", "timestamp", _("Have the time of a document stamped (RFC 3161).")
+    ),
     "receipt": _Verb("node.cli.receipt", "receipt", _("Show, fetch or export receipts.")),
     "record": _Verb("node.cli.record", "record", _("Look records up.")),
     "block": _Verb("node.cli.block", "block", _("Look a block up.")),

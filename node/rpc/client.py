@@ -51,6 +51,8 @@ from node.rpc.port import (
     RecordPage,
 )
 from node.rpc.submission import BatchCall, BatchStream, NotFinal, Refused, Submission, check_request
+from node.timestamp.refusal import read_refusal
+from node.timestamp.request import Failure
 
 __all__ = [
     "AccessError",
@@ -68,12 +70,15 @@ __all__ = [
 
 TIMEOUT_MS: Final = 10_000
 _ANSWER_MS: Final = 1_000  # what a validator may take to answer, beyond the wait it is asked for
+STAMP_TIMEOUT_MS: Final = 60_000
 EVIDENCE_HELD_MAX: Final = 4_096
 """More proofs are not taken from one validator: no chain has so many equivocators."""
 _PAUSE_MS: Final = 100  # before the validators are asked again
 _ELSEWHERE: Final = (AdmissionCode.POOL_FULL, AdmissionCode.NOT_READY)
 """Refusals that speak of one validator, not of the transaction."""
 
+
+_NOT_NOW: Final = (Failure.TIME_NOT_AVAILABLE, Failure.SYSTEM_FAILURE)
 
 _Answer = TypeVar("_Answer")
 
@@ -366,18 +371,29 @@ class LedgerClient:
             if not page:
                 return
 
-    async def time_stamp(self, request: bytes, timeout_ms: int = TIMEOUT_MS) -> bytes:
+    async def time_stamp(self, request: bytes, timeout_ms: int = STAMP_TIMEOUT_MS) -> bytes:
         """Have a request (DER of TimeStampReq) recorded; return the reply (DER of TimeStampResp).
 
-        Unchecked, and a refusal as well as a token. A validator that fails meanwhile may have
-        recorded it: the next one does so again, which does no harm.
+        Unchecked, and a refusal as well as a token: that of the first validator where none can
+        stamp time now. A validator that fails meanwhile may have recorded it: the next one does so
+        again, which does no harm.
         """
-        return await self._connections.ask(
-            lambda api: api.TimeStamp,
-            pb.TimeStampRequest(request=request),
-            lambda reply: reply.reply,
-            timeout_ms,
-        )
+        refusals: list[bytes] = []
+
+        def read(message: pb.TimeStampReply) -> bytes:
+            refused = read_refusal(message.reply)
+            if refused is not None and refused.failure in _NOT_NOW:
+                refusals.append(message.reply)
+                raise DecodeError(str(refused))  # another may be able to
+            return message.reply
+
+        asked = pb.TimeStampRequest(request=request)
+        try:
+            return await self._connections.ask(lambda api: api.TimeStamp, asked, read, timeout_ms)
+        except ClientError:
+            if not refusals:
+                raise
+            return refusals[0]
 
     async def genesis(self, timeout_ms: int = TIMEOUT_MS) -> bytes:
         """Return the canonical genesis."""

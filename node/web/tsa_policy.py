@@ -57,11 +57,11 @@ Figures as of         epoch {facts.epoch}
 1. What a token states. The digest in it was recorded on the chain in the block that its serial
    number names, and genTime is the time T that the validators of the chain agreed on for that
    block. It says nothing of what the digest is of, nor of who asked.
-2. Accuracy. T is within {parameters.accuracy_ms} ms of UTC as long as at most a third of the
-   validators, less one, are at fault and the clocks of the others are within
-   {parameters.clock_error_ms} ms. T lies at most {parameters.precision_ms} ms ahead of, and
-   {parameters.message_delay_ms} + {parameters.precision_ms} ms behind, the clock of every
-   validator that voted for it. Tokens always state the accuracy that was in force for their block.
+2. Accuracy. T is within {parameters.accuracy_ms} ms of UTC as long as fewer than a third of the
+   validators are at fault and the clocks of the others are within {parameters.clock_error_ms} ms.
+   A validator votes for T only if it is at most {parameters.precision_ms} ms ahead of its clock and
+   {parameters.message_delay_ms} + {parameters.precision_ms} ms behind it, somewhat more after views
+   that failed, never beyond the accuracy. Tokens state the accuracy in force for their block.
 3. When there is none. No token is given while this node is not ready or its clock is not fit
    (timeNotAvailable), nor for a block whose time the validators flagged as degraded, nor where the
    certificate was not valid at T. Leap seconds: a token never shows second 60.

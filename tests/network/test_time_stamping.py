@@ -21,6 +21,7 @@ from node.timestamp.token import take_chain_proof
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.network.local_network import LocalNetwork, running_network
 from tests.network.test_node_health import until_alone
+from tests.unit.cli.command import run
 
 LIMITED = "validator-2"
 PER_MINUTE = 3
@@ -130,6 +131,60 @@ def test_what_is_granted_was_recorded_and_carries_its_proof(
             return len(page.records)
 
     assert asyncio.run(count()) == 1
+
+
+def test_the_command_writes_what_openssl_and_verify_accept(
+    network: LocalNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = Asked.make(tmp_path, "a paper for the command", "-sha512")  # without certificates
+    (entry,) = (entry for entry in network.entries if entry.id == "validator-1")
+    url = f"http://{entry.host}:{entry.http_port}/tsa"
+    home = ("--home", network.home)
+    by_grpc = run("timestamp", asked.document, *home, "--json")
+    assert by_grpc.code == 0, by_grpc.out
+    assert by_grpc.json["token"] == "document.tsr"
+    by_http = run("timestamp", asked.document, *home, "--url", url, "--out", "http.tsr")
+    assert by_http.code == 0, by_http.out
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(b"".join(authority_of(network, each).read_bytes() for each in network.ids))
+    trust = tmp_path / "trust.json"
+    assert run("trust", "export", *home, "--out", trust).code == 0
+    for name in ("document.tsr", "http.tsr"):
+        verified = openssl("-verify", "-data", asked.document, "-in", name, "-CAfile", roots)
+        assert "Verification: OK" in verified.stdout + verified.stderr
+        ours = run(
+            "verify", asked.document, "--receipt", name, "--trust", trust, "--offline", "--json"
+        )
+        assert ours.code == 0, ours.out
+    again = run("timestamp", asked.document, *home)
+    assert (again.code, "document.tsr: exists already" in again.err + again.out) == (2, True)
+    wrong = run("timestamp", asked.document, *home, "--url", url[:-4] + "/healthz", "--out", "x")
+    assert wrong.code == 6
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_receipt_holds_the_same_token_after_a_restart(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    document = tmp_path / "paper"
+    document.write_text("a paper to be asked for again")
+    assert run("notarize", document, "--home", network.home, "--out", tmp_path).code == 0
+    digest = SHA_256.new_hash(document.read_bytes()).digest()
+
+    async def ask() -> bytes:
+        async with network.client("validator-1") as client:
+            return await client.receipt_of_digest(digest)
+
+    first = Receipt.decode(asyncio.run(ask()))
+    assert first.token is not None
+    verdict = verify_receipt(first.encode(), network.anchor, NamedDigest(SHA_256, digest))
+    assert verdict.outcome is Outcome.VERIFIED
+    network.end("validator-1", signal.SIGKILL)
+    network.supervisor.up()
+    asyncio.run(network.until_ready(network.ids))
+    again = Receipt.decode(asyncio.run(ask()))
+    assert again.token == first.token
 
 
 def test_who_asks_too_often_is_told_so(network: LocalNetwork, tmp_path: Path) -> None:

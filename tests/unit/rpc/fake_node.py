@@ -33,6 +33,9 @@ from node.rpc.port import (
     RecordStatus,
 )
 from node.rpc.server import ClientServer
+from node.timestamp import der
+from node.timestamp.request import Failure, TimeStampRefused
+from node.timestamp.token import encode_granted, encode_refused
 from tests.unit.rpc.pki import CHAIN_ID, Pki, shared_pki
 
 DEADLINE_S = 20
@@ -122,6 +125,8 @@ class FakeNode:
     proofs_mib: list[int] = field(default_factory=list)
     """Sizes of further proofs of misbehaviour."""
     submitters: list[str] = field(default_factory=list)
+    stamping: Failure | None = None
+    """Why it gives no time stamps."""
     tickets_open_max: int = 0
 
     async def submit_batch(self, transactions: Sequence[bytes], submitter: str) -> FakeTicket:
@@ -292,7 +297,10 @@ class FakeNode:
         return [b"%d:" % n + bytes(self.handovers_mib[n] << 20) for n in epochs]
 
     async def time_stamp(self, request: bytes, client: str) -> bytes:
-        return b"reply to " + request + b" of " + client.encode()
+        if self.stamping is not None:
+            return encode_refused(TimeStampRefused(self.stamping, f"says {self.validator_id}"))
+        told = b"%b of %b by %b" % (request, client.encode(), self.validator_id.encode())
+        return encode_granted(der.encode(der.OCTET_STRING, told))
 
     async def genesis(self) -> bytes:
         return b"genesis"

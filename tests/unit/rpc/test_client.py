@@ -32,6 +32,7 @@ from node.rpc.identity import server_credentials
 from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.port import BATCH_TXS_MAX, PAGE_TOKEN_BYTES_MAX, REQUEST_BYTES_MAX, RecordFilter
 from node.rpc.server import LEDGER_SERVICE
+from node.timestamp.request import Failure
 from tests.unit.rpc.fake_node import DEADLINE_S, FakeNetwork, running, tx_id
 from tests.unit.rpc.pki import CHAIN_ID, shared_pki
 
@@ -265,7 +266,7 @@ async def test_every_question_has_its_answer() -> None:
         assert await client.genesis() == b"genesis"
         assert await client.consistency_proof(3, 0) == b"3 to 0"
         assert await client.consistency_proof(3) == b"3 to None"
-        assert await client.time_stamp(b"req") == b"reply to req of agency-1"
+        assert b"req of agency-1 by validator-1" in await client.time_stamp(b"req")
 
 
 async def test_what_is_not_there_is_said_to_be_so() -> None:
@@ -611,3 +612,14 @@ async def test_a_node_that_fails_is_no_answer_and_learns_of_it() -> None:
         with pytest.raises(AccessError, match="may not know") as refused:
             await client.status()
         assert refused.value.code == "GC-2201"
+
+
+async def test_a_validator_that_cannot_stamp_time_now_is_passed_over() -> None:
+    async with running(3) as network, network.client() as client:
+        first, second, third = network.nodes
+        first.stamping, second.stamping = Failure.TIME_NOT_AVAILABLE, Failure.SYSTEM_FAILURE
+        assert b"req of agency-1 by validator-3" in await client.time_stamp(b"req")
+        third.stamping = Failure.BAD_DATA_FORMAT  # as every other would say
+        assert b"says validator-3" in await client.time_stamp(b"req")
+        third.stamping = Failure.TIME_NOT_AVAILABLE
+        assert b"says validator-3" in await client.time_stamp(b"req")

@@ -1,0 +1,233 @@
+"""`govchain timestamp`: a time stamp of a document, asked for, checked strictly and written."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from functools import cached_property
+from gettext import gettext as _
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from node.cli.choice import NetworkChoice, network_options
+from node.cli.screen import Answer, Screen
+from node.cli.verb import CommandError, verb
+
+if TYPE_CHECKING:
+    from node.cli.network import Network
+    from node.timestamp.request import TimeStampRequest
+    from node.timestamp.trust import TrustAnchor
+    from node.timestamp.verify import NamedDigest, Verdict
+
+ANSWER_SUFFIX: Final = ".tsr"
+REQUEST_TYPE: Final = "application/timestamp-query"
+REPLY_TYPE: Final = "application/timestamp-reply"
+ANSWER_BYTES_MAX: Final = 8_388_608
+ANSWER_TIMEOUT_S: Final = 60
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_NONCE_BYTES: Final = 8
+_FIX_ANOTHER: Final = _("ask another validator, and look into this one")
+
+
+@click.command(
+    "timestamp",
+    help=_(
+        "Have the time of a document stamped (RFC 3161): a node records its digest on the chain "
+        "and answers with a token, which is checked against the chain and written. Name the "
+        "document by its file, by - for standard input, or by its digest; or give a request "
+        "with -q."
+    ),
+)
+@click.argument("document", metavar="[FILE|DIGEST|-]", required=False)
+@click.option("-q", "--query", type=_FILE, help=_("A request (DER) made by another program."))
+@click.option("--digest", "algorithm", help=_("How to hash the file.") + "  [sha-256]")
+@click.option(
+    "--cert-req/--no-cert-req",
+    default=None,
+    help=_("Have the node's certificate in the token.") + "  [cert-req]",
+)
+@click.option("--out", type=_FILE, help=_("File to write the answer to.") + "  [FILE.tsr]")
+@click.option("--url", help=_("Ask over HTTP instead, at http://HOST:PORT/tsa."))
+@click.option("--trust", type=_FILE, help=_("Trust file to check by, instead of the genesis."))
+@network_options
+@verb("timestamp")
+def timestamp(
+    screen: Screen,
+    *,
+    document: str | None,
+    query: Path | None,
+    network: NetworkChoice,
+    **said: Any,  # noqa: ANN401 - as click gives them
+) -> Answer:
+    """Have the time of a document stamped."""
+    from node.cli.verify import tell_verdict
+    from node.cli.wording import describe_verdict
+    from node.timestamp.verify import NamedDigest
+
+    algorithm, cert_req, url, trust = (
+        said[name] for name in ("algorithm", "cert_req", "url", "trust")
+    )
+    if (document is None) == (query is None):
+        raise click.UsageError(_("give a document, or a request with -q"))
+    if query is not None and (algorithm is not None or cert_req is not None):
+        raise click.UsageError(_("a request that is given says itself what it asks for"))
+    label = str(query) if document is None else document
+    target = _target(label, said["out"])
+    if document is None:
+        request = _read_request(Path(label))
+    else:
+        request = _make_request(document, algorithm, wants_certificates=cert_req is not False)
+    source = _Source(network, url, trust)
+    anchor = source.anchor  # one that does not hold is told before anything is recorded
+    reply = source.ask(request.encode())
+    digest = NamedDigest(request.imprint.algorithm, request.imprint.digest)
+    verdict = check_answer(reply, request, digest, anchor)
+    _write(target, reply)
+    tell_verdict(screen, label, verdict)
+    screen.line(_("written to {path}").format(path=target))
+    return Answer({"token": str(target), "digest": str(digest), **describe_verdict(verdict)})
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Whom to ask, and what the answer is checked by."""
+
+    network: NetworkChoice
+    url: str | None
+    trust: Path | None
+
+    @cached_property
+    def _found(self) -> Network:
+        return self.network.open()
+
+    @cached_property
+    def anchor(self) -> TrustAnchor:
+        from node.cli.verify import load_anchor
+
+        return self._found.anchor if self.trust is None else load_anchor(self.trust)
+
+    def ask(self, request: bytes) -> bytes:
+        if self.url is not None:
+            return _post(self.url, request)
+        return self._found.ask(lambda client: client.time_stamp(request))
+
+
+def check_answer(
+    answer: bytes, request: TimeStampRequest, digest: NamedDigest, anchor: TrustAnchor
+) -> Verdict:
+    """Check that an answer is what was asked for, by the strictest reading, and by the chain.
+
+    Raises `CommandError`: GC-2020 for a refusal, with its reason; GC-2305 for what does not hold.
+    """
+    from node.errors import CryptoError, DecodeError, ProofError
+    from node.timestamp.refusal import read_refusal
+    from node.timestamp.token_check import Expectation, check_token
+    from node.timestamp.token_reading import token_of_answer
+    from node.timestamp.verify import Outcome, verify_receipt
+
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        if (refusal := read_refusal(answer)) is not None:
+            raise CommandError("GC-2020", f"{refusal.failure.name}: {refusal}")
+        expected = Expectation(
+            document=(digest.algorithm, digest.value),
+            roots=anchor.authorities,
+            request=request,
+            now_ms=now_ms,
+        )
+        check_token(token_of_answer(answer), expected)
+    except (CryptoError, DecodeError, ProofError) as error:
+        raise CommandError("GC-2305", str(error), _FIX_ANOTHER) from error
+    verdict = verify_receipt(answer, anchor, digest, now_ms=now_ms)
+    failure = verdict.failure
+    if verdict.outcome is not Outcome.VERIFIED and failure is not None:
+        message = _("step {number} failed: {detail}")
+        cause = message.format(number=int(failure.step), detail=failure.detail)
+        raise CommandError("GC-2305", cause, _FIX_ANOTHER)
+    return verdict
+
+
+def _make_request(
+    document: str, algorithm: str | None, *, wants_certificates: bool
+) -> TimeStampRequest:
+    from node.cli.subjects import read_document
+    from node.crypto.suite import SHA_256, document_digest_by_name
+    from node.errors import CryptoError
+    from node.timestamp.request import Imprint, TimeStampRequest
+
+    try:
+        hashed = SHA_256 if algorithm is None else document_digest_by_name(algorithm)
+    except CryptoError as error:
+        raise click.BadParameter(str(error), param_hint="--digest") from error
+    digest = read_document(document, hashed)
+    nonce = secrets.randbits(8 * _NONCE_BYTES - 2) | 1 << 8 * _NONCE_BYTES - 2  # positive, one size
+    return TimeStampRequest(
+        imprint=Imprint.of(digest.algorithm, digest.value),
+        nonce=nonce.to_bytes(_NONCE_BYTES),
+        wants_certificates=wants_certificates,
+    )
+
+
+def _read_request(path: Path) -> TimeStampRequest:
+    from node.cli.subjects import read_file
+    from node.timestamp.request import TimeStampRefused, TimeStampRequest
+
+    try:
+        return TimeStampRequest.decode(read_file(path))
+    except TimeStampRefused as refused:
+        fix = _("name a request made by openssl ts -query or the like")
+        raise CommandError("GC-1001", f"{path}: {refused}", fix) from refused
+
+
+def _post(url: str, request: bytes) -> bytes:
+    """Ask over HTTP; raises `CommandError` where no answer by RFC 3161 comes."""
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise click.BadParameter(_("expected http:// or https://"), param_hint="--url")
+    asked = urllib.request.Request(  # noqa: S310 - as just checked
+        url, data=request, headers={"Content-Type": REQUEST_TYPE, "Accept": REPLY_TYPE}
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=ANSWER_TIMEOUT_S) as reply:  # noqa: S310 - as above
+            content: bytes = reply.read(ANSWER_BYTES_MAX)
+            kind = reply.headers.get_content_type()
+    except urllib.error.HTTPError as refused:  # one that asks too often gets an answer, too
+        kind, content = refused.headers.get_content_type(), refused.read(ANSWER_BYTES_MAX)
+    except (OSError, ValueError, HTTPException) as error:
+        raise CommandError("GC-2205", f"{url}: {error}", _("check the URL")) from error
+    if kind != REPLY_TYPE:
+        message = _("{url}: expected {wanted}, got {kind}")
+        cause = message.format(url=url, wanted=REPLY_TYPE, kind=kind)
+        raise CommandError("GC-2205", cause, _("check the URL"))
+    return content
+
+
+def _target(label: str, out: Path | None) -> Path:
+    """Return where to write to, where nothing may be yet: what is there may be evidence."""
+    from node.cli.inputs import STANDARD_INPUT
+
+    if out is None:
+        path = Path(label)
+        if label == STANDARD_INPUT or not path.is_file():
+            raise click.UsageError(_("name the file to write to: --out"))
+        out = Path(path.name + ANSWER_SUFFIX)
+    if out.exists():
+        message = _("{path}: exists already").format(path=out)
+        raise CommandError("GC-2306", message, _("name another file: --out"))
+    return out
+
+
+def _write(path: Path, answer: bytes) -> None:
+    from node.operations.topology import write_file
+
+    try:
+        write_file(path, answer)
+    except OSError as error:
+        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
