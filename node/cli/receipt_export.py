@@ -42,8 +42,18 @@ FORMATS: Final = ("native", "tsr", "tlog", "cose", "qr", "pdf")
     type=click.Path(path_type=Path, dir_okay=False),
     help=_("File to write. Default: beside the receipt, named by the format."),
 )
+@click.option(
+    "--stamp",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_(
+        "For cose: a time-stamp token (.tsr) over the signature, which is the last 66 bytes of the "
+        "file without it; it goes into header 270."
+    ),
+)
 @verb("receipt export")
-def export(screen: Screen, *, path: Path, wanted: str, out: Path | None) -> Answer:
+def export(
+    screen: Screen, *, path: Path, wanted: str, out: Path | None, stamp: Path | None
+) -> Answer:
     """Write a receipt in another format."""
     from node.cli.subjects import read_file
     from node.errors import DecodeError, ProofError
@@ -56,7 +66,7 @@ def export(screen: Screen, *, path: Path, wanted: str, out: Path | None) -> Answ
     except (DecodeError, ProofError, NotRootedError) as error:
         fix = _("name a file made by govchain notarize or govchain receipt export")
         raise CommandError("GC-1001", f"{path}: {error}", fix) from error
-    suffix, data = _make(wanted, opened.receipt)
+    suffix, data = _make(wanted, opened.receipt, stamp)
     if wanted == "qr":
         from node.cli.qr import PICTURE_SUFFIX, draw
 
@@ -75,10 +85,12 @@ def export(screen: Screen, *, path: Path, wanted: str, out: Path | None) -> Answ
     return Answer({"path": str(target), "format": wanted, "size_bytes": len(data)})
 
 
-def _make(wanted: str, receipt: Receipt) -> tuple[str, bytes]:
+def _make(wanted: str, receipt: Receipt, stamp: Path | None) -> tuple[str, bytes]:
     """Return the suffix and the bytes of a format; raises `CommandError` saying what is missing."""
     from node.timestamp.export import EXPORTS
 
+    if stamp is not None and wanted != "cose":
+        raise click.UsageError(_("--stamp goes with --format cose"))
     if wanted == "pdf":
         from node.cli.paper.versions import PDF_SUFFIX, require_typst
 
@@ -86,11 +98,25 @@ def _make(wanted: str, receipt: Receipt) -> tuple[str, bytes]:
         from node.cli.paper.render import render_pdf
 
         return PDF_SUFFIX, render_pdf(receipt)
-    made = EXPORTS[wanted].make(receipt)
+    made = EXPORTS[wanted].make(receipt) if stamp is None else _make_stamped(receipt, stamp)
     if made is None:
         lack, fix = _what_is_missing(wanted)
         raise CommandError("GC-2340", f"{wanted}: {lack}", fix)
     return EXPORTS[wanted].suffix, made
+
+
+def _make_stamped(receipt: Receipt, stamp: Path) -> bytes | None:
+    """Return the COSE Receipt with the token of a file, over its signature."""
+    from node.cli.subjects import read_file
+    from node.errors import CryptoError, DecodeError, ProofError
+    from node.timestamp.cose_stamp import stamp_of_answer
+    from node.timestamp.export import export_stamped_cose
+
+    try:
+        return export_stamped_cose(receipt, stamp_of_answer(read_file(stamp)))
+    except (CryptoError, DecodeError, ProofError) as error:
+        fix = _("stamp the last 66 bytes of the .cose file: tail -c 66, then govchain timestamp")
+        raise CommandError("GC-1004", f"{stamp}: {error}", fix) from error
 
 
 def _what_is_missing(wanted: str) -> tuple[str, str]:

@@ -8,12 +8,13 @@ text of a QR code (`compact_verify.py`) stand alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from node.timestamp.compact import CompactReceipt
 from node.timestamp.cose import CoseReceipt, protected_header
+from node.timestamp.cose_stamp import check_stamp
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
 from node.timestamp.record_token import TSR_SUFFIX, encode_tsr
 from node.timestamp.tlog_proof import TLOG_PROOF_SUFFIX, tlog_proof_of
@@ -69,6 +70,19 @@ def export_qr(receipt: Receipt) -> bytes | None:
         proof=receipt.compact,
     )
     return made.text()
+
+
+def export_stamped_cose(receipt: Receipt, token: bytes) -> bytes | None:
+    """Return the COSE Receipt with a time-stamp token over its signature, as `export_cose`.
+
+    Raises what `check_stamp` raises where the token is not of this signature.
+    """
+    made = cose_receipt_of(receipt)
+    if made is None:
+        return None
+    stamped = replace(made, token=token)
+    check_stamp(stamped, receipt.block.header.time_ms)
+    return stamped.encode()
 
 
 def cose_receipt_of(receipt: Receipt) -> CoseReceipt | None:

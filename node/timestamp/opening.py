@@ -1,6 +1,6 @@
 """Opening a receipt in whatever format: which it is, by its first bytes, and what it carries.
 
-All formats carry the native receipt, and what they say besides must be what it exports to.
+What such a format says besides the native receipt it carries must be what that exports to.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
 from node.errors import CryptoError, DecodeError, ProofError
 from node.limits import RECEIPT_BYTES_MAX, RECEIPT_FILE_BYTES_MAX
 from node.timestamp.cose import COSE_START, CoseReceipt
+from node.timestamp.cose_stamp import check_stamp
 from node.timestamp.export import COSE, NATIVE, TSR, cose_receipt_of
 from node.timestamp.history import expect_equal
 from node.timestamp.receipt import Receipt
@@ -38,6 +39,8 @@ class OpenedReceipt:
     receipt: Receipt
     size_bytes: int
     """Of the native receipt."""
+    stamped_ms: int | None = None
+    """When the signature of a COSE Receipt existed, by a token over it: ms since 1970 UTC."""
 
 
 def open_receipt(data: bytes) -> OpenedReceipt:
@@ -50,8 +53,8 @@ def open_receipt(data: bytes) -> OpenedReceipt:
         receipt = open_tsr(data)
         return OpenedReceipt(TSR, receipt, len(receipt.encode()))
     if data.startswith(COSE_START):
-        found, carried = COSE, _open_cose(data)
-    elif data.startswith(_PDF_START):
+        return _open_cose(data)
+    if data.startswith(_PDF_START):
         found, carried = PDF, _open_pdf(data)
     else:
         found, carried = NATIVE, data
@@ -71,14 +74,15 @@ def digest_algorithm_of(data: bytes) -> DocumentDigest:
         return SHA_256
 
 
-def _open_cose(data: bytes) -> bytes:
+def _open_cose(data: bytes) -> OpenedReceipt:
     written = CoseReceipt.decode(data)
     if written.carried is None:
         raise NotRootedError(
             "a COSE Receipt that carries no chain proof is the word of one validator, about a leaf "
             "that it does not hold"
         )
-    made = cose_receipt_of(Receipt.decode(written.carried))
+    receipt = Receipt.decode(written.carried)
+    made = cose_receipt_of(receipt)
     if made is None:
         raise ProofError("cose-carried", "expected a receipt with a COSE signature")
     expect_equal("cose-header", made.protected.hex(), written.protected.hex())
@@ -87,11 +91,12 @@ def _open_cose(data: bytes) -> bytes:
         ("cose-log-index", made.log_index, written.log_index),
         ("cose-log-path", made.log_path, written.log_path),
         ("cose-signature", made.signature, written.signature),
-        ("cose-token", made.token, written.token),
     ):
         if ours != theirs:
             raise ProofError(rule, "expected that of the receipt it carries")
-    return written.carried
+    time_ms = receipt.block.header.time_ms
+    stamped_ms = None if written.token is None else check_stamp(written, time_ms)
+    return OpenedReceipt(COSE, receipt, len(written.carried), stamped_ms)
 
 
 def _open_pdf(data: bytes) -> bytes:

@@ -97,13 +97,16 @@ def check_record_token(receipt: Receipt, roots: Sequence[bytes], accuracy_ms: in
         )
     if accuracy_ms is not None and info.accuracy != encode_accuracy(accuracy_ms):
         raise ProofError("token-accuracy", f"expected the promised {accuracy_ms} ms")
-    if _encode_again(token, path) != receipt.token:
+    if encode_again(token, path) != receipt.token:
         raise ProofError("token-form", "expected the form of this chain's tokens, and no more")
     return f"serial number {serial_number:x}, path of {len(path)} certificates"
 
 
-def _encode_again(token: ReadToken, path: Sequence[AuthorityCertificate]) -> bytes:
-    """Return the token that a node makes of the same statement, certificate and signature."""
+def encode_again(token: ReadToken, path: Sequence[AuthorityCertificate]) -> bytes:
+    """Return the token that a node makes of the same statement, certificate and signature.
+
+    `path` begins with the signer's certificate. Raises `DecodeError` or `ProofError`.
+    """
     leaf, info = path[0], token.info
     own = encode_info(
         info.policy, info.imprint, info.serial_number, info.time_ms, info.accuracy, info.nonce

@@ -105,6 +105,20 @@ def check_token(
     return check.token, check.path or ()
 
 
+def check_token_alone(
+    token: bytes, expected: Expectation
+) -> tuple[ReadToken, AuthorityCertificate]:
+    """Take steps 1 to 7; return the token and its certificate, whoever issued that.
+
+    Raises what the first failed step raises: `DecodeError`, `CryptoError` or `ProofError`.
+    """
+    check = _TokenCheck(token, expected)
+    for step, take in check.steps():
+        if step < TokenStep.AUTHORITY:
+            take()
+    return check.token, check.leaf
+
+
 class _TokenCheck:
     """One run through the steps. A step returns what it found or raises what it missed."""
 

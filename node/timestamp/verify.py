@@ -179,6 +179,8 @@ class _Verification:
         opened = open_receipt(self._data)
         self._receipt = opened.receipt
         carrier = "" if opened.format == NATIVE else f"carried by {opened.format}: "
+        if opened.stamped_ms is not None:
+            carrier += f"its signature was stamped at {iso_time(opened.stamped_ms)}: "
         return f"{carrier}version 1, {opened.size_bytes} bytes, suite {self._receipt.suite.name}"
 
     def _check_document(self) -> str:  # step 2

@@ -41,11 +41,12 @@ def verdict(tool: str, path: Path, root: bytes, key: bytes) -> str:
     return done.stderr
 
 
+@pytest.mark.parametrize("golden", [GOLDEN, GOLDEN.with_name("document.txt.stamped.cose")])
 @pytest.mark.parametrize("tool", TOOLS)
-def test_the_golden_file_is_accepted(tool: str) -> None:
-    root = root_of(GOLDEN.read_bytes())
+def test_the_golden_file_is_accepted(tool: str, golden: Path) -> None:
+    root = root_of(golden.read_bytes())
     assert root == build_chain().blocks[1].header.log_roots[0]
-    assert verdict(tool, GOLDEN, root, coordinates("validator-2")) == ""
+    assert verdict(tool, golden, root, coordinates("validator-2")) == ""
 
 
 @pytest.mark.parametrize("tool", TOOLS)

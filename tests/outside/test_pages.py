@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "proto" / "verify"
 GOLDEN = ROOT / "tests" / "vectors" / "receipt"
 DOCUMENT, TRUST = GOLDEN / "document.txt", GOLDEN / "trust" / "genesis.json"
+GOLDEN_S = 1_760_000_100
+"""A time at which the certificates of the golden files were valid."""
 SCRIPT = re.compile(r"^( *)```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
@@ -97,6 +99,25 @@ def test_a_token_is_verified_by_openssl_as_its_page_says(tmp_path: Path) -> None
         )
         assert (b"Verification: OK" in done.stdout + done.stderr) is verdict, done.stderr
         assert (done.returncode == 0) is verdict
+
+
+def test_the_stamp_of_a_cose_receipt_is_verified_by_openssl_as_its_page_says(
+    tmp_path: Path,
+) -> None:
+    golden = GOLDEN / "document.txt.stamped.cose"
+    roots = run(Path(sys.executable), script("tsr.md", 0, tmp_path), TRUST).stdout
+    (tmp_path / "roots.pem").write_bytes(roots)
+    token = run(python_with("pycose"), script("cose.md", 2, tmp_path), golden).stdout
+    (tmp_path / "token.der").write_bytes(token)
+    (text,) = re.findall(r"```sh\n(.*?)```", (PAGES / "cose.md").read_text(), re.DOTALL)
+    environment = {"PATH": os.environ["PATH"], "OPENSSL_CONF": os.devnull}
+    for data, verdict in ((golden.read_bytes(), True), (golden.read_bytes() + b"x", False)):
+        (tmp_path / "document.cose").write_bytes(data)
+        command = ["sh", "-c", text.replace("-CAfile", f"-attime {GOLDEN_S} -CAfile")]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, check=False
+        )
+        assert (b"Verification: OK" in done.stdout + done.stderr) is verdict, done.stderr
 
 
 def test_the_chain_proof_comes_out_of_the_token_as_its_page_says(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from node.cli.exit_codes import ExitCode
 from node.cli.paper import versions
 from node.cli.receipt_export import FORMATS
+from node.timestamp.cose import CoseReceipt
 from node.timestamp.export import EXPORTS
 from node.timestamp.receipt import Receipt
 from tests.unit.cli.command import CHINESE, run
@@ -92,6 +93,22 @@ def test_a_format_that_lacks_something_says_what_and_how_to_get_it(
     assert "receipt fetch" in ran.json["error"]["fix"]
     told = run("receipt", "export", receipt, "--format", name, env=CHINESE)
     assert chinese in told.err + told.out
+
+
+def test_a_stamp_over_the_signature_goes_into_the_cose_receipt(receipt: Path) -> None:
+    stamped = VECTORS / "document.txt.stamped.cose"
+    token = receipt.with_name("signature.tsr")
+    token.write_bytes(CoseReceipt.decode(stamped.read_bytes()).token or b"")
+    options = ("--format", "cose", "--stamp", token)
+    assert run("receipt", "export", receipt, *options).code == ExitCode.DONE
+    assert receipt.with_suffix(".cose").read_bytes() == stamped.read_bytes()
+    again = run("receipt", "export", receipt, "--format", "pdf", "--stamp", token)
+    assert again.code == ExitCode.USAGE
+    token.write_bytes((VECTORS / "document.txt.tsr").read_bytes())
+    other = run("receipt", "export", receipt, *options, "--json")
+    assert other.json["error"]["code"] == "GC-1004"
+    assert "imprint" in other.json["error"]["message"]
+    assert "tail -c 66" in other.json["error"]["fix"]
 
 
 def test_without_typst_it_says_what_to_install(
