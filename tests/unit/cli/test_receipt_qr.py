@@ -106,7 +106,7 @@ def test_the_page_for_verifiers_of_others_verifies_it_too(tmp_path: Path) -> Non
     script.write_text(code)
 
     def ran(text: Path, document: Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, script, text, document, TRUST]
+        command = [sys.executable, *map(str, (script, text, document, TRUST))]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     good = ran(TEXT, DOCUMENT)
