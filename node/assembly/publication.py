@@ -8,8 +8,10 @@ from node.assembly.peering import Peering
 from node.assembly.reader import Reader
 from node.assembly.stores import Stores
 from node.chain.genesis import Genesis
+from node.chain.membership import ValidatorSet
 from node.config import NodeConfig
 from node.crypto.signature import Signer
+from node.execution.registry import find_epoch_start
 from node.service.cosigning import Cosigning
 from node.service.public_log import PublicLogFiles
 from node.service.runner import Runner
@@ -92,17 +94,24 @@ def make_cosigning(
 
     Raises `StorageError` where what it signed last cannot be read.
     """
+    ledger, suite = stores.ledger, genesis.suite
+
+    def find_set(epoch: int) -> ValidatorSet | None:
+        start = find_epoch_start(ledger, epoch, suite)
+        return None if start is None else start.validators
+
     cosigning = Cosigning(
         genesis,
         config.validator_id,
         cosigner,
-        ledger=stores.ledger,
+        ledger=ledger,
+        find_set=find_set,
         checkpoints=stores.checkpoints,
         cosigned=CosignedFile(config.home / COSIGNED_FILE, origin_of(genesis.chain_id)),
         network=Surroundings(runner, peering),
         on_failure=runner.stop,
     )
-    runner.on_committed.append(cosigning.note_committed)
+    runner.on_committed.append(lambda block: cosigning.note_committed(block.executed.header))
     runner.on_lines.append(cosigning.note_lines)
     runner.on_connected.append(cosigning.greet)
     return cosigning

@@ -23,12 +23,9 @@ from node.chain.membership import Validator, ValidatorSet
 from node.chain.merkle import TreeHead
 from node.crypto.signature import Signer
 from node.errors import ProofError, StorageError
-from node.execution.registry import find_epoch_start
-from node.service.output import CommittedBlock
 from node.service.wire import CheckpointLines, Message
 from node.storage.checkpoints import CheckpointStore, KeptCheckpoint
 from node.storage.cosigned_file import CosignedFile
-from node.storage.ledger import LedgerStore
 from node.timestamp.checkpoint import (
     Checkpoint,
     collect,
@@ -50,6 +47,17 @@ AHEAD_MAX: Final = 64
 _TIME_BYTES: Final = 8
 
 log = structlog.get_logger()
+
+
+class Headers(Protocol):
+    """The ledger as the cosigning sees it."""
+
+    @property
+    def header(self) -> Header:
+        """The newest one."""
+
+    def header_of_size(self, size: int) -> Header | None:
+        """Return the header after whose block the log had `size` leaves; None where none did."""
 
 
 class Network(Protocol):
@@ -86,21 +94,22 @@ class _Gathering:
 class Cosigning:
     """Signs checkpoints, gathers those of the others, keeps what a quorum signed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of one concern
         self,
         genesis: Genesis,
         validator_id: str,
         cosigner: Signer,
         *,
-        ledger: LedgerStore,
+        ledger: Headers,
+        find_set: Callable[[int], ValidatorSet | None],
         checkpoints: CheckpointStore,
         cosigned: CosignedFile,
         network: Network,
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """`on_failure` learns of a disk that fails."""
+        """`find_set` gives the set of an epoch above 0; `on_failure` hears of a failing disk."""
         self._genesis, self._me, self._cosigner = genesis, validator_id, cosigner
-        self._ledger, self._checkpoints = ledger, checkpoints
+        self._ledger, self._find_set, self._checkpoints = ledger, find_set, checkpoints
         self._cosigned, self._network, self._on_failure = cosigned, network, on_failure
         self._origin = origin_of(genesis.chain_id)
         self._writer = ThreadPoolExecutor(1, "cosigned")
@@ -134,9 +143,8 @@ class Cosigning:
 
     # ------------------------------------------------------------------ what happens
 
-    def note_committed(self, block: CommittedBlock) -> None:
+    def note_committed(self, header: Header) -> None:
         """Take note of a block that became final and is on disk."""
-        header = block.executed.header
         self._wait_idle()
         for name, lines in tuple(self._ahead.items()):
             if lines.size <= header.log_size:
@@ -292,8 +300,8 @@ class Cosigning:
 
     def _set_of(self, epoch: int) -> ValidatorSet | None:
         if epoch not in self._sets:
-            start = find_epoch_start(self._ledger, epoch, self._genesis.suite)
-            if start is None:
+            found = self._find_set(epoch)
+            if found is None:
                 return None
-            self._sets[epoch] = start.validators
+            self._sets[epoch] = found
         return self._sets[epoch]
