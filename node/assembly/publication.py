@@ -76,6 +76,11 @@ class Surroundings:
         return self._runner.engine.is_behind
 
     @property
+    def clock_is_fit(self) -> bool:
+        """Whether this node's clock can be vouched for."""
+        return self._runner.engine.clock_fitness.judge().is_fit
+
+    @property
     def checkpoint_blocks(self) -> int:
         """How many blocks lie between checkpoints, in the epoch in force."""
         return self._runner.engine.term.epoch.parameters.checkpoint_blocks

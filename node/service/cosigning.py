@@ -77,6 +77,10 @@ class Network(Protocol):
         """Whether the others are further than this node."""
 
     @property
+    def clock_is_fit(self) -> bool:
+        """Whether this node's clock can be vouched for: a cosignature states its time."""
+
+    @property
     def checkpoint_blocks(self) -> int:
         """How many blocks lie between checkpoints, in the epoch in force."""
 
@@ -116,6 +120,8 @@ class Cosigning:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._own: CheckpointLines | None = None
+        self._told_size = 0
+        """Of the log after the block that `on_checkpoint` heard of last."""
         self._gathered: dict[int, _Gathering] = {}
         self._ahead: dict[str, CheckpointLines] = {}
         self._distrusted: set[str] = set()
@@ -174,6 +180,8 @@ class Cosigning:
 
     def _note_idle(self) -> None:
         self._timer = None
+        if self._network.is_behind or not self._network.clock_is_fit:
+            self._wait_idle()  # it may not be so any more then
         if not self._network.is_behind:
             self._cosign(self._ledger.header)
 
@@ -181,10 +189,14 @@ class Cosigning:
 
     def _cosign(self, header: Header) -> None:
         """Sign a checkpoint of the newest block, if this node is one of those who do."""
-        for listener in self.on_checkpoint:
-            listener(header)
+        if header.log_size > self._told_size:
+            self._told_size = header.log_size
+            for listener in self.on_checkpoint:
+                listener(header)
         validators = self._set_of(header.epoch)
         if not header.log_size or validators is None or self._member(validators, self._me) is None:
+            return
+        if not self._network.clock_is_fit:
             return
         head = TreeHead(header.log_size, header.log_roots[0])
         task = asyncio.get_running_loop().create_task(self._cosign_head(head))

@@ -59,6 +59,7 @@ class Node:
     folder: Path
     height: int = 0
     is_behind: bool = False
+    clock_is_fit: bool = True
     checkpoint_blocks: int = EVERY_BLOCKS
     sent: list[CheckpointLines] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
@@ -293,6 +294,18 @@ async def test_nothing_smaller_is_ever_signed_again_whatever_the_ledger_lost(
         assert group.nodes[0].sizes == [8]
         assert kept(group.nodes[0], 8, chain.validators)
         assert group.nodes[0].checkpoints.at(4) is None
+
+
+async def test_whose_clock_is_unfit_states_no_time(tmp_path: Path) -> None:
+    chain = build_chain(2)
+    names = tuple(f"validator-{at}" for at in range(1, 5))
+    async with running(chain, tmp_path, names) as group:
+        group.nodes[0].clock_is_fit = False
+        group.commit()
+        group.commit()
+        await group.until_sent(3)
+        assert not group.nodes[0].sent
+        assert kept(group.nodes[0], 4, chain.validators) == names[1:]
 
 
 async def test_who_connects_is_told_what_was_signed_last(tmp_path: Path) -> None:
