@@ -34,6 +34,8 @@ from tests.simulation.plan import (
     Rot,
     Silence,
     Staged,
+    Step,
+    Stop,
     plan_of,
 )
 from tests.simulation.sharing import shared_work
@@ -343,6 +345,16 @@ class Cluster:
                 self._arm_all(fault)
             case Staged():
                 self._stage(fault)
+            case Stop():
+                for index in fault.validators:
+                    self.places[index].stop_running(fault.for_us)
+            case Step():
+                self._step_clocks(fault)
+
+    def _step_clocks(self, fault: Step) -> None:
+        for index in fault.validators:
+            self.places[index].step_clock(fault.by_ms)
+            self.oracles.misled[index] = None
 
     def _stage(self, fault: Staged) -> None:
         parameters = self.plan.parameters

@@ -290,6 +290,11 @@ class Guard:
             if value[2] > newest[0]:
                 known.coming[sender] = (value[2], value[_CLOCK_BIT])
 
+    def offered(self, data: bytes) -> list[bytes]:
+        """Return the digests of the headers that a delivered message proposes."""
+        facts = self._genuine.get(data, ())
+        return [fact.ballot.digest for fact in facts if isinstance(fact, Offer)]
+
     def _read(self, kind: int, value: list[Any]) -> Iterator[Fact]:
         if kind == MessageKind.VOTE:
             yield from self._read_prepare(value)

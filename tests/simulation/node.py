@@ -19,6 +19,7 @@ from node.crypto.signature import Signer
 from node.errors import DecodeError, StorageError
 from node.execution.apply import Executor
 from node.service.admission import Candidate, check_signatures
+from node.service.clock import HELD_UP_MS
 from node.service.engine import CheckJob, Engine, Output
 from node.service.mempool import Mempool
 from node.service.recovery import recover
@@ -139,6 +140,11 @@ class SimulatedValidator:
         self._syncing = False
         self._gossip_due = False
         self._timer_at_ms: int | None = None
+        self._stopped_until_us = 0
+        self._stopped_us = 0
+        """For how long it has not run, all in all: waits for others do not count that."""
+        self._missed: list[Callable[[], None]] = []
+        """What came while it did not run."""
 
     # ------------------------------------------------------------------ life
 
@@ -154,6 +160,8 @@ class SimulatedValidator:
         self.arm(None)
         self._syncing = self._gossip_due = False
         self._timer_at_ms = None
+        self._stopped_until_us = self._stopped_us = 0
+        self._missed.clear()
         self._monotonic_offset_ms = self.world.random.randrange(10_000_000)
         self.ledger = self._open_ledger()
         records = self.log.open()
@@ -186,6 +194,8 @@ class SimulatedValidator:
 
     def connect(self, peer: int) -> None:
         """Learn that a peer can be reached, for the first time or again."""
+        if self._waits(partial(self.connect, peer)):
+            return
         self._take_turn(lambda engine: engine.connected(self._number_of(engine, peer)))
 
     def crash(self, *, power_loss: bool, down_us: int, loses_state: bool = False) -> None:
@@ -209,6 +219,42 @@ class SimulatedValidator:
         self.observer.crashed(self)
         self.world.after(down_us, self.start)
 
+    def stop_running(self, for_us: int) -> None:
+        """Have the process not run for a while, as if it were suspended; what comes waits for it.
+
+        Its shell leaves the stretch out of the time by which it waits for others.
+        """
+        if self.engine is None or self._is_stopped:
+            return
+        self._note("stop", for_us)
+        self._stopped_until_us = self.world.now_us + for_us
+        self.world.after(for_us, partial(self._go_on, self.life, for_us))
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self.world.now_us < self._stopped_until_us
+
+    def _go_on(self, life: int, stopped_us: int) -> None:
+        if life != self.life:
+            return
+        if stopped_us > HELD_UP_MS * MS:
+            self._stopped_us += stopped_us
+        missed, self._missed = self._missed, []
+        for happen in missed:
+            happen()
+
+    def _waits(self, happening: Callable[[], None]) -> bool:
+        """Keep for later what comes while the process does not run, if it does not."""
+        if self.engine is not None and self._is_stopped:
+            self._missed.append(happening)
+            return True
+        return False
+
+    def step_clock(self, by_ms: int) -> None:
+        """Set the UTC clock forward, or back."""
+        self._note("clock", by_ms)
+        self._utc_offset_ms += by_ms
+
     def rot(self) -> None:
         """Have the log damaged while the process is down; it is lost if it notices."""
         self.crash(power_loss=False, down_us=0)
@@ -231,15 +277,22 @@ class SimulatedValidator:
     def now(self) -> Now:
         """Read this validator's clocks."""
         elapsed_ms = self.world.now_us // MS
-        now = Now(elapsed_ms + self._monotonic_offset_ms, elapsed_ms + self._utc_offset_ms)
+        utc_ms = elapsed_ms + self._utc_offset_ms
         if self.engine is not None:
-            self.engine.clock_fitness.observe(now)
-        return now
+            self.engine.clock_fitness.observe(Now(elapsed_ms + self._monotonic_offset_ms, utc_ms))
+        return Now(self._running_ms, utc_ms)
+
+    @property
+    def _running_ms(self) -> int:
+        """The monotonic clock, less what the process has not run."""
+        return (self.world.now_us - self._stopped_us) // MS + self._monotonic_offset_ms
 
     # ------------------------------------------------------------------ inputs
 
     def receive(self, peer: int, frame: Frame) -> None:
         """Take a frame from the network."""
+        if self._waits(partial(self.receive, peer, frame)):
+            return
         if self.engine is not None:
             self.world.note_bytes(self.place, frame)
             self.observer.hearing(self, frame)
@@ -252,6 +305,8 @@ class SimulatedValidator:
 
     def submit(self, transactions: Sequence[bytes]) -> None:
         """Take transactions of a client."""
+        if self._waits(partial(self.submit, transactions)):
+            return
         self._take_turn(lambda engine: self._admit(engine, transactions))
 
     def _admit(self, engine: Engine, transactions: Sequence[bytes]) -> None:
@@ -339,12 +394,12 @@ class SimulatedValidator:
             self.network.send(self.place, peer, frame)
 
     def _checked(self, life: int, job: CheckJob) -> None:
-        if life == self.life:
+        if life == self.life and not self._waits(partial(self._checked, life, job)):
             verdicts = check_signatures(job.candidates)
             self._take_turn(lambda engine: engine.checked(job, verdicts, self.now()))
 
     def _flush_gossip(self, life: int) -> None:
-        if life == self.life:
+        if life == self.life and not self._waits(partial(self._flush_gossip, life)):
             self._gossip_due = False
             self._take_turn(lambda engine: engine.flush_gossip())
 
@@ -365,7 +420,7 @@ class SimulatedValidator:
 
     def _synced(self, life: int, lsn: int) -> None:
         engine = self.engine
-        if engine is None or life != self.life:
+        if engine is None or life != self.life or self._waits(partial(self._synced, life, lsn)):
             return
         self._syncing = False
         if self._dies_at(CrashPoint.SYNC_FAILS):
@@ -398,7 +453,7 @@ class SimulatedValidator:
     # ------------------------------------------------------------------ the timer
 
     def _arm_timer(self, engine: Engine) -> None:
-        now_ms = self.world.now_us // MS + self._monotonic_offset_ms
+        now_ms = self._running_ms
         if self._timer_at_ms is not None and self._timer_at_ms <= now_ms + 1:
             return  # it comes early enough, and looks again
         due_ms = max(engine.deadline(), now_ms + 1)
@@ -410,6 +465,8 @@ class SimulatedValidator:
     def _ticked(self, life: int, at_ms: int) -> None:
         engine = self.engine
         if engine is None or life != self.life or at_ms != self._timer_at_ms:
+            return
+        if self._waits(partial(self._ticked, life, at_ms)):
             return
         self._timer_at_ms = None
         if engine.deadline() <= self.now().monotonic_ms:

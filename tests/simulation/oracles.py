@@ -17,8 +17,10 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - B memory stays bounded, whatever a peer sends.
 - W while nothing is lost or late, who knows a block to be decided is given its bodies soon, as at
   most f of those that have them keep them back.
-- T agreed time: T is at most PRECISION and the clock error ahead of true time, and not further
-  behind it than promised when a transaction of the block was signed, unless it is degraded.
+- T agreed time, while at most f clocks or their validators are wrong: T is at most PRECISION and
+  the clock error ahead of when somebody correct received the block, and, unless it is degraded, not
+  further behind that, or the signing of a transaction in it, than promised. The seal time S is at
+  most the clock error before the signing of any.
 - E1 one set per height: a header is of the epoch, and names the next set, that the effects of the
   governed transactions so far say; nobody is a member again who once was not.
 - E2 a correct validator votes in epochs of which it is a member, for the set of the epoch.
@@ -65,6 +67,7 @@ POOLED_BYTES_MAX = 8_000
 _ANY = 1 << 40
 _BLOCK = RecordType.BLOCK
 _OF_VIEWS = (RecordType.VIEW_CHANGE, RecordType.NEW_VIEW)
+_PROPOSAL = bytes((MessageKind.PROPOSAL,))
 _NEW_VIEW = domains.tagged(domains.NEW_VIEW, b"")
 
 
@@ -146,6 +149,12 @@ class Oracles:
         """Digests of the blocks in log records, by the record's payload."""
         self.messages: Counter[MessageKind] = Counter()
         """Sent by correct validators, each addressee counted."""
+        self.misled: dict[int, None] = {}
+        """Validators whose clocks were set wrong; with the liars among them, T is as good as ever
+        while they are at most f."""
+        self._arrivals: dict[bytes, list[int]] = {}
+        """When (true UTC, ms) the proposal of a header was delivered to a validator whose clock is
+        right."""
         self.view_max = 0
         self.on_final: Callable[[bytes], None] = lambda _: None
         """Told each tx_id when the first correct validator commits it."""
@@ -362,6 +371,9 @@ class Oracles:
         self._guard.hearing(validator.index)
         for data in frame:
             self._guard.heard(validator.index, data)
+            if data[1:2] == _PROPOSAL and validator.index not in self.misled:
+                for digest in self._guard.offered(data):
+                    self._arrivals.setdefault(digest, []).append(self._world.utc_ms)
 
     def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
         """D2, D3."""
@@ -440,16 +452,11 @@ class Oracles:
             raise Violation(f"A4: block {height} does not follow its parent")
         account = self.accounts[height]
         parameters = account.parameters
-        ahead_ms = parameters.precision_ms + parameters.clock_error_ms
-        if header.time_ms > self._world.utc_ms + ahead_ms:
-            raise Violation(f"T: block {height} is stamped {header.time_ms}, ahead of time")
+        self._judge_time(block, digest, parameters)
         for verified in block.executed.transactions:
             tx_id = verified.transaction.tx_id
             if tx_id not in self.submitted:
                 raise Violation(f"A3: block {height} holds a transaction nobody signed")
-            promised_ms = header.time_ms + parameters.accuracy_ms
-            if not header.time_degraded and promised_ms < self.submitted[tx_id]:
-                raise Violation(f"T: block {height} is stamped {header.time_ms}, in the past")
             if tx_id in self.executed:
                 raise Violation(f"A5: {tx_id.hex()} in {self.executed[tx_id]} and {height}")
             self.executed[tx_id] = height
@@ -462,6 +469,40 @@ class Oracles:
         self._world.note("block", height, digest)
         if following.epoch != account.epoch:
             self._begin(following)
+
+    # ------------------------------------------------------------------ time
+
+    def _judge_time(self, block: CommittedBlock, digest: bytes, parameters: Parameters) -> None:
+        """T and S."""
+        header = block.executed.header
+        members = self._guard.electorates[header.epoch].members
+        wrong = [m for m in members if m in self.misled or m not in self.conduct]
+        if len(wrong) > self._guard.electorates[header.epoch].faults:
+            return  # nothing is promised then
+        error_ms, slack_ms = parameters.clock_error_ms, parameters.precision_ms
+        signed_ms = [
+            self.submitted.get(verified.transaction.tx_id, 0)
+            for verified in block.executed.transactions
+        ]
+        sealed_ms = block.certificate.seal_time_ms()
+        if sealed_ms + error_ms < max(signed_ms, default=0):
+            raise Violation(
+                f"T: block {header.height} was sealed at {sealed_ms}, before it existed"
+            )
+        if header.time_ms > self._world.utc_ms + slack_ms + error_ms:
+            raise Violation(f"T: block {header.height} is stamped {header.time_ms}, ahead of time")
+        if header.time_degraded:
+            return
+        if header.time_ms + parameters.accuracy_ms < max(signed_ms, default=0):
+            raise Violation(f"T: block {header.height} is stamped {header.time_ms}, in the past")
+        earliest_ms = header.time_ms - slack_ms - error_ms
+        latest_ms = header.time_ms + parameters.accuracy_ms
+        arrivals_ms = self._arrivals.get(digest, [])
+        if not any(earliest_ms <= each <= latest_ms for each in arrivals_ms):
+            raise Violation(
+                f"T: block {header.height} is stamped {header.time_ms}, and came to who is "
+                f"correct at {arrivals_ms}"
+            )
 
     # ------------------------------------------------------------------ epochs
 

@@ -149,7 +149,25 @@ class Staged:
     """Whether a validator may crash and start again at once in the course of it."""
 
 
-Fault = Crash | Rot | Break | Cut | Burst | Silence | Blackout | Staged
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Validators do not run for a while: what they are sent waits for them."""
+
+    at_us: int
+    validators: tuple[int, ...]
+    for_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Clocks are set forward, or back."""
+
+    at_us: int
+    validators: tuple[int, ...]
+    by_ms: int
+
+
+Fault = Crash | Rot | Break | Cut | Burst | Silence | Blackout | Staged | Stop | Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +236,7 @@ def draw_plan(random: Random, size: int) -> Plan:
         asking_us=asking_us,
     )
     faults += _draw_occasions(random, size, byzantine, chaos_us, asking_us)
-    return Plan(
+    plan = Plan(
         size=size,
         parameters=parameters,
         machines=tuple(_draw_machine(random, kinds, parameters) for _ in range(size)),
@@ -229,6 +247,26 @@ def draw_plan(random: Random, size: int) -> Plan:
         faults=tuple(faults),
         chaos_us=chaos_us,
     )
+    if not kinds or "outage" in kinds:
+        return plan
+    return replace(plan, faults=(*plan.faults, *_draw_of_time(random, plan)))
+
+
+def _draw_of_time(random: Random, plan: Plan) -> list[Fault]:
+    """Draw, last of all, who does not run for a while, and whose clock is set."""
+    faults: list[Fault] = []
+    if random.randrange(4) == 0:
+        for _ in range(random.choice((1, 2, 4))):
+            count = random.choice((1, 1, 2, plan.size))
+            stopped = tuple(random.sample(range(plan.size), count))
+            for_us = random.choice((100 * MS, 400 * MS, 1 * SECOND, 3 * SECOND))
+            at_us = random.randrange(plan.chaos_us)
+            faults.append(Stop(at_us, stopped, min(for_us, plan.chaos_us - at_us)))
+    if not plan.byzantine and random.randrange(6) == 0:
+        by_ms = random.choice((-10_000, -1_000, 200, 1_000, 10_000, 3_600_000))
+        alone = (random.randrange(plan.size),)
+        faults.append(Step(random.randrange(plan.chaos_us), alone, by_ms))
+    return faults
 
 
 def _draw_kinds(random: Random) -> tuple[str, ...]:
