@@ -138,6 +138,7 @@ class Cluster:
     """The validators, clients and judges of one run."""
 
     correct_type: type[SimulatedValidator] = SimulatedValidator
+    oracles_type: type[Oracles] = Oracles
     byzantine_type: type[ByzantineValidator] = ByzantineValidator
 
     def __init__(self, plan: Plan, random: Random) -> None:
@@ -152,7 +153,7 @@ class Cluster:
         """All nodes, by number."""
         self.executor = Executor(genesis)
         first = self.executor.genesis_block().header
-        self.oracles = Oracles(world, genesis, first, self.spares)
+        self.oracles = self.oracles_type(world, genesis, first, self.spares)
         self.healed_at_us = 0
         self.places: list[SimulatedValidator] = []
         """By place: one per validator, then the second places of twins."""
@@ -212,7 +213,7 @@ class Cluster:
         world, plan = self.world, self.plan
         self._hide_twins()
         for fault in plan.faults:
-            world.after(fault.at_us, partial(self._strike, fault))
+            self.strike_at(fault)
         if plan.links == CALM and not plan.faults:
             self.oracles.wait_max_us = bodies_bound_us(plan)
         for validator in self.places:
@@ -319,6 +320,10 @@ class Cluster:
             self.world.transcript.note(self.world.now_us, "", what)
 
     # ------------------------------------------------------------------ faults
+
+    def strike_at(self, fault: Fault) -> None:
+        """Have a fault happen when its time comes."""
+        self.world.after(fault.at_us, partial(self._strike, fault))
 
     def _strike(self, fault: Fault) -> None:
         world = self.world

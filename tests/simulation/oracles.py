@@ -152,7 +152,7 @@ class Oracles:
         self.misled: dict[int, None] = {}
         """Validators whose clocks were set wrong; with the liars among them, T is as good as ever
         while they are at most f."""
-        self._arrivals: dict[bytes, list[int]] = {}
+        self.arrivals: dict[bytes, list[int]] = {}
         """When (true UTC, ms) the proposal of a header was delivered to a validator whose clock is
         right."""
         self.view_max = 0
@@ -373,7 +373,7 @@ class Oracles:
             self._guard.heard(validator.index, data)
             if data[1:2] == _PROPOSAL and validator.index not in self.misled:
                 for digest in self._guard.offered(data):
-                    self._arrivals.setdefault(digest, []).append(self._world.utc_ms)
+                    self.arrivals.setdefault(digest, []).append(self._world.utc_ms)
 
     def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
         """D2, D3."""
@@ -452,7 +452,7 @@ class Oracles:
             raise Violation(f"A4: block {height} does not follow its parent")
         account = self.accounts[height]
         parameters = account.parameters
-        self._judge_time(block, digest, parameters)
+        self.judge_time(block, digest, parameters)
         for verified in block.executed.transactions:
             tx_id = verified.transaction.tx_id
             if tx_id not in self.submitted:
@@ -472,7 +472,7 @@ class Oracles:
 
     # ------------------------------------------------------------------ time
 
-    def _judge_time(self, block: CommittedBlock, digest: bytes, parameters: Parameters) -> None:
+    def judge_time(self, block: CommittedBlock, digest: bytes, parameters: Parameters) -> None:
         """T and S."""
         header = block.executed.header
         members = self._guard.electorates[header.epoch].members
@@ -497,7 +497,7 @@ class Oracles:
             raise Violation(f"T: block {header.height} is stamped {header.time_ms}, in the past")
         earliest_ms = header.time_ms - slack_ms - error_ms
         latest_ms = header.time_ms + parameters.accuracy_ms
-        arrivals_ms = self._arrivals.get(digest, [])
+        arrivals_ms = self.arrivals.get(digest, [])
         if not any(earliest_ms <= each <= latest_ms for each in arrivals_ms):
             raise Violation(
                 f"T: block {header.height} is stamped {header.time_ms}, and came to who is "
