@@ -7,6 +7,7 @@ from dataclasses import replace
 from node.chain.block import ResultCode
 from node.chain.certificate import Vote
 from node.chain.governance import Operation, RemoveValidator, SetParameters
+from node.consensus.events import Now
 from node.consensus.messages import Proposal, Status, ViewChange
 from node.crypto.suite import SHA_256
 from node.service.queries import Queries
@@ -403,3 +404,25 @@ def test_the_parameters_of_a_header_are_found_however_often_they_changed_since()
     accuracies = [queries.parameters_at(each[0]).accuracy_ms for each in found if each is not None]
     assert accuracies == sorted(accuracies)
     assert set(accuracies) == {1_000, 2_000, 3_000}
+
+
+def test_a_governed_transaction_changes_what_is_promised_of_time() -> None:
+    chat = Chat(*FOUNDERS)
+    changed = replace(
+        GOVERNED.parameters,
+        precision_ms=200,
+        message_delay_ms=700,
+        clock_error_ms=80,
+        accuracy_ms=2_000,
+    )
+    assert govern(chat, SetParameters(changed), members=FOUNDERS) is ResultCode.OK
+    chat.pass_time(2_000)
+    for node in chat.nodes.values():
+        assert node.engine.core.parameters == changed
+        assert node.ledger.header.next_set_digest == node.engine.term.epoch.validators.digest
+        fitness = node.engine.clock_fitness
+        fitness.observe(Now(1_000, 50_000))
+        fitness.observe(Now(1_010, 50_090))
+        assert fitness.judge().is_fit, "80 ms are allowed now"
+        fitness.observe(Now(1_020, 50_181))
+        assert not fitness.judge().is_fit

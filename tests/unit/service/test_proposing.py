@@ -8,6 +8,7 @@ import pytest
 
 from node.chain.membership import ValidatorSet
 from node.chain.transaction import VerifiedTransaction
+from node.consensus.events import Now
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service import proposing
 from node.service.log_records import BlockRecord, decode_log_record
@@ -41,6 +42,20 @@ def test_a_primary_with_nothing_includable_waits_instead_of_asking_itself_for_ev
     assert primary.engine.deadline() <= 100  # it looks again before long
     primary.engine.tick(primary.at(100))
     assert primary.log.records  # by now the transaction can be included
+
+
+def test_a_primary_whose_clock_is_behind_the_chain_waits_and_does_not_spin() -> None:
+    primary = Lone(0)
+    behind_ms = CREATED_MS - GENESIS.parameters.precision_ms  # T has to be after that of genesis
+    asked = [Now(10, behind_ms)]
+    primary.engine.admit([tx(payload("early"))], asked[0], from_client=True)
+    while not primary.log.records and len(asked) < 100:
+        due_ms = max(primary.engine.deadline(), asked[-1].monotonic_ms + 1)
+        asked.append(Now(due_ms, behind_ms + due_ms - 10))
+        primary.engine.tick(asked[-1])
+    assert proposed(primary) == [1]
+    assert len(asked) <= 3
+    assert asked[-1].utc_ms > behind_ms
 
 
 def test_a_primary_whose_pool_ran_empty_proposes_at_once_what_is_worth_a_block() -> None:
