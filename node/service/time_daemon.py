@@ -8,7 +8,12 @@ what they may print; whatever else comes counts as no answer.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -96,38 +101,42 @@ def ntpd_reading(variables: str, peers: str) -> DaemonReading | None:
 
 
 async def run_briefly(command: Sequence[str]) -> str | None:
-    """Return what a command prints within bounds; None where it is missing, fails or exceeds."""
+    """Return what a command prints within bounds; None where it is missing, fails or exceeds.
+
+    On a thread, with the library's own processes: it makes them by `vfork`. The event loop's would
+    be made by `fork`, which gRPC's threads may hold up for ever.
+    """
+    return await asyncio.to_thread(_run, command)
+
+
+def _run(command: Sequence[str]) -> str | None:
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+        process = subprocess.Popen(  # noqa: S603 - commands named here, without a shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
     except OSError:
         return None
-    try:
-        async with asyncio.timeout(ANSWER_MS / 1_000):
-            return await _answer_of(process)
-    except TimeoutError:
-        return None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def _answer_of(process: asyncio.subprocess.Process) -> str | None:
-    if process.stdout is None:
-        return None
-    said = b""
-    while piece := await process.stdout.read(ANSWER_BYTES_MAX):
-        said += piece
+    deadline = threading.Timer(ANSWER_MS / 1_000, _kill, (process,))
+    deadline.start()
+    with process:
+        said = b"" if process.stdout is None else process.stdout.read(ANSWER_BYTES_MAX + 1)
         if len(said) > ANSWER_BYTES_MAX:
-            return None
-    if await process.wait() != 0:
-        return None
-    return said.decode("ascii", "replace")
+            _kill(process)
+        status = process.wait()
+    deadline.cancel()
+    is_answer = status == 0 and len(said) <= ANSWER_BYTES_MAX
+    return said.decode("ascii", "replace") if is_answer else None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process, and whatever it started, which would keep its output open."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _scaled(text: str, factor: int) -> int | None:

@@ -89,6 +89,10 @@ LOGGED_BATCH: Final = "logged-batch"
 """A block that the log brings back into the ledger, at start-up."""
 GENESIS_BATCH: Final = "genesis-batch"
 EVIDENCE_BATCH: Final = "evidence-batch"
+CHECKPOINT_BATCH: Final = "checkpoint-batch"
+"""A checkpoint of the public log that a quorum cosigned."""
+COMPACT_BATCH: Final = "compact-batch"
+"""A checkpoint that the shares of a quorum add up to certify."""
 
 DRAFT_BATCH: Final = "draft-batch"
 """A part of a ledger made from a snapshot, in a database of its own until it is whole."""
@@ -107,6 +111,8 @@ SWITCH: Final = "switch"
 BATCH_PREFIXES: Final[Mapping[str, frozenset[bytes]]] = {
     GENESIS_BATCH: frozenset({keys.FORMAT}),
     EVIDENCE_BATCH: frozenset({keys.EVIDENCE}),
+    CHECKPOINT_BATCH: frozenset({keys.CHECKPOINT}),
+    COMPACT_BATCH: frozenset({keys.COMPACT}),
     DRAFT_BATCH: frozenset({keys.DRAFT_MARK}),
     PAST_BATCH: frozenset({keys.MISSING_PAST}),
     BLOCK_BATCH: frozenset(
@@ -232,8 +238,9 @@ def batch_kinds_of(
         return frozenset({DRAFT_END if keys.FORMAT in prefixes else DRAFT_BATCH} if changes else ())
     if keys.FORMAT in prefixes:
         return frozenset({GENESIS_BATCH})
-    if keys.EVIDENCE in prefixes:
-        return frozenset({EVIDENCE_BATCH})
+    for kind in (EVIDENCE_BATCH, CHECKPOINT_BATCH, COMPACT_BATCH):
+        if prefixes & BATCH_PREFIXES[kind]:
+            return frozenset({kind})
     if keys.MISSING_PAST in prefixes:
         return frozenset({PAST_END if changes[keys.MISSING_PAST] is None else PAST_BATCH})
     headers = [value for key, value in changes.items() if key[:1] == keys.HEADER and value]

@@ -17,8 +17,12 @@ from node.storage.kv import WriteBatch
 from node.storage.wal import WriteAheadLog
 from tests.crash.__main__ import all_sound, table
 from tests.crash.cells import (
+    BATCH_PREFIXES,
+    CHECKPOINT_BATCH,
+    COMPACT_BATCH,
     DRAFT_BATCH,
     DRAFT_END,
+    EVIDENCE_BATCH,
     GENESIS_BATCH,
     PAST_BATCH,
     PAST_END,
@@ -60,7 +64,7 @@ def test_every_type_of_record_and_every_phase_has_its_rows() -> None:
         kinds = [phase.name.lower() for phase in Phase] if each is RecordType.VOTE else [name]
         for kind in kinds:
             assert len(select(cells, f",{kind}")) >= len(RECORD_POINTS)
-    assert len(cells) == len(set(cells)) == 9 * 6 + 10 * 3 + 2 * 6 + 7
+    assert len(cells) == len(set(cells)) == 9 * 6 + 12 * 3 + 2 * 6 + 7
 
 
 def test_the_kinds_of_records_are_named_once() -> None:
@@ -71,7 +75,7 @@ def test_few_cells_cover_every_point_and_every_kind() -> None:
     cells, chosen = matrix(), cover()
     assert {cell.point for cell in chosen} == set(Point)
     assert {cell.kind for cell in chosen} == {cell.kind for cell in cells}
-    assert len(chosen) == len(set(chosen)) == 9 + 10 + 6 + 7
+    assert len(chosen) == len(set(chosen)) == 9 + 12 + 6 + 7
     assert set(chosen) <= set(cells)
 
 
@@ -107,6 +111,14 @@ def test_the_ends_of_a_draft_and_of_a_past_are_rows_of_their_own() -> None:
     ):
         found = batch_kinds_of(batch, INTERNATIONAL, is_starting=False, is_draft=is_draft)
         assert found == {kind}
+
+
+@pytest.mark.parametrize("kind", [EVIDENCE_BATCH, CHECKPOINT_BATCH, COMPACT_BATCH])
+def test_what_is_kept_beside_the_chain_has_rows_of_its_own(kind: str) -> None:
+    batch = WriteBatch()
+    (prefix,) = BATCH_PREFIXES[kind]
+    batch.put(prefix + bytes(8), b"")
+    assert batch_kinds_of(batch, INTERNATIONAL, is_starting=False) == {kind}
 
 
 def test_a_cell_that_nobody_died_in_fails_the_matrix_and_shows() -> None:

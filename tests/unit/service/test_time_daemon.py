@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -139,3 +141,34 @@ def test_a_program_is_heard_within_bounds(monkeypatch: pytest.MonkeyPatch) -> No
     assert asyncio.run(run_briefly(("no-such-program-here",))) is None
     monkeypatch.setattr(time_daemon, "ANSWER_MS", 300)
     assert ran("import time; time.sleep(60)") is None
+
+
+BESIDE_GRPC = """
+import asyncio, grpc, uvloop
+from node.service.time_daemon import run_briefly
+
+async def main():
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await channel.channel_ready()
+        for _ in range(5):
+            print(await run_briefly(("echo", "heard")), end="")
+    await server.stop(None)
+
+uvloop.run(main())
+"""
+
+
+def test_a_program_is_made_without_a_fork_that_grpc_would_hold_up() -> None:
+    done = subprocess.run(
+        (sys.executable, "-c", BESIDE_GRPC),
+        env={**os.environ, "GRPC_VERBOSITY": "INFO"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "heard\n" * 5
+    assert "fork" not in done.stderr, "gRPC tells when its handlers of a fork are run"
