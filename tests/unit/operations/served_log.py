@@ -26,6 +26,8 @@ class ServedLog:
 
     async def checkpoint(self, size: int | None) -> bytes | None:
         wanted = size or self.size or len(self.chain.leaves)
+        if wanted > len(self.chain.leaves):
+            return None
         checkpoint = checkpoint_at(self.chain, wanted)
         return cosigned(checkpoint, self.chain.validators, self.voters).encode()
 
