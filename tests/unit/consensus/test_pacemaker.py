@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from node.chain.genesis import Parameters
+from node.chain.time_rules import DEGRADED_ROTATION_MS
 from node.consensus.events import Now
-from node.consensus.pacemaker import DEGRADED_ROTATION_MS, Pacemaker
+from node.consensus.pacemaker import Pacemaker
 
 PARAMETERS = Parameters(view_timeout_ms=1_000, view_timeout_max_ms=4_000)
 
