@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,7 @@ TSA: Final = build_timestamp_certificate(
     Authority(ROOT, signer("org-1 authority")),
     "validator-1",
     TSA_KEY.public_key.encoded,
-    ISSUANCE,
+    replace(ISSUANCE, serial_number=8),
 )
 ISSUER: Final = TokenIssuer([TSA], TSA_KEY, policy=POLICY, accuracy_ms=1_000)
 DOCUMENT: Final = "本证照仅供测试。\n".encode()
