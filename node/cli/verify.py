@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
@@ -94,7 +95,7 @@ def verify(
         return verify_tlog(screen, document, receipt, anchor)
     standing = None if standing_path is None else read_file(standing_path)
     digest = read_document(document, digest_algorithm_of(receipt))
-    verdict = verify_receipt(receipt, anchor, digest)
+    verdict = verify_receipt(receipt, anchor, digest, now_ms=time.time_ns() // 1_000_000)
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}
     attestation = verdict.attestation

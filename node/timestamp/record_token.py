@@ -109,7 +109,12 @@ def encode_again(token: ReadToken, path: Sequence[AuthorityCertificate]) -> byte
     """
     leaf, info = path[0], token.info
     own = encode_info(
-        info.policy, info.imprint, info.serial_number, info.time_ms, info.accuracy, info.nonce
+        info.policy,
+        info.imprint,
+        der.encode_integer(info.serial_number),
+        info.time_ms,
+        info.accuracy,
+        info.nonce,
     )
     held = [each.encoded for each in path if each.encoded in token.certificates]
     return encode_token(

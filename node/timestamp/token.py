@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Self
 
 from node.crypto.authority import AuthorityCertificate, read_timestamp_certificate
@@ -92,10 +93,17 @@ class Coordinates:
     @property
     def serial_number(self) -> int:
         """Return the serial number of the record's tokens: 20 bytes, unique for ever."""
+        return int.from_bytes(self._bytes, "big")
+
+    def encode(self) -> bytes:
+        """Return the serial number's DER."""
+        return der.encode(der.INTEGER, self._bytes)
+
+    @property
+    def _bytes(self) -> bytes:
         height = self.height.to_bytes(_NUMBER_BYTES, "big")
         index = self.log_index.to_bytes(_NUMBER_BYTES, "big")
-        head = bytes((_SERIAL_HEAD,))
-        return int.from_bytes(head + self.chain_prefix + height + index, "big")
+        return b"%c%b%b%b" % (_SERIAL_HEAD, self.chain_prefix, height, index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +174,7 @@ class TokenIssuer:
         info = encode_info(
             self._policy,
             stamp.imprint,
-            stamp.coordinates.serial_number,
+            stamp.coordinates.encode(),
             stamp.time_ms,
             self._accuracy,
             stamp.nonce,
@@ -184,17 +192,17 @@ class TokenIssuer:
 def encode_info(  # noqa: PLR0917 - a field each
     policy: bytes,
     imprint: Imprint,
-    serial_number: int,
+    serial_number: bytes,
     time_ms: int,
     accuracy: bytes,
     nonce: bytes | None,
 ) -> bytes:
-    """Return the DER of TSTInfo, what a token of ours states; `policy` and `accuracy` are DER."""
+    """Return the DER of TSTInfo, what a token of ours states, from parts that are DER mostly."""
     return der.encode_sequence(
         _VERSION_1,
         policy,
         imprint.encoded,
-        der.encode_integer(serial_number),
+        serial_number,
         encode_time(time_ms),
         accuracy,
         b"" if nonce is None else der.encode(der.INTEGER, nonce),
@@ -268,9 +276,14 @@ def _encode_attribute(oid: str, value: bytes) -> bytes:
 def encode_time(time_ms: int) -> bytes:
     """Return the GeneralizedTime: UTC, a fraction only where there is one, no trailing zeros."""
     seconds, milliseconds = divmod(time_ms, 1_000)
-    text = f"{_EPOCH + timedelta(seconds=seconds):%Y%m%d%H%M%S}"
+    text = _second(seconds)
     fraction = f".{milliseconds:03}".rstrip("0") if milliseconds else ""
     return der.encode(der.GENERALIZED_TIME, f"{text}{fraction}Z".encode())
+
+
+@lru_cache(maxsize=16)  # records of one block have one time, those of the next few the same second
+def _second(seconds: int) -> str:
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y%m%d%H%M%S}"
 
 
 def encode_accuracy(accuracy_ms: int) -> bytes:
@@ -285,9 +298,14 @@ def encode_accuracy(accuracy_ms: int) -> bytes:
 
 def _encode_signature(signature: bytes) -> bytes:
     """Return the DER of r || s."""
-    r = int.from_bytes(signature[:_SCALAR_BYTES], "big")
-    s = int.from_bytes(signature[_SCALAR_BYTES:], "big")
-    return der.encode_sequence(der.encode_integer(r), der.encode_integer(s))
+    r, s = signature[:_SCALAR_BYTES].lstrip(b"\x00"), signature[_SCALAR_BYTES:].lstrip(b"\x00")
+    return der.encode_sequence(_encode_positive(r), _encode_positive(s))
+
+
+def _encode_positive(magnitude: bytes) -> bytes:
+    """Return the INTEGER of a number that is positive, without leading zeros."""
+    content = b"\x00" + magnitude if magnitude[0] & 0x80 else magnitude
+    return der.encode(der.INTEGER, content)
 
 
 # --- The proof in a token ---

@@ -1,0 +1,42 @@
+"""Time-stamp tokens: issued and verified, per second on one core."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from node.timestamp.request import TimeStampRequest
+from node.timestamp.token import Stamp, add_chain_proof
+from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
+from tests.unit.timestamp.authority import COORDINATES, ISSUER, TIME_MS, imprint_of, stamp
+from tests.unit.timestamp.test_record_token import ANCHOR, TSR
+from tests.vectors.receipt.case import DIGEST
+
+
+def test_issue_token(benchmark: BenchmarkFixture) -> None:
+    """The bar is 20,000 a second."""
+    stamps = (stamp(time_ms=TIME_MS + number % 1_000_000) for number in count())
+    token = benchmark(lambda: ISSUER.issue(next(stamps)))
+    assert len(token) > 800
+
+
+def test_answer_request(benchmark: BenchmarkFixture) -> None:
+    request = TimeStampRequest(imprint=imprint_of(), nonce=b"\x01" * 8, wants_certificates=True)
+    encoded = request.encode()
+
+    def answer() -> bytes:
+        asked = TimeStampRequest.decode(encoded)
+        return ISSUER.issue(Stamp.answering(asked, COORDINATES, TIME_MS))
+
+    assert len(benchmark(answer)) > 800
+
+
+def test_add_chain_proof(benchmark: BenchmarkFixture) -> None:
+    token = ISSUER.issue(stamp())
+    assert len(benchmark(add_chain_proof, token, bytes(3_000))) > 3_800
+
+
+def test_verify_tsr(benchmark: BenchmarkFixture) -> None:
+    verdict = benchmark(verify_receipt, TSR, ANCHOR, NamedDigest.parse(DIGEST))
+    assert verdict.outcome is Outcome.VERIFIED
