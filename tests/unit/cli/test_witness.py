@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from node.cli.exit_codes import ExitCode
+from node.operations.topology import find_free_ports
 from node.timestamp.fork import compare
 from tests.unit.cli.command import CHINESE, run
 from tests.vectors.receipt.chain import Chain, record_of
@@ -92,3 +97,29 @@ def test_a_witness_is_made_and_told_what_to_follow(tmp_path: Path) -> None:
     looked = run("witness", "run", home, "--once", "--json")
     assert (looked.code, looked.json["looks"][0]["seen"]) == (0, "unreadable")
     assert run("witness", "run", tmp_path / "none", "--once").code == ExitCode.USAGE
+
+
+def test_a_witness_runs_answers_and_ends_in_order(tmp_path: Path) -> None:
+    (port,) = find_free_ports("127.0.0.1", 1)
+    chain, home = Chain.found(), tmp_path / "w"
+    chain.append(record_of(b"a"))
+    trust = tmp_path / "trust.json"
+    trust.write_bytes(chain.trust().encode())
+    run("witness", "init", home, "--name", "w.example/1", "--listen", f"127.0.0.1:{port}")
+    run("witness", "follow", home, trust, "http://127.0.0.1:9")
+    command = [sys.executable, "-m", "node", "witness", "run", str(home)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        while str(port) not in (line := process.stderr.readline().decode()):
+            assert line, "it ended"
+        note = cosigned(checkpoint_at(chain, 2), chain.validators).encode()
+        url = f"http://127.0.0.1:{port}"
+        with urllib.request.urlopen(f"{url}/add-checkpoint", b"old 0\n\n" + note, 10) as reply:
+            line = reply.read().decode()
+        assert line.startswith("\u2014 w.example/1 ")
+        path = f"/logs/{chain.genesis.chain_id.hex()}/checkpoint"
+        with urllib.request.urlopen(url + path, timeout=10) as reply:
+            assert line.encode() in reply.read()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
