@@ -24,10 +24,11 @@ from node.timestamp.token_reading import ReadToken, is_token_or_answer, token_of
 
 PDF: Final = "pdf"
 _PDF_START: Final = b"%PDF-"
-_EMBEDDED_FILE: Final = re.compile(
-    rb"<<\s*/Length (\d{1,9})\s*/Type\s*/EmbeddedFile\b([^>]*).{0,100}?\bstream\r?\n", re.DOTALL
-)
-"""The head of such a stream as typst writes it: its length and whether it is deflated."""
+_EMBEDDED_FILE: Final = re.compile(rb"<<\s{0,8}/Length (\d{1,9})\s{0,8}/Type\s{0,8}/EmbeddedFile\b")
+"""How the head of such a stream begins as typst writes it; its length."""
+_STREAM: Final = re.compile(rb"\bstream\r?\n")
+_HEAD_BYTES_MAX: Final = 400
+"""Of what may stand between that and the stream."""
 _DEFLATED: Final = b"/FlateDecode"
 
 
@@ -107,8 +108,11 @@ def _open_pdf(data: bytes) -> bytes:
     if len(attached) != 1:
         raise DecodeError(f"PDF: expected one attached file, got {len(attached)}")
     (found,) = attached
-    stream = data[found.end() : found.end() + int(found[1])]
-    if _DEFLATED not in found[2]:
+    start = _STREAM.search(data, found.end(), found.end() + _HEAD_BYTES_MAX)
+    if start is None:
+        raise DecodeError("PDF: the attached file has no stream")
+    stream = data[start.end() : start.end() + int(found[1])]
+    if _DEFLATED not in data[found.end() : start.start()]:
         return stream
     try:
         return zlib.decompressobj().decompress(stream, RECEIPT_BYTES_MAX + 1)

@@ -123,10 +123,18 @@ def test_a_pdf_without_just_one_sound_attachment_is_refused(receipt: Receipt) ->
         (pdf_around(packed[:40]), "receipt: "),
         (pdf_around(zlib.compress(bytes(2**23))), "receipt: expected at most"),
         (b"%PDF-1.7 /Type /EmbeddedFile", "got 0"),
+        (b"%PDF-1.7 <</Length 9/Type/EmbeddedFile>>", "no stream"),
         (b"%PDF-".ljust(RECEIPT_FILE_BYTES_MAX + 1), "PDF: expected at most"),
     ):
         with pytest.raises(DecodeError, match=reason):
             open_receipt(data)
+
+
+def test_a_pdf_of_a_hundred_thousand_heads_is_refused_in_no_time() -> None:
+    head = b"<</Length 1/Type/EmbeddedFile"
+    data = b"%PDF-" + head * (RECEIPT_FILE_BYTES_MAX // len(head) - 1)
+    with pytest.raises(DecodeError, match="expected one attached file"):
+        open_receipt(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xd2", b"\xd2\x84", b"%PDF-", b"\x30\x82", b"c2sp.org"])
