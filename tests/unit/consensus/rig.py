@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from node.chain.block import Header
@@ -25,6 +26,7 @@ from node.consensus.events import (
     PoolChanged,
     ProposalReceived,
     Tick,
+    Validate,
     Validated,
     VoteReceived,
 )
@@ -45,6 +47,8 @@ GENESIS_BLOCK, FIRST, SECOND = chain_of_blocks(2)
 BACKUP = 3
 TIMEOUT_MS = GENESIS.parameters.view_timeout_ms
 FIRST_DECIDED = DecidedReceived(certified(FIRST.header, Phase.COMMIT))
+OTHER = replace(FIRST.header, time_ms=FIRST.header.time_ms + 1)
+"""The header of another block at the first height."""
 Kind = TypeVar("Kind")
 
 
@@ -129,3 +133,12 @@ def of_kind(actions: list[Action], kind: type[Kind]) -> list[Kind]:
 
 def own_vote(phase: Phase, view: int, header: Header = FIRST.header) -> Vote:
     return vote(phase, view, header, BACKUP)
+
+
+def committed_first() -> Rig:
+    return Rig().feed(FIRST_DECIDED).validate(FIRST)
+
+
+def asked(rig: Rig, header: Header) -> Validate:
+    """Return what was asked last about a header."""
+    return [each for each in of_kind(rig.out, Validate) if each.header == header][-1]
