@@ -36,7 +36,7 @@ it lets go returns.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import chain, islice
@@ -169,6 +169,11 @@ class Mempool:
     def waiting_count(self) -> int:
         """Return the number of requests that wait for a block, pinned ones left out."""
         return self._waiting_count
+
+    @property
+    def slots(self) -> Collection[bytes]:
+        """Return the undecided proposals whose bodies are pinned."""
+        return self._slots.keys()
 
     def is_pending(self, tx_id: bytes) -> bool:
         """Say whether the request is held, pinned or not."""

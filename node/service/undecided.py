@@ -22,7 +22,6 @@ class Undecided:
         self._ledger, self._mempool, self._executor = ledger, mempool, executor
         self._executed: dict[bytes, ExecutedBlock] = {}
         self._overlays: dict[bytes, Overlay] = {}
-        self._pinned: dict[bytes, None] = {}
 
     def state_after(self, digest: bytes) -> StateReader | None:
         """Return the state after a block: the tip's, or that of a speculative overlay."""
@@ -50,7 +49,6 @@ class Undecided:
 
     def pin(self, digest: bytes, tx_hashes: Sequence[bytes]) -> None:
         """Have the pool keep the bodies that a block lists, those still to come included."""
-        self._pinned[digest] = None
         self._mempool.pin(digest, tx_hashes)
 
     def became_final(self, executed: ExecutedBlock) -> int:
@@ -70,11 +68,10 @@ class Undecided:
         """Let go of every block but those in `digests`."""
         for digest in [d for d in self._executed if d not in digests]:
             del self._executed[digest], self._overlays[digest]
-        for digest in [d for d in self._pinned if d not in digests]:
+        for digest in [d for d in self._mempool.slots if d not in digests]:
             self._unpin(digest)
 
     def _unpin(self, digest: bytes) -> None:
         """Release a block; what only its body brought here may long be final in another block."""
-        self._pinned.pop(digest, None)
         returned = self._mempool.unpin(digest)
         self._mempool.discard([i for i in returned if self._ledger.has_transaction(i)])

@@ -6,6 +6,7 @@ import pytest
 
 from node.errors import StorageError
 from node.execution.apply import Executor
+from node.execution.registry import PARAMETERS_KEY
 from node.service.staged import StagedLedger
 from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore
@@ -13,7 +14,7 @@ from node.storage.memory import MemoryStore
 from tests.unit.consensus.signing import chain_of_blocks
 from tests.unit.execution.small_chain import GENESIS, certify
 
-BLOCKS = chain_of_blocks(3)[1:]
+_, *BLOCKS, FOURTH = chain_of_blocks(4)
 
 
 class CountingStore(MemoryStore):
@@ -69,6 +70,26 @@ def test_all_of_a_turn_is_one_write_and_gives_the_ledger_that_many_would() -> No
     assert list(together.scan(b"")) == list(apart.scan(b""))
     assert staged.encoded_block(3) == one_by_one.encoded_block(3)
     assert (staged.tip_height, staged.header_digest) == (3, BLOCKS[-1].digest)
+
+
+def test_states_are_held_at_heights_that_are_the_same_everywhere() -> None:
+    store = CountingStore()
+    ledger, staged = staging_three(store)
+    staged.hold_every = 2
+    before = store.writes
+    staged.write()
+    assert list(ledger.held) == [2]
+    assert store.writes == before + 2, "up to the state that is held, and the rest"
+    assert store.unsynced_batches == 0
+    assert ledger.tip_height == 3
+    assert staged.get(PARAMETERS_KEY) == ledger.get(PARAMETERS_KEY)
+
+
+def test_what_is_written_is_read_from_the_ledger() -> None:
+    ledger, staged = staging_three(MemoryStore())
+    staged.write()
+    ledger.commit([(FOURTH, certify(FOURTH))], sync=True)
+    assert staged.tip_height == 4
 
 
 def test_a_write_that_fails_leaves_none_of_the_turn() -> None:

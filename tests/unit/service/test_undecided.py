@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+
 from node.chain.certificate import Phase
-from node.execution.apply import ExecutedBlock, Executor
+from node.execution.apply import ExecutedBlock, Executor, StateReader
 from node.service.mempool import AddOutcome, Mempool
 from node.service.undecided import Undecided
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 from tests.unit.consensus.signing import certified, chain_of_blocks
-from tests.unit.execution.small_chain import GENESIS
+from tests.unit.execution.small_chain import GENESIS, next_inputs, payload, tx
 
 GENESIS_BLOCK, FIRST, SECOND = chain_of_blocks(2)
 
@@ -46,6 +48,12 @@ def knows(stack: Stack, digest: bytes, of: ExecutedBlock) -> bool:
     return all(state.has_transaction(tx_id) for tx_id in of.tx_ids)
 
 
+def held_state(stack: Stack, block: ExecutedBlock) -> StateReader:
+    state = stack.undecided.state_after(block.digest)
+    assert state is not None
+    return state
+
+
 def test_a_state_knows_its_own_block_and_those_below_it_alone() -> None:
     stack = Stack()
     assert stack.undecided.state_after(GENESIS_BLOCK.digest) is stack.ledger
@@ -64,6 +72,24 @@ def test_when_a_block_is_final_those_above_it_stand_on_the_ledger() -> None:
     assert knows(stack, SECOND.digest, FIRST)
     stack.commit(SECOND)
     assert not stack.mempool.pending_count
+
+
+def test_what_stands_on_a_final_block_keeps_nothing_of_it_and_what_is_higher_all_below() -> None:
+    stack = Stack()
+    above = held_state(stack, SECOND)
+    third = Executor(GENESIS).execute(above, next_inputs(above), [tx(payload("third"))])
+    stack.undecided.add(third, above)
+    stack.commit(FIRST)
+    assert stack.ledger in gc.get_referents(held_state(stack, SECOND))
+    for block in (FIRST, SECOND):
+        assert knows(stack, third.digest, block)
+
+
+def test_what_a_final_block_listed_is_held_for_it_no_longer() -> None:
+    stack = Stack()
+    stack.commit(FIRST)
+    assert list(stack.mempool.slots) == [SECOND.digest]
+    assert not stack.mempool.hold_body(FIRST.transactions[0])
 
 
 def test_a_dropped_block_gives_its_transactions_back_unless_the_chain_holds_them() -> None:
