@@ -19,6 +19,7 @@ from node.chain.certificate import (
 from node.chain.membership import ValidatorSet
 from node.crypto.suite import INTERNATIONAL
 from node.errors import DecodeError, PeerError
+from node.limits import VALIDATORS_MAX
 from tests.unit.execution.small_chain import GENESIS, signer
 
 VALIDATORS = GENESIS.validators
@@ -51,6 +52,7 @@ def test_a_vote_binds_everything_it_is_about() -> None:
     ):
         assert not replace(sound, subject=subject).verify(CHAIN_ID, VALIDATORS)
     assert not replace(sound, time_ms=1_001).verify(CHAIN_ID, VALIDATORS)
+    assert not replace(sound, epoch=1).verify(CHAIN_ID, VALIDATORS)
     assert not replace(sound, validator=1).verify(CHAIN_ID, VALIDATORS)
     assert not replace(sound, validator=4).verify(CHAIN_ID, VALIDATORS)
 
@@ -79,6 +81,7 @@ def test_a_quorum_suffices_and_more_is_checked_too() -> None:
     [
         (lambda c: replace(c, votes=c.votes[:2]), "certificate-quorum"),
         (lambda c: replace(c, votes=(c.votes[0],) * 3), "certificate-quorum"),
+        (lambda c: replace(c, votes=(*c.votes, c.votes[0])), "certificate-quorum"),
         (lambda c: replace(c, epoch=1), "certificate-set"),
         (lambda c: replace(c, set_digest=bytes(32)), "certificate-set"),
         (
@@ -100,6 +103,23 @@ def test_decoding_refuses_voters_out_of_order_or_twice() -> None:
     for votes in (listed[::-1], [listed[0], *listed]):
         with pytest.raises(DecodeError, match="ascending"):
             QuorumCertificate.from_value([*value[:-1], votes], 64)
+
+
+def test_decoding_refuses_what_no_validator_writes() -> None:
+    ballot, whole = vote(0).to_value(), certificate(0, 1, 2).to_value()
+    last = VALIDATORS_MAX - 1
+    for phase, validator in ((0, 0), (max(Phase) + 1, 0), (Phase.COMMIT, VALIDATORS_MAX)):
+        with pytest.raises(DecodeError):
+            Vote.from_value([int(phase), *ballot[1:4], validator, *ballot[5:]], 64)
+    assert Vote.from_value([*ballot[:4], last, *ballot[5:]], 64).validator == last
+
+    def of(voter: object, version: int = 1) -> list[object]:
+        return [version, *whole[1:-1], [*whole[-1][:2], [voter, 1, bytes(64)]]]
+
+    for unsound in (of(2, version=2), of("2"), of(VALIDATORS_MAX)):
+        with pytest.raises(DecodeError):
+            QuorumCertificate.from_value(unsound, 64)
+    assert QuorumCertificate.from_value(of(last), 64).votes[-1].validator == last
 
 
 def test_the_seal_time_is_the_lower_median() -> None:

@@ -11,7 +11,7 @@ from node.consensus.events import Now
 from node.consensus.messages import Proposal, Status, ViewChange
 from node.crypto.suite import SHA_256
 from node.service.queries import Queries
-from node.service.wire import encode_message
+from node.service.wire import Message, encode_message
 from node.timestamp.receipt import Receipt
 from node.timestamp.trust import TrustFile
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
@@ -291,6 +291,30 @@ def test_what_a_faster_peer_says_of_the_next_epoch_is_kept_until_it_begins() -> 
     chat.pass_time(1_200)
     assert node.engine.term.epoch.number == 1
     assert chat.heights() == [3] * 4
+
+
+def test_a_proposal_of_the_next_epoch_is_taken_up_as_soon_as_that_begins() -> None:
+    chat = Chat(*FOUNDERS)
+    notarize(chat, "first")
+    chat.away = ["validator-4"]
+    slower = replace(GOVERNED.parameters, view_timeout_ms=5_000)
+    assert govern(chat, SetParameters(slower), members=FOUNDERS) is ResultCode.OK
+    chat.away = ["validator-3", "validator-4"]  # two do not decide the next block
+    notarize(chat, "second")
+    node = chat.nodes["validator-4"]
+    votes = [m for _, m in chat.said if isinstance(m, Vote) and m.epoch == 1]
+    forged = replace(votes[0], signature=bytes(64))
+    proposals = [m for m in chat.proposals() if m.header.epoch == 1]
+    early: list[Message] = [forged, *proposals, *votes]
+    number = node.engine.roster.number("validator-1")
+    node.engine.receive(number, [encode_message(message) for message in early], chat.now)
+    assert (node.engine.height, node.engine.counters.messages_refused) == (1, 0)
+    chat.away = ["validator-3"]
+    while node.engine.term.epoch.number == 0:
+        chat.pass_time(50)
+    assert node.engine.counters.messages_refused == 1
+    chat.pass_time(1_000)
+    assert node.engine.height == 3, "its vote was the third, long before anything is repeated"
 
 
 def test_what_only_members_say_is_refused_from_anybody_else() -> None:

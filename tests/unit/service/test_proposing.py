@@ -6,13 +6,24 @@ from dataclasses import replace
 
 import pytest
 
+from node.chain.certificate import Phase
 from node.chain.membership import ValidatorSet
 from node.chain.transaction import VerifiedTransaction
-from node.consensus.events import Now
+from node.consensus.events import BuildProposal, Now, PoolChanged, ProposalBuilt
+from node.consensus.messages import Proposal
+from node.execution.apply import Executor
 from node.limits import TX_LIFETIME_MS_MAX
-from node.service import proposing
+from node.service import proposing as proposing_module
 from node.service.log_records import BlockRecord, decode_log_record
-from node.service.proposing import RESERVE_FACTOR
+from node.service.mempool import Mempool
+from node.service.output import Counters
+from node.service.proposing import RESERVE_FACTOR, Proposer
+from node.service.recovery import recover
+from node.service.term import Roster, Term
+from node.service.undecided import Undecided
+from node.storage.ledger import LedgerStore
+from node.storage.memory import MemoryStore
+from tests.unit.consensus.signing import vote
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS, payload, tx
 from tests.unit.service.lone import Lone
 
@@ -111,7 +122,7 @@ def test_how_many_blocks_a_standing_pool_makes(
     factor: int, blocks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client keeps 60 transactions outstanding, ten more each ms; a block takes some 10 ms."""
-    monkeypatch.setattr(proposing, "RESERVE_FACTOR", factor)
+    monkeypatch.setattr(proposing_module, "RESERVE_FACTOR", factor)
     alone = Lone(0, ONE_VALIDATOR)
     batches = [[own_tx(f"{batch}/{n}") for n in range(10)] for batch in range(60)]
     elapsed_ms = 0
@@ -122,3 +133,129 @@ def test_how_many_blocks_a_standing_pool_makes(
         if elapsed_ms % 5 == 0:  # each block takes two syncs
             alone.make_durable(elapsed_ms)
     assert alone.engine.height == blocks
+
+
+# ---------------------------------------------------------------------- without an engine around
+
+
+class Proposing:
+    """The proposer of the first primary at genesis, asked directly."""
+
+    def __init__(self) -> None:
+        executor = Executor(GENESIS)
+        ledger = LedgerStore.open(MemoryStore(), GENESIS.suite, executor.genesis_block())
+        name = GENESIS.validators.validators[0].validator_id
+        recovery = recover(GENESIS, executor, ledger, (), validator_id=name)
+        self.term = Term.of(recovery.epoch, recovery.anchor, name, Roster(GENESIS.validators))
+        self.mempool, self.counters = Mempool(), Counters()
+        self.undecided = Undecided(ledger, self.mempool, executor)
+        self.tip_digest, self.tip_ms = ledger.header_digest, ledger.header.time_ms
+        self.proposer = Proposer(
+            term=self.term,
+            mempool=self.mempool,
+            undecided=self.undecided,
+            counters=self.counters,
+        )
+
+    def wait(self, *records: int) -> Proposing:
+        """Have a transaction of so many records wait, for each number."""
+        for count in records:
+            documents = (f"{count} {n}" for n in range(count))
+            self.mempool.add(tx(payload(*documents), not_after_ms=self.tip_ms + 600_000))
+        return self
+
+    def build(
+        self, parent_digest: bytes, height: int, now: Now, degraded_to_ms: int | None = None
+    ) -> ProposalBuilt:
+        return self.proposer.build(BuildProposal(0, height, parent_digest, degraded_to_ms), now)
+
+    def learn(self, built: ProposalBuilt, delay_ms: int) -> None:
+        """Tell that a proposal leaves so long after it was stamped."""
+        assert built.header is not None
+        proposal = Proposal(built.header, built.tx_hashes, vote(Phase.PREPARE, 0, built.header, 0))
+        self.proposer.learn_pace(proposal, Now(0, built.header.time_ms + delay_ms))
+
+    def after(self, built: ProposalBuilt) -> ProposalBuilt:
+        """Build on what was built, of the two that are worth it."""
+        assert built.header is not None
+        now = Now(monotonic_ms=0, utc_ms=built.header.time_ms + 1)
+        return self.build(built.header.digest(GENESIS.suite), 2, now)
+
+
+AT_0 = Now(monotonic_ms=0, utc_ms=CREATED_MS + 1_000)
+LATE_MS = GENESIS.parameters.message_delay_ms // 4 + 1
+
+
+def test_each_epochs_core_is_told_anew_that_work_waits() -> None:
+    proposing = Proposing().wait(1)
+    for _ in range(2):
+        assert proposing.proposer.pool_change(AT_0) == PoolChanged(pending=True)
+        assert proposing.proposer.pool_change(AT_0) is None
+        proposing.proposer.begin(proposing.term)
+
+
+def test_what_is_built_is_counted_and_on_nothing_unknown() -> None:
+    proposing = Proposing().wait(1)
+    assert proposing.build(bytes(32), 1, AT_0).header is None
+    assert proposing.counters.proposals_built == 0
+    built = proposing.build(proposing.tip_digest, 1, AT_0)
+    assert built.header is not None
+    assert (len(built.tx_hashes), proposing.counters.proposals_built) == (1, 1)
+
+
+def test_a_slot_above_a_block_under_way_is_kept_back_from_when_it_is_asked_for() -> None:
+    proposing = Proposing().wait(1)
+    first = proposing.build(proposing.tip_digest, 1, AT_0)
+    assert first.header is not None
+    proposing.wait(1)
+    parent_digest = first.header.digest(GENESIS.suite)
+    overdue_ms = GENESIS.parameters.message_delay_ms
+    for elapsed_ms, is_built in ((0, False), (overdue_ms - 1, False), (overdue_ms, True)):
+        now = Now(elapsed_ms, first.header.time_ms + 1)
+        assert (proposing.build(parent_digest, 2, now).header is not None) is is_built
+
+
+@pytest.mark.parametrize(
+    ("behind_ms", "degraded", "is_built"),
+    [
+        (GENESIS.parameters.precision_ms - 1, False, True),
+        (GENESIS.parameters.precision_ms, False, False),
+        (GENESIS.parameters.precision_ms, True, True),
+    ],
+)
+def test_who_is_behind_the_chain_by_more_than_clocks_may_be_stamps_degraded_blocks_alone(
+    behind_ms: int, *, degraded: bool, is_built: bool
+) -> None:
+    proposing = Proposing().wait(1)
+    now = Now(monotonic_ms=0, utc_ms=proposing.tip_ms - behind_ms)
+    degraded_to_ms = proposing.tip_ms if degraded else None
+    built = proposing.build(proposing.tip_digest, 1, now, degraded_to_ms)
+    assert (built.header is not None) is is_built
+    if built.header is not None:
+        assert (built.header.time_ms, built.header.time_degraded) == (
+            proposing.tip_ms + 1,
+            degraded,
+        )
+
+
+@pytest.mark.parametrize(
+    ("delay_ms", "degraded", "fits"),
+    [(LATE_MS, False, False), (LATE_MS - 1, False, True), (LATE_MS, True, True)],
+)
+def test_a_proposal_that_left_late_halves_the_next_unless_its_t_was_not_the_clocks(
+    delay_ms: int, *, degraded: bool, fits: bool
+) -> None:
+    proposing = Proposing().wait(601)
+    degraded_to_ms = proposing.tip_ms + 1_000 if degraded else None
+    first = proposing.build(proposing.tip_digest, 1, AT_0, degraded_to_ms)
+    proposing.learn(first, delay_ms)
+    proposing.wait(200, 101)
+    assert len(proposing.after(first).tx_hashes) == (2 if fits else 1)
+
+
+def test_nothing_is_learnt_from_a_proposal_that_was_given_up() -> None:
+    proposing = Proposing().wait(601)
+    first = proposing.build(proposing.tip_digest, 1, AT_0)
+    proposing.undecided.retain([])
+    proposing.learn(first, LATE_MS)
+    assert len(proposing.build(proposing.tip_digest, 1, AT_0).tx_hashes) == 1
