@@ -23,6 +23,9 @@ from pathlib import Path
 from tests.mutation.mutant import Edit, Mutant
 
 MODULES = (
+    "node/chain/certificate.py",
+    "node/chain/time_rules.py",
+    "node/chain/validation.py",
     "node/consensus/core.py",
     "node/consensus/messages.py",
     "node/consensus/new_view.py",
@@ -32,8 +35,13 @@ MODULES = (
     "node/consensus/verification.py",
     "node/service/ballots.py",
     "node/service/catch_up/block_sync.py",
+    "node/service/proposing.py",
     "node/service/pursuit.py",
+    "node/service/reception.py",
     "node/service/recovery.py",
+    "node/service/staged.py",
+    "node/service/succession.py",
+    "node/service/undecided.py",
 )
 _OPPOSITE: dict[type[ast.cmpop], str] = {
     ast.Lt: ">=",
@@ -145,6 +153,8 @@ def _judging(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _is_telling(node: ast.AST) -> bool:
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.value, ast.JoinedStr)
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Call)

@@ -13,7 +13,12 @@ from typing import IO
 from tests.mutation.copies import environment
 from tests.mutation.mutant import Mutant
 
-WARM_SUITES = ("tests/scenario/test_scenarios.py", "tests/unit/consensus", "tests/unit/service")
+WARM_SUITES = (
+    "tests/scenario/test_scenarios.py",
+    "tests/unit/chain",
+    "tests/unit/consensus",
+    "tests/unit/service",
+)
 """What can find a mutant of the core or of what decides for it, cheapest first."""
 
 
