@@ -142,10 +142,10 @@ def test_it_is_noted_when_a_peer_was_heard_and_what_it_said() -> None:
     assert node.engine.peer_signs.status(1) == said
 
 
-def test_what_a_peer_signs_of_the_public_log_is_passed_on_under_its_number() -> None:
+def test_what_a_peer_signs_at_a_checkpoint_is_passed_on_under_its_number() -> None:
     node, lines = Lone(ME), CheckpointLines(1, bytes(32), bytes(64), 0, bytes(64))
     node.hear(2, lines, 1)
-    assert node.engine.drain().lines == [(2, lines)]
+    assert node.engine.drain().stated == [(2, lines)]
 
 
 def test_a_turn_takes_synced_blocks_up_to_its_size_the_smallest_counted_as_more(
