@@ -37,7 +37,6 @@ MODULES = (
     "node/service/catch_up/block_sync.py",
     "node/service/proposing.py",
     "node/service/pursuit.py",
-    "node/service/reception.py",
     "node/service/recovery.py",
     "node/service/staged.py",
     "node/service/succession.py",

@@ -194,6 +194,15 @@ def test_each_epochs_core_is_told_anew_that_work_waits() -> None:
         proposing.proposer.begin(proposing.term)
 
 
+def test_the_pool_is_looked_at_again_only_while_it_waits_untold() -> None:
+    proposing = Proposing()
+    assert proposing.proposer.due_ms() == []
+    proposing.wait(1)
+    assert proposing.proposer.due_ms() == [0]
+    proposing.proposer.pool_change(AT_0)
+    assert proposing.proposer.due_ms() == []
+
+
 def test_what_is_built_is_counted_and_on_nothing_unknown() -> None:
     proposing = Proposing().wait(1)
     assert proposing.build(bytes(32), 1, AT_0).header is None

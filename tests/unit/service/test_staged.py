@@ -85,6 +85,15 @@ def test_states_are_held_at_heights_that_are_the_same_everywhere() -> None:
     assert staged.get(PARAMETERS_KEY) == ledger.get(PARAMETERS_KEY)
 
 
+def test_a_turn_that_ends_with_a_state_to_hold_is_durable_too() -> None:
+    store = CountingStore()
+    ledger, staged = staging_three(store)
+    staged.hold_every = 3
+    staged.write()
+    assert list(ledger.held) == [3]
+    assert store.unsynced_batches == 0
+
+
 def test_what_is_written_is_read_from_the_ledger() -> None:
     ledger, staged = staging_three(MemoryStore())
     staged.write()
