@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -155,12 +156,26 @@ def spawn_detached(
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM wait until what belongs together is done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    """Have Ctrl-C and SIGTERM wait until what belongs together is done.
+
+    By handlers, as a mask is one thread's: whichever other thread heard the signal, the main thread
+    would be interrupted all the same. No other is ever interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        each: signal.signal(each, lambda number, _frame: came.append(number))
+        for each in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for each, handler in before.items():
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def wait_for_an_exit(processes: Collection[ProcessRecord], timeout_s: float) -> None:

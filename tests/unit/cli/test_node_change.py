@@ -58,7 +58,7 @@ def test_a_proposal_goes_from_administrator_to_administrator(home: Path) -> None
     again = run(*approve, "--as", "admin-3")
     assert (again.code, code_of(again)) == (2, "GC-2322")
     assert json.loads(step.read_bytes())["approved_by"] == ["admin-1", "admin-2", "admin-3"]
-    nobody = run(*submit)
+    nobody = run(*submit, "--wait", "1")
     assert nobody.code in (6, 8)  # nobody states anything, as nobody runs
     assert code_of(nobody) in ("GC-2205", "GC-2320")
 
@@ -152,7 +152,7 @@ def test_an_organisation_is_admitted_unless_the_chain_knows_it(tmp_path: Path) -
     )
     assert made.code == 0
     join = ("node", "join", "--home", home, "--introduction", city / "introduction.json")
-    registered = ["register-identity", "set-endpoint"]
+    registered = ["register-identity", "register-identity", "set-endpoint"]
     with served(ServedNode(Chat(*MEMBERS).nodes["validator-1"]), home):
         for more, first in ((), ["add-organisation"]), (("--organisation-known",), []):
             ran = run(*join, "--propose", step, *more)
