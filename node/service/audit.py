@@ -175,9 +175,7 @@ def _difference(certified: Header, executed: Header) -> str:
 
 def _compare(stored: Iterator[Pair], rebuilt: Iterator[Pair]) -> None:
     """Compare two databases, both in the order of their keys."""
-    of_the_chain = (
-        pair for pair in stored if not pair[0].startswith((keys.EVIDENCE, keys.CHECKPOINT))
-    )
+    of_the_chain = (pair for pair in stored if not pair[0].startswith(keys.BESIDE_THE_CHAIN))
     for one, other in zip_longest(of_the_chain, rebuilt):
         if one != other:
             key = min(pair[0] for pair in (one, other) if pair is not None)

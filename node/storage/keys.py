@@ -59,6 +59,9 @@ CHECKPOINT: Final = b"c"
 COMPACT: Final = b"a"
 DRAFT_MARK: Final = b"~"
 
+BESIDE_THE_CHAIN: Final = (EVIDENCE, CHECKPOINT, COMPACT)
+"""What a node learned or collected: two ledgers of one chain may differ in it."""
+
 _REFERENCE_KEYS: Final = bytes((0x84, StateKind.REFERENCE))  # [5, issuer, type, reference]
 _NUMBER_BYTES: Final = 8
 _STATE_KEY_LENGTH_BYTES: Final = 2
