@@ -186,15 +186,13 @@ def _compare_page(receipt: bytes) -> _Page | None:
 
 
 def _fault_of(verdict: Verdict) -> Fault | None:
-    from node.timestamp.verify import Outcome, Step
+    from node.cli.wording import step_fault
+    from node.timestamp.verify import Step
 
-    failure = verdict.failure
-    if failure is None:
-        return None
-    message = _("step {number} failed: {detail}")
-    cause = message.format(number=int(failure.step), detail=failure.detail)
-    if verdict.outcome is Outcome.NOT_ROOTED:
-        return Fault("GC-2310", cause, _("use the trust file of the receipt's chain"))
-    if failure.step is Step.DOCUMENT:
-        return Fault("GC-2309", cause, _("use the receipt of this very document, unchanged"))
-    return Fault("GC-2309", cause, _("fetch the receipt again: govchain receipt fetch"))
+    return step_fault(
+        verdict,
+        Step.DOCUMENT,
+        rooting=_("use the trust file of the receipt's chain"),
+        matching=_("use the receipt of this very document, unchanged"),
+        renewing=_("fetch the receipt again: govchain receipt fetch"),
+    )

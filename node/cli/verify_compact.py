@@ -5,18 +5,28 @@ from __future__ import annotations
 from gettext import gettext as _
 from typing import TYPE_CHECKING, Any
 
-from node.cli.screen import Answer, Fault, Screen
+from node.cli.screen import Answer, Screen
 
 if TYPE_CHECKING:
-    from node.timestamp.compact_verify import CompactAttestation, CompactVerdict
+    from node.timestamp.compact_verify import CompactAttestation
     from node.timestamp.trust import TrustAnchor
 
 
 def verify_text(screen: Screen, document: str, text: bytes, anchor: TrustAnchor) -> Answer:
     """Verify a document against the text of a QR code. Asks nobody."""
     from node.cli.subjects import read_document
-    from node.cli.wording import describe_steps, outcome_style, outcome_word, tell_steps
-    from node.timestamp.compact_verify import digest_algorithm_of_compact, verify_compact
+    from node.cli.wording import (
+        describe_steps,
+        outcome_style,
+        outcome_word,
+        step_fault,
+        tell_steps,
+    )
+    from node.timestamp.compact_verify import (
+        CompactStep,
+        digest_algorithm_of_compact,
+        verify_compact,
+    )
 
     digest = read_document(document, digest_algorithm_of_compact(text))
     verdict = verify_compact(text, anchor, digest)
@@ -37,7 +47,14 @@ def verify_text(screen: Screen, document: str, text: bytes, anchor: TrustAnchor)
         "attestation": None if attestation is None else _describe(attestation),
         "asked": False,
     }
-    return Answer(facts, _fault_of(verdict))
+    fault = step_fault(
+        verdict,
+        CompactStep.DOCUMENT,
+        rooting=_("use a trust file of that chain and epoch, or have the code made anew"),
+        matching=_("use the code of this very document, unchanged"),
+        renewing=_("scan the code again, and copy its text whole"),
+    )
+    return Answer(facts, fault)
 
 
 def _existence(attestation: CompactAttestation) -> str:
@@ -57,38 +74,11 @@ def _existence(attestation: CompactAttestation) -> str:
 
 
 def _describe(attestation: CompactAttestation) -> dict[str, Any]:
-    from node.timestamp.receipt import digest_name, iso_time
+    from node.cli.wording import describe_recorded
 
-    record = attestation.record
     return {
-        "digest": f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}",
-        "type": record.type_code,
-        "reference": record.reference,
-        "action": record.action.name.lower(),
-        "sender": attestation.sender,
-        "transaction": attestation.tx_id.hex(),
-        "operation": attestation.operation_index,
-        "height": attestation.height,
-        "time": iso_time(attestation.time_ms),
-        "time_ms": attestation.time_ms,
+        **describe_recorded(attestation),
         "checkpoint_height": attestation.checkpoint_height,
         "signers": list(attestation.signers),
         "validators": attestation.validator_count,
     }
-
-
-def _fault_of(verdict: CompactVerdict) -> Fault | None:
-    from node.timestamp.compact_verify import CompactStep
-    from node.timestamp.steps import Outcome
-
-    failure = verdict.failure
-    if failure is None:
-        return None
-    message = _("step {number} failed: {detail}")
-    cause = message.format(number=int(failure.step), detail=failure.detail)
-    if verdict.outcome is Outcome.NOT_ROOTED:
-        fix = _("use a trust file of that chain and epoch, or have the code made anew")
-        return Fault("GC-2310", cause, fix)
-    if failure.step is CompactStep.DOCUMENT:
-        return Fault("GC-2309", cause, _("use the code of this very document, unchanged"))
-    return Fault("GC-2309", cause, _("scan the code again, and copy its text whole"))

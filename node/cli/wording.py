@@ -10,11 +10,13 @@ from enum import IntEnum
 from gettext import gettext as _
 from typing import Any
 
-from node.cli.screen import Screen
-from node.timestamp.compact_verify import CompactStep
+from node.chain.record import RecordLeaf
+from node.cli.screen import Fault, Screen
+from node.timestamp.compact_verify import CompactAttestation, CompactStep
 from node.timestamp.consistency import ConsistencyStep
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.standing import StandingStep
+from node.timestamp.steps import Judgement
 from node.timestamp.tlog_verify import TlogStep
 from node.timestamp.token_check import TokenStep
 from node.timestamp.verify import Attestation, Outcome, Step, StepReport, Verdict
@@ -146,20 +148,27 @@ def describe_steps(reports: Sequence[StepReport]) -> list[dict[str, Any]]:
     ]
 
 
-def describe_attestation(attestation: Attestation) -> dict[str, Any]:
-    """Return what a quorum attests, as JSON members."""
-    record = attestation.record
+def describe_recorded(proved: Attestation | CompactAttestation | RecordLeaf) -> dict[str, Any]:
+    """Return what was recorded, by whom, where and when, as JSON members."""
+    record = proved.record
     return {
         "digest": f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}",
         "type": record.type_code,
         "reference": record.reference,
         "action": record.action.name.lower(),
-        "sender": attestation.sender,
-        "transaction": attestation.tx_id.hex(),
-        "operation": attestation.operation_index,
-        "height": attestation.height,
-        "time": iso_time(attestation.time_ms),
-        "time_ms": attestation.time_ms,
+        "sender": proved.sender,
+        "transaction": proved.tx_id.hex(),
+        "operation": proved.operation_index,
+        "height": proved.height,
+        "time": iso_time(proved.time_ms),
+        "time_ms": proved.time_ms,
+    }
+
+
+def describe_attestation(attestation: Attestation) -> dict[str, Any]:
+    """Return what a quorum attests, as JSON members."""
+    return {
+        **describe_recorded(attestation),
         "time_degraded": attestation.time_degraded,
         "accuracy_ms": attestation.accuracy_ms,
         "seal_time_ms": attestation.seal_time_ms,
@@ -176,3 +185,21 @@ def describe_verdict(verdict: Verdict) -> dict[str, Any]:
         "steps": describe_steps(verdict.steps),
         "attestation": None if attestation is None else describe_attestation(attestation),
     }
+
+
+def step_fault(
+    verdict: Judgement[Any], document_step: IntEnum, *, rooting: str, matching: str, renewing: str
+) -> Fault | None:
+    """Return the fault of the step that failed, None if none did, with what helps.
+
+    `rooting` where the trust file does not lead to the proof, `matching` where it is of another
+    document, `renewing` where the proof itself is at fault.
+    """
+    failure = verdict.failure
+    if failure is None:
+        return None
+    message = _("step {number} failed: {detail}")
+    cause = message.format(number=int(failure.step), detail=failure.detail)
+    if verdict.outcome is Outcome.NOT_ROOTED:
+        return Fault("GC-2310", cause, rooting)
+    return Fault("GC-2309", cause, matching if failure.step is document_step else renewing)

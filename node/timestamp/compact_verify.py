@@ -17,7 +17,7 @@ from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.compact import COMPACT_START, CompactReceipt
 from node.timestamp.history import expect_equal, expect_rise
 from node.timestamp.receipt import digest_name, iso_time
-from node.timestamp.steps import NotRootedError, Outcome, StepReport, take_steps
+from node.timestamp.steps import Judgement, NotRootedError, take_steps
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest
 
@@ -53,19 +53,8 @@ class CompactAttestation:
     validator_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class CompactVerdict:
-    """The answer of a verification. Steps after a failed one were not taken and are not listed."""
-
-    outcome: Outcome
-    steps: tuple[StepReport, ...]
-    attestation: CompactAttestation | None
-    """Present once steps 1 to 5 have passed: also for a withdrawal, which is not verified."""
-
-    @property
-    def failure(self) -> StepReport | None:
-        """Return the step that failed, the last one taken; None when verified."""
-        return None if self.steps[-1].passed else self.steps[-1]
+CompactVerdict = Judgement[CompactAttestation]
+"""Attested once steps 1 to 5 have passed: also for a withdrawal, which is not verified."""
 
 
 def is_compact(data: bytes) -> bool:
@@ -108,7 +97,7 @@ class _Verification:
     def run(self) -> CompactVerdict:
         outcome, reports = take_steps(self._steps())
         attested = len(reports) > CompactStep.HISTORY
-        return CompactVerdict(outcome, reports, self._attestation() if attested else None)
+        return Judgement(outcome, reports, self._attestation() if attested else None)
 
     def _steps(self) -> Iterator[tuple[CompactStep, Callable[[], str]]]:
         yield CompactStep.RECEIPT, self._parse

@@ -18,7 +18,7 @@ from node.timestamp.checkpoint import Checkpoint
 from node.timestamp.history import expect_equal
 from node.timestamp.log_policy import Cosigned, LogPolicy, parse_policy, policy_of
 from node.timestamp.receipt import digest_name
-from node.timestamp.steps import NotRootedError, Outcome, StepReport, take_steps
+from node.timestamp.steps import Judgement, NotRootedError, Outcome, StepReport, take_steps
 from node.timestamp.tlog_proof import FIRST_LINE, TlogProof, sha256
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest
@@ -36,21 +36,17 @@ class TlogStep(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TlogVerdict:
-    """The answer of a verification. Steps after a failed one were not taken and are not listed."""
+class TlogAttestation:
+    """What is attested, and by whom."""
 
-    outcome: Outcome
-    """Not rooted where the policy knows no log of this name: nothing is shown to be wrong then."""
-    steps: tuple[StepReport, ...]
-    leaf: RecordLeaf | None
-    """What is attested; present once steps 1 to 5 have passed: also for a withdrawal."""
-    cosigned: Cosigned | None
-    """Who cosigned that, and when; present with the leaf."""
+    leaf: RecordLeaf
+    cosigned: Cosigned
+    """Who cosigned the log it is in, and when."""
 
-    @property
-    def failure(self) -> StepReport | None:
-        """Return the step that failed, the last one taken; None when verified."""
-        return None if self.steps[-1].passed else self.steps[-1]
+
+TlogVerdict = Judgement[TlogAttestation]
+"""Attested once steps 1 to 5 have passed: also for a withdrawal, which is not verified. Not rooted
+where the policy knows no log of this name: nothing is shown to be wrong then."""
 
 
 def verify_tlog_proof(data: bytes, policy: LogPolicy, document: NamedDigest) -> TlogVerdict:
@@ -88,8 +84,8 @@ class _Verification:
             )
         )
         if len(steps) <= TlogStep.INCLUSION:
-            return TlogVerdict(outcome, steps, None, None)
-        return TlogVerdict(outcome, steps, self._leaf, self._cosigned)
+            return Judgement(outcome, steps, None)
+        return Judgement(outcome, steps, TlogAttestation(self._leaf, self._cosigned))
 
     def _decode(self) -> str:
         self._proof = TlogProof.decode(self._data)
@@ -153,11 +149,11 @@ def verify_tlog_by_trust(data: bytes, anchor: TrustAnchor, document: NamedDigest
         return newest
     for validators in anchor.validator_sets[-2::-1]:
         verdict = _verify_by_set(data, anchor.chain_id, validators, document)
-        if verdict.leaf is not None:
+        if verdict.attestation is not None:
             detail = f"cosigned in epoch {validators.epoch}, whose keys are retired"
             retired = StepReport(TlogStep.CHECKPOINT, passed=False, detail=detail)
             steps = (*verdict.steps[: TlogStep.CHECKPOINT - 1], retired)
-            return TlogVerdict(Outcome.NOT_ROOTED, steps, None, None)
+            return Judgement(Outcome.NOT_ROOTED, steps, None)
     return newest
 
 

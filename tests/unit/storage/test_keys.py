@@ -16,7 +16,7 @@ def families() -> dict[str, bytes]:
     return {
         name: value
         for name, value in inspect.getmembers(keys)
-        if name.isupper() and not name.startswith("_")
+        if name.isupper() and not name.startswith("_") and isinstance(value, bytes)
     }
 
 

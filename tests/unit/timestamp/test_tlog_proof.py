@@ -58,10 +58,10 @@ def test_a_proof_made_of_a_receipt_verifies_and_says_who_and_when() -> None:
     verdict = verify_tlog_proof(PROOF, POLICY, DIGEST)
     assert verdict.outcome is Outcome.VERIFIED
     assert [report.step for report in verdict.steps] == list(TlogStep)
-    assert verdict.leaf == RECEIPT.leaf
-    assert verdict.cosigned is not None
-    assert verdict.cosigned.seal_time_s == TIME_S + 1
-    assert len(verdict.cosigned.cosignatures) == 3
+    assert verdict.attestation is not None
+    assert verdict.attestation.leaf == RECEIPT.leaf
+    assert verdict.attestation.cosigned.seal_time_s == TIME_S + 1
+    assert len(verdict.attestation.cosigned.cosignatures) == 3
 
 
 def test_the_same_receipt_gives_the_same_bytes_and_they_are_read_back() -> None:
@@ -152,7 +152,8 @@ def test_a_withdrawal_is_shown_and_not_verified() -> None:
     verdict = verify_tlog_proof(tlog_proof_of(receipt).encode(), policy, DIGEST)
     assert verdict.failure is not None
     assert (verdict.outcome, verdict.failure.step) == (Outcome.NOT_VERIFIED, TlogStep.RECORD)
-    assert verdict.leaf == receipt.leaf
+    assert verdict.attestation is not None
+    assert verdict.attestation.leaf == receipt.leaf
 
 
 @given(st.binary(max_size=400), st.integers(0, len(PROOF)))
