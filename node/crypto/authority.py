@@ -13,7 +13,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -34,8 +34,16 @@ _HASHES: Final = {
     SHA_384.oid: hashes.SHA384(),
     SHA_512.oid: hashes.SHA512(),
 }
+RSA_PSS: Final = "1.2.840.113549.1.1.10"
+ED25519: Final = "1.3.101.112"
+
+_CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_ISSUES_ANYTHING: Final = x509.ObjectIdentifier("2.5.29.37.0")
 _RSA: Final = "1.2.840.113549.1.1.1"
+_ANY_SHA_2: Final = (_RSA, RSA_PSS)
+"""The algorithms that leave the digest to another field."""
 _SIGNATURES: Final = {
+    ED25519: (ed25519.Ed25519PublicKey, SHA_512.oid),
     "1.2.840.10045.4.3.2": (ec.EllipticCurvePublicKey, SHA_256.oid),
     "1.2.840.10045.4.3.3": (ec.EllipticCurvePublicKey, SHA_384.oid),
     "1.2.840.10045.4.3.4": (ec.EllipticCurvePublicKey, SHA_512.oid),
@@ -43,6 +51,7 @@ _SIGNATURES: Final = {
     "1.2.840.113549.1.1.12": (rsa.RSAPublicKey, SHA_384.oid),
     "1.2.840.113549.1.1.13": (rsa.RSAPublicKey, SHA_512.oid),
 }
+_ISSUING: Final = (*_SIGNATURES, RSA_PSS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,11 @@ class AuthorityCertificate:
             raise CryptoError("certificate: expected a positive serial number")
         return read
 
+    @property
+    def subject(self) -> str:
+        """Whom it is for, in the text form of RFC 4514."""
+        return self._certificate.subject.rfc4514_string()
+
     def is_of(self, key: PublicKey) -> bool:
         """Tell whether it is the certificate of a P-256 key."""
         own = self._certificate.public_key()
@@ -125,11 +139,12 @@ class AuthorityCertificate:
     ) -> None:
         """Raise `CryptoError` unless its key signed `message`.
 
-        `algorithm` and `digest` are dotted: ECDSA or RSA (PKCS #1 v1.5), with SHA-2.
+        `algorithm` and `digest` are dotted: ECDSA or RSA (PKCS #1 v1.5 or PSS), with SHA-2; or
+        Ed25519, with SHA-512 (RFC 8419). PSS has MGF1 and a salt, both by `digest`.
         """
         kind, hashed = (
             (rsa.RSAPublicKey, digest)
-            if algorithm == _RSA
+            if algorithm in _ANY_SHA_2
             else _SIGNATURES.get(algorithm, (None, ""))
         )
         hash_algorithm = _HASHES.get(hashed)
@@ -138,21 +153,28 @@ class AuthorityCertificate:
             raise CryptoError(f"signature algorithm: expected ECDSA or RSA with SHA-2, got {got}")
         try:
             key = self._certificate.public_key()
-            if isinstance(key, ec.EllipticCurvePublicKey) and kind is ec.EllipticCurvePublicKey:
+            if not isinstance(key, kind):
+                raise CryptoError("signature algorithm: it is not the key's")
+            if isinstance(key, ec.EllipticCurvePublicKey):
+                if not isinstance(key.curve, _CURVES):
+                    raise CryptoError(f"signature key: expected a NIST curve, got {key.curve.name}")
                 key.verify(signature, message, ec.ECDSA(hash_algorithm))
-            elif isinstance(key, rsa.RSAPublicKey) and kind is rsa.RSAPublicKey:
+            elif isinstance(key, rsa.RSAPublicKey):
                 if key.key_size < _RSA_BITS_MIN:
                     raise CryptoError(f"signature key: expected at least {_RSA_BITS_MIN} bits")
-                key.verify(signature, message, padding.PKCS1v15(), hash_algorithm)
-            else:
-                raise CryptoError("signature algorithm: it is not the key's")
+                scheme = _pss(hash_algorithm) if algorithm == RSA_PSS else padding.PKCS1v15()
+                key.verify(signature, message, scheme, hash_algorithm)
+            elif isinstance(key, ed25519.Ed25519PublicKey):
+                key.verify(signature, message)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise CryptoError("signature key: expected one of ECDSA or RSA") from error
         except InvalidSignature:
             raise CryptoError("signature: it is not the certificate's over this token") from None
 
     def is_issued_by(self, issuer: AuthorityCertificate) -> bool:
-        """Tell whether it names `issuer` and bears its signature."""
+        """Tell whether it names `issuer` and bears its signature, made with SHA-2 or Ed25519."""
+        if self._certificate.signature_algorithm_oid.dotted_string not in _ISSUING:
+            return False
         try:
             self._certificate.verify_directly_issued_by(issuer._certificate)
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -166,6 +188,13 @@ class AuthorityCertificate:
         usage = certificate_extension(extensions, x509.KeyUsage)
         if constraints is None or not constraints.ca or (usage and not usage.key_cert_sign):
             raise CryptoError("issuing certificate: expected one that may sign certificates")
+        purposes = certificate_extension(extensions, x509.ExtendedKeyUsage)
+        allowed = (ExtendedKeyUsageOID.TIME_STAMPING, _ISSUES_ANYTHING)
+        if purposes is not None and not any(purpose in allowed for purpose in purposes):
+            raise CryptoError("issuing certificate: expected no purposes, or time-stamping too")
+        key = self._certificate.public_key()
+        if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS_MIN:
+            raise CryptoError(f"issuing certificate: expected at least {_RSA_BITS_MIN} bits")
         if constraints.path_length is not None and constraints.path_length < between:
             raise CryptoError(f"issuing certificate: {between} below it are more than it allows")
 
@@ -174,6 +203,10 @@ class AuthorityCertificate:
         if not self.not_before_ms <= at_ms <= self.not_after_ms:
             valid = f"{self.not_before_ms}..{self.not_after_ms} ms"
             raise CryptoError(f"certificate: valid in {valid}, got {at_ms} ms")
+
+
+def _pss(hash_algorithm: hashes.HashAlgorithm) -> padding.PSS:
+    return padding.PSS(padding.MGF1(hash_algorithm), hash_algorithm.digest_size)
 
 
 def read_timestamp_certificate(certificate: bytes) -> AuthorityCertificate:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from node.crypto.authority import AuthorityCertificate, find_path
+from node.crypto.authority import ED25519, AuthorityCertificate, find_path
 from node.crypto.suite import SHA_256, SHA_384, SHA_512, DocumentDigest
 from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp import der
@@ -64,6 +64,12 @@ class Expectation:
     """The request it answers, where that is at hand: its nonce and policy."""
     now_ms: int | None = None
     """A time that no true token is after, by more than its clock may err; None skips that check."""
+    policies: Sequence[str] = ()
+    """The policies (dotted) of which it has to be under one; empty if any will do."""
+    judged_at_ms: int | None = None
+    """A time, besides genTime, at which its certificates have to be valid, and not before it."""
+    allows_ed25519: bool = False
+    """Whether a signature by Ed25519 (RFC 8419) is taken, as verifiers at large do not."""
 
 
 CERTIFICATES_MAX: Final = 8
@@ -77,17 +83,20 @@ def verify_token(data: bytes, expected: Expectation) -> tuple[Outcome, tuple[Ste
     1. ANSWER: exactly the DER of an answer with status granted, or of a token: signed data over
        TSTInfo version 1, one signer named by issuer and serial number, no critical extension.
     2. DOCUMENT: the imprint is the document's; with a request, nonce and policy are its own.
+       The policy is one of those expected, if some are.
     3. CERTIFICATE: the signer's is in the token, and the signed attribute of RFC 5816 or RFC 2634
        names it first; further names are those of the path, in order. A name of the authority, if
        there is one, is the certificate's.
     4. ATTRIBUTES: in DER's order, once each; the content type is TSTInfo's, the digest its own.
-    5. SIGNATURE: the certificate's key signed the attributes: ECDSA or RSA with SHA-2.
+    5. SIGNATURE: the certificate's key signed the attributes: ECDSA or RSA with SHA-2, or, where
+       that is allowed, Ed25519.
     6. PURPOSE: its extended key usage is critical, and time-stamping alone; it only signs.
-    7. TIME: every certificate was valid at genTime, which is not in the future.
+    7. TIME: every certificate was valid at genTime, which is not in the future; and at the time it
+       is judged at, if another is given.
     8. AUTHORITY: the path leads to a root. *Not rooted where it does not.*
     9. CHAIN: never passes here: without a chain proof it is *not rooted*, one key's word.
     """
-    return take_steps(_TokenCheck(data, expected).steps())
+    return take_steps(TokenCheck(data, expected).steps())
 
 
 def check_token(
@@ -98,7 +107,7 @@ def check_token(
     Raises what the first failed step raises: `DecodeError`, `CryptoError`, `ProofError`, or
     `NotRootedError` where no root is reached.
     """
-    check = _TokenCheck(token, expected)
+    check = TokenCheck(token, expected)
     for step, take in check.steps():
         if step is not TokenStep.CHAIN:
             take()
@@ -112,25 +121,29 @@ def check_token_alone(
 
     Raises what the first failed step raises: `DecodeError`, `CryptoError` or `ProofError`.
     """
-    check = _TokenCheck(token, expected)
+    check = TokenCheck(token, expected)
     for step, take in check.steps():
         if step < TokenStep.AUTHORITY:
             take()
     return check.token, check.leaf
 
 
-class _TokenCheck:
+class TokenCheck:
     """One run through the steps. A step returns what it found or raises what it missed."""
 
     def __init__(self, data: bytes, expected: Expectation) -> None:
         self._data = data
         self._expected = expected
         self.token: ReadToken
+        """What is verified, once step 1 passed."""
         self._attributes: dict[str, bytes]
         self.leaf: AuthorityCertificate
+        """The certificate of the key that signed, once step 3 passed."""
         self.path: tuple[AuthorityCertificate, ...] | None
+        """From `leaf` to a root, once step 3 passed; None if no root is reached."""
 
     def steps(self) -> Iterator[tuple[TokenStep, Callable[[], str]]]:
+        """Yield the steps, to be taken in this order."""
         yield TokenStep.ANSWER, self._read
         yield TokenStep.DOCUMENT, self._check_document
         yield TokenStep.CERTIFICATE, self._find_certificate
@@ -156,6 +169,9 @@ class _TokenCheck:
                 raise ProofError("policy", "expected that of the request")
             if request.nonce != info.nonce:
                 raise ProofError("nonce", "expected that of the request")
+        policies = self._expected.policies
+        if policies and info.policy not in map(der.encode_oid, policies):
+            raise ProofError("policy", f"expected {' or '.join(policies)}")
         return got
 
     def _find_certificate(self) -> str:  # step 3
@@ -205,6 +221,8 @@ class _TokenCheck:
 
     def _check_signature(self) -> str:  # step 5
         token = self.token
+        if token.signature_algorithm == ED25519 and not self._expected.allows_ed25519:
+            raise ProofError("signature-algorithm", "expected ECDSA or RSA, got Ed25519")
         self.leaf.check_signature(
             der.encode(der.SET, token.signed_attributes),
             token.signature,
@@ -219,8 +237,16 @@ class _TokenCheck:
 
     def _check_time(self) -> str:  # step 7
         time_ms, now_ms = self.token.info.time_ms, self._expected.now_ms
+        judged_at_ms = self._expected.judged_at_ms
+        if judged_at_ms is not None and judged_at_ms < time_ms:
+            judged_at = iso_time(judged_at_ms)
+            raise ProofError(
+                "time-judged", f"expected at most {judged_at}, got {iso_time(time_ms)}"
+            )
         for certificate in self.path or (self.leaf,):
             certificate.check_valid(time_ms)
+            if judged_at_ms is not None:
+                certificate.check_valid(judged_at_ms)
         if now_ms is not None and time_ms > now_ms + CLOCK_ERROR_MS:
             now = iso_time(now_ms)
             raise ProofError("time-future", f"expected at most {now}, got {iso_time(time_ms)}")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from node.crypto.authority import RSA_PSS
+from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError, ProofError
 from node.timestamp import der
 from node.timestamp.request import Imprint, TimeStampRefused
@@ -25,7 +27,14 @@ _CONTEXT_1: Final = der.context(1, constructed=True)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME: Final = re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\.\d{0,11}[1-9])?Z")
 _SECOND_MAX: Final = 59
-_MICROS_MAX: Final = 999
+_PART_MAX: Final = 999
+_SECOND_US: Final = 1_000_000
+_MILLISECOND_US: Final = 1_000
+_PSS_HASH: Final = der.context(0, constructed=True)
+_PSS_MASK: Final = der.context(1, constructed=True)
+_PSS_SALT: Final = der.context(2, constructed=True)
+_MGF1: Final = "1.2.840.113549.1.1.8"
+_DIGEST_BYTES: Final = {digest.oid: digest.size for digest in DOCUMENT_DIGESTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +50,7 @@ class TokenInfo:
     """genTime, ms since 1970 UTC; a finer fraction is cut off."""
     accuracy: bytes
     """DER of Accuracy, empty if there is none."""
+    accuracy_us: int | None
     nonce: bytes | None
     """Content of an INTEGER."""
     authority_name: bytes
@@ -61,8 +71,7 @@ class TokenInfo:
         serial_number = reader.read_integer()
         time_ms = _read_time(reader.read(der.GENERALIZED_TIME).content)
         accuracy = reader.read_if(der.SEQUENCE)
-        if accuracy is not None:
-            _check_accuracy(accuracy)
+        accuracy_us = None if accuracy is None else _read_accuracy(accuracy)
         reader.read_true()  # ordering, of which nothing follows here
         nonce = reader.read_if(der.INTEGER)
         name = reader.enter_if(_CONTEXT_0, "token info authority")
@@ -81,6 +90,7 @@ class TokenInfo:
             serial_number=serial_number,
             time_ms=time_ms,
             accuracy=b"" if accuracy is None else accuracy.encoded,
+            accuracy_us=accuracy_us,
             nonce=None if nonce is None else der.check_integer(nonce.content, "token info nonce"),
             authority_name=authority_name,
         )
@@ -136,7 +146,7 @@ class ReadToken:
         attributes = signer.read_if(_CONTEXT_0)
         if attributes is None:
             raise ProofError("attributes-missing", "expected signed attributes")
-        signature_algorithm, _ = _read_algorithm(signer, "signature algorithm")
+        signature_algorithm = _read_signature_algorithm(signer, digest_algorithm)
         signature = signer.read(der.OCTET_STRING).content
         signer.read_if(_CONTEXT_1)  # unsigned attributes are no part of what is signed
         signer.finish()
@@ -224,6 +234,32 @@ def _read_algorithm(reader: der.Reader, what: str) -> tuple[str, bytes]:
     return oid, element.encoded
 
 
+def _read_signature_algorithm(reader: der.Reader, digest: str) -> str:
+    """Return its name. PSS is taken with a mask and a salt by the signer's `digest` alone."""
+    what = "signature algorithm"
+    element = reader.read(der.SEQUENCE)
+    fields = der.Reader(element.content, what)
+    if fields.read_oid() != RSA_PSS:
+        return _read_algorithm(der.Reader(element.encoded, what), what)[0]
+    parameters = fields.enter(der.SEQUENCE, what)
+    fields.finish()
+    hashed = parameters.enter(_PSS_HASH, what)
+    mask = parameters.enter(_PSS_MASK, what)
+    mask_fields = mask.enter(der.SEQUENCE, what)
+    salt = parameters.enter(_PSS_SALT, what)
+    found = (
+        _read_algorithm(hashed, what)[0],
+        mask_fields.read_oid(),
+        _read_algorithm(mask_fields, what)[0],
+    )
+    salt_bytes = salt.read_integer()
+    for each in (parameters, hashed, mask, mask_fields, salt):
+        each.finish()
+    if found != (digest, _MGF1, digest) or salt_bytes != _DIGEST_BYTES.get(digest):
+        raise ProofError("pss-parameters", f"expected hash, MGF1 and salt by digest {digest}")
+    return RSA_PSS
+
+
 def _read_time(content: bytes) -> int:
     """Return ms since 1970 from the only form of GeneralizedTime that RFC 3161 allows."""
     found = _TIME.fullmatch(content)
@@ -239,17 +275,25 @@ def _read_time(content: bytes) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1) + int(fraction)
 
 
-def _check_accuracy(element: der.Element) -> None:
+def _read_accuracy(element: der.Element) -> int:
+    """Return microseconds."""
     fields = der.Reader(element.content, "token info accuracy")
-    if fields.read_if(der.INTEGER) is None and fields.is_empty:
+    seconds = fields.read_if(der.INTEGER)
+    if seconds is None and fields.is_empty:
         raise DecodeError("token info accuracy: expected at least one unit")
-    for number in (0, 1):  # thousandths, then millionths
+    content = b"" if seconds is None else der.check_integer(seconds.content, fields.what)
+    total_us = int.from_bytes(content, "big", signed=True) * _SECOND_US
+    if total_us < 0:
+        raise DecodeError("token info accuracy: expected no negative seconds")
+    for number, unit_us in ((0, _MILLISECOND_US), (1, 1)):
         found = fields.read_if(der.context(number, constructed=False))
         if found is not None:
-            content = der.check_integer(found.content, fields.what)
-            if not 0 < int.from_bytes(content, "big", signed=True) <= _MICROS_MAX:
+            part = int.from_bytes(der.check_integer(found.content, fields.what), "big", signed=True)
+            if not 0 < part <= _PART_MAX:
                 raise DecodeError("token info accuracy: expected 1 to 999")
+            total_us += part * unit_us
     fields.finish()
+    return total_us
 
 
 def _check_extensions(reader: der.Reader) -> None:

@@ -56,16 +56,20 @@ class OpenSsl:
         self._folder = folder
         (folder / "document").write_bytes(document)
         (folder / "root.pem").write_bytes(encode_pem(root))
-        empty = folder / "empty.cnf"  # `openssl ts` does not start without a configuration file
-        empty.write_bytes(b"")
-        self._environment = {**os.environ, "OPENSSL_CONF": str(empty)}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `openssl ts`."""
+        return self.command(self._folder, *arguments)
+
+    @staticmethod
+    def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `openssl ts` in any folder."""
+        empty = folder / "empty.cnf"  # `openssl ts` does not start without a configuration file
+        empty.write_bytes(b"")
         return subprocess.run(
             ["openssl", "ts", *arguments],
-            cwd=self._folder,
-            env=self._environment,
+            cwd=folder,
+            env={**os.environ, "OPENSSL_CONF": str(empty)},
             capture_output=True,
             text=True,
             check=False,

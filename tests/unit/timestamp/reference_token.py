@@ -41,9 +41,22 @@ USAGES: Final = (
     "encipher_only",
     "decipher_only",
 )
+HASHES: Final = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
 ESS_2: Final = "signing_certificate_v2"
 _CREATED: Final = datetime.fromtimestamp(CREATED_MS // 1_000, UTC)
 _YEARS: Final = timedelta(days=3_650)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pss:
+    """What of PSS differs from the usual: hash, mask and salt by the signer's digest."""
+
+    mask_digest: str | None = None
+    salt_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +65,8 @@ class Forgery:
 
     key: PrivateKey = TSA_KEY.private_key
     digest: str = "sha256"
+    pss: Pss | None = None
+    """For RSA: sign by PSS instead of PKCS #1 v1.5."""
     leaf: bytes = TSA
     certificates: Sequence[bytes] | None = None
     """Those in the token; the leaf alone unless given."""
@@ -128,16 +143,36 @@ class Forgery:
     def _algorithm(self) -> Tree:
         if isinstance(self.key, ed25519.Ed25519PrivateKey):
             return algos.SignedDigestAlgorithm({"algorithm": "ed25519"})
+        if self.pss is not None:
+            mask_digest = self.pss.mask_digest or self.digest
+            parameters = algos.RSASSAPSSParams(
+                {
+                    "hash_algorithm": {"algorithm": self.digest},
+                    "mask_gen_algorithm": {
+                        "algorithm": "mgf1",
+                        "parameters": algos.DigestAlgorithm({"algorithm": mask_digest}),
+                    },
+                    "salt_length": self._salt_bytes(self.pss),
+                }
+            )
+            return algos.SignedDigestAlgorithm(
+                {"algorithm": "rsassa_pss", "parameters": parameters}
+            )
         if isinstance(self.key, rsa.RSAPrivateKey):
             return algos.SignedDigestAlgorithm({"algorithm": f"{self.digest}_rsa"})
         return algos.SignedDigestAlgorithm({"algorithm": f"{self.digest}_ecdsa"})
 
+    def _salt_bytes(self, pss: Pss) -> int:
+        usual = hashlib.new(self.digest).digest_size
+        return usual if pss.salt_bytes is None else pss.salt_bytes
+
     def _sign(self, message: bytes) -> bytes:
-        algorithm = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}.get(
-            self.digest, hashes.SHA512()
-        )
+        algorithm = HASHES[self.digest]
         if isinstance(self.key, ed25519.Ed25519PrivateKey):
             return self.key.sign(message)
+        if isinstance(self.key, rsa.RSAPrivateKey) and self.pss is not None:
+            mask = padding.MGF1(HASHES[self.pss.mask_digest or self.digest])
+            return self.key.sign(message, padding.PSS(mask, self._salt_bytes(self.pss)), algorithm)
         if isinstance(self.key, rsa.RSAPrivateKey):
             return self.key.sign(message, padding.PKCS1v15(), algorithm)
         if self.key is TSA_KEY.private_key:
@@ -208,6 +243,7 @@ def certificate_of(  # noqa: PLR0913 - what differs between certificates
     name: str = "validator-1",
     is_authority: bool = False,
     path_length: int = 0,
+    issues_for: Sequence[x509.ObjectIdentifier] = (),
     not_before: datetime = _CREATED,
     not_after: datetime = _CREATED + _YEARS,
 ) -> bytes:
@@ -231,6 +267,8 @@ def certificate_of(  # noqa: PLR0913 - what differs between certificates
         builder = builder.add_extension(
             x509.BasicConstraints(ca=True, path_length=path_length), critical=True
         )
+        if issues_for:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(issues_for), critical=False)
     elif purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=is_critical)
     made = builder.sign(issuer_key, hashes.SHA256())

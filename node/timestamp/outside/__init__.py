@@ -1,0 +1,1 @@
+"""Time stamps of authorities outside the chain, and what they say of the chain."""
