@@ -52,7 +52,7 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "timestamp": _Verb(
         "node.cli.timestamp", "timestamp", _("Have the time of a document stamped (RFC 3161).")
     ),
-    "receipt": _Verb("node.cli.receipt", "receipt", _("Show, fetch or export receipts.")),
+    "receipt": _Verb("node.cli.receipt", "receipt", _("Show, fetch, export or refresh receipts.")),
     "record": _Verb("node.cli.record", "record", _("Look records up.")),
     "block": _Verb("node.cli.block", "block", _("Look a block up.")),
     "tx": _Verb("node.cli.transaction", "transaction", _("Look a transaction up.")),

@@ -1,4 +1,4 @@
-"""`govchain receipt`: show what a receipt says, fetch one again, or write it in another format."""
+"""`govchain receipt`: show what a receipt says, fetch, export or refresh one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.receipt_export import export
+from node.cli.receipt_refresh import refresh
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
@@ -22,12 +23,13 @@ RECEIPTS_FOLDER: Final = "receipts"
 _TX_PREFIX: Final = "tx:"
 
 
-@click.group("receipt", help=_("Show, fetch or export receipts."))
+@click.group("receipt", help=_("Show, fetch, export or refresh receipts."))
 def receipt() -> None:
     """Hold the verbs."""
 
 
 receipt.add_command(export)
+receipt.add_command(refresh)
 
 
 @receipt.command("show", help=_("Show what a receipt says. Whether it is true is for verify."))

@@ -192,7 +192,10 @@ def _fault_of(verdict: Verdict) -> Fault | None:
     return step_fault(
         verdict,
         Step.DOCUMENT,
-        rooting=_("use the trust file of the receipt's chain"),
+        rooting=_(
+            "use the trust file of the receipt's chain; one of an epoch before what that pins "
+            "needs govchain receipt refresh"
+        ),
         matching=_("use the receipt of this very document, unchanged"),
         renewing=_("fetch the receipt again: govchain receipt fetch"),
     )

@@ -50,6 +50,9 @@ def existence(attestation: Attestation) -> str:
             "(block {height}, {signers} of {validators} validators signed)"
         )
         time_ms = attestation.time_ms
+    if attestation.joined_height is not None:
+        joined = _("; the keys of its epoch are retired: the signers are those of block {joined}")
+        sentence += joined.format(joined=attestation.joined_height)
     return sentence.format(
         time=iso_time(time_ms),
         height=attestation.height,
@@ -174,6 +177,7 @@ def describe_attestation(attestation: Attestation) -> dict[str, Any]:
         "seal_time_ms": attestation.seal_time_ms,
         "signers": list(attestation.signers),
         "validators": attestation.validator_count,
+        "joined_height": attestation.joined_height,
     }
 
 

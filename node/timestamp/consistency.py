@@ -59,6 +59,11 @@ class ConsistencyProof:
     handovers: tuple[Handover, ...]
     """As in a receipt, to the epoch of the newer header."""
 
+    @property
+    def blocks(self) -> tuple[CertifiedHeader, ...]:
+        """Return the certified headers that it brings along."""
+        return (*(handover.block for handover in self.handovers), self.block)
+
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `consistency-proof`."""
         return encode(

@@ -13,12 +13,14 @@ from typing import Final
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
 from node.errors import CryptoError, DecodeError, ProofError
 from node.limits import RECEIPT_BYTES_MAX, RECEIPT_FILE_BYTES_MAX
+from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.cose import COSE_START, CoseReceipt
 from node.timestamp.cose_stamp import check_stamp
 from node.timestamp.export import COSE, NATIVE, TSR, cose_receipt_of
 from node.timestamp.history import expect_equal
 from node.timestamp.receipt import Receipt
 from node.timestamp.record_token import carries_chain_proof, open_tsr
+from node.timestamp.refreshed import REFRESHED, REFRESHED_PREFIX, RefreshedReceipt
 from node.timestamp.steps import NotRootedError
 from node.timestamp.token_reading import ReadToken, is_token_or_answer, token_of_answer
 
@@ -42,6 +44,8 @@ class OpenedReceipt:
     """Of the native receipt."""
     stamped_ms: int | None = None
     """When the signature of a COSE Receipt existed, by a token over it: ms since 1970 UTC."""
+    joined: ConsistencyProof | None = None
+    """What joins the receipt's header to a later one, of a refreshed receipt."""
 
 
 def open_receipt(data: bytes) -> OpenedReceipt:
@@ -55,6 +59,10 @@ def open_receipt(data: bytes) -> OpenedReceipt:
         return OpenedReceipt(TSR, receipt, len(receipt.encode()))
     if data.startswith(COSE_START):
         return _open_cose(data)
+    if data.startswith(REFRESHED_PREFIX):
+        refreshed = RefreshedReceipt.decode(data)
+        size_bytes = len(refreshed.receipt.encode())
+        return OpenedReceipt(REFRESHED, refreshed.receipt, size_bytes, joined=refreshed.joined)
     if data.startswith(_PDF_START):
         found, carried = PDF, _open_pdf(data)
     else:

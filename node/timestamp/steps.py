@@ -100,8 +100,12 @@ class CertifiedClaim:
         check_about(self._block, self._suite)
         return f"header {self._block.certificate.subject.header_digest.hex()}"
 
-    def find_validators(self) -> str:
-        """Find the set of the header's epoch from the anchor, or raise `NotRootedError`."""
+    def find_validators(self, *, is_joined: bool = False) -> str:
+        """Find the set of the header's epoch from the anchor, or raise `NotRootedError`.
+
+        That epoch may be retired only if the header is joined to a later one, by whose quorum it
+        stands on the chain whatever the retired keys sign.
+        """
         handovers, anchor, header = self._handovers, self._anchor, self._block.header
         epoch = header.epoch
         # The chain id settles the suite, but the steps so far hashed by the proof's word for it.
@@ -109,7 +113,7 @@ class CertifiedClaim:
             raise NotRootedError(
                 f"expected chain {anchor.chain_id.hex()}, got {header.chain_id.hex()}"
             )
-        if epoch < anchor.epoch:
+        if self.is_retired and not is_joined:
             raise NotRootedError(
                 f"expected epoch {anchor.epoch} or later, got {epoch}: its keys are retired"
             )
@@ -135,11 +139,16 @@ class CertifiedClaim:
         check_certificate(certificate, self._anchor.chain_id, validators, Phase.COMMIT)
         return f"{len(certificate.votes)} of {validators.size}, quorum {validators.quorum}"
 
-    def check_history(self) -> str:
-        """Check that all certified headers at hand can stand on one chain."""
-        check_one_chain(self._anchor.genesis, [*self._anchor.blocks, *self.blocks])
+    def check_history(self, others: Iterable[CertifiedHeader] = ()) -> str:
+        """Check that all certified headers at hand, and `others`, can stand on one chain."""
+        check_one_chain(self._anchor.genesis, [*self._anchor.blocks, *self.blocks, *others])
         pinned = self._anchor.pinned
         return "pinned at genesis" if pinned is None else f"pinned at height {pinned.header.height}"
+
+    @property
+    def is_retired(self) -> bool:
+        """Tell whether the header is of an epoch before the anchor's, whose keys prove nothing."""
+        return self._block.header.epoch < self._anchor.epoch
 
     @property
     def blocks(self) -> tuple[CertifiedHeader, ...]:

@@ -17,6 +17,11 @@ from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
 from node.errors import ClientError, CryptoError, ProofError
 from node.timestamp.checkpoint import check_collected
 from node.timestamp.compact import CompactProof
+from node.timestamp.consistency import (
+    ConsistencyAttestation,
+    ConsistencyProof,
+    verify_consistency_proof,
+)
 from node.timestamp.cose import CoseSignature
 from node.timestamp.export import NATIVE
 from node.timestamp.history import expect_equal
@@ -24,7 +29,14 @@ from node.timestamp.note import Note
 from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import PublicCheckpoint, Receipt, digest_name, iso_time
 from node.timestamp.record_token import carries_chain_proof, check_record_token
-from node.timestamp.steps import CertifiedClaim, Judgement, Outcome, StepReport, take_steps
+from node.timestamp.steps import (
+    CertifiedClaim,
+    Judgement,
+    NotRootedError,
+    Outcome,
+    StepReport,
+    take_steps,
+)
 from node.timestamp.token_check import Expectation, verify_token
 from node.timestamp.token_reading import is_token_or_answer
 from node.timestamp.trust import TrustAnchor
@@ -76,6 +88,8 @@ class Attestation:
     signers: tuple[str, ...]
     """Validator ids, in index order."""
     validator_count: int
+    joined_height: int | None = None
+    """Of the later block whose votes these are, where the keys of the record's own are retired."""
 
 
 Verdict = Judgement[Attestation]
@@ -121,6 +135,7 @@ def verify_receipt(
     5. CERTIFICATE: it is a COMMIT certificate of exactly this header.
     6. ROOT: the anchor is of this chain, and its sets or the receipt's handovers give the set of
        the header's epoch. An epoch older than the anchor's is not rooted: its keys are retired.
+       A refreshed receipt is: what joins it to a later header verifies, and is of its header.
     7. SIGNATURES: distinct members of that set reach the quorum; every signature is valid. So it is
        with a public checkpoint and with a compact certificate, if the receipt holds them, and
        their paths lead to their roots.
@@ -153,6 +168,8 @@ class _Verification:
         self._anchor = anchor
         self._document = document
         self._receipt: Receipt
+        self._joining: ConsistencyProof | None
+        self._joined: ConsistencyAttestation | None = None
         self._claim: CertifiedClaim
 
     def run(self) -> Verdict:
@@ -169,15 +186,15 @@ class _Verification:
         yield Step.BLOCK, self._check_block
         yield Step.LOG, self._check_log
         yield Step.CERTIFICATE, claim.check_certificate
-        yield Step.ROOT, claim.find_validators
+        yield Step.ROOT, self._find_validators
         yield Step.SIGNATURES, self._check_signatures
-        yield Step.HISTORY, claim.check_history
+        yield Step.HISTORY, self._check_history
         yield Step.TOKEN, self._check_token
         yield Step.RECORD, self._check_record
 
     def _decode_receipt(self) -> str:  # step 1
         opened = open_receipt(self._data)
-        self._receipt = opened.receipt
+        self._receipt, self._joining = opened.receipt, opened.joined
         carrier = "" if opened.format == NATIVE else f"carried by {opened.format}: "
         if opened.stamped_ms is not None:
             carrier += f"its signature was stamped at {iso_time(opened.stamped_ms)}: "
@@ -207,6 +224,25 @@ class _Verification:
             hash_function,
         )
         return f"index {receipt.log_index} of {header.log_size}, path of {len(receipt.log_path)}"
+
+    def _find_validators(self) -> str:  # step 6
+        if self._joining is None:
+            return self._claim.find_validators()
+        found = verify_consistency_proof(self._joining.encode(), self._anchor)
+        self._joined, failure = found.attestation, found.failure
+        if failure is not None:
+            said = f"joined: step {int(failure.step)}: {failure.detail}"
+            if found.outcome is Outcome.NOT_ROOTED:
+                raise NotRootedError(said)
+            raise ProofError("refreshed-proof", said)
+        old, own = self._joining.old.digest(self._receipt.suite), self._receipt.block.header
+        expect_equal("refreshed-header", own.digest(self._receipt.suite).hex(), old.hex())
+        own_set = self._claim.find_validators(is_joined=True)
+        later = self._joining.block.header
+        return f"{own_set}; joined to height {later.height} of epoch {later.epoch}"
+
+    def _check_history(self) -> str:  # step 8
+        return self._claim.check_history(() if self._joining is None else self._joining.blocks)
 
     def _check_signatures(self) -> str:  # step 7
         found = self._claim.check_signatures()
@@ -261,17 +297,23 @@ class _Verification:
         return action.name.lower()
 
     def _attestation(self) -> Attestation:
-        leaf, block = self._receipt.leaf, self._receipt.block
+        leaf, header = self._receipt.leaf, self._receipt.block.header
+        # Retired keys may sign any time: then the votes that count are those of the later header.
+        joined = self._joined if self._claim.is_retired else None
+        proof = self._receipt if joined is None or self._joining is None else self._joining
         return Attestation(
             record=leaf.record,
             sender=leaf.sender,
             tx_id=leaf.tx_id,
             operation_index=leaf.operation_index,
-            height=block.header.height,
-            time_ms=block.header.time_ms,
-            time_degraded=block.header.time_degraded,
+            height=header.height,
+            time_ms=header.time_ms,
+            time_degraded=header.time_degraded,
             accuracy_ms=self._claim.accuracy_ms,
-            seal_time_ms=block.certificate.seal_time_ms(),
-            signers=self._claim.signers,
-            validator_count=self._claim.validators.size,
+            seal_time_ms=proof.block.certificate.seal_time_ms(),
+            signers=self._claim.signers if joined is None else joined.signers,
+            validator_count=(
+                self._claim.validators.size if joined is None else joined.validator_count
+            ),
+            joined_height=None if joined is None else joined.new.height,
         )

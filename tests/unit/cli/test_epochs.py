@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from node.chain.block import ResultCode
+from node.chain.block import CertifiedHeader, Header, ResultCode
+from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
 from node.chain.governance import RemoveValidator
+from node.chain.merkle import leaf_hash, root_from_inclusion
 from node.cli.exit_codes import ExitCode
+from node.timestamp.receipt import Receipt
+from node.timestamp.trust import TrustFile
 from tests.unit.cli.command import CHINESE, run
 from tests.unit.cli.served import ServedNode, prepare_home, served
-from tests.unit.execution.governed_chain import adding
+from tests.unit.execution.governed_chain import GOVERNED, adding
+from tests.unit.execution.small_chain import signer
 from tests.unit.service.chatting import Chat, govern, notarize
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
@@ -167,3 +174,74 @@ def test_what_is_pinned_beside_the_profile_is_never_given_up(
         assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2308")
     finally:
         path.unlink()
+
+
+def first_receipt(node: ServedNode, folder: Path) -> Path:
+    """Write the receipt of the document that was recorded in epoch 0."""
+    block = node.queries.block(1)
+    assert block is not None
+    found = node.queries.receipts(block.transaction(0).tx_id, 0, 1)
+    assert found
+    path = folder / "first.receipt"
+    path.write_bytes(found[0].encode())
+    return path
+
+
+def test_a_receipt_of_a_retired_epoch_is_joined_to_a_later_block(
+    home: Path, node: ServedNode, tmp_path: Path
+) -> None:
+    receipt, trust = first_receipt(node, tmp_path), tmp_path / "trust"
+    assert run("trust", "export", "--out", trust, "--home", home).code == 0
+    record = Receipt.decode(receipt.read_bytes()).leaf.record
+    words = ("verify", record.digest.hex(), "--trust", trust, "--offline", "--json", "--receipt")
+    refused = run(*words, receipt)
+    assert refused.code == ExitCode.NOT_ROOTED
+    assert "govchain receipt refresh" in refused.json["error"]["fix"]
+    made = run("receipt", "refresh", receipt, "--home", home, "--json").json["refreshed"]
+    assert [each["path"] for each in made] == [str(tmp_path / "first.refreshed")]
+    verified = run(*words, tmp_path / "first.refreshed")
+    attested = verified.json["attestation"]
+    assert (verified.code, attested["height"], attested["joined_height"]) == (0, 1, 5)
+    assert "validator-2" not in attested["signers"], "it left before the block that it is joined to"
+    refreshed = tmp_path / "first.refreshed"
+    again = run("receipt", "refresh", refreshed, "--home", home, "--trust", trust)
+    assert again.code == 0, "what is refreshed can be refreshed again"
+    assert "joined to block 5" in again.out
+    said = run(*words[:5], "--receipt", refreshed).out
+    assert "the signers are those of block 5" in said
+
+
+def signed_by_the_founders(header: Header) -> QuorumCertificate:
+    """Return a certificate by the keys of epoch 0."""
+    founders = GOVERNED.validators
+    subject = Subject(Phase.COMMIT, header.view, header.height, header.digest(founders.suite))
+    message = subject.sign_bytes(GOVERNED.chain_id, founders, header.time_ms)
+    votes = [
+        Vote(subject, index, header.time_ms, signer(member.validator_id).sign(message), 0)
+        for index, member in enumerate(founders.validators)
+    ]
+    return build_certificate(votes, founders)
+
+
+def test_what_is_not_on_the_chain_is_not_refreshed(
+    home: Path, node: ServedNode, tmp_path: Path
+) -> None:
+    receipt = first_receipt(node, tmp_path)
+    forged = Receipt.decode(receipt.read_bytes())
+    header = replace(forged.block.header, time_ms=forged.block.header.time_ms - 1)
+    vouched = structs.replace(forged.leaf, time_ms=header.time_ms)
+    leaf = leaf_hash(vouched.encode(), forged.suite.hash)
+    size = header.log_size
+    root = root_from_inclusion(leaf, forged.log_index, size, forged.log_path, forged.suite.hash)
+    header = replace(header, log_roots=(root,))
+    block = CertifiedHeader(header, signed_by_the_founders(header))
+    receipt.write_bytes(replace(forged, leaf=vouched, block=block, cose=None).encode())
+    record = vouched.record
+    genesis = tmp_path / "genesis"
+    genesis.write_bytes(TrustFile(chain_id=GOVERNED.chain_id, genesis=GOVERNED).encode())
+    words = ("verify", record.digest.hex(), "--receipt", receipt, "--trust", genesis, "--offline")
+    assert run(*words).code == 0, "those who hold the keys of epoch 0 sign what they like"
+    ran = run("receipt", "refresh", receipt, "--home", home, "--json")
+    assert ran.code == ExitCode.NOT_VERIFIED
+    assert "refreshed-header" in ran.json["error"]["message"]
+    assert not (tmp_path / "first.refreshed").exists()

@@ -6,18 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from node.chain.block import ResultCode
+from node.chain.block import CertifiedHeader, Header, ResultCode
+from node.chain.certificate import QuorumCertificate
 from node.chain.governance import SetParameters
 from node.chain.record import RecordAction
 from node.chain.reference import ReferenceName
 from node.chain.transaction import VerifiedTransaction
 from node.crypto.suite import SHA_256
-from node.errors import ClientError
+from node.errors import ClientError, StorageError
 from node.service.queries import BLOCKS_REMEMBERED, Queries, RecordStatus
+from node.storage import keys
+from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.memory import MemoryStore
 from node.timestamp.consistency import verify_consistency_proof
 from node.timestamp.history import follow_handovers
+from node.timestamp.refreshed import RefreshedReceipt
 from node.timestamp.standing import Fate, verify_standing
 from node.timestamp.trust import TrustFile
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
@@ -174,6 +178,47 @@ def test_any_two_heights_are_joined_up_to_the_tip(chain: Chain) -> None:
     for old, new in ((0, 5), (2, 2), (3, 2), (5, None)):
         with pytest.raises(ClientError, match="expected two that rise"):
             chain.queries.consistency_proof(old, new)
+
+
+def test_a_receipt_is_joined_to_the_newest_block_when_the_old_blocks_are_archived() -> None:
+    """Of old blocks a node then keeps headers and the tiles of the log: that is enough."""
+    chat = Chat("validator-1", "validator-2", "validator-3", "validator-4")
+    notarize(chat, "old")
+    queries = Queries(chat.nodes["validator-1"].ledger, GOVERNED)
+    old = queries.receipt_of_digest(payload("old").digests)
+    assert old is not None
+    for epoch in range(2):
+        change = SetParameters(replace(GOVERNED.parameters, view_timeout_ms=900 - epoch))
+        assert govern(chat, change, members=tuple(chat.nodes)) is ResultCode.OK
+        notarize(chat, f"after epoch {epoch}")
+    ledger, store = chat.nodes["validator-1"].ledger, chat.nodes["validator-1"].store
+    archived = WriteBatch()
+    for height in range(1, ledger.tip_height):
+        archived.delete(keys.body(height))
+    store.write(archived, sync=True)
+    with pytest.raises(StorageError):
+        ledger.block(1)
+    queries = Queries(ledger, GOVERNED)  # one that remembers no block
+    joined = queries.consistency_proof(old.block.header.height, None)
+    assert joined is not None
+    pinned = CertifiedHeader(*certified_tip(ledger))
+    trust = TrustFile(
+        chain_id=GOVERNED.chain_id,
+        genesis=GOVERNED,
+        handovers=queries.handovers(pinned.header.epoch),
+        pinned=pinned,
+    ).establish()
+    digest = NamedDigest(SHA_256, payload("old").digests)
+    assert verify_receipt(old.encode(), trust, digest).outcome is Outcome.NOT_ROOTED
+    refreshed = RefreshedReceipt(old, joined).encode()
+    assert verify_receipt(refreshed, trust, digest).outcome is Outcome.VERIFIED
+
+
+def certified_tip(ledger: LedgerStore) -> tuple[Header, QuorumCertificate]:
+    header, certificate = ledger.header_at(ledger.tip_height) or (None, None)
+    assert header is not None
+    assert certificate is not None
+    return header, certificate
 
 
 def test_headers_come_with_their_certificate_and_genesis_without(chain: Chain) -> None:

@@ -21,16 +21,18 @@ from tests.unit.timestamp.independent_verifier import (
     RefusedError,
     Trust,
     Value,
+    attested,
     check_about,
     check_certified,
-    check_handover,
     check_one_chain,
     check_voters,
+    follow_sets,
     need,
     path_root,
     read,
     read_handover,
     tagged,
+    verify,
 )
 
 NAME: Value = [ID, ("text", 1, 32), ("text", 1, 128)]
@@ -43,6 +45,8 @@ STANDING += [("*", 0, 1024, HANDOVER)]
 PATH: Value = ("*", 0, 65, DIGEST)
 CONSISTENCY: Value = [("is", "govchain-consistency"), ("is", 1), ("is", 1), HEADER, PATH, PATH]
 CONSISTENCY += [HEADER, CERTIFICATE, ("*", 0, 1024, HANDOVER)]
+REFRESHED: Value = [("is", "govchain-refreshed"), ("is", 1), ("bytes", 0, 4_194_304)]
+REFRESHED += [("bytes", 0, 4_194_304)]
 DIGEST_BYTES = {3: 48, 4: 64}  # of the numbers of record digests; all others 32
 
 
@@ -102,11 +106,7 @@ def find_set(header: Value, handovers: Value, trust: Trust) -> Value:
     first = handovers[0][0][2] if handovers else epoch
     if header[1] != trust.chain_id or epoch < anchor_epoch or first > anchor_epoch:
         raise UnrootedError
-    validators = trust.sets[first]
-    for handover in handovers:
-        validators = check_handover(handover, validators, trust.chain_id)
-        known = trust.sets[validators[1]] if validators[1] <= anchor_epoch else validators
-        need(known == validators, "known set")
+    validators = follow_sets(handovers, first, trust)
     need(validators[1] == epoch, "epoch reached")
     return validators
 
@@ -212,3 +212,31 @@ def verify_consistency(data: bytes, trust: Trust) -> tuple[str, int | None]:
         yield history
 
     return run(steps())
+
+
+def verify_refreshed(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
+    """Verify a refreshed receipt."""
+    try:
+        need(len(data) <= 6_291_456, "too long")
+        _, _, receipt, proof = read(data, REFRESHED)
+        _, _, _, old, _, _, new, certificate, handovers = read(proof, CONSISTENCY)
+    except RefusedError:
+        return "not verified", 1
+
+    def join(header: Value) -> tuple[str, Value]:
+        outcome, _ = verify_consistency(proof, trust)
+        if outcome == "verified" and old != header:
+            outcome = "not verified"
+        return outcome, pairs_of(new, certificate, handovers)
+
+    return verify(receipt, document, trust, join)
+
+
+def refreshed_attested(data: bytes, trust: Trust) -> dict[str, Value]:
+    """Say what a verified refreshed receipt attests."""
+    _, _, receipt, proof = cbor2.loads(data)
+    certificate = cbor2.loads(proof)[7]
+    times = sorted(vote[1] for vote in certificate[7])
+    said = attested(receipt, trust)
+    is_retired = cbor2.loads(receipt)[6][2] < len(trust.sets) - 1
+    return said | ({"seal_time_ms": times[(len(times) - 1) // 2]} if is_retired else {})

@@ -11,6 +11,7 @@ import importlib
 import json
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -413,8 +414,26 @@ def check_joined(compact: Value, record: Value, header: Value, validators: Value
     need(at > height or [stated, size, root, state] == own, "compact fork")
 
 
-def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
+def follow_sets(handovers: Value, first: int, trust: Trust) -> Value:
+    """Return the set that handovers lead to from the trust file's of epoch `first`."""
+    validators = trust.sets[first]
+    for handover in handovers:
+        validators = check_handover(handover, validators, trust.chain_id)
+        known = trust.sets[validators[1]] if validators[1] < len(trust.sets) else validators
+        need(known == validators, "known set")
+    return validators
+
+
+Join: TypeAlias = "Callable[[Value], tuple[str, Value]]"
+"""What joins a header to a later one: its verdict, and the certified headers it brings along."""
+
+
+def verify(
+    data: bytes, document: str, trust: Trust, join: Join | None = None
+) -> tuple[str, int | None]:
+    """Verify a receipt, or the receipt of a refreshed one, whose proof `join` verifies."""
     step = 1
+    joined: Value = []
     try:
         need(len(data) <= 4_194_304, "too long")
         receipt = read(data, RECEIPT)
@@ -434,15 +453,16 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
         step = 5
         check_about(certificate, header)
         step = 6
+        if join is not None:
+            outcome, joined = join(header)
+            if outcome != "verified":
+                return outcome, step
         epoch, anchor_epoch = header[2], len(trust.sets) - 1
         first = handovers[0][0][2] if handovers else epoch
-        if chain_id != trust.chain_id or epoch < anchor_epoch or first > anchor_epoch:
+        is_retired = epoch < anchor_epoch and join is None
+        if chain_id != trust.chain_id or is_retired or first > anchor_epoch:
             return "not rooted", step
-        validators = trust.sets[first]
-        for handover in handovers:
-            validators = check_handover(handover, validators, chain_id)
-            known = trust.sets[validators[1]] if validators[1] <= anchor_epoch else validators
-            need(known == validators, "known set")
+        validators = follow_sets(handovers, first, trust)
         need(validators[1] == epoch, "epoch reached")
         step = 7
         check_certified(header, certificate, validators, chain_id)
@@ -455,7 +475,7 @@ def verify(data: bytes, document: str, trust: Trust) -> tuple[str, int | None]:
             check_joined(compact, (chain_id, leaf, index, height), header, validators)
         step = 8
         theirs = [(handover[0], handover[1]) for handover in handovers]
-        check_one_chain([*trust.pairs, *theirs, (header, certificate)], trust.created)
+        check_one_chain([*trust.pairs, *theirs, (header, certificate), *joined], trust.created)
         step = 9
         record = (algorithm, digest, chain_id, height, index, time)
         if token is not None and not check_own_token(token, record, header, trust):

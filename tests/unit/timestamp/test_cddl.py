@@ -58,6 +58,7 @@ from node.execution.registry import (
 from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt
+from node.timestamp.refreshed import RefreshedReceipt
 from node.timestamp.standing import StandingProof
 from tests.unit.consensus.signing import evidence_against
 from tests.unit.timestamp.cddl import Schema
@@ -153,6 +154,7 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
     present = standing.proof(name_of("粤2025"), 2)
     absent = standing.proof(absent_beside_another(standing, 2), 2)
     consistency = standing.consistency(1, 2)
+    refreshed = RefreshedReceipt(standing.receipt(1), consistency)
     bls = replace(
         genesis.validators.validators[0], aggregate_key=AggregateKey(bytes(48), bytes(96))
     )
@@ -197,6 +199,7 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         ("reference-name", encode(present.name.to_value()), nested(ReferenceName.from_value)),
         ("state-proof", absent.proof.encode(), StateProof.decode),
         ("consistency-proof", consistency.encode(), ConsistencyProof.decode),
+        ("refreshed-receipt", refreshed.encode(), RefreshedReceipt.decode),
         (
             "handover",
             chain.handovers[0].encode(),

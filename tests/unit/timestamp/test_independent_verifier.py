@@ -17,10 +17,12 @@ import pytest
 from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest, verify_receipt
 from tests.unit.timestamp import independent_verifier
+from tests.unit.timestamp.independent_proofs import refreshed_attested, verify_refreshed
 from tests.unit.timestamp.independent_verifier import RefusedError, Trust, attested, verify
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 CASES = sorted((VECTORS / "cases").glob("*.json"))
+REFRESHED_CASES = sorted((VECTORS / "refreshed-cases").glob("*.json"))
 TRUST_CASES = sorted((VECTORS / "trust-cases").glob("*.json"))
 
 
@@ -51,6 +53,17 @@ def test_it_gives_every_vector_its_stated_verdict(path: Path) -> None:
     assert verdict == (case["outcome"], case["step"])
     if verdict == ("verified", None):
         assert attested(receipt, trust) == case["attested"]
+
+
+@pytest.mark.parametrize("path", REFRESHED_CASES, ids=lambda path: path.stem)
+def test_it_gives_every_refreshed_receipt_its_stated_verdict(path: Path) -> None:
+    case = json.loads(path.read_text(encoding="utf-8"))
+    data, trust = base64.b64decode(case["receipt"]), Trust(trust_file(case["trust"]))
+    is_refreshed = path.stem != "6-forged-alone"
+    verdict = (verify_refreshed if is_refreshed else verify)(data, case["digest"], trust)
+    assert verdict == (case["outcome"], case["step"])
+    if verdict == ("verified", None):
+        assert refreshed_attested(data, trust) == case["attested"]
 
 
 @pytest.mark.parametrize("path", TRUST_CASES, ids=lambda path: path.stem)

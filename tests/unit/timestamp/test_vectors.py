@@ -15,6 +15,7 @@ from node.timestamp.verify import NamedDigest, Outcome, Step, verify_receipt
 from tests.vectors.receipt.generate import FOLDER, files
 
 CASES = sorted((FOLDER / "cases").glob("*.json"))
+REFRESHED_CASES = sorted((FOLDER / "refreshed-cases").glob("*.json"))
 TRUST_CASES = sorted((FOLDER / "trust-cases").glob("*.json"))
 ATTESTED = {  # a case's field: ours
     "sender": "sender",
@@ -44,7 +45,7 @@ def test_every_step_has_cases_that_fail_at_it() -> None:
     assert {read(path)["step"] for path in CASES} == {None, *Step}
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*CASES, *REFRESHED_CASES], ids=lambda path: path.stem)
 def test_the_verdict_is_the_stated_one_at_the_stated_step_for_the_stated_reason(path: Path) -> None:
     case = read(path)
     anchor = load_trust((FOLDER / "trust" / case["trust"]).read_bytes())

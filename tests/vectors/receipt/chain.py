@@ -23,12 +23,13 @@ from node.chain.certificate import (
 )
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
 from node.chain.membership import Validator, ValidatorSet
-from node.chain.merkle import inclusion_path, leaf_hash, merkle_root
+from node.chain.merkle import consistency_path, inclusion_path, leaf_hash, merkle_root
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf, encode_header_leaf
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.crypto.certificate import Issuance, build_authority_certificate
 from node.crypto.signature import Ed25519Signer, P256Signer
 from node.crypto.suite import INTERNATIONAL, SHA_256
+from node.timestamp.consistency import ConsistencyProof, build_consistency
 from node.timestamp.cose import CoseSignature, sign_root
 from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt, build_receipt
@@ -255,6 +256,19 @@ class Chain:
             block=block,
             handovers=self.handovers[: block.header.epoch],
             cose=self.cose_signature(block.header),
+        )
+
+    def consistency(self, old_height: int, new_height: int) -> ConsistencyProof:
+        """Return the proof that joins two heights, with every handover up to the later epoch."""
+        old, block = self.blocks[old_height - 1].header, self.blocks[new_height - 1]
+        hashes = self.leaf_hashes(block.header.log_size)
+        return build_consistency(
+            SUITE,
+            old,
+            block,
+            log_path=consistency_path(hashes, old.log_size, SUITE.hash),
+            header_path=inclusion_path(hashes, old.log_size, SUITE.hash),
+            handovers=self.handovers[: block.header.epoch],
         )
 
     def cose_signature(self, header: Header) -> CoseSignature | None:

@@ -19,6 +19,7 @@ from tests.vectors.receipt.keyed import build_keyed_chain, compact_files
 from tests.vectors.receipt.malformed import malformed_cases
 from tests.vectors.receipt.mismatched import mismatched_cases
 from tests.vectors.receipt.public import public_cases
+from tests.vectors.receipt.refreshed import refreshed_cases
 from tests.vectors.receipt.story import DOCUMENT, build_chain
 from tests.vectors.receipt.tokens import token_cases
 from tests.vectors.receipt.trust_files import trust_cases, trust_files
@@ -27,7 +28,7 @@ from tests.vectors.receipt.unsigned import unsigned_cases
 from tests.vectors.receipt.verified import verified_cases
 
 FOLDER: Final = Path(__file__).parent
-GENERATED: Final = ("cases", "trust", "trust-cases")
+GENERATED: Final = ("cases", "refreshed-cases", "trust", "trust-cases")
 """Folders in which nothing else lies."""
 
 
@@ -53,7 +54,11 @@ def files() -> dict[str, bytes]:
         **compact_files(),
         **{f"trust/{name}.json": trust.encode() for name, trust in trust_files(chain).items()},
     }
-    for folder, found in (("cases", cases(chain)), ("trust-cases", trust_cases(chain))):
+    for folder, found in (
+        ("cases", cases(chain)),
+        ("refreshed-cases", refreshed_cases(chain)),
+        ("trust-cases", trust_cases(chain)),
+    ):
         for case in found:
             path = f"{folder}/{case.name}.json"
             if path in made:

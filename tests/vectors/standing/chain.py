@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self
 
-from node.chain.merkle import consistency_path, inclusion_path
 from node.chain.record import Notarization, Record, RecordAction
 from node.chain.reference import ReferenceName, ReferenceStatus, reference_key
 from node.chain.state_tree import EMPTY, Page, prove, update
 from node.execution.notary import Failure, Position, notarize
-from node.timestamp.consistency import ConsistencyProof, build_consistency
+from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.receipt import Receipt
 from node.timestamp.standing import StandingProof
 from node.timestamp.trust import TrustFile
@@ -108,16 +107,7 @@ class StandingChain:
 
     def consistency(self, old_height: int, new_height: int) -> ConsistencyProof:
         """Return the proof that joins two heights."""
-        old, block = self.chain.blocks[old_height - 1].header, self.chain.blocks[new_height - 1]
-        hashes = self.chain.leaf_hashes(block.header.log_size)
-        return build_consistency(
-            SUITE,
-            old,
-            block,
-            log_path=consistency_path(hashes, old.log_size, SUITE.hash),
-            header_path=inclusion_path(hashes, old.log_size, SUITE.hash),
-            handovers=self.chain.handovers[: block.header.epoch],
-        )
+        return self.chain.consistency(old_height, new_height)
 
     def receipt(self, height: int, operation: int = 0) -> Receipt:
         """Return the receipt of a block's record."""

@@ -1,0 +1,165 @@
+"""`govchain receipt refresh`: receipts of retired epochs joined to a block that still counts."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from node.cli.choice import NetworkChoice, network_options
+from node.cli.screen import Answer, Fault, Screen
+from node.cli.verb import CommandError, verb
+
+if TYPE_CHECKING:
+    from node.cli.network import Network
+    from node.timestamp.receipt import Receipt
+    from node.timestamp.trust import TrustAnchor
+    from node.timestamp.verify import Verdict
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(
+    "refresh",
+    help=_(
+        "Join receipts to the newest block, so that they verify by trust files that pin a later "
+        "epoch than theirs: its quorum signed a log that holds their blocks, and the retired keys "
+        "no longer matter. Old blocks need not be kept anywhere. Each is verified and written "
+        "beside its receipt as .refreshed, which govchain verify takes like the receipt."
+    ),
+)
+@click.argument("paths", type=_FILE, metavar="RECEIPT...", nargs=-1, required=True)
+@click.option(
+    "--trust",
+    "trust_path",
+    type=_FILE,
+    help=_("Trust file to verify by, instead of what the network's own folder pins."),
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=_("Folder to write to. Default: beside each receipt."),
+)
+@network_options
+@verb("receipt refresh")
+def refresh(
+    screen: Screen,
+    *,
+    paths: tuple[Path, ...],
+    trust_path: Path | None,
+    out: Path | None,
+    network: NetworkChoice,
+) -> Answer:
+    """Refresh receipts."""
+    from node.cli.verify import load_anchor, tell_verdict
+    from node.cli.wording import describe_verdict
+    from node.timestamp.refreshed import REFRESHED_SUFFIX
+
+    found = network.open()
+    anchor = found.pinned if trust_path is None else load_anchor(trust_path)
+    proofs = _Proofs(found)
+    made: list[dict[str, Any]] = []
+    fault = None
+    for path in paths:
+        name = path.with_suffix(REFRESHED_SUFFIX)
+        target = name if out is None else out / name.name
+        receipt = _read(path)
+        data, verdict = _refresh(receipt, proofs, anchor)
+        facts = {"receipt": str(path), "path": None, **describe_verdict(verdict)}
+        if verdict.attestation is None:  # a withdrawal is attested as well
+            tell_verdict(screen, str(path), verdict)
+            fault = fault or _fault_of(verdict)
+        else:
+            _write(target, data, receipt)
+            facts["path"] = str(target)
+            said = _("{path}: joined to block {height} ({time}); written to {target}")
+            joined = proofs.newest(receipt)
+            screen.line(said.format(path=path, target=target, **joined))
+        made.append(facts)
+    return Answer({"refreshed": made}, fault)
+
+
+class _Proofs:
+    """What joins blocks to the newest one, asked for once per block."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._by_height: dict[int, bytes] = {}
+
+    def of(self, receipt: Receipt) -> bytes:
+        height = receipt.block.header.height
+        if height not in self._by_height:
+            self._by_height[height] = self._network.ask(
+                lambda client: client.consistency_proof(height)
+            )
+        return self._by_height[height]
+
+    def newest(self, receipt: Receipt) -> dict[str, Any]:
+        from node.timestamp.consistency import ConsistencyProof
+        from node.timestamp.receipt import iso_time
+
+        header = ConsistencyProof.decode(self.of(receipt)).block.header
+        return {"height": header.height, "time": iso_time(header.time_ms)}
+
+
+def _refresh(receipt: Receipt, proofs: _Proofs, anchor: TrustAnchor) -> tuple[bytes, Verdict]:
+    from node.cli.network import decode_answer
+    from node.crypto.suite import document_digest_by_id
+    from node.timestamp.consistency import ConsistencyProof
+    from node.timestamp.refreshed import RefreshedReceipt
+    from node.timestamp.verify import NamedDigest, verify_receipt
+
+    joined = decode_answer(ConsistencyProof.decode, proofs.of(receipt))
+    data = RefreshedReceipt(receipt, joined).encode()
+    record = receipt.leaf.record  # the document is not at hand
+    digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
+    return data, verify_receipt(data, anchor, digest)
+
+
+def _read(path: Path) -> Receipt:
+    from node.cli.subjects import read_file
+    from node.errors import DecodeError, ProofError
+    from node.timestamp.opening import open_receipt
+    from node.timestamp.steps import NotRootedError
+
+    try:
+        return open_receipt(read_file(path)).receipt
+    except (DecodeError, ProofError, NotRootedError) as error:
+        fix = _("name a file made by govchain notarize or govchain receipt export")
+        raise CommandError("GC-1001", f"{path}: {error}", fix) from error
+
+
+def _write(target: Path, data: bytes, receipt: Receipt) -> None:
+    """Write it where nothing is yet, or what this very receipt was refreshed to before."""
+    from node.errors import DecodeError
+    from node.operations.topology import write_file
+    from node.timestamp.refreshed import RefreshedReceipt
+
+    try:
+        if target.exists():
+            try:
+                there = RefreshedReceipt.decode(target.read_bytes()).receipt
+            except DecodeError:
+                there = None
+            if there != receipt:
+                message = _("{path}: something else is there already").format(path=target)
+                raise CommandError("GC-2306", message, _("name another folder: --out"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_file(target, data)
+    except OSError as error:
+        raise CommandError("GC-2306", f"{target}: {error.strerror}") from error
+
+
+def _fault_of(verdict: Verdict) -> Fault | None:
+    from node.cli.wording import step_fault
+    from node.timestamp.verify import Step
+
+    return step_fault(
+        verdict,
+        Step.DOCUMENT,
+        rooting=_("use the network, or the trust file, of the receipt's chain"),
+        matching=_("use the receipt as it was handed out"),
+        renewing=_("fetch the receipt again: if it fails too, its block is not on the chain"),
+    )
