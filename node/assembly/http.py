@@ -34,7 +34,8 @@ def make_http_server(
     published = PublishedLog(parts.public_log, parts.reader)
     subjects = [health.routes(vitals), log_files.routes(published)]
     if parts.stamping is not None and parts.stamping.desk is not None:
-        subjects.append(tsa.routes(_answerer(parts.stamping.desk)))
+        certificates = parts.stamping.stamper.certificates
+        subjects.append(tsa.routes(_answerer(parts.stamping.desk), certificates))
         subjects.append(tsa_policy.routes(partial(_policy, config, genesis, parts)))
     app = make_app(subjects, parts.peering.on_failure)
     return HttpServer(app, address.host, address.port, on_end=parts.runner.stop)

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from gettext import gettext as _
@@ -18,6 +19,12 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Screen
+from node.cli.token_options import (
+    FILE,
+    certificate_option,
+    read_certificates,
+    read_request,
+)
 from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
@@ -32,7 +39,6 @@ REPLY_TYPE: Final = "application/timestamp-reply"
 ANSWER_BYTES_MAX: Final = 8_388_608
 ANSWER_TIMEOUT_S: Final = 60
 
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _NONCE_BYTES: Final = 8
 _FIX_ANOTHER: Final = _("ask another validator, and look into this one")
 
@@ -47,16 +53,17 @@ _FIX_ANOTHER: Final = _("ask another validator, and look into this one")
     ),
 )
 @click.argument("document", metavar="[FILE|DIGEST|-]", required=False)
-@click.option("-q", "--query", type=_FILE, help=_("A request (DER) made by another program."))
+@click.option("-q", "--query", type=FILE, help=_("A request (DER) made by another program."))
 @click.option("--digest", "algorithm", help=_("How to hash the file.") + "  [sha-256]")
 @click.option(
     "--cert-req/--no-cert-req",
     default=None,
     help=_("Have the node's certificate in the token.") + "  [cert-req]",
 )
-@click.option("--out", type=_FILE, help=_("File to write the answer to.") + "  [FILE.tsr]")
+@click.option("--out", type=FILE, help=_("File to write the answer to.") + "  [FILE.tsr]")
 @click.option("--url", help=_("Ask over HTTP instead, at http://HOST:PORT/tsa."))
-@click.option("--trust", type=_FILE, help=_("Trust file to check by, instead of the genesis."))
+@click.option("--trust", type=FILE, help=_("Trust file to check by, instead of the genesis."))
+@certificate_option
 @network_options
 @verb("timestamp")
 def timestamp(
@@ -72,8 +79,8 @@ def timestamp(
     from node.cli.wording import describe_verdict
     from node.timestamp.verify import NamedDigest
 
-    algorithm, cert_req, url, trust = (
-        said[name] for name in ("algorithm", "cert_req", "url", "trust")
+    algorithm, cert_req, url, trust, paths = (
+        said[name] for name in ("algorithm", "cert_req", "url", "trust", "certificate_paths")
     )
     if (document is None) == (query is None):
         raise click.UsageError(_("give a document, or a request with -q"))
@@ -82,14 +89,18 @@ def timestamp(
     label = str(query) if document is None else document
     target = _target(label, said["out"])
     if document is None:
-        request = _read_request(Path(label))
+        request = read_request(Path(label))
     else:
         request = _make_request(document, algorithm, wants_certificates=cert_req is not False)
+    certificates = read_certificates(paths)
+    if not (request.wants_certificates or certificates):
+        message = _("a token without certificates is checked by one beside it: --certificate")
+        raise click.UsageError(message)
     source = _Source(network, url, trust)
     anchor = source.anchor  # one that does not hold is told before anything is recorded
     reply = source.ask(request.encode())
     digest = NamedDigest(request.imprint.algorithm, request.imprint.digest)
-    verdict = check_answer(reply, request, digest, anchor)
+    verdict = check_answer(reply, request, digest, anchor, certificates=certificates)
     _write(target, reply)
     tell_verdict(screen, label, verdict)
     screen.line(_("written to {path}").format(path=target))
@@ -121,10 +132,16 @@ class _Source:
 
 
 def check_answer(
-    answer: bytes, request: TimeStampRequest, digest: NamedDigest, anchor: TrustAnchor
+    answer: bytes,
+    request: TimeStampRequest,
+    digest: NamedDigest,
+    anchor: TrustAnchor,
+    *,
+    certificates: Sequence[bytes] = (),
 ) -> Verdict:
     """Check that an answer is what was asked for, by the strictest reading, and by the chain.
 
+    `certificates` are those at hand for a token that was asked for without.
     Raises `CommandError`: GC-2020 for a refusal, with its reason; GC-2305 for what does not hold.
     """
     from node.errors import CryptoError, DecodeError, ProofError
@@ -140,13 +157,16 @@ def check_answer(
         expected = Expectation(
             document=(digest.algorithm, digest.value),
             roots=anchor.authorities,
+            certificates=certificates,
             request=request,
             now_ms=now_ms,
         )
         check_token(token_of_answer(answer), expected)
     except (CryptoError, DecodeError, ProofError) as error:
         raise CommandError("GC-2305", str(error), _FIX_ANOTHER) from error
-    verdict = verify_receipt(answer, anchor, digest, now_ms=now_ms)
+    verdict = verify_receipt(
+        answer, anchor, digest, now_ms=now_ms, request=request, certificates=certificates
+    )
     failure = verdict.failure
     if verdict.outcome is not Outcome.VERIFIED and failure is not None:
         message = _("step {number} failed: {detail}")
@@ -174,17 +194,6 @@ def _make_request(
         nonce=nonce.to_bytes(_NONCE_BYTES),
         wants_certificates=wants_certificates,
     )
-
-
-def _read_request(path: Path) -> TimeStampRequest:
-    from node.cli.subjects import read_file
-    from node.timestamp.request import TimeStampRefused, TimeStampRequest
-
-    try:
-        return TimeStampRequest.decode(read_file(path))
-    except TimeStampRefused as refused:
-        fix = _("name a request made by openssl ts -query or the like")
-        raise CommandError("GC-1001", f"{path}: {refused}", fix) from refused
 
 
 def _post(url: str, request: bytes) -> bytes:

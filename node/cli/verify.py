@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
@@ -14,6 +15,12 @@ import click
 from node.cli.age import AgeType
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Fault, Screen
+from node.cli.token_options import (
+    FILE,
+    certificate_option,
+    read_certificates,
+    read_request,
+)
 from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
@@ -57,10 +64,17 @@ if TYPE_CHECKING:
     type=AgeType(),
     help=_("How old a proof of standing may be, by the clock here: 90s, 30m, 24h, 7d."),
 )
+@click.option(
+    "--query",
+    "query_path",
+    type=FILE,
+    help=_("The request that a time-stamp token answers: imprint, nonce and policy are its own."),
+)
+@certificate_option
 @click.option("--offline", is_flag=True, help=_("Open no connection, whatever else is given."))
 @network_options
 @verb("verify")
-def verify(
+def verify(  # noqa: PLR0913 - one for each option
     screen: Screen,
     *,
     document: str,
@@ -68,6 +82,8 @@ def verify(
     trust_path: Path,
     standing_path: Path | None,
     max_age_ms: int | None,
+    query_path: Path | None,
+    certificate_paths: Sequence[Path],
     offline: bool,
     network: NetworkChoice,
 ) -> Answer:
@@ -86,16 +102,27 @@ def verify(
     asks = network.is_explicit and not offline
     found = network.open() if asks else None  # one that is not there is told, needed or not
     anchor = load_anchor(trust_path)
+    request = None if query_path is None else read_request(query_path)
+    certificates = read_certificates(certificate_paths)
+    receipt = b"" if receipt_path is None else _read_receipt(receipt_path, document)
+    if request is not None and (not receipt or is_compact(receipt) or is_tlog_proof(receipt)):
+        raise click.UsageError(_("a request is answered by a time-stamp token: --receipt"))
     if receipt_path is None:
         return verify_proof(screen, document, anchor, max_age_ms)
-    receipt = _read_receipt(receipt_path, document)
     if is_compact(receipt):
         return verify_text(screen, document, receipt, anchor)
     if is_tlog_proof(receipt):
         return verify_tlog(screen, document, receipt, anchor)
     standing = None if standing_path is None else read_file(standing_path)
     digest = read_document(document, digest_algorithm_of(receipt))
-    verdict = verify_receipt(receipt, anchor, digest, now_ms=time.time_ns() // 1_000_000)
+    verdict = verify_receipt(
+        receipt,
+        anchor,
+        digest,
+        now_ms=time.time_ns() // 1_000_000,
+        request=request,
+        certificates=certificates,
+    )
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}
     attestation = verdict.attestation

@@ -14,6 +14,7 @@ from node.chain.block import Header
 from node.chain.genesis import Parameters
 from node.chain.record import RecordAction
 from node.crypto.authority import read_timestamp_certificate
+from node.crypto.certificate import encode_pem
 from node.crypto.signature import Signer
 from node.crypto.suite import document_digest_by_id
 from node.timestamp.receipt import Receipt
@@ -51,6 +52,11 @@ class Stamper:
         """By place of the certificate, and accuracy."""
         for place in range(len(certificates)):  # that they fit is known now, not at the first token
             self._any_issuer = self._issuer(place, _ANY_ACCURACY_MS)
+
+    @property
+    def certificates(self) -> list[bytes]:
+        """Return this node's certificates for time-stamping, PEM."""
+        return [encode_pem(each.encoded) for each in self._certificates]
 
     def check(self, request: TimeStampRequest) -> None:
         """Raise `TimeStampRefused` for a request that gets no token whenever it is recorded."""

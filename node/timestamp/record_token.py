@@ -12,7 +12,6 @@ from typing import Final
 
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.signature import P256_ORDER
-from node.crypto.suite import document_digest_by_id
 from node.errors import DecodeError, ProofError
 from node.timestamp import der
 from node.timestamp.receipt import Receipt
@@ -74,17 +73,16 @@ def open_tsr(data: bytes) -> Receipt:
     return replace(receipt, token=bare)
 
 
-def check_record_token(receipt: Receipt, roots: Sequence[bytes], accuracy_ms: int | None) -> str:
+def check_record_token(receipt: Receipt, expected: Expectation, accuracy_ms: int | None) -> str:
     """Check the token of a receipt against its record, header and the roots; return what it says.
 
-    `roots` are certificates (PEM or DER) of authorities; `accuracy_ms` is what the chain promises,
-    None where it is not known. Every byte of the token is accounted for: it is the one that its
-    parts make. Raises `DecodeError`, `CryptoError`, `ProofError` naming the rule, or
-    `NotRootedError` where its certificate leads to none of the roots.
+    Of `expected` the document is the record's; `accuracy_ms` is what the chain promises, None where
+    it is not known. Every byte of the token is accounted for: it is the one that its parts make.
+    Raises `DecodeError`, `CryptoError`, `ProofError` naming the rule, or `NotRootedError` where its
+    certificate leads to none of the roots.
     """
-    header, record = receipt.block.header, receipt.leaf.record
-    document = (document_digest_by_id(record.digest_algorithm), record.digest)
-    token, path = check_token(receipt.token or b"", Expectation(document=document, roots=roots))
+    header = receipt.block.header
+    token, path = check_token(receipt.token or b"", expected)
     info = token.info
     if header.time_degraded:
         raise ProofError("token-degraded", "expected none: nobody vouches for the block's time")
@@ -117,9 +115,10 @@ def encode_again(token: ReadToken, path: Sequence[AuthorityCertificate]) -> byte
         info.nonce,
     )
     held = [each.encoded for each in path if each.encoded in token.certificates]
+    certificates = encode_certificates(held) if held else b""
     return encode_token(
         own,
-        encode_certificates(held),
+        certificates,
         encode_signer_id(leaf),
         SignedAttributes(leaf.encoded).encode(own),
         _read_signature(token.signature),

@@ -61,7 +61,7 @@ class Expectation:
     certificates: Sequence[bytes] = ()
     """Others that are at hand besides those in the token, believed no more than those."""
     request: TimeStampRequest | None = None
-    """The request it answers, where that is at hand: its nonce and policy."""
+    """The request it answers, where that is at hand: imprint, policy, nonce, certificates."""
     now_ms: int | None = None
     """A time that no true token is after, by more than its clock may err; None skips that check."""
     policies: Sequence[str] = ()
@@ -82,11 +82,12 @@ def verify_token(data: bytes, expected: Expectation) -> tuple[Outcome, tuple[Ste
 
     1. ANSWER: exactly the DER of an answer with status granted, or of a token: signed data over
        TSTInfo version 1, one signer named by issuer and serial number, no critical extension.
-    2. DOCUMENT: the imprint is the document's; with a request, nonce and policy are its own.
-       The policy is one of those expected, if some are.
-    3. CERTIFICATE: the signer's is in the token, and the signed attribute of RFC 5816 or RFC 2634
-       names it first; further names are those of the path, in order. A name of the authority, if
-       there is one, is the certificate's.
+    2. DOCUMENT: the imprint is the document's; with a request, imprint, nonce and policy are its
+       own, and there are certificates just where it asks for them. The policy is one of those
+       expected, if some are.
+    3. CERTIFICATE: the signer's is in the token or at hand, and the signed attribute of RFC 5816 or
+       RFC 2634 names it first; further names are those of the path, in order. A name of the
+       authority, if there is one, is the certificate's.
     4. ATTRIBUTES: in DER's order, once each; the content type is TSTInfo's, the digest its own.
     5. SIGNATURE: the certificate's key signed the attributes: ECDSA or RSA with SHA-2, or, where
        that is allowed, Ed25519.
@@ -163,16 +164,25 @@ class TokenCheck:
         expected, got = f"{algorithm.name}:{digest.hex()}", _name(imprint.algorithm, imprint.digest)
         if expected != got:
             raise ProofError("imprint", f"expected {expected}, got {got}")
-        request, info = self._expected.request, self.token.info
-        if request is not None:
-            if request.policy is not None and der.encode_oid(request.policy) != info.policy:
-                raise ProofError("policy", "expected that of the request")
-            if request.nonce != info.nonce:
-                raise ProofError("nonce", "expected that of the request")
+        if self._expected.request is not None:
+            self._check_request(self._expected.request)
+            got = f"{got}, as the request asks"
         policies = self._expected.policies
-        if policies and info.policy not in map(der.encode_oid, policies):
+        if policies and self.token.info.policy not in map(der.encode_oid, policies):
             raise ProofError("policy", f"expected {' or '.join(policies)}")
         return got
+
+    def _check_request(self, request: TimeStampRequest) -> None:  # RFC 3161 section 2.4
+        info, asked = self.token.info, request.imprint
+        if (asked.algorithm, asked.digest) != (info.imprint.algorithm, info.imprint.digest):
+            raise ProofError("imprint", "expected that of the request")
+        if request.policy is not None and der.encode_oid(request.policy) != info.policy:
+            raise ProofError("policy", "expected that of the request")
+        if request.nonce != info.nonce:
+            raise ProofError("nonce", "expected that of the request")
+        if request.wants_certificates is not bool(self.token.certificates):
+            wanted = "some" if request.wants_certificates else "none"
+            raise ProofError("certificates", f"expected {wanted} in the token, as the request asks")
 
     def _find_certificate(self) -> str:  # step 3
         token = self.token
@@ -183,7 +193,9 @@ class TokenCheck:
         held = [AuthorityCertificate.read(encoded) for encoded in at_hand]
         signers = [each for each in held if _signer_id(each) == token.signer_id]
         if not signers:
-            raise ProofError("certificate-missing", "expected the signer's in the token")
+            raise ProofError(
+                "certificate-missing", "expected the signer's in the token, or at hand"
+            )
         self.leaf = signers[0]
         self.path = find_path(self.leaf, held, _read_roots(self._expected.roots))
         named = _signing_certificates(self._attributes)
@@ -193,7 +205,7 @@ class TokenCheck:
                 which = "the signer's first" if at == 0 else "those of its path, in order"
                 raise ProofError("signing-certificate", f"expected the digests of {which}")
         self._check_name()
-        return f"{len(held)} in the token, {len(named)} named by what is signed"
+        return f"{len(token.certificates)} in the token, {len(named)} named by what is signed"
 
     def _check_name(self) -> None:
         name, leaf = self.token.info.authority_name, self.leaf

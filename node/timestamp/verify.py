@@ -6,8 +6,8 @@ verifier of their own. Pure: no clock is read, so a receipt verifies in fifty ye
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from node.chain.compact import Checkpoint
@@ -29,6 +29,7 @@ from node.timestamp.note import Note
 from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import PublicCheckpoint, Receipt, digest_name, iso_time
 from node.timestamp.record_token import carries_chain_proof, check_record_token
+from node.timestamp.request import TimeStampRequest
 from node.timestamp.steps import (
     CertifiedClaim,
     Judgement,
@@ -123,7 +124,13 @@ class NamedDigest:
 
 
 def verify_receipt(
-    receipt: bytes, anchor: TrustAnchor, document: NamedDigest, *, now_ms: int | None = None
+    receipt: bytes,
+    anchor: TrustAnchor,
+    document: NamedDigest,
+    *,
+    now_ms: int | None = None,
+    request: TimeStampRequest | None = None,
+    certificates: Sequence[bytes] = (),
 ) -> Verdict:
     """Verify that a document was recorded on the anchor's chain, and when. Never raises.
 
@@ -147,26 +154,33 @@ def verify_receipt(
     The first failed step ends it: `NOT_ROOTED` if step 6 or 9 lacks a root, or if a format carries
     no receipt and is one key's word; else `NOT_VERIFIED`. A time-stamp token that carries no
     receipt is verified by the steps of `token_check.py`; `now_ms` is for these: where it is given,
-    no token may be from later.
+    no token may be from later. With a `request` there has to be a token, and it has to answer that.
+    `certificates` (PEM or DER) are at hand for a token that holds none, believed no more than its
+    own would be.
     """
+    expected = Expectation(
+        document=(document.algorithm, document.value),
+        roots=anchor.authorities,
+        certificates=certificates,
+        request=request,
+        now_ms=now_ms,
+    )
     if is_token_or_answer(receipt) and not carries_chain_proof(receipt):
-        expected = Expectation(
-            document=(document.algorithm, document.value),
-            roots=anchor.authorities,
-            now_ms=now_ms,
-        )
         outcome, steps = verify_token(receipt, expected)
         return Judgement(outcome, steps, None)
-    return _Verification(receipt, anchor, document).run()
+    return _Verification(receipt, anchor, document, expected).run()
 
 
 class _Verification:
     """One run through the steps. A step returns what it found or raises what it missed."""
 
-    def __init__(self, data: bytes, anchor: TrustAnchor, document: NamedDigest) -> None:
+    def __init__(
+        self, data: bytes, anchor: TrustAnchor, document: NamedDigest, expected: Expectation
+    ) -> None:
         self._data = data
         self._anchor = anchor
         self._document = document
+        self._expected = replace(expected, now_ms=None)  # the quorum says when
         self._receipt: Receipt
         self._joining: ConsistencyProof | None
         self._joined: ConsistencyAttestation | None = None
@@ -287,8 +301,10 @@ class _Verification:
 
     def _check_token(self) -> str:  # step 9
         if self._receipt.token is None:
+            if self._expected.request is not None:
+                raise ProofError("token-missing", "expected one that answers the request, got none")
             return "none"
-        return check_record_token(self._receipt, self._anchor.authorities, self._claim.accuracy_ms)
+        return check_record_token(self._receipt, self._expected, self._claim.accuracy_ms)
 
     def _check_record(self) -> str:  # step 10
         action = self._receipt.leaf.record.action

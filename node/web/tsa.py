@@ -1,8 +1,11 @@
-"""`POST /tsa`: time stamps by RFC 3161 over HTTP (its section 3.4), for anybody who may connect."""
+"""`POST /tsa`: time stamps by RFC 3161 over HTTP (its section 3.4), for anybody who may connect.
+
+`GET /tsa/certificates` is for those who asked for tokens without certificates.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -17,6 +20,7 @@ from node.web.app import Routes, read_body
 
 REQUEST_TYPE: Final = "application/timestamp-query"
 REPLY_TYPE: Final = "application/timestamp-reply"
+CERTIFICATES_TYPE: Final = "application/pem-certificate-chain"
 
 _IPV6_PREFIX_BITS: Final = 64
 """What one customer of a network has: addresses within it are as many as it likes."""
@@ -32,8 +36,14 @@ class Reply:
     """Where the client asked too often: when to come back."""
 
 
-def routes(answer: Callable[[bytes, str], Awaitable[Reply]]) -> Routes:
-    """Return what passes requests on to `answer`: the DER of TimeStampReq, and the client."""
+def routes(
+    answer: Callable[[bytes, str], Awaitable[Reply]], certificates: Sequence[bytes]
+) -> Routes:
+    """Return what passes requests on to `answer`: the DER of TimeStampReq, and the client.
+
+    `certificates` (PEM), of the keys that sign answers, are served for who asks without them.
+    """
+    chain = b"".join(certificates)
 
     async def tsa(request: Request) -> Response:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -47,7 +57,13 @@ def routes(answer: Callable[[bytes, str], Awaitable[Reply]]) -> Routes:
         status = 429 if reply.retry_after_ms else 200
         return Response(reply.encoded, status, headers, REPLY_TYPE)
 
-    return [Route("/tsa", tsa, methods=["POST"])]
+    async def chain_file(_request: Request) -> Response:
+        return Response(chain, media_type=CERTIFICATES_TYPE)
+
+    return [
+        Route("/tsa", tsa, methods=["POST"]),
+        Route("/tsa/certificates", chain_file, methods=["GET"]),
+    ]
 
 
 def client_of(request: Request) -> str:

@@ -70,6 +70,7 @@ Figures as of         epoch {facts.epoch}
    orders them.
 5. What is taken. Digests by {digests}; this policy or none; no extensions. One client may ask
    {facts.requests_per_minute} times a minute. Each request is recorded, the same one again too.
+   A token asked for without certificates goes with those served here, at /tsa/certificates.
 6. Proof. The unsigned attribute of a token holds the receipt of the record: its path in the log
    and the signatures of a quorum. The signature of the token is one node's word; the receipt is
    the chain's, and is what counts where they could differ.

@@ -157,6 +157,24 @@ def test_the_command_writes_what_openssl_and_verify_accept(
             "verify", asked.document, "--receipt", name, "--trust", trust, "--offline", "--json"
         )
         assert ours.code == 0, ours.out
+    with urllib.request.urlopen(f"{url}/certificates", timeout=40) as reply:
+        Path("tsa.pem").write_bytes(reply.read())
+    by_query = run(
+        "timestamp", "-q", asked.request, *home, "--url", url,
+        "--certificate", "tsa.pem", "--out", "query.tsr",
+    )  # fmt: skip
+    assert by_query.code == 0, by_query.out
+    query = ("--query", asked.request, "--certificate", "tsa.pem")
+    for options, code in (((), 1), (query, 0)):
+        ours = run(
+            "verify", asked.document, "--receipt", "query.tsr", "--trust", trust, *options
+        )  # fmt: skip
+        assert ours.code == code, ours.out
+    verified = openssl(
+        "-verify", "-queryfile", asked.request, "-in", "query.tsr", "-CAfile", roots,
+        "-untrusted", "tsa.pem",
+    )  # fmt: skip
+    assert "Verification: OK" in verified.stdout + verified.stderr
     again = run("timestamp", asked.document, *home)
     assert (again.code, "document.tsr: exists already" in again.err + again.out) == (2, True)
     wrong = run("timestamp", asked.document, *home, "--url", url[:-4] + "/healthz", "--out", "x")

@@ -6,17 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asn1crypto import cms
 
+from node.crypto.suite import SHA_256
 from node.errors import DecodeError, ProofError
 from node.timestamp import der
 from node.timestamp.record_token import encode_tsr, open_tsr
+from node.timestamp.request import Imprint, TimeStampRequest
 from node.timestamp.token import add_chain_proof, encode_granted
+from node.timestamp.token_reading import ReadToken
 from node.timestamp.verify import NamedDigest, Outcome, Step, verify_receipt
 from tests.unit.timestamp.authority import OpenSsl
 from tests.vectors.receipt.case import DIGEST
 from tests.vectors.receipt.chain import Chain
 from tests.vectors.receipt.story import DOCUMENT, PLAIN, build_chain
-from tests.vectors.receipt.tokens import authority_of, issuer_of, with_token
+from tests.vectors.receipt.tokens import FIVE_YEARS, authority_of, issuer_of, with_token
 
 CHAIN = build_chain()
 ANCHOR, NAMED = CHAIN.trust().establish(), NamedDigest.parse(DIGEST)
@@ -86,3 +90,51 @@ def test_no_flipped_byte_of_the_file_verifies() -> None:
 def test_no_part_of_the_file_can_be_left_out() -> None:
     for end in range(0, len(TSR), 7):
         assert verify_receipt(TSR[:end], ANCHOR, NAMED).outcome is Outcome.NOT_VERIFIED
+
+
+def test_a_file_without_certificates_is_verified_by_one_beside_it() -> None:
+    receipt = with_token(CHAIN.receipt(PLAIN, 1), ISSUER, has_certificates=False)
+    data = encode_tsr(receipt) or b""
+    (certificate,) = ReadToken.decode(TOKEN).certificates
+    verdict = verify_receipt(data, ANCHOR, NAMED)
+    assert verdict.outcome is Outcome.NOT_VERIFIED
+    assert verdict.failure is not None
+    assert verdict.failure.detail.startswith("certificate-missing")
+    for beside in ([certificate], [authority_of(CHAIN).certificate, certificate]):
+        verdict = verify_receipt(data, ANCHOR, NAMED, certificates=beside)
+        assert verdict.outcome is Outcome.VERIFIED
+    twin = issuer_of(authority_of(CHAIN), issuance=replace(FIVE_YEARS, serial_number=77))
+    (other,) = ReadToken.decode(with_token(RECEIPT, twin).token or b"").certificates
+    failure = verify_receipt(data, ANCHOR, NAMED, certificates=[other]).failure
+    assert failure is not None
+    assert failure.detail.startswith("certificate-missing")
+
+
+def test_an_empty_set_of_certificates_is_another_form() -> None:
+    token = with_token(CHAIN.receipt(PLAIN, 1), ISSUER, has_certificates=False).token or b""
+    read = cms.ContentInfo.load(token)
+    read["content"]["certificates"] = cms.CertificateSet([])
+    data = encode_granted(add_chain_proof(read.dump(force=True), PROOF))
+    certificates = ReadToken.decode(TOKEN).certificates
+    failure = verify_receipt(data, ANCHOR, NAMED, certificates=certificates).failure
+    assert failure is not None
+    assert failure.detail.startswith("token-form")
+
+
+def test_a_request_is_answered_by_the_token_of_the_record_or_not_at_all() -> None:
+    imprint = Imprint.of(SHA_256, bytes.fromhex(DIGEST.removeprefix("sha-256:")))
+    request = TimeStampRequest(imprint=imprint, nonce=b"\x2a", wants_certificates=True)
+    answered = with_token(CHAIN.receipt(PLAIN, 1), ISSUER, nonce=b"\x2a")
+    good = encode_tsr(answered) or b""
+    assert verify_receipt(good, ANCHOR, NAMED, request=request).outcome is Outcome.VERIFIED
+    for data, asked, reason in (
+        (TSR, request, "nonce: expected"),
+        (good, replace(request, nonce=None), "nonce: expected"),
+        (good, replace(request, policy="1.2.3"), "policy: expected"),
+        (good, replace(request, wants_certificates=False), "certificates: expected none"),
+        (PROOF, request, "token-missing"),
+    ):
+        failure = verify_receipt(data, ANCHOR, NAMED, request=asked).failure
+        assert failure is not None
+        assert failure.step is Step.TOKEN
+        assert failure.detail.startswith(reason)

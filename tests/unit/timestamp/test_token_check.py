@@ -321,7 +321,9 @@ def test_only_what_is_granted_as_asked_for_is_taken() -> None:
 
 
 def test_the_request_is_answered_and_no_other() -> None:
-    request = TimeStampRequest(imprint=imprint_of(), nonce=b"\x07", policy=POLICY)
+    request = TimeStampRequest(
+        imprint=imprint_of(), nonce=b"\x07", policy=POLICY, wants_certificates=True
+    )
     token = ISSUER.issue(stamp(nonce=b"\x07"))
     for asked, reason in (
         (request, "without a chain proof"),
@@ -329,11 +331,37 @@ def test_the_request_is_answered_and_no_other() -> None:
         (replace(request, nonce=b"\x08"), "nonce: expected"),
         (replace(request, nonce=None), "nonce: expected"),
         (replace(request, policy="1.2.3"), "policy: expected"),
+        (replace(request, imprint=imprint_of(b"another")), "imprint: expected that of the request"),
+        (replace(request, wants_certificates=False), "certificates: expected none in the token"),
     ):
         _, reports = verify_token(token, replace(EXPECTED, request=asked))
         assert reports[-1].detail.startswith(reason)
     _, reports = verify_token(ISSUER.issue(stamp()), replace(EXPECTED, request=request))
     assert reports[-1].detail.startswith("nonce: expected")
+
+
+def test_a_token_without_certificates_is_checked_by_one_at_hand() -> None:
+    token = ISSUER.issue(stamp(has_certificates=False))
+    other = certificate_of(KEY)
+    for certificates, step, reason in (
+        ((), TokenStep.CERTIFICATE, "certificate-missing"),
+        ((ROOT, other), TokenStep.CERTIFICATE, "certificate-missing"),
+        ((ROOT, TSA, other), TokenStep.CHAIN, "without a chain proof"),
+        ((TSA,) * 9, TokenStep.CERTIFICATE, "certificates: expected at most"),
+        ((b"no certificate",), TokenStep.CERTIFICATE, "certificate: "),
+    ):
+        _, reports = verify_token(token, replace(EXPECTED, certificates=certificates))
+        assert reports[-1].step is step
+        assert reports[-1].detail.startswith(reason)
+    request = TimeStampRequest(imprint=imprint_of())
+    for wants_certificates, reason in (
+        (False, "without a chain"),
+        (True, "certificates: expected"),
+    ):
+        asked = replace(request, wants_certificates=wants_certificates)
+        expected = replace(EXPECTED, certificates=(TSA,), request=asked)
+        _, reports = verify_token(token, expected)
+        assert reports[-1].detail.startswith(reason)
 
 
 def test_an_authority_that_is_not_known_roots_nothing() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
+from node.crypto.certificate import encode_der, encode_pem, split_pem
 from node.timestamp.request import REQUEST_BYTES_MAX
 from node.web.tsa import Reply, client_of, routes
+from tests.unit.timestamp.authority import ROOT, TSA
 from tests.unit.web.http_client import ask, serving
 
 QUERY = "Content-Type: application/timestamp-query"
@@ -16,7 +18,7 @@ async def test_a_request_is_passed_on_with_the_address_it_comes_from() -> None:
     async def answer(request: bytes, client: str) -> Reply:
         return Reply(b"%b of %b" % (request, client.encode()))
 
-    async with serving(routes(answer)) as served:
+    async with serving(routes(answer, ())) as served:
         forged = "X-Forwarded-For: 10.9.8.7"
         reply = await ask(
             served.port, "/tsa", method="POST", body=b"asked", headers=[QUERY, forged]
@@ -32,7 +34,7 @@ async def test_who_asks_too_often_gets_the_reason_and_when_to_come_back() -> Non
     async def answer(_request: bytes, _client: str) -> Reply:
         return Reply(b"no", retry_after_ms=1_001)
 
-    async with serving(routes(answer)) as served:
+    async with serving(routes(answer, ())) as served:
         reply = await ask(served.port, "/tsa", method="POST", body=b"x", headers=[QUERY])
         assert (reply.status, reply.body) == (429, b"no")
         assert reply.headers["retry-after"] == "2"
@@ -54,11 +56,21 @@ async def test_what_is_no_request_is_not_passed_on(
     async def answer(_request: bytes, _client: str) -> Reply:
         raise AssertionError
 
-    async with serving(routes(answer)) as served:
+    async with serving(routes(answer, ())) as served:
         body = b"x" * size
         reply = await ask(served.port, "/tsa", method=method, body=body, headers=[header])
         assert reply.status == status
         assert served.failures == []
+
+
+async def test_certificates_are_served_for_tokens_that_hold_none() -> None:
+    async def answer(_request: bytes, _client: str) -> Reply:
+        raise AssertionError
+
+    async with serving(routes(answer, [encode_pem(TSA), encode_pem(ROOT)])) as served:
+        reply = await ask(served.port, "/tsa/certificates")
+    assert reply.headers["content-type"] == "application/pem-certificate-chain"
+    assert list(map(encode_der, split_pem(reply.body))) == [TSA, ROOT]
 
 
 @pytest.mark.parametrize(

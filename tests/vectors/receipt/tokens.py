@@ -54,9 +54,14 @@ def issuer_of(
     authority: Authority, *, issuance: Issuance = FIVE_YEARS, accuracy_ms: int = 1_000
 ) -> TokenIssuer:
     """Return the issuer of validator-1's tokens, its key certified by this authority."""
-    key = TSA_KEY.public_key.encoded
-    certificate = build_timestamp_certificate(authority, "validator-1", key, issuance)
+    certificate = tsa_certificate_of(authority, issuance=issuance)
     return TokenIssuer([certificate], TSA_KEY, policy=POLICY, accuracy_ms=accuracy_ms)
+
+
+def tsa_certificate_of(authority: Authority, *, issuance: Issuance = FIVE_YEARS) -> bytes:
+    """Return validator-1's certificate for time-stamping."""
+    key = TSA_KEY.public_key.encoded
+    return build_timestamp_certificate(authority, "validator-1", key, issuance)
 
 
 def with_token(receipt: Receipt, issuer: TokenIssuer, **fields: object) -> Receipt:

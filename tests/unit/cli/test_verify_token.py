@@ -1,0 +1,97 @@
+"""`verify` and `timestamp` with a request and with certificates beside a time-stamp token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node.crypto.certificate import encode_pem
+from node.crypto.suite import SHA_256
+from node.timestamp.record_token import encode_tsr
+from node.timestamp.request import Imprint, TimeStampRequest
+from node.timestamp.token import take_chain_proof
+from node.timestamp.token_reading import token_of_answer
+from tests.unit.cli.command import run
+from tests.unit.timestamp.authority import TSA
+from tests.vectors.receipt.story import DOCUMENT, PLAIN, build_chain
+from tests.vectors.receipt.tokens import authority_of, issuer_of, tsa_certificate_of, with_token
+
+CHAIN = build_chain()
+REQUEST = TimeStampRequest(
+    imprint=Imprint.of(SHA_256, SHA_256.new_hash(DOCUMENT).digest()), nonce=b"\x2a"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with an answer that holds no certificates, and all there is beside it."""
+    monkeypatch.chdir(tmp_path)
+    authority = authority_of(CHAIN)
+    receipt = with_token(
+        CHAIN.receipt(PLAIN, 1), issuer_of(authority), has_certificates=False, nonce=b"\x2a"
+    )
+    for name, content in (
+        ("document", DOCUMENT),
+        ("answer.tsr", encode_tsr(receipt) or b""),
+        ("bare.tsr", take_chain_proof(token_of_answer(encode_tsr(receipt) or b""))[0]),
+        ("native.receipt", replace(receipt, token=None).encode()),
+        ("request.tsq", REQUEST.encode()),
+        ("other.tsq", replace(REQUEST, nonce=b"\x2b").encode()),
+        ("tsa.pem", encode_pem(tsa_certificate_of(authority))),
+        ("other.pem", encode_pem(TSA)),
+        ("trust.json", CHAIN.trust().encode()),
+    ):
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("receipt", "options", "code", "detail"),
+    [
+        ("answer.tsr", ("--certificate", "tsa.pem"), 0, ""),
+        ("answer.tsr", ("--certificate", "other.pem", "--certificate", "tsa.pem"), 0, ""),
+        ("answer.tsr", ("--certificate", "tsa.pem", "--query", "request.tsq"), 0, ""),
+        ("answer.tsr", ("--certificate", "tsa.pem", "--query", "other.tsq"), 1, "nonce: expected"),
+        ("answer.tsr", ("--certificate", "other.pem"), 1, "certificate-missing"),
+        ("answer.tsr", (), 1, "certificate-missing"),
+        ("bare.tsr", ("--certificate", "tsa.pem", "--query", "request.tsq"), 5, "one key"),
+        ("bare.tsr", ("--certificate", "tsa.pem", "--query", "other.tsq"), 1, "nonce: expected"),
+        ("native.receipt", ("--query", "request.tsq"), 1, "token-missing"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_the_verdict_is_by_what_is_beside_the_token(
+    receipt: str, options: tuple[str, ...], code: int, detail: str
+) -> None:
+    ran = run(
+        "verify", "document", "--receipt", receipt, "--trust", "trust.json", *options, "--json"
+    )
+    assert ran.code == code, ran.out
+    assert detail in ran.json["steps"][-1]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--query", "tsa.pem", "--receipt", "answer.tsr"), 2, "tsa.pem: request"),
+        (("--certificate", "document", "--receipt", "answer.tsr"), 2, "document: certificates"),
+        (("--certificate", "none.pem", "--receipt", "answer.tsr"), 2, "none.pem: No such file"),
+        (("--query", "request.tsq"), 2, "is answered by a time-stamp token"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_what_cannot_be_read_or_used_is_told(
+    options: tuple[str, ...], code: int, message: str
+) -> None:
+    ran = run("verify", "document", "--trust", "trust.json", *options)
+    assert ran.code == code, ran.out + ran.err
+    assert message in ran.out + ran.err
+
+
+@pytest.mark.usefixtures("folder")
+def test_nothing_is_asked_for_that_could_not_be_checked() -> None:
+    ran = run("timestamp", "-q", "request.tsq", "--out", "new.tsr", "--home", "nowhere")
+    assert ran.code == 2
+    assert "--certificate" in ran.out + ran.err
