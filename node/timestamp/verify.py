@@ -49,6 +49,7 @@ __all__ = [
     "Step",
     "StepReport",
     "Verdict",
+    "check_record_in_block",
     "verify_receipt",
 ]
 
@@ -171,6 +172,15 @@ def verify_receipt(
     return _Verification(receipt, anchor, document, expected).run()
 
 
+def check_record_in_block(receipt: bytes, anchor: TrustAnchor, document: NamedDigest) -> Receipt:
+    """Take steps 1 to 5, which need no keys; return the receipt: so its header holds the record.
+
+    Whether that header is of the chain is for the caller to find out. Raises `CryptoError`,
+    `DecodeError`, `ProofError`, or `NotRootedError` for a format that carries no receipt.
+    """
+    return _Verification(receipt, anchor, document).check_block()
+
+
 class _Verification:
     """One run through the steps. A step returns what it found or raises what it missed."""
 
@@ -190,6 +200,13 @@ class _Verification:
         outcome, reports = take_steps(self._steps())
         attested = reports[-1].step is Step.RECORD
         return Judgement(outcome, reports, self._attestation() if attested else None)
+
+    def check_block(self) -> Receipt:
+        for step, check in self._steps():
+            if step is Step.ROOT:
+                break
+            check()
+        return self._receipt
 
     def _steps(self) -> Iterator[tuple[Step, Callable[[], str]]]:
         yield Step.RECEIPT, self._decode_receipt

@@ -57,6 +57,7 @@ from node.execution.registry import (
 )
 from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.history import Handover
+from node.timestamp.outside.anchor import Anchor, AnchoredCheckpoint
 from node.timestamp.receipt import Receipt
 from node.timestamp.refreshed import RefreshedReceipt
 from node.timestamp.standing import StandingProof
@@ -155,6 +156,10 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
     absent = standing.proof(absent_beside_another(standing, 2), 2)
     consistency = standing.consistency(1, 2)
     refreshed = RefreshedReceipt(standing.receipt(1), consistency)
+    anchored = AnchoredCheckpoint(
+        suite=SUITE, block=standing.chain.blocks[1], handovers=consistency.handovers
+    )
+    anchor = Anchor(checkpoint=anchored, token=b"token")
     bls = replace(
         genesis.validators.validators[0], aggregate_key=AggregateKey(bytes(48), bytes(96))
     )
@@ -198,6 +203,9 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         ("standing-proof", absent.encode(), StandingProof.decode),
         ("reference-name", encode(present.name.to_value()), nested(ReferenceName.from_value)),
         ("state-proof", absent.proof.encode(), StateProof.decode),
+        ("anchor", anchor.encode(), Anchor.decode),
+        ("anchor", anchor.joined(consistency.header_path).encode(), Anchor.decode),
+        ("anchored-checkpoint", anchored.encode(), AnchoredCheckpoint.decode),
         ("consistency-proof", consistency.encode(), ConsistencyProof.decode),
         ("refreshed-receipt", refreshed.encode(), RefreshedReceipt.decode),
         (
