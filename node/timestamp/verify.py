@@ -178,7 +178,8 @@ def check_record_in_block(receipt: bytes, anchor: TrustAnchor, document: NamedDi
     Whether that header is of the chain is for the caller to find out. Raises `CryptoError`,
     `DecodeError`, `ProofError`, or `NotRootedError` for a format that carries no receipt.
     """
-    return _Verification(receipt, anchor, document).check_block()
+    expected = Expectation(document=(document.algorithm, document.value), roots=())
+    return _Verification(receipt, anchor, document, expected).check_block()
 
 
 class _Verification:
