@@ -1,4 +1,4 @@
-"""Time stamps from real validators, asked for and verified by `openssl ts` alone."""
+"""Time stamps from real validators, asked for and verified by the programs of others alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from rfc3161_client import (
+    TimestampRequestBuilder,
+    VerificationError,
+    VerifierBuilder,
+    decode_timestamp_response,
+)
 
 from node.crypto.suite import SHA_256
 from node.operations.provision import update_toml
@@ -21,6 +28,7 @@ from node.timestamp.token import take_chain_proof
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.network.local_network import LocalNetwork, running_network
 from tests.network.test_node_health import until_alone
+from tests.outside.environments import PROGRAMS, RUN_TIMEOUT_S, python_with
 from tests.unit.cli.command import run
 
 LIMITED = "validator-2"
@@ -58,10 +66,14 @@ class Asked:
         return cls(document, request)
 
 
-def post(network: LocalNetwork, validator_id: str, request: bytes) -> tuple[int, bytes]:
+def url_of(network: LocalNetwork, validator_id: str) -> str:
     (entry,) = (entry for entry in network.entries if entry.id == validator_id)
+    return f"http://{entry.host}:{entry.http_port}/tsa"
+
+
+def post(network: LocalNetwork, validator_id: str, request: bytes) -> tuple[int, bytes]:
     asked = urllib.request.Request(
-        f"http://{entry.host}:{entry.http_port}/tsa",
+        url_of(network, validator_id),
         data=request,
         headers={"Content-Type": "application/timestamp-query"},
     )
@@ -102,6 +114,36 @@ def test_openssl_asks_and_is_satisfied(network: LocalNetwork, tmp_path: Path, di
     assert wrong.returncode != 0
 
 
+def test_rfc3161_client_asks_and_is_satisfied(network: LocalNetwork) -> None:
+    document = b"a paper for rfc3161-client"
+    request = TimestampRequestBuilder().data(document).nonce(nonce=True).build()
+    status, reply = post(network, "validator-1", request.as_bytes())
+    assert status == 200
+    root = x509.load_pem_x509_certificate(authority_of(network, "validator-1").read_bytes())
+    verifier = VerifierBuilder.from_request(request).add_root_certificate(root).build()
+    answer = decode_timestamp_response(reply)
+    assert verifier.verify_message(answer, document)
+    with pytest.raises(VerificationError, match="messages"):
+        verifier.verify_message(answer, b"another paper")
+
+
+def test_pyhanko_signs_a_pdf_and_has_it_stamped(network: LocalNetwork, tmp_path: Path) -> None:
+    program, out = PROGRAMS / "sign_with_pyhanko.py", tmp_path / "signed.pdf"
+    url = url_of(network, "validator-1")
+    for authority, is_trusted in (("validator-1", True), (LIMITED, False)):
+        roots = authority_of(network, authority)
+        done = subprocess.run(
+            [python_with("pyhanko"), "-I", program, url, roots, out],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=RUN_TIMEOUT_S,
+        )
+        assert (done.returncode == 0) is is_trusted, done.stderr
+        assert ("refused" in done.stderr) is not is_trusted, done.stderr
+    assert b"/adbe.pkcs7.detached" in out.read_bytes()
+
+
 def test_what_is_granted_was_recorded_and_carries_its_proof(
     network: LocalNetwork, tmp_path: Path
 ) -> None:
@@ -138,8 +180,7 @@ def test_the_command_writes_what_openssl_and_verify_accept(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     asked = Asked.make(tmp_path, "a paper for the command", "-sha512")  # without certificates
-    (entry,) = (entry for entry in network.entries if entry.id == "validator-1")
-    url = f"http://{entry.host}:{entry.http_port}/tsa"
+    url = url_of(network, "validator-1")
     home = ("--home", network.home)
     by_grpc = run("timestamp", asked.document, *home, "--json")
     assert by_grpc.code == 0, by_grpc.out
