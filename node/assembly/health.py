@@ -14,6 +14,7 @@ from node.rpc import port
 from node.rpc.peer import PeerState
 from node.service.engine import Engine
 from node.service.runner import Runner
+from node.service.stamp_figures import StampFigures
 from node.storage.ledger import LedgerStore
 from node.storage.wal import WriteAheadLog
 
@@ -95,6 +96,8 @@ class RunningFigures:
     ) -> None:
         """Read them from where they are kept."""
         self.engine = runner.engine
+        self.stamping: StampFigures | None = None
+        """What the stamp desk counted; None where the node has none."""
         self._runner, self._log = runner, write_ahead_log
         self._peering, self._health = peering, health
 

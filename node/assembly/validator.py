@@ -90,6 +90,8 @@ class Validator:
                 config, genesis, keys.stamping, queries, NodeParts(runner, self._health, reader)
             )
         )
+        if self._stamping is not None and self._stamping.desk is not None:
+            self._figures.stamping = self._stamping.desk.figures
         parts = Parts(
             validator_id=config.validator_id,
             runner=runner,

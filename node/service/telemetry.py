@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 from typing import Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from node.errors import ConfigError
 from node.service import clock
 from node.service.engine import Engine, Output
+from node.service.stamp_figures import LATENCY_S, StampFigures
 
 LOOP_LAG_INTERVAL_MS: Final = 100
 RULES_TO_WARN_OF: Final = frozenset(
@@ -46,9 +54,7 @@ RULES_TO_TELL_OF: Final = frozenset(
 """What is worth knowing and means no fault; all others are for debugging."""
 
 _NS_PER_S: Final = 1_000_000_000
-_LATENCY_S: Final = (
-    0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0
-)  # fmt: skip
+_MS_PER_S: Final = 1_000
 
 
 class PeerFigures(Protocol):
@@ -92,6 +98,10 @@ class Figures(Protocol):
     def peers(self) -> Mapping[str, PeerFigures]:
         """Figures of every peer by validator id."""
 
+    @property
+    def stamping(self) -> StampFigures | None:
+        """What the stamp desk counted; None where the node has none."""
+
 
 class Telemetry:
     """The figures of one validator; also the runner's `Observer`."""
@@ -107,7 +117,7 @@ class Telemetry:
         self._final_latency = Histogram(
             "govchain_submit_to_final_seconds",
             "From the submission of a batch to the finality of its last transaction here.",
-            buckets=_LATENCY_S,
+            buckets=LATENCY_S,
             registry=self.registry,
         )
         ProcessCollector(registry=self.registry)
@@ -197,6 +207,8 @@ class _Scrape(Collector):
         yield from self._gauges()
         yield from self._counters()
         yield from self._peers()
+        if self._figures.stamping is not None:
+            yield from _stamping(self._figures.stamping)
         traces = CounterMetricFamily(
             "govchain_traces", "Transitions and refusals of consensus.", labels=["rule"]
         )
@@ -287,3 +299,27 @@ class _Scrape(Collector):
             for validator_id, figures in peers.items():
                 family.add_metric([validator_id], getattr(figures, name))
             yield family
+
+
+def _stamping(figures: StampFigures) -> Iterator[Metric]:
+    for name, text, value in (
+        ("requests", "Requests for time stamps.", figures.requests),
+        ("granted", "Tokens that left.", figures.granted),
+        ("transactions", "Transactions that recorded requests.", figures.transactions),
+    ):
+        yield CounterMetricFamily(f"govchain_timestamp_{name}", text, value)
+    refused = CounterMetricFamily(
+        "govchain_timestamp_refused", "Requests that got no token.", labels=["reason"]
+    )
+    for reason, count in figures.refused.items():
+        refused.add_metric([reason], count)
+    yield refused
+    waiting = "Requests whose records are not final yet."
+    yield GaugeMetricFamily("govchain_timestamp_waiting", waiting, figures.waiting)
+    ends = [*map(str, LATENCY_S), "+Inf"]
+    yield HistogramMetricFamily(
+        "govchain_timestamp_seconds",
+        "From a request to its token.",
+        buckets=list(zip(ends, accumulate(figures.latency_counts), strict=True)),
+        sum_value=figures.latency_ms / _MS_PER_S,
+    )

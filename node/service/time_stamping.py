@@ -28,6 +28,7 @@ from node.crypto.suite import DocumentDigest, Suite
 from node.limits import TX_NONCE_BYTES
 from node.service import clock
 from node.service.quota import Quota
+from node.service.stamp_figures import OVER_QUOTA, StampFigures, reason_of
 from node.service.tickets import Ticket
 from node.storage.past import NotHeldYet
 from node.timestamp.receipt import Receipt
@@ -110,22 +111,25 @@ class StampDesk:
         self._quota, self._check = quota, check
         self._gathered: dict[DocumentDigest, list[_Waiting]] = {}
         """By algorithm, since a transaction has one."""
-        self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self.figures: dict[str, int] = dict.fromkeys(("granted", "refused", "transactions"), 0)
+        self.figures = StampFigures()
 
     async def answer(self, request: bytes, client: Client) -> Answer:
         """Answer the DER of a TimeStampReq; raises nothing that `request` could be blamed for."""
+        begun_ms, figures = clock.monotonic_ms(), self.figures
+        figures.requests += 1
         try:
             asked = self._accept(request)
-            if retry_after_ms := self._quota.take(client, clock.monotonic_ms()):
-                message = f"more than {self._quota.per_minute} requests a minute"
-                return self._refuse(_unable(message), retry_after_ms)
+            if retry_after_ms := self._quota.take(client, begun_ms):
+                figures.refuse(OVER_QUOTA)
+                refusal = _unable(f"more than {self._quota.per_minute} requests a minute")
+                return Answer(encode_refused(refusal), refusal, retry_after_ms)
             token = await self._stamp(asked)
         except TimeStampRefused as refusal:
-            return self._refuse(refusal)
-        self.figures["granted"] += 1
+            figures.refuse(reason_of(refusal.failure))
+            return Answer(encode_refused(refusal), refusal)
+        figures.grant(clock.monotonic_ms() - begun_ms)
         return Answer(encode_granted(token))
 
     def close(self) -> None:
@@ -143,13 +147,9 @@ class StampDesk:
         self._check(asked)
         if reason := self._chain.unfit():
             raise TimeStampRefused(Failure.TIME_NOT_AVAILABLE, reason)
-        if self._waiting >= WAITING_MAX:
+        if self.figures.waiting >= WAITING_MAX:
             raise _unable("too many requests are under way")
         return asked
-
-    def _refuse(self, refusal: TimeStampRefused, retry_after_ms: int = 0) -> Answer:
-        self.figures["refused"] += 1
-        return Answer(encode_refused(refusal), refusal, retry_after_ms)
 
     async def _stamp(self, request: TimeStampRequest) -> bytes:
         """Return the token of a request once its record is final."""
@@ -161,11 +161,11 @@ class StampDesk:
             self._flush()
         elif self._timer is None:
             self._timer = loop.call_later(GATHER_MS / 1_000, self._flush)
-        self._waiting += 1
+        self.figures.waiting += 1
         try:
             return await waiting.token
         finally:
-            self._waiting -= 1
+            self.figures.waiting -= 1
 
     def _flush(self) -> None:
         if self._timer is not None:
@@ -216,7 +216,7 @@ class StampDesk:
             ),
         )
         transaction = sign_transaction(body, submitter.signer, submitter.suite)
-        self.figures["transactions"] += 1
+        self.figures.transactions += 1
         ticket = await self._chain.submit([transaction.encoded])
         try:
             result = await _outcome(ticket)

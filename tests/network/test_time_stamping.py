@@ -248,10 +248,13 @@ def test_a_receipt_holds_the_same_token_after_a_restart(
 
 def test_who_asks_too_often_is_told_so(network: LocalNetwork, tmp_path: Path) -> None:
     asked = Asked.make(tmp_path, "a paper asked for often", "-sha256").request.read_bytes()
+    granted = network.metric(LIMITED, "timestamp_granted_total")
     statuses = [post(network, LIMITED, asked)[0] for _ in range(PER_MINUTE)]
     assert statuses == [200] * PER_MINUTE
     status, reply = post(network, LIMITED, asked)
     assert status == 429
+    assert network.metric(LIMITED, "timestamp_granted_total") == granted + PER_MINUTE
+    assert network.metric(LIMITED, 'timestamp_refused_total{reason="quota"}') == 1
     answer = tmp_path / "answer.tsr"
     answer.write_bytes(reply)
     text = openssl("-reply", "-in", answer, "-text").stdout

@@ -20,6 +20,7 @@ from node.errors import ConfigError
 from node.rpc.peer import PeerState
 from node.service import clock
 from node.service.engine import Engine, Output
+from node.service.stamp_figures import OVER_QUOTA, StampFigures
 from node.service.telemetry import LOOP_LAG_INTERVAL_MS, PeerFigures, Telemetry
 from tests.unit.execution.small_chain import payload, tx
 from tests.unit.service.lone import Lone
@@ -40,6 +41,7 @@ class Running:
             "validator-3": PeerState(messages_dropped=4),
         }
     )
+    stamping: StampFigures | None = None
 
     @property
     def engine(self) -> Engine:
@@ -98,6 +100,32 @@ def test_a_scrape_tells_what_the_parts_counted() -> None:
     (info,) = (line for line in lines if line.startswith("govchain_node_info{"))
     assert 'validator="validator-1"' in info
     assert 'version="1.2.3"' in info
+
+
+def test_a_scrape_tells_what_the_stamp_desk_counted_where_there_is_one() -> None:
+    running = Running()
+    with served(new_telemetry(), running) as url:
+        assert not any("timestamp" in line for line in scrape(url))
+        running.stamping = figures = StampFigures(requests=9, waiting=2, transactions=3)
+        figures.grant(80)
+        figures.grant(40_000)
+        figures.refuse(OVER_QUOTA)
+        lines = scrape(url)
+    for line in (
+        "govchain_timestamp_requests_total 9.0",
+        "govchain_timestamp_granted_total 2.0",
+        "govchain_timestamp_transactions_total 3.0",
+        "govchain_timestamp_waiting 2.0",
+        'govchain_timestamp_refused_total{reason="quota"} 1.0',
+        'govchain_timestamp_refused_total{reason="time-not-available"} 0.0',
+        'govchain_timestamp_seconds_bucket{le="0.075"} 0.0',
+        'govchain_timestamp_seconds_bucket{le="0.1"} 1.0',
+        'govchain_timestamp_seconds_bucket{le="30.0"} 1.0',
+        'govchain_timestamp_seconds_bucket{le="+Inf"} 2.0',
+        "govchain_timestamp_seconds_count 2.0",
+        "govchain_timestamp_seconds_sum 40.08",
+    ):
+        assert line in lines
 
 
 def test_latencies_and_traces_are_counted() -> None:

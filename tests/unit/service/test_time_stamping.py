@@ -24,6 +24,7 @@ from node.service import time_stamping
 from node.service.queries import Queries
 from node.service.quota import Quota
 from node.service.runner import Runner
+from node.service.stamp_figures import OVER_QUOTA, reason_of
 from node.service.stamper import Stamper
 from node.service.tickets import Ticket
 from node.service.time_stamping import Answer, Client, StampDesk, Submitter
@@ -139,12 +140,15 @@ async def test_requests_that_come_together_share_a_transaction(node: Node) -> No
     asked = [request(document) for document in documents]
     asked += [request(document, SHA_512) for document in documents]
     answers = await asyncio.gather(*(desk.answer(each.encode(), CLIENT) for each in asked))
-    assert node.submitted == desk.figures["transactions"] == 2  # one of each algorithm
+    assert node.submitted == desk.figures.transactions == 2  # one of each algorithm
     for each, answer in zip(asked, answers, strict=True):
         token, receipt = granted(answer)
         assert receipt.leaf.record.digest == each.imprint.digest
         assert each.imprint.encoded in token
-    assert desk.figures["granted"] == 40
+    figures = desk.figures
+    assert (figures.requests, figures.granted, figures.waiting) == (40, 40, 0)
+    assert sum(figures.latency_counts) == 40
+    assert not any(figures.refused.values())
 
 
 async def test_a_full_transaction_waits_for_nobody(
@@ -188,9 +192,12 @@ async def test_one_record_has_one_token_at_any_time(node: Node) -> None:
 async def test_what_cannot_be_answered_is_not_recorded(
     node: Node, asked: bytes, expected: Failure
 ) -> None:
-    answer = await node.desk().answer(asked, CLIENT)
+    desk = node.desk()
+    answer = await desk.answer(asked, CLIENT)
     assert failure(answer) is expected
     assert str(answer.refusal).encode() in answer.reply
+    assert desk.figures.refused == dict.fromkeys(desk.figures.refused, 0) | {reason_of(expected): 1}
+    assert (desk.figures.requests, desk.figures.granted) == (1, 0)
     assert node.submitted == 0
 
 
@@ -213,6 +220,8 @@ async def test_a_client_that_asks_too_often_is_told_when_to_come_back(node: Node
     for _ in range(2):
         granted(await desk.answer(request("paper").encode(), CLIENT))
     answer = await desk.answer(request("paper").encode(), CLIENT)
+    assert desk.figures.refused[OVER_QUOTA] == 1
+    assert desk.figures.refused[reason_of(Failure.SYSTEM_FAILURE)] == 0
     assert failure(answer) is Failure.SYSTEM_FAILURE
     assert 0 < answer.retry_after_ms <= 30_000
     assert b"more than 2 requests a minute" in answer.reply
