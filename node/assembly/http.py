@@ -11,7 +11,7 @@ from node.chain.genesis import Genesis
 from node.config import Address, NodeConfig
 from node.rpc import port
 from node.service.time_stamping import Client, StampDesk
-from node.web import health, log_files, tsa, tsa_policy
+from node.web import health, log_files, tsa, tsa_policy, verifier_page
 from node.web.app import make_app
 from node.web.server import HttpServer
 
@@ -32,7 +32,7 @@ def make_http_server(
         )
 
     published = PublishedLog(parts.public_log, parts.reader)
-    subjects = [health.routes(vitals), log_files.routes(published)]
+    subjects = [health.routes(vitals), log_files.routes(published), verifier_page.routes()]
     if parts.stamping is not None and parts.stamping.desk is not None:
         certificates = parts.stamping.stamper.certificates
         subjects.append(tsa.routes(_answerer(parts.stamping.desk), certificates))

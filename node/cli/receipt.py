@@ -11,6 +11,7 @@ import click
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.receipt_export import export
 from node.cli.receipt_refresh import refresh
+from node.cli.receipt_verifier import verifier
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
@@ -30,6 +31,7 @@ def receipt() -> None:
 
 receipt.add_command(export)
 receipt.add_command(refresh)
+receipt.add_command(verifier)
 
 
 @receipt.command("show", help=_("Show what a receipt says. Whether it is true is for verify."))

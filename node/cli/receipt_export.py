@@ -57,7 +57,6 @@ def export(
     """Write a receipt in another format."""
     from node.cli.subjects import read_file
     from node.errors import DecodeError, ProofError
-    from node.operations.topology import write_file
     from node.timestamp.opening import open_receipt
     from node.timestamp.steps import NotRootedError
 
@@ -73,6 +72,17 @@ def export(
         drawn = PICTURE_SUFFIX if out is None else out.suffix
         suffix, data = f".qr{drawn}", draw(data, drawn)
     target = path.with_suffix(suffix) if out is None else out
+    write_anew(target, data)
+    screen.line(_("written to {path} ({size} bytes)").format(path=target, size=len(data)))
+    screen.line(_("Nothing was verified: see govchain verify."))
+    return Answer({"path": str(target), "format": wanted, "size_bytes": len(data)})
+
+
+def write_anew(target: Path, data: bytes) -> None:
+    """Write a file; raises `CommandError` where something else is there already."""
+    from node.cli.subjects import read_file
+    from node.operations.topology import write_file
+
     if target.exists() and read_file(target) != data:
         message = _("{path}: something else is there already")
         raise CommandError("GC-2306", message.format(path=target), _("name another file: --out"))
@@ -80,9 +90,6 @@ def export(
         write_file(target, data)
     except OSError as error:
         raise CommandError("GC-2306", f"{target}: {error.strerror}") from error
-    screen.line(_("written to {path} ({size} bytes)").format(path=target, size=len(data)))
-    screen.line(_("Nothing was verified: see govchain verify."))
-    return Answer({"path": str(target), "format": wanted, "size_bytes": len(data)})
 
 
 def _make(wanted: str, receipt: Receipt, stamp: Path | None) -> tuple[str, bytes]:

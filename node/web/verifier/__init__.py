@@ -1,0 +1,1 @@
+"""The verifier that is one HTML file: receipts checked in a browser, from disk, offline."""

@@ -1,0 +1,280 @@
+// Certificates (X.509) as far as time-stamping needs them: read, and who issued whom.
+
+import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
+import { equal } from './bytes.js';
+import {
+  BIT_STRING,
+  BOOLEAN,
+  checkInteger,
+  CONTEXT_0,
+  CONTEXT_3,
+  element,
+  GENERALIZED_TIME,
+  INTEGER,
+  NULL,
+  OCTET_STRING,
+  oid,
+  readOnly,
+  Reader,
+  sequence,
+  SEQUENCE,
+  UTC_TIME,
+} from './der.js';
+import { need, Refused } from './refusal.js';
+import { isEcdsaSignature, isRsaSignature } from './signatures.js';
+
+const WHAT = 'certificate';
+const PATH_MAX = 4;
+const RSA_BITS_MIN = 2048;
+const EC_KEY = '1.2.840.10045.2.1';
+export const P256 = '1.2.840.10045.3.1.7';
+const RSA_KEY = '1.2.840.113549.1.1.1';
+const BASIC_CONSTRAINTS = '2.5.29.19';
+const KEY_USAGE = '2.5.29.15';
+const EXTENDED_KEY_USAGE = '2.5.29.37';
+const UNDERSTOOD = [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE, '2.5.29.17'];
+const TIME_STAMPING = '1.3.6.1.5.5.7.3.8';
+const SHA256 = { hash: sha256, oid: '2.16.840.1.101.3.4.2.1' };
+const SHA384 = { hash: sha384, oid: '2.16.840.1.101.3.4.2.2' };
+const SHA512 = { hash: sha512, oid: '2.16.840.1.101.3.4.2.3' };
+const ECDSA_ALGORITHMS = new Map([
+  ['1.2.840.10045.4.3.2', SHA256],
+  ['1.2.840.10045.4.3.3', SHA384],
+  ['1.2.840.10045.4.3.4', SHA512],
+]);
+const RSA_ALGORITHMS = new Map([
+  ['1.2.840.113549.1.1.11', SHA256],
+  ['1.2.840.113549.1.1.12', SHA384],
+  ['1.2.840.113549.1.1.13', SHA512],
+]);
+const DIGITAL_SIGNATURE = 0;
+const NON_REPUDIATION = 1;
+const KEY_CERT_SIGN = 5;
+const CRL_SIGN = 6;
+
+/** Read a certificate (DER). One with a critical extension that is not understood is refused. */
+export function readCertificate(encoded) {
+  const outer = readOnly(encoded, SEQUENCE, WHAT);
+  const body = outer.read(SEQUENCE);
+  const algorithm = outer.read(SEQUENCE);
+  const signature = readBits(outer);
+  outer.finish();
+  const reader = new Reader(body.content, WHAT);
+  reader.expect(element(CONTEXT_0, Uint8Array.of(INTEGER, 1, 2)), 'certificate-version');
+  const serial = reader.read(INTEGER);
+  checkInteger(serial.content, WHAT);
+  need(
+    serial.content[0] < 0x80 && serial.content.some(Boolean),
+    WHAT,
+    'expected a positive serial number',
+  );
+  const inner = reader.read(SEQUENCE);
+  const issuer = reader.read(SEQUENCE).encoded;
+  const validity = reader.enter(SEQUENCE);
+  const [notBefore, notAfter] = [readTime(validity), readTime(validity)];
+  validity.finish();
+  const subject = reader.read(SEQUENCE).encoded;
+  const key = readKey(reader.enter(SEQUENCE));
+  const extensions = readExtensions(reader.enterIf(CONTEXT_3));
+  reader.finish();
+  const isOneAlgorithm = equal(algorithm.encoded, inner.encoded);
+  return {
+    encoded,
+    body: body.encoded,
+    algorithm: isOneAlgorithm ? readAlgorithm(algorithm.content) : null,
+    signature,
+    serial: serial.encoded,
+    issuer,
+    subject,
+    notBefore,
+    notAfter,
+    key,
+    extensions,
+  };
+}
+
+function readAlgorithm(content) {
+  const reader = new Reader(content, WHAT);
+  const name = reader.readOid();
+  reader.readIf(NULL);
+  reader.finish();
+  return name;
+}
+
+/** Return the bytes of a BIT STRING that has no spare bits. */
+function readBits(reader) {
+  const { content } = reader.read(BIT_STRING);
+  need(content[0] === 0, WHAT, 'expected whole bytes');
+  return content.subarray(1);
+}
+
+function readTime(reader) {
+  const { tag, content } = reader.read();
+  const digits = String.fromCharCode(...content.subarray(0, 20));
+  const isUtc = tag === UTC_TIME;
+  need(isUtc || tag === GENERALIZED_TIME, WHAT, 'expected a time');
+  const found = (isUtc ? /^(\d\d)(\d{10})Z$/ : /^(\d{4})(\d{10})Z$/).exec(digits);
+  need(found !== null, WHAT, 'expected YYMMDDhhmmssZ or YYYYMMDDhhmmssZ');
+  const year = isUtc ? Number(found[1]) + (Number(found[1]) < 50 ? 2000 : 1900) : Number(found[1]);
+  const [month, day, hour, minute, second] = found[2].match(/../g).map(Number);
+  const moment = new Date(Date.UTC(2000, month - 1, day, hour, minute, second));
+  moment.setUTCFullYear(year, month - 1, day);
+  return BigInt(moment.getTime());
+}
+
+function readKey(reader) {
+  const algorithm = reader.enter(SEQUENCE);
+  const kind = algorithm.readOid();
+  if (kind === EC_KEY) {
+    const curve = algorithm.readOid();
+    algorithm.finish();
+    const point = readBits(reader);
+    reader.finish();
+    return { kind, curve, point };
+  }
+  if (kind === RSA_KEY) {
+    const numbers = readOnly(readBits(reader), SEQUENCE, WHAT);
+    const [modulus, exponent] = [numbers.readNatural(), numbers.readNatural()];
+    numbers.finish();
+    reader.finish();
+    return { kind, modulus, exponent };
+  }
+  return { kind };
+}
+
+function readExtensions(wrapper) {
+  const found = new Map();
+  if (wrapper === null) return found;
+  const reader = wrapper.enter(SEQUENCE);
+  wrapper.finish();
+  while (!reader.isEmpty) {
+    const extension = reader.enter(SEQUENCE);
+    const name = extension.readOid();
+    const flag = extension.readIf(BOOLEAN);
+    const value = extension.read(OCTET_STRING).content;
+    extension.finish();
+    const isCritical = flag !== null;
+    need(!isCritical || equal(flag.content, Uint8Array.of(0xff)), WHAT, 'expected TRUE or nothing');
+    need(!found.has(name), WHAT, () => `extension ${name} twice`);
+    need(
+      !isCritical || UNDERSTOOD.includes(name),
+      WHAT,
+      () => `critical extension ${name} is not understood`,
+    );
+    found.set(name, { isCritical, value });
+  }
+  return found;
+}
+
+/** Tell whether a certificate names an issuer and bears its signature. */
+export function isIssuedBy(certificate, issuer) {
+  if (!equal(certificate.issuer, issuer.subject)) return false;
+  const { body, signature, algorithm } = certificate;
+  const { key } = issuer;
+  try {
+    if (key.kind === EC_KEY && ECDSA_ALGORITHMS.has(algorithm)) {
+      const [r, s] = readScalars(signature, WHAT);
+      return isEcdsaSignature(
+        key.curve,
+        key.point,
+        ECDSA_ALGORITHMS.get(algorithm).hash(body),
+        r,
+        s,
+      );
+    }
+    if (key.kind === RSA_KEY && RSA_ALGORITHMS.has(algorithm)) {
+      const { hash, oid: name } = RSA_ALGORITHMS.get(algorithm);
+      const identifier = sequence(oid(name), element(NULL));
+      const digestInfo = sequence(identifier, element(OCTET_STRING, hash(body)));
+      const isLong = key.modulus >= 1n << BigInt(RSA_BITS_MIN - 1);
+      return isLong && isRsaSignature(key.modulus, key.exponent, digestInfo, signature);
+    }
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+  }
+  return false;
+}
+
+/**
+ * Return the certificates from a leaf to one of the roots, by way of others, or null. Refuses where
+ * one on the way may not issue. Validity is for the caller to check.
+ */
+export function findPath(leaf, others, roots) {
+  const isOf = (certificates, one) => certificates.some((each) => equal(each.encoded, one.encoded));
+  const known = [...roots, ...others];
+
+  function extend(path) {
+    const last = path[path.length - 1];
+    if (isOf(roots, last)) return path;
+    if (path.length === PATH_MAX) return null;
+    for (const issuer of known) {
+      if (isOf(path, issuer) || !isIssuedBy(last, issuer)) continue;
+      checkAuthority(issuer, path.length - 1);
+      const found = extend([...path, issuer]);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  return extend([leaf]);
+}
+
+function checkAuthority({ extensions }, between) {
+  const constraints = extensions.get(BASIC_CONSTRAINTS);
+  const usage = usageOf(extensions);
+  let isAuthority = false;
+  let lengthMax = null;
+  if (constraints !== undefined) {
+    const reader = readOnly(constraints.value, SEQUENCE, 'basic constraints');
+    isAuthority = reader.readIf(BOOLEAN) !== null;
+    lengthMax = reader.isEmpty ? null : reader.readNatural();
+    reader.finish();
+  }
+  const mayIssue = isAuthority && (usage === null || usage.has(KEY_CERT_SIGN));
+  need(mayIssue, 'issuing certificate', 'expected one that may sign certificates');
+  const isWithin = lengthMax === null || lengthMax >= BigInt(between);
+  need(isWithin, 'issuing certificate', () => `${between} below it are more than it allows`);
+}
+
+/** Return the numbers of the bits of the key usage, or null if there is none. */
+function usageOf(extensions) {
+  const usage = extensions.get(KEY_USAGE);
+  if (usage === undefined) return null;
+  const bits = readOnly(usage.value, BIT_STRING, 'key usage').bytes.subarray(1);
+  const numbers = Array.from({ length: 8 * bits.length }, (_, at) => at);
+  return new Set(numbers.filter((at) => (bits[at >> 3] << (at & 7)) & 0x80));
+}
+
+/** Refuse unless the key may sign time stamps, and nothing but signatures (RFC 3161 section 2.3). */
+export function checkTimeStamping({ extensions }) {
+  const usage = usageOf(extensions);
+  if (usage !== null) {
+    const others = [2, 3, 4, KEY_CERT_SIGN, CRL_SIGN];
+    const signs = usage.has(DIGITAL_SIGNATURE) || usage.has(NON_REPUDIATION);
+    need(signs && !others.some((at) => usage.has(at)), 'key usage', 'expected signatures alone');
+  }
+  const extended = extensions.get(EXTENDED_KEY_USAGE);
+  need(extended !== undefined, 'extended key usage', 'expected time-stamping, got none');
+  const isAlone = equal(extended.value, sequence(oid(TIME_STAMPING)));
+  need(isAlone, 'extended key usage', 'expected time-stamping alone');
+  need(extended.isCritical, 'extended key usage', 'expected a critical one');
+}
+
+/** Refuse unless a certificate is valid at that time, ends included. */
+export function checkValid({ notBefore, notAfter }, time) {
+  const isValid = notBefore <= time && time <= notAfter;
+  need(isValid, WHAT, () => `valid in ${notBefore}..${notAfter} ms, got ${time} ms`);
+}
+
+/** A P-256 public key of the certificate, or null. */
+export function p256KeyOf({ key }) {
+  return key.curve === P256 ? key.point : null;
+}
+
+/** Return (r, s) of a signature in DER. */
+export function readScalars(bytes, what) {
+  const reader = readOnly(bytes, SEQUENCE, what);
+  const scalars = [reader.readNatural(), reader.readNatural()];
+  reader.finish();
+  return scalars;
+}

@@ -1,0 +1,35 @@
+// Compact certificates: what a quorum signed together with one BLS signature.
+
+import { ascii, concat } from './bytes.js';
+import { quorumOf } from './chain.js';
+import { encode } from './cbor.js';
+import { need, needEqual } from './refusal.js';
+import { isAggregate } from './signatures.js';
+
+const SHARE_TAG = ascii('govchain/v1/checkpoint-share\x00');
+
+/** Refuse unless a quorum of the set signed it; return the members that did. */
+export function checkCompactCertificate(certificate, chainId, set) {
+  const { epoch, signers } = certificate;
+  const { members } = set;
+  needEqual('compact-epoch', set.epoch, epoch);
+  need(signers >> BigInt(members.length) === 0n, 'compact-signer', 'the set has no such member');
+  const chosen = members.filter((_, at) => (signers >> BigInt(at)) & 1n);
+  const quorum = quorumOf(set);
+  need(chosen.length >= quorum, 'compact-quorum', () => `expected ${quorum}, got ${chosen.length}`);
+  const hasKeys = chosen.every((member) => member.aggregateKey !== null);
+  need(hasKeys, 'compact-keys', 'the validators of this chain have no BLS keys');
+  const statement = encode([
+    chainId,
+    epoch,
+    certificate.height,
+    certificate.headerDigest,
+    certificate.logSize,
+    [certificate.logRoot],
+    certificate.stateRoot,
+  ]);
+  const keys = chosen.map((member) => member.aggregateKey.key);
+  const isValid = isAggregate(keys, concat(SHARE_TAG, statement), certificate.aggregate);
+  need(isValid, 'compact-signature', 'the aggregate signature does not verify');
+  return chosen;
+}

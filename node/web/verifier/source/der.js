@@ -1,0 +1,169 @@
+// DER (X.690): pieces joined, and a strict reader.
+
+import { concat, equal, fromBigEndian, toBigEndian } from './bytes.js';
+import { need, Refused } from './refusal.js';
+
+export const BOOLEAN = 0x01;
+export const INTEGER = 0x02;
+export const BIT_STRING = 0x03;
+export const OCTET_STRING = 0x04;
+export const NULL = 0x05;
+export const OBJECT_IDENTIFIER = 0x06;
+export const UTC_TIME = 0x17;
+export const GENERALIZED_TIME = 0x18;
+export const SEQUENCE = 0x30;
+export const SET = 0x31;
+export const CONTEXT_0 = 0xa0;
+export const CONTEXT_1 = 0xa1;
+export const CONTEXT_3 = 0xa3;
+
+const LENGTH_BYTES_MAX = 4;
+const OID_BYTES_MAX = 64;
+
+/** Return one element around these parts. */
+export function element(tag, ...parts) {
+  const content = concat(...parts);
+  const { length } = content;
+  if (length < 0x80) return concat(Uint8Array.of(tag, length), content);
+  const size = toBigEndian(BigInt(length), Math.ceil(length.toString(16).length / 2));
+  return concat(Uint8Array.of(tag, 0x80 | size.length), size, content);
+}
+
+export const sequence = (...parts) => element(SEQUENCE, ...parts);
+
+/** An INTEGER that is not negative. */
+export function integer(value) {
+  const digits = value.toString(16);
+  const bytes = toBigEndian(value, Math.ceil(digits.length / 2));
+  return bytes[0] & 0x80 ? element(INTEGER, Uint8Array.of(0), bytes) : element(INTEGER, bytes);
+}
+
+/** An OBJECT IDENTIFIER given as numbers between dots. */
+export function oid(dotted) {
+  const [first, second, ...rest] = dotted.split('.').map(BigInt);
+  const bytes = [first * 40n + second, ...rest].flatMap((arc) => {
+    const groups = [Number(arc & 0x7fn)];
+    for (let left = arc >> 7n; left > 0n; left >>= 7n) groups.unshift(Number(left & 0x7fn) | 0x80);
+    return groups;
+  });
+  return element(OBJECT_IDENTIFIER, Uint8Array.from(bytes));
+}
+
+/** Reads elements that lie one after the other; `what` names them where they are refused. */
+export class Reader {
+  constructor(bytes, what) {
+    this.bytes = bytes;
+    this.what = what;
+    this.at = 0;
+  }
+
+  get isEmpty() {
+    return this.at === this.bytes.length;
+  }
+
+  /** Return the next element, `{tag, content, encoded}`, of this tag if one is given. */
+  read(tag) {
+    const { bytes, at: start } = this;
+    need(bytes.length >= start + 2, this.what, 'expected more elements, got the end');
+    const found = bytes[start];
+    need((found & 0x1f) !== 0x1f, this.what, 'expected a tag of one byte');
+    need(tag === undefined || found === tag, this.what, () => `expected tag ${tag}, got ${found}`);
+    let size = bytes[start + 1];
+    let contentAt = start + 2;
+    if (size >= 0x80) {
+      const count = size - 0x80;
+      const isShort = count > 0 && count <= LENGTH_BYTES_MAX && bytes.length >= contentAt + count;
+      need(isShort, this.what, 'expected a length in its shortest form');
+      size = Number(fromBigEndian(bytes.subarray(contentAt, contentAt + count)));
+      contentAt += count;
+      const least = Math.max(0x80, 2 ** (8 * (count - 1)));
+      need(size >= least, this.what, 'expected a length in its shortest form');
+    }
+    const end = contentAt + size;
+    need(end <= bytes.length, this.what, () => `expected ${size} bytes`);
+    this.at = end;
+    return {
+      tag: found,
+      content: bytes.subarray(contentAt, end),
+      encoded: bytes.subarray(start, end),
+    };
+  }
+
+  readIf(tag) {
+    return this.bytes[this.at] === tag ? this.read(tag) : null;
+  }
+
+  enter(tag) {
+    return new Reader(this.read(tag).content, this.what);
+  }
+
+  enterIf(tag) {
+    const found = this.readIf(tag);
+    return found === null ? null : new Reader(found.content, this.what);
+  }
+
+  /** Return the next element, an INTEGER in its shortest form that is not negative. */
+  readNatural() {
+    const { content } = this.read(INTEGER);
+    checkInteger(content, this.what);
+    need(content[0] < 0x80, this.what, 'expected no negative integer');
+    return fromBigEndian(content);
+  }
+
+  /** Return the next element, an OBJECT IDENTIFIER, as numbers between dots. */
+  readOid() {
+    const { content } = this.read(OBJECT_IDENTIFIER);
+    const ends = content.length > 0 && content[content.length - 1] < 0x80;
+    need(ends && content.length <= OID_BYTES_MAX, this.what, 'expected an object identifier');
+    const arcs = [];
+    let arc = 0n;
+    let isFirst = true;
+    for (const byte of content) {
+      need(
+        !isFirst || byte !== 0x80,
+        this.what,
+        'expected an object identifier in its shortest form',
+      );
+      arc = (arc << 7n) | BigInt(byte & 0x7f);
+      isFirst = byte < 0x80;
+      if (isFirst) {
+        arcs.push(arc);
+        arc = 0n;
+      }
+    }
+    const first = arcs[0] / 40n < 2n ? arcs[0] / 40n : 2n;
+    return [first, arcs[0] - first * 40n, ...arcs.slice(1)].join('.');
+  }
+
+  /** Expect the next element to be this one, byte for byte. */
+  expect(encoded, rule) {
+    const got = this.read();
+    need(equal(got.encoded, encoded), rule, 'expected another');
+  }
+
+  finish() {
+    if (!this.isEmpty) {
+      throw new Refused(
+        this.what,
+        `expected no more elements, got ${this.bytes.length - this.at} bytes`,
+      );
+    }
+  }
+}
+
+/** Return a reader of what the one element that fills these bytes contains. */
+export function readOnly(bytes, tag, what) {
+  const outer = new Reader(bytes, what);
+  const inner = outer.enter(tag);
+  outer.finish();
+  return inner;
+}
+
+/** Refuse the content of an INTEGER that is not in its shortest form. */
+export function checkInteger(content, what) {
+  const isPadded =
+    content.length > 1 &&
+    (content[0] === 0x00 || content[0] === 0xff) &&
+    content[0] >> 7 === content[1] >> 7;
+  need(content.length > 0 && !isPadded, what, 'expected an integer in its shortest form');
+}

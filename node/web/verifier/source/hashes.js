@@ -1,0 +1,26 @@
+// The hash of the chain, and those that documents are hashed with.
+
+import { sha256 as nobleSha256, sha384, sha512 } from '@noble/hashes/sha2.js';
+import { ascii, concat } from './bytes.js';
+import { encode } from './cbor.js';
+import { Sm3 } from './sm3.js';
+
+export const sha256 = (...parts) => nobleSha256(concat(...parts));
+
+/** H(tag || 0x00 || cbor(value)), tag being one of this product's. */
+export function tagged(tag, value) {
+  return sha256(ascii(`govchain/v1/${tag}\x00`), encode(value));
+}
+
+/** How a document may have been hashed, by the number in its record. */
+export const DOCUMENT_DIGESTS = new Map([
+  [1n, { name: 'sha-256', size: 32, start: () => nobleSha256.create() }],
+  [2n, { name: 'sm3', size: 32, start: () => new Sm3() }],
+  [3n, { name: 'sha-384', size: 48, start: () => sha384.create() }],
+  [4n, { name: 'sha-512', size: 64, start: () => sha512.create() }],
+]);
+
+/** Return the name of an algorithm, or words for a number that has none. */
+export function digestName(number) {
+  return DOCUMENT_DIGESTS.get(number)?.name ?? `unknown (${number})`;
+}

@@ -1,0 +1,257 @@
+// The page: takes the three inputs in any order, and verifies as soon as all of them are there.
+// Whatever is given anew makes void what was found before, and what is still being computed of it.
+
+import { hex, utf8 } from './bytes.js';
+import { guessKinds, hashFile, parseDigest, readBytes } from './inputs.js';
+import { digestAlgorithmOf, RECEIPT_FILE_BYTES_MAX } from './opening.js';
+import { digestAlgorithmOfCompact, isCompact, verifyCompact } from './qr.js';
+import { pinOf, show } from './report.js';
+import { say, TEXTS } from './texts.js';
+import { loadTrust, TRUST_BYTES_MAX } from './trust.js';
+import { verifyReceipt } from './verify.js';
+
+const KINDS = ['document', 'receipt', 'trust'];
+const BYTES_MAX = { document: Infinity, receipt: RECEIPT_FILE_BYTES_MAX, trust: TRUST_BYTES_MAX };
+
+/** Make the page of a document work. */
+export function startPage(root) {
+  new Page(root).start();
+}
+
+class Page {
+  constructor(root) {
+    this.root = root;
+    this.at = (id) => root.getElementById(id);
+    const { language } = root.defaultView.navigator;
+    this.language = language.toLowerCase().startsWith('zh') ? 'zh' : 'en';
+    this.given = {}; // by kind: what is to be verified
+    this.states = {}; // by kind: what is said of it, {key, values, isWrong}
+    this.turns = { document: 0, receipt: 0, trust: 0, verdict: 0 }; // each the latest begun
+    this.isBusy = false;
+    this.verdict = null;
+  }
+
+  start() {
+    for (const kind of KINDS) {
+      const input = this.at(`file-${kind}`);
+      input.addEventListener('change', () => {
+        if (input.files.length > 0) this.takeFile(kind, input.files[0]);
+      });
+    }
+    this.at('digest').addEventListener('change', (event) => this.takeDigest(event.target.value));
+    this.at('text').addEventListener('change', (event) => this.takeText(event.target.value));
+    for (const language of Object.keys(TEXTS)) {
+      this.at(`language-${language}`).addEventListener('click', () => this.speak(language));
+    }
+    this.at('inputs').addEventListener('submit', (event) => event.preventDefault());
+    this.at('print').addEventListener('click', () => this.root.defaultView.print());
+    this.at('again').addEventListener('click', () => this.clear());
+    this.listenToDrops();
+    this.speak(this.language);
+  }
+
+  listenToDrops() {
+    const { classList } = this.root.body;
+    this.root.addEventListener('dragover', (event) => {
+      event.preventDefault();
+      classList.add('dragging');
+    });
+    this.root.addEventListener('dragleave', () => classList.remove('dragging'));
+    this.root.addEventListener('drop', (event) => {
+      event.preventDefault();
+      classList.remove('dragging');
+      const card = event.target.closest('.card');
+      this.takeDropped([...event.dataTransfer.files], card?.id.replace('card-', ''));
+    });
+  }
+
+  // --- What is given ---
+
+  /** One file dropped on a card is for that card; others are told apart by what they are. */
+  async takeDropped(files, kind) {
+    const kinds = kind !== undefined && files.length === 1 ? [kind] : await guessKinds(files);
+    await Promise.all(files.map((file, at) => this.takeFile(kinds[at], file)));
+  }
+
+  async takeFile(kind, file) {
+    const isLatest = this.begin(kind);
+    const { name, size } = file;
+    this.tell(kind, 'reading', { name });
+    if (size > BYTES_MAX[kind]) {
+      this.tell(kind, 'tooLarge', { name }, true);
+      return;
+    }
+    if (kind === 'document') {
+      this.give(kind, { name, file, digests: new Map() }, 'chosen', { name, size });
+      return;
+    }
+    let bytes;
+    try {
+      bytes = await readBytes(file);
+    } catch (error) {
+      if (isLatest()) this.tell(kind, 'unreadable', { name, why: error.message }, true);
+      return;
+    }
+    if (!isLatest()) return;
+    if (kind === 'receipt') this.give(kind, bytes, 'chosen', { name, size });
+    else await this.takeTrust(bytes, isLatest);
+  }
+
+  async takeTrust(bytes, isLatest) {
+    try {
+      const trust = await loadTrust(bytes);
+      if (isLatest()) this.give('trust', trust, 'trustGood', { trust });
+    } catch (error) {
+      if (isLatest()) this.tell('trust', 'trustWrong', { why: error.message }, true);
+    }
+  }
+
+  takeText(text) {
+    this.begin('receipt', 'text');
+    const bytes = utf8(text);
+    if (text.trim() !== '') this.give('receipt', bytes, 'typed', { size: bytes.length });
+  }
+
+  takeDigest(text) {
+    this.begin('document', 'digest');
+    const digest = parseDigest(text);
+    if (digest !== null)
+      this.give('document', { name: digest, digest }, 'typed', { size: digest.length });
+    else if (text.trim() !== '') this.tell('document', 'digestWrong', {}, true);
+  }
+
+  /**
+   * Forget what was given of a kind, and the verdict; return what tells whether that still is the
+   * latest. `entered` is the field it was entered in: others of the kind are emptied.
+   */
+  begin(kind, entered = `file-${kind}`) {
+    this.turns[kind] += 1;
+    const turn = this.turns[kind];
+    delete this.given[kind];
+    delete this.states[kind];
+    for (const field of this.at(`card-${kind}`).querySelectorAll('input, textarea')) {
+      if (field.id !== entered) field.value = '';
+    }
+    this.drawState(kind);
+    this.dropVerdict();
+    return () => turn === this.turns[kind];
+  }
+
+  give(kind, value, key, values) {
+    this.given[kind] = value;
+    this.tell(kind, key, values);
+    this.verify();
+  }
+
+  // --- The verdict ---
+
+  dropVerdict() {
+    this.turns.verdict += 1;
+    this.verdict = null;
+    this.isBusy = false;
+    this.drawVerdict();
+  }
+
+  /** Verify what is there, if it is all there. */
+  async verify() {
+    this.dropVerdict();
+    const { document, receipt, trust } = this.given;
+    if (document === undefined || receipt === undefined || trust === undefined) return;
+    const turn = this.turns.verdict;
+    const isLatest = () => turn === this.turns.verdict;
+    this.isBusy = true;
+    this.drawVerdict();
+    const compact = isCompact(receipt);
+    const algorithm = (compact ? digestAlgorithmOfCompact : digestAlgorithmOf)(receipt);
+    const digest = document.digest ?? (await this.digestOf(document, algorithm, isLatest));
+    if (digest === null || !isLatest()) return;
+    const answer = await (compact ? verifyCompact : verifyReceipt)(receipt, trust, digest);
+    if (!isLatest()) return;
+    this.isBusy = false;
+    this.verdict = { answer, about: { name: document.name, trust, isCompact: compact } };
+    this.drawVerdict();
+    this.at('result').focus();
+  }
+
+  /** Return the digest of a document by its algorithm, or null where it is not wanted any more. */
+  async digestOf({ file, digests }, algorithm, isLatest) {
+    if (digests.has(algorithm.name)) return digests.get(algorithm.name);
+    const bar = this.at('progress-document');
+    const showProgress = (part) => {
+      if (!isLatest()) return;
+      bar.value = part;
+      bar.hidden = part === 1;
+    };
+    try {
+      const found = await hashFile(file, algorithm, showProgress, isLatest);
+      if (found === null) return null;
+      const digest = `${algorithm.name}:${hex(found)}`;
+      digests.set(algorithm.name, digest);
+      this.tell('document', 'hashed', { name: file.name, size: file.size, digest });
+      return digest;
+    } catch (error) {
+      if (!isLatest()) return null;
+      this.begin('document');
+      this.tell('document', 'unreadable', { name: file.name, why: error.message }, true);
+      return null;
+    }
+  }
+
+  // --- What is shown ---
+
+  tell(kind, key, values, isWrong = false) {
+    this.states[kind] = { key, values, isWrong };
+    this.drawState(kind);
+  }
+
+  drawState(kind) {
+    const state = this.states[kind];
+    const { classList } = this.at(`card-${kind}`);
+    classList.toggle('wrong', state?.isWrong === true);
+    classList.toggle('has', state?.isWrong === false);
+    if (kind === 'document') this.at('progress-document').hidden = true;
+    this.at(`state-${kind}`).textContent = state === undefined ? '' : this.describe(state);
+  }
+
+  describe({ key, values }) {
+    const tell = (name, filled) => say(this.language, name, filled);
+    if (key !== 'trustGood') return tell(key, values);
+    const { trust } = values;
+    return tell(key, {
+      chain: trust.genesis.name,
+      epoch: trust.sets.length - 1,
+      pin: pinOf(tell, trust),
+      fingerprint: trust.fingerprint,
+    });
+  }
+
+  drawVerdict() {
+    const place = this.at('result');
+    const has = this.verdict !== null;
+    this.at('busy').textContent = this.isBusy ? say(this.language, 'checking') : '';
+    place.hidden = !has;
+    this.at('tools').hidden = !has;
+    if (has) show(place, this.language, this.verdict.answer, this.verdict.about);
+    else place.replaceChildren();
+  }
+
+  speak(language) {
+    this.language = language;
+    this.root.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
+    this.root.title = `${say(language, 'title')} - govchain 政链`;
+    for (const element of this.root.querySelectorAll('[data-text]')) {
+      element.textContent = say(language, element.dataset.text);
+    }
+    for (const each of Object.keys(TEXTS)) {
+      this.at(`language-${each}`).setAttribute('aria-pressed', String(each === language));
+    }
+    KINDS.forEach((kind) => this.drawState(kind));
+    this.drawVerdict();
+  }
+
+  clear() {
+    KINDS.forEach((kind) => this.begin(kind));
+    this.at('inputs').reset();
+    this.at('file-document').focus();
+  }
+}

@@ -1,0 +1,171 @@
+// The answer as people read it: the verdict, what is attested, what is not, and every step.
+// All text goes into the page as text: nothing of a receipt is ever read as markup.
+
+import { hex } from './bytes.js';
+import { STEPS } from './verify.js';
+import { COMPACT_STEPS } from './qr.js';
+import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
+import { say } from './texts.js';
+import { isoTime } from './times.js';
+
+const MARKS = { verified: '✓', 'not verified': '✕', 'not rooted': '?' };
+const COMPACT_TITLES = { RECEIPT: 'TEXT' };
+const BEIJING_MS = 8n * 3600000n;
+
+/** Return an element with this class, holding text or other elements. */
+export function make(tag, className, ...content) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  made.append(...content);
+  return made;
+}
+
+/** Fill `place` with an answer. `about` has the document's `name`, the `trust` and `isCompact`. */
+export function show(place, language, answer, about) {
+  const tell = (key, values) => say(language, key, values);
+  const body = make('div', 'body');
+  if (about.trust.genesis.testnet) body.append(make('p', 'notice', tell('testnet')));
+  if (answer.attested !== null) {
+    body.append(make('h3', '', tell('attested')), factsOf(tell, answer.attested, about));
+  }
+  body.append(make('h3', '', tell('trustUsed')), trustOf(tell, about.trust));
+  if (answer.attested !== null) {
+    const said = ['unknownLater', 'unknownTruth', 'unknownTrust'].map((key) =>
+      make('li', '', tell(key)),
+    );
+    body.append(make('h3', '', tell('unknown')), make('ul', 'plain', ...said));
+  }
+  body.append(make('h3', '', tell('steps')), stepsOf(tell, answer.steps, about.isCompact));
+  place.replaceChildren(verdictOf(tell, answer, about), body);
+}
+
+function verdictOf(tell, { outcome, steps, attested }, { name }) {
+  const mark = make('span', 'mark', MARKS[outcome]);
+  mark.setAttribute('aria-hidden', 'true');
+  const word = make('h2', 'word', mark, make('span', '', tell(outcome)));
+  const sentences =
+    outcome === 'verified'
+      ? [existence(tell, attested, name)]
+      : refusalOf(tell, outcome, steps, attested, name);
+  const className = `verdict ${outcome.replace(' ', '-')}`;
+  return make('div', className, word, ...sentences.map((sentence) => make('p', '', sentence)));
+}
+
+function existence(tell, attested, name) {
+  const isSealed = attested.timeDegraded === true;
+  const values = {
+    name,
+    time: isoTime(isSealed ? attested.sealTime : attested.time),
+    height: attested.height,
+    signers: attested.signers.length,
+    validators: attested.validatorCount,
+  };
+  return tell(isSealed ? 'existsSealed' : 'exists', values);
+}
+
+function refusalOf(tell, outcome, steps, attested, name) {
+  const failed = steps[steps.length - 1];
+  if (attested !== null && attested.leaf.record.action === WITHDRAW)
+    return [tell('withdrawal', { name })];
+  const values = { name, number: failed.number };
+  if (outcome === 'not rooted') return [tell('notRooted', values), tell('fixRoot')];
+  return [
+    tell('notVerified', values),
+    tell(failed.name === 'DOCUMENT' ? 'fixDocument' : 'fixReceipt'),
+  ];
+}
+
+function factsOf(tell, attested, { trust }) {
+  const { leaf } = attested;
+  const { record } = leaf;
+  const organisations = [
+    ...new Set(attested.signers.map((each) => nameOf(trust, each.organisation))),
+  ];
+  const rows = [
+    ['issuer', leaf.sender],
+    ['type', record.type],
+    ['reference', record.reference ?? tell('none')],
+    ['action', tell(ACTIONS[Number(record.action)])],
+    ['digest', exact(recordedDigest(record))],
+    ['height', tell('heightOf', { height: attested.height, epoch: attested.epoch })],
+    ['time', momentOf(attested.time), timeNote(tell, attested)],
+  ];
+  if (attested.sealTime !== undefined) {
+    rows.push(['sealTime', momentOf(attested.sealTime), tell('sealMeaning')]);
+  }
+  if (attested.checkpointHeight !== undefined) {
+    rows.push(['checkpoint', String(attested.checkpointHeight)]);
+  }
+  const counted = {
+    signers: attested.signers.length,
+    validators: attested.validatorCount,
+    organisations: organisations.join(', '),
+  };
+  rows.push(
+    ['signers', attested.signers.map((each) => each.id).join(', '), tell('signersOf', counted)],
+    ['transaction', exact(`${hex(leaf.txId)}:${leaf.operation}`)],
+    ['place', `${attested.logIndex} / ${attested.logSize}`],
+  );
+  return listOf(rows.map(([key, ...values]) => [tell(key), ...values]));
+}
+
+function timeNote(tell, { timeDegraded, accuracy }) {
+  if (timeDegraded === undefined) return tell('timeUnknown');
+  if (timeDegraded) return make('strong', '', tell('timeDegraded'));
+  return accuracy === null ? tell('timeUnbound') : tell('timeBound', { ms: accuracy });
+}
+
+function trustOf(tell, trust) {
+  return listOf([
+    [tell('chain'), trust.genesis.name, exact(hex(trust.chainId)), pinOf(tell, trust)],
+    ['SHA-256', exact(trust.fingerprint), tell('compare')],
+  ]);
+}
+
+export function pinOf(tell, { pinned }) {
+  return pinned === null
+    ? tell('pinnedGenesis')
+    : tell('pinnedHeight', { height: pinned.header.height });
+}
+
+function stepsOf(tell, steps, isCompact) {
+  const names = isCompact ? COMPACT_STEPS : STEPS;
+  const items = names.map((name, at) => {
+    const step = steps[at];
+    const state = step === undefined ? 'not-taken' : step.passed ? 'passed' : 'failed';
+    const title = tell((isCompact && COMPACT_TITLES[name]) || name);
+    const item = make(
+      'li',
+      state,
+      make('span', 'at', `${at + 1}.`),
+      make('span', '', title),
+      make('span', 'how', tell(state === 'not-taken' ? 'notTaken' : state)),
+    );
+    if (step !== undefined && step.detail !== '') item.append(make('span', 'detail', step.detail));
+    return item;
+  });
+  return make('ol', 'steps', ...items);
+}
+
+function listOf(rows) {
+  const made = rows.flatMap(([name, ...values]) => [
+    make('dt', '', name),
+    make('dd', '', ...values.map((value) => make('p', '', value))),
+  ]);
+  return make('dl', '', ...made);
+}
+
+const exact = (text) => make('span', 'exact', text);
+
+/** A time in UTC and, as officials here reckon, in Beijing time. */
+function momentOf(time) {
+  const beijing = isoTime(time + BEIJING_MS);
+  const isWritten = beijing.endsWith('Z');
+  return isWritten
+    ? `${isoTime(time)} (${beijing.slice(0, -1).replace('T', ' ')} UTC+8)`
+    : isoTime(time);
+}
+
+function nameOf({ genesis }, id) {
+  return genesis.organisations.find((each) => each.id === id)?.name ?? id;
+}

@@ -1,0 +1,108 @@
+// Signatures: ECDSA on P-256, P-384 and P-521, Ed25519, RSA, and BLS12-381 aggregates.
+
+import { bls12_381 } from '@noble/curves/bls12-381.js';
+import { ed25519Point, p256, p384, p521 } from './curves.js';
+import { sha512 } from '@noble/hashes/sha2.js';
+import { concat, equal, fromBigEndian, hex, toBigEndian } from './bytes.js';
+
+export const P256_ORDER = p256.Point.Fn.ORDER;
+const VOTE_KEY_BYTES = 33;
+const ED25519_ORDER = ed25519Point.Fn.ORDER;
+const ECDSA_CURVES = new Map([
+  ['1.2.840.10045.3.1.7', p256],
+  ['1.3.132.0.34', p384],
+  ['1.3.132.0.35', p521],
+]);
+const AGGREGATE_TAG = 'BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_';
+const INFINITY_BIT = 0x40;
+
+/** Tell whether bytes are the compressed form of a point of P-256. */
+export function isVoteKey(key) {
+  if (key.length !== VOTE_KEY_BYTES) return false;
+  try {
+    p256.Point.fromBytes(key);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Tell whether r || s, with the low s, is this key's over SHA-256 of a message. */
+export function isVoteSignature(key, message, signature) {
+  return isVoteKey(key) && p256.verify(signature, message, key, { lowS: true });
+}
+
+/** Tell whether (r, s), bigints, is this key's over a digest; `curve` is an object identifier. */
+export function isEcdsaSignature(curve, key, digest, r, s) {
+  const { Point, verify } = ECDSA_CURVES.get(curve) ?? {};
+  if (Point === undefined || r < 1n || s < 1n || r >= Point.Fn.ORDER || s >= Point.Fn.ORDER)
+    return false;
+  const signature = concat(toBigEndian(r, Point.Fn.BYTES), toBigEndian(s, Point.Fn.BYTES));
+  return verify(signature, digest, key, { lowS: false, prehash: false });
+}
+
+/** Tell whether a signature of PKCS #1 version 1.5 is over `DigestInfo`, which is DER. */
+export function isRsaSignature(modulus, exponent, digestInfo, signature) {
+  const size = Math.ceil(modulus.toString(16).length / 2);
+  const value = fromBigEndian(signature);
+  if (signature.length !== size || value >= modulus || size < digestInfo.length + 11) return false;
+  const padding = new Uint8Array(size - digestInfo.length - 3).fill(0xff);
+  const wanted = concat(Uint8Array.of(0, 1), padding, Uint8Array.of(0), digestInfo);
+  return power(value, exponent, modulus) === fromBigEndian(wanted);
+}
+
+/** Tell whether a key is a canonical Ed25519 point that is not of small order. */
+export function isCosignatureKey(key) {
+  try {
+    return !ed25519Point.fromBytes(key).isSmallOrder();
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Tell whether a signature (RFC 8032) is this key's. Without the cofactor, and R is compared as
+ * bytes: one of the two readings that RFC 8032 allows, and the one of OpenSSL.
+ */
+export function isCosignature(key, message, signature) {
+  if (signature.length !== 64) return false;
+  const encoded = signature.subarray(0, 32);
+  const s = fromBigEndian(signature.slice(32).reverse());
+  if (s >= ED25519_ORDER) return false;
+  const hashed = sha512(concat(encoded, key, message)).reverse();
+  const k = fromBigEndian(hashed) % ED25519_ORDER;
+  const point = ed25519Point.fromBytes(key);
+  const found = ed25519Point.BASE.multiplyUnsafe(s).subtract(point.multiplyUnsafe(k));
+  return equal(found.toBytes(), encoded);
+}
+
+/** Tell whether a signature is the aggregate of all these keys' over one message. */
+export function isAggregate(keys, message, signature) {
+  const scheme = bls12_381.longSignatures;
+  const sum = decodePoint(bls12_381.G2.Point, signature);
+  const points = keys.map((key) => decodePoint(bls12_381.G1.Point, key));
+  if (sum === null || points.length === 0 || points.includes(null)) return false;
+  const key = points.reduce((total, point) => total.add(point));
+  return !key.is0() && scheme.verify(sum, scheme.hash(message, AGGREGATE_TAG), key);
+}
+
+/** Return the point, or null where bytes are not the one encoding of one of the subgroup. */
+function decodePoint(Point, bytes) {
+  if ((bytes[0] & INFINITY_BIT) !== 0) return null;
+  try {
+    const point = Point.fromBytes(bytes);
+    return point.isTorsionFree() && hex(point.toBytes(true)) === hex(bytes) ? point : null;
+  } catch {
+    return null;
+  }
+}
+
+function power(base, exponent, modulus) {
+  let result = 1n;
+  let square = base % modulus;
+  for (let rest = exponent; rest > 0n; rest >>= 1n) {
+    if (rest & 1n) result = (result * square) % modulus;
+    square = (square * square) % modulus;
+  }
+  return result;
+}

@@ -1,0 +1,218 @@
+// Verification of a receipt in ten numbered steps: those of proto/RECEIPT.md, named as there.
+
+import { hex } from './bytes.js';
+import {
+  checkAbout,
+  checkCertified,
+  checkHandover,
+  checkOneChain,
+  headerDigest,
+  parametersHash,
+  quorumOf,
+  setHash,
+} from './chain.js';
+import { checkCompactCertificate } from './compact.js';
+import { coseSigned } from './cose.js';
+import { checkInclusion } from './merkle.js';
+import { checkNote } from './note.js';
+import { openReceipt } from './opening.js';
+import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
+import { need, needEqual, NotRooted } from './refusal.js';
+import { isVoteKey, isVoteSignature } from './signatures.js';
+import { takeSteps } from './steps.js';
+import { isoTime } from './times.js';
+import { checkRecordToken } from './token.js';
+
+export const STEPS = [
+  'RECEIPT',
+  'DOCUMENT',
+  'BLOCK',
+  'LOG',
+  'CERTIFICATE',
+  'ROOT',
+  'SIGNATURES',
+  'HISTORY',
+  'TOKEN',
+  'RECORD',
+];
+
+/**
+ * Verify the bytes of a receipt in any format that carries one. `trust` is what `loadTrust` gave,
+ * `document` the name of a digest, a colon and its hex. Never throws: the answer has `outcome`
+ * ('verified', 'not verified' or 'not rooted'), the `steps` taken, and what is `attested` or null.
+ */
+export async function verifyReceipt(bytes, trust, document) {
+  const run = new Verification(bytes, trust, document);
+  const { outcome, steps } = await takeSteps(STEPS, (name) => run[name]());
+  const attested = steps.length === STEPS.length ? run.attestation() : null;
+  return { outcome, steps, attested };
+}
+
+class Verification {
+  constructor(bytes, trust, document) {
+    Object.assign(this, { bytes, trust, document });
+  }
+
+  RECEIPT() {
+    const opened = openReceipt(this.bytes);
+    this.receipt = opened.receipt;
+    const carrier = opened.format === 'native' ? '' : `carried by ${opened.format}: `;
+    const stamped =
+      opened.stamped === null ? '' : `its signature was stamped at ${isoTime(opened.stamped)}: `;
+    return `${carrier}${stamped}version 1, ${opened.size} bytes, suite international`;
+  }
+
+  DOCUMENT() {
+    const recorded = recordedDigest(this.receipt.leaf.record);
+    needEqual('document-digest', recorded, this.document);
+    return recorded;
+  }
+
+  BLOCK() {
+    const { leaf, header, chainId } = this.receipt;
+    needEqual('receipt-chain', hex(header.chainId), hex(chainId));
+    needEqual('leaf-height', header.height, leaf.height);
+    needEqual('leaf-time', header.time, leaf.time);
+    return `height ${header.height}, T ${isoTime(header.time)}`;
+  }
+
+  LOG() {
+    const { leaf, logIndex, logPath, header } = this.receipt;
+    checkInclusion(leaf.bytes, logIndex, header.logSize, logPath, header.logRoots[0]);
+    return `index ${logIndex} of ${header.logSize}, path of ${logPath.length}`;
+  }
+
+  CERTIFICATE() {
+    checkAbout(this.receipt);
+    return `header ${headerDigest(this.receipt.header)}`;
+  }
+
+  async ROOT() {
+    const { header, handovers } = this.receipt;
+    const { chainId, sets } = this.trust;
+    const anchorEpoch = BigInt(sets.length - 1);
+    if (hex(header.chainId) !== hex(chainId)) {
+      throw new NotRooted(`expected chain ${hex(chainId)}, got ${hex(header.chainId)}`);
+    }
+    if (header.epoch < anchorEpoch) {
+      throw new NotRooted(
+        `expected epoch ${anchorEpoch} or later, got ${header.epoch}: its keys are retired`,
+      );
+    }
+    const first = handovers.length > 0 ? handovers[0].header.epoch : header.epoch;
+    if (first > anchorEpoch) {
+      throw new NotRooted(
+        `expected handovers from epoch ${anchorEpoch} or earlier, got from ${first}`,
+      );
+    }
+    let set = sets[Number(first)];
+    for (const handover of handovers) {
+      set = await checkHandover(handover, chainId, set);
+      if (set.epoch <= anchorEpoch) {
+        needEqual('handover-known', setHash(sets[Number(set.epoch)]), setHash(set));
+      }
+    }
+    needEqual('handover-last', header.epoch, set.epoch);
+    this.set = set;
+    return `epoch ${header.epoch}, ${set.members.length} validators, ${handovers.length} handovers`;
+  }
+
+  async SIGNATURES() {
+    const { chainId } = this.trust;
+    const { receipt, set } = this;
+    await checkCertified(receipt, chainId, set);
+    let found = `${receipt.certificate.votes.length} of ${set.members.length}, quorum ${quorumOf(set)}`;
+    if (receipt.cose !== null) {
+      this.checkCose(receipt.cose);
+      found += '; the COSE signature too';
+    }
+    if (receipt.publicCheckpoint !== null) {
+      const { size, root } = checkNote(receipt.publicCheckpoint.note, chainId, set);
+      checkInclusion(
+        receipt.leaf.bytes,
+        receipt.logIndex,
+        size,
+        receipt.publicCheckpoint.path,
+        root,
+      );
+      found += '; the public checkpoint too';
+    }
+    if (receipt.compact !== null) {
+      this.checkCompact(receipt.compact);
+      found += '; the compact certificate too';
+    }
+    return found;
+  }
+
+  checkCose({ voteKey, signature }) {
+    const { set, receipt } = this;
+    const isMember = set.members.some((member) => hex(member.voteKey) === hex(voteKey));
+    need(isMember, 'cose-key', () => `no validator's of epoch ${set.epoch}`);
+    const signed = coseSigned(receipt.chainId, voteKey, receipt.header.logRoots[0]);
+    const isValid = isVoteKey(voteKey) && isVoteSignature(voteKey, signed, signature);
+    need(isValid, 'cose-signature', () => `expected one of ${hex(voteKey)}`);
+  }
+
+  checkCompact({ path, certificate }) {
+    const { header, leaf, logIndex } = this.receipt;
+    checkCompactCertificate(certificate, this.trust.chainId, this.set);
+    checkInclusion(leaf.bytes, logIndex, certificate.logSize, path, certificate.logRoot);
+    need(
+      certificate.height >= header.height,
+      'compact-height',
+      () => `expected at least ${header.height}`,
+    );
+    const isSame =
+      hex(certificate.headerDigest) === headerDigest(header) &&
+      certificate.logSize === header.logSize &&
+      hex(certificate.logRoot) === hex(header.logRoots[0]) &&
+      hex(certificate.stateRoot) === hex(header.stateRoot);
+    const isFork = certificate.height === header.height && !isSame;
+    need(!isFork, 'compact-fork', () => `another header of height ${header.height}`);
+  }
+
+  HISTORY() {
+    const { genesis, blocks, pinned } = this.trust;
+    checkOneChain(genesis, [...blocks, ...this.receipt.handovers, this.receipt]);
+    return pinned === null ? 'pinned at genesis' : `pinned at height ${pinned.header.height}`;
+  }
+
+  TOKEN() {
+    if (this.receipt.token === null) return 'none';
+    return checkRecordToken(this.receipt, this.trust.genesis, this.accuracy);
+  }
+
+  RECORD() {
+    const { action } = this.receipt.leaf.record;
+    need(action !== WITHDRAW, 'record-action', 'expected a record in force, got a withdrawal');
+    return ACTIONS[Number(action)];
+  }
+
+  /** How far T may lie from true time, in milliseconds; null where that must not be stated. */
+  get accuracy() {
+    const { header } = this.receipt;
+    const { parameters } = this.trust.genesis;
+    const isPromised = hex(header.parametersHash) === parametersHash(parameters);
+    return isPromised && !header.timeDegraded ? parameters.accuracy : null;
+  }
+
+  attestation() {
+    const { header, certificate, leaf } = this.receipt;
+    const times = certificate.votes
+      .map((vote) => vote.time)
+      .sort((one, other) => (one < other ? -1 : 1));
+    return {
+      leaf,
+      height: header.height,
+      time: header.time,
+      timeDegraded: header.timeDegraded,
+      accuracy: this.accuracy,
+      sealTime: times[Math.floor((times.length - 1) / 2)],
+      epoch: header.epoch,
+      signers: certificate.votes.map((vote) => this.set.members[Number(vote.voter)]),
+      validatorCount: this.set.members.length,
+      logIndex: this.receipt.logIndex,
+      logSize: header.logSize,
+    };
+  }
+}

@@ -1,0 +1,292 @@
+"""The HTML verifier beside ours: the same cases given to both, and what they answer compared.
+
+Cases are the vectors, and mutants made of them. As a command it tries as many mutants as asked for:
+
+    python -m tests.outside.html_verifier --count 5000 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any, Final, TypeAlias
+
+import cbor2
+import pytest
+
+from node.timestamp.compact_verify import CompactStep, is_compact, verify_compact
+from node.timestamp.trust import TrustAnchor, load_trust
+from node.timestamp.verify import NamedDigest, Step, verify_receipt
+from node.web.verifier.bundle import bundle
+
+GOLDEN: Final = Path(__file__).parents[1] / "vectors" / "receipt"
+PROGRAM: Final = Path(__file__).parent / "programs" / "with_node.mjs"
+FORMATS: Final = (".receipt", ".cose", ".stamped.cose", ".tsr", ".pdf")
+BATCH: Final = 500
+
+Json: TypeAlias = Any  # what the page answers
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A receipt in any form, with what it is verified against."""
+
+    name: str
+    trust: bytes
+    receipt: bytes
+    document: str
+
+
+def find_node() -> str:
+    """Return the path of Node; skip where there is none."""
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("NOT RUN: Node is not installed (Debian: nodejs)")
+    return found
+
+
+def answers(cases: Sequence[dict[str, str]], folder: Path) -> list[Json]:
+    """Return what the script of the page answers to each case, in order."""
+    page = folder / "page.html"
+    page.write_bytes(bundle())
+    lines = "".join(f"{json.dumps(case)}\n" for case in cases)
+    command = [find_node(), str(PROGRAM), str(page)]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def encoded(case: Case) -> dict[str, str]:
+    """Return a case as the page's program reads it."""
+    return {
+        "trust": base64.b64encode(case.trust).decode(),
+        "receipt": base64.b64encode(case.receipt).decode(),
+        "document": case.document,
+    }
+
+
+@cache
+def anchor_of(trust: bytes) -> TrustAnchor:
+    return load_trust(trust)
+
+
+def difference(case: Case, answer: Json) -> str | None:
+    """Say in what an answer differs from ours; None if in nothing."""
+    anchor, document = anchor_of(case.trust), NamedDigest.parse(case.document)
+    verify = verify_compact if is_compact(case.receipt) else verify_receipt
+    ours: Any = verify(case.receipt, anchor, document)
+    theirs = [step["detail"] for step in answer["steps"] if step["passed"]]
+    failed = [step["name"] for step in answer["steps"] if not step["passed"]]
+    if any(step["detail"].startswith("unforeseen") for step in answer["steps"]):
+        return f"{case.name}: {answer['steps'][-1]['detail']}"
+    if not isinstance(ours.steps[0].step, Step | CompactStep):
+        # A token without a receipt has steps of its own, which the page does not take.
+        return None if failed == ["RECEIPT"] else f"{case.name}: expected no receipt"
+    expected = (
+        ours.outcome.value,
+        [] if ours.failure is None else [ours.failure.step.name],
+        [step.detail for step in ours.steps if step.passed],
+        ours.attestation is not None,
+    )
+    got = (answer["outcome"], failed, theirs, answer["attested"] is not None)
+    if expected != got:
+        return f"{case.name}: expected {expected}, got {got}: {answer['steps'][-1]['detail']}"
+    return _attested_difference(case, ours.attestation, answer["attested"])
+
+
+def _attested_difference(case: Case, ours: Any, theirs: Json) -> str | None:  # noqa: ANN401 - of either kind
+    if ours is None:
+        return None
+    names = {
+        "height": "height",
+        "time_ms": "time",
+        "time_degraded": "timeDegraded",
+        "accuracy_ms": "accuracy",
+        "seal_time_ms": "sealTime",
+        "checkpoint_height": "checkpointHeight",
+        "validator_count": "validatorCount",
+    }
+    expected = {name: getattr(ours, name) for name in names if hasattr(ours, name)}
+    got = {name: theirs.get(names[name]) for name in expected}
+    expected |= {"sender": ours.sender, "signers": list(ours.signers), "tx": ours.tx_id.hex()}
+    got |= {
+        "sender": theirs["leaf"]["sender"],
+        "signers": [each["id"] for each in theirs["signers"]],
+        "tx": theirs["leaf"]["txId"],
+    }
+    return None if expected == got else f"{case.name}: attested {expected}, got {got}"
+
+
+# --- Cases ---
+
+
+def vector_cases() -> list[Case]:
+    """Return every vector of receipts."""
+    found = []
+    for path in sorted((GOLDEN / "cases").glob("*.json")):
+        vector = json.loads(path.read_text())
+        trust = (GOLDEN / "trust" / vector["trust"]).with_suffix(".json").read_bytes()
+        receipt = base64.b64decode(vector["receipt"])
+        found.append(Case(path.name, trust, receipt, vector["digest"]))
+    return found
+
+
+def format_cases() -> list[Case]:
+    """Return the golden receipt in each form that the page takes, and the compact ones."""
+    document = f"sha-256:{hashlib.sha256((GOLDEN / 'document.txt').read_bytes()).hexdigest()}"
+    genesis, compact = (
+        (GOLDEN / "trust" / f"{name}.json").read_bytes() for name in ("genesis", "compact")
+    )
+    files = [(f"document.txt{suffix}", genesis) for suffix in FORMATS]
+    files += [
+        ("compact.receipt", compact),
+        ("compact.qr.txt", compact),
+        ("compact.qr.txt", genesis),
+    ]
+    return [Case(name, trust, (GOLDEN / name).read_bytes(), document) for name, trust in files]
+
+
+def mutants(count: int, seed: int) -> Iterator[Case]:
+    """Yield cases made of those above, each with one thing changed."""
+    random = Random(seed)
+    bases = [*vector_cases(), *format_cases() * 12]
+    for number in range(count):
+        base, other = random.choice(bases), random.choice(bases)
+        mutate = random.choice((*_BYTE_MUTATIONS, _change_value, _change_value, _change_value))
+        receipt = mutate(random, base.receipt, other.receipt)
+        document = base.document if random.random() < 0.95 else other.document
+        trust = base.trust if random.random() < 0.95 else other.trust
+        yield Case(f"{number} of {base.name} by {mutate.__name__}", trust, receipt, document)
+
+
+Mutation: TypeAlias = Callable[[Random, bytes, bytes], bytes]
+
+
+def _flip(random: Random, data: bytes, _other: bytes) -> bytes:
+    at = random.randrange(len(data) or 1)
+    flipped = bytearray(data)
+    if data:
+        flipped[at] ^= 1 << random.randrange(8)
+    return bytes(flipped)
+
+
+def _set(random: Random, data: bytes, _other: bytes) -> bytes:
+    at = random.randrange(len(data) or 1)
+    return data[:at] + bytes([random.randrange(256)]) + data[at + 1 :]
+
+
+def _remove(random: Random, data: bytes, _other: bytes) -> bytes:
+    at = random.randrange(len(data) or 1)
+    return data[:at] + data[at + random.choice((1, 1, 32)) :]
+
+
+def _insert(random: Random, data: bytes, _other: bytes) -> bytes:
+    at = random.randrange(len(data) + 1)
+    return data[:at] + random.randbytes(random.choice((1, 1, 32))) + data[at:]
+
+
+def _splice(random: Random, data: bytes, other: bytes) -> bytes:
+    at = random.randrange(len(data) + 1)
+    return data[:at] + other[at:]
+
+
+_BYTE_MUTATIONS: Final[tuple[Mutation, ...]] = (_flip, _set, _remove, _insert, _splice)
+
+
+def _change_value(random: Random, data: bytes, other: bytes) -> bytes:
+    """Change one value of what is encoded, and encode it again."""
+    try:
+        value, donor = cbor2.loads(data), cbor2.loads(other)
+    except (cbor2.CBORDecodeError, ValueError, EOFError):
+        return _flip(random, data, other)
+    if not isinstance(value, list):
+        return _flip(random, data, other)
+    places = list(_places(value))
+    inside, at = random.choice(places)
+    if random.random() < 0.3 and isinstance(donor, list):
+        path = _path_of(value, inside, at)
+        inside[at] = _at_path(donor, path, inside[at])
+    else:
+        inside[at] = _changed(random, inside[at])
+    return bytes(cbor2.dumps(value))
+
+
+def _places(value: list[Any]) -> Iterator[tuple[list[Any], int]]:
+    for at, item in enumerate(value):
+        yield value, at
+        if isinstance(item, list):
+            yield from _places(item)
+
+
+def _path_of(value: list[Any], inside: list[Any], at: int) -> list[int]:
+    """Return the way from a value to an item of one of its lists."""
+    for index, item in enumerate(value):
+        if value is inside and index == at:
+            return [index]
+        if isinstance(item, list) and (path := _path_of(item, inside, at)):
+            return [index, *path]
+    return []
+
+
+def _at_path(value: Any, path: Sequence[int], default: Any) -> Any:  # noqa: ANN401 - CBOR
+    for at in path:
+        if not isinstance(value, list) or at >= len(value):
+            return default
+        value = value[at]
+    return value
+
+
+def _changed(random: Random, item: Any) -> Any:  # noqa: ANN401 - CBOR
+    match item:
+        case bool():
+            return not item
+        case int():
+            return max(0, item + random.choice((-1, 1, 1, 1000, 2**63)))
+        case bytes() if item:
+            return _flip(random, item, item)
+        case str() if item:
+            return item[:-1] + random.choice("aZ \u00e9\u4e2d\u200b")
+        case list() if item:
+            at = random.randrange(len(item))
+            choices = (item[:at] + item[at + 1 :], [*item, item[at]], item[::-1], None)
+            return random.choice(choices)
+    return random.choice((None, 0, b"", [], "x"))
+
+
+def compare(cases: Sequence[Case], folder: Path) -> list[str]:
+    """Return what differs, a line each."""
+    found = answers([encoded(case) for case in cases], folder)
+    assert len(found) == len(cases)
+    differences = map(difference, cases, found)
+    return [each for each in differences if each is not None]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Try mutants; tell what differs, and how far they came."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=5_000)
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args(arguments)
+    cases = list(mutants(chosen.count, chosen.seed))
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for start in range(0, len(cases), BATCH):
+            wrong += compare(cases[start : start + BATCH], Path(folder))
+            print(f"{min(start + BATCH, len(cases))} tried, {len(wrong)} differ", flush=True)  # noqa: T201
+    print(*wrong, sep="\n")  # noqa: T201 - a command tells
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,42 @@
+// Runs the script of the HTML verifier under Node, which gives it no page and no network:
+//   node with_node.mjs PAGE <cases >answers
+// A line of JSON each. A case is {trust} or {trust, receipt, document}, trust and receipt base64.
+
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { runInThisContext } from 'node:vm';
+
+const page = readFileSync(process.argv[2], 'utf8');
+const script = page.slice(
+  page.indexOf('<script>') + '<script>'.length,
+  page.lastIndexOf('</script>'),
+);
+runInThisContext(script);
+const { isCompact, loadTrust, verifyCompact, verifyReceipt } = globalThis.govchainVerifier;
+const trusted = new Map();
+
+const bytesOf = (text) => Uint8Array.from(Buffer.from(text, 'base64'));
+
+async function loadOnce(text) {
+  if (!trusted.has(text)) {
+    const refuse = (error) => ({ refused: error.message });
+    trusted.set(text, await loadTrust(bytesOf(text)).catch(refuse));
+  }
+  return trusted.get(text);
+}
+
+async function answer({ trust: text, receipt, document }) {
+  const trust = await loadOnce(text);
+  if (receipt === undefined || 'refused' in trust) return { refused: trust.refused ?? null };
+  const bytes = bytesOf(receipt);
+  return (isCompact(bytes) ? verifyCompact : verifyReceipt)(bytes, trust, document);
+}
+
+function plain(_, value) {
+  if (typeof value === 'bigint') return Number(value);
+  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await answer(JSON.parse(line)), plain));
+}

@@ -1,0 +1,252 @@
+"""The HTML verifier as people use it: opened from disk in Chromium, files chosen, verdicts read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.timestamp.receipt import Receipt
+from node.web.verifier.bundle import FILE_NAME, bundle
+from tests.outside.chromium import Browser, Tab, browser, new_tab
+from tests.outside.html_verifier import GOLDEN
+from tests.vectors.receipt.chain import Chain, record_of
+
+DOCUMENT, RECEIPT = GOLDEN / "document.txt", GOLDEN / "document.txt.receipt"
+TRUST = GOLDEN / "trust"
+STEPS = 10
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / FILE_NAME
+    path.write_bytes(bundle())
+    return path
+
+
+@pytest.fixture
+def tab(running: Browser, page: Path) -> Tab:
+    opened = new_tab(running)
+    opened.open(page)
+    return opened
+
+
+def give(tab: Tab, **files: Path) -> None:
+    """Choose a file for each kind named."""
+    for kind, path in files.items():
+        tab.choose(f"#file-{kind}", path)
+
+
+def verdict(tab: Tab) -> str:
+    """Return the word of the verdict, once it is there."""
+    tab.wait_until("document.querySelector('.verdict')")
+    word: str = tab.run("document.querySelector('.verdict .word span:last-child').textContent")
+    return word
+
+
+def text(tab: Tab, selector: str) -> str:
+    found: str = tab.run(f"document.querySelector({json.dumps(selector)}).innerText")
+    return found
+
+
+def steps(tab: Tab) -> list[str]:
+    """Return how each step went: passed, failed or not-taken."""
+    found: list[str] = tab.run(
+        "Array.from(document.querySelectorAll('.steps li'), (item) => item.className)"
+    )
+    return found
+
+
+def write(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def test_a_good_receipt_is_verified_with_no_network(tab: Tab, page: Path) -> None:
+    give(tab, document=DOCUMENT, receipt=RECEIPT, trust=TRUST / "genesis.json")
+    assert verdict(tab) == "VERIFIED"
+    assert steps(tab) == ["passed"] * STEPS
+    shown = text(tab, "#result")
+    for said in (
+        "document.txt existed no later than 2025-10-09T08:53:22.000Z",
+        "block 2, 4 of 4 validators signed",
+        "agency-1",
+        "2025-0001",
+        "2025-10-09 16:53:22.000 UTC+8",
+        "within 1000 ms",
+        "Organisation of validator-1",
+        "This chain is a trial network",
+        "It does not say whether the record was replaced or withdrawn",
+        hashlib.sha256((TRUST / "genesis.json").read_bytes()).hexdigest(),
+        hashlib.sha256(DOCUMENT.read_bytes()).hexdigest(),
+    ):
+        assert said in shown, said
+    assert tab.run("document.activeElement.id") == "result"
+    asked = [event["request"]["url"] for event in tab.events("Network.requestWillBeSent")]
+    assert asked == [page.as_uri()]
+    assert tab.events("Log.entryAdded") == []
+    assert tab.events("Runtime.exceptionThrown") == []
+
+
+def test_its_policy_stops_a_script_that_asks(tab: Tab) -> None:
+    refused = "fetch('http://127.0.0.1:9/').then(() => 'answered', () => 'refused')"
+    assert tab.run(refused) == "refused"
+    assert tab.run("fetch(location.href).then(() => 'answered', () => 'refused')") == "refused"
+    marked = "(() => { try { document.body.innerHTML = '<b>x'; return 1; } catch { return 0; } })()"
+    assert tab.run(marked) == 0
+    said = [event["entry"]["text"] for event in tab.events("Log.entryAdded")]
+    assert any("connect-src 'none'" in each for each in said), said
+
+
+@pytest.mark.parametrize(
+    ("name", "failing"), [("wrong-file", 2), ("tampered", 7), ("wrong-trust", 6), ("cut-off", 1)]
+)
+def test_what_is_wrong_is_named_by_its_step(
+    tab: Tab, tmp_path: Path, name: str, failing: int
+) -> None:
+    data = RECEIPT.read_bytes()
+    signature = Receipt.decode(data).block.certificate.votes[1].signature
+    changed = data.replace(signature, signature[::-1])
+    document = write(tmp_path, "other.txt", b"other") if name == "wrong-file" else DOCUMENT
+    receipt = {
+        "tampered": write(tmp_path, "tampered.receipt", changed),
+        "cut-off": write(tmp_path, "cut.receipt", data[:-1]),
+    }.get(name, RECEIPT)
+    trust = TRUST / ("compact.json" if name == "wrong-trust" else "genesis.json")
+    give(tab, document=document, receipt=receipt, trust=trust)
+    assert verdict(tab) == ("NOT ROOTED" if name == "wrong-trust" else "NOT VERIFIED")
+    assert steps(tab) == [
+        *["passed"] * (failing - 1),
+        "failed",
+        *["not-taken"] * (STEPS - failing),
+    ]
+    assert "What is attested" not in text(tab, "#result")
+    assert "existed no later" not in text(tab, "#result")
+
+
+def test_the_trust_file_is_judged_before_any_receipt(tab: Tab, tmp_path: Path) -> None:
+    fields = json.loads((TRUST / "genesis.json").read_text())
+    fields["chain_id"] = "00" * 32
+    give(tab, trust=write(tmp_path, "trust.json", json.dumps(fields).encode()))
+    tab.wait_until("document.querySelector('#card-trust.wrong')")
+    assert text(tab, "#state-trust").startswith("This trust file is unusable: trust-chain-id")
+    give(tab, document=DOCUMENT, receipt=RECEIPT)
+    tab.wait_until("document.querySelector('#card-receipt.has')")
+    assert tab.run("document.getElementById('result').hidden")
+
+
+def test_a_file_given_anew_makes_the_verdict_void(tab: Tab, tmp_path: Path) -> None:
+    give(tab, document=DOCUMENT, receipt=RECEIPT, trust=TRUST / "genesis.json")
+    assert verdict(tab) == "VERIFIED"
+    give(tab, document=write(tmp_path, "other.txt", b"other"))
+    tab.wait_until("document.querySelector('.verdict.not-verified')")
+    give(tab, trust=write(tmp_path, "trust.json", b"{}"))
+    tab.wait_until("document.querySelector('#card-trust.wrong')")
+    assert tab.run("document.getElementById('result').hidden")
+    assert tab.run("document.querySelector('.verdict')") is None
+
+
+@pytest.mark.parametrize("suffix", [".cose", ".stamped.cose", ".tsr", ".pdf"])
+def test_other_formats_are_opened(tab: Tab, suffix: str) -> None:
+    receipt = GOLDEN / f"document.txt{suffix}"
+    give(tab, document=DOCUMENT, receipt=receipt, trust=TRUST / "genesis.json")
+    assert verdict(tab) == "VERIFIED"
+    assert f"carried by {suffix.rsplit('.', 1)[1]}" in text(tab, ".steps")
+
+
+def test_the_text_of_a_qr_code_and_a_digest_are_enough(tab: Tab) -> None:
+    give(tab, trust=TRUST / "compact.json")
+    digest = hashlib.sha256(DOCUMENT.read_bytes()).hexdigest()
+    compact = (GOLDEN / "compact.qr.txt").read_text()
+    for field, entered in (("digest", digest), ("text", compact)):
+        tab.run(
+            f"(() => {{ const field = document.getElementById({json.dumps(field)});"
+            f"field.value = {json.dumps(entered)};"
+            "field.dispatchEvent(new Event('change')); })()"
+        )
+    assert verdict(tab) == "VERIFIED"
+    assert steps(tab) == ["passed"] * 6
+    assert "only the full receipt shows" in text(tab, "#result")
+
+
+def test_files_dropped_together_are_told_apart(tab: Tab) -> None:
+    dropped = {
+        "document.txt": DOCUMENT.read_bytes(),
+        "any name": RECEIPT.read_bytes(),
+        "another": (TRUST / "genesis.json").read_bytes(),
+    }
+    files = json.dumps({name: list(data) for name, data in dropped.items()})
+    tab.run(
+        f"""(() => {{
+          const dataTransfer = new DataTransfer();
+          for (const [name, bytes] of Object.entries({files})) {{
+            dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
+          }}
+          const options = {{ dataTransfer, bubbles: true, cancelable: true }};
+          document.body.dispatchEvent(new DragEvent('drop', options));
+        }})()"""
+    )
+    assert verdict(tab) == "VERIFIED"
+
+
+def test_markup_in_receipt_and_trust_file_is_text(tab: Tab, tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    chain = Chain.found(name=hostile)
+    named = {"type_code": "<b>bold</b>", "reference": f"{hostile}</p><script>alert(1)</script>"}
+    chain.append(record_of(DOCUMENT.read_bytes(), **named))
+    give(
+        tab,
+        document=write(tmp_path, f"{hostile}.txt", DOCUMENT.read_bytes()),
+        receipt=write(tmp_path, "x.receipt", chain.receipt(1).encode()),
+        trust=write(tmp_path, "trust.json", chain.trust().encode()),
+    )
+    assert verdict(tab) == "VERIFIED"
+    for selector, said in (
+        (".verdict", f"{hostile}.txt existed"),
+        ("#result", named["type_code"]),
+        ("#result", named["reference"]),
+        ("#state-trust", f"Chain \u201c{hostile}\u201d"),
+    ):
+        assert said in text(tab, selector)
+    assert tab.run("document.querySelectorAll('img, b, script:not(body > script)').length") == 0
+    assert tab.run("document.scripts.length") == 1
+
+
+def test_it_speaks_chinese_where_the_browser_does(running: Browser, page: Path) -> None:
+    tab = new_tab(running, language="zh-CN")
+    tab.open(page)
+    assert tab.run("document.documentElement.lang") == "zh-CN"
+    give(tab, document=DOCUMENT, receipt=RECEIPT, trust=TRUST / "genesis.json")
+    assert verdict(tab) == "核验通过"
+    tab.run("document.getElementById('language-en').click()")
+    assert verdict(tab) == "VERIFIED"
+    assert tab.run("document.documentElement.lang") == "en"
+
+
+def test_everything_is_reached_by_keyboard_and_has_a_name(tab: Tab) -> None:
+    tree = tab.send("Accessibility.getFullAXTree")["nodes"]
+    focusable = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in tree
+        if not node.get("ignored")
+        and any(
+            each["name"] == "focusable" and each["value"]["value"]
+            for each in node.get("properties", [])
+        )
+    ]
+    named = [name for role, name in focusable if role != "RootWebArea"]
+    assert len(named) >= 7, focusable  # two languages, three files, two other ways in
+    assert all(named), focusable
+    assert {"The document", "The receipt", "The trust file"} <= {
+        name.split(":")[0].strip() for name in named
+    }, focusable

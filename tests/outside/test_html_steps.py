@@ -1,0 +1,57 @@
+"""The script of the HTML verifier, run by Node: on every case it answers as ours does."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+from tests.outside.html_verifier import (
+    GOLDEN,
+    answers,
+    compare,
+    difference,
+    encoded,
+    format_cases,
+    mutants,
+    vector_cases,
+)
+
+MUTANTS = 60
+SEED = 20
+
+
+def test_every_vector_has_the_same_answer(tmp_path: Path) -> None:
+    cases = vector_cases()
+    assert len(cases) > 250
+    assert compare(cases, tmp_path) == []
+
+
+def test_every_format_has_the_same_answer(tmp_path: Path) -> None:
+    cases = format_cases()
+    found = answers([encoded(case) for case in cases], tmp_path)
+    assert [answer["outcome"] for answer in found] == ["verified"] * 7 + ["not rooted"]
+    assert [each for each in map(difference, cases, found) if each is not None] == []
+
+
+def test_mutants_have_the_same_answer(tmp_path: Path) -> None:
+    assert compare(list(mutants(MUTANTS, SEED)), tmp_path) == []
+
+
+def test_trust_files_are_usable_alike(tmp_path: Path) -> None:
+    vectors = [json.loads(path.read_text()) for path in (GOLDEN / "trust-cases").glob("*.json")]
+    found = answers([{"trust": vector["trust"]} for vector in vectors], tmp_path)
+    usable = [answer["refused"] is None for answer in found]
+    assert usable == [vector["outcome"] == "usable" for vector in vectors]
+    assert {*usable} == {True, False}
+
+
+def test_a_difference_is_seen(tmp_path: Path) -> None:
+    case = format_cases()[0]
+    (answer,) = answers([encoded(case)], tmp_path)
+    assert difference(case, answer) is None
+    answer["attested"]["time"] += 1
+    assert "attested" in str(difference(case, answer))
+    answer["steps"][-1]["passed"] = False
+    assert "expected" in str(difference(case, answer))
+    assert base64.b64decode(encoded(case)["receipt"]) == case.receipt
