@@ -398,7 +398,7 @@ class Engine:
             rule = "clock-fit" if verdict.is_fit else "clock-unfit"
             self._outlet.trace(rule, self.height, f"{verdict.cause.name}: {verdict.detail}")
         self._clock_verdict = verdict
-        return replace(now, is_fit=verdict.is_fit) if now.is_fit else now
+        return replace(now, is_fit=False) if now.is_fit and not verdict.is_fit else now
 
     def _was_released(self, event: ev.Validated) -> bool:
         """Whether the core let go of a block after its execution: it will ask again if need be."""

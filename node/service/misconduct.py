@@ -177,7 +177,7 @@ class Misconduct:
         held = self._view_changes.setdefault(message.validator, {})
         key = (message.epoch, message.view)
         if key not in held:
-            _remember(held, key, _statement(message), MESSAGES_REMEMBERED)
+            _remember(held, key, statement_of(message), MESSAGES_REMEMBERED)
         else:
             self._compare(held[key], message)
         for item in (*message.committed, *message.prepared):
@@ -187,7 +187,7 @@ class Misconduct:
         """Remember a checked NEW-VIEW of this epoch, and all it is made of."""
         key = (message.epoch, message.view)
         if key not in self._new_views:
-            _remember(self._new_views, key, _statement(message), MESSAGES_REMEMBERED)
+            _remember(self._new_views, key, statement_of(message), MESSAGES_REMEMBERED)
         for view_change in message.view_changes:
             self.note_view_change(view_change)
 
@@ -297,7 +297,7 @@ class Misconduct:
 
     def _compare(self, held: Statement | None, message: ViewChange | NewView) -> None:
         """Make evidence of two messages for one view that differ; raises `PeerError`."""
-        said = None if held is None else _statement(message)
+        said = None if held is None else statement_of(message)
         validators = self._set_of(message.epoch)
         if held is None or said is None or held.content == said.content or validators is None:
             return
@@ -355,7 +355,8 @@ def _place_of(vote: Vote) -> _Place:
     return vote.epoch, subject.height, subject.view, subject.phase
 
 
-def _statement(message: ViewChange | NewView) -> Statement:
+def statement_of(message: ViewChange | NewView) -> Statement:
+    """Return what a message says and how it is signed, as evidence holds it."""
     return Statement(encode(message.unsigned_value()), 0, message.signature)
 
 

@@ -127,6 +127,15 @@ class Left(NamedTuple):
 Fact = Prepare | Offer | Start | Left
 
 
+class Doubt(NamedTuple):
+    """What a VIEW-CHANGE says of its sender's clock."""
+
+    epoch: int
+    view: int
+    sender: int
+    clock_bit: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Electorate:
     """Who decides in an epoch."""
@@ -172,6 +181,9 @@ class Knowledge:
     coming: dict[int, tuple[int, bool]] = field(default_factory=dict)
     """The same of the frame that is being delivered: it may sign before it has read all of it."""
 
+    learned: dict[bytes, None] = field(default_factory=dict)
+    """Messages whose facts were added."""
+
     def note(self, fact: Fact) -> None:
         """Add a fact."""
         match fact:
@@ -205,6 +217,8 @@ class Guard:
         """The votes among them: voter, vote, vote time in ms."""
         self._genuine: dict[bytes, tuple[Fact, ...]] = {}
         """What a message teaches, whoever hears it, if all signatures in it exist."""
+        self._doubts: dict[bytes, Doubt] = {}
+        """What genuine VIEW-CHANGEs say, by their bytes."""
         self._parents: dict[bytes, bytes] = {}
         self._stamps: dict[bytes, Stamp] = {}
         self._known: dict[int, Knowledge] = {}
@@ -263,6 +277,7 @@ class Guard:
         """Take note of a message delivered to a validator."""
         if data[1:2] not in _HEARD or data.startswith(_COMMIT):
             return
+        known = self._known[validator]
         facts = self._genuine.get(data)
         if facts is None:
             facts = ()
@@ -275,20 +290,26 @@ class Guard:
                 facts = tuple(self._read(kind, value))
             if facts:
                 self._genuine[data] = facts
-        known = self._known[validator]
-        for fact in facts:
-            known.note(fact)
-        if facts and data[1] == MessageKind.VIEW_CHANGE:
+        if not facts:
+            return
+        if data not in known.learned:  # what it knows already, it does not know better now
+            known.learned[data] = None
+            for fact in facts:
+                known.note(fact)
+        if data[1] == MessageKind.VIEW_CHANGE:
             self._note_doubt(known, data)
 
     def _note_doubt(self, known: Knowledge, data: bytes) -> None:
         """Take note of a clock bit, in the epoch of which nobody heard before it began."""
-        value = cbor2.loads(data)[1]
-        sender = self._member(value[1], value[3])
-        if value[1] == 0 and sender in self._known:  # what others show may be refused
-            newest = known.coming.get(sender, known.doubts.get(sender, (0, False)))
-            if value[2] > newest[0]:
-                known.coming[sender] = (value[2], value[_CLOCK_BIT])
+        doubt = self._doubts.get(data)
+        if doubt is None:
+            value = cbor2.loads(data)[1]
+            sender = self._member(value[1], value[3])
+            doubt = self._doubts[data] = Doubt(value[1], value[2], sender, value[_CLOCK_BIT])
+        if doubt.epoch == 0 and doubt.sender in self._known:  # what others show may be refused
+            newest = known.coming.get(doubt.sender, known.doubts.get(doubt.sender, (0, False)))
+            if doubt.view > newest[0]:
+                known.coming[doubt.sender] = (doubt.view, doubt.clock_bit)
 
     def offered(self, data: bytes) -> list[bytes]:
         """Return the digests of the headers that a delivered message proposes."""

@@ -21,25 +21,34 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from unittest.mock import patch
 
-from node.chain.block import Header
+from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import QuorumCertificate, Vote
 from node.chain.log import LogFrontier
+from node.chain.membership import ValidatorSet
 from node.chain.state_tree import Page
 from node.chain.transaction import Transaction, VerifiedTransaction
 from node.consensus.messages import NewView, ViewChange
+from node.consensus.verification import Verifier
+from node.crypto.suite import Suite
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
-from node.service import reception, wire
+from node.service import ballots, log_records, misconduct, output, reception, wire
+from node.service.log_records import LogRecord
 from tests.simulation.adversaries import validator as adversary
 
 REMEMBERED = 4_096
 _PURE_METHODS = (
+    (CertifiedHeader, "to_value"),
     (Header, "digest"),
     (Vote, "verify"),
     (QuorumCertificate, "digest"),
+    (QuorumCertificate, "expand"),
     (ViewChange, "sign_bytes"),
     (NewView, "sign_bytes"),
 )
 """Of immutable objects, which validators have in common once they have decoded the same bytes."""
+
+_CHECKS = ("check_proposal", "check_view_change", "check_new_view")
+"""Of a `Verifier`: what they say depends on the message, the set, and the chain it stands on."""
 
 Read = tuple[str, tuple[Any, ...], object]
 """What was asked of a state, and its answer."""
@@ -48,23 +57,49 @@ Execute = Callable[
     [Executor, StateReader, BlockInputs, Sequence[VerifiedTransaction]], ExecutedBlock
 ]
 R = TypeVar("R")
+M = TypeVar("M")
 
 
 @contextmanager
 def shared_work() -> Iterator[None]:
     """Share the work of one run while the block lasts, and put off the collection of garbage."""
     decode_message = lru_cache(REMEMBERED)(wire.decode_message)
-    decode_transaction = lru_cache(REMEMBERED)(Transaction.decode)
+    decode_transaction = _once_per_bytes(Transaction.decode)
+    encode_message = _once_per_object(wire.encode_message)
     with ExitStack() as shared:
         for owner, name in _PURE_METHODS:
             once = _once_per_object(getattr(owner, name))
             shared.enter_context(patch.object(owner, name, once))
+        for sender in (output, adversary):
+            shared.enter_context(patch.object(sender, "encode_message", encode_message))
+        statement = _once_per_object(misconduct.statement_of)
+        shared.enter_context(patch.object(misconduct, "statement_of", statement))
+        encode_record = _once_per_fields(log_records.encode_log_record)
+        shared.enter_context(patch.object(ballots, "encode_log_record", encode_record))
+        for name in _CHECKS:
+            check = _once_per_rules(getattr(Verifier, name))
+            shared.enter_context(patch.object(Verifier, name, check))
         for module in (reception, adversary):
             shared.enter_context(patch.object(module, "decode_message", decode_message))
         shared.enter_context(patch.object(Transaction, "decode", staticmethod(decode_transaction)))
         shared.enter_context(patch.object(Executor, "execute", _once_per_state(Executor.execute)))
         shared.enter_context(_garbage_uncollected())
         yield
+
+
+def _once_per_bytes(
+    decode: Callable[[bytes, Suite], Transaction],
+) -> Callable[[bytes, Suite], Transaction]:
+    """Remember what bytes mean. Suites are told apart by identity: to hash one takes longer."""
+    meanings: dict[bytes, tuple[Suite, Transaction]] = {}
+
+    def decoded(data: bytes, suite: Suite) -> Transaction:
+        known = meanings.get(data)
+        if known is None or known[0] is not suite:
+            known = meanings[data] = (suite, decode(data, suite))
+        return known[1]
+
+    return decoded
 
 
 def _once_per_object(method: Callable[..., R]) -> Callable[..., R]:
@@ -82,6 +117,36 @@ def _once_per_object(method: Callable[..., R]) -> Callable[..., R]:
         return known[1]
 
     return answered
+
+
+def _once_per_fields(encode: Callable[[LogRecord], R]) -> Callable[[LogRecord], R]:
+    """Remember what becomes of a record of these very fields: each validator makes its own."""
+    answers: dict[tuple[object, ...], tuple[LogRecord, R]] = {}
+
+    def answered(record: LogRecord) -> R:
+        kind = type(record)
+        key = (kind, *(id(getattr(record, name)) for name in kind.__slots__))
+        known = answers.get(key)
+        if known is None:  # with the record, so that nothing else takes the ids
+            known = answers[key] = (record, encode(record))
+        return known[1]
+
+    return answered
+
+
+def _once_per_rules(check: Callable[[Verifier, M], R]) -> Callable[[Verifier, M], R]:
+    """Remember which messages are sound by which rules; one that is not is checked each time."""
+    sound: dict[tuple[object, ...], tuple[M, ValidatorSet, R]] = {}
+
+    def checked(self: Verifier, message: M) -> R:
+        rules = (id(self.validators), self.chain_id, self.window_slots, self.anchor_height)
+        key = (id(message), *rules)
+        known = sound.get(key)
+        if known is None:  # with the message and the set, so that nothing else takes their ids
+            known = sound[key] = (message, self.validators, check(self, message))
+        return known[2]
+
+    return checked
 
 
 def _once_per_state(execute: Execute) -> Execute:
