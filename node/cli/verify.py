@@ -109,19 +109,15 @@ def verify(  # noqa: PLR0913 - one for each option
         raise click.UsageError(_("a request is answered by a time-stamp token: --receipt"))
     if receipt_path is None:
         return verify_proof(screen, document, anchor, max_age_ms)
+    now_ms = time.time_ns() // 1_000_000
     if is_compact(receipt):
-        return verify_text(screen, document, receipt, anchor)
+        return verify_text(screen, document, receipt, anchor, now_ms)
     if is_tlog_proof(receipt):
-        return verify_tlog(screen, document, receipt, anchor)
+        return verify_tlog(screen, document, receipt, anchor, now_ms)
     standing = None if standing_path is None else read_file(standing_path)
     digest = read_document(document, digest_algorithm_of(receipt))
     verdict = verify_receipt(
-        receipt,
-        anchor,
-        digest,
-        now_ms=time.time_ns() // 1_000_000,
-        request=request,
-        certificates=certificates,
+        receipt, anchor, digest, now_ms=now_ms, request=request, certificates=certificates
     )
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from node.timestamp.trust import TrustAnchor
 
 
-def verify_text(screen: Screen, document: str, text: bytes, anchor: TrustAnchor) -> Answer:
+def verify_text(
+    screen: Screen, document: str, text: bytes, anchor: TrustAnchor, now_ms: int
+) -> Answer:
     """Verify a document against the text of a QR code. Asks nobody."""
     from node.cli.subjects import read_document
     from node.cli.wording import (
@@ -29,7 +31,7 @@ def verify_text(screen: Screen, document: str, text: bytes, anchor: TrustAnchor)
     )
 
     digest = read_document(document, digest_algorithm_of_compact(text))
-    verdict = verify_compact(text, anchor, digest)
+    verdict = verify_compact(text, anchor, digest, now_ms=now_ms)
     word, attestation = outcome_word(verdict.outcome), verdict.attestation
     is_verified = verdict.failure is None and attestation is not None
     said = f" {_existence(attestation)}" if is_verified and attestation is not None else ""

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from node.timestamp.trust import TrustAnchor
 
 
-def verify_tlog(screen: Screen, document: str, data: bytes, anchor: TrustAnchor) -> Answer:
+def verify_tlog(
+    screen: Screen, document: str, data: bytes, anchor: TrustAnchor, now_ms: int
+) -> Answer:
     """Verify a document against a tlog-proof, by the policy that a trust file leads to."""
     from node.cli.subjects import read_document
     from node.cli.wording import (
@@ -25,7 +27,7 @@ def verify_tlog(screen: Screen, document: str, data: bytes, anchor: TrustAnchor)
     from node.timestamp.tlog_verify import TlogStep, digest_algorithm_of_tlog, verify_tlog_by_trust
 
     digest = read_document(document, digest_algorithm_of_tlog(data))
-    verdict = verify_tlog_by_trust(data, anchor, digest)
+    verdict = verify_tlog_by_trust(data, anchor, digest, now_ms=now_ms)
     attestation = verdict.attestation
     is_verified = verdict.failure is None and attestation is not None
     said = f" {_existence(attestation)}" if is_verified and attestation is not None else ""

@@ -17,7 +17,7 @@ from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.compact import COMPACT_START, CompactReceipt
 from node.timestamp.history import expect_equal, expect_rise
 from node.timestamp.receipt import digest_name, iso_time
-from node.timestamp.steps import Judgement, NotRootedError, take_steps
+from node.timestamp.steps import Judgement, NotRootedError, expect_past, take_steps
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest
 
@@ -70,7 +70,9 @@ def digest_algorithm_of_compact(text: bytes) -> DocumentDigest:
         return SHA_256
 
 
-def verify_compact(text: bytes, anchor: TrustAnchor, document: NamedDigest) -> CompactVerdict:
+def verify_compact(
+    text: bytes, anchor: TrustAnchor, document: NamedDigest, *, now_ms: int | None = None
+) -> CompactVerdict:
     """Verify that a document was recorded on the anchor's chain. Never raises.
 
     1. RECEIPT: the text is that of a compact receipt, and its path one of its index and log size.
@@ -79,19 +81,23 @@ def verify_compact(text: bytes, anchor: TrustAnchor, document: NamedDigest) -> C
        older one are retired; those of a newer one are not known: both are not rooted.
     4. SIGNATURE: distinct members of that set reach the quorum, and the aggregate is theirs over
        the checkpoint, whose log root is where the path leads.
-    5. HISTORY: record and checkpoint fit the headers that the anchor holds.
+    5. HISTORY: record and checkpoint fit the headers that the anchor holds, and the record is not
+       of the future by `now_ms`, the verifier's clock in ms since 1970 UTC. None asks no clock.
     6. RECORD: it is not a withdrawal.
 
     The first failed step ends it: `NOT_ROOTED` if step 3 lacks a root, else `NOT_VERIFIED`.
     """
-    return _Verification(text, anchor, document).run()
+    return _Verification(text, anchor, document, now_ms).run()
 
 
 class _Verification:
     """One run through the steps. A step returns what it found or raises what it missed."""
 
-    def __init__(self, text: bytes, anchor: TrustAnchor, document: NamedDigest) -> None:
+    def __init__(
+        self, text: bytes, anchor: TrustAnchor, document: NamedDigest, now_ms: int | None
+    ) -> None:
         self._text, self._anchor, self._document = text, anchor, document
+        self._now_ms = now_ms
         self._receipt: CompactReceipt
 
     def run(self) -> CompactVerdict:
@@ -152,6 +158,7 @@ class _Verification:
                 "compact-height", f"expected at most {self._checkpoint.height}, got {leaf.height}"
             )
         expect_rise("compact-time", genesis.created_ms, leaf.time_ms, leaf.height)
+        expect_past(leaf.time_ms, self._now_ms)
         for block in self._anchor.blocks:
             self._check_beside(block.header, block.certificate.subject.header_digest)
         pinned = self._anchor.pinned

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, check_certificate
@@ -17,9 +17,13 @@ from node.chain.membership import ValidatorSet
 from node.crypto.suite import Suite
 from node.errors import CryptoError, DecodeError, PeerError, ProofError
 from node.timestamp.history import Handover, check_about, check_one_chain, expect_equal
+from node.timestamp.receipt import iso_time
 from node.timestamp.trust import TrustAnchor
 
 _Attestation = TypeVar("_Attestation")
+
+CLOCK_ERROR_MS: Final = 60_000
+"""How far the verifier's clock may be behind before a time counts as from the future."""
 
 
 class Outcome(Enum):
@@ -55,6 +59,18 @@ class Judgement(Generic[_Attestation]):
     def failure(self) -> StepReport | None:
         """Return the step that failed, the last one taken; None when verified."""
         return None if self.steps[-1].passed else self.steps[-1]
+
+
+def expect_past(time_ms: int, now_ms: int | None) -> None:
+    """Raise `ProofError` if a time is after the verifier's clock by more than that may err.
+
+    Both are ms since 1970 UTC; None for `now_ms` asks nothing.
+    """
+    if now_ms is not None and time_ms > now_ms + CLOCK_ERROR_MS:
+        raise ProofError(
+            "time-future",
+            f"expected at most {iso_time(now_ms)} by the clock here, got {iso_time(time_ms)}",
+        )
 
 
 class NotRootedError(Exception):

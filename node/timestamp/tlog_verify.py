@@ -18,7 +18,14 @@ from node.timestamp.checkpoint import Checkpoint
 from node.timestamp.history import expect_equal
 from node.timestamp.log_policy import Cosigned, LogPolicy, parse_policy, policy_of
 from node.timestamp.receipt import digest_name
-from node.timestamp.steps import Judgement, NotRootedError, Outcome, StepReport, take_steps
+from node.timestamp.steps import (
+    Judgement,
+    NotRootedError,
+    Outcome,
+    StepReport,
+    expect_past,
+    take_steps,
+)
 from node.timestamp.tlog_proof import FIRST_LINE, TlogProof, sha256
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest
@@ -49,25 +56,31 @@ TlogVerdict = Judgement[TlogAttestation]
 where the policy knows no log of this name: nothing is shown to be wrong then."""
 
 
-def verify_tlog_proof(data: bytes, policy: LogPolicy, document: NamedDigest) -> TlogVerdict:
+def verify_tlog_proof(
+    data: bytes, policy: LogPolicy, document: NamedDigest, *, now_ms: int | None = None
+) -> TlogVerdict:
     """Check a proof against a policy and a document. Never raises.
 
     1. PROOF: the bytes are the one form of a proof.
-    2. ENTRY: its extra data are the canonical encoding of a record leaf.
+    2. ENTRY: its extra data are the canonical encoding of a record leaf, which is not of the future
+       by `now_ms`, the verifier's clock in ms since 1970 UTC. None asks no clock.
     3. DOCUMENT: the record's digest and its algorithm are the document's.
     4. CHECKPOINT: a log that the policy names signed it, and enough of its witnesses cosigned it;
        every line of a key that the policy knows is valid.
     5. INCLUSION: the path leads from the leaf, at its index, to the checkpoint's root.
     6. RECORD: it is not a withdrawal.
     """
-    return _Verification(data, policy, document).run()
+    return _Verification(data, policy, document, now_ms).run()
 
 
 class _Verification:
     """The state of one verification: what the steps so far have established."""
 
-    def __init__(self, data: bytes, policy: LogPolicy, document: NamedDigest) -> None:
+    def __init__(
+        self, data: bytes, policy: LogPolicy, document: NamedDigest, now_ms: int | None
+    ) -> None:
         self._data, self._policy, self._document = data, policy, document
+        self._now_ms = now_ms
         self._proof: TlogProof
         self._leaf: RecordLeaf
         self._cosigned: Cosigned
@@ -93,6 +106,7 @@ class _Verification:
 
     def _read_entry(self) -> str:
         self._leaf = RecordLeaf.decode(self._proof.entry)
+        expect_past(self._leaf.time_ms, self._now_ms)
         return f"a record of {self._leaf.sender} at height {self._leaf.height}"
 
     def _check_document(self) -> str:
@@ -139,16 +153,18 @@ def digest_algorithm_of_tlog(data: bytes) -> DocumentDigest:
         return SHA_256
 
 
-def verify_tlog_by_trust(data: bytes, anchor: TrustAnchor, document: NamedDigest) -> TlogVerdict:
+def verify_tlog_by_trust(
+    data: bytes, anchor: TrustAnchor, document: NamedDigest, *, now_ms: int | None = None
+) -> TlogVerdict:
     """Check a proof by the policy of the newest epoch that a trust file knows. Never raises.
 
     Not rooted where the validators of an earlier one cosigned it: their keys are retired.
     """
-    newest = _verify_by_set(data, anchor.chain_id, anchor.validator_sets[-1], document)
+    newest = _verify_by_set(data, anchor, anchor.validator_sets[-1], document, now_ms)
     if newest.failure is None or newest.failure.step is not TlogStep.CHECKPOINT:
         return newest
     for validators in anchor.validator_sets[-2::-1]:
-        verdict = _verify_by_set(data, anchor.chain_id, validators, document)
+        verdict = _verify_by_set(data, anchor, validators, document, now_ms)
         if verdict.attestation is not None:
             detail = f"cosigned in epoch {validators.epoch}, whose keys are retired"
             retired = StepReport(TlogStep.CHECKPOINT, passed=False, detail=detail)
@@ -158,10 +174,14 @@ def verify_tlog_by_trust(data: bytes, anchor: TrustAnchor, document: NamedDigest
 
 
 def _verify_by_set(
-    data: bytes, chain_id: bytes, validators: ValidatorSet, document: NamedDigest
+    data: bytes,
+    anchor: TrustAnchor,
+    validators: ValidatorSet,
+    document: NamedDigest,
+    now_ms: int | None,
 ) -> TlogVerdict:
     try:
-        policy = parse_policy(policy_of(chain_id, validators).encode())
+        policy = parse_policy(policy_of(anchor.chain_id, validators).encode())
     except DecodeError:  # too few of its members could sign: no quorum ever did
         policy = LogPolicy(logs=(), witnesses={}, groups={}, quorum=None)
-    return verify_tlog_proof(data, policy, document)
+    return verify_tlog_proof(data, policy, document, now_ms=now_ms)

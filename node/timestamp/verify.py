@@ -7,7 +7,7 @@ verifier of their own. Pure: no clock is read, so a receipt verifies in fifty ye
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 from node.chain.compact import Checkpoint
@@ -36,6 +36,7 @@ from node.timestamp.steps import (
     NotRootedError,
     Outcome,
     StepReport,
+    expect_past,
     take_steps,
 )
 from node.timestamp.token_check import Expectation, verify_token
@@ -147,17 +148,17 @@ def verify_receipt(
     7. SIGNATURES: distinct members of that set reach the quorum; every signature is valid. So it is
        with a public checkpoint and with a compact certificate, if the receipt holds them, and
        their paths lead to their roots.
-    8. HISTORY: header, handovers and the anchor's headers can all stand on one chain.
+    8. HISTORY: header, handovers and the anchor's headers can all stand on one chain, and T is not
+       in the future by `now_ms`, the verifier's clock in ms since 1970 UTC. None asks no clock.
     9. TOKEN: a time-stamp token, if there is one, says what record and header say, in the one form
        of this chain's tokens, by a key that an organisation of the genesis vouched for then.
     10. RECORD: it is not a withdrawal.
 
     The first failed step ends it: `NOT_ROOTED` if step 6 or 9 lacks a root, or if a format carries
     no receipt and is one key's word; else `NOT_VERIFIED`. A time-stamp token that carries no
-    receipt is verified by the steps of `token_check.py`; `now_ms` is for these: where it is given,
-    no token may be from later. With a `request` there has to be a token, and it has to answer that.
-    `certificates` (PEM or DER) are at hand for a token that holds none, believed no more than its
-    own would be.
+    receipt is verified by the steps of `token_check.py`. With a `request` there has to be a token,
+    and it has to answer that. `certificates` (PEM or DER) are at hand for a token that holds none,
+    believed no more than its own would be.
     """
     expected = Expectation(
         document=(document.algorithm, document.value),
@@ -191,7 +192,7 @@ class _Verification:
         self._data = data
         self._anchor = anchor
         self._document = document
-        self._expected = replace(expected, now_ms=None)  # the quorum says when
+        self._expected = expected
         self._receipt: Receipt
         self._joining: ConsistencyProof | None
         self._joined: ConsistencyAttestation | None = None
@@ -316,6 +317,11 @@ class _Verification:
         stated = Checkpoint.of(block.header, block.certificate.subject.header_digest)
         if at.height == block.header.height and at != stated:
             raise ProofError("compact-fork", f"another header of height {at.height}")
+
+    def _check_history(self) -> str:  # step 8
+        found = self._claim.check_history()
+        expect_past(self._receipt.block.header.time_ms, self._expected.now_ms)
+        return found
 
     def _check_token(self) -> str:  # step 9
         if self._receipt.token is None:

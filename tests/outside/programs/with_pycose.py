@@ -1,4 +1,7 @@
-"""Verifies a COSE Receipt with pycose: FILE ROOT-HEX KEY-HEX (x and y). Prints what came of it."""
+"""Verifies COSE Receipts with pycose: (FILE ROOT-HEX KEY-HEX)... (x and y of the key).
+
+Prints a line for each: `accepted`, or `refused: why`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,19 @@ from pycose.keys import EC2Key
 from pycose.keys.curves import P256
 from pycose.messages import Sign1Message
 
-data, root, key = Path(sys.argv[1]).read_bytes(), *map(bytes.fromhex, sys.argv[2:4])
-try:
-    message = Sign1Message.decode(data)
-    message.key = EC2Key(crv=P256, x=key[:32], y=key[32:])
-    verdict = message.verify_signature(detached_payload=root)
-except Exception as error:  # noqa: BLE001 - the library raises many kinds
-    sys.exit(f"refused: {type(error).__name__}: {error}")
-sys.exit(None if verdict else "refused: the signature is not valid")
+
+def verdict(data: bytes, root: bytes, key: bytes) -> str:
+    """Return what the library makes of one."""
+    try:
+        message = Sign1Message.decode(data)
+        message.key = EC2Key(crv=P256, x=key[:32], y=key[32:])
+        is_valid = message.verify_signature(detached_payload=root)
+    except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        return f"refused: {type(error).__name__}: {error}"
+    return "accepted" if is_valid else "refused: the signature is not valid"
+
+
+one_after_the_other = iter(sys.argv[1:])
+for path, root, key in zip(*[one_after_the_other] * 3, strict=True):
+    said = verdict(Path(path).read_bytes(), bytes.fromhex(root), bytes.fromhex(key))
+    print(" ".join(said.split()))

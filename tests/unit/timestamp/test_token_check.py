@@ -23,14 +23,9 @@ from node.crypto.certificate import encode_pem
 from node.crypto.suite import SHA_256
 from node.timestamp import der
 from node.timestamp.request import TimeStampRequest
-from node.timestamp.steps import Outcome
+from node.timestamp.steps import CLOCK_ERROR_MS, Outcome
 from node.timestamp.token import POLICY, encode_granted
-from node.timestamp.token_check import (
-    CLOCK_ERROR_MS,
-    Expectation,
-    TokenStep,
-    verify_token,
-)
+from node.timestamp.token_check import Expectation, TokenStep, verify_token
 from tests.unit.timestamp.authority import (
     DOCUMENT,
     ISSUER,

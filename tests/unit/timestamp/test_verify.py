@@ -20,6 +20,7 @@ from node.crypto.suite import SHA_256, SM3
 from node.errors import ClientError
 from node.execution.apply import Executor
 from node.timestamp.receipt import Receipt, build_receipt
+from node.timestamp.steps import CLOCK_ERROR_MS
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import (
     NamedDigest,
@@ -234,3 +235,22 @@ def test_the_records_of_an_executed_batch_verify() -> None:
         assert verdict.outcome is Outcome.VERIFIED
         assert verdict.attestation is not None
         assert verdict.attestation.operation_index == operation
+
+
+def test_a_time_after_the_verifiers_clock_is_refused_by_it_and_by_no_other() -> None:
+    chain = Chain.found()
+    receipt = chain.receipt(chain.append(record_of(b"document")))
+    digest = NamedDigest(SHA_256, hashlib.sha256(b"document").digest())
+    time_ms = receipt.block.header.time_ms
+    for now_ms, is_future in (
+        (time_ms - CLOCK_ERROR_MS - 1, True),
+        (time_ms - CLOCK_ERROR_MS, False),
+        (time_ms + CLOCK_ERROR_MS, False),
+        (None, False),
+    ):
+        anchor = chain.trust().establish()
+        failure = verify_receipt(receipt.encode(), anchor, digest, now_ms=now_ms).failure
+        assert (failure is not None) is is_future
+        if failure is not None:
+            assert failure.step is Step.HISTORY
+            assert failure.detail.startswith("time-future: expected at most 2025-10-09T08:52:")

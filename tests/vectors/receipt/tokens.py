@@ -174,11 +174,11 @@ def _other_certificates(chain: Chain) -> Iterator[Case]:
         ),
     ):
         certificate = build_timestamp_certificate(authority_of(chain), "validator-1", key, issuance)
-        changed = replace(receipt, token=_certified_by(token, certificate))
+        changed = replace(receipt, token=certified_by(token, certificate))
         yield fails(Step.TOKEN, f"token-{name}", about, changed, "certificate: valid in")
     member = Member(identity_id=AGENCY, role="agency", public_key=key)
     other = build_identity_certificate(authority_of(chain), member, FIVE_YEARS)
-    changed = replace(receipt, token=_certified_by(token, other))
+    changed = replace(receipt, token=certified_by(token, other))
     yield fails(
         Step.TOKEN, "token-purpose", "a certificate for clients", changed, "extended key usage"
     )
@@ -196,7 +196,7 @@ def _other_certificates(chain: Chain) -> Iterator[Case]:
     )
 
 
-def _certified_by(token: bytes, certificate: bytes) -> bytes:
+def certified_by(token: bytes, certificate: bytes) -> bytes:
     """Return the token signed anew, with another certificate of the same key."""
     info, leaf = ReadToken.decode(token).info.encoded, AuthorityCertificate.read(certificate)
     attributes = SignedAttributes(certificate).encode(info)

@@ -23,7 +23,8 @@ from node.timestamp import der
 from node.timestamp.outside.stamp import OutsideAuthority, StampVerdict, verify_stamp
 from node.timestamp.request import TimeStampRequest
 from node.timestamp.steps import Outcome
-from node.timestamp.token_check import CLOCK_ERROR_MS, TokenStep
+from node.timestamp.steps import CLOCK_ERROR_MS
+from node.timestamp.token_check import TokenStep
 from node.timestamp.token_reading import ReadToken, token_of_answer
 from tests.unit.timestamp.authority import ROOT, TIME_MS, OpenSsl, imprint_of
 from tests.unit.timestamp.outside.openssl_authority import (

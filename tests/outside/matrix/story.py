@@ -1,0 +1,104 @@
+"""The chain of the matrix, which signs whatever it is told, and the receipt of one record on it.
+
+Three epochs: validator-1 is removed at the end of the second. The record is of the third, which is
+the one that the trust file pins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final, Self
+
+from node.chain.compact import CompactCertificate
+from node.crypto.certificate import Issuance
+from node.timestamp.checkpoint import Checkpoint
+from node.timestamp.compact import CompactProof
+from node.timestamp.cose import CoseSignature
+from node.timestamp.note import Note
+from node.timestamp.receipt import PublicCheckpoint, Receipt
+from node.timestamp.token import TokenIssuer
+from tests.vectors.receipt.chain import CREATED_MS, Chain, record_of
+from tests.vectors.receipt.cosigned import checkpoint_at, cosigned, with_checkpoint
+from tests.vectors.receipt.keyed import certificate_at, keyed, with_compact
+from tests.vectors.receipt.story import DOCUMENT, SET_0, SET_1, SET_2
+from tests.vectors.receipt.tokens import YEAR_MS, authority_of, issuer_of, with_token
+
+NOW_MS: Final = CREATED_MS + 2 * YEAR_MS
+"""What the clocks of all verifiers say."""
+PINNED_HEIGHT: Final = 3
+HEIGHT: Final = 4
+"""Of the record."""
+LATER_HEIGHT: Final = 5
+"""Of the checkpoints that prove the record, too."""
+REMOVED: Final = "validator-1"
+FOUR_YEARS: Final = Issuance(
+    serial_number=2, not_before_ms=CREATED_MS, not_after_ms=CREATED_MS + 4 * YEAR_MS
+)
+"""Of the certificate of the time-stamping key."""
+
+
+@cache
+def chain_of(name: str = "matrix", after_ms: int = 1_000) -> Chain:
+    """Return a chain whose record is committed so long after the block that is pinned."""
+    plain, validators = Chain.found(name), keyed(SET_0)
+    genesis = replace(plain.genesis, validators=validators)
+    tip = replace(plain.tip, chain_id=genesis.chain_id, next_set_digest=validators.digest)
+    chain = Chain(genesis, validators, tip)
+    chain.append(next_set=keyed(SET_1))
+    chain.append(next_set=keyed(SET_2))
+    chain.append(record_of(b"pinned"))
+    chain.append(record_of(b"before"), record_of(DOCUMENT), record_of(b"after"), after_ms=after_ms)
+    chain.append(record_of(b"later"))
+    return chain
+
+
+def later_checkpoint(chain: Chain) -> Checkpoint:
+    """Return the checkpoint of the public log after the last block."""
+    return checkpoint_at(chain, chain.blocks[LATER_HEIGHT - 1].header.log_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A receipt with everything that any format needs, its parts at hand to be changed."""
+
+    receipt: Receipt
+    token: bytes
+    cose: CoseSignature
+    public: PublicCheckpoint
+    compact: CompactProof
+
+    @classmethod
+    def of(cls, chain: Chain, issuer: TokenIssuer | None = None) -> Self:
+        """Return the receipt of the record."""
+        made = issuer or issuer_of(authority_of(chain), issuance=FOUR_YEARS)
+        receipt = with_token(chain.receipt(HEIGHT, 1), made)
+        at = later_checkpoint(chain)
+        note = cosigned(at, chain.validators).encode()
+        public = with_checkpoint(chain, receipt, note, at.head.size)
+        receipt = replace(receipt, checkpoint=public)
+        receipt = with_compact(chain, receipt, certificate_at(chain, LATER_HEIGHT))
+        token, cose, compact = receipt.token, receipt.cose, receipt.compact
+        assert token is not None
+        assert cose is not None
+        assert compact is not None
+        return cls(receipt, token, cose, public, compact)
+
+    @property
+    def note(self) -> Note:
+        """Return the checkpoint of the public log."""
+        return Note.decode(self.public.note)
+
+    def with_note(self, note: Note) -> Receipt:
+        """Return the receipt with another checkpoint of the public log."""
+        return replace(self.receipt, checkpoint=replace(self.public, note=note.encode()))
+
+    def with_certificate(self, certificate: CompactCertificate) -> CompactProof:
+        """Return the proof of the QR code with another certificate."""
+        return replace(self.compact, certificate=certificate)
+
+
+@cache
+def good() -> Whole:
+    """Return the receipt that all others are made from."""
+    return Whole.of(chain_of())
