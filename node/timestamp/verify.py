@@ -274,9 +274,6 @@ class _Verification:
         later = self._joining.block.header
         return f"{own_set}; joined to height {later.height} of epoch {later.epoch}"
 
-    def _check_history(self) -> str:  # step 8
-        return self._claim.check_history(() if self._joining is None else self._joining.blocks)
-
     def _check_signatures(self) -> str:  # step 7
         found = self._claim.check_signatures()
         if self._receipt.cose is not None:
@@ -319,7 +316,8 @@ class _Verification:
             raise ProofError("compact-fork", f"another header of height {at.height}")
 
     def _check_history(self) -> str:  # step 8
-        found = self._claim.check_history()
+        joined = () if self._joining is None else self._joining.blocks
+        found = self._claim.check_history(joined)
         expect_past(self._receipt.block.header.time_ms, self._expected.now_ms)
         return found
 

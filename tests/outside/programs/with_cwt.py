@@ -25,4 +25,4 @@ def verdict(data: bytes, root: bytes, key: bytes) -> str:
 one_after_the_other = iter(sys.argv[1:])
 for path, root, key in zip(*[one_after_the_other] * 3, strict=True):
     said = verdict(Path(path).read_bytes(), bytes.fromhex(root), bytes.fromhex(key))
-    print(" ".join(said.split()))
+    sys.stdout.write(f"{' '.join(said.split())}\n")

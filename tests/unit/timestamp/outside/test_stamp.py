@@ -22,8 +22,7 @@ from node.crypto.suite import SHA_256, SHA_384, SHA_512, DocumentDigest
 from node.timestamp import der
 from node.timestamp.outside.stamp import OutsideAuthority, StampVerdict, verify_stamp
 from node.timestamp.request import TimeStampRequest
-from node.timestamp.steps import Outcome
-from node.timestamp.steps import CLOCK_ERROR_MS
+from node.timestamp.steps import CLOCK_ERROR_MS, Outcome
 from node.timestamp.token_check import TokenStep
 from node.timestamp.token_reading import ReadToken, token_of_answer
 from tests.unit.timestamp.authority import ROOT, TIME_MS, OpenSsl, imprint_of
