@@ -115,6 +115,7 @@ def _attested_difference(case: Case, ours: Any, theirs: Json) -> str | None:  # 
         "accuracy_ms": "accuracy",
         "seal_time_ms": "sealTime",
         "checkpoint_height": "checkpointHeight",
+        "joined_height": "joinedHeight",
         "validator_count": "validatorCount",
     }
     expected = {name: getattr(ours, name) for name in names if hasattr(ours, name)}
@@ -134,11 +135,11 @@ def _attested_difference(case: Case, ours: Any, theirs: Json) -> str | None:  # 
 def vector_cases() -> list[Case]:
     """Return every vector of receipts."""
     found = []
-    for path in sorted((GOLDEN / "cases").glob("*.json")):
+    for path in sorted([*GOLDEN.glob("cases/*.json"), *GOLDEN.glob("refreshed-cases/*.json")]):
         vector = json.loads(path.read_text())
         trust = (GOLDEN / "trust" / vector["trust"]).with_suffix(".json").read_bytes()
         receipt = base64.b64decode(vector["receipt"])
-        found.append(Case(path.name, trust, receipt, vector["digest"]))
+        found.append(Case(f"{path.parent.name}/{path.name}", trust, receipt, vector["digest"]))
     return found
 
 

@@ -3,6 +3,7 @@
 import { ascii, fromUtf8, startsWith } from './bytes.js';
 import { COSE_START } from './cose.js';
 import { DOCUMENT_DIGESTS } from './hashes.js';
+import { REFRESHED_START } from './opening.js';
 import { isCompact } from './qr.js';
 
 const SLICE_BYTES = 4194304;
@@ -24,7 +25,9 @@ export async function guessKinds(files) {
 
 function guessKind(name, head) {
   if (TRUST.test(fromUtf8(head) ?? '')) return 'trust';
-  const isReceipt = [NATIVE_START, COSE_START].some((start) => startsWith(head, start));
+  const isReceipt = [NATIVE_START, COSE_START, REFRESHED_START].some((start) =>
+    startsWith(head, start),
+  );
   return isReceipt || isCompact(head) || /\.tsr$/i.test(name) ? 'receipt' : 'document';
 }
 

@@ -7,20 +7,33 @@ import { encode } from './cbor.js';
 import { DOCUMENT_DIGESTS } from './hashes.js';
 import { inflate } from './inflate.js';
 import { need, NotRooted, Refused } from './refusal.js';
-import { decodeReceipt, RECEIPT_BYTES_MAX } from './structures.js';
+import {
+  decodeConsistency,
+  decodeReceipt,
+  decodeRefreshed,
+  RECEIPT_BYTES_MAX,
+  RECEIPT_FILE_BYTES_MAX,
+} from './structures.js';
 import { CHAIN_PROOF, checkStamp, isTokenOrAnswer, takeChainProof } from './token.js';
 
-export const RECEIPT_FILE_BYTES_MAX = 6291456;
+export const REFRESHED_START = ascii('\x84\x72govchain-refreshed'); // an array of four, its first item
 const PDF_START = ascii('%PDF-');
 const EMBEDDED_FILE =
   /<<[ \t\n\r\f\v]{0,8}\/Length ([0-9]{1,9})[ \t\n\r\f\v]{0,8}\/Type[ \t\n\r\f\v]{0,8}\/EmbeddedFile\b/g;
 const STREAM = /\bstream\r?\n/;
 const HEAD_BYTES_MAX = 400;
 
-/** Return the `receipt` in a file, its `format`, its `size`, and `stamped` ms of a COSE stamp. */
+/**
+ * Return the `receipt` in a file, its `format` and `size`; `stamped`, ms of a COSE stamp, and what it
+ * is `joined` by to a later header, where it has them, else null.
+ */
 export function openReceipt(bytes) {
   if (isTokenOrAnswer(bytes)) return openToken(bytes);
   if (startsWith(bytes, COSE_START)) return openCose(bytes);
+  if (startsWith(bytes, REFRESHED_START)) {
+    const { receipt, proof } = decodeRefreshed(bytes);
+    return { ...opened('refreshed', receipt), joined: decodeConsistency(proof) };
+  }
   const isPdf = startsWith(bytes, PDF_START);
   return opened(isPdf ? 'pdf' : 'native', isPdf ? openPdf(bytes) : bytes);
 }
@@ -36,7 +49,7 @@ export function digestAlgorithmOf(bytes) {
 }
 
 function opened(format, carried, stamped = null) {
-  return { format, receipt: decodeReceipt(carried), size: carried.length, stamped };
+  return { format, receipt: decodeReceipt(carried), size: carried.length, stamped, joined: null };
 }
 
 function openToken(bytes) {

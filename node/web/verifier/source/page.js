@@ -3,9 +3,10 @@
 
 import { hex, utf8 } from './bytes.js';
 import { guessKinds, hashFile, parseDigest, readBytes } from './inputs.js';
-import { digestAlgorithmOf, RECEIPT_FILE_BYTES_MAX } from './opening.js';
+import { digestAlgorithmOf } from './opening.js';
 import { digestAlgorithmOfCompact, isCompact, verifyCompact } from './qr.js';
 import { pinOf, show } from './report.js';
+import { RECEIPT_FILE_BYTES_MAX } from './structures.js';
 import { say, TEXTS } from './texts.js';
 import { loadTrust, TRUST_BYTES_MAX } from './trust.js';
 import { verifyReceipt } from './verify.js';

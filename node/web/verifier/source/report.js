@@ -60,7 +60,9 @@ function existence(tell, attested, name) {
     signers: attested.signers.length,
     validators: attested.validatorCount,
   };
-  return tell(isSealed ? 'existsSealed' : 'exists', values);
+  const sentence = tell(isSealed ? 'existsSealed' : 'exists', values);
+  const isJoined = typeof attested.joinedHeight === 'bigint';
+  return isJoined ? sentence + tell('existsJoined', { joined: attested.joinedHeight }) : sentence;
 }
 
 function refusalOf(tell, outcome, steps, attested, name) {

@@ -17,6 +17,7 @@ import {
 } from './shapes.js';
 
 export const RECEIPT_BYTES_MAX = 4194304;
+export const RECEIPT_FILE_BYTES_MAX = 6291456; // of a format that carries such a receipt
 export const HASH_BYTES = 32;
 export const HANDOVERS_MAX = 1024;
 const LEAF_BYTES_MAX = 1024;
@@ -234,11 +235,32 @@ const readCompactReceiptFields = structure({
   aggregate: bytes(96),
 });
 
+const readConsistency = structure({
+  format: only('govchain-consistency'),
+  version: VERSION,
+  suite: SUITE,
+  old: readHeader,
+  logPath: list(DIGEST, 65),
+  headerPath: list(DIGEST, 65),
+  header: readHeader,
+  certificate: readCertificate,
+  handovers: list(readHandover, HANDOVERS_MAX),
+});
+
+const readRefreshed = structure({
+  format: only('govchain-refreshed'),
+  version: VERSION,
+  receipt: blob(RECEIPT_BYTES_MAX),
+  proof: blob(RECEIPT_BYTES_MAX),
+});
+
 const readFrom = (reader, what, sizeMax) => (encoded) =>
   reader(decode(encoded, what, sizeMax), what);
 
 export const decodeReceipt = readFrom(readReceiptFields, 'receipt', RECEIPT_BYTES_MAX);
 export const decodeCompactReceipt = readFrom(readCompactReceiptFields, 'compact receipt', 4296);
+export const decodeConsistency = readFrom(readConsistency, 'consistency proof', RECEIPT_BYTES_MAX);
+export const decodeRefreshed = readFrom(readRefreshed, 'refreshed receipt', RECEIPT_FILE_BYTES_MAX);
 export const decodeGenesis = readFrom(readGenesisFields, 'genesis', GENESIS_BYTES_MAX);
 export const decodeHandover = readFrom(readHandover, 'handover', STATE_VALUE_BYTES_MAX);
 export const decodeCertified = readFrom(readCertified, 'certified header', RECEIPT_BYTES_MAX);

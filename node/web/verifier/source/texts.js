@@ -11,7 +11,7 @@ const EN = {
   digestLabel: 'Algorithm and digest, or a SHA-256 digest alone',
   digestWrong: 'Expected an algorithm (sha-256, sm3, sha-384, sha-512), a colon and hex digits.',
   receipt: 'The receipt',
-  receiptHint: 'A file .receipt, .tsr, .cose or a PDF certificate of this chain.',
+  receiptHint: 'A file .receipt, .refreshed, .tsr, .cose or a PDF certificate of this chain.',
   byText: 'I have the text of a QR code',
   textLabel: 'The text, from GOVCHAIN1: on',
   trust: 'The trust file',
@@ -42,6 +42,7 @@ const EN = {
     '{name} existed no later than {time} (block {height}, {signers} of {validators} validators signed)',
   existsSealed:
     "{name} existed no later than {time}, as sealed; the block's own time is not vouched for (block {height}, {signers} of {validators} validators signed)",
+  existsJoined: '; the keys of its epoch are retired: the signers are those of block {joined}',
   notVerified: 'This receipt does not show that {name} was recorded. Step {number} failed.',
   withdrawal:
     'This is the receipt of a withdrawal: it states that a record of {name} was ended, not that the document is valid.',
@@ -114,7 +115,7 @@ const ZH = {
   digestLabel: '算法与摘要，或仅填 SHA-256 摘要',
   digestWrong: '应为算法名（sha-256、sm3、sha-384、sha-512）、冒号和十六进制摘要。',
   receipt: '回执',
-  receiptHint: '本链的 .receipt、.tsr、.cose 文件或 PDF 证书。',
+  receiptHint: '本链的 .receipt、.refreshed、.tsr、.cose 文件或 PDF 证书。',
   byText: '我有二维码中的文本',
   textLabel: '以 GOVCHAIN1: 开头的文本',
   trust: '信任文件',
@@ -143,6 +144,7 @@ const ZH = {
     '{name} 不晚于 {time} 已存在（区块 {height}，{validators} 个验证节点中 {signers} 个已签名）',
   existsSealed:
     '{name} 不晚于封签时间 {time} 已存在；区块自身的时间未获担保（区块 {height}，{validators} 个验证节点中 {signers} 个已签名）',
+  existsJoined: '；该纪元的密钥已停用：签名者为区块 {joined} 的签名者',
   notVerified: '此回执不能证明 {name} 已存证。第 {number} 步失败。',
   withdrawal: '这是一份撤回的回执：它表明 {name} 的记录已终止，不表明文件有效。',
   notRooted: '至此未发现错误，但由此信任文件无法追溯到签署回执的验证节点。核验止于第 {number} 步。',

@@ -4,20 +4,20 @@ import { hex } from './bytes.js';
 import {
   checkAbout,
   checkCertified,
-  checkHandover,
   checkOneChain,
   headerDigest,
   parametersHash,
   quorumOf,
-  setHash,
 } from './chain.js';
+import { findSet, isRetired } from './claim.js';
 import { checkCompactCertificate } from './compact.js';
+import { checkConsistency } from './consistency.js';
 import { coseSigned } from './cose.js';
 import { checkInclusion } from './merkle.js';
 import { checkNote } from './note.js';
 import { openReceipt } from './opening.js';
 import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
-import { need, needEqual, NotRooted } from './refusal.js';
+import { need, needEqual } from './refusal.js';
 import { isVoteKey, isVoteSignature } from './signatures.js';
 import { takeSteps } from './steps.js';
 import { isoTime } from './times.js';
@@ -56,6 +56,7 @@ class Verification {
   RECEIPT() {
     const opened = openReceipt(this.bytes);
     this.receipt = opened.receipt;
+    this.joined = opened.joined;
     const carrier = opened.format === 'native' ? '' : `carried by ${opened.format}: `;
     const stamped =
       opened.stamped === null ? '' : `its signature was stamped at ${isoTime(opened.stamped)}: `;
@@ -88,33 +89,16 @@ class Verification {
   }
 
   async ROOT() {
-    const { header, handovers } = this.receipt;
-    const { chainId, sets } = this.trust;
-    const anchorEpoch = BigInt(sets.length - 1);
-    if (hex(header.chainId) !== hex(chainId)) {
-      throw new NotRooted(`expected chain ${hex(chainId)}, got ${hex(header.chainId)}`);
+    const { receipt, trust, joined } = this;
+    if (joined !== null) {
+      this.joinedSet = await checkConsistency(joined, trust);
+      needEqual('refreshed-header', headerDigest(receipt.header), headerDigest(joined.old));
     }
-    if (header.epoch < anchorEpoch) {
-      throw new NotRooted(
-        `expected epoch ${anchorEpoch} or later, got ${header.epoch}: its keys are retired`,
-      );
-    }
-    const first = handovers.length > 0 ? handovers[0].header.epoch : header.epoch;
-    if (first > anchorEpoch) {
-      throw new NotRooted(
-        `expected handovers from epoch ${anchorEpoch} or earlier, got from ${first}`,
-      );
-    }
-    let set = sets[Number(first)];
-    for (const handover of handovers) {
-      set = await checkHandover(handover, chainId, set);
-      if (set.epoch <= anchorEpoch) {
-        needEqual('handover-known', setHash(sets[Number(set.epoch)]), setHash(set));
-      }
-    }
-    needEqual('handover-last', header.epoch, set.epoch);
-    this.set = set;
-    return `epoch ${header.epoch}, ${set.members.length} validators, ${handovers.length} handovers`;
+    this.set = await findSet(receipt, trust, joined !== null);
+    const { epoch } = receipt.header;
+    const found = `epoch ${epoch}, ${this.set.members.length} validators, ${receipt.handovers.length} handovers`;
+    if (joined === null) return found;
+    return `${found}; joined to height ${joined.header.height} of epoch ${joined.header.epoch}`;
   }
 
   async SIGNATURES() {
@@ -173,7 +157,9 @@ class Verification {
 
   HISTORY() {
     const { genesis, blocks, pinned } = this.trust;
-    checkOneChain(genesis, [...blocks, ...this.receipt.handovers, this.receipt]);
+    const brought = [this.receipt, ...(this.joined === null ? [] : [this.joined])];
+    const all = brought.flatMap((each) => [...each.handovers, each]);
+    checkOneChain(genesis, [...blocks, ...all]);
     return pinned === null ? 'pinned at genesis' : `pinned at height ${pinned.header.height}`;
   }
 
@@ -197,10 +183,12 @@ class Verification {
   }
 
   attestation() {
-    const { header, certificate, leaf } = this.receipt;
-    const times = certificate.votes
-      .map((vote) => vote.time)
-      .sort((one, other) => (one < other ? -1 : 1));
+    const { header, leaf, logIndex } = this.receipt;
+    // Retired keys may sign any time: then the votes that count are those of the later header.
+    const isJoined = isRetired(header, this.trust);
+    const { votes } = (isJoined ? this.joined : this.receipt).certificate;
+    const { members } = isJoined ? this.joinedSet : this.set;
+    const times = votes.map((vote) => vote.time).sort((one, other) => (one < other ? -1 : 1));
     return {
       leaf,
       height: header.height,
@@ -209,9 +197,10 @@ class Verification {
       accuracy: this.accuracy,
       sealTime: times[Math.floor((times.length - 1) / 2)],
       epoch: header.epoch,
-      signers: certificate.votes.map((vote) => this.set.members[Number(vote.voter)]),
-      validatorCount: this.set.members.length,
-      logIndex: this.receipt.logIndex,
+      signers: votes.map((vote) => members[Number(vote.voter)]),
+      validatorCount: members.length,
+      joinedHeight: isJoined ? this.joined.header.height : null,
+      logIndex,
       logSize: header.logSize,
     };
   }

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import node.web.verifier
-from node.cli.wording import outcome_word, step_title
+from node.cli.wording import existence, outcome_word, step_title
+from node.crypto.suite import SHA_256
 from node.timestamp.compact_verify import CompactStep
-from node.timestamp.verify import Outcome, Step
+from node.timestamp.receipt import Receipt, iso_time
+from node.timestamp.trust import load_trust
+from node.timestamp.verify import NamedDigest, Outcome, Step, verify_receipt
 
+VECTORS = Path(__file__).parents[3] / "vectors" / "receipt"
 SOURCES = Path(node.web.verifier.__file__).parent / "source"
 ENTRY = re.compile(r"^  '?([\w ]+?)'?:\s+(['\"])(.*)\2,$", re.MULTILINE)
 NAME = re.compile(r"\{\w+\}")
@@ -63,3 +68,27 @@ def test_verdicts_and_steps_are_worded_as_on_the_command_line(
     for compact in CompactStep:
         key = "TEXT" if compact is CompactStep.RECEIPT else compact.name
         assert texts[key] == step_title(compact)
+
+
+@pytest.mark.parametrize(("language", "texts"), [("en", EN), ("zh_CN", ZH)])
+@pytest.mark.parametrize("degraded", [False, True])
+def test_what_is_attested_is_said_as_on_the_command_line(
+    language: str, texts: dict[str, str], *, degraded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGUAGE", language)
+    receipt = Receipt.decode((VECTORS / "document.txt.receipt").read_bytes())
+    digest = NamedDigest(SHA_256, receipt.leaf.record.digest)
+    anchor = load_trust((VECTORS / "trust" / "genesis.json").read_bytes())
+    attestation = verify_receipt(receipt.encode(), anchor, digest).attestation
+    assert attestation is not None
+    told = replace(attestation, time_degraded=degraded, joined_height=9)
+    values = {
+        "name": "x",
+        "time": iso_time(told.seal_time_ms if degraded else told.time_ms),
+        "height": told.height,
+        "signers": len(told.signers),
+        "validators": told.validator_count,
+        "joined": 9,
+    }
+    sentence = texts["existsSealed" if degraded else "exists"] + texts["existsJoined"]
+    assert sentence.format(**values) == f"x {existence(told)}"
