@@ -38,6 +38,12 @@ RSA_PSS: Final = "1.2.840.113549.1.1.10"
 ED25519: Final = "1.3.101.112"
 
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_CURVE_NAMES: Final = {"secp256r1": "p-256", "secp384r1": "p-384", "secp521r1": "p-521"}
+_DIGEST_NAMES: Final = {
+    digest.name.replace("-", ""): digest.name for digest in (SHA_256, SHA_384, SHA_512)
+}
+_UNKNOWN: Final = "unknown"
+_LIST_KEYS: Final = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 _ISSUES_ANYTHING: Final = x509.ObjectIdentifier("2.5.29.37.0")
 _RSA: Final = "1.2.840.113549.1.1.1"
 _ANY_SHA_2: Final = (_RSA, RSA_PSS)
@@ -99,6 +105,32 @@ class AuthorityCertificate:
     def subject(self) -> str:
         """Whom it is for, in the text form of RFC 4514."""
         return self._certificate.subject.rfc4514_string()
+
+    @property
+    def key_algorithm(self) -> str:
+        """What its key signs with: a curve or rsa-BITS; "unknown" for what is not verified here."""
+        try:
+            key = self._certificate.public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            return _UNKNOWN
+        if isinstance(key, rsa.RSAPublicKey):
+            return f"rsa-{key.key_size}"
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            return "ed25519"
+        curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else ""
+        return _CURVE_NAMES.get(curve, _UNKNOWN)
+
+    @property
+    def issuing_digest(self) -> str:
+        """How its issuer hashed it, as `DocumentDigest.name` has it; "unknown" for others."""
+        algorithm = self._certificate.signature_algorithm_oid.dotted_string
+        if algorithm == ED25519:
+            return SHA_512.name
+        try:
+            hashed = self._certificate.signature_hash_algorithm
+        except UnsupportedAlgorithm:
+            hashed = None
+        return _UNKNOWN if hashed is None else _DIGEST_NAMES.get(hashed.name, _UNKNOWN)
 
     def is_of(self, key: PublicKey) -> bool:
         """Tell whether it is the certificate of a P-256 key."""
@@ -180,6 +212,19 @@ class AuthorityCertificate:
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             return False
         return True
+
+    def has_signed(self, revocations: x509.CertificateRevocationList) -> bool:
+        """Tell whether a list of revocations is by its key, and its key is for such lists."""
+        usage = certificate_extension(certificate_extensions(self._certificate), x509.KeyUsage)
+        if revocations.signature_algorithm_oid.dotted_string not in _ISSUING:
+            return False
+        if usage is not None and not usage.crl_sign:
+            return False
+        try:
+            key = self._certificate.public_key()
+            return isinstance(key, _LIST_KEYS) and revocations.is_signature_valid(key)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return False
 
     def check_authority(self, between: int) -> None:
         """Raise `CryptoError` unless it may issue, with so many certificates below its own."""

@@ -324,6 +324,11 @@ def add_chain_proof(token: bytes, receipt: bytes) -> bytes:
     return parts.joined(der.encode(_CONTEXT_1, attribute))
 
 
+def without_unsigned_attributes(token: bytes) -> bytes:
+    """Return the token as it was signed; raises `DecodeError` unless it is one."""
+    return _Parts.of(token).joined(b"")
+
+
 def take_chain_proof(token: bytes) -> tuple[bytes, bytes | None]:
     """Return the token without its unsigned attributes, and the receipt in them, if any.
 
