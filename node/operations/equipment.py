@@ -151,10 +151,22 @@ class Outfitter:
         self._make_key(home / IDENTITY_KEY_FILE, KeyPurpose.IDENTITY)
 
     def make_timestamp_identity(
-        self, home: Path, identity_id: str, organisation_id: str
+        self,
+        home: Path,
+        identity_id: str,
+        organisation_id: str,
+        *,
+        key_file: str = TSA_IDENTITY_KEY_FILE,
     ) -> Identity:
-        """Make the key of the identity under which a node records requests for time stamps."""
-        key = self._make_key(home / TSA_IDENTITY_KEY_FILE, KeyPurpose.IDENTITY)
+        """Make the key of the identity under which a node records requests for time stamps.
+
+        One that is there already, of a call that was cut short, is taken up.
+        """
+        path = home / key_file
+        if path.exists():
+            key = load_signer(path, self._secret, KeyPurpose.IDENTITY)
+        else:
+            key = self._make_key(path, KeyPurpose.IDENTITY)
         issuance = self._issuance(_MEMBER_DAYS)
         return Identity(
             identity_id=identity_id,
@@ -222,6 +234,12 @@ def timestamp_identity_id(owner: str) -> str:
     `owner` is an organisation whose one node serves them, or a node that joined later.
     """
     return f"{owner}-tsa"
+
+
+def next_name(name: str) -> str:
+    """Return the name after one that was used: NAME.2 after NAME, NAME.3 after NAME.2."""
+    base, dot, number = name.rpartition(".")
+    return f"{base}.{int(number) + 1}" if dot and number.isdecimal() else f"{name}.2"
 
 
 def register(key: BlsSigner) -> AggregateKey:

@@ -25,6 +25,7 @@ from node.operations.provision import update_toml
 from node.rpc.port import RecordFilter
 from node.timestamp.receipt import Receipt
 from node.timestamp.token import take_chain_proof
+from node.timestamp.token_reading import token_of_answer
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.network.local_network import LocalNetwork, running_network
 from tests.network.test_node_health import until_alone
@@ -261,6 +262,23 @@ def test_who_asks_too_often_is_told_so(network: LocalNetwork, tmp_path: Path) ->
     assert "Status: Rejected." in text
     assert f"more than {PER_MINUTE} requests a minute" in text
     assert "system failure" in text.lower()
+
+
+def test_a_node_gets_another_identity_to_record_under(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    registered = run("node", "stamping", "validator-1", "--home", network.home, "--json")
+    assert registered.code == 0, registered.out
+    assert registered.json["identity"] == "org-1-tsa.2"
+    network.end("validator-1", signal.SIGTERM)
+    network.supervisor.up()
+    asyncio.run(network.until_ready(network.ids))
+    asked = Asked.make(tmp_path, "a paper under another name", "-sha256").request.read_bytes()
+    status, reply = post(network, "validator-1", asked)
+    assert status == 200
+    _, proof = take_chain_proof(token_of_answer(reply))
+    assert proof is not None
+    assert Receipt.decode(proof).leaf.sender == "org-1-tsa.2"
 
 
 def test_a_node_without_its_peers_gives_no_time(network: LocalNetwork, tmp_path: Path) -> None:
