@@ -34,9 +34,7 @@ def main() -> int:
 
     def tell(death: Death) -> None:
         deaths.append(death)
-        if not options.json:
-            sys.stdout.write(f"{len(deaths):3}/{len(cells)} {_line(death)}\n")
-            sys.stdout.flush()
+        sys.stderr.write(f"{len(deaths):3}/{len(cells)} {_line(death)}\n")
 
     started_s = time.monotonic()
     with (

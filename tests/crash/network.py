@@ -33,7 +33,7 @@ from tests.network.long_past import give_past
 
 ROOT: Final = Path(__file__).parents[2]
 COMMAND: Final = (sys.executable, "-P", "-m", "tests.crash.victim", "node", "run")
-PARAMETERS: Final = Parameters(rotation_blocks=20)
+PARAMETERS: Final = Parameters(rotation_blocks=20, checkpoint_blocks=20)
 """Views change all the time, so that all that is signed when they do is signed all the time."""
 
 GAP_BLOCKS: Final = 200
@@ -213,6 +213,7 @@ def trapped_network(home: Path, command: Sequence[str] = COMMAND) -> Iterator[Tr
         suite=INTERNATIONAL,
         created_ms=utc_ms() - CREATED_AGO_MS,
         node_count=4,
+        with_aggregate_keys=True,
         ports=find_free_ports(HOST, 4 * PORTS_PER_NODE),
         parameters=PARAMETERS,
     )

@@ -108,7 +108,7 @@ class Trial:
         self._network = network
         self._load = Load(network, batch=1, pause_ms=PAUSE_MS)
         self._receipts = 0
-        self._offences = 0
+        self._accused: list[str] = []
 
     @property
     def receipts(self) -> int:
@@ -190,7 +190,7 @@ class Trial:
                 return asyncio.create_task(network.end_epoch(*others))
             case kind if kind == EVIDENCE_BATCH:
                 network.arm(victim, cell)
-                await self._accuse(others[0])
+                await self._accuse(next(name for name in others if name not in self._accused))
                 return none
             case kind if kind == START_UP:
                 network.stop(victim)
@@ -244,15 +244,19 @@ class Trial:
         return height in bodies and height in final
 
     async def _accuse(self, holder: str) -> None:
-        """Give a validator the proof of an offence never heard of, which it tells the others."""
-        network, self._offences = self._network, self._offences + 1
+        """Give a validator the proof of an offence of its own, which it tells the others.
+
+        One for each validator: a second proof of the same charge is not kept.
+        """
+        network = self._network
+        self._accused.append(holder)
         network.stop(holder)
         config, genesis = NodeConfig.load(network.folder(holder)), network.genesis
         key = network.folder(holder) / VOTE_KEY_FILE
         signer, index = load_signer(key, network.secret, KeyPurpose.VOTE), network.index_of(holder)
         votes = []
         for digest in (bytes(32), bytes([1] * 32)):
-            subject = Subject(Phase.COMMIT, 1_000_000, self._offences, digest)
+            subject = Subject(Phase.COMMIT, 1_000_000, 1, digest)
             message = subject.sign_bytes(genesis.chain_id, genesis.validators, 5)
             votes.append(Vote(subject, index, 5, signer.sign(message), 0))
         evidence = Evidence.of(votes[0], votes[1], genesis.validators)
