@@ -1,6 +1,7 @@
 // Runs the script of the HTML verifier under Node, which gives it no page and no network:
 //   node with_node.mjs PAGE <cases >answers
-// A line of JSON each. A case is {trust} or {trust, receipt, document}, trust and receipt base64.
+// A line of JSON each. A case is {trust} or {trust, receipt, document}, trust and receipt base64; or
+// {primitive, arguments}, of which a string is bytes in hex, {number} a bigint and {text} a text.
 
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -12,7 +13,8 @@ const script = page.slice(
   page.lastIndexOf('</script>'),
 );
 runInThisContext(script);
-const { isCompact, loadTrust, verifyCompact, verifyReceipt } = globalThis.govchainVerifier;
+const { isCompact, loadTrust, primitives, verifyCompact, verifyReceipt } =
+  globalThis.govchainVerifier;
 const trusted = new Map();
 
 const bytesOf = (text) => Uint8Array.from(Buffer.from(text, 'base64'));
@@ -25,7 +27,26 @@ async function loadOnce(text) {
   return trusted.get(text);
 }
 
-async function answer({ trust: text, receipt, document }) {
+function argumentOf(value) {
+  if (Array.isArray(value)) return value.map(argumentOf);
+  if (typeof value === 'string') return Uint8Array.from(Buffer.from(value, 'hex'));
+  return 'number' in value ? BigInt(value.number) : (value.text ?? value.size);
+}
+
+function callPrimitive(name, values) {
+  try {
+    return { value: primitives[name](...values.map(argumentOf)) };
+  } catch (error) {
+    return { refused: error.message };
+  }
+}
+
+async function answer(line) {
+  const { primitive, arguments: values } = line;
+  return primitive === undefined ? verify(line) : callPrimitive(primitive, values);
+}
+
+async function verify({ trust: text, receipt, document }) {
   const trust = await loadOnce(text);
   if (receipt === undefined || 'refused' in trust) return { refused: trust.refused ?? null };
   const bytes = bytesOf(receipt);

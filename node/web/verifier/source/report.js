@@ -10,6 +10,10 @@ import { isoTime } from './times.js';
 
 const MARKS = { verified: '✓', 'not verified': '✕', 'not rooted': '?' };
 const COMPACT_TITLES = { RECEIPT: 'TEXT' };
+const UNROOTED = {
+  RECEIPT: { why: 'notRootedAlone', fix: 'fixAlone' },
+  TOKEN: { why: 'notRootedToken', fix: 'fixReceipt' },
+};
 const BEIJING_MS = 8n * 3600000n;
 
 /** Return an element with this class, holding text or other elements. */
@@ -70,7 +74,10 @@ function refusalOf(tell, outcome, steps, attested, name) {
   if (attested !== null && attested.leaf.record.action === WITHDRAW)
     return [tell('withdrawal', { name })];
   const values = { name, number: failed.number };
-  if (outcome === 'not rooted') return [tell('notRooted', values), tell('fixRoot')];
+  if (outcome === 'not rooted') {
+    const { why, fix } = UNROOTED[failed.name] ?? { why: 'notRooted', fix: 'fixRoot' };
+    return [tell(why, values), tell(fix)];
+  }
   return [
     tell('notVerified', values),
     tell(failed.name === 'DOCUMENT' ? 'fixDocument' : 'fixReceipt'),

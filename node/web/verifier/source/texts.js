@@ -48,6 +48,12 @@ const EN = {
     'This is the receipt of a withdrawal: it states that a record of {name} was ended, not that the document is valid.',
   notRooted:
     'Nothing was found wrong so far, but this trust file does not lead to those who signed the receipt. Step {number} ended the check.',
+  notRootedAlone:
+    'This file carries no receipt: at best it is the word of one key about {name}, and this page does not judge it. Step {number} ended the check.',
+  fixAlone:
+    'Use the receipt, or a file that carries it; govchain verify and openssl ts judge a time stamp alone.',
+  notRootedToken:
+    'The time-stamp token in this receipt is by a key that no organisation of the trust file vouches for. Step {number} ended the check.',
   fixDocument: 'Use the receipt of this very document, unchanged.',
   fixRoot:
     "Use the trust file of the receipt's chain, as new as the receipt; or have the receipt refreshed.",
@@ -148,6 +154,11 @@ const ZH = {
   notVerified: '此回执不能证明 {name} 已存证。第 {number} 步失败。',
   withdrawal: '这是一份撤回的回执：它表明 {name} 的记录已终止，不表明文件有效。',
   notRooted: '至此未发现错误，但由此信任文件无法追溯到签署回执的验证节点。核验止于第 {number} 步。',
+  notRootedAlone:
+    '此文件不含回执：至多是一个密钥对 {name} 的陈述，本页不作判断。核验止于第 {number} 步。',
+  fixAlone: '请使用回执，或含有回执的文件；单独的时间戳可用 govchain verify 或 openssl ts 核验。',
+  notRootedToken:
+    '此回执中的时间戳令牌，其签发密钥未获信任文件中任何机构担保。核验止于第 {number} 步。',
   fixDocument: '请使用此文件未经改动的回执。',
   fixRoot: '请使用回执所属链的信任文件，且不旧于回执；或将回执更新。',
   fixReceipt: '重新取回回执：govchain receipt fetch。',
