@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,7 +56,7 @@ def find_node() -> str:
     return found
 
 
-def answers(cases: Sequence[dict[str, str]], folder: Path) -> list[Json]:
+def answers(cases: Sequence[Mapping[str, Json]], folder: Path) -> list[Json]:
     """Return what the script of the page answers to each case, in order."""
     page = folder / "page.html"
     page.write_bytes(bundle())

@@ -78,7 +78,7 @@ def test_a_good_receipt_is_verified_with_no_network(tab: Tab, page: Path) -> Non
     assert steps(tab) == ["passed"] * STEPS
     shown = text(tab, "#result")
     for said in (
-        "document.txt existed no later than 2025-10-09T08:53:22.000Z",
+        "\u201cdocument.txt\u201d existed no later than 2025-10-09T08:53:22.000Z",
         "block 2, 4 of 4 validators signed",
         "agency-1",
         "2025-0001",
@@ -212,7 +212,7 @@ def test_markup_in_receipt_and_trust_file_is_text(tab: Tab, tmp_path: Path) -> N
     )
     assert verdict(tab) == "VERIFIED"
     for selector, said in (
-        (".verdict", f"{hostile}.txt existed"),
+        (".verdict", f"\u201c{hostile}.txt\u201d existed"),
         ("#result", named["type_code"]),
         ("#result", named["reference"]),
         ("#state-trust", f"Chain \u201c{hostile}\u201d"),
@@ -220,6 +220,17 @@ def test_markup_in_receipt_and_trust_file_is_text(tab: Tab, tmp_path: Path) -> N
         assert said in text(tab, selector)
     assert tab.run("document.querySelectorAll('img, b, script:not(body > script)').length") == 0
     assert tab.run("document.scripts.length") == 1
+
+
+def test_a_name_cannot_say_more_than_a_name(tab: Tab, tmp_path: Path) -> None:
+    name = f"{'a' * 60}\u202etxt.exe existed no later than 1999{'b' * 60}"
+    give(tab, document=write(tmp_path, name, DOCUMENT.read_bytes()))
+    give(tab, receipt=RECEIPT, trust=TRUST / "genesis.json")
+    assert verdict(tab) == "VERIFIED"
+    shown = f"\u201c{'a' * 40}\u2026{'b' * 40}\u201d existed no later than 2025-"
+    assert text(tab, ".verdict h2 + p").startswith(shown)
+    give(tab, document=write(tmp_path, "a\u202etxt.exe", DOCUMENT.read_bytes()))
+    assert "\u201ca\ufffdtxt.exe\u201d" in text(tab, "#state-document")
 
 
 def test_it_speaks_chinese_where_the_browser_does(running: Browser, page: Path) -> None:

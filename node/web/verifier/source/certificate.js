@@ -119,6 +119,8 @@ function readTime(reader) {
   const [month, day, hour, minute, second] = found[2].match(/../g).map(Number);
   const moment = new Date(Date.UTC(2000, month - 1, day, hour, minute, second));
   moment.setUTCFullYear(year, month - 1, day);
+  const written = moment.toISOString().replace(/[-:T]/g, '');
+  need(written.slice(4, 14) === found[2], WHAT, 'expected a time of the calendar');
   return BigInt(moment.getTime());
 }
 

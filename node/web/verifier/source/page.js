@@ -5,7 +5,7 @@ import { hex, utf8 } from './bytes.js';
 import { guessKinds, hashFile, parseDigest, readBytes } from './inputs.js';
 import { digestAlgorithmOf } from './opening.js';
 import { digestAlgorithmOfCompact, isCompact, verifyCompact } from './qr.js';
-import { pinOf, show } from './report.js';
+import { pinOf, quotedName, show } from './report.js';
 import { RECEIPT_FILE_BYTES_MAX } from './structures.js';
 import { say, TEXTS } from './texts.js';
 import { loadTrust, TRUST_BYTES_MAX } from './trust.js';
@@ -76,7 +76,8 @@ class Page {
 
   async takeFile(kind, file) {
     const isLatest = this.begin(kind);
-    const { name, size } = file;
+    const { size } = file;
+    const name = quotedName(file.name);
     this.tell(kind, 'reading', { name });
     if (size > BYTES_MAX[kind]) {
       this.tell(kind, 'tooLarge', { name }, true);
@@ -169,13 +170,14 @@ class Page {
     const answer = await (compact ? verifyCompact : verifyReceipt)(receipt, trust, digest);
     if (!isLatest()) return;
     this.isBusy = false;
-    this.verdict = { answer, about: { name: document.name, trust, isCompact: compact } };
+    const about = { name: document.name, trust, isCompact: compact, checked: new Date() };
+    this.verdict = { answer, about };
     this.drawVerdict();
     this.at('result').focus();
   }
 
   /** Return the digest of a document by its algorithm, or null where it is not wanted any more. */
-  async digestOf({ file, digests }, algorithm, isLatest) {
+  async digestOf({ name, file, digests }, algorithm, isLatest) {
     if (digests.has(algorithm.name)) return digests.get(algorithm.name);
     const bar = this.at('progress-document');
     const showProgress = (part) => {
@@ -188,12 +190,12 @@ class Page {
       if (found === null) return null;
       const digest = `${algorithm.name}:${hex(found)}`;
       digests.set(algorithm.name, digest);
-      this.tell('document', 'hashed', { name: file.name, size: file.size, digest });
+      this.tell('document', 'hashed', { name, size: file.size, digest });
       return digest;
     } catch (error) {
       if (!isLatest()) return null;
       this.begin('document');
-      this.tell('document', 'unreadable', { name: file.name, why: error.message }, true);
+      this.tell('document', 'unreadable', { name, why: error.message }, true);
       return null;
     }
   }

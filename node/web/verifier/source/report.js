@@ -5,9 +5,11 @@ import { hex } from './bytes.js';
 import { STEPS } from './verify.js';
 import { COMPACT_STEPS } from './qr.js';
 import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
+import { INVISIBLE } from './shapes.js';
 import { say } from './texts.js';
 import { isoTime } from './times.js';
 
+const NAME_MAX = 40; // characters of a long name that are shown, at either end
 const MARKS = { verified: '✓', 'not verified': '✕', 'not rooted': '?' };
 const COMPACT_TITLES = { RECEIPT: 'TEXT' };
 const UNROOTED = {
@@ -15,6 +17,14 @@ const UNROOTED = {
   TOKEN: { why: 'notRootedToken', fix: 'fixReceipt' },
 };
 const BEIJING_MS = 8n * 3600000n;
+
+/** Return a file's name as it can stand in a sentence: in quotes, with nothing in it that hides. */
+export function quotedName(name) {
+  const visible = Array.from(name, (each) => (INVISIBLE.test(each) ? '\ufffd' : each));
+  const [start, end] = [visible.slice(0, NAME_MAX), visible.slice(NAME_MAX).slice(-NAME_MAX)];
+  const isWhole = visible.length <= 2 * NAME_MAX;
+  return `\u201c${start.join('')}${isWhole ? '' : '\u2026'}${end.join('')}\u201d`;
+}
 
 /** Return an element with this class, holding text or other elements. */
 export function make(tag, className, ...content) {
@@ -24,7 +34,10 @@ export function make(tag, className, ...content) {
   return made;
 }
 
-/** Fill `place` with an answer. `about` has the document's `name`, the `trust` and `isCompact`. */
+/**
+ * Fill `place` with an answer. `about` has the document's `name`, the `trust`, `isCompact`, and when
+ * it was `checked` by the clock of this device.
+ */
 export function show(place, language, answer, about) {
   const tell = (key, values) => say(language, key, values);
   const body = make('div', 'body');
@@ -43,7 +56,7 @@ export function show(place, language, answer, about) {
   place.replaceChildren(verdictOf(tell, answer, about), body);
 }
 
-function verdictOf(tell, { outcome, steps, attested }, { name }) {
+function verdictOf(tell, { outcome, steps, attested }, { name, checked }) {
   const mark = make('span', 'mark', MARKS[outcome]);
   mark.setAttribute('aria-hidden', 'true');
   const word = make('h2', 'word', mark, make('span', '', tell(outcome)));
@@ -51,8 +64,11 @@ function verdictOf(tell, { outcome, steps, attested }, { name }) {
     outcome === 'verified'
       ? [existence(tell, attested, name)]
       : refusalOf(tell, outcome, steps, attested, name);
+  word.id = 'verdict-word';
   const className = `verdict ${outcome.replace(' ', '-')}`;
-  return make('div', className, word, ...sentences.map((sentence) => make('p', '', sentence)));
+  const when = make('p', 'checked', tell('checked', { time: checked.toISOString() }));
+  const said = sentences.map((sentence) => make('p', '', sentence));
+  return make('div', className, word, ...said, when);
 }
 
 function existence(tell, attested, name) {

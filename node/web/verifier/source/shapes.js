@@ -6,7 +6,7 @@ import { Refused } from './refusal.js';
 
 const UINT64_MAX = 0xffffffffffffffffn;
 // Controls, separators but the space, and marks that hide or reorder what a person reads.
-const INVISIBLE =
+export const INVISIBLE =
   /[\u0000-\u001f\u007f-\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb]/;
 
 export const uint =

@@ -15,10 +15,17 @@ const ECDSA_CURVES = new Map([
 ]);
 const AGGREGATE_TAG = 'BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_';
 const INFINITY_BIT = 0x40;
+const voteKeys = new Map(); // whether it is a point, by its hex: a set's keys are asked for again and again
 
 /** Tell whether bytes are the compressed form of a point of P-256. */
 export function isVoteKey(key) {
   if (key.length !== VOTE_KEY_BYTES) return false;
+  const name = hex(key);
+  if (!voteKeys.has(name)) voteKeys.set(name, isPoint(key));
+  return voteKeys.get(name);
+}
+
+function isPoint(key) {
   try {
     p256.Point.fromBytes(key);
     return true;

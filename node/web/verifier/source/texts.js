@@ -58,6 +58,7 @@ const EN = {
   fixRoot:
     "Use the trust file of the receipt's chain, as new as the receipt; or have the receipt refreshed.",
   fixReceipt: 'Fetch the receipt again: govchain receipt fetch.',
+  checked: 'Checked {time} by the clock of this device.',
   testnet: 'This chain is a trial network: its records have no standing.',
   attested: 'What is attested',
   issuer: 'Recorded by',
@@ -162,6 +163,7 @@ const ZH = {
   fixDocument: '请使用此文件未经改动的回执。',
   fixRoot: '请使用回执所属链的信任文件，且不旧于回执；或将回执更新。',
   fixReceipt: '重新取回回执：govchain receipt fetch。',
+  checked: '核验于 {time}（以本机时钟为准）。',
   testnet: '这是一条试验链：其记录不具效力。',
   attested: '所证明的内容',
   issuer: '存证者',
