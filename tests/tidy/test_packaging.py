@@ -52,6 +52,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
     assert not [part for part in parts if part[:2] == ("node", "adr")]
 
 
+def test_the_wheel_holds_what_the_html_verifier_is_made_of(wheel: zipfile.ZipFile) -> None:
+    room = ROOT / "node" / "web" / "verifier"
+    made_of = [path for path in room.rglob("*") if path.suffix in {".js", ".css", ".html"}]
+    assert {str(path.relative_to(ROOT)) for path in made_of} <= set(wheel.namelist())
+    assert len(made_of) > 40
+
+
 def test_the_wheel_is_typed_licensed_and_has_the_command(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
     assert "node/py.typed" in names
