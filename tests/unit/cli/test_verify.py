@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from node.cli.exit_codes import ExitCode
 from tests.unit.cli.command import CHINESE, run
+from tests.unit.cli.offline import forbid_connections
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 CASES = sorted((VECTORS / "cases").glob("*.json"))
@@ -28,10 +28,7 @@ EXIT_CODES = {
 
 @pytest.fixture(autouse=True)
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_arguments: object, **_options: object) -> None:
-        pytest.fail("a socket was opened")
-
-    monkeypatch.setattr(socket, "socket", refuse)
+    forbid_connections(monkeypatch)
 
 
 def case(name: str) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 from pathlib import Path
 
 import pytest
 
 from node.cli.exit_codes import ExitCode
 from tests.unit.cli.command import CHINESE, run
+from tests.unit.cli.offline import forbid_connections
 from tests.vectors.standing.generate import LICENCE, RECORDED, SUPERSEDED, WITHDRAWN, build_chain
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "standing"
@@ -37,10 +37,7 @@ def told_by_a_file_alone() -> list[Path]:
 
 @pytest.fixture(autouse=True)
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_arguments: object, **_options: object) -> None:
-        pytest.fail("a socket was opened")
-
-    monkeypatch.setattr(socket, "socket", refuse)
+    forbid_connections(monkeypatch)
 
 
 @pytest.mark.parametrize("path", told_by_a_file_alone(), ids=lambda path: path.stem)
