@@ -29,6 +29,13 @@ _GENERATOR: Final = bytes.fromhex(
 _INFINITY_BIT: Final = 0x40
 
 
+class MissingLibraryError(ImportError):
+    """A signature cannot be checked on this machine. Not a verdict: nothing is known to be wrong.
+
+    No `CryptoError`, which execution takes for one: a node without a library has to stop instead.
+    """
+
+
 class Backend(Protocol):
     """What is asked of a library. Points come and go in their compressed form."""
 
@@ -61,11 +68,20 @@ class Backend(Protocol):
 
 @cache
 def backend() -> Backend:
-    """Return the native library where it is installed, else the reference."""
+    """Return the native library where it is installed, else the reference.
+
+    Raises `MissingLibraryError` where neither is: verification elsewhere needs none of them.
+    """
     try:
         return native()
     except ImportError:
+        pass
+    try:
         return reference()
+    except ImportError:
+        raise MissingLibraryError(
+            "no library for BLS12-381 here: install py-ecc to check this signature"
+        ) from None
 
 
 def native() -> Backend:

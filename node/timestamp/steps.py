@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, check_certificate
 from node.chain.membership import ValidatorSet
+from node.crypto.bls_backend import MissingLibraryError
 from node.crypto.suite import Suite
 from node.errors import CryptoError, DecodeError, PeerError, ProofError
 from node.timestamp.history import Handover, check_about, check_one_chain, expect_equal
@@ -33,7 +34,10 @@ class Outcome(Enum):
     NOT_VERIFIED = "not verified"
     """Something does not fit or a signature is wrong, or the record withdraws a document."""
     NOT_ROOTED = "not rooted"
-    """Nothing is wrong so far, but the trust file does not lead to the proof's validators."""
+    """Nothing is wrong so far, but the trust file does not lead to the proof's validators.
+
+    Or a library is missing here that one of its signatures asks for.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,12 @@ def take_steps(steps: Steps) -> tuple[Outcome, tuple[StepReport, ...]]:
     for step, check in steps:
         try:
             reports.append(StepReport(step, passed=True, detail=check()))
-        except (CryptoError, DecodeError, PeerError, ProofError, NotRootedError) as error:
+        except (NotRootedError, MissingLibraryError) as error:
             reports.append(StepReport(step, passed=False, detail=str(error)))
-            unrooted = isinstance(error, NotRootedError)
-            return Outcome.NOT_ROOTED if unrooted else Outcome.NOT_VERIFIED, tuple(reports)
+            return Outcome.NOT_ROOTED, tuple(reports)
+        except (CryptoError, DecodeError, PeerError, ProofError) as error:
+            reports.append(StepReport(step, passed=False, detail=str(error)))
+            return Outcome.NOT_VERIFIED, tuple(reports)
     return Outcome.VERIFIED, tuple(reports)
 
 

@@ -1,0 +1,65 @@
+"""A program that verifies every receipt vector with the standard library, cryptography and cbor2.
+
+It prints, as JSON, what `tests/unit/timestamp/test_alone.py` compares: of each case the outcome and
+the steps, and which packages were imported. With the argument `guarded` every other package is as
+if it were not installed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
+ALLOWED = {"node", "cryptography", "_openssl", "cffi", "_cffi_backend", "cbor2", "_cbor2"}
+"""Names that those three packages bring; `_openssl` is compiled into cryptography."""
+
+
+class Guard:
+    """Finds no package but those allowed."""
+
+    @staticmethod
+    def find_spec(
+        name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Leave what is allowed to the finders that follow."""
+        package = name.partition(".")[0]
+        if package in ALLOWED or package in sys.stdlib_module_names:
+            return None
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def verdicts() -> dict[str, Any]:
+    """Verify every vector; return outcomes, and steps as number, passed, detail."""
+    from node.timestamp.trust import load_trust  # noqa: PLC0415 - after the guard
+    from node.timestamp.verify import NamedDigest, verify_receipt  # noqa: PLC0415
+
+    anchors = {
+        path.name: load_trust(path.read_bytes()) for path in (VECTORS / "trust").glob("*.json")
+    }
+    found: dict[str, Any] = {}
+    for path in sorted((VECTORS / "cases").glob("*.json")):
+        case = json.loads(path.read_bytes())
+        verdict = verify_receipt(
+            base64.b64decode(case["receipt"]),
+            anchors[case["trust"]],
+            NamedDigest.parse(case["digest"]),
+        )
+        steps = [[int(each.step), each.passed, each.detail] for each in verdict.steps]
+        found[path.stem] = [verdict.outcome.value, steps]
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["guarded"]:
+        sys.meta_path.insert(0, Guard)
+    before = set(sys.modules)
+    cases = verdicts()
+    packages = {name.partition(".")[0] for name in set(sys.modules) - before}
+    json.dump({"cases": cases, "packages": sorted(packages - sys.stdlib_module_names)}, sys.stdout)
