@@ -12,6 +12,7 @@ import click
 from node.cli.verb import CommandError
 
 if TYPE_CHECKING:
+    from node.crypto.revocation import RevocationList
     from node.timestamp.request import TimeStampRequest
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -23,6 +24,14 @@ certificate_option = click.option(
     multiple=True,
     help=_("Certificate (PEM) of the key, for a token that holds none; a node serves its own.")
     + "  [GET /tsa/certificates]",
+)
+
+crl_option = click.option(
+    "--crl",
+    "crl_paths",
+    type=FILE,
+    multiple=True,
+    help=_("Revocation list (PEM or DER) of an organisation's authority."),
 )
 
 
@@ -53,5 +62,21 @@ def read_certificates(paths: Sequence[Path]) -> list[bytes]:
             ]
         except CryptoError as error:
             fix = _("name a certificate in PEM form")
+            raise CommandError("GC-1001", f"{path}: {error}", fix) from error
+    return found
+
+
+def read_revocations(paths: Sequence[Path]) -> list[RevocationList]:
+    """Return the revocation lists in files of one each; raises `CommandError`."""
+    from node.cli.subjects import read_file
+    from node.crypto.revocation import RevocationList
+    from node.errors import CryptoError
+
+    found = []
+    for path in paths:
+        try:
+            found.append(RevocationList.read(read_file(path)))
+        except CryptoError as error:
+            fix = _("name a revocation list as its authority published it")
             raise CommandError("GC-1001", f"{path}: {error}", fix) from error
     return found

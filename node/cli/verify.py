@@ -18,8 +18,10 @@ from node.cli.screen import Answer, Fault, Screen
 from node.cli.token_options import (
     FILE,
     certificate_option,
+    crl_option,
     read_certificates,
     read_request,
+    read_revocations,
 )
 from node.cli.verb import CommandError, verb
 
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     help=_("The request that a time-stamp token answers: imprint, nonce and policy are its own."),
 )
 @certificate_option
+@crl_option
 @click.option("--offline", is_flag=True, help=_("Open no connection, whatever else is given."))
 @network_options
 @verb("verify")
@@ -84,6 +87,7 @@ def verify(  # noqa: PLR0913 - one for each option
     max_age_ms: int | None,
     query_path: Path | None,
     certificate_paths: Sequence[Path],
+    crl_paths: Sequence[Path],
     offline: bool,
     network: NetworkChoice,
 ) -> Answer:
@@ -104,6 +108,7 @@ def verify(  # noqa: PLR0913 - one for each option
     anchor = load_anchor(trust_path)
     request = None if query_path is None else read_request(query_path)
     certificates = read_certificates(certificate_paths)
+    revocations = read_revocations(crl_paths)
     receipt = b"" if receipt_path is None else _read_receipt(receipt_path, document)
     if request is not None and (not receipt or is_compact(receipt) or is_tlog_proof(receipt)):
         raise click.UsageError(_("a request is answered by a time-stamp token: --receipt"))
@@ -117,7 +122,13 @@ def verify(  # noqa: PLR0913 - one for each option
     standing = None if standing_path is None else read_file(standing_path)
     digest = read_document(document, digest_algorithm_of(receipt))
     verdict = verify_receipt(
-        receipt, anchor, digest, now_ms=now_ms, request=request, certificates=certificates
+        receipt,
+        anchor,
+        digest,
+        now_ms=now_ms,
+        request=request,
+        certificates=certificates,
+        revocations=revocations,
     )
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}

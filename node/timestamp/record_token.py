@@ -14,7 +14,7 @@ from node.crypto.authority import AuthorityCertificate
 from node.crypto.signature import P256_ORDER
 from node.errors import DecodeError, ProofError
 from node.timestamp import der
-from node.timestamp.receipt import Receipt
+from node.timestamp.receipt import Receipt, iso_time
 from node.timestamp.token import (
     CHAIN_PROOF,
     Coordinates,
@@ -28,7 +28,7 @@ from node.timestamp.token import (
     encode_token,
     take_chain_proof,
 )
-from node.timestamp.token_check import Expectation, check_token
+from node.timestamp.token_check import Expectation, check_token, revoked_since
 from node.timestamp.token_reading import ReadToken, token_of_answer
 
 TSR_SUFFIX: Final = ".tsr"
@@ -79,7 +79,8 @@ def check_record_token(receipt: Receipt, expected: Expectation, accuracy_ms: int
     Of `expected` the document is the record's; `accuracy_ms` is what the chain promises, None where
     it is not known. Every byte of the token is accounted for: it is the one that its parts make.
     Raises `DecodeError`, `CryptoError`, `ProofError` naming the rule, or `NotRootedError` where its
-    certificate leads to none of the roots.
+    certificate leads to none of the roots. Where a list revokes that certificate, it is told: that
+    the token says what the record says does not rest on its key.
     """
     header = receipt.block.header
     token, path = check_token(receipt.token or b"", expected)
@@ -97,7 +98,9 @@ def check_record_token(receipt: Receipt, expected: Expectation, accuracy_ms: int
         raise ProofError("token-accuracy", f"expected the promised {accuracy_ms} ms")
     if encode_again(token, path) != receipt.token:
         raise ProofError("token-form", "expected the form of this chain's tokens, and no more")
-    return f"serial number {serial_number:x}, path of {len(path)} certificates"
+    since_ms = revoked_since(path, expected, token)
+    note = "" if since_ms is None else f"; its key is not believed since {iso_time(since_ms)}"
+    return f"serial number {serial_number:x}, path of {len(path)} certificates{note}"
 
 
 def encode_again(token: ReadToken, path: Sequence[AuthorityCertificate]) -> bytes:

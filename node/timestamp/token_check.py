@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import Final
 
 from node.crypto.authority import ED25519, AuthorityCertificate, find_path
+from node.crypto.revocation import RevocationList
 from node.crypto.suite import SHA_256, SHA_384, SHA_512, DocumentDigest
 from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp import der
@@ -70,6 +72,8 @@ class Expectation:
     """A time, besides genTime, at which its certificates have to be valid, and not before it."""
     allows_ed25519: bool = False
     """Whether a signature by Ed25519 (RFC 8419) is taken, as verifiers at large do not."""
+    revocations: Sequence[RevocationList] = ()
+    """Lists by those who issued the certificates of a token's path, where some are at hand."""
 
 
 CERTIFICATES_MAX: Final = 8
@@ -93,7 +97,8 @@ def verify_token(data: bytes, expected: Expectation) -> tuple[Outcome, tuple[Ste
     7. TIME: every certificate was valid at genTime, which is not in the future; and at the time it
        is judged at, if another is given.
     8. AUTHORITY: the path leads to a root. *Not rooted where it does not.*
-    9. CHAIN: never passes here: without a chain proof it is *not rooted*, one key's word.
+    9. CHAIN: never passes here: without a chain proof it is *not rooted*, one key's word; and not
+       even that, by a key that was revoked, unless it was merely retired and only later.
     """
     return take_steps(TokenCheck(data, expected).steps())
 
@@ -266,11 +271,31 @@ class TokenCheck:
         return f"path of {len(self.path)} certificates"
 
     def _miss_chain_proof(self) -> str:  # step 9
+        if (since_ms := revoked_since(self.path or (), self._expected, self.token)) is not None:
+            raise ProofError("revoked", f"its key is not believed since {iso_time(since_ms)}")
         raise NotRootedError("without a chain proof a time-stamp token is the word of one key")
 
 
 def _name(algorithm: DocumentDigest, digest: bytes) -> str:
     return f"{algorithm.name}:{digest.hex()}"
+
+
+def revoked_since(
+    path: Sequence[AuthorityCertificate], expected: Expectation, token: ReadToken
+) -> int | None:
+    """Return since when a certificate of a token's path is revoked, ms UTC; None where none is.
+
+    RFC 3161 section 4: a key that was merely retired leaves what it had signed before. One that may
+    have been stolen leaves nothing that no other evidence dates. Raises `CryptoError` for a list
+    that is not what it says.
+    """
+    for certificate, issuer in pairwise(path):
+        for revocations in expected.revocations:
+            found = revocations.find(certificate, issuer)
+            if found is None or (found.is_harmless and token.info.time_ms < found.since_ms):
+                continue
+            return found.since_ms
+    return None
 
 
 def _read_roots(roots: Sequence[bytes]) -> list[AuthorityCertificate]:

@@ -13,6 +13,7 @@ from enum import IntEnum
 from node.chain.compact import Checkpoint
 from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
 from node.chain.record import Record, RecordAction
+from node.crypto.revocation import RevocationList
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
 from node.errors import ClientError, CryptoError, ProofError
 from node.timestamp.checkpoint import check_collected
@@ -133,6 +134,7 @@ def verify_receipt(
     now_ms: int | None = None,
     request: TimeStampRequest | None = None,
     certificates: Sequence[bytes] = (),
+    revocations: Sequence[RevocationList] = (),
 ) -> Verdict:
     """Verify that a document was recorded on the anchor's chain, and when. Never raises.
 
@@ -158,7 +160,8 @@ def verify_receipt(
     no receipt and is one key's word; else `NOT_VERIFIED`. A time-stamp token that carries no
     receipt is verified by the steps of `token_check.py`. With a `request` there has to be a token,
     and it has to answer that. `certificates` (PEM or DER) are at hand for a token that holds none,
-    believed no more than its own would be.
+    believed no more than its own would be. `revocations` are of the authorities' certificates: they
+    undo a token alone, and are told of one that a receipt holds, which rests on no such key.
     """
     expected = Expectation(
         document=(document.algorithm, document.value),
@@ -166,6 +169,7 @@ def verify_receipt(
         certificates=certificates,
         request=request,
         now_ms=now_ms,
+        revocations=revocations,
     )
     if is_token_or_answer(receipt) and not carries_chain_proof(receipt):
         outcome, steps = verify_token(receipt, expected)

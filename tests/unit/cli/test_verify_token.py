@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.crypto.certificate import encode_pem
+from node.crypto.revocation import RevokedSerial, build_revocation_list
 from node.crypto.suite import SHA_256
 from node.timestamp.record_token import encode_tsr
 from node.timestamp.request import Imprint, TimeStampRequest
@@ -16,12 +17,20 @@ from node.timestamp.token_reading import token_of_answer
 from tests.unit.cli.command import run
 from tests.unit.timestamp.authority import TSA
 from tests.vectors.receipt.story import DOCUMENT, PLAIN, build_chain
-from tests.vectors.receipt.tokens import authority_of, issuer_of, tsa_certificate_of, with_token
+from tests.vectors.receipt.tokens import (
+    FIVE_YEARS,
+    authority_of,
+    issuer_of,
+    tsa_certificate_of,
+    with_token,
+)
 
 CHAIN = build_chain()
 REQUEST = TimeStampRequest(
     imprint=Imprint.of(SHA_256, SHA_256.new_hash(DOCUMENT).digest()), nonce=b"\x2a"
 )
+
+STOLEN = RevokedSerial(FIVE_YEARS.serial_number, 0, None)
 
 
 @pytest.fixture
@@ -39,6 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("native.receipt", replace(receipt, token=None).encode()),
         ("request.tsq", REQUEST.encode()),
         ("other.tsq", replace(REQUEST, nonce=b"\x2b").encode()),
+        ("revoked.crl", build_revocation_list(authority, [STOLEN], made_ms=0, next_ms=0)),
         ("tsa.pem", encode_pem(tsa_certificate_of(authority))),
         ("other.pem", encode_pem(TSA)),
         ("trust.json", CHAIN.trust().encode()),
@@ -59,6 +69,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("bare.tsr", ("--certificate", "tsa.pem", "--query", "request.tsq"), 5, "one key"),
         ("bare.tsr", ("--certificate", "tsa.pem", "--query", "other.tsq"), 1, "nonce: expected"),
         ("native.receipt", ("--query", "request.tsq"), 1, "token-missing"),
+        ("bare.tsr", ("--certificate", "tsa.pem", "--crl", "revoked.crl"), 1, "revoked: "),
+        ("answer.tsr", ("--certificate", "tsa.pem", "--crl", "revoked.crl"), 0, ""),
     ],
 )
 @pytest.mark.usefixtures("folder")
@@ -79,6 +91,7 @@ def test_the_verdict_is_by_what_is_beside_the_token(
         (("--certificate", "document", "--receipt", "answer.tsr"), 2, "document: certificates"),
         (("--certificate", "none.pem", "--receipt", "answer.tsr"), 2, "none.pem: No such file"),
         (("--query", "request.tsq"), 2, "is answered by a time-stamp token"),
+        (("--crl", "tsa.pem", "--receipt", "answer.tsr"), 2, "tsa.pem: revocation list"),
     ],
 )
 @pytest.mark.usefixtures("folder")

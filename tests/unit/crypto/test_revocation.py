@@ -12,13 +12,22 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ReasonFlags
 
 from node.crypto.authority import AuthorityCertificate
-from node.crypto.revocation import Revocation, RevocationList
+from node.crypto.certificate import Authority
+from node.crypto.revocation import (
+    Revocation,
+    RevocationList,
+    RevokedSerial,
+    build_revocation_list,
+    encode_list_pem,
+)
 from node.errors import CryptoError
+from tests.unit.timestamp.authority import AUTHORITY, TSA
 from tests.vectors.evidence.authorities import FIRST, SECOND, year
-from tests.vectors.receipt.chain import seed
+from tests.vectors.receipt.chain import seed, signer
 
 LEAF, ROOT = map(AuthorityCertificate.read, (FIRST.certificate, FIRST.root))
 SINCE_MS = year(2027)
+AUTHORITY_CERTIFICATE = AuthorityCertificate.read(AUTHORITY.certificate)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +89,44 @@ def test_a_part_of_a_list_is_refused() -> None:
     )
     with pytest.raises(CryptoError, match="got a part"):
         RevocationList.read(made.public_bytes(Encoding.DER)).find(LEAF, ROOT)
+
+
+def made(*revoked: RevokedSerial, previous: RevocationList | None = None) -> RevocationList:
+    """Return a list of the authority's, made on the day after the revocation."""
+    earlier = [] if previous is None else previous.entries(AUTHORITY_CERTIFICATE)
+    encoded = build_revocation_list(
+        AUTHORITY, [*earlier, *revoked], made_ms=SINCE_MS + 1, next_ms=SINCE_MS + 86_400_000
+    )
+    return RevocationList.read(encoded)
+
+
+def test_a_list_that_is_made_says_what_it_was_made_of() -> None:
+    leaf = AuthorityCertificate.read(TSA)
+    retired = RevokedSerial(leaf.serial_number, SINCE_MS, ReasonFlags.superseded)
+    stolen = RevokedSerial(4_711, SINCE_MS, ReasonFlags.key_compromise)
+    unsaid = RevokedSerial(4_712, SINCE_MS, None)
+    assert made().find(leaf, AUTHORITY_CERTIFICATE) is None
+    first = made(stolen, unsaid)
+    assert first.find(leaf, AUTHORITY_CERTIFICATE) is None
+    assert first.entries(AUTHORITY_CERTIFICATE) == [stolen, unsaid]
+    second = made(retired, previous=first)
+    assert second.find(leaf, AUTHORITY_CERTIFICATE) == Revocation(SINCE_MS, True)  # noqa: FBT003
+    assert second.entries(AUTHORITY_CERTIFICATE) == [stolen, unsaid, retired]
+    assert made(retired, previous=first).encoded == second.encoded
+    with pytest.raises(CryptoError, match="not signed by"):
+        second.entries(ROOT)
+    assert RevocationList.read(encode_list_pem(second.encoded)).encoded == second.encoded
+
+
+def test_an_authority_signs_with_the_key_of_its_certificate() -> None:
+    other = Authority(AUTHORITY.certificate, signer("another"))
+    with pytest.raises(CryptoError, match="its key is not the one"):
+        build_revocation_list(other, [], made_ms=SINCE_MS, next_ms=SINCE_MS)
+
+
+def test_what_was_said_of_a_certificate_is_not_taken_back() -> None:
+    stolen = RevokedSerial(7, SINCE_MS, ReasonFlags.key_compromise)
+    retired = RevokedSerial(7, SINCE_MS, ReasonFlags.superseded)
+    assert retired.is_milder_than([stolen])
+    assert not stolen.is_milder_than([retired])
+    assert not retired.is_milder_than([RevokedSerial(8, SINCE_MS, None)])

@@ -25,9 +25,10 @@ ISSUANCE: Final = Issuance(
     serial_number=7, not_before_ms=CREATED_MS, not_after_ms=CREATED_MS + 10 * YEAR_MS
 )
 ROOT: Final = build_authority_certificate(signer("org-1 authority"), "org-1", ISSUANCE)
+AUTHORITY: Final = Authority(ROOT, signer("org-1 authority"))
 TSA_KEY: Final = signer("validator-1 time-stamping")
 TSA: Final = build_timestamp_certificate(
-    Authority(ROOT, signer("org-1 authority")),
+    AUTHORITY,
     "validator-1",
     TSA_KEY.public_key.encoded,
     replace(ISSUANCE, serial_number=8),

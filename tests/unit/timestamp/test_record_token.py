@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 from asn1crypto import cms
+from cryptography.x509 import ReasonFlags
 
+from node.crypto.authority import AuthorityCertificate
+from node.crypto.revocation import RevocationList, RevokedSerial, build_revocation_list
 from node.crypto.suite import SHA_256
 from node.errors import DecodeError, ProofError
 from node.timestamp import der
@@ -20,7 +23,13 @@ from tests.unit.timestamp.authority import OpenSsl
 from tests.vectors.receipt.case import DIGEST
 from tests.vectors.receipt.chain import Chain
 from tests.vectors.receipt.story import DOCUMENT, PLAIN, build_chain
-from tests.vectors.receipt.tokens import FIVE_YEARS, authority_of, issuer_of, with_token
+from tests.vectors.receipt.tokens import (
+    FIVE_YEARS,
+    authority_of,
+    issuer_of,
+    tsa_certificate_of,
+    with_token,
+)
 
 CHAIN = build_chain()
 ANCHOR, NAMED = CHAIN.trust().establish(), NamedDigest.parse(DIGEST)
@@ -138,3 +147,20 @@ def test_a_request_is_answered_by_the_token_of_the_record_or_not_at_all() -> Non
         assert failure is not None
         assert failure.step is Step.TOKEN
         assert failure.detail.startswith(reason)
+
+
+def test_a_stolen_key_undoes_no_record_and_is_told() -> None:
+    serial_number = AuthorityCertificate.read(tsa_certificate_of(authority_of(CHAIN))).serial_number
+    since_ms = RECEIPT.block.header.time_ms - 1_000
+    data = build_revocation_list(
+        authority_of(CHAIN),
+        [RevokedSerial(serial_number, since_ms, ReasonFlags.key_compromise)],
+        made_ms=since_ms,
+        next_ms=since_ms,
+    )
+    revocations = [RevocationList.read(data)]
+    verdict = verify_receipt(TSR, ANCHOR, NAMED, revocations=revocations)
+    assert verdict.outcome is Outcome.VERIFIED
+    assert "its key is not believed since" in verdict.steps[Step.TOKEN - 1].detail
+    alone = verify_receipt(TOKEN, ANCHOR, NAMED, revocations=revocations)
+    assert alone.outcome is Outcome.NOT_VERIFIED

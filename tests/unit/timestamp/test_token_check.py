@@ -15,11 +15,19 @@ import pytest
 from asn1crypto import cms, core, tsp
 from asn1crypto import x509 as tree
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509 import ReasonFlags
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.crypto.certificate import encode_pem
+from node.crypto.authority import AuthorityCertificate
+from node.crypto.certificate import Authority, build_authority_certificate, encode_pem
+from node.crypto.revocation import (
+    RevocationList,
+    RevokedSerial,
+    build_revocation_list,
+    encode_list_pem,
+)
 from node.crypto.suite import SHA_256
 from node.timestamp import der
 from node.timestamp.request import TimeStampRequest
@@ -27,7 +35,9 @@ from node.timestamp.steps import CLOCK_ERROR_MS, Outcome
 from node.timestamp.token import POLICY, encode_granted
 from node.timestamp.token_check import Expectation, TokenStep, verify_token
 from tests.unit.timestamp.authority import (
+    AUTHORITY,
     DOCUMENT,
+    ISSUANCE,
     ISSUER,
     ROOT,
     TIME_MS,
@@ -45,7 +55,7 @@ from tests.unit.timestamp.reference_token import (
     ess_1,
     ess_2,
 )
-from tests.vectors.receipt.chain import CREATED_MS
+from tests.vectors.receipt.chain import CREATED_MS, signer
 
 DIGEST = hashlib.sha256(DOCUMENT).digest()
 EXPECTED = Expectation(document=(SHA_256, DIGEST), roots=(ROOT,))
@@ -357,6 +367,52 @@ def test_a_token_without_certificates_is_checked_by_one_at_hand() -> None:
         expected = replace(EXPECTED, certificates=(TSA,), request=asked)
         _, reports = verify_token(token, expected)
         assert reports[-1].detail.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "since_ms", "is_revoked"),
+    [
+        (ReasonFlags.superseded, TIME_MS + 5_000, False),
+        (ReasonFlags.superseded, TIME_MS - 5_000, True),
+        (ReasonFlags.key_compromise, TIME_MS + 5_000, True),
+        (None, TIME_MS + 5_000, True),
+    ],
+)
+def test_a_revoked_key_has_not_even_its_word(
+    tmp_path: Path, reason: ReasonFlags | None, since_ms: int, *, is_revoked: bool
+) -> None:
+    token, serial_number = ISSUER.issue(stamp()), AuthorityCertificate.read(TSA).serial_number
+    entry = RevokedSerial(serial_number, since_ms, reason)
+    data = build_revocation_list(
+        AUTHORITY, [entry], made_ms=since_ms, next_ms=since_ms + 100 * 31_536_000_000
+    )
+    revocations = [RevocationList.read(data)]
+    outcome, reports = verify_token(token, replace(EXPECTED, revocations=revocations))
+    assert reports[-1].step is TokenStep.CHAIN
+    assert reports[-1].detail.startswith("revoked: ") is is_revoked
+    assert outcome is (Outcome.NOT_VERIFIED if is_revoked else Outcome.NOT_ROOTED)
+    openssl = OpenSsl(tmp_path)
+    with (tmp_path / "root.pem").open("ab") as roots:
+        roots.write(encode_list_pem(data))
+    at = ("-attime", str(TIME_MS // 1_000 + 10))
+    assert openssl.accepts(token, more=at)
+    assert not openssl.accepts(token, more=(*at, "-crl_check"))  # whatever the reason
+
+
+def test_a_list_in_the_name_of_an_authority_is_by_its_key() -> None:
+    forged = RevocationList.read(
+        build_revocation_list(
+            Authority(
+                build_authority_certificate(signer("another"), "org-1", ISSUANCE), signer("another")
+            ),
+            [],
+            made_ms=TIME_MS,
+            next_ms=TIME_MS,
+        )
+    )
+    outcome, reports = verify_token(ISSUER.issue(stamp()), replace(EXPECTED, revocations=[forged]))
+    assert outcome is Outcome.NOT_VERIFIED
+    assert "not signed by" in reports[-1].detail
 
 
 def test_an_authority_that_is_not_known_roots_nothing() -> None:
