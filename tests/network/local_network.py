@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import secrets
 import signal
@@ -165,13 +166,13 @@ class LocalNetwork:
             return await until(lambda: ready(client), f"{ids} ready")
 
     async def until_height(self, validator_id: str, height: int) -> None:
-        """Wait until a validator has committed a height."""
+        """Wait until a validator has committed a height, as long as it gets nearer."""
 
-        async def reached(client: LedgerClient) -> bool | None:
-            return (await client.status(2_000)).height >= height or None
+        async def held(client: LedgerClient) -> int:
+            return (await client.status(2_000)).height
 
         async with self.client(validator_id) as client:
-            await until(lambda: reached(client), f"{validator_id} at height {height}")
+            await until_grown_to(height, lambda: held(client), f"height of {validator_id}")
 
     async def until_voting(self, validator_id: str) -> None:
         """Wait until a validator has voted since its start."""
@@ -212,13 +213,28 @@ async def until(question: Callable[[], Awaitable[_Answer | None]], what: str) ->
         await asyncio.sleep(POLL_S)
 
 
+async def until_grown_to(target: float, figure: Callable[[], Awaitable[float]], what: str) -> None:
+    """Ask until a figure has reached its target; growing, it has a deadline more.
+
+    So a long way may take as long as a busy machine needs, and who stands still is found at once.
+    """
+    held = -math.inf
+
+    async def grown() -> float | None:
+        found = await figure()
+        return found if found > held else None
+
+    while held < target:
+        held = await until(grown, f"{what}, {held:g} of {target:g}")
+
+
 class Load:
     """A client that submits batches until told to stop, each again until all of it is final.
 
     After each it rests for `pause_ms`, so as to leave some of the machine to others.
     """
 
-    def __init__(self, network: LocalNetwork, batch: int = 20, pause_ms: int = 0) -> None:
+    def __init__(self, network: LocalNetwork, batch: int = 20, pause_ms: int = 20) -> None:
         self._network, self._batch, self._pause_ms = network, batch, pause_ms
         self._stopping = False
         self.results: dict[bytes, FinalResult] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Sequence
 
 from node.chain.block import CertifiedHeader
@@ -47,11 +48,9 @@ def give_past(
         for name in validators[: genesis.validators.quorum]
     ]
     executor = Executor(genesis)
-    stores = [
-        LevelDBStore.open(NodeConfig.load(network.folder(name)).data, create=True)
-        for name in validator_ids
-    ]
-    ledgers = [LedgerStore.open(store, genesis.suite, executor.genesis_block()) for store in stores]
+    first, *others = (NodeConfig.load(network.folder(name)) for name in validator_ids)
+    store = LevelDBStore.open(first.data, create=True)
+    ledger = LedgerStore.open(store, genesis.suite, executor.genesis_block())
     for height in range(1, blocks + 1):
         inputs = BlockInputs(
             height=height,
@@ -62,14 +61,14 @@ def give_past(
             time_degraded=False,
             proposer=0,
         )
-        executed = executor.execute(ledgers[0], inputs, [_transaction(network, inputs.time_ms)])
-        certified = (executed, _certificate(network, executed, voters))
-        for ledger in ledgers:
-            ledger.commit([certified], sync=False)
-    for name, ledger, store in zip(validator_ids, ledgers, stores, strict=True):
-        _log_newest(NodeConfig.load(network.folder(name)), genesis, ledger)
-        ledger.sync()
-        store.close()
+        executed = executor.execute(ledger, inputs, [_transaction(network, inputs.time_ms)])
+        ledger.commit([(executed, _certificate(network, executed, voters))], sync=False)
+    for config in (first, *others):
+        _log_newest(config, genesis, ledger)
+    ledger.sync()
+    store.close()
+    for config in others:
+        shutil.copytree(first.data, config.data)
 
 
 def _log_newest(config: NodeConfig, genesis: Genesis, ledger: LedgerStore) -> None:

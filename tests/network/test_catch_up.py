@@ -15,7 +15,14 @@ import pytest
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import decode
 from node.limits import CERTIFICATE_BYTES_MAX
-from tests.network.local_network import LocalNetwork, make_network, running_network, until
+from node.rpc.client import LedgerClient
+from tests.network.local_network import (
+    LocalNetwork,
+    make_network,
+    running_network,
+    until,
+    until_grown_to,
+)
 from tests.network.long_past import give_past
 from tests.unit.cli.command import run
 
@@ -43,19 +50,19 @@ async def make_block(network: LocalNetwork, *only: str) -> int:
     return outcome.final().height
 
 
-async def until_certifying(network: LocalNetwork, validator_id: str, *only: str) -> None:
+async def until_certifying(network: LocalNetwork, validator_id: str, witness: str) -> None:
     """Make blocks until a certificate that another validator holds has a vote of this one."""
     index = network.genesis.validators.index_of(validator_id)
 
-    async def certified() -> bool | None:
-        height = await make_block(network, *only)
-        async with network.client(only[0]) as client:
-            encoded = (await client.certified_header(height)).certificate
+    async def certified(client: LedgerClient) -> bool | None:
+        (outcome,) = await client.submit([network.transaction().encoded])
+        encoded = (await client.certified_header(outcome.final().height)).certificate
         value = decode(encoded, what="certificate", size_max=CERTIFICATE_BYTES_MAX)
         certificate = QuorumCertificate.from_value(value, network.genesis.suite.signature_size)
         return any(vote.validator == index for vote in certificate.votes) or None
 
-    await until(certified, f"a certificate with a vote of {validator_id}")
+    async with network.client(witness) as client:
+        await until(lambda: certified(client), f"a certificate with a vote of {validator_id}")
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +92,23 @@ async def test_without_its_data_but_with_its_log(network: LocalNetwork) -> None:
     assert len(set(headers.values())) == 1
 
 
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the home of a network that did not run yet, of which all but one have a long past."""
+    network = make_network(tmp_path_factory.mktemp("past") / "network", created_ago_ms=3_600_000)
+    others = [name for name in network.ids if name != VICTIM]
+    give_past(network, others, PAST_BLOCKS, old_blocks=OLD_BLOCKS)
+    return network.home
+
+
+def copy_of(past: Path, folder: Path) -> LocalNetwork:
+    return LocalNetwork(shutil.copytree(past, folder / "network"))
+
+
 async def test_thousands_of_blocks_behind_killed_on_the_way_and_a_peer_frozen(
-    tmp_path: Path,
+    past: Path, tmp_path: Path
 ) -> None:
-    network = make_network(tmp_path / "network", created_ago_ms=3_600_000)
-    give_past(network, [name for name in network.ids if name != VICTIM], PAST_BLOCKS)
+    network = copy_of(past, tmp_path)
     try:
         await asyncio.to_thread(network.supervisor.up)
         await network.until_height(VICTIM, 1)
@@ -130,17 +149,27 @@ async def until_told(network: LocalNetwork, validator_id: str, event: str, times
     await until(is_told, f"{validator_id} tells of {event}")
 
 
-async def test_far_behind_the_state_is_fetched_and_the_past_comes_after(tmp_path: Path) -> None:
-    network = make_network(tmp_path / "network", created_ago_ms=3_600_000)
+async def until_past_whole(network: LocalNetwork, validator_id: str, times: int) -> None:
+    """Wait until a validator has the blocks below its snapshot, so often, as long as they come."""
+
+    async def held() -> float:
+        return -await asyncio.to_thread(network.metric, validator_id, "missing_blocks")
+
+    await until_grown_to(0, held, f"blocks that {validator_id} has not, as less than none")
+    await until_told(network, validator_id, "past-whole", times)
+
+
+async def test_far_behind_the_state_is_fetched_and_the_past_comes_after(
+    past: Path, tmp_path: Path
+) -> None:
+    network = copy_of(past, tmp_path)
     lower_gap(network)
-    others = [name for name in network.ids if name != VICTIM]
-    give_past(network, others, PAST_BLOCKS, old_blocks=OLD_BLOCKS)
     try:
         await asyncio.to_thread(network.supervisor.up)
         await network.until_height(VICTIM, PAST_BLOCKS)
         await until_told(network, VICTIM, "ledger-replaced", 1)
         await until_certifying(network, VICTIM, FIRST)
-        await until_told(network, VICTIM, "past-whole", 1)
+        await until_past_whole(network, VICTIM, 1)
         network.end(VICTIM, signal.SIGKILL)
         shutil.rmtree(network.folder(VICTIM) / "data")  # its log knows what it has signed
         with frozen(network, FIRST):
@@ -150,7 +179,7 @@ async def test_far_behind_the_state_is_fetched_and_the_past_comes_after(tmp_path
             # Without the frozen one, every quorum needs the vote of the one that was behind.
             await network.until_ready([VICTIM])
             await until_certifying(network, VICTIM, "validator-2")
-            await until_told(network, VICTIM, "past-whole", 2)
+            await until_past_whole(network, VICTIM, 2)
         assert network.metric(VICTIM, "missing_blocks") == 0
     finally:
         network.supervisor.down()

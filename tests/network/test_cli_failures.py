@@ -30,7 +30,10 @@ ROOT = Path(node.__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield the folder of a network that has recorded something, until a test destroys it."""
     home = tmp_path_factory.mktemp("failures") / "net"
+    assert run("testnet", "up", "--home", home).code == 0
+    assert notarize(home, home.parent).code == 0
     yield home
     if home.exists():
         run("testnet", "down", "--home", home)
@@ -46,6 +49,15 @@ def home(folder: Path) -> Iterator[Path]:
         for name in ids(folder):
             if (process := record(folder, name)) is not None and process.is_alive:
                 os.kill(process.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def stopped(folder: Path) -> Path:
+    """Return a network that does not run."""
+    if not folder.exists():
+        assert run("testnet", "up", "--home", folder).code == 0
+    assert run("testnet", "down", "--home", folder).code == 0
+    return folder
 
 
 def ids(home: Path) -> list[str]:
@@ -178,21 +190,20 @@ def test_a_copy_of_a_running_network_is_none_of_its_own(home: Path, tmp_path: Pa
     assert all(process is not None and process.is_alive for process in before)
 
 
-def test_the_ledgers_of_stopped_validators_can_be_checked(home: Path, tmp_path: Path) -> None:
-    assert notarize(home, tmp_path).code == 0
-    assert run("testnet", "down", "--home", home).code == 0
-    ran = run("doctor", "--home", home, "--ledger", "--json")
+def test_the_ledger_of_a_running_validator_is_not_audited(home: Path) -> None:
+    ran = run("audit", "ledger", "--home", home / Topology.load(home).nodes[0].home, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-3002")
+
+
+def test_the_ledgers_of_stopped_validators_can_be_checked(stopped: Path) -> None:
+    ran = run("doctor", "--home", stopped, "--ledger", "--json")
     found = [each for each in ran.json["findings"] if each["check"] == "ledger"]
     assert [each["level"] for each in found] == ["ok"] * 4
     assert not any("all 1 blocks" in each["detail"] for each in found)
 
 
-def test_the_ledger_of_a_stopped_validator_can_be_audited(home: Path, tmp_path: Path) -> None:
-    assert notarize(home, tmp_path).code == 0
-    folder = home / Topology.load(home).nodes[0].home
-    running = run("audit", "ledger", "--home", folder, "--json")
-    assert (running.code, running.json["error"]["code"]) == (ExitCode.USAGE, "GC-3002")
-    assert run("testnet", "down", "--home", home).code == 0
+def test_the_ledger_of_a_stopped_validator_can_be_audited(stopped: Path) -> None:
+    folder = stopped / Topology.load(stopped).nodes[0].home
     audited = run("audit", "ledger", "--home", folder, "--json")
     assert audited.code == 0, audited.err
     assert audited.json["validator"] == "validator-1"
@@ -202,32 +213,30 @@ def test_the_ledger_of_a_stopped_validator_can_be_audited(home: Path, tmp_path: 
     assert [*folder.glob("scratch-*")] == [], "nothing is left behind"
 
 
-def test_taken_ports_are_replaced_and_printed(home: Path, tmp_path: Path) -> None:
-    before = Topology.load(home)
-    assert run("testnet", "down", "--home", home).code == 0
-    with socket.create_server((before.nodes[0].host, before.nodes[0].client_port)):
-        up = run("testnet", "up", "--home", home)
-    assert up.code == 0, up.err
-    assert "validator-1 has new ports" in up.err
-    after = Topology.load(home)
-    assert f"127.0.0.1:{after.nodes[0].client_port}" in up.out
-    assert after.nodes[1] == before.nodes[1]
-    assert notarize(home, tmp_path).code == 0
-
-
-def test_a_network_that_cannot_come_up_names_the_guilty_with_its_last_words(home: Path) -> None:
-    assert run("testnet", "down", "--home", home).code == 0
+def test_a_network_that_cannot_come_up_names_the_guilty_with_its_last_words(stopped: Path) -> None:
     for name in ("validator-2", "validator-3"):
-        (home / "nodes" / name / "wal").rename(home / "nodes" / name / "lost")
-    ran = run("testnet", "up", "--home", home, "--json")
+        (stopped / "nodes" / name / "wal").rename(stopped / "nodes" / name / "lost")
+    ran = run("testnet", "up", "--home", stopped, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.UNAVAILABLE, "GC-2106")
     assert ran.json["node"] == "validator-2"
     assert 0 < len(ran.json["log_tail"]) <= 20
     assert any("GC-2108" in line for line in ran.json["log_tail"])
     assert "node.log" in ran.json["error"]["fix"]
     for name in ("validator-2", "validator-3"):
-        (home / "nodes" / name / "lost").rename(home / "nodes" / name / "wal")
-    assert run("testnet", "up", "--home", home).code == 0
+        (stopped / "nodes" / name / "lost").rename(stopped / "nodes" / name / "wal")
+    assert run("testnet", "up", "--home", stopped).code == 0
+
+
+def test_taken_ports_are_replaced_and_printed(stopped: Path, tmp_path: Path) -> None:
+    before = Topology.load(stopped)
+    with socket.create_server((before.nodes[0].host, before.nodes[0].client_port)):
+        up = run("testnet", "up", "--home", stopped)
+    assert up.code == 0, up.err
+    assert "validator-1 has new ports" in up.err
+    after = Topology.load(stopped)
+    assert f"127.0.0.1:{after.nodes[0].client_port}" in up.out
+    assert after.nodes[1] == before.nodes[1]
+    assert notarize(stopped, tmp_path).code == 0
 
 
 def test_destroy_stops_what_runs_and_leaves_nothing(home: Path) -> None:
@@ -245,6 +254,7 @@ ENVIRONMENT = {**os.environ, **ENGLISH, "PYTHONPATH": str(ROOT)}
 
 
 def test_an_interruption_ends_with_130(home: Path, tmp_path: Path) -> None:
+    _wait_until_pool_holds(home, something=False)  # of an earlier test
     for name in ids(home)[2:]:
         send(home, name, signal.SIGSTOP)
     (tmp_path / "document").write_bytes(b"x")
@@ -252,9 +262,7 @@ def test_an_interruption_ends_with_130(home: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
         command(*arguments), cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE
     ) as process:
-        deadline_s = time.monotonic() + 30
-        while not _pending(home):
-            assert time.monotonic() < deadline_s, "nothing was submitted"
+        _wait_until_pool_holds(home, something=True)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED
@@ -264,6 +272,7 @@ def test_an_interruption_ends_with_130(home: Path, tmp_path: Path) -> None:
 def test_when_all_are_killed_before_they_answer_the_transactions_are_told(
     home: Path, tmp_path: Path
 ) -> None:
+    _wait_until_pool_holds(home, something=False)  # of an earlier test
     for name in ids(home)[2:]:
         send(home, name, signal.SIGSTOP)
     for name in ("one", "two"):
@@ -272,9 +281,7 @@ def test_when_all_are_killed_before_they_answer_the_transactions_are_told(
     with subprocess.Popen(
         command(*arguments, "--json"), cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE
     ) as process:
-        deadline_s = time.monotonic() + 30
-        while not _pending(home):
-            assert time.monotonic() < deadline_s, "nothing was submitted"
+        _wait_until_pool_holds(home, something=True)
         for name in ids(home):
             send(home, name, signal.SIGKILL)
         out, _ = process.communicate(timeout=60)
@@ -288,19 +295,22 @@ def test_when_all_are_killed_before_they_answer_the_transactions_are_told(
         assert run("tx", "show", transaction, "--home", home).code in (0, ExitCode.NO_SUCH_RECORD)
 
 
-def test_a_network_that_is_just_starting_is_waited_for(home: Path, tmp_path: Path) -> None:
-    assert run("testnet", "down", "--home", home).code == 0
-    assert run("testnet", "up", "--home", home, "--no-wait").code == 0
-    ran = notarize(home, tmp_path, "--wait", 60)
+def test_a_network_that_is_just_starting_is_waited_for(stopped: Path, tmp_path: Path) -> None:
+    assert run("testnet", "up", "--home", stopped, "--no-wait").code == 0
+    ran = notarize(stopped, tmp_path, "--wait", 60)
     assert ran.code == 0, ran.out
 
 
-def _pending(home: Path) -> bool:
-    """Say whether the first validator holds a transaction; it runs, the frozen are not asked."""
-    port = Topology.load(home).nodes[0].metrics_port
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        held = re.search(rb"^govchain_pool_transactions (\S+)$", answer.read(), re.MULTILINE)
-    return held is not None and float(held[1]) > 0
+def _wait_until_pool_holds(home: Path, *, something: bool) -> None:
+    """Wait for the first validator to hold a transaction, or none; the frozen are not asked."""
+    url = f"http://127.0.0.1:{Topology.load(home).nodes[0].metrics_port}/metrics"
+    deadline_s = time.monotonic() + 30
+    while True:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            held = re.search(rb"^govchain_pool_transactions (\S+)$", answer.read(), re.MULTILINE)
+        if held is not None and (float(held[1]) > 0) is something:
+            return
+        assert time.monotonic() < deadline_s, f"the pool holds {held}"
 
 
 def test_the_quickstart_does_it_all_and_cleans_up_after_itself(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from node.chain.block import Header
 from node.chain.time_rules import UnfitCause
-from node.rpc.client import HeardDiagnosis
+from node.rpc.client import HeardDiagnosis, LedgerClient
 from node.rpc.port import Diagnosis
 from tests.network.local_network import Load, LocalNetwork, make_network, until, utc_ms
 from tests.unit.cli.command import run
@@ -78,13 +78,13 @@ def faked_network(home: Path, **at_start: str) -> Iterator[tuple[LocalNetwork, C
 async def told(network: LocalNetwork, expected: Callable[[dict[str, Diagnosis]], bool]) -> None:
     """Wait until the diagnoses of all are as expected."""
 
-    async def is_so() -> bool | None:
-        async with network.client() as client:
-            heard = (await client.diagnoses(2_000)).items()
+    async def is_so(client: LedgerClient) -> bool | None:
+        heard = (await client.diagnoses(2_000)).items()
         found = {name: each.diagnosis for name, each in heard if isinstance(each, HeardDiagnosis)}
         return (len(found) == len(network.ids) and expected(found)) or None
 
-    await until(is_so, "what is told of clocks")
+    async with network.client() as client:
+        await until(lambda: is_so(client), "what is told of clocks")
 
 
 async def under_load(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from operator import call
 from typing import Any
 
 import cbor2
@@ -77,6 +78,8 @@ class Schema:
         while self._peek() == "/":
             self._take()
             choices.append(self._controlled())
+        if len(choices) == 1:
+            return choices[0]
         return lambda value: any(choice(value) for choice in choices)
 
     def _controlled(self) -> Matches:
@@ -135,5 +138,5 @@ class Schema:
         return lambda value: (
             isinstance(value, list)
             and len(value) == len(fields)
-            and all(fits(one) for fits, one in zip(fields, value, strict=True))
+            and all(map(call, fields, value))
         )
