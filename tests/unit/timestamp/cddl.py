@@ -136,7 +136,5 @@ class Schema:
         if token != "]":
             raise ValueError(f"expected ',' or ']', got {token!r}")
         return lambda value: (
-            isinstance(value, list)
-            and len(value) == len(fields)
-            and all(map(call, fields, value))
+            isinstance(value, list) and len(value) == len(fields) and all(map(call, fields, value))
         )
