@@ -21,7 +21,7 @@ import {
   UTC_TIME,
 } from './der.js';
 import { need, Refused } from './refusal.js';
-import { isEcdsaSignature, isRsaSignature } from './signatures.js';
+import { isCosignature, isCosignatureKey, isEcdsaSignature, isRsaSignature } from './signatures.js';
 
 const WHAT = 'certificate';
 const PATH_MAX = 4;
@@ -29,6 +29,7 @@ const RSA_BITS_MIN = 2048;
 const EC_KEY = '1.2.840.10045.2.1';
 export const P256 = '1.2.840.10045.3.1.7';
 const RSA_KEY = '1.2.840.113549.1.1.1';
+const ED25519 = '1.3.101.112';
 const BASIC_CONSTRAINTS = '2.5.29.19';
 const KEY_USAGE = '2.5.29.15';
 const EXTENDED_KEY_USAGE = '2.5.29.37';
@@ -141,6 +142,12 @@ function readKey(reader) {
     reader.finish();
     return { kind, modulus, exponent };
   }
+  if (kind === ED25519) {
+    algorithm.finish();
+    const point = readBits(reader);
+    reader.finish();
+    return { kind, point };
+  }
   return { kind };
 }
 
@@ -183,6 +190,9 @@ export function isIssuedBy(certificate, issuer) {
         r,
         s,
       );
+    }
+    if (key.kind === ED25519 && algorithm === ED25519) {
+      return isCosignatureKey(key.point) && isCosignature(key.point, body, signature);
     }
     if (key.kind === RSA_KEY && RSA_ALGORITHMS.has(algorithm)) {
       const { hash, oid: name } = RSA_ALGORITHMS.get(algorithm);
