@@ -65,6 +65,9 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "witness": _Verb(
         "node.cli.witness", "witness", _("Watch a chain's log from outside and cosign it.")
     ),
+    "anchor": _Verb(
+        "node.cli.anchor", "anchor", _("Have authorities outside the chain stamp its checkpoints.")
+    ),
     "bench": _Verb("node.cli.bench.saturate", "bench", _("What this machine can do.")),
     "audit": _Verb("node.cli.audit", "audit", _("Check a chain, a ledger, or growth.")),
     "doctor": _Verb("node.cli.doctor", "doctor", _("Find what is wrong with this machine.")),

@@ -15,6 +15,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from node.chain.block import CERTIFIED_HEADER_BYTES_MAX, CertifiedHeader, Header
+from node.chain.certificate import QuorumCertificate
+from node.chain.encoding import decode
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.cli.verb import DEFAULT_HOME, CommandError
@@ -32,6 +35,7 @@ from node.crypto.suite import Suite, suite_by_name
 from node.errors import ConfigError, DecodeError, ProofError
 from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
 from node.rpc.identity import TlsIdentity
+from node.rpc.port import CertifiedHeader as EncodedHeader
 from node.timestamp.history import HANDOVERS_MAX, Handover
 from node.timestamp.trust import TrustAnchor, TrustFile, load_trust
 
@@ -214,6 +218,19 @@ def decode_answer(read: Callable[[bytes], _T], data: bytes) -> _T:
         return read(data)
     except DecodeError as error:
         raise CommandError("GC-2305", str(error)) from error
+
+
+def decode_certified(sent: EncodedHeader, suite: Suite) -> CertifiedHeader:
+    """Read a certified header that a validator sent; raises `CommandError` blaming it."""
+
+    def read_certificate(data: bytes) -> QuorumCertificate:
+        value = decode(data, what="certificate", size_max=CERTIFIED_HEADER_BYTES_MAX)
+        return QuorumCertificate.from_value(value, suite.signature_size)
+
+    return CertifiedHeader(
+        decode_answer(Header.decode, sent.header),
+        decode_answer(read_certificate, sent.certificate),
+    )
 
 
 def read_genesis(path: Path) -> Genesis:

@@ -294,6 +294,30 @@ _ROWS: Final = (
         N_("accuse nobody by it; get the file again from the witness"),
     ),
     (
+        "GC-2370",
+        _UNAVAILABLE,
+        N_("a time-stamping authority gives no answer"),
+        N_("check its URL, and that it can be reached from here"),
+    ),
+    (
+        "GC-2371",
+        _REFUSED,
+        N_("what the authority answers is no stamp that counts"),
+        N_("ask the authority for its certificates and policy of today, and add it anew"),
+    ),
+    (
+        "GC-2372",
+        _UNAVAILABLE,
+        N_("the newest anchor is old"),
+        N_("see that it runs: govchain anchor run"),
+    ),
+    (
+        "GC-2373",
+        ExitCode.NO_SUCH_RECORD,
+        N_("no anchor covers the record"),
+        N_("wait for the next one, or make one: govchain anchor run --once --newest"),
+    ),
+    (
         "GC-2352",
         _FAILED,
         N_("the audit found what must not be"),

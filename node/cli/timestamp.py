@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from gettext import gettext as _
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,12 +29,7 @@ if TYPE_CHECKING:
     from node.timestamp.verify import NamedDigest, Verdict
 
 ANSWER_SUFFIX: Final = ".tsr"
-REQUEST_TYPE: Final = "application/timestamp-query"
-REPLY_TYPE: Final = "application/timestamp-reply"
-ANSWER_BYTES_MAX: Final = 8_388_608
-ANSWER_TIMEOUT_S: Final = 60
 
-_NONCE_BYTES: Final = 8
 _FIX_ANOTHER: Final = _("ask another validator, and look into this one")
 
 
@@ -126,8 +116,10 @@ class _Source:
         return self._found.anchor if self.trust is None else load_anchor(self.trust)
 
     def ask(self, request: bytes) -> bytes:
+        from node.operations.stamp_client import ask_authority
+
         if self.url is not None:
-            return _post(self.url, request)
+            return ask_authority(self.url, request)
         return self._found.ask(lambda client: client.time_stamp(request))
 
 
@@ -181,6 +173,7 @@ def _make_request(
     from node.cli.subjects import read_document
     from node.crypto.suite import SHA_256, document_digest_by_name
     from node.errors import CryptoError
+    from node.operations.stamp_client import new_nonce
     from node.timestamp.request import Imprint, TimeStampRequest
 
     try:
@@ -188,34 +181,11 @@ def _make_request(
     except CryptoError as error:
         raise click.BadParameter(str(error), param_hint="--digest") from error
     digest = read_document(document, hashed)
-    nonce = secrets.randbits(8 * _NONCE_BYTES - 2) | 1 << 8 * _NONCE_BYTES - 2  # positive, one size
     return TimeStampRequest(
         imprint=Imprint.of(digest.algorithm, digest.value),
-        nonce=nonce.to_bytes(_NONCE_BYTES),
+        nonce=new_nonce(),
         wants_certificates=wants_certificates,
     )
-
-
-def _post(url: str, request: bytes) -> bytes:
-    """Ask over HTTP; raises `CommandError` where no answer by RFC 3161 comes."""
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise click.BadParameter(_("expected http:// or https://"), param_hint="--url")
-    asked = urllib.request.Request(  # noqa: S310 - as just checked
-        url, data=request, headers={"Content-Type": REQUEST_TYPE, "Accept": REPLY_TYPE}
-    )
-    try:
-        with urllib.request.urlopen(asked, timeout=ANSWER_TIMEOUT_S) as reply:  # noqa: S310 - as above
-            content: bytes = reply.read(ANSWER_BYTES_MAX)
-            kind = reply.headers.get_content_type()
-    except urllib.error.HTTPError as refused:  # one that asks too often gets an answer, too
-        kind, content = refused.headers.get_content_type(), refused.read(ANSWER_BYTES_MAX)
-    except (OSError, ValueError, HTTPException) as error:
-        raise CommandError("GC-2205", f"{url}: {error}", _("check the URL")) from error
-    if kind != REPLY_TYPE:
-        message = _("{url}: expected {wanted}, got {kind}")
-        cause = message.format(url=url, wanted=REPLY_TYPE, kind=kind)
-        raise CommandError("GC-2205", cause, _("check the URL"))
-    return content
 
 
 def _target(label: str, out: Path | None) -> Path:

@@ -13,10 +13,8 @@ from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
-    from node.chain.block import CertifiedHeader
     from node.chain.membership import ValidatorSet
     from node.cli.network import Network
-    from node.rpc.port import CertifiedHeader as EncodedHeader
     from node.timestamp.history import Handover
     from node.timestamp.trust import TrustAnchor
 
@@ -129,13 +127,14 @@ def export_trust(network: Network, path: Path) -> TrustAnchor:
 
 def _build(network: Network) -> TrustAnchor:
     """Go on from what is pinned by now to the newest header that a validator shows."""
+    from node.cli.network import decode_certified
     from node.errors import ProofError
 
     known = network.pinned
     encoded = network.ask(lambda client: client.certified_header())
     if not encoded.certificate:  # nothing but the genesis so far
         return known
-    newest = _read_header(network, encoded)
+    newest = decode_certified(encoded, network.suite)
     if known.pinned is not None and newest.header.height <= known.pinned.header.height:
         return known
     epoch = newest.header.epoch
@@ -144,22 +143,6 @@ def _build(network: Network) -> TrustAnchor:
         return known.extend(handovers, newest)
     except ProofError as error:
         raise CommandError("GC-2305", str(error)) from error
-
-
-def _read_header(network: Network, encoded: EncodedHeader) -> CertifiedHeader:
-    from node.chain.block import CERTIFIED_HEADER_BYTES_MAX, CertifiedHeader, Header
-    from node.chain.certificate import QuorumCertificate
-    from node.chain.encoding import decode
-    from node.cli.network import decode_answer
-
-    def read_certificate(data: bytes) -> QuorumCertificate:
-        value = decode(data, what="certificate", size_max=CERTIFIED_HEADER_BYTES_MAX)
-        return QuorumCertificate.from_value(value, network.suite.signature_size)
-
-    return CertifiedHeader(
-        decode_answer(Header.decode, encoded.header),
-        decode_answer(read_certificate, encoded.certificate),
-    )
 
 
 def _describe_epoch(anchor: TrustAnchor, epoch: int) -> dict[str, Any]:

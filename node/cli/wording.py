@@ -14,6 +14,7 @@ from node.chain.record import RecordLeaf
 from node.cli.screen import Fault, Screen
 from node.timestamp.compact_verify import CompactAttestation, CompactStep
 from node.timestamp.consistency import ConsistencyStep
+from node.timestamp.outside.anchor_verify import AnchorStep
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.standing import StandingStep
 from node.timestamp.steps import Judgement
@@ -120,6 +121,15 @@ def step_title(step: IntEnum) -> str:
             "NAME": _("it is of the reference asked for"),
             "STATE": _("the state of the chain holds just this"),
             "RECORD": _("it speaks of the record of the receipt"),
+        },
+        AnchorStep: {
+            "ANCHOR": _("the anchor is well formed"),
+            "HANDOVERS": _("it holds every handover since genesis"),
+            "STAMP": _("an authority that you believe stamped all of this"),
+            "TIME": _("the stamp is no older than the block"),
+            "RECEIPT": _("the receipt speaks of a record of this chain, up to this block"),
+            "JOIN": _("the block of the record stands in the log of this one"),
+            "RECORD": _("the record states that the document exists"),
         },
         ConsistencyStep: {
             "PROOF": _("the proof of consistency is well formed"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ from tests.network.local_network import LocalNetwork, running_network
 from tests.network.test_node_health import until_alone
 from tests.outside.environments import PROGRAMS, RUN_TIMEOUT_S, python_with
 from tests.unit.cli.command import run
+from tests.unit.operations.loopback_authority import granting, serving
+from tests.unit.timestamp.outside.openssl_authority import Habits, OpenSslAuthority
 
 LIMITED = "validator-2"
 PER_MINUTE = 3
@@ -295,3 +298,59 @@ def test_a_node_without_its_peers_gives_no_time(network: LocalNetwork, tmp_path:
     assert "timeNotAvailable" in text or "not available" in text.lower()
     network.supervisor.up()
     asyncio.run(network.until_ready(network.ids))
+
+
+def test_anchors_by_openssl_and_by_a_validator_cover_a_record(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    """Stamped over HTTP by an authority outside and by a node's own; recorded; verified offline."""
+    document, anchors = tmp_path / "licence", tmp_path / "anchors"
+    document.write_text("a licence to be anchored")
+    home = ("--home", network.home)
+    assert run("notarize", document, *home, "--out", tmp_path).code == 0
+    receipt = tmp_path / "licence.receipt"
+    assert run("notarize", receipt, *home, "--out", tmp_path / "later").code == 0
+    outside = OpenSslAuthority(tmp_path / "outside", habits=Habits(has_intermediate=True))
+    (entry,) = (entry for entry in network.entries if entry.id == "validator-1")
+    with serving(granting(outside.answer)) as server:
+        roots = {"outside": outside.root_file, "own": authority_of(network, "validator-1")}
+        urls = {"outside": server.url, "own": f"http://{entry.host}:{entry.http_port}/tsa"}
+        for name, url in urls.items():
+            assert run("anchor", "add", anchors, name, url, "--ca", roots[name]).code == 0
+        made = run("anchor", "run", anchors, *home, "--once", "--newest", "--json")
+        assert made.code == 0, made.out + made.err
+        assert [look["progress"] for look in made.json["looks"]] == ["anchored", "anchored"]
+        assert len(server.asked) == 1
+        again = run("anchor", "run", anchors, *home, "--once", "--json")
+        assert [look["progress"] for look in again.json["looks"]] == ["up to date", "up to date"]
+        command = [sys.executable, "-m", "node", "anchor", "run", str(anchors), *map(str, home)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+            assert running.stderr is not None
+            assert "outside, own" in running.stderr.readline()
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(20) == 0
+        assert len(server.asked) == 1
+    down = run("anchor", "run", anchors, *home, "--once", "--newest", "--json")
+    assert (down.code, down.json["error"]["code"]) == (6, "GC-2370")
+    assert down.json["looks"][0]["progress"] == "failing"
+    listed = run("anchor", "list", anchors, "--json").json["anchors"]
+    assert all(each["recorded"] for each in listed)
+    trust = tmp_path / "trust.json"
+    assert run("trust", "export", *home, "--out", trust).code == 0
+    for name in urls:
+        (kept,) = [each for each in listed if each["authority"] == name][:1]
+        proved = run(
+            "verify", kept["path"], "--receipt", f"{kept['path']}.receipt", "--trust", trust
+        )
+        assert proved.code == 0, proved.out
+        joined = tmp_path / f"{name}.anchor"
+        told = run("anchor", "export", anchors, receipt, *home, "--by", name, "--out", joined)
+        assert told.code == 0, told.out + told.err
+        options = ("--trust", trust, "--receipt", receipt, "--document", document, "--json")
+        verified = run("anchor", "verify", joined, "--authority", roots[name], *options)
+        assert verified.code == 0, verified.out
+        attestation = verified.json["attestation"]
+        assert attestation["record"]["height"] < attestation["height"] == kept["height"]
+        other = roots["own" if name == "outside" else "outside"]
+        unrooted = run("anchor", "verify", joined, "--authority", other, *options)
+        assert unrooted.code == 5, unrooted.out

@@ -14,10 +14,17 @@ from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
 from node.chain.record import RecordAction, encode_header_leaf
 from node.errors import ProofError
 from node.timestamp.history import expect_equal
-from node.timestamp.outside.anchor import Anchor
-from node.timestamp.outside.stamp import OutsideAuthority, OutsideStamp, verify_stamp
+from node.timestamp.outside.anchor import Anchor, AnchoredCheckpoint
+from node.timestamp.outside.stamp import (
+    OutsideAuthority,
+    OutsideStamp,
+    StampVerdict,
+    verify_stamp,
+)
 from node.timestamp.receipt import Receipt, iso_time
+from node.timestamp.request import TimeStampRequest
 from node.timestamp.steps import CertifiedClaim, Judgement, NotRootedError, Outcome, take_steps
+from node.timestamp.token import without_unsigned_attributes
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest, check_record_in_block
 
@@ -72,10 +79,12 @@ def verify_anchor(
     record: AnchoredRecord | None = None,
     *,
     now_ms: int | None = None,
+    request: TimeStampRequest | None = None,
 ) -> AnchorVerdict:
     """Verify that a header of the trusted chain, and a record, existed by an outside time.
 
-    Never raises. `now_ms` is a time that no true stamp is after.
+    Never raises. `now_ms` is a time that no true stamp is after; `request` is the one that the
+    token answers, where it is at hand.
 
     1. ANCHOR: the bytes are the canonical encoding of an anchor.
     2. CERTIFICATE: it is a COMMIT certificate of exactly the anchored header.
@@ -94,7 +103,13 @@ def verify_anchor(
     Without a record the last three are not taken, and there must be no header path. The first
     failed step ends it: `NOT_ROOTED` if step 4 or 5 lacks a root, else `NOT_VERIFIED`.
     """
-    return _Verification(data, trust, authority, record, now_ms).run()
+
+    def judge(anchor: Anchor) -> StampVerdict:
+        return verify_stamp(
+            anchor.token, anchor.checkpoint.document, authority, request=request, now_ms=now_ms
+        )
+
+    return _Verification(data, trust, judge, record).run()
 
 
 class _Verification:
@@ -104,12 +119,10 @@ class _Verification:
         self,
         data: bytes,
         trust: TrustAnchor,
-        authority: OutsideAuthority,
+        judge: Callable[[Anchor], StampVerdict],
         record: AnchoredRecord | None,
-        now_ms: int | None,
     ) -> None:
-        self._data, self._trust, self._authority = data, trust, authority
-        self._record, self._now_ms = record, now_ms
+        self._data, self._trust, self._judge, self._record = data, trust, judge, record
         self._anchor: Anchor
         self._claim: CertifiedClaim
         self._stamp: OutsideStamp
@@ -159,17 +172,15 @@ class _Verification:
         return f"{len(epochs)} from genesis"
 
     def _check_stamp(self) -> str:  # step 4
-        anchor = self._anchor
-        document = anchor.checkpoint.document
-        verdict = verify_stamp(anchor.token, document, self._authority, now_ms=self._now_ms)
+        anchor, verdict = self._anchor, self._judge(self._anchor)
         stamp, last = verdict.attestation, verdict.steps[-1]
         if stamp is None:
             said = f"token: step {int(last.step)}: {last.detail}"
             if verdict.outcome is Outcome.NOT_ROOTED:
                 raise NotRootedError(said)
             raise ProofError("anchor-stamp", said)
-        if stamp.token != anchor.token:
-            raise ProofError("anchor-token", "expected a bare token, got an answer that grants it")
+        if without_unsigned_attributes(stamp.token) != anchor.token:
+            raise ProofError("anchor-token", "expected a token alone, without unsigned attributes")
         self._stamp = stamp
         return f"{iso_time(stamp.time_ms)} by {stamp.authority}"
 
@@ -232,3 +243,19 @@ class _Verification:
             validator_count=self._claim.validators.size,
             receipt=None if self._record is None else self._receipt,
         )
+
+
+def check_checkpoint(checkpoint: AnchoredCheckpoint, trust: TrustAnchor) -> None:
+    """Check what is to be stamped as steps 2, 5, 6 and 7 do, before anybody is asked.
+
+    Raises what the first failed step raises: `CryptoError`, `PeerError`, `ProofError`, or
+    `NotRootedError`, also where the keys of its epoch are retired: a stamp of now is too late.
+    """
+    claim = CertifiedClaim(checkpoint.block, checkpoint.handovers, checkpoint.suite, trust)
+    for check in (
+        claim.check_certificate,
+        claim.find_validators,
+        claim.check_signatures,
+        claim.check_history,
+    ):
+        check()

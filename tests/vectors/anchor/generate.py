@@ -30,7 +30,13 @@ from node.timestamp.outside.anchor_verify import AnchoredRecord, AnchorStep, ver
 from node.timestamp.outside.stamp import OutsideAuthority
 from node.timestamp.receipt import Receipt
 from node.timestamp.request import Imprint
-from node.timestamp.token import Coordinates, Stamp, TokenIssuer, encode_granted
+from node.timestamp.token import (
+    Coordinates,
+    Stamp,
+    TokenIssuer,
+    add_chain_proof,
+    encode_granted,
+)
 from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest
 from tests.vectors.receipt.chain import (
@@ -73,8 +79,9 @@ class OutsideIssuer:
         )
         return build_authority_certificate(self._signer, self.name, issuance)
 
-    def stamp(self, checkpoint: AnchoredCheckpoint, time_ms: int) -> bytes:
-        """Return a token over a checkpoint."""
+    @property
+    def issuer(self) -> TokenIssuer:
+        """Return what issues its tokens."""
         key = signer(f"{self.name} time-stamping")
         issuance = Issuance(
             serial_number=4,
@@ -84,10 +91,13 @@ class OutsideIssuer:
         certificate = build_timestamp_certificate(
             Authority(self.root, self._signer), f"{self.name}-tsa", key.public_key.encoded, issuance
         )
-        issuer = TokenIssuer([certificate], key, policy=POLICY, accuracy_ms=ACCURACY_MS)
+        return TokenIssuer([certificate], key, policy=POLICY, accuracy_ms=ACCURACY_MS)
+
+    def stamp(self, checkpoint: AnchoredCheckpoint, time_ms: int) -> bytes:
+        """Return a token over a checkpoint."""
         imprint = Imprint.of(*checkpoint.document)
         where = Coordinates(seed(self.name)[:7], height=1, log_index=time_ms - CREATED_MS + YEAR_MS)
-        return issuer.issue(Stamp(imprint=imprint, coordinates=where, time_ms=time_ms))
+        return self.issuer.issue(Stamp(imprint=imprint, coordinates=where, time_ms=time_ms))
 
     @property
     def _signer(self) -> P256Signer:
@@ -216,6 +226,8 @@ def _unstamped(chain: Chain, anchor: Anchor, joined: Anchor, first: Receipt) -> 
     yield Case("4-expired", about, expired, authority=EXPIRED)
     answer = replace(anchor, token=encode_granted(anchor.token))
     yield Case("4-answer", "an answer, not a token", answer)
+    unsigned = replace(anchor, token=add_chain_proof(anchor.token, b"x"))
+    yield Case("4-unsigned", "something in it that nobody signed", unsigned)
     yield Case("4-no-token", "no token", replace(anchor, token=b""))
     revoted = replace(
         anchor.checkpoint,

@@ -55,7 +55,9 @@ class Token:
         (folder / "token").write_bytes(token)
         (folder / "stamped").write_bytes(stamped)
         self._folder = folder
-        info = tsp.ContentInfo.load(token)["content"]["encap_content_info"]["content"].parsed
+        signed_data = tsp.ContentInfo.load(token)["content"]
+        need(not signed_data["signer_infos"][0]["unsigned_attrs"].native, "unsigned attributes")
+        info = signed_data["encap_content_info"]["content"].parsed
         self.time = round(info["gen_time"].native.timestamp() * 1_000)
         accuracy = info["accuracy"].native or {}
         seconds, millis, micros = (

@@ -35,13 +35,13 @@ def read(name: str) -> dict[str, Any]:
     return case
 
 
-def judge(case: dict[str, Any], data: bytes, **more: int) -> AnchorVerdict:
+def judge(case: dict[str, Any], data: bytes, now_ms: int | None = None) -> AnchorVerdict:
     record = case["receipt"] and AnchoredRecord(
         base64.b64decode(case["receipt"]), NamedDigest.parse(case["document"])
     )
     trust = load_trust((FOLDER / "trust" / case["trust"]).read_bytes())
     root = (FOLDER / "authority" / case["authority"]).read_bytes()
-    return verify_anchor(data, trust, OutsideAuthority(roots=(root,)), record, **more)
+    return verify_anchor(data, trust, OutsideAuthority(roots=(root,)), record, now_ms=now_ms)
 
 
 def test_the_generator_makes_exactly_the_committed_files() -> None:

@@ -1,0 +1,400 @@
+"""`govchain anchor`: checkpoints of the chain stamped by authorities outside, and verified."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from gettext import gettext as _
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from node.cli.choice import NetworkChoice, network_options
+from node.cli.screen import Answer, Fault, Screen
+from node.cli.token_options import FILE, read_certificates
+from node.cli.verb import CommandError, verb
+
+if TYPE_CHECKING:
+    from node.errors import NodeError
+    from node.operations.anchor_home import AnchorHome, KeptAnchor, PinnedAuthority
+    from node.operations.anchoring import Failing, Sight
+    from node.timestamp.outside.anchor_verify import AnchoredRecord
+
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+_POLL_S: Final = 60
+
+_folder_argument = click.argument("folder", metavar="ANCHORS", type=_FOLDER)
+_policy_option = click.option(
+    "--policy", metavar="OID", help=_("Policy that its tokens are under.")
+)
+_ed25519_option = click.option(
+    "--ed25519", "allows_ed25519", is_flag=True, help=_("Take signatures by Ed25519, too.")
+)
+_others_option = click.option(
+    "--certificates",
+    "others_paths",
+    type=FILE,
+    multiple=True,
+    help=_("Certificates (PEM) between its own and those believed, if its tokens lack them."),
+)
+
+
+@click.group("anchor", help=_("Have authorities outside the chain stamp its checkpoints."))
+def anchor() -> None:
+    """Hold the verbs."""
+
+
+@anchor.command(
+    "add",
+    help=_(
+        "Have the anchors of the folder ANCHORS stamped by one more authority (RFC 3161), which is "
+        "asked at URL. Its word counts by the certificates of --ca alone, which are copied."
+    ),
+)
+@_folder_argument
+@click.argument("name")
+@click.argument("url")
+@click.option(
+    "--ca", "roots_path", type=FILE, required=True, help=_("Certificates (PEM) to believe.")
+)
+@_others_option
+@_policy_option
+@_ed25519_option
+@verb("anchor add")
+def add(
+    screen: Screen,
+    *,
+    folder: Path,
+    name: str,
+    url: str,
+    roots_path: Path,
+    others_paths: Sequence[Path],
+    **said: Any,  # noqa: ANN401 - as click gives them
+) -> Answer:
+    """Believe another authority."""
+    from node.operations.anchor_home import AnchorHome
+
+    roots, others = read_certificates([roots_path]), read_certificates(others_paths)
+    AnchorHome(folder).add(name, url, roots, others=others, **said)
+    screen.line(_("{name} will be asked at {url}").format(name=name, url=url))
+    return Answer(
+        {"anchors_folder": str(folder), "name": name, "url": url, "certificates": len(roots)}
+    )
+
+
+@anchor.command(
+    "run",
+    help=_(
+        "Once a day (UTC), have each authority of ANCHORS stamp the last certified block of the "
+        "day before, and record the anchor on the chain, until told to stop (SIGTERM, Ctrl-C). An "
+        "authority that is down is told of, and asked again."
+    ),
+)
+@_folder_argument
+@click.option("--once", is_flag=True, help=_("Do what is due and end."))
+@click.option("--newest", is_flag=True, help=_("With --once: anchor the newest block at once."))
+@network_options
+@verb("anchor run")
+def run(
+    screen: Screen, *, folder: Path, once: bool, newest: bool, network: NetworkChoice
+) -> Answer:
+    """Make anchors."""
+    from node.cli.anchor_chain import ReachedChain
+    from node.operations.anchor_home import AnchorHome
+    from node.operations.anchoring import Anchoring, Failing, Progress
+    from node.operations.stamp_client import ask_authority
+    from node.operations.topology import lock_folder
+
+    if newest and not once:
+        raise click.UsageError(_("--newest goes with --once"))
+    kept = AnchorHome(folder)
+    names = ", ".join(each.name for each in kept.authorities())
+    network.open()  # what cannot be used is told at once
+    making = Anchoring(kept, lambda: ReachedChain(network.open()), ask_authority, _utc_ms)
+    looks: list[dict[str, Any]] = []
+    faults: list[Fault] = []
+
+    def tell(authority: PinnedAuthority, seen: Sight | Failing) -> None:
+        if isinstance(seen, Failing):
+            fault = _fault_of(seen.error)
+            text = _("{name}: {fault}; asked again at {time}")
+            told = text.format(
+                name=authority.name, fault=fault.sentence, time=_spoken(seen.retry_ms)
+            )
+            screen.note(f"{told}\n  {fault.fix}")
+            faults.append(fault)
+        elif once or seen.progress is not Progress.UP_TO_DATE:
+            screen.line(_told(authority, seen))
+        if once:
+            looks.append(_describe_look(authority, seen))
+
+    with lock_folder(folder, wait=False):
+        if once:
+            making.look_around(tell, newest=newest)
+            return Answer(
+                {"anchors_folder": str(folder), "looks": looks}, faults[0] if faults else None
+            )
+        stopping = Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_arguments: stopping.set())
+        screen.note(_("makes anchors by {names}").format(names=names))
+        while not stopping.is_set():
+            making.look_around(tell)
+            stopping.wait(_POLL_S)
+    return Answer({"anchors_folder": str(folder)})
+
+
+@anchor.command(
+    "list",
+    help=_(
+        "List the anchors kept in ANCHORS. Nothing is verified. It ends with 6 where an authority "
+        "has stamped nothing for two days."
+    ),
+)
+@_folder_argument
+@verb("anchor list")
+def list_anchors(screen: Screen, *, folder: Path) -> Answer:
+    """List anchors."""
+    from node.operations.anchor_home import AnchorHome
+    from node.operations.anchoring import STALE_MS
+
+    kept, now_ms = AnchorHome(folder), _utc_ms()
+    newest_ms = dict.fromkeys((each.name for each in kept.authorities()), 0)
+    facts = []
+    for each in kept.anchors():
+        facts.append(described := _describe_kept(each))
+        stamped_ms = described["stamped_ms"] or 0
+        newest_ms[each.authority] = max(newest_ms.get(each.authority, 0), stamped_ms)
+    titles = (_("day"), _("block"), _("authority"), _("stamped"), _("recorded"))
+    rows = [
+        (each["date"], each["height"], each["authority"], each["stamped"] or "-",
+         _("yes") if each["recorded"] else _("not yet"))
+        for each in facts
+    ]  # fmt: skip
+    screen.table(titles, rows)
+    stale = sorted(name for name, each_ms in newest_ms.items() if now_ms - each_ms > STALE_MS)
+    fault = None
+    if stale:
+        message = _("nothing stamped for two days by {names}").format(names=", ".join(stale))
+        fault = Fault("GC-2372", message, _("see what it says: govchain anchor run --once"))
+    return Answer({"anchors_folder": str(folder), "anchors": facts, "stale": stale}, fault)
+
+
+@anchor.command(
+    "export",
+    help=_(
+        "Write the anchor that covers the record of RECEIPT, joined to its block: the first one "
+        "of ANCHORS that verifies. Verify it by anybody, offline: govchain anchor verify."
+    ),
+)
+@_folder_argument
+@click.argument("receipt_path", metavar="RECEIPT", type=FILE)
+@click.option("--by", "name", help=_("Name of the authority; any, unless named."))
+@click.option("--out", type=FILE, help=_("File to write.") + "  [RECEIPT.anchor]")
+@network_options
+@verb("anchor export")
+def export(
+    screen: Screen,
+    *,
+    folder: Path,
+    receipt_path: Path,
+    name: str | None,
+    out: Path | None,
+    network: NetworkChoice,
+) -> Answer:
+    """Join an anchor to a receipt."""
+    from node.cli.anchor_verify import tell_anchor
+    from node.operations.anchor_home import AnchorHome
+    from node.operations.topology import write_file
+    from node.timestamp.outside.anchor import ANCHOR_SUFFIX
+
+    target = receipt_path.with_name(receipt_path.name + ANCHOR_SUFFIX) if out is None else out
+    if target.exists():
+        message = _("{path}: exists already").format(path=target)
+        raise CommandError("GC-2306", message, _("name another file: --out"))
+    record = _read_record(receipt_path)
+    data, verdict = _join(AnchorHome(folder), record, name, network)
+    try:
+        write_file(target, data)
+    except OSError as error:
+        raise CommandError("GC-2306", f"{target}: {error.strerror}") from error
+    facts = tell_anchor(screen, str(target), verdict)
+    screen.line(_("written to {path}").format(path=target))
+    return Answer({"anchor": str(target), **facts})
+
+
+@anchor.command(
+    "verify",
+    help=_(
+        "Verify an anchor offline: the chain's validators, and the record of --receipt, said so "
+        "before the authority's time, even if all their keys are broken later."
+    ),
+)
+@click.argument("file", type=FILE)
+@click.option("--trust", "trust_path", type=FILE, required=True, help=_("Trust file of the chain."))
+@click.option(
+    "--authority",
+    "roots_path",
+    type=FILE,
+    required=True,
+    help=_("Certificates (PEM) of authorities that you believe."),
+)
+@click.option("--receipt", "receipt_path", type=FILE, help=_("Receipt of the record asked for."))
+@click.option(
+    "--document",
+    metavar="FILE|DIGEST|-",
+    help=_("The document it is of; else what the receipt names."),
+)
+@_others_option
+@_policy_option
+@_ed25519_option
+@verb("anchor verify")
+def verify(  # noqa: PLR0913 - one for each option
+    screen: Screen,
+    *,
+    file: Path,
+    trust_path: Path,
+    roots_path: Path,
+    receipt_path: Path | None,
+    document: str | None,
+    others_paths: Sequence[Path],
+    policy: str | None,
+    allows_ed25519: bool,
+) -> Answer:
+    """Verify an anchor."""
+    from node.cli.anchor_verify import fault_of, tell_anchor
+    from node.cli.subjects import read_file
+    from node.cli.verify import load_anchor
+    from node.timestamp.outside.anchor_verify import verify_anchor
+    from node.timestamp.outside.stamp import OutsideAuthority
+
+    if document is not None and receipt_path is None:
+        raise click.UsageError(_("--document goes with --receipt"))
+    trust = load_anchor(trust_path)
+    authority = OutsideAuthority(
+        roots=read_certificates([roots_path]),
+        certificates=read_certificates(others_paths),
+        policies=() if policy is None else (policy,),
+        allows_ed25519=allows_ed25519,
+    )
+    record = None if receipt_path is None else _read_record(receipt_path, document)
+    verdict = verify_anchor(read_file(file), trust, authority, record, now_ms=_utc_ms())
+    return Answer(
+        {"anchor": str(file), **tell_anchor(screen, str(file), verdict)}, fault_of(verdict)
+    )
+
+
+def _read_record(path: Path, document: str | None = None) -> AnchoredRecord:
+    """Return a receipt with the document's digest, which is the receipt's own unless told."""
+    from node.cli.subjects import read_document, read_file
+    from node.crypto.suite import document_digest_by_id
+    from node.errors import CryptoError, DecodeError, ProofError
+    from node.timestamp.opening import open_receipt
+    from node.timestamp.outside.anchor_verify import AnchoredRecord
+    from node.timestamp.steps import NotRootedError
+    from node.timestamp.verify import NamedDigest
+
+    data = read_file(path)
+    try:
+        held = open_receipt(data).receipt.leaf.record
+        algorithm = document_digest_by_id(held.digest_algorithm)
+    except (CryptoError, DecodeError, ProofError, NotRootedError) as error:
+        fix = _("name a file made by govchain notarize or govchain receipt export")
+        raise CommandError("GC-1001", f"{path}: {error}", fix) from error
+    if document is None:
+        return AnchoredRecord(data, NamedDigest(algorithm, held.digest))
+    return AnchoredRecord(data, read_document(document, algorithm))
+
+
+def _join(
+    home: AnchorHome, record: AnchoredRecord, name: str | None, network: NetworkChoice
+) -> tuple[bytes, Any]:
+    """Return the first anchor that verifies for a record, joined to it, and the verdict on it."""
+    from node.cli.anchor_chain import ReachedChain
+    from node.operations.anchoring import covering
+    from node.timestamp.opening import open_receipt
+    from node.timestamp.outside.anchor_verify import verify_anchor
+
+    known = {each.name: each for each in home.authorities()}
+    chain = ReachedChain(network.open())
+    height = open_receipt(record.receipt).receipt.block.header.height
+    failures = []
+    for kept in covering(home.anchors(name), height):
+        path = None if kept.height == height else chain.header_path(height, kept.height)
+        data = kept.read().joined(path).encode()
+        if kept.authority not in known:
+            continue
+        outside = known[kept.authority].outside
+        verdict = verify_anchor(data, chain.trust, outside, record, now_ms=_utc_ms())
+        if verdict.failure is None:
+            return data, verdict
+        failures.append(f"{kept.path.name}: {verdict.failure.detail}")
+    if failures:
+        raise CommandError("GC-2305", failures[0])
+    message = _("no anchor covers block {height} yet").format(height=height)
+    raise CommandError("GC-2373", message, _("make one: govchain anchor run --once --newest"))
+
+
+def _told(authority: PinnedAuthority, sight: Sight) -> str:
+    from node.operations.anchoring import Progress
+
+    kept = sight.kept
+    if kept is None:
+        return _("{name}: no block is due yet").format(name=authority.name)
+    said = {
+        Progress.ANCHORED: _("{name}: stamped and recorded block {height}: {path}"),
+        Progress.RECORDED: _("{name}: recorded what was stamped, to block {height}: {path}"),
+        Progress.UP_TO_DATE: _("{name}: nothing new since block {height}: {path}"),
+    }[sight.progress]
+    return said.format(name=authority.name, height=kept.height, path=kept.path)
+
+
+def _describe_look(authority: PinnedAuthority, seen: Sight | Failing) -> dict[str, Any]:
+    from node.operations.anchoring import Failing
+
+    if isinstance(seen, Failing):
+        fault = _fault_of(seen.error)
+        return {"authority": authority.name, "progress": "failing", "error": fault.to_json()}
+    kept = None if seen.kept is None else _describe_kept(seen.kept)
+    return {"authority": authority.name, "progress": seen.progress.value, "anchor": kept}
+
+
+def _describe_kept(kept: KeptAnchor) -> dict[str, Any]:
+    """Return an anchor as JSON members, nothing of it verified; without times if it is damaged."""
+    from node.errors import NodeError
+    from node.timestamp.token_reading import ReadToken
+
+    try:
+        stamped_ms: int | None = ReadToken.decode(kept.read().token).info.time_ms
+    except NodeError:
+        stamped_ms = None
+    return {
+        "path": str(kept.path),
+        "date": kept.date,
+        "height": kept.height,
+        "authority": kept.authority,
+        "stamped": None if stamped_ms is None else _spoken(stamped_ms),
+        "stamped_ms": stamped_ms,
+        "recorded": kept.receipt is not None,
+    }
+
+
+def _fault_of(error: NodeError) -> Fault:
+    if isinstance(error, CommandError):
+        from node.cli.remedies import remedy_of
+
+        return Fault(error.code, str(error), error.fix or remedy_of(error.code).fix)
+    return Fault.of(error)
+
+
+def _spoken(time_ms: int) -> str:
+    from node.timestamp.receipt import iso_time
+
+    return iso_time(time_ms)
+
+
+def _utc_ms() -> int:
+    return time.time_ns() // 1_000_000

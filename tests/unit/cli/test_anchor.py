@@ -1,0 +1,124 @@
+"""`govchain anchor`: verdicts and exit codes on the vectors, the folder, and what is told."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.cli.exit_codes import ExitCode
+from node.operations.anchor_home import AnchorHome
+from node.timestamp.outside.anchor import Anchor
+from node.timestamp.token_reading import token_of_answer
+from tests.unit.cli.command import CHINESE, Ran, run
+from tests.unit.timestamp.outside.openssl_authority import OpenSslAuthority
+from tests.vectors.anchor.generate import (
+    DOCUMENT,
+    FOLDER,
+    ISSUERS,
+    OUTSIDE,
+    build_chain,
+    checkpoint_of,
+)
+
+ROOT = FOLDER / "authority" / f"{OUTSIDE}.pem"
+
+
+def verify(folder: Path, name: str, *options: object, env: dict[str, str] | None = None) -> Ran:
+    """Run `anchor verify` on a case."""
+    case: dict[str, Any] = json.loads((FOLDER / "anchor" / f"{name}.json").read_text())
+    path, receipt = folder / "it.anchor", folder / "it.receipt"
+    path.write_bytes(base64.b64decode(case["anchor"]))
+    if case["receipt"] is not None:
+        receipt.write_bytes(base64.b64decode(case["receipt"]))
+        options = ("--receipt", receipt, *options)
+    trust, authority = (FOLDER / kind / case[kind] for kind in ("trust", "authority"))
+    return run(
+        "anchor", "verify", path, "--trust", trust, "--authority", authority, *options, env=env
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "error"),
+    [
+        ("good-record", ExitCode.DONE, None),
+        ("good-alone", ExitCode.DONE, None),
+        ("4-other-authority", ExitCode.NOT_ROOTED, "GC-2310"),
+        ("4-expired", ExitCode.NOT_VERIFIED, "GC-2309"),
+        ("8-early", ExitCode.NOT_VERIFIED, "GC-2309"),
+        ("10-fork", ExitCode.NOT_VERIFIED, "GC-2309"),
+    ],
+)
+def test_a_verdict_has_its_exit_code(
+    tmp_path: Path, name: str, code: ExitCode, error: str | None
+) -> None:
+    ran = verify(tmp_path, name, "--json")
+    assert ran.code == code
+    assert ran.json.get("error", {}).get("code") == error
+    assert (ran.json["attestation"] is None) is (error is not None)
+    assert ran.json["steps"][-1]["passed"] is (error is None)
+
+
+def test_what_an_anchor_shows_is_said_in_words(tmp_path: Path) -> None:
+    told = verify(tmp_path, "good-record").out
+    assert "VERIFIED" in told
+    assert "the record of block 1, of 2025-10-09T08:53:21" in told
+    assert "existed no later than 2025-10-09T08:53:25" in told
+    assert "CN=outside-tsa" in told
+    alone = verify(tmp_path, "good-alone").out
+    assert "block 3 and all before it existed no later than" in alone
+    assert "不晚于" in verify(tmp_path, "good-record", env=CHINESE).out
+
+
+def test_the_document_may_be_named_and_has_to_be_that_of_the_receipt(tmp_path: Path) -> None:
+    document, other = tmp_path / "document", tmp_path / "other"
+    document.write_bytes(DOCUMENT)
+    other.write_bytes(b"another")
+    assert verify(tmp_path, "good-record", "--document", document).code == 0
+    ran = verify(tmp_path, "good-record", "--document", other, "--json")
+    assert (ran.code, ran.json["steps"][-1]["name"]) == (ExitCode.NOT_VERIFIED, "receipt")
+    assert verify(tmp_path, "good-alone", "--document", document).code == ExitCode.USAGE
+
+
+def test_a_policy_may_be_asked_for(tmp_path: Path) -> None:
+    policy = "1.3.6.1.4.1.99999.1"
+    assert verify(tmp_path, "good-record", "--policy", policy).code == 0
+    assert verify(tmp_path, "good-record", "--policy", "1.2.3").code == ExitCode.NOT_VERIFIED
+
+
+def test_authorities_are_added_and_listed_as_stale_until_they_stamp(tmp_path: Path) -> None:
+    home = tmp_path / "anchors"
+    url = "https://tsa.example/tsr"
+    assert run("anchor", "list", home).code == ExitCode.USAGE
+    added = run("anchor", "add", home, OUTSIDE, url, "--ca", ROOT, "--policy", "1.2.3", "--json")
+    assert (added.code, added.json["certificates"]) == (0, 1)
+    again = run("anchor", "add", home, OUTSIDE, url, "--ca", ROOT)
+    assert (again.code, "is there already" in again.err) == (ExitCode.USAGE, True)
+    ran = run("anchor", "list", home, "--json")
+    assert (ran.code, ran.json["stale"], ran.json["anchors"]) == (6, [OUTSIDE], [])
+    assert ran.json["error"]["code"] == "GC-2372"
+    (home / "anchors" / "2025-10-09.3.outside.anchor").write_bytes(b"damaged")
+    ran = run("anchor", "list", home, "--json")
+    assert ran.json["anchors"][0]["stamped"] is None
+    assert (ran.json["anchors"][0]["height"], ran.json["stale"]) == (3, [OUTSIDE])
+
+
+@pytest.mark.parametrize("url", ["ftp://tsa.example", "tsa.example"])
+def test_only_http_is_asked(tmp_path: Path, url: str) -> None:
+    ran = run("anchor", "add", tmp_path / "anchors", "one", url, "--ca", ROOT)
+    assert (ran.code, "expected a URL" in ran.err) == (ExitCode.USAGE, True)
+
+
+def test_what_openssl_stamps_is_listed_by_its_own_time(tmp_path: Path) -> None:
+    home, authority = AnchorHome(tmp_path / "anchors"), OpenSslAuthority(tmp_path / "tsa")
+    home.add(OUTSIDE, "https://tsa.example/tsr", [ISSUERS[OUTSIDE].root])
+    token = token_of_answer(authority.answer())
+    home.keep(
+        OUTSIDE, "2025-10-09", Anchor(checkpoint=checkpoint_of(build_chain(), 3), token=token)
+    )
+    ran = run("anchor", "list", home.folder)
+    assert ran.code == 0
+    assert "not yet" in ran.out
