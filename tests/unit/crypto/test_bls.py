@@ -1,7 +1,7 @@
 """BLS12-381 by both libraries, against Wycheproof and each other.
 
 py-ecc takes about a third of a second per pairing check, so it runs the cases of our ciphersuite
-and a sample of the rest. Not run: aggregates over different messages, which we do not use.
+and a sample of the rest.
 """
 
 from __future__ import annotations
@@ -217,6 +217,33 @@ def test_wycheproof_signatures_of_the_basic_ciphersuite(
             verdict = is_sound and library.verify([key], message, signature)
             assert verdict == (case["result"] == "valid"), case["tcId"]
     assert seen == vectors["numberOfTests"]
+
+
+def test_wycheproof_aggregates_over_different_messages(
+    read_vectors: Callable[[str], Any], library: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All 19 cases, as far as we have a function for them: all our signers sign one message.
+
+    So only cases of one signer can verify; of the others every point that is not sound is refused.
+    """
+    vectors = read_vectors("wycheproof/bls_sig_g2_aggregate_verify_test.json")
+    tag = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_"
+    monkeypatch.setattr(bls_backend, "_SIGNATURE_TAG", tag)
+    (group,) = vectors["testGroups"]
+    unsound = {"IdentityPoint", "NotOnCurve", "TruncatedSignature", "NotInSubgroup", "InvalidFlags"}
+    for case in group["tests"]:
+        if library.name == "reference" and not unsound & {*case["flags"]}:
+            continue  # it takes seconds to find sound points sound
+        keys = [bytes.fromhex(key) for key in case["pubkeys"]]
+        messages, signature = [*map(bytes.fromhex, case["messages"])], bytes.fromhex(case["sig"])
+        is_sound = library.is_signature(signature) and all(map(library.is_key, keys))
+        assert is_sound is not bool(unsound & {*case["flags"]}) or not keys, case["tcId"]
+        if len(keys) == len(messages) == 1 and is_sound:
+            verdict = library.verify(keys, messages[0], signature)
+            assert verdict == (case["result"] == "valid"), case["tcId"]
+        if not keys:
+            assert not verify_aggregate([], b"", signature)
+    assert len(group["tests"]) == vectors["numberOfTests"]
 
 
 def test_wycheproof_hashing_to_the_curve(

@@ -20,9 +20,9 @@ from rfc3161_client import (
     decode_timestamp_response,
 )
 
-from node.crypto.suite import DOCUMENT_DIGESTS, SM3, DocumentDigest
-from node.timestamp.request import TimeStampRequest
-from node.timestamp.steps import Outcome
+from node.crypto.suite import DOCUMENT_DIGESTS, SHA_256, SM3, DocumentDigest
+from node.timestamp.request import Imprint, TimeStampRequest
+from node.timestamp.steps import Outcome, StepReport
 from node.timestamp.token import add_chain_proof, encode_granted
 from node.timestamp.token_check import Expectation, TokenStep, verify_token
 from node.timestamp.token_reading import ReadToken, token_of_answer
@@ -94,21 +94,65 @@ FIXTURES = [
 ]
 
 
-@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda fixture: fixture.path)
-def test_the_reply_of_another_authority_has_its_verdict(fixture: Fixture) -> None:
+def published(path: str) -> Path:
+    """Return a published file, or skip where there are none."""
     folder = os.environ.get("GOVCHAIN_VECTORS")
     if folder is None:
         pytest.skip("GOVCHAIN_VECTORS is not set: the published replies were not run")
-    path = Path(folder) / "rfc3161" / "test" / "fixtures" / fixture.path
-    data = path.read_bytes()
-    chain = (path.parent / "ts_chain.pem").read_bytes()
+    return Path(folder) / "rfc3161" / "test" / "fixtures" / path
+
+
+def judged(path: str, request: TimeStampRequest | None = None) -> tuple[Outcome, StepReport]:
+    """Return the outcome of a reply, by the chain beside it, and its last step."""
+    file = published(path)
+    data = file.read_bytes()
+    chain = (file.parent / "ts_chain.pem").read_bytes()
     *others, root = CERTIFICATE.findall(chain) or [chain]
     imprint = ReadToken.decode(token_of_answer(data)).info.imprint
     expected = Expectation(
-        document=(imprint.algorithm, imprint.digest), roots=(root,), certificates=others
+        document=(imprint.algorithm, imprint.digest),
+        roots=(root,),
+        certificates=others,
+        request=request,
     )
     outcome, reports = verify_token(data, expected)
-    assert reports[-1].step is fixture.step, reports[-1].detail
-    assert reports[-1].detail.startswith(fixture.reason)
+    return outcome, reports[-1]
+
+
+@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda fixture: fixture.path)
+def test_the_reply_of_another_authority_has_its_verdict(fixture: Fixture) -> None:
+    outcome, last = judged(fixture.path)
+    assert last.step is fixture.step, last.detail
+    assert last.detail.startswith(fixture.reason)
     is_sound = fixture.step in {TokenStep.CHAIN, TokenStep.AUTHORITY}
     assert outcome is (Outcome.NOT_ROOTED if is_sound else Outcome.NOT_VERIFIED)
+
+
+def test_every_published_reply_is_run() -> None:
+    folder = published(".")
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.tsr")}
+    assert found == {fixture.path for fixture in FIXTURES}
+
+
+@pytest.mark.parametrize(
+    ("request_file", "reply", "reason"),
+    [
+        ("test_tsa/request.der", "test_tsa/response.tsr", SOUND[1]),
+        ("test_tsa/request.der", "test_tsa/other_response.tsr", "nonce: expected"),
+        ("test_tsa/other_request.der", "test_tsa/response.tsr", "nonce: expected"),
+        ("test_tsa/other_request.der", "test_tsa/other_response.tsr", "nonce: expected"),
+        ("sigstage/request.der", "sigstage/response-sha512.tsr", "nonce: expected"),
+    ],
+)
+def test_a_reply_answers_its_own_request(request_file: str, reply: str, reason: str) -> None:
+    """Of those published only the first pair is one: the others are of other runs."""
+    request = TimeStampRequest.decode(published(request_file).read_bytes())
+    _, last = judged(reply, request)
+    assert last.detail.startswith(reason)
+
+
+def test_a_published_reply_is_of_the_payload_beside_it() -> None:
+    payload = published("sigstore.mock/payload").read_bytes()
+    reply = published("sigstore.mock/response-expired.tsr").read_bytes()
+    imprint = ReadToken.decode(token_of_answer(reply)).info.imprint
+    assert imprint == Imprint.of(SHA_256, SHA_256.new_hash(payload).digest())
