@@ -161,13 +161,9 @@ def list_anchors(screen: Screen, *, folder: Path) -> Answer:
     from node.operations.anchor_home import AnchorHome
     from node.operations.anchoring import STALE_MS
 
-    kept, now_ms = AnchorHome(folder), _utc_ms()
-    newest_ms = dict.fromkeys((each.name for each in kept.authorities()), 0)
-    facts = []
-    for each in kept.anchors():
-        facts.append(described := _describe_kept(each))
-        stamped_ms = described["stamped_ms"] or 0
-        newest_ms[each.authority] = max(newest_ms.get(each.authority, 0), stamped_ms)
+    kept, oldest_ms = AnchorHome(folder), _utc_ms() - STALE_MS
+    stale = sorted(name for name, ms in kept.last_stamped_ms().items() if ms < oldest_ms)
+    facts = [_describe_kept(each) for each in kept.anchors()]
     titles = (_("day"), _("block"), _("authority"), _("stamped"), _("recorded"))
     rows = [
         (each["date"], each["height"], each["authority"], each["stamped"] or "-",
@@ -175,7 +171,6 @@ def list_anchors(screen: Screen, *, folder: Path) -> Answer:
         for each in facts
     ]  # fmt: skip
     screen.table(titles, rows)
-    stale = sorted(name for name, each_ms in newest_ms.items() if now_ms - each_ms > STALE_MS)
     fault = None
     if stale:
         message = _("nothing stamped for two days by {names}").format(names=", ".join(stale))
@@ -365,10 +360,9 @@ def _describe_look(authority: PinnedAuthority, seen: Sight | Failing) -> dict[st
 def _describe_kept(kept: KeptAnchor) -> dict[str, Any]:
     """Return an anchor as JSON members, nothing of it verified; without times if it is damaged."""
     from node.errors import NodeError
-    from node.timestamp.token_reading import ReadToken
 
     try:
-        stamped_ms: int | None = ReadToken.decode(kept.read().token).info.time_ms
+        stamped_ms: int | None = kept.stamped_ms()
     except NodeError:
         stamped_ms = None
     return {

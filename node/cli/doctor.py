@@ -41,10 +41,16 @@ _CLOCK_ERROR_MS: Final = 50  # of a network's genesis, where there is none to as
         "checked."
     ),
 )
+@click.option(
+    "--anchors",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=_("Look at the anchors kept in this folder, too: whether their authorities still stamp."),
+)
 @home_option
 @verb("doctor")
-def doctor(screen: Screen, *, home: Path, with_ledgers: bool) -> Answer:
+def doctor(screen: Screen, *, home: Path, with_ledgers: bool, anchors: Path | None) -> Answer:
     """Find what is wrong."""
+    from node.cli.anchor_checkup import check_anchors
     from node.cli.checkup import Level
     from node.cli.clock_causes import CHECK, CLOCK_CODE
 
@@ -52,6 +58,8 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool) -> Answer:
     findings = [*_examine(home, facts)]
     if with_ledgers:
         findings += _examine_ledgers(screen, home)
+    if anchors is not None:
+        findings += check_anchors(anchors, time.time_ns() // 1_000_000)
     levels = {
         Level.OK: (_("ok"), "green"),
         Level.UNKNOWN: (_("unknown"), "yellow"),

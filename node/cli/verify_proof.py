@@ -20,6 +20,7 @@ from node.timestamp.consistency import (
     ConsistencyVerdict,
     verify_consistency_proof,
 )
+from node.timestamp.outside.anchor import ANCHOR_PREFIX
 from node.timestamp.receipt import iso_time
 from node.timestamp.standing import STANDING_PREFIX, verify_standing
 from node.timestamp.steps import Outcome
@@ -39,6 +40,9 @@ def verify_proof(screen: Screen, path: str, anchor: TrustAnchor, max_age_ms: int
         tell_consistency(screen, path, joined)
         facts = {"proof": path, "format": "consistency"}
         return Answer(facts | describe_consistency(joined, anchor.suite), _fault_of(joined))
+    if data.startswith(ANCHOR_PREFIX):
+        message = _("{path} is an anchor: govchain anchor verify, which knows authorities")
+        raise click.UsageError(message.format(path=path))
     message = _("{path} proves nothing by itself: give the receipt of the document, --receipt")
     raise click.UsageError(message.format(path=path))
 

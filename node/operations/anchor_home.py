@@ -10,19 +10,21 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.certificate import encode_pem, split_pem
-from node.errors import ConfigError, DecodeError, StorageError
+from node.errors import ConfigError, DecodeError, NodeError, ProofError, StorageError
 from node.operations.provision import render_toml
 from node.operations.stamp_client import check_url
 from node.operations.topology import write_file
 from node.timestamp.outside.anchor import ANCHOR_SUFFIX, Anchor
 from node.timestamp.outside.stamp import OutsideAuthority
 from node.timestamp.receipt import RECEIPT_SUFFIX
+from node.timestamp.token_reading import ReadToken
 
 AUTHORITIES_FOLDER: Final = "authorities"
 ANCHORS_FOLDER: Final = "anchors"
@@ -69,6 +71,13 @@ class KeptAnchor:
         except DecodeError as error:
             fix = "move it away: another one is made"
             raise DecodeError(f"{self.path}: {error}", fix=fix) from error
+
+    def stamped_ms(self) -> int:
+        """Return genTime as its token states it, nothing of it verified; raises as `read`."""
+        try:
+            return ReadToken.decode(self.read().token).info.time_ms
+        except ProofError as error:
+            raise DecodeError(f"{self.path}: {error}") from error
 
 
 class AnchorHome:
@@ -139,6 +148,18 @@ class AnchorHome:
                 )
             )
         return tuple(sorted(found, key=lambda each: (each.height, each.authority)))
+
+    def last_stamped_ms(self) -> dict[str, int]:
+        """Return when each authority believed stamped last, by name; 0 for never, or not readable.
+
+        Raises `ConfigError`.
+        """
+        last_ms = dict.fromkeys((each.name for each in self.authorities()), 0)
+        for kept in self.anchors():
+            if kept.authority in last_ms:
+                with suppress(NodeError):  # a damaged one counts for nothing
+                    last_ms[kept.authority] = max(last_ms[kept.authority], kept.stamped_ms())
+        return last_ms
 
     def keep(self, authority: str, date: str, anchor: Anchor) -> KeptAnchor:
         """Write an anchor that was verified, durably; raises `StorageError`."""

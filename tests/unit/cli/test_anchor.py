@@ -20,6 +20,7 @@ from tests.vectors.anchor.generate import (
     FOLDER,
     ISSUERS,
     OUTSIDE,
+    anchor_of,
     build_chain,
     checkpoint_of,
 )
@@ -106,6 +107,32 @@ def test_authorities_are_added_and_listed_as_stale_until_they_stamp(tmp_path: Pa
     assert (ran.json["anchors"][0]["height"], ran.json["stale"]) == (3, [OUTSIDE])
 
 
+def findings(tmp_path: Path, folder: Path) -> list[tuple[str, str]]:
+    """Return what `doctor` finds of anchors, where there is no network."""
+    ran = run("doctor", "--home", tmp_path / "none", "--anchors", folder, "--json")
+    found = [each for each in ran.json["findings"] if each["check"] == "anchors"]
+    return [(each["level"], each["detail"]) for each in found]
+
+
+def test_doctor_tells_of_authorities_that_stamp_no_more(tmp_path: Path) -> None:
+    assert "knows no authority" in findings(tmp_path, tmp_path)[0][1]
+    home = AnchorHome(tmp_path / "anchors")
+    home.add(OUTSIDE, "https://tsa.example/tsr", [ISSUERS[OUTSIDE].root])
+    assert findings(tmp_path, home.folder) == [("warning", "outside: stamped nothing yet")]
+    old = anchor_of(checkpoint_of(build_chain(), 3))
+    kept = home.keep(OUTSIDE, "2025-10-09", old)
+    home.keep_receipt(kept, b"a receipt")
+    said = "outside: stamped last at 2025-10-09T08:53:24.200Z"
+    assert findings(tmp_path, home.folder) == [("problem", said)]
+
+
+def test_verify_tells_whose_business_an_anchor_is(tmp_path: Path) -> None:
+    path = tmp_path / "it.anchor"
+    path.write_bytes(anchor_of(checkpoint_of(build_chain(), 3)).encode())
+    ran = run("verify", path, "--trust", FOLDER / "trust" / "genesis.json")
+    assert (ran.code, "govchain anchor verify" in ran.err) == (ExitCode.USAGE, True)
+
+
 @pytest.mark.parametrize("url", ["ftp://tsa.example", "tsa.example"])
 def test_only_http_is_asked(tmp_path: Path, url: str) -> None:
     ran = run("anchor", "add", tmp_path / "anchors", "one", url, "--ca", ROOT)
@@ -122,3 +149,6 @@ def test_what_openssl_stamps_is_listed_by_its_own_time(tmp_path: Path) -> None:
     ran = run("anchor", "list", home.folder)
     assert ran.code == 0
     assert "not yet" in ran.out
+    (stamped, waiting) = findings(tmp_path, home.folder)
+    assert stamped[0] == "ok"
+    assert waiting == ("warning", "1 anchors are not recorded on the chain yet")

@@ -1,0 +1,42 @@
+"""The check of `doctor` that looks at anchors: whether each authority still stamps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from gettext import gettext as _
+from pathlib import Path
+from typing import Final
+
+from node.cli.checkup import Finding, Level
+from node.errors import ConfigError
+from node.operations.anchor_home import AnchorHome
+from node.operations.anchoring import STALE_MS
+from node.timestamp.receipt import iso_time
+
+_CHECK: Final = "anchors"
+
+
+def check_anchors(folder: Path, now_ms: int) -> Iterator[Finding]:
+    """Look at the anchors kept in `folder`, of every authority that it believes."""
+    home = AnchorHome(folder)
+    try:
+        last_ms = home.last_stamped_ms()
+    except ConfigError as error:
+        fix = _("name the folder of govchain anchor add")
+        yield Finding(_CHECK, Level.PROBLEM, str(error), fix)
+        return
+    see = _("see what it says: govchain anchor run --once")
+    for name, stamped_ms in last_ms.items():
+        if not stamped_ms:
+            detail = _("{name}: stamped nothing yet").format(name=name)
+            yield Finding(_CHECK, Level.WARNING, detail, see)
+            continue
+        detail = _("{name}: stamped last at {time}").format(name=name, time=iso_time(stamped_ms))
+        if now_ms - stamped_ms > STALE_MS:
+            yield Finding(_CHECK, Level.PROBLEM, detail, see)
+        else:
+            yield Finding(_CHECK, Level.OK, detail)
+    waiting = sum(each.receipt is None for each in home.anchors())
+    if waiting:
+        detail = _("{count} anchors are not recorded on the chain yet").format(count=waiting)
+        yield Finding(_CHECK, Level.WARNING, detail, see)
