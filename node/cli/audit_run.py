@@ -142,8 +142,14 @@ def run(
     required=True,
     help=_("Trust file that pins the chain."),
 )
+@click.option(
+    "--pdf",
+    "pdf_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_("Write it as a page to print, too (PDF/A-3), with the signed report attached."),
+)
 @verb("audit report")
-def report(screen: Screen, *, path: Path, trust_path: Path) -> Answer:
+def report(screen: Screen, *, path: Path, trust_path: Path, pdf_path: Path | None) -> Answer:
     """Verify a report."""
     from node.cli.subjects import read_file
     from node.cli.verify import load_anchor
@@ -151,8 +157,9 @@ def report(screen: Screen, *, path: Path, trust_path: Path) -> Answer:
     from node.service.audit_report import AuditorUnknownError, verify_report
 
     anchor = load_anchor(trust_path)
+    data = read_file(path)
     try:
-        found = verify_report(read_file(path), anchor.genesis)
+        found = verify_report(data, anchor.genesis)
     except DecodeError as error:
         raise CommandError("GC-1001", f"{path}: {error}") from error
     except ProofError as error:
@@ -161,7 +168,26 @@ def report(screen: Screen, *, path: Path, trust_path: Path) -> Answer:
         fix = _("have it signed by an identity of the genesis")
         raise CommandError("GC-2310", f"{path}: {error}", fix) from error
     tell_report(screen, found)
-    return Answer({"path": str(path), "report": found}, _fault_of(found))
+    facts = {"path": str(path), "report": found}
+    if pdf_path is not None:
+        _print(screen, pdf_path, data, found)
+        facts["pdf"] = str(pdf_path)
+    return Answer(facts, _fault_of(found))
+
+
+def _print(screen: Screen, path: Path, data: bytes, found: dict[str, Any]) -> None:
+    """Write a verified report as a page."""
+    from node.cli.paper.versions import require_typst
+
+    require_typst()
+    from node.cli.paper.render import render_report_pdf
+    from node.operations.topology import write_file
+
+    try:
+        write_file(path, render_report_pdf(data, found))
+    except OSError as error:
+        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
+    screen.line(_("written to {path}").format(path=path))
 
 
 def tell_report(screen: Screen, found: dict[str, Any]) -> None:

@@ -1,21 +1,24 @@
-"""A receipt as PDF/A-3: texts, page and font put together by typst; the same bytes everywhere.
+"""Receipts and audits as PDF/A-3: texts, page and font put together by typst.
 
-Nothing of this machine gets in: system fonts are ignored, the date is T, and the font is ours. The
-native receipt is attached as `proof.receipt`. typst and segno come with the extra `[pdf]`.
+The bytes are the same everywhere. Nothing of this machine gets in: system fonts are ignored, the
+date is T, and the font is ours. What the page is a reading of is attached. typst and segno come
+with the extra `[pdf]`.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import segno
 import typst
 
+from node.cli.paper.audit_texts import report_facts
 from node.cli.paper.texts import code_text, page_facts
 from node.timestamp.receipt import Receipt
 
@@ -24,13 +27,23 @@ _PAGE: Final = "page.typ"
 
 def render_pdf(receipt: Receipt) -> bytes:
     """Return the PDF certificate of a receipt, whether or not the receipt is true."""
+    return _set(page_facts(receipt), receipt.encode(), _code(code_text(receipt)))
+
+
+def render_report_pdf(data: bytes, report: Mapping[str, Any]) -> bytes:
+    """Return an audit report's page as PDF; `data` is the signed file that holds the report."""
+    return _set(report_facts(report), data)
+
+
+def _set(facts: Mapping[str, Any], attached: bytes, code: bytes | None = None) -> bytes:
     room = resources.files(__package__)
     with TemporaryDirectory(prefix="govchain-") as folder, resources.as_file(room) as source:
         root = Path(folder)
         (root / _PAGE).write_bytes((source / _PAGE).read_bytes())
-        (root / "receipt.json").write_text(json.dumps(page_facts(receipt)), encoding="utf-8")
-        (root / "proof.receipt").write_bytes(receipt.encode())
-        (root / "code.svg").write_bytes(_code(code_text(receipt)))
+        (root / "page.json").write_text(json.dumps(facts), encoding="utf-8")
+        (root / facts["file"]).write_bytes(attached)
+        if code is not None:
+            (root / "code.svg").write_bytes(code)
         return typst.compile(
             root / _PAGE,
             root=root,

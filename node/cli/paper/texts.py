@@ -85,6 +85,7 @@ def page_facts(receipt: Receipt) -> dict[str, Any]:
         "guide": _GUIDE,
         "command": _COMMAND,
         "code": _COORDINATES if export_qr(receipt) is None else _COMPACT,
+        "file": "proof.receipt",
         "attachment": "the proof: a native receipt (proto/RECEIPT.md)",
     }
 

@@ -6,10 +6,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pypdf
 import pytest
 
 from node.chain.block import CertifiedBlock, ResultCode
 from node.cli.exit_codes import ExitCode
+from node.cli.network import Network
+from node.service.audit_report import sign_report
+from node.timestamp.trust import TrustFile
 from tests.unit.cli.command import run
 from tests.unit.cli.served import ServedNode, prepare_home, served
 from tests.unit.execution.governed_chain import adding
@@ -108,3 +112,31 @@ def test_a_report_signed_by_a_key_that_the_genesis_does_not_hold_is_not_believed
     assert (told.code, told.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2309")
     assert "report-signature" in told.json["error"]["message"]
     assert run("audit", "report", home / "trust.json", "--trust", home / "trust.json").code == 2
+
+
+def test_a_verified_report_is_printed_and_no_other(tmp_path: Path) -> None:
+    home = tmp_path / "network"
+    assert run("testnet", "init", "--home", home, "-n", 1, "--json").code == ExitCode.DONE
+    network = Network.open(home, None, None)
+    found = {
+        "chain_id": network.genesis.chain_id.hex(), "auditor": network.identity, "height": 7,
+        "time": "2026-11-22T01:02:03Z", "verdict": "sound",
+    }  # fmt: skip
+    signed = sign_report(found, network.signer)
+    path, trust, pdf = (tmp_path / name for name in ("report.json", "trust.json", "report.pdf"))
+    path.write_bytes(signed)
+    trust.write_bytes(
+        TrustFile(chain_id=network.genesis.chain_id, genesis=network.genesis).encode()
+    )
+    words = ("audit", "report", path, "--trust", trust, "--pdf", pdf, "--json")
+    told = run(*words)
+    assert told.code == ExitCode.DONE, told.out
+    assert told.json["pdf"] == str(pdf)
+    assert pypdf.PdfReader(pdf).attachments == {"audit-report.json": [signed]}
+    pdf.unlink()
+    path.write_bytes(signed.replace(b'"height": 7', b'"height": 8'))
+    assert run(*words).code == ExitCode.NOT_VERIFIED
+    assert not pdf.exists()
+    path.write_bytes(sign_report(found | {"verdict": "not sound"}, network.signer))
+    assert run(*words).code == ExitCode.NOT_VERIFIED
+    assert "allagree" not in pypdf.PdfReader(pdf).pages[0].extract_text().replace(" ", "")
