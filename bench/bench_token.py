@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import count
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from node.timestamp.request import TimeStampRequest
 from node.timestamp.token import Stamp, add_chain_proof
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
-from tests.unit.timestamp.authority import COORDINATES, ISSUER, TIME_MS, imprint_of, stamp
+from tests.unit.timestamp.authority import COORDINATES, ISSUER, TIME_MS, TSA_KEY, imprint_of, stamp
 from tests.unit.timestamp.test_record_token import ANCHOR, TSR
 from tests.vectors.receipt.case import DIGEST
 
@@ -19,6 +21,13 @@ def test_issue_token(benchmark: BenchmarkFixture) -> None:
     stamps = (stamp(time_ms=TIME_MS + number % 1_000_000) for number in count())
     token = benchmark(lambda: ISSUER.issue(next(stamps)))
     assert len(token) > 800
+
+
+def test_sign_alone(benchmark: BenchmarkFixture) -> None:
+    """What the library takes for the signature of a token, without the token."""
+    algorithm = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+    signature = benchmark(TSA_KEY.private_key.sign, bytes(160), algorithm)
+    assert len(signature) > 60
 
 
 def test_answer_request(benchmark: BenchmarkFixture) -> None:
