@@ -52,6 +52,11 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "timestamp": _Verb(
         "node.cli.timestamp", "timestamp", _("Have the time of a document stamped (RFC 3161).")
     ),
+    "evidence": _Verb(
+        "node.cli.evidence",
+        "evidence",
+        _("Keep proof of files alive for decades (RFC 4998)."),
+    ),
     "receipt": _Verb("node.cli.receipt", "receipt", _("Show, fetch, export or refresh receipts.")),
     "record": _Verb("node.cli.record", "record", _("Look records up.")),
     "block": _Verb("node.cli.block", "block", _("Look a block up.")),

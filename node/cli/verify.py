@@ -138,7 +138,7 @@ def verify(  # noqa: PLR0913 - one for each option
         screen.line(f"  {page.sentence}")
         facts["page"] = page.status
     if attestation is None or verdict.outcome is not Outcome.VERIFIED:
-        return Answer({**facts, "asked": False}, _fault_of(verdict))
+        return Answer({**facts, "asked": False}, fault_of_receipt(verdict))
     if attestation.record.reference is None and standing is None:
         screen.line(
             "  " + _("without a reference nothing can replace or withdraw it: nobody was asked")
@@ -219,7 +219,8 @@ def _compare_page(receipt: bytes) -> _Page | None:
     return _Page("other", _("rely on what stands here, NOT on the page: this proof gives another"))
 
 
-def _fault_of(verdict: Verdict) -> Fault | None:
+def fault_of_receipt(verdict: Verdict) -> Fault | None:
+    """Return the fault of the step that failed, with what helps; None if none did."""
     from node.cli.wording import step_fault
     from node.timestamp.verify import Step
 

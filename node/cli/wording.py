@@ -14,6 +14,7 @@ from node.chain.record import RecordLeaf
 from node.cli.screen import Fault, Screen
 from node.timestamp.compact_verify import CompactAttestation, CompactStep
 from node.timestamp.consistency import ConsistencyStep
+from node.timestamp.evidence.verify import EvidenceStep
 from node.timestamp.outside.anchor_verify import AnchorStep
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.standing import StandingStep
@@ -130,6 +131,17 @@ def step_title(step: IntEnum) -> str:
             "RECEIPT": _("the receipt speaks of a record of this chain, up to this block"),
             "JOIN": _("the block of the record stands in the log of this one"),
             "RECORD": _("the record states that the document exists"),
+        },
+        EvidenceStep: {
+            "RECORD": _("the evidence record is well formed"),
+            "TREES": _("its hash trees lead to what was stamped"),
+            "FILES": _("the first time stamp covers the files"),
+            "RENEWALS": _("each renewal covers the time stamp before it"),
+            "REHASHINGS": _("where the files were hashed anew, that covers them and all before"),
+            "TOKENS": _("each time stamp is sound, by an authority that is believed"),
+            "ORDER": _("they follow each other in time"),
+            "VALIDITY": _("each was renewed while its certificates were valid and not revoked"),
+            "STRENGTH": _("each was renewed while its algorithms were strong"),
         },
         ConsistencyStep: {
             "PROOF": _("the proof of consistency is well formed"),

@@ -322,7 +322,8 @@ class _Verification:
     def _check_history(self) -> str:  # step 8
         joined = () if self._joining is None else self._joining.blocks
         found = self._claim.check_history(joined)
-        expect_past(self._receipt.block.header.time_ms, self._expected.now_ms)
+        for block in (self._receipt.block, *joined):
+            expect_past(block.header.time_ms, self._expected.now_ms)
         return found
 
     def _check_token(self) -> str:  # step 9

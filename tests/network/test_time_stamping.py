@@ -227,6 +227,30 @@ def test_the_command_writes_what_openssl_and_verify_accept(
     assert not (tmp_path / "x").exists()
 
 
+def test_evidence_of_a_document_and_its_receipt_is_made_and_renewed(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    document, receipts, home = tmp_path / "archived", tmp_path / "receipts", network.home
+    document.write_text("a paper for the archive")
+    assert run("notarize", document, "--out", receipts, "--home", home).code == 0
+    trust = tmp_path / "trust.json"
+    assert run("trust", "export", "--home", home, "--out", trust).code == 0
+    files = (document, "--receipts", receipts)
+    made = run("evidence", "create", *files, "--home", home, "--json")
+    assert made.code == 0, made.out
+    again = run("evidence", "renew", *files, "--home", home, "--json")
+    assert again.code == 0, again.out
+    anew = run("evidence", "renew", *files, "--rehash", "sha-512", "--home", home, "--json")
+    assert anew.code == 0, anew.out
+    ours = run("evidence", "verify", *files, "--trust", trust, "--json")
+    assert ours.code == 0, ours.out
+    (told,) = ours.json["evidence"]
+    assert told["receipt"]["verdict"] == "verified"
+    attested = told["attestation"]
+    assert (len(attested["time_stamps"]), attested["is_whole"]) == (3, True)
+    assert attested["time_stamps"][0]["time_ms"] >= told["receipt"]["attestation"]["time_ms"]
+
+
 def test_a_receipt_holds_the_same_token_after_a_restart(
     network: LocalNetwork, tmp_path: Path
 ) -> None:

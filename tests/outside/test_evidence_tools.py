@@ -1,16 +1,25 @@
-"""Evidence records (RFC 4998) under BouncyCastle, as an archive of others verifies them."""
+"""Evidence records (RFC 4998) under BouncyCastle and OpenSSL, as others verify them."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import os
+import re
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
+from node.crypto.certificate import encode_pem
 from node.timestamp.evidence.hash_tree import data_object
+from node.timestamp.evidence.record import EvidenceRecord
+from node.timestamp.token_reading import ReadToken
 from tests.outside.bouncycastle import verdicts
+from tests.outside.environments import ROOT
 from tests.vectors.evidence.authorities import THIRD, year
-from tests.vectors.evidence.generate import ALL_FILES, FOLDER
+from tests.vectors.evidence.generate import ALL_FILES, FOLDER, ROOTS
 from tests.vectors.evidence.story import FILES, OTHERS, created, rehashed, renewed, whole_story
 
 BLIND_TO = {
@@ -67,3 +76,25 @@ def test_it_agrees_with_us_on_our_vectors_as_far_as_it_looks(tmp_path: Path) -> 
     said = verdicts("EvidenceRecords", cases)
     assert {name: not each for name, each in zip(expected, said, strict=True)} == expected
     assert expected.keys() >= BLIND_TO.keys()
+
+
+def test_what_the_page_says_of_openssl_holds(tmp_path: Path) -> None:
+    """The tokens of a record are taken out, and verified as of when the next was made."""
+    page = (ROOT / "proto" / "EVIDENCE.md").read_text()
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    run([sys.executable, "-c", program, FOLDER / "document.txt.ers"])
+    roots = b"".join(encode_pem(tsa.root) for tsa in ROOTS.values())
+    (tmp_path / "roots.pem").write_bytes(roots)
+    (tmp_path / "empty.cnf").touch()  # `openssl ts` does not start without a configuration file
+    record = EvidenceRecord.decode((FOLDER / "document.txt.ers").read_bytes())
+    stamps = [ReadToken.decode(each.token).info for each in record.time_stamps]
+    judged_ms = [*(stamp.time_ms for stamp in stamps[1:]), year(2035)]
+    for number, (stamp, at_ms) in enumerate(zip(stamps, judged_ms, strict=True)):
+        words = ["-token_in", "-in", f"{number}.token", "-digest", stamp.imprint.digest.hex()]
+        times = ["-CAfile", "roots.pem", "-attime", f"{at_ms // 1_000}"]
+        verified = run(
+            ["openssl", "ts", "-verify", *words, *times],
+            env={**os.environ, "OPENSSL_CONF": str(tmp_path / "empty.cnf")},
+        )
+        assert "Verification: OK" in verified.stdout

@@ -24,7 +24,7 @@ from node.timestamp.evidence.renewal import rehash
 from node.timestamp.history import expect_equal
 from node.timestamp.outside.stamp import OutsideAuthority, OutsideStamp, verify_stamp
 from node.timestamp.receipt import iso_time
-from node.timestamp.steps import Judgement, NotRootedError, Outcome, take_steps
+from node.timestamp.steps import CLOCK_ERROR_MS, Judgement, NotRootedError, Outcome, take_steps
 from node.timestamp.token import without_unsigned_attributes
 from node.timestamp.token_reading import ReadToken
 
@@ -94,7 +94,8 @@ def verify_evidence(
     6. TOKENS: each is a sound time-stamp token, its certificates valid at its time, of an authority
        that is believed. Certificates that the record holds beside them are needed. *Not rooted
        where one leads to none of the roots.*
-    7. ORDER: no time stamp is older than the one before it, none from after `at_ms`.
+    7. ORDER: no time stamp is older than the one before it, and none from after `at_ms` by more
+       than the verifier's clock may be behind.
     8. VALIDITY: the certificates of each were valid, and not revoked, when the next one was made;
        of the last, at `at_ms`.
     9. STRENGTH: so were the algorithms of signatures and certificates strong enough; and that of
@@ -216,7 +217,7 @@ class _Verification:
 
     def _check_order(self) -> str:  # step 7
         times = [stamp.time_ms for stamp in self._stamps]
-        for before, after in pairwise((*times, self._at_ms)):
+        for before, after in pairwise((*times, self._at_ms + CLOCK_ERROR_MS)):
             if after < before:
                 expected, got = iso_time(before), iso_time(after)
                 raise ProofError("time-order", f"expected {expected} or later, got {got}")
@@ -259,7 +260,8 @@ class _Verification:
     def _judged(self) -> Iterator[tuple[OutsideStamp, int]]:
         """Yield each time stamp with the time it is judged at: when the next was surely made."""
         times = [stamp.latest_ms for stamp in self._stamps[1:]]
-        return zip(self._stamps, (*times, self._at_ms), strict=True)
+        last_ms = max(self._at_ms, self._stamps[-1].time_ms)
+        return zip(self._stamps, (*times, last_ms), strict=True)
 
     def _beginnings(self) -> list[int]:
         """Return when the first time stamp of each chain was surely made."""

@@ -56,12 +56,20 @@ class Tsa:
         key = signer(self.name).public_key.encoded
         return build_timestamp_certificate(self._authority, f"{self.name} tsa", key, issuance)
 
-    def stamp(self, imprint: Imprint, time_ms: int, *, has_certificates: bool = True) -> bytes:
+    @property
+    def issuer(self) -> TokenIssuer:
+        """Return what issues its tokens."""
+        return TokenIssuer([self.certificate], signer(self.name), policy=POLICY, accuracy_ms=1_000)
+
+    def stamp(
+        self,
+        imprint: Imprint,
+        time_ms: int,
+        *,
+        has_certificates: bool = True,
+    ) -> bytes:
         """Return a token."""
-        issuer = TokenIssuer(
-            [self.certificate], signer(self.name), policy=POLICY, accuracy_ms=1_000
-        )
-        return issuer.issue(
+        return self.issuer.issue(
             Stamp(
                 imprint=imprint,
                 coordinates=Coordinates(bytes(7), height=1, log_index=1),

@@ -120,6 +120,7 @@ def _good() -> Iterator[Case]:
     anew = rehashed(once)
     soon = CREATED_MS + 1_000
     yield Case("good-created", "two files, one time stamp, no tree beside them", first, soon)
+    yield Case("good-clock-behind", "by a clock a minute behind", first, CREATED_MS - 60_000)
     yield Case("good-batch", "two files among fourteen", created(GROUP, *OTHERS), soon)
     single = created(GROUP[:1])
     yield Case("good-single", "a file alone: nothing but a time stamp", single, soon, [DOCUMENT])
@@ -253,7 +254,7 @@ def _not_stamped() -> Iterator[Case]:
 def _too_late() -> Iterator[Case]:
     first = created()
     once = renewed(first)
-    yield Case("7-future", "judged before it was made", first, CREATED_MS - 1)
+    yield Case("7-future", "judged before it was made", first, CREATED_MS - 60_001)
     before = renewed(created(tsa=SECOND, time_ms=year(2029)), SECOND, year(2028.5))
     yield Case("7-order", "renewed before it was made", before, year(2030))
     yield Case("8-expired", "not renewed before its certificate ended", first, year(2031))

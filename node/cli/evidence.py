@@ -1,0 +1,331 @@
+"""`govchain evidence`: evidence records (RFC 4998), made, renewed, verified and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from node.cli.evidence_options import (
+    Beliefs,
+    Source,
+    belief_options,
+    folder_options,
+    now_ms,
+    source_options,
+)
+from node.cli.screen import Answer, Fault, Screen
+from node.cli.token_options import FILE
+from node.cli.verb import CommandError, verb
+
+if TYPE_CHECKING:
+    from node.cli.evidence_files import Folders, Subject
+    from node.crypto.suite import DocumentDigest
+    from node.timestamp.evidence.record import EvidenceRecord
+    from node.timestamp.evidence.renewal import Plan
+    from node.timestamp.evidence.verify import EvidenceTrust, EvidenceVerdict
+    from node.timestamp.trust import TrustAnchor
+
+_DIGESTS: Final = ("sha-256", "sha-384", "sha-512", "sm3")
+
+_files_argument = click.argument(
+    "names", metavar="FILE|FOLDER...", nargs=-1, required=True, type=click.Path(exists=False)
+)
+
+
+@click.group(
+    "evidence",
+    help=_("Evidence (RFC 4998) that stays provable when keys and algorithms have aged."),
+)
+def evidence() -> None:
+    """Hold the verbs."""
+
+
+@evidence.command(
+    "create",
+    help=_(
+        "Make evidence records of files, each together with its receipt, by one time stamp over "
+        "all of them: of a validator, or of the authority at --url. The record of NAME covers "
+        "NAME and NAME.receipt, and is written to NAME.ers. What has a record is passed over."
+    ),
+)
+@_files_argument
+@click.option(
+    "--digest",
+    "digest_name",
+    type=click.Choice(_DIGESTS),
+    default="sha-256",
+    show_default=True,
+    help=_("How to hash the files."),
+)
+@folder_options
+@belief_options
+@source_options
+@verb("evidence create")
+def create(
+    screen: Screen,
+    *,
+    names: Sequence[str],
+    digest_name: str,
+    folders: Folders,
+    beliefs: Beliefs,
+    source: Source,
+) -> Answer:
+    """Make records."""
+    from node.cli.evidence_files import find_subjects, require_subjects
+    from node.crypto.suite import document_digest_by_name
+    from node.timestamp.evidence.renewal import plan_creation
+
+    trust = source.believing(beliefs).trust
+    found, faults = find_subjects(names, folders)
+    subjects = [each for each in found if not each.has_record]
+    for each in found:
+        if each.has_record:
+            screen.note(_("{path}: is there already").format(path=each.record))
+    require_subjects(
+        subjects, faults, _("every file has a record already: see govchain evidence renew")
+    )
+    groups = [each.group for each in subjects]
+    plan = plan_creation(groups, document_digest_by_name(digest_name))
+    made = _finish(screen, plan, subjects, source, trust)
+    return Answer({"records": made}, _some_failed(screen, faults))
+
+
+@evidence.command(
+    "renew",
+    help=_(
+        "Renew evidence records by one more time stamp, before a certificate ends or an algorithm "
+        "weakens: see valid_until of verify. It is over the time stamps before it, or with "
+        "--rehash over the files too, by a stronger hash. A record that does not verify by now is "
+        "not renewed: it is too late."
+    ),
+)
+@_files_argument
+@click.option(
+    "--rehash", "digest_name", type=click.Choice(_DIGESTS), help=_("Hash the files anew, by this.")
+)
+@folder_options
+@belief_options
+@source_options
+@verb("evidence renew")
+def renew(
+    screen: Screen,
+    *,
+    names: Sequence[str],
+    digest_name: str | None,
+    folders: Folders,
+    beliefs: Beliefs,
+    source: Source,
+) -> Answer:
+    """Renew records."""
+    from node.cli.evidence_files import find_subjects, require_subjects
+    from node.crypto.suite import document_digest_by_name
+    from node.timestamp.evidence.renewal import plan_rehashing
+
+    trust = source.believing(beliefs).trust
+    found, faults = find_subjects(names, folders)
+    subjects = [each for each in found if each.has_record]
+    require_subjects(subjects, faults, _("no file has a record: see govchain evidence create"))
+    sound: list[tuple[Subject, EvidenceRecord]] = []
+    for each in subjects:
+        record, fault = _sound_record(screen, each, trust)
+        if record is not None:
+            sound.append((each, record))
+        if fault is not None:
+            faults.append(fault)
+    made: list[dict[str, Any]] = []
+    if sound and digest_name is not None:
+        algorithm = document_digest_by_name(digest_name)
+        kept = [each for each, _record in sound]
+        records = [record for _each, record in sound]
+        plan = plan_rehashing(records, [each.group for each in kept], algorithm)
+        made = _finish(screen, plan, kept, source, trust)
+    elif sound:
+        for kept, plan in _plans_of_renewal(sound):
+            made += _finish(screen, plan, kept, source, trust)
+    if not made and faults:
+        return Answer({"records": []}, faults[0])
+    return Answer({"records": made}, _some_failed(screen, faults))
+
+
+@evidence.command(
+    "verify",
+    help=_(
+        "Verify evidence records, offline: that files, and receipts beside them, existed by the "
+        "first time stamp, and that each was renewed before it lost its worth. With --trust the "
+        "receipts are verified too."
+    ),
+)
+@_files_argument
+@click.option("--at", "at", metavar="TIME", help=_("Judge the last time stamp then.") + "  [now]")
+@folder_options
+@belief_options
+@verb("evidence verify")
+def verify(
+    screen: Screen, *, names: Sequence[str], at: str | None, folders: Folders, beliefs: Beliefs
+) -> Answer:
+    """Verify records."""
+    from node.cli.evidence_files import find_subjects, require_subjects
+    from node.cli.evidence_wording import describe_evidence, fault_of, tell_evidence
+    from node.cli.subjects import read_time_ms
+    from node.timestamp.evidence.verify import verify_evidence
+
+    at_ms = now_ms() if at is None else read_time_ms(at)
+    trust = beliefs.trust
+    found, faults = find_subjects(names, folders)
+    subjects = [each for each in found if each.has_record]
+    require_subjects(subjects, faults, _("no file has a record: see govchain evidence create"))
+    told: list[dict[str, Any]] = []
+    for each in subjects:
+        verdict = verify_evidence(each.read_record(), each.group, trust, at_ms=at_ms)
+        tell_evidence(screen, each, verdict)
+        facts = {
+            "record": str(each.record),
+            "files": [str(path) for path in each.files],
+            **describe_evidence(verdict),
+        }
+        fault = fault_of(verdict)
+        if beliefs.anchor is not None and each.receipt is not None:
+            receipt, wrong = _verify_receipt(screen, each, each.receipt, beliefs.anchor)
+            facts["receipt"], fault = receipt, fault or wrong
+        faults += [] if fault is None else [fault]
+        told.append(facts)
+    return Answer({"evidence": told}, faults[0] if faults else None)
+
+
+@evidence.command(
+    "show", help=_("Show what an evidence record says. Whether it is true is for verify.")
+)
+@click.argument("path", metavar="RECORD", type=FILE)
+@verb("evidence show")
+def show(screen: Screen, *, path: Path) -> Answer:
+    """Show a record."""
+    from node.cli.evidence_wording import view_record
+    from node.cli.subjects import read_file
+    from node.errors import CryptoError, DecodeError, ProofError
+    from node.timestamp.evidence.record import EvidenceRecord
+
+    try:
+        view = view_record(EvidenceRecord.decode(read_file(path)))
+    except (CryptoError, DecodeError, ProofError) as error:
+        fix = _("name a file made by govchain evidence create")
+        raise CommandError("GC-1001", f"{path}: {error}", fix) from error
+    columns = (_("chain"), _("hash"), _("time"), _("authority"), _("certificate ends"))
+    rows = [
+        (each["chain"], each["algorithm"], each["time"], each["authority"], each["valid_until"])
+        for each in view
+    ]
+    screen.table(columns, rows)
+    screen.line(
+        _("This is what the record says; govchain evidence verify tells whether it is true.")
+    )
+    return Answer({"time_stamps": view})
+
+
+def _sound_record(
+    screen: Screen, subject: Subject, trust: EvidenceTrust
+) -> tuple[EvidenceRecord | None, Fault | None]:
+    """Return a record that verifies now, or tell why it does not."""
+    from node.cli.evidence_wording import fault_of, tell_evidence
+    from node.timestamp.evidence.record import EvidenceRecord
+    from node.timestamp.evidence.verify import verify_evidence
+
+    data = subject.read_record()
+    verdict = verify_evidence(data, subject.group, trust, at_ms=now_ms())
+    if verdict.attestation is None:
+        tell_evidence(screen, subject, verdict)
+        return None, fault_of(verdict)
+    return EvidenceRecord.decode(data), None
+
+
+def _plans_of_renewal(
+    sound: Sequence[tuple[Subject, EvidenceRecord]],
+) -> list[tuple[list[Subject], Plan]]:
+    """Return one plan for each hash algorithm in use, and whom it renews."""
+    from node.timestamp.evidence.renewal import algorithm_in_use, plan_renewal
+
+    by_algorithm: dict[DocumentDigest, list[tuple[Subject, EvidenceRecord]]] = {}
+    for each in sound:
+        by_algorithm.setdefault(algorithm_in_use(each[1]), []).append(each)
+    return [
+        ([subject for subject, _record in pairs], plan_renewal([record for _s, record in pairs]))
+        for pairs in by_algorithm.values()
+    ]
+
+
+def _finish(
+    screen: Screen,
+    plan: Plan,
+    subjects: Sequence[Subject],
+    source: Source,
+    trust: EvidenceTrust,
+) -> list[dict[str, Any]]:
+    """Have a plan stamped, verify what that makes, and write it."""
+    from node.cli.evidence_wording import describe_evidence
+    from node.timestamp.evidence.verify import verify_evidence
+
+    token, certificates = source.stamp(plan, trust)
+    made: list[dict[str, Any]] = []
+    records = plan.finish(token, certificates)
+    for subject, record in zip(subjects, records, strict=True):
+        data = record.encode()
+        verdict = verify_evidence(data, subject.group, trust, at_ms=now_ms())
+        if verdict.attestation is None:
+            cause = f"{subject.record}: {verdict.steps[-1].detail}"
+            raise CommandError("GC-2305", cause, _("ask another authority"))
+        _write(subject.record, data)
+        screen.line(_told(subject, verdict))
+        files = [str(path) for path in subject.files]
+        facts = {"record": str(subject.record), "files": files, **describe_evidence(verdict)}
+        made.append(facts)
+    return made
+
+
+def _told(subject: Subject, verdict: EvidenceVerdict) -> str:
+    from node.timestamp.receipt import iso_time
+
+    attested = verdict.attestation
+    said = _("written to {path} ({files}); renew it before {time}")
+    files = ", ".join(path.name for path in subject.files)
+    until = "" if attested is None else iso_time(attested.valid_until_ms)
+    return said.format(path=subject.record, files=files, time=until)
+
+
+def _write(path: Path, data: bytes) -> None:
+    from node.operations.topology import write_file
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, data)
+    except OSError as error:
+        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
+
+
+def _verify_receipt(
+    screen: Screen, subject: Subject, path: Path, anchor: TrustAnchor
+) -> tuple[dict[str, Any], Fault | None]:
+    """Verify the receipt that a record covers, of the document beside it."""
+    from node.cli.subjects import read_document, read_file
+    from node.cli.verify import fault_of_receipt, tell_verdict
+    from node.cli.wording import describe_verdict
+    from node.timestamp.opening import digest_algorithm_of
+    from node.timestamp.verify import verify_receipt
+
+    receipt = read_file(path)
+    digest = read_document(str(subject.document), digest_algorithm_of(receipt))
+    verdict = verify_receipt(receipt, anchor, digest, now_ms=now_ms())
+    tell_verdict(screen, str(path), verdict)
+    return {"path": str(path), **describe_verdict(verdict)}, fault_of_receipt(verdict)
+
+
+def _some_failed(screen: Screen, faults: Sequence[Fault]) -> Fault | None:
+    """Tell every fault, and return what they come to beside what was done."""
+    for fault in faults:
+        screen.note(fault.sentence)
+    if not faults:
+        return None
+    message = _("{count} files were left out").format(count=len(faults))
+    return Fault("GC-2302", message, faults[0].fix)

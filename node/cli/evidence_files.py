@@ -1,0 +1,117 @@
+"""The files that evidence records are about, and where each record lies.
+
+The record of `NAME` covers `NAME` and its receipt `NAME.receipt`, where there is one, and lies in
+`NAME.ers`. Receipts and records lie beside their documents, or all in folders that are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from gettext import gettext as _
+from pathlib import Path
+from typing import Final
+
+import click
+
+from node.cli.inputs import find_documents, hash_one
+from node.cli.screen import Fault
+from node.cli.subjects import read_file
+from node.cli.verb import CommandError
+from node.crypto.suite import DocumentDigest
+from node.timestamp.evidence.hash_tree import DataGroup
+from node.timestamp.evidence.record import EVIDENCE_SUFFIX
+from node.timestamp.receipt import RECEIPT_SUFFIX
+
+_BESIDE: Final = (RECEIPT_SUFFIX, EVIDENCE_SUFFIX)
+"""What is no document, when a folder is named."""
+
+
+class HashedFile:
+    """A file as evidence takes it: its digest by any algorithm, read once for each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._digests: dict[str, bytes] = {}
+
+    def __call__(self, algorithm: DocumentDigest) -> bytes:
+        """Return the digest; raises `CommandError` where the file cannot be read."""
+        if algorithm.name not in self._digests:
+            self._digests[algorithm.name] = hash_one(str(self._path), algorithm)
+        return self._digests[algorithm.name]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A document, its receipt if it has one, and where its record lies or is to lie."""
+
+    document: Path
+    receipt: Path | None
+    record: Path
+
+    @cached_property
+    def group(self) -> DataGroup:
+        """The files that the record covers together."""
+        return [HashedFile(path) for path in self.files]
+
+    @property
+    def files(self) -> list[Path]:
+        """Return their paths, the document first."""
+        return [self.document, *([] if self.receipt is None else [self.receipt])]
+
+    @property
+    def has_record(self) -> bool:
+        """Tell whether there is something where its record lies."""
+        return self.record.exists()
+
+    def read_record(self) -> bytes:
+        """Return the record's bytes; raises `CommandError`."""
+        return read_file(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where receipts and records lie; beside their documents where None."""
+
+    receipts: Path | None = None
+    records: Path | None = None
+
+    def subject(self, document: Path) -> Subject:
+        """Return what belongs to a document."""
+        name = document.name
+        receipt = (self.receipts or document.parent) / f"{name}{RECEIPT_SUFFIX}"
+        record = (self.records or document.parent) / f"{name}{EVIDENCE_SUFFIX}"
+        return Subject(document, receipt if receipt.is_file() else None, record)
+
+
+def find_subjects(arguments: Sequence[str], folders: Folders) -> tuple[list[Subject], list[Fault]]:
+    """Return the documents that arguments name, folders searched, and why some are none.
+
+    A record stands for its document. Raises wrong usage where two documents would share a record.
+    """
+    named = [each.removesuffix(EVIDENCE_SUFFIX) or each for each in arguments]
+    subjects: dict[Path, Subject] = {}
+    faults: list[Fault] = []
+    for found in find_documents(named):
+        if found.fault is not None:
+            faults.append(found.fault)
+        if not found.is_wanted or found.path is None:
+            continue
+        if found.label not in named and found.path.name.endswith(_BESIDE):
+            continue
+        subject = folders.subject(found.path)
+        if subject.record in subjects:
+            message = _("{one} and {other} would have one record: {record}")
+            other = subjects[subject.record].document
+            told = message.format(one=subject.document, other=other, record=subject.record)
+            raise click.UsageError(told)
+        subjects[subject.record] = subject
+    return list(subjects.values()), faults
+
+
+def require_subjects(subjects: Sequence[Subject], faults: Sequence[Fault], lack: str) -> None:
+    """Raise `CommandError` with the first fault, or with `lack`, where there is no subject."""
+    if not subjects:
+        first = faults[0] if faults else Fault("GC-2301", lack, "")
+        raise CommandError(first.code, first.message, first.fix)
