@@ -176,7 +176,7 @@ function readExtensions(wrapper) {
 }
 
 /** Tell whether a certificate names an issuer and bears its signature. */
-export function isIssuedBy(certificate, issuer) {
+function isIssuedBy(certificate, issuer) {
   if (!equal(certificate.issuer, issuer.subject)) return false;
   const { body, signature, algorithm } = certificate;
   const { key } = issuer;

@@ -1,12 +1,23 @@
 // Compact certificates: what a quorum signed together with one BLS signature.
 
-import { ascii, concat } from './bytes.js';
-import { quorumOf } from './chain.js';
+import { ascii, concat, hex } from './bytes.js';
+import { headerDigest, quorumOf } from './chain.js';
 import { encode } from './cbor.js';
 import { need, needEqual } from './refusal.js';
 import { isAggregate } from './signatures.js';
 
 const SHARE_TAG = ascii('govchain/v1/checkpoint-share\x00');
+
+/** Tell whether this is what a header says of the chain. */
+export function isStatedBy(certificate, header) {
+  return (
+    certificate.epoch === header.epoch &&
+    hex(certificate.headerDigest) === headerDigest(header) &&
+    certificate.logSize === header.logSize &&
+    hex(certificate.logRoot) === hex(header.logRoots[0]) &&
+    hex(certificate.stateRoot) === hex(header.stateRoot)
+  );
+}
 
 /** Refuse unless a quorum of the set signed it; return the members that did. */
 export function checkCompactCertificate(certificate, chainId, set) {

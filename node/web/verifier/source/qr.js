@@ -1,8 +1,9 @@
 // Verification of a compact receipt, the text of a QR code, in six steps: proto/verify/qr.md.
 
 import { ascii, fromBase32, hex, startsWith } from './bytes.js';
-import { checkRise, headerDigest, quorumOf } from './chain.js';
-import { checkCompactCertificate } from './compact.js';
+import { checkRise, quorumOf } from './chain.js';
+import { anchorEpochOf } from './claim.js';
+import { checkCompactCertificate, isStatedBy } from './compact.js';
 import { DOCUMENT_DIGESTS } from './hashes.js';
 import { rootOf } from './merkle.js';
 import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
@@ -12,7 +13,7 @@ import { decodeCompactReceipt } from './structures.js';
 import { isoTime } from './times.js';
 
 const START = 'GOVCHAIN1:';
-export const COMPACT_TEXT_BYTES_MAX = 4296;
+const COMPACT_TEXT_BYTES_MAX = 4296;
 export const COMPACT_STEPS = ['RECEIPT', 'DOCUMENT', 'ROOT', 'SIGNATURE', 'HISTORY', 'RECORD'];
 const WHAT = 'compact receipt';
 const SPACE = new Set([0x20, 0x09, 0x0d, 0x0a]);
@@ -83,7 +84,7 @@ class Verification {
   ROOT() {
     const { chainId, epoch } = this.receipt;
     const { trust } = this;
-    const anchorEpoch = BigInt(trust.sets.length - 1);
+    const anchorEpoch = anchorEpochOf(trust);
     if (hex(chainId) !== hex(trust.chainId)) {
       throw new NotRooted(`expected chain ${hex(trust.chainId)}, got ${hex(chainId)}`);
     }
@@ -148,13 +149,11 @@ class Verification {
 function checkAgainst(header, receipt) {
   const { leaf } = receipt;
   if (header.height === receipt.height) {
-    const isSame =
-      header.epoch === receipt.epoch &&
-      headerDigest(header) === hex(receipt.headerDigest) &&
-      header.logSize === receipt.logSize &&
-      hex(header.logRoots[0]) === hex(receipt.logRoot) &&
-      hex(header.stateRoot) === hex(receipt.stateRoot);
-    need(isSame, 'compact-fork', () => `another header of height ${header.height}`);
+    need(
+      isStatedBy(receipt, header),
+      'compact-fork',
+      () => `another header of height ${header.height}`,
+    );
   } else if (header.height < receipt.height) {
     checkRise('compact-log-size', header.logSize, receipt.logSize, receipt.height - header.height);
   } else {

@@ -27,7 +27,7 @@ export function quotedName(name) {
 }
 
 /** Return an element with this class, holding text or other elements. */
-export function make(tag, className, ...content) {
+function make(tag, className, ...content) {
   const made = document.createElement(tag);
   if (className) made.className = className;
   made.append(...content);

@@ -4,7 +4,7 @@ import { breathe } from './pause.js';
 import { NotRooted, Refused } from './refusal.js';
 
 /** How the detail of a step begins that failed for what nobody thought of. It passes nothing. */
-export const UNFORESEEN = 'unforeseen';
+const UNFORESEEN = 'unforeseen';
 
 /**
  * Take steps by their names until one fails. `take` returns what a step found, or throws. A step

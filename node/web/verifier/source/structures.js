@@ -59,7 +59,7 @@ const readLeafFields = structure({
 });
 
 /** A record leaf inside a byte string; `bytes` are those that the log hashes. */
-export function readLeaf(value, what) {
+function readLeaf(value, what) {
   const encoded = blob(LEAF_BYTES_MAX)(value, what);
   return { ...readLeafFields(decode(encoded, what, LEAF_BYTES_MAX), what), bytes: encoded };
 }
@@ -112,7 +112,7 @@ const readValidator = structure({
   aggregateKey: optional(readAggregateKey),
 });
 
-export const readValidatorSet = structure(
+const readValidatorSet = structure(
   { version: VERSION, epoch: UINT, members: list(readValidator, VALIDATORS_MAX, 1) },
   ({ members }, what) => {
     const isDistinct = (values) => new Set(values).size === values.length;

@@ -149,14 +149,20 @@ function tokenOf(bytes) {
   return token;
 }
 
-/** Cut a token where unsigned attributes stand: the last of its only SignerInfo. */
-function splitToken(token) {
+/** Return a reader of the fields of the SignedData in a token. */
+function enterSignedData(token) {
   const outer = readOnly(token, SEQUENCE, WHAT);
   outer.expect(SIGNED_DATA, 'token-type');
   const wrapper = outer.enter(CONTEXT_0);
   outer.finish();
   const signedData = wrapper.enter(SEQUENCE);
   wrapper.finish();
+  return signedData;
+}
+
+/** Cut a token where unsigned attributes stand: the last of its only SignerInfo. */
+function splitToken(token) {
+  const signedData = enterSignedData(token);
   const before = [];
   while (!signedData.isEmpty && signedData.bytes[signedData.at] !== SET)
     before.push(signedData.read().encoded);
@@ -183,12 +189,7 @@ function splitToken(token) {
 }
 
 function readToken(token) {
-  const outer = readOnly(token, SEQUENCE, WHAT);
-  outer.expect(SIGNED_DATA, 'token-type');
-  const wrapper = outer.enter(CONTEXT_0);
-  outer.finish();
-  const signedData = wrapper.enter(SEQUENCE);
-  wrapper.finish();
+  const signedData = enterSignedData(token);
   signedData.expect(integer(3n), 'signed-data-version');
   signedData.expect(element(SET, SHA256), 'digest-algorithms');
   const content = signedData.enter(SEQUENCE);

@@ -10,7 +10,7 @@ import {
   quorumOf,
 } from './chain.js';
 import { findSet, isRetired } from './claim.js';
-import { checkCompactCertificate } from './compact.js';
+import { checkCompactCertificate, isStatedBy } from './compact.js';
 import { checkConsistency } from './consistency.js';
 import { coseSigned } from './cose.js';
 import { checkInclusion } from './merkle.js';
@@ -146,12 +146,7 @@ class Verification {
       'compact-height',
       () => `expected at least ${header.height}`,
     );
-    const isSame =
-      hex(certificate.headerDigest) === headerDigest(header) &&
-      certificate.logSize === header.logSize &&
-      hex(certificate.logRoot) === hex(header.logRoots[0]) &&
-      hex(certificate.stateRoot) === hex(header.stateRoot);
-    const isFork = certificate.height === header.height && !isSame;
+    const isFork = certificate.height === header.height && !isStatedBy(certificate, header);
     need(!isFork, 'compact-fork', () => `another header of height ${header.height}`);
   }
 
