@@ -42,7 +42,7 @@ HOST = "127.0.0.1"
 _Answer = TypeVar("_Answer")
 
 DEADLINE_S = 40.0
-POLL_S = 0.05
+POLL_S = 0.1
 
 
 def utc_ms() -> int:

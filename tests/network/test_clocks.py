@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from glob import glob
@@ -26,6 +27,9 @@ from tests.unit.cli.command import run
 _LIBRARIES = glob("/usr/lib/*/faketime/libfaketimeMT.so.1")  # noqa: PTH207 - of the machine
 LONG = "GOVCHAIN_LONG_TESTS"
 """Set, what takes minutes is run too."""
+
+SOUND = [UnfitCause.NONE] * 3
+"""Of all validators but the last."""
 
 pytestmark = pytest.mark.skipif(
     not _LIBRARIES, reason="NOT RUN: libfaketime is missing (Debian package faketime)"
@@ -122,36 +126,49 @@ def is_near(headers: list[Header], offset_ms: int = 0) -> bool:
     return all(now_ms - 30_000 <= header.time_ms <= now_ms + 150 for header in headers)
 
 
-def test_one_clock_an_hour_ahead_and_the_chain_goes_on(tmp_path: Path) -> None:
-    sound = [UnfitCause.NONE] * 3
-    with faked_network(tmp_path / "network", v4="+3600") as (network, _):
-        headers = asyncio.run(
-            under_load(network, lambda found: causes(found) == [*sound, UnfitCause.AHEAD])
-        )
-        assert headers
-        assert is_near(headers)
-        assert not any(header.time_degraded for header in headers)
-        # That node alarms: in its log, its metrics and its health; the doctor names it.
-        assert network.metric("validator-4", "clock_fit") == 0
-        assert network.metric("validator-4", "clock_unfit_cause") == UnfitCause.AHEAD
-        assert network.metric("validator-1", "clock_fit") == 1
-        assert any("clock-unfit" in line and "AHEAD" in line for line in network.log("validator-4"))
-        status = asyncio.run(network.until_ready(["validator-4"]))["validator-4"]
-        assert "its clock is unfit" in status.health_detail
-        doctor = run("doctor", "--home", network.home, "--json")
-        fitness = [each for each in doctor.json["findings"] if each["check"] == "clock fitness"]
-        assert [each["level"] for each in fitness] == ["problem"]
-        assert fitness[0]["detail"].startswith("validator-4: ")
+@pytest.fixture(scope="module")
+def one_ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalNetwork, Clocks]]:
+    """Yield a network whose last validator began with a clock an hour ahead."""
+    with faked_network(tmp_path_factory.mktemp("clocks") / "network", v4="+3600") as faked:
+        yield faked
 
 
-def test_a_clock_that_drifts_is_found_by_the_votes_of_others(tmp_path: Path) -> None:
-    sound = [UnfitCause.NONE] * 3
-    with faked_network(tmp_path / "network", v4="+0 x0.97") as (network, _):  # no step, ever
-        headers = asyncio.run(
-            under_load(network, lambda found: causes(found) == [*sound, UnfitCause.BEHIND])
-        )
-        assert is_near(headers)
-        assert not any(header.time_degraded for header in headers)
+def test_one_clock_an_hour_ahead_and_the_chain_goes_on(
+    one_ahead: tuple[LocalNetwork, Clocks],
+) -> None:
+    network, _ = one_ahead
+    headers = asyncio.run(
+        under_load(network, lambda found: causes(found) == [*SOUND, UnfitCause.AHEAD])
+    )
+    assert headers
+    assert is_near(headers)
+    assert not any(header.time_degraded for header in headers)
+    # That node alarms: in its log, its metrics and its health; the doctor names it.
+    assert network.metric("validator-4", "clock_fit") == 0
+    assert network.metric("validator-4", "clock_unfit_cause") == UnfitCause.AHEAD
+    assert network.metric("validator-1", "clock_fit") == 1
+    assert any("clock-unfit" in line and "AHEAD" in line for line in network.log("validator-4"))
+    status = asyncio.run(network.until_ready(["validator-4"]))["validator-4"]
+    assert "its clock is unfit" in status.health_detail
+    doctor = run("doctor", "--home", network.home, "--json")
+    fitness = [each for each in doctor.json["findings"] if each["check"] == "clock fitness"]
+    assert [each["level"] for each in fitness] == ["problem"]
+    assert fitness[0]["detail"].startswith("validator-4: ")
+
+
+def test_a_clock_that_drifts_is_found_by_the_votes_of_others(
+    one_ahead: tuple[LocalNetwork, Clocks],
+) -> None:
+    network, clocks = one_ahead
+    network.end("validator-4", signal.SIGTERM)
+    clocks.set("validator-4", "+0 x0.97")  # no step, ever
+    clocks.start("validator-4")
+    asyncio.run(network.until_ready(["validator-4"]))
+    headers = asyncio.run(
+        under_load(network, lambda found: causes(found) == [*SOUND, UnfitCause.BEHIND])
+    )
+    assert is_near(headers)
+    assert not any(header.time_degraded for header in headers)
 
 
 @pytest.mark.parametrize("step", ["+10", "-10"])

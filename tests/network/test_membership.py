@@ -47,9 +47,11 @@ async def validators_of(network: LocalNetwork) -> ValidatorSet:
     return await asyncio.to_thread(lambda: Network.open(network.home, None, None).validators)
 
 
-async def certificate_at(network: LocalNetwork, height: int) -> tuple[Header, QuorumCertificate]:
-    async with network.client(FIRST) as client:
-        found = await client.certified_header(height)
+async def certificate_at(
+    network: LocalNetwork, client: LedgerClient, height: int | None = None
+) -> tuple[Header, QuorumCertificate]:
+    """Ask for the header of a height, or else the newest, and who certified it."""
+    found = await client.certified_header(height)
     value = decode(found.certificate, what="certificate", size_max=CERTIFICATE_BYTES_MAX)
     size = network.genesis.suite.signature_size
     return Header.decode(found.header), QuorumCertificate.from_value(value, size)
@@ -59,11 +61,12 @@ async def until_voted(network: LocalNetwork, validator_id: str) -> None:
     """Wait for a commit certificate with a vote of a validator; others go on making blocks."""
     index = (await validators_of(network)).index_of(validator_id)
 
-    async def voted() -> bool | None:
-        _, certificate = await certificate_at(network, await network.height())
+    async def voted(client: LedgerClient) -> bool | None:
+        _, certificate = await certificate_at(network, client)
         return any(vote.validator == index for vote in certificate.votes) or None
 
-    await until(voted, f"a certificate with a vote of {validator_id}")
+    async with network.client(FIRST) as client:
+        await until(lambda: voted(client), f"a certificate with a vote of {validator_id}")
 
 
 @dataclass
@@ -117,13 +120,14 @@ async def expect_sets(network: LocalNetwork, barriers: Sequence[int]) -> None:
     """Check around each barrier that certificates hold under the set of their own height."""
     last = Network.open(network.home, None, None)
     followed = await asyncio.to_thread(last.follow, len(barriers))
-    for epoch, barrier in enumerate(barriers):
-        for height, number in ((barrier, epoch), (barrier + 1, epoch + 1)):
-            header, certificate = await certificate_at(network, height)
-            validators = followed.validator_sets[number]
-            assert header.epoch == number == validators.epoch
-            block = CertifiedHeader(header, certificate)
-            check_certified(block, network.genesis.chain_id, validators)
+    async with network.client(FIRST) as client:
+        for epoch, barrier in enumerate(barriers):
+            for height, number in ((barrier, epoch), (barrier + 1, epoch + 1)):
+                header, certificate = await certificate_at(network, client, height)
+                validators = followed.validator_sets[number]
+                assert header.epoch == number == validators.epoch
+                block = CertifiedHeader(header, certificate)
+                check_certified(block, network.genesis.chain_id, validators)
 
 
 async def test_join_leave_and_rotate_under_load(tmp_path: Path) -> None:
