@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +57,6 @@ def test_the_installed_command_leaves_no_folder_and_its_lines_tell_the_figures(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = (each for each in done.stdout.splitlines() if "transactions final per second" in each)
-    assert int(re.sub(r"\D", "", line.partition("transactions")[0])) > 0, line
+    assert float(line.split()[-1]) > 0
     assert "client-2" in done.stdout
     assert [*tmp_path.iterdir()] == []
