@@ -40,15 +40,19 @@ def sha256(data: bytes) -> bytes:
 def whole_tree(content: dict[bytes, bytes], suite: Suite) -> tuple[bytes, dict[str, bytes]]:
     """Return the root over `content`, and every stored page of the tree by its place."""
     pages: dict[str, bytes] = {}
+    known: dict[str, bytes] = {}  # of two leaves or more, by the prefix they share: asked for often
 
     def subtree(leaves: list[tuple[str, bytes]], depth: int) -> bytes:
         if not leaves:
             return EMPTY
         if len(leaves) == 1:
             return sha256(tagged(STATE_LEAF, body_of(leaves[0])))
-        left = subtree([leaf for leaf in leaves if leaf[0][depth] == "0"], depth + 1)
-        right = subtree([leaf for leaf in leaves if leaf[0][depth] == "1"], depth + 1)
-        return sha256(tagged(STATE_NODE, left + right))
+        prefix = leaves[0][0][:depth]
+        if prefix not in known:
+            left = subtree([leaf for leaf in leaves if leaf[0][depth] == "0"], depth + 1)
+            right = subtree([leaf for leaf in leaves if leaf[0][depth] == "1"], depth + 1)
+            known[prefix] = sha256(tagged(STATE_NODE, left + right))
+        return known[prefix]
 
     def body_of(leaf: tuple[str, bytes]) -> bytes:
         return int(leaf[0], 2).to_bytes(32, "big") + sha256(leaf[1])
