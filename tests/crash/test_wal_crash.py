@@ -301,7 +301,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     lives=st.lists(
         st.tuples(steps, st.integers(0, 60), st.booleans(), st.integers(0, 80)), max_size=4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.chain.log import (
@@ -17,8 +17,6 @@ from node.chain.log import (
     tiles_changed,
 )
 from node.chain.merkle import consistency_path, inclusion_path, merkle_root
-
-unhurried = settings(deadline=None)  # the machine is shared
 
 
 def sha256(data: bytes) -> bytes:
@@ -48,13 +46,11 @@ def grow(sizes: list[int]) -> tuple[LogFrontier, dict[TileId, bytes]]:
     return frontier, tiles
 
 
-@unhurried
 @given(batches)
 def test_batching_changes_neither_frontier_nor_tiles(sizes: list[int]) -> None:
     assert grow(sizes) == grow([sum(sizes)])
 
 
-@unhurried
 @given(batches, st.data())
 def test_paths_from_tiles_are_the_paths_of_the_whole_tree(
     sizes: list[int], data: st.DataObject
@@ -71,7 +67,6 @@ def test_paths_from_tiles_are_the_paths_of_the_whole_tree(
     )
 
 
-@unhurried
 @given(st.integers(1, 600), st.lists(st.integers(0, 599), max_size=20))
 def test_paths_taken_together_are_the_paths_taken_alone(size: int, indexes: list[int]) -> None:
     _, tiles = grow([700])
@@ -81,7 +76,6 @@ def test_paths_taken_together_are_the_paths_taken_alone(size: int, indexes: list
     assert together == alone
 
 
-@unhurried
 @given(st.integers(0, 2000), st.integers(0, 1000))
 def test_an_append_hashes_each_completed_inner_node_once(size: int, count: int) -> None:
     calls = 0

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.chain.merkle import (
@@ -19,8 +19,6 @@ from node.chain.merkle import (
     verify_inclusion,
 )
 from node.errors import ProofError
-
-unhurried = settings(deadline=None)  # the machine is shared
 
 
 def sha256(data: bytes) -> bytes:
@@ -95,13 +93,11 @@ def test_every_small_tree_is_the_tree_of_the_rfc(size: int) -> None:
 sizes = st.integers(min_value=1, max_value=600)
 
 
-@unhurried
 @given(st.lists(st.binary(max_size=40), max_size=300))
 def test_roots_over_any_entries(entries: list[bytes]) -> None:
     assert merkle_root(hashes_of(entries), sha256) == mth(entries)
 
 
-@unhurried
 @given(sizes, st.data())
 def test_a_proof_holds_for_its_own_index_and_leaf_alone(size: int, data: st.DataObject) -> None:
     leaves = hashes_of(entries_of(size))
@@ -117,7 +113,6 @@ def test_a_proof_holds_for_its_own_index_and_leaf_alone(size: int, data: st.Data
         verify_inclusion(flipped(leaves[index], 0), index, proof, TreeHead(size, root), sha256)
 
 
-@unhurried
 @given(sizes, st.data())
 def test_any_flipped_bit_breaks_an_inclusion_path(size: int, data: st.DataObject) -> None:
     leaves = hashes_of(entries_of(size + 1))
@@ -131,7 +126,6 @@ def test_any_flipped_bit_breaks_an_inclusion_path(size: int, data: st.DataObject
         )
 
 
-@unhurried
 @given(sizes, sizes, st.data())
 def test_any_flipped_bit_breaks_a_consistency_path(
     old_size: int, growth: int, data: st.DataObject
@@ -147,7 +141,6 @@ def test_any_flipped_bit_breaks_a_consistency_path(
         verify_consistency(old, new, proof, sha256)
 
 
-@unhurried
 @given(sizes, st.integers(min_value=2, max_value=300), st.data())
 def test_a_rewritten_log_has_no_consistency_proof(
     old_size: int, growth: int, data: st.DataObject

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.chain.state_tree import (
@@ -26,8 +26,6 @@ from node.chain.state_tree import (
 from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
 from node.crypto.suite import INTERNATIONAL, Suite
 from node.errors import DecodeError, ProofError
-
-unhurried = settings(deadline=None)  # the machine is shared
 
 
 def sha256(data: bytes) -> bytes:
@@ -162,13 +160,11 @@ def play(world: World) -> tuple[dict[bytes, bytes], bytes, Store]:
 # --- Laws ---
 
 
-@unhurried
 @given(worlds)
 def test_batches_of_puts_deletes_and_no_ops(world: World) -> None:
     play(world)
 
 
-@unhurried
 @given(st.dictionaries(chosen_keys, st.binary(max_size=3)), st.randoms(use_true_random=False))
 def test_history_does_not_show(content: dict[bytes, bytes], random: object) -> None:
     once = update(EMPTY, content, Store(CHOSEN_PATHS).read, CHOSEN_PATHS)
@@ -186,7 +182,6 @@ def test_history_does_not_show(content: dict[bytes, bytes], random: object) -> N
     assert {place: store.read(place) for place in store.pages} == once.pages
 
 
-@unhurried
 @given(worlds)
 def test_updates_stacked_on_each_other_equal_updates_stored(world: World) -> None:
     """As blocks executed ahead do: each reads the pages of those below it, none of them stored."""
@@ -209,7 +204,6 @@ def test_updates_stacked_on_each_other_equal_updates_stored(world: World) -> Non
         assert root == whole_tree(content, suite)[0]
 
 
-@unhurried
 @given(worlds, st.one_of(hashed_keys, chosen_keys))
 def test_every_key_present_or_absent_has_its_proof_and_no_other(world: World, extra: bytes) -> None:
     suite = world[0]
@@ -228,7 +222,6 @@ def test_every_key_present_or_absent_has_its_proof_and_no_other(world: World, ex
                 verify_proof(root, key, content[key] + b"!", proof, suite)
 
 
-@unhurried
 @given(worlds.filter(lambda world: any(world[1])), st.integers(1, 255), st.data())
 def test_any_flipped_byte_breaks_a_proof(world: World, mask: int, data: st.DataObject) -> None:
     """Every 64th byte from a drawn one on: the unit test takes each byte, of two proofs."""
@@ -244,7 +237,6 @@ def test_any_flipped_byte_breaks_a_proof(world: World, mask: int, data: st.DataO
             verify_proof(root, key, content.get(key), StateProof.decode(flipped), suite)
 
 
-@unhurried
 @given(worlds.filter(lambda world: any(world[1])), st.data())
 def test_siblings_left_out_added_or_swapped_break_a_proof(
     world: World, data: st.DataObject

@@ -157,7 +157,7 @@ def blocks(draw: st.DrawFn) -> list[tuple[int, list[VerifiedTransaction]]]:
 
 
 @given(chain=blocks())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_executor_agrees_with_the_slow_model(
     chain: list[tuple[int, list[VerifiedTransaction]]],
 ) -> None:
@@ -177,7 +177,7 @@ def test_the_executor_agrees_with_the_slow_model(
 
 
 @given(chain=blocks(), window=st.integers(1, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_executing_ahead_gives_the_same_blocks(
     chain: list[tuple[int, list[VerifiedTransaction]]], window: int
 ) -> None:

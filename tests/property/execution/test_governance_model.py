@@ -105,7 +105,7 @@ def operations_of(proposal: Proposal) -> list[Operation]:
 
 
 @given(st.lists(st.tuples(proposals(), st.booleans()), min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_change_has_the_outcome_of_the_model(asked: list[tuple[Proposal, bool]]) -> None:
     chain, model = GovernedChain(), Model()
     for drawn, all_vouch in asked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.chain.record import Notarization, RecordAction
@@ -40,7 +40,6 @@ arrivals = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(before=arrivals, after=arrivals, size_bytes=st.sampled_from(SIZES))
 def test_a_newcomer_waits_for_one_turn_of_each_other_sender(
     before: list[tuple[int, int]], after: list[tuple[int, int]], size_bytes: int

@@ -257,7 +257,5 @@ class MempoolAgainstModel(RuleBasedStateMachine):
             assert self.pool.is_pending(tx.transaction.tx_id) == known
 
 
-MempoolAgainstModel.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=50, deadline=None
-)
+MempoolAgainstModel.TestCase.settings = settings(max_examples=120, stateful_step_count=50)
 TestMempoolAgainstModel = MempoolAgainstModel.TestCase

@@ -57,7 +57,7 @@ def honest_messages(draw: st.DrawFn) -> list[tuple[int, Message]]:
     return said
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(honest_messages())
 def test_honest_votes_never_make_evidence(said: list[tuple[int, Message]]) -> None:
     node = Lone(3)
@@ -66,7 +66,7 @@ def test_honest_votes_never_make_evidence(said: list[tuple[int, Message]]) -> No
     assert node.engine.evidence == ()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(honest_messages(), st.integers(0, 2), st.data())
 def test_among_many_honest_votes_the_one_equivocator_alone_is_named(
     said: list[tuple[int, Message]], guilty: int, data: st.DataObject

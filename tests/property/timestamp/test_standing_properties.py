@@ -55,7 +55,7 @@ def play(blocks: Sequence[Sequence[Move]]) -> tuple[StandingChain, list[dict[str
     return chain, after
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(moves)
 def test_proofs_say_what_the_model_says_at_every_height(blocks: list[list[Move]]) -> None:
     chain, after = play(blocks)
@@ -74,7 +74,7 @@ def test_proofs_say_what_the_model_says_at_every_height(blocks: list[list[Move]]
             assert (found.status.height if found.status else 0) == abs((heights or [0])[-1])
 
 
-@settings(max_examples=20, deadline=None)  # each looks at every record at every height
+@settings(max_examples=20)  # each looks at every record at every height
 @given(moves)
 def test_the_fate_of_every_record_is_told_at_every_later_height(blocks: list[list[Move]]) -> None:
     chain, after = play(blocks)
@@ -140,7 +140,6 @@ def test_the_proofs_under_test_verify() -> None:
     assert all(map(judge, [*STANDINGS, *GROWTHS]))
 
 
-@settings(deadline=None)  # the machine is shared
 @given(st.sampled_from([*STANDINGS, *GROWTHS]), st.data())
 def test_no_item_of_a_proof_can_be_replaced(proof: bytes, data: st.DataObject) -> None:
     value = cbor2.loads(proof)
@@ -156,7 +155,6 @@ def test_no_item_of_a_proof_can_be_replaced(proof: bytes, data: st.DataObject) -
         assert not judge(changed)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_proof_fail(data: bytes) -> None:
     assert not judge(data)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asn1crypto import cms, core
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.crypto.suite import DOCUMENT_DIGESTS, DocumentDigest
@@ -18,8 +18,6 @@ from node.timestamp.token_reading import TokenInfo
 from tests.unit.timestamp.authority import ISSUANCE, TSA, TSA_KEY, stamp
 from tests.unit.timestamp.reference_token import Forgery, digest_algorithm
 
-unhurried = settings(deadline=None)  # the machine is shared
-
 times_ms = st.integers(ISSUANCE.not_before_ms, ISSUANCE.not_after_ms)
 places = st.integers(0, 2**48 - 1)
 coordinates = st.builds(Coordinates, st.binary(min_size=7, max_size=7), places, places)
@@ -30,7 +28,6 @@ def content_of(number: int) -> bytes:
     return der.Reader(der.encode_integer(number), "integer").read_integer_bytes()
 
 
-@unhurried
 @given(
     algorithm=st.sampled_from(DOCUMENT_DIGESTS),
     document=st.binary(max_size=20),
@@ -80,13 +77,11 @@ def test_a_token_is_the_one_that_asn1crypto_makes(
     assert ours == theirs
 
 
-@unhurried
 @given(st.integers(-(2**300), 2**300))
 def test_integers_are_read_as_they_are_written(number: int) -> None:
     assert der.Reader(der.encode_integer(number), "integer").read_integer() == number
 
 
-@unhurried
 @given(st.lists(st.integers(0, 2**130), max_size=6), st.integers(0, 2), st.integers(0, 39))
 def test_object_identifiers_are_read_as_they_are_written(
     arcs: list[int], first: int, second: int
@@ -98,7 +93,6 @@ def test_object_identifiers_are_read_as_they_are_written(
         assert der.Reader(encoded, "identifier").read_oid() == dotted
 
 
-@unhurried
 @given(st.binary(max_size=40))
 def test_whatever_is_read_is_written_back_alike(data: bytes) -> None:
     reader = der.Reader(data, "bytes")
@@ -110,7 +104,6 @@ def test_whatever_is_read_is_written_back_alike(data: bytes) -> None:
     assert der.encode(element.tag, element.content) == data == element.encoded
 
 
-@unhurried
 @given(times_ms, coordinates, nonces, st.binary(max_size=5_000))
 def test_what_a_token_states_is_read_from_it(
     time_ms: int, at: Coordinates, nonce: int | None, proof: bytes

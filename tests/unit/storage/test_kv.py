@@ -222,7 +222,7 @@ keys = st.lists(st.sampled_from([b"", b"\x00", b"a", b"b", b"\xff"]), max_size=3
 changes = st.lists(st.tuples(keys, st.none() | st.binary(max_size=3)), max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     written=st.lists(st.tuples(changes, st.booleans()), max_size=6),
     prefix=keys,

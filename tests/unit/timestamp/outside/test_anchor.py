@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.crypto.suite import SHA_256
@@ -113,7 +113,6 @@ def test_what_is_recorded_on_the_chain_is_the_anchor_joined_to_nothing() -> None
     assert join(chain, anchor, 1).joined(None) == anchor
 
 
-@settings(deadline=None)  # the machine is shared
 @given(st.binary(max_size=200))
 def test_any_bytes_get_a_verdict(data: bytes) -> None:
     case = read("good-alone.json")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.crypto.authority import AuthorityCertificate
@@ -322,7 +322,6 @@ def test_whatever_byte_of_a_token_changes_what_it_attests_does_not(
     assert taken == ([renamed] if key is RSA else [])
 
 
-@settings(deadline=None)  # the machine is shared
 @given(st.binary(max_size=200))
 def test_any_bytes_get_a_verdict(data: bytes) -> None:
     verdict = judge(data)
