@@ -75,21 +75,23 @@ def create(
     source: Source,
 ) -> Answer:
     """Make records."""
-    from node.cli.evidence_files import find_subjects, require_subjects
+    from node.cli.evidence_files import find_subjects, hash_subjects, require_subjects
     from node.crypto.suite import document_digest_by_name
     from node.timestamp.evidence.renewal import plan_creation
 
     trust = source.believing(beliefs).trust
     found, faults = find_subjects(names, folders)
-    subjects = [each for each in found if not each.has_record]
+    algorithm = document_digest_by_name(digest_name)
     for each in found:
         if each.has_record:
             screen.note(_("{path}: is there already").format(path=each.record))
+    missing = [each for each in found if not each.has_record]
+    subjects, unreadable = hash_subjects(missing, algorithm)
+    faults += unreadable
     require_subjects(
         subjects, faults, _("every file has a record already: see govchain evidence renew")
     )
-    groups = [each.group for each in subjects]
-    plan = plan_creation(groups, document_digest_by_name(digest_name))
+    plan = plan_creation([each.group for each in subjects], algorithm)
     made = _finish(screen, plan, subjects, source, trust)
     return Answer({"records": made}, _some_failed(screen, faults))
 
@@ -307,14 +309,26 @@ def _write(path: Path, data: bytes) -> None:
 def _verify_receipt(
     screen: Screen, subject: Subject, path: Path, anchor: TrustAnchor
 ) -> tuple[dict[str, Any], Fault | None]:
-    """Verify the receipt that a record covers, of the document beside it."""
+    """Verify the receipt that a record covers, of the document beside it.
+
+    A refreshed one beside it serves instead if it carries this very receipt.
+    """
     from node.cli.subjects import read_document, read_file
     from node.cli.verify import fault_of_receipt, tell_verdict
     from node.cli.wording import describe_verdict
+    from node.errors import DecodeError
     from node.timestamp.opening import digest_algorithm_of
+    from node.timestamp.refreshed import REFRESHED_SUFFIX, RefreshedReceipt
     from node.timestamp.verify import verify_receipt
 
-    receipt = read_file(path)
+    receipt, refreshed = read_file(path), path.with_suffix(REFRESHED_SUFFIX)
+    if refreshed.is_file():
+        data = read_file(refreshed)
+        try:
+            if RefreshedReceipt.decode(data).receipt.encode() == receipt:
+                path, receipt = refreshed, data
+        except DecodeError:
+            pass
     digest = read_document(str(subject.document), digest_algorithm_of(receipt))
     verdict = verify_receipt(receipt, anchor, digest, now_ms=now_ms())
     tell_verdict(screen, str(path), verdict)

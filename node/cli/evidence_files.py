@@ -23,8 +23,9 @@ from node.crypto.suite import DocumentDigest
 from node.timestamp.evidence.hash_tree import DataGroup
 from node.timestamp.evidence.record import EVIDENCE_SUFFIX
 from node.timestamp.receipt import RECEIPT_SUFFIX
+from node.timestamp.refreshed import REFRESHED_SUFFIX
 
-_BESIDE: Final = (RECEIPT_SUFFIX, EVIDENCE_SUFFIX)
+_BESIDE: Final = (RECEIPT_SUFFIX, REFRESHED_SUFFIX, EVIDENCE_SUFFIX)
 """What is no document, when a folder is named."""
 
 
@@ -108,6 +109,23 @@ def find_subjects(arguments: Sequence[str], folders: Folders) -> tuple[list[Subj
             raise click.UsageError(told)
         subjects[subject.record] = subject
     return list(subjects.values()), faults
+
+
+def hash_subjects(
+    subjects: Sequence[Subject], algorithm: DocumentDigest
+) -> tuple[list[Subject], list[Fault]]:
+    """Return those whose files can be read, hashed by now, and why others cannot."""
+    readable: list[Subject] = []
+    faults: list[Fault] = []
+    for subject in subjects:
+        try:
+            for file in subject.group:
+                file(algorithm)
+        except CommandError as error:
+            faults.append(Fault(error.code, str(error), error.fix))
+        else:
+            readable.append(subject)
+    return readable, faults
 
 
 def require_subjects(subjects: Sequence[Subject], faults: Sequence[Fault], lack: str) -> None:

@@ -46,7 +46,8 @@ def show(screen: Screen, *, path: Path) -> Answer:
     from node.timestamp.steps import NotRootedError
 
     try:
-        view = view_receipt(open_receipt(read_file(path)).receipt)
+        opened = open_receipt(read_file(path))
+        view = view_receipt(opened.receipt)
     except (DecodeError, ProofError, NotRootedError) as error:
         fix = _("name a file made by govchain notarize")
         raise CommandError("GC-1001", f"{path}: {error}", fix) from error
@@ -66,9 +67,12 @@ def show(screen: Screen, *, path: Path) -> Answer:
         (_("place in the log"), f"{view['log_index']} / {view['log_size']}"),
         (_("chain"), f"{view['chain_id']} ({view['suite']})"),
     )
+    joined = None if opened.joined is None else opened.joined.block.header.height
+    if joined is not None:
+        lines = (*lines, (_("joined to block"), joined))
     screen.table((_("field"), _("value")), lines)
     screen.line(_("This is what the receipt says; govchain verify tells whether it is true."))
-    return Answer({"receipt": view})
+    return Answer({"receipt": view, "joined_height": joined})
 
 
 @receipt.command(

@@ -15,10 +15,13 @@ from pathlib import Path
 from node.crypto.certificate import encode_pem
 from node.timestamp.evidence.hash_tree import data_object
 from node.timestamp.evidence.record import EvidenceRecord
+from node.timestamp.evidence.verify import EvidenceTrust, verify_evidence
+from node.timestamp.request import TimeStampRequest
+from node.timestamp.token import Coordinates, Stamp, encode_granted
 from node.timestamp.token_reading import ReadToken
 from tests.outside.bouncycastle import verdicts
 from tests.outside.environments import ROOT
-from tests.vectors.evidence.authorities import THIRD, year
+from tests.vectors.evidence.authorities import FIRST, SECOND, THIRD, Tsa, year
 from tests.vectors.evidence.generate import ALL_FILES, FOLDER, ROOTS
 from tests.vectors.evidence.story import FILES, OTHERS, created, rehashed, renewed, whole_story
 
@@ -98,3 +101,47 @@ def test_what_the_page_says_of_openssl_holds(tmp_path: Path) -> None:
             env={**os.environ, "OPENSSL_CONF": str(tmp_path / "empty.cnf")},
         )
         assert "Verification: OK" in verified.stdout
+
+
+def stamped_by(tsa: Tsa, answer: Path, time_ms: int) -> None:
+    """Answer the request that BouncyCastle left beside where the answer is to be."""
+    request = TimeStampRequest.decode(answer.with_name(f"{answer.name}.tsq").read_bytes())
+    stamp = Stamp(
+        imprint=request.imprint,
+        coordinates=Coordinates(bytes(7), height=1, log_index=1),
+        time_ms=time_ms,
+        nonce=request.nonce,
+    )
+    answer.write_bytes(encode_granted(tsa.issuer.issue(stamp)))
+
+
+def test_we_verify_and_renew_records_that_it_made(tmp_path: Path) -> None:
+    groups = [[b"document %d" % number, b"receipt %d" % number] for number in range(5)]
+    files = [tmp_path / f"{at}.{part}" for at in range(5) for part in (0, 1)]
+    for path, content in zip(files, (part for group in groups for part in group), strict=True):
+        path.write_bytes(content)
+    answer, again = tmp_path / "first.tsr", tmp_path / "second.tsr"
+    creation = ["create", answer, tmp_path, *files]
+    renewal = ["renew", again, tmp_path / "0.ers", tmp_path / "renewed.ers"]
+    for steps, made in (((creation,), answer), ((creation, renewal), again)):
+        assert verdicts("EvidenceMaker", steps) == [""] * len(steps)
+        tsa, time_ms = (FIRST, year(2026)) if made is answer else (SECOND, year(2028.5))
+        stamped_by(tsa, made, time_ms)
+    assert verdicts("EvidenceMaker", [renewal]) == [""]
+    trust = EvidenceTrust(roots=[FIRST.root, SECOND.root])
+    covered = set()
+    for number in range(len(groups)):
+        data = (tmp_path / f"{number}.ers").read_bytes()
+        for at, group in enumerate(groups):
+            named = tuple(map(data_object, group))
+            found = verify_evidence(data, named, trust, at_ms=year(2027)).attestation
+            if found is not None and found.is_whole:
+                covered.add((number, at))
+                assert EvidenceRecord.decode(data).encode() == data
+                later = renewed(EvidenceRecord.decode(data)).encode()
+                assert verify_evidence(later, named, trust, at_ms=year(2031)).attestation
+                theirs = (tmp_path / "renewed.ers").read_bytes()
+                verdict = verify_evidence(theirs, named, trust, at_ms=year(2031))
+                assert (verdict.attestation is not None) == (number == 0)
+    assert sorted(number for number, _ in covered) == sorted(at for _, at in covered)
+    assert len(covered) == len(groups)

@@ -204,6 +204,8 @@ def test_a_receipt_of_a_retired_epoch_is_joined_to_a_later_block(
     assert (verified.code, attested["height"], attested["joined_height"]) == (0, 1, 5)
     assert "validator-2" not in attested["signers"], "it left before the block that it is joined to"
     refreshed = tmp_path / "first.refreshed"
+    shown = run("receipt", "show", refreshed, "--json").json
+    assert (shown["receipt"]["height"], shown["joined_height"]) == (1, 5)
     again = run("receipt", "refresh", refreshed, "--home", home, "--trust", trust)
     assert again.code == 0, "what is refreshed can be refreshed again"
     assert "joined to block 5" in again.out

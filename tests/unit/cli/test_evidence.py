@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from node.cli import evidence_options
+from node.cli.evidence_files import Folders, hash_subjects
 from node.cli.exit_codes import ExitCode
 from node.crypto.certificate import encode_pem
+from node.crypto.suite import SHA_256
 from node.timestamp.evidence.record import EvidenceRecord
+from node.timestamp.refreshed import RefreshedReceipt
 from node.timestamp.request import Failure, TimeStampRefused
 from node.timestamp.token import POLICY, TokenIssuer, encode_refused
 from tests.unit.cli.command import CHINESE, run
@@ -21,6 +24,7 @@ from tests.unit.timestamp.reference_token import certificate_of
 from tests.vectors.evidence.authorities import FIRST, SECOND, STRANGER, year
 from tests.vectors.receipt.chain import signer
 from tests.vectors.receipt.generate import FOLDER as RECEIPTS
+from tests.vectors.receipt.story import FIRST_OF_EPOCH_2, PLAIN, build_chain
 
 DOCUMENT = RECEIPTS / "document.txt"
 TRUST = RECEIPTS / "trust" / "genesis.json"
@@ -157,6 +161,35 @@ def test_the_receipt_beside_is_verified_with_a_trust_file(
     assert alone["attestation"]["is_whole"] is False, "it was about a receipt as well"
 
 
+def test_years_later_a_receipt_of_retired_keys_is_verified_with_its_evidence(
+    files: Path, url: str, roots: Path, server: StampingServer, clock: Years
+) -> None:
+    """The certificate has ended, the validators changed twice: renewed, and refreshed."""
+    document, chain = files / "document.txt", build_chain()
+    receipt = chain.receipt(PLAIN, 1)
+    (files / "document.txt.receipt").write_bytes(receipt.encode())
+    words = ("--ca", roots)
+    json_of("evidence", "create", document, "--url", url, *words)
+    server.tsa, clock.ms = SECOND, year(2029.5)
+    json_of("evidence", "renew", document, "--url", url, *words)
+    clock.ms = year(2033.5)
+    trust = files.parent / "later.json"
+    trust.write_bytes(chain.trust(FIRST_OF_EPOCH_2).encode())
+    verify = ("evidence", "verify", document, *words, "--trust", trust)
+    unrooted = json_of(*verify, code=ExitCode.NOT_ROOTED)
+    assert "govchain receipt refresh" in unrooted["error"]["fix"]
+    refreshed = files / "document.txt.refreshed"
+    joined = chain.consistency(PLAIN, FIRST_OF_EPOCH_2)
+    refreshed.write_bytes(RefreshedReceipt(receipt, joined).encode())
+    (told,) = json_of(*verify)["evidence"]
+    assert told["receipt"]["path"] == str(refreshed)
+    assert told["receipt"]["attestation"]["joined_height"] == FIRST_OF_EPOCH_2
+    other = RefreshedReceipt(chain.receipt(PLAIN + 2, 1), joined)
+    for content in (other.encode(), b"nothing"):  # of another receipt, and of none
+        refreshed.write_bytes(content)
+        json_of(*verify, code=ExitCode.NOT_ROOTED)
+
+
 def test_whom_to_believe_has_to_be_said(
     files: Path, url: str, roots: Path, server: StampingServer, tmp_path: Path
 ) -> None:
@@ -273,11 +306,19 @@ def test_what_is_not_there_is_told(files: Path, url: str, roots: Path) -> None:
         assert json_of(*words, code=ExitCode.USAGE)["error"]["code"] == "GC-2301"
     ran = json_of("evidence", "verify", files, "--ca", roots, code=ExitCode.USAGE)
     assert "govchain evidence create" in ran["error"]["message"]
+    (files / "deeper" / "two.receipt").mkdir()  # no receipt, and no matter
     some = json_of(
         *("evidence", "create", files / "one", files / "none", "--url", url, "--ca", roots),
         code=ExitCode.SOME_FAILED,
     )
     assert [each["record"] for each in some["records"]] == [str(files / "one.ers")]
+
+
+def test_files_that_cannot_be_read_are_told_apart_from_those_that_can(files: Path) -> None:
+    there, gone = (Folders().subject(files / name) for name in ("one", "gone"))
+    readable, faults = hash_subjects([gone, there], SHA_256)
+    assert readable == [there]
+    assert [fault.code for fault in faults] == ["GC-2301"]
 
 
 def test_verification_opens_no_socket_and_speaks_chinese(
