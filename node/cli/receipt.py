@@ -68,9 +68,8 @@ def show(screen: Screen, *, path: Path) -> Answer:
         (_("chain"), f"{view['chain_id']} ({view['suite']})"),
     )
     joined = None if opened.joined is None else opened.joined.block.header.height
-    if joined is not None:
-        lines = (*lines, (_("joined to block"), joined))
-    screen.table((_("field"), _("value")), lines)
+    more = () if joined is None else ((_("joined to block"), joined),)
+    screen.table((_("field"), _("value")), (*lines, *more))
     screen.line(_("This is what the receipt says; govchain verify tells whether it is true."))
     return Answer({"receipt": view, "joined_height": joined})
 

@@ -121,9 +121,9 @@ def test_we_verify_and_renew_records_that_it_made(tmp_path: Path) -> None:
     for path, content in zip(files, (part for group in groups for part in group), strict=True):
         path.write_bytes(content)
     answer, again = tmp_path / "first.tsr", tmp_path / "second.tsr"
-    creation = ["create", answer, tmp_path, *files]
-    renewal = ["renew", again, tmp_path / "0.ers", tmp_path / "renewed.ers"]
-    for steps, made in (((creation,), answer), ((creation, renewal), again)):
+    creation: list[str | Path] = ["create", answer, tmp_path, *files]
+    renewal: list[str | Path] = ["renew", again, tmp_path / "0.ers", tmp_path / "renewed.ers"]
+    for steps, made in (([creation], answer), ([creation, renewal], again)):
         assert verdicts("EvidenceMaker", steps) == [""] * len(steps)
         tsa, time_ms = (FIRST, year(2026)) if made is answer else (SECOND, year(2028.5))
         stamped_by(tsa, made, time_ms)
