@@ -47,6 +47,8 @@ class Case:
     trust: bytes
     receipt: bytes
     document: str
+    now_ms: int | None = None
+    """What the clock of both says; None: they have none."""
 
 
 def find_node() -> str:
@@ -68,9 +70,10 @@ def answers(cases: Sequence[Mapping[str, Json]], folder: Path) -> list[Json]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def encoded(case: Case) -> dict[str, str]:
+def encoded(case: Case) -> dict[str, Json]:
     """Return a case as the page's program reads it."""
-    return {
+    clock = {} if case.now_ms is None else {"now": case.now_ms}
+    return clock | {
         "trust": base64.b64encode(case.trust).decode(),
         "receipt": base64.b64encode(case.receipt).decode(),
         "document": case.document,
@@ -86,7 +89,7 @@ def difference(case: Case, answer: Json) -> str | None:
     """Say in what an answer differs from ours; None if in nothing."""
     anchor, document = anchor_of(case.trust), NamedDigest.parse(case.document)
     verify = verify_compact if is_compact(case.receipt) else verify_receipt
-    ours: Any = verify(case.receipt, anchor, document)
+    ours: Any = verify(case.receipt, anchor, document, now_ms=case.now_ms)
     theirs = [step["detail"] for step in answer["steps"] if step["passed"]]
     failed = [step["name"] for step in answer["steps"] if not step["passed"]]
     if any(step["detail"].startswith("unforeseen") for step in answer["steps"]):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from node.timestamp.export import NATIVE, QR, TSR
 from node.timestamp.opening import PDF
-from tests.outside.matrix.forgeries import GOOD
+from tests.outside.html_verifier import Case, compare
+from tests.outside.matrix.forgeries import FORGERIES, GOOD
 from tests.outside.matrix.rows import FORMATS, Absent
+from tests.outside.matrix.story import NOW_MS, PINNED_HEIGHT, chain_of
 from tests.outside.matrix.table import (
     ABSENT,
     CANNOT_TELL,
@@ -73,3 +77,21 @@ def test_no_outside_verifier_objects_to_what_is_good_but_by_todays_clock() -> No
         if EXPECTED[verifier.title][row.name] not in {ACCEPTS, ABSENT}
     ]
     assert objecting == [("tsr: openssl", "the certificate expired since, valid at T")]
+
+
+def test_the_page_for_browsers_answers_as_ours_does(tmp_path: Path) -> None:
+    """What is really signed, in the forms that differ most; flips are for tests of its own."""
+    trust = chain_of().trust(PINNED_HEIGHT).encode()
+    samples = {
+        f"{row.name}: {name}": cell[0]
+        for row in (*GOOD, *FORGERIES)
+        for name, cell in cells(row).items()
+        if name in {NATIVE, TSR, QR} and not isinstance(cell, Absent)
+    }
+    digests = {name: hashlib.sha256(each.document).hexdigest() for name, each in samples.items()}
+    cases = [
+        Case(name, trust, sample.data, f"sha-256:{digests[name]}", NOW_MS)
+        for name, sample in samples.items()
+    ]
+    assert len(cases) > 25
+    assert compare(cases, tmp_path) == []

@@ -1,6 +1,7 @@
 // Runs the script of the HTML verifier under Node, which gives it no page and no network:
 //   node with_node.mjs PAGE <cases >answers
-// A line of JSON each. A case is {trust} or {trust, receipt, document}, trust and receipt base64; or
+// A line of JSON each. A case is {trust} or {trust, receipt, document, now}, trust and receipt base64,
+// now (ms since 1970 UTC) only where a clock is to be asked; or
 // {primitive, arguments}, of which a string is bytes in hex, {number} a bigint and {text} a text.
 
 import { readFileSync } from 'node:fs';
@@ -46,11 +47,12 @@ async function answer(line) {
   return primitive === undefined ? verify(line) : callPrimitive(primitive, values);
 }
 
-async function verify({ trust: text, receipt, document }) {
+async function verify({ trust: text, receipt, document, now }) {
   const trust = await loadOnce(text);
   if (receipt === undefined || 'refused' in trust) return { refused: trust.refused ?? null };
   const bytes = bytesOf(receipt);
-  return (isCompact(bytes) ? verifyCompact : verifyReceipt)(bytes, trust, document);
+  const clock = now === undefined ? undefined : BigInt(now);
+  return (isCompact(bytes) ? verifyCompact : verifyReceipt)(bytes, trust, document, clock);
 }
 
 function plain(_, value) {

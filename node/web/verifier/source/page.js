@@ -167,7 +167,8 @@ class Page {
     const algorithm = (compact ? digestAlgorithmOfCompact : digestAlgorithmOf)(receipt);
     const digest = document.digest ?? (await this.digestOf(document, algorithm, isLatest));
     if (digest === null || !isLatest()) return;
-    const answer = await (compact ? verifyCompact : verifyReceipt)(receipt, trust, digest);
+    const verify = compact ? verifyCompact : verifyReceipt;
+    const answer = await verify(receipt, trust, digest, BigInt(Date.now()));
     if (!isLatest()) return;
     this.isBusy = false;
     const about = { name: document.name, trust, isCompact: compact, checked: new Date() };

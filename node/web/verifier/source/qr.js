@@ -10,7 +10,7 @@ import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
 import { need, needEqual, NotRooted } from './refusal.js';
 import { takeSteps } from './steps.js';
 import { decodeCompactReceipt } from './structures.js';
-import { isoTime } from './times.js';
+import { checkPast, isoTime } from './times.js';
 
 const START = 'GOVCHAIN1:';
 const COMPACT_TEXT_BYTES_MAX = 4296;
@@ -34,8 +34,8 @@ export function digestAlgorithmOfCompact(bytes) {
 }
 
 /** Verify the text (bytes) of a compact receipt; the answer is like that of `verifyReceipt`. */
-export async function verifyCompact(bytes, trust, document) {
-  const run = new Verification(bytes, trust, document);
+export async function verifyCompact(bytes, trust, document, now) {
+  const run = new Verification(bytes, trust, document, now);
   const { outcome, steps } = await takeSteps(COMPACT_STEPS, (name) => run[name]());
   const attested = steps.length === COMPACT_STEPS.length ? run.attestation() : null;
   return { outcome, steps, attested };
@@ -65,8 +65,8 @@ function parse(bytes) {
 }
 
 class Verification {
-  constructor(bytes, trust, document) {
-    Object.assign(this, { bytes, trust, document });
+  constructor(bytes, trust, document, now) {
+    Object.assign(this, { bytes, trust, document, now });
   }
 
   RECEIPT() {
@@ -113,6 +113,7 @@ class Verification {
       () => `expected at most ${receipt.height}`,
     );
     checkRise('compact-time', trust.genesis.created, leaf.time, leaf.height);
+    checkPast(leaf.time, this.now);
     for (const { header } of trust.blocks) checkAgainst(header, receipt);
     return trust.pinned === null
       ? 'pinned at genesis'

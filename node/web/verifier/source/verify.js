@@ -20,7 +20,7 @@ import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
 import { need, needEqual } from './refusal.js';
 import { isVoteKey, isVoteSignature } from './signatures.js';
 import { takeSteps } from './steps.js';
-import { isoTime } from './times.js';
+import { checkPast, isoTime } from './times.js';
 import { checkRecordToken } from './token.js';
 
 export const STEPS = [
@@ -38,19 +38,20 @@ export const STEPS = [
 
 /**
  * Verify the bytes of a receipt in any format that carries one. `trust` is what `loadTrust` gave,
- * `document` the name of a digest, a colon and its hex. Never throws: the answer has `outcome`
+ * `document` the name of a digest, a colon and its hex, `now` what a clock says, in ms since 1970
+ * UTC (a bigint; undefined asks none). Never throws: the answer has `outcome`
  * ('verified', 'not verified' or 'not rooted'), the `steps` taken, and what is `attested` or null.
  */
-export async function verifyReceipt(bytes, trust, document) {
-  const run = new Verification(bytes, trust, document);
+export async function verifyReceipt(bytes, trust, document, now) {
+  const run = new Verification(bytes, trust, document, now);
   const { outcome, steps } = await takeSteps(STEPS, (name) => run[name]());
   const attested = steps.length === STEPS.length ? run.attestation() : null;
   return { outcome, steps, attested };
 }
 
 class Verification {
-  constructor(bytes, trust, document) {
-    Object.assign(this, { bytes, trust, document });
+  constructor(bytes, trust, document, now) {
+    Object.assign(this, { bytes, trust, document, now });
   }
 
   RECEIPT() {
@@ -155,6 +156,7 @@ class Verification {
     const brought = [this.receipt, ...(this.joined === null ? [] : [this.joined])];
     const all = brought.flatMap((each) => [...each.handovers, each]);
     checkOneChain(genesis, [...blocks, ...all]);
+    checkPast(this.receipt.header.time, this.now);
     return pinned === null ? 'pinned at genesis' : `pinned at height ${pinned.header.height}`;
   }
 
