@@ -88,7 +88,9 @@ def audit(
 class Replay:
     """A pass over the blocks in order, the state after each being made anew in `scratch`.
 
-    `scratch` is empty. Signatures are checked by `workers`.
+    `scratch` is empty. Signatures are checked by `workers`: threads, since the library releases the
+    interpreter's lock, and checks are three quarters of the processor time (85 of 115 us per
+    transaction of one record). The rest cannot be divided: a block is executed on the one before.
     """
 
     def __init__(
