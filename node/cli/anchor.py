@@ -309,6 +309,7 @@ def _join(
 ) -> tuple[bytes, Any]:
     """Return the first anchor that verifies for a record, joined to it, and the verdict on it."""
     from node.cli.anchor_chain import ReachedChain
+    from node.errors import DecodeError, StorageError
     from node.operations.anchoring import covering
     from node.timestamp.opening import open_receipt
     from node.timestamp.outside.anchor_verify import verify_anchor
@@ -318,11 +319,15 @@ def _join(
     height = open_receipt(record.receipt).receipt.block.header.height
     failures = []
     for kept in covering(home.anchors(name), height):
-        path = None if kept.height == height else chain.header_path(height, kept.height)
-        data = kept.read().joined(path).encode()
         if kept.authority not in known:
             continue
-        outside = known[kept.authority].outside
+        try:
+            held = kept.read()
+        except (DecodeError, StorageError) as error:
+            failures.append(str(error))
+            continue
+        path = None if kept.height == height else chain.header_path(height, kept.height)
+        data, outside = held.joined(path).encode(), known[kept.authority].outside
         verdict = verify_anchor(data, chain.trust, outside, record, now_ms=_utc_ms())
         if verdict.failure is None:
             return data, verdict

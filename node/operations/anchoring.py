@@ -18,6 +18,7 @@ from node.operations.anchor_home import AnchorHome, KeptAnchor, PinnedAuthority
 from node.operations.stamp_client import new_nonce
 from node.timestamp.outside.anchor import TOKEN_BYTES_MAX, Anchor, AnchoredCheckpoint
 from node.timestamp.outside.anchor_verify import verify_anchor
+from node.timestamp.receipt import iso_time
 from node.timestamp.refusal import read_refusal
 from node.timestamp.request import Imprint, TimeStampRequest
 from node.timestamp.token import without_unsigned_attributes
@@ -128,7 +129,9 @@ class Anchoring:
     def look_around(self, tell: Tell, *, newest: bool = False) -> bool:
         """Make what is due, or with `newest` an anchor of the newest block; tell whether all went.
 
-        An authority that failed is left alone until its time to be retried has come.
+        An authority that failed is left alone until its time to be retried has come. One that has
+        stamped since the day that is due ended is not asked again, whatever the clocks of chain and
+        machine say: an anchor makes a block by its record, and must not call for the next anchor.
         """
         for authority in self._home.authorities():
             failing = self._failing.get(authority.name)
@@ -156,11 +159,16 @@ class Anchoring:
             if each.receipt is None:
                 self._record(chain, each)
                 progress = Progress.RECORDED
-        time_ms = None if newest else due_before_ms(self._utc_ms())
-        checkpoint = chain.checkpoint_before(time_ms)
+        due_ms = None if newest else due_before_ms(self._utc_ms())
+        if due_ms is not None and kept and kept[-1].stamped_ms() >= due_ms:
+            return Sight(progress, self._newest(authority))
+        checkpoint = chain.checkpoint_before(due_ms)
         if checkpoint is None or (kept and checkpoint.block.header.height <= kept[-1].height):
             return Sight(progress, self._newest(authority))
-        anchor = self._stamp(chain.trust, authority, checkpoint)
+        anchor, stamped_ms = self._stamp(chain.trust, authority, checkpoint)
+        if due_ms is not None and stamped_ms < due_ms:
+            day, told = date_of(due_ms - 1), iso_time(stamped_ms)
+            raise StampError(f"{authority.name}: by its time, {told}, {day} is not over yet")
         date = date_of(checkpoint.block.header.time_ms)
         self._record(chain, self._home.keep(authority.name, date, anchor))
         return Sight(Progress.ANCHORED, self._newest(authority))
@@ -171,7 +179,8 @@ class Anchoring:
 
     def _stamp(
         self, trust: TrustAnchor, authority: PinnedAuthority, checkpoint: AnchoredCheckpoint
-    ) -> Anchor:
+    ) -> tuple[Anchor, int]:
+        """Return the anchor, verified, and genTime."""
         request = TimeStampRequest(
             imprint=Imprint.of(*checkpoint.document),
             policy=authority.policy,
@@ -196,10 +205,10 @@ class Anchoring:
             now_ms=self._utc_ms(),
             request=request,
         )
-        if verdict.failure is not None:
-            failure = verdict.failure
-            raise StampError(f"{authority.name}: step {int(failure.step)}: {failure.detail}")
-        return anchor
+        if verdict.attestation is None:
+            last = verdict.steps[-1]
+            raise StampError(f"{authority.name}: step {int(last.step)}: {last.detail}")
+        return anchor, verdict.attestation.stamp.time_ms
 
     def _record(self, chain: AnchoredChain, kept: KeptAnchor) -> None:
         digest = kept.read().recorded_digest

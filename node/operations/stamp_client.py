@@ -1,7 +1,8 @@
 """Asks a time-stamping authority for a token over HTTP (RFC 3161 section 3.4). Believes nothing.
 
-Bounded in size and time. No redirections are followed: a POST that is redirected loses its content
-or goes where nobody looked; the error says where to.
+Bounded in size and time: the content as a whole, the head of the answer read by read. Redirections
+are not followed: a POST that is redirected loses its content or goes where nobody looked; the error
+says where to.
 """
 
 from __future__ import annotations

@@ -21,7 +21,11 @@ from rfc3161_client import (
     decode_timestamp_response,
 )
 
+from node.chain.record import RecordAction
+from node.cli.anchor_chain import ReachedChain
+from node.cli.network import Network
 from node.crypto.suite import SHA_256
+from node.operations.anchoring import RECORD_TYPE
 from node.operations.provision import update_toml
 from node.rpc.port import RecordFilter
 from node.timestamp.receipt import Receipt
@@ -378,3 +382,27 @@ def test_anchors_by_openssl_and_by_a_validator_cover_a_record(
         other = roots["own" if name == "outside" else "outside"]
         unrooted = run("anchor", "verify", joined, "--authority", other, *options)
         assert unrooted.code == 5, unrooted.out
+
+
+def test_the_chain_is_reached_for_anchors_and_what_was_lost_is_superseded(
+    network: LocalNetwork,
+) -> None:
+    chain = ReachedChain(Network.open(network.home, None, None))
+    digests = [SHA_256.new_hash(text).digest() for text in (b"one", b"other", b"unknown")]
+    leaves = [
+        Receipt.decode(chain.record(digest, RECORD_TYPE, "2026-11-21/1/lost")).leaf
+        for digest in digests[:2]
+    ]
+    actions = [leaf.record.action for leaf in leaves]
+    assert actions == [RecordAction.RECORD, RecordAction.SUPERSEDE]
+    assert [chain.find_record(digest) is not None for digest in digests] == [True, True, False]
+    newest = chain.checkpoint_before(None)
+    assert newest is not None
+    assert newest.block.header.height >= leaves[1].height > leaves[0].height
+    for leaf in leaves:
+        found = chain.checkpoint_before(leaf.time_ms)
+        assert (found.block.header.height if found else 0) == leaf.height - 1
+        found = chain.checkpoint_before(leaf.time_ms + 1)
+        assert found is not None
+        assert found.block.header.height == leaf.height
+    assert chain.checkpoint_before(0) is None

@@ -112,10 +112,13 @@ class World:
         name = url.rsplit("/", 1)[1]
         return self.stamp(name, read) if self.answer is None else self.answer(name, read)
 
-    def stamp(self, name: str, request: TimeStampRequest) -> bytes:
+    def stamp(self, name: str, request: TimeStampRequest, time_ms: int | None = None) -> bytes:
         where = Coordinates(bytes(7), height=1, log_index=len(self.asked))
         stamp = Stamp(
-            imprint=request.imprint, coordinates=where, time_ms=self.now_ms, nonce=request.nonce
+            imprint=request.imprint,
+            coordinates=where,
+            time_ms=time_ms or self.now_ms,
+            nonce=request.nonce,
         )
         return encode_granted(ISSUERS[name].issuer.issue(stamp))
 
@@ -194,6 +197,20 @@ def test_each_day_has_its_own_and_missed_days_none(world: World) -> None:
     assert heights == [2, 3, 4, 5]  # each record of an anchor is a block of the next day
     assert len(world.home.anchors()) == 4
     assert [each.height for each in covering(world.home.anchors(), 4)] == [4, 5]
+
+
+def test_an_anchor_never_calls_for_the_next_whatever_the_clocks_say(world: World) -> None:
+    world.chain.after_ms = 1  # as blocks of a chain whose clocks are unfit: T stands still
+    assert world.one().progress is Progress.ANCHORED
+    for _ in range(3):
+        world.now_ms += 60_000
+        assert world.one().progress is Progress.UP_TO_DATE
+    true_ms = world.now_ms
+    world.now_ms += 3 * DAY_MS  # the clock here is set wrong, the authority's is not
+    world.answer = lambda name, request: world.stamp(name, request, true_ms)
+    failing = world.failing()
+    assert "2025-10-12 is not over yet" in str(failing.error)
+    assert len(world.home.anchors()) == 1
 
 
 def test_before_any_day_is_over_nothing_is_due_but_the_newest_block_may_be_asked_for(

@@ -53,9 +53,6 @@ class Habits:
     names_path: bool = False
     has_intermediate: bool = False
     fraction_digits: int = 3
-    not_before: datetime | None = None
-    not_after: datetime | None = None
-    """Of the signer's certificate; a day around now unless given."""
 
 
 class OpenSslAuthority:
@@ -89,8 +86,8 @@ class OpenSslAuthority:
             key,
             name=f"{NAME} tsa",
             issuer=issuer,
-            not_before=habits.not_before or now - DAY,
-            not_after=habits.not_after or now + DAY,
+            not_before=now - DAY,
+            not_after=now + DAY,
         )
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         configuration = _CONFIGURATION.format(
