@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import shutil
@@ -9,7 +11,9 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cbor2
 import pytest
 
 from node.timestamp.cose import CoseReceipt
@@ -23,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "proto" / "verify"
 GOLDEN = ROOT / "tests" / "vectors" / "receipt"
 DOCUMENT, TRUST = GOLDEN / "document.txt", GOLDEN / "trust" / "genesis.json"
+ANCHORS = ROOT / "tests" / "vectors" / "anchor"
 GOLDEN_S = 1_760_000_100
 """A time at which the certificates of the golden files were valid."""
 SCRIPT = re.compile(r"^( *)```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
@@ -36,9 +41,16 @@ def script(page: str, at: int, folder: Path) -> Path:
     return path
 
 
-def run(python: Path, program: Path, *files: Path) -> subprocess.CompletedProcess[bytes]:
+def run(
+    python: Path, program: Path, *files: Path, at: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
     command = [str(python), str(program), *map(str, files)]
-    return subprocess.run(command, capture_output=True, check=False, timeout=RUN_TIMEOUT_S)
+    return subprocess.run(command, cwd=at, capture_output=True, check=False, timeout=RUN_TIMEOUT_S)
+
+
+def read_anchor(name: str) -> dict[str, Any]:
+    case: dict[str, Any] = json.loads((ANCHORS / "anchor" / f"{name}.json").read_text())
+    return case
 
 
 def test_every_page_fits_a_page() -> None:
@@ -124,6 +136,67 @@ def test_the_chain_proof_comes_out_of_the_token_as_its_page_says(tmp_path: Path)
     done = run(Path(sys.executable), script("tsr.md", 1, tmp_path), GOLDEN / "document.txt.tsr")
     receipt = Receipt.decode((GOLDEN / "document.txt.receipt").read_bytes())
     assert Receipt.decode(done.stdout) == replace(receipt, token=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_good"),
+    [
+        ("good-record", True),
+        ("good-retired", True),
+        ("good-handover", True),
+        ("good-within", True),
+        ("9-receipt", False),
+        ("10-fork", False),
+        ("10-fork-within", False),
+        ("10-path", False),
+        ("10-short", False),
+    ],
+)
+def test_a_record_is_joined_to_what_is_stamped_as_its_page_says(
+    tmp_path: Path, name: str, *, is_good: bool
+) -> None:
+    program, case = script("anchor.md", 0, tmp_path), read_anchor(name)
+    shutil.copy(ROOT / "tests" / "unit" / "timestamp" / "independent_verifier.py", tmp_path)
+    files = [tmp_path / each for each in ("it.anchor", "it.receipt", "document")]
+    contents = (*(base64.b64decode(case[each]) for each in ("anchor", "receipt")), b"a licence")
+    for path, content in zip(files, contents, strict=True):
+        path.write_bytes(content)
+    trust = ANCHORS / "trust" / case["trust"]
+    done = run(Path(sys.executable), program, *files, trust, at=tmp_path)
+    assert (done.returncode == 0) is is_good, done.stderr
+    assert done.stdout.startswith(b"recorded at height") is is_good
+    assert (b"keys retired since" in done.stdout) is (name == "good-retired")
+    if is_good:
+        files[2].write_bytes(b"another licence")
+        assert run(Path(sys.executable), program, *files, trust, at=tmp_path).returncode
+
+
+@pytest.mark.parametrize(
+    ("name", "is_good"),
+    [
+        ("good-record", True),
+        ("good-handover", True),
+        ("4-other-checkpoint", False),
+        ("4-other-authority", False),
+        ("4-other-votes", False),
+        ("4-expired", False),
+    ],
+)
+def test_the_stamp_of_an_anchor_is_verified_by_openssl_as_its_page_says(
+    tmp_path: Path, name: str, *, is_good: bool
+) -> None:
+    case = read_anchor(name)
+    _, _, stamped, token, _ = cbor2.loads(base64.b64decode(case["anchor"]))
+    (tmp_path / "stamped").write_bytes(stamped)
+    (tmp_path / "token.der").write_bytes(token)
+    shutil.copy(ANCHORS / "authority" / case["authority"], tmp_path / "authority.pem")
+    (text,) = re.findall(r"```sh\n(.*?)```", (PAGES / "anchor.md").read_text(), re.DOTALL)
+    environment = {"PATH": os.environ["PATH"], "OPENSSL_CONF": os.devnull, "TZ": "Asia/Shanghai"}
+    done = subprocess.run(
+        ["sh", "-c", text], cwd=tmp_path, env=environment, capture_output=True, check=False
+    )
+    assert (done.returncode == 0) is is_good, done.stderr
+    assert (b"existed no later than Oct  9 08:53:2" in done.stdout) is is_good
 
 
 def test_a_tlog_proof_is_verified_as_its_page_says(tmp_path: Path) -> None:
