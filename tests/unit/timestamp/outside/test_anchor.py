@@ -25,7 +25,16 @@ from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest
 from tests.unit.timestamp.independent_verifier import Trust
 from tests.unit.timestamp.outside import independent_anchor
-from tests.vectors.anchor.generate import FOLDER, build_chain, checkpoint_of, files, join
+from tests.vectors.anchor.generate import (
+    FOLDER,
+    ISSUERS,
+    OUTSIDE,
+    anchor_of,
+    build_chain,
+    checkpoint_of,
+    files,
+    join,
+)
 
 CASES = sorted((FOLDER / "anchor").glob("*.json"))
 
@@ -92,6 +101,24 @@ def test_every_bit_counts_and_nothing_crashes() -> None:
         verdict = judge(case, bytes(flipped))
         assert verdict.outcome is not Outcome.VERIFIED, position
         assert verdict.attestation is None
+
+
+def test_a_record_is_covered_by_every_later_anchor_and_by_no_earlier_one() -> None:
+    chain = build_chain()
+    trust = load_trust(chain.trust().encode())
+    believed = OutsideAuthority(roots=(ISSUERS[OUTSIDE].root,))
+    heights = range(1, chain.tip.height + 1)
+    anchors = {height: anchor_of(checkpoint_of(chain, height)) for height in heights}
+    for recorded in (1, 3, 4, 7):
+        receipt = chain.receipt(recorded)
+        named = NamedDigest(SHA_256, receipt.leaf.record.digest)
+        record = AnchoredRecord(receipt.encode(), named)
+        for height, anchor in anchors.items():
+            joined = join(chain, anchor, recorded) if height > recorded else anchor
+            verdict = verify_anchor(joined.encode(), trust, believed, record)
+            assert (verdict.outcome is Outcome.VERIFIED) is (height >= recorded), (recorded, height)
+            if height < recorded:
+                assert verdict.steps[-1].step is AnchorStep.RECEIPT
 
 
 def test_a_stamp_from_the_future_is_refused_by_a_clock() -> None:
