@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from node.cli.age import AgeType
 from node.cli.evidence_options import (
     Beliefs,
     Source,
@@ -109,6 +110,12 @@ def create(
 @click.option(
     "--rehash", "digest_name", type=click.Choice(_DIGESTS), help=_("Hash the files anew, by this.")
 )
+@click.option(
+    "--within",
+    "within_ms",
+    type=AgeType(),
+    help=_("Only those that have to be renewed within this time: 90d."),
+)
 @folder_options
 @belief_options
 @source_options
@@ -118,6 +125,7 @@ def renew(
     *,
     names: Sequence[str],
     digest_name: str | None,
+    within_ms: int | None,
     folders: Folders,
     beliefs: Beliefs,
     source: Source,
@@ -133,11 +141,11 @@ def renew(
     require_subjects(subjects, faults, _("no file has a record: see govchain evidence create"))
     sound: list[tuple[Subject, EvidenceRecord]] = []
     for each in subjects:
-        record, fault = _sound_record(screen, each, trust)
-        if record is not None:
-            sound.append((each, record))
+        record, until_ms, fault = _sound_record(screen, each, trust)
         if fault is not None:
             faults.append(fault)
+        if record is not None and (within_ms is None or until_ms <= now_ms() + within_ms):
+            sound.append((each, record))
     made: list[dict[str, Any]] = []
     if sound and digest_name is not None:
         algorithm = document_digest_by_name(digest_name)
@@ -150,6 +158,8 @@ def renew(
             made += _finish(screen, plan, kept, source, trust)
     if not made and faults:
         return Answer({"records": []}, faults[0])
+    if not made:
+        screen.line(_("nothing has to be renewed yet"))
     return Answer({"records": made}, _some_failed(screen, faults))
 
 
@@ -229,8 +239,8 @@ def show(screen: Screen, *, path: Path) -> Answer:
 
 def _sound_record(
     screen: Screen, subject: Subject, trust: EvidenceTrust
-) -> tuple[EvidenceRecord | None, Fault | None]:
-    """Return a record that verifies now, or tell why it does not."""
+) -> tuple[EvidenceRecord | None, int, Fault | None]:
+    """Return a record that verifies now and until when it does, or tell why it does not."""
     from node.cli.evidence_wording import fault_of, tell_evidence
     from node.timestamp.evidence.record import EvidenceRecord
     from node.timestamp.evidence.verify import verify_evidence
@@ -239,8 +249,8 @@ def _sound_record(
     verdict = verify_evidence(data, subject.group, trust, at_ms=now_ms())
     if verdict.attestation is None:
         tell_evidence(screen, subject, verdict)
-        return None, fault_of(verdict)
-    return EvidenceRecord.decode(data), None
+        return None, 0, fault_of(verdict)
+    return EvidenceRecord.decode(data), verdict.attestation.valid_until_ms, None
 
 
 def _plans_of_renewal(

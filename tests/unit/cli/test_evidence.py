@@ -128,6 +128,21 @@ def test_records_are_renewed_and_outlive_the_first_certificate(
     assert "about these files together" in verified.out
 
 
+def test_a_nightly_run_renews_what_is_due_alone(
+    files: Path, url: str, roots: Path, server: StampingServer, clock: Years
+) -> None:
+    words = ("--url", url, "--ca", roots)
+    json_of("evidence", "create", files / "one", *words)
+    clock.ms = year(2029.5)
+    server.tsa = SECOND
+    json_of("evidence", "create", files / "deeper", *words)
+    due = ("evidence", "renew", files, "--within", "90d", *words)
+    assert json_of(*due)["records"] == []
+    clock.ms = year(2029.9)
+    assert [each["record"] for each in json_of(*due)["records"]] == [str(files / "one.ers")]
+    assert "nothing has to be renewed yet" in run(*due).out
+
+
 def test_what_is_too_late_is_not_renewed(
     files: Path, url: str, roots: Path, server: StampingServer, clock: Years
 ) -> None:
