@@ -36,6 +36,7 @@ from tests.outside.matrix.story import (
     REMOVED,
     Whole,
     chain_of,
+    chain_of_retired,
     good,
     later_checkpoint,
 )
@@ -119,6 +120,10 @@ def _removed() -> Cells:
     return in_formats(replace(_signed_by(REMOVED), cose=cose))
 
 
+def _retired() -> Cells:
+    return in_formats(Whole.of(chain_of_retired(), height=2).receipt)
+
+
 def _expired_then() -> Cells:
     whole, chain = good(), chain_of()
     time_ms = whole.receipt.block.header.time_ms
@@ -200,6 +205,7 @@ FORGERIES = (
     Row("two signers where three are a quorum", _too_few),
     Row("one of two signers twice", _twice),
     Row("a removed validator for the third", _removed),
+    Row("all validators of a retired epoch", _retired),
     Row("the certificate had expired before T", _expired_then),
     Row("dated 20 days after now", _future),
     Row("an unknown critical extension", _critical),

@@ -29,8 +29,6 @@ NOW_MS: Final = CREATED_MS + 2 * YEAR_MS
 PINNED_HEIGHT: Final = 3
 HEIGHT: Final = 4
 """Of the record."""
-LATER_HEIGHT: Final = 5
-"""Of the checkpoints that prove the record, too."""
 REMOVED: Final = "validator-1"
 FOUR_YEARS: Final = Issuance(
     serial_number=2, not_before_ms=CREATED_MS, not_after_ms=CREATED_MS + 4 * YEAR_MS
@@ -40,14 +38,33 @@ FOUR_YEARS: Final = Issuance(
 
 @cache
 def chain_of(name: str = "matrix", after_ms: int = 1_000) -> Chain:
-    """Return a chain whose record is committed so long after the block that is pinned."""
+    """Return a chain whose record is committed so long after the block that is pinned.
+
+    The checkpoints that prove the record, too, are of the last block.
+    """
+    chain = _begun(name)
+    chain.append(next_set=keyed(SET_2))
+    chain.append(record_of(b"pinned"))
+    return _ended(chain, after_ms)
+
+
+@cache
+def chain_of_retired() -> Chain:
+    """Return the chain as the validators of its second epoch, all of them, would have it go on."""
+    return _ended(_begun("matrix"), 1_000)
+
+
+def _begun(name: str) -> Chain:
+    """Return a chain in its second epoch."""
     plain, validators = Chain.found(name), keyed(SET_0)
     genesis = replace(plain.genesis, validators=validators)
     tip = replace(plain.tip, chain_id=genesis.chain_id, next_set_digest=validators.digest)
     chain = Chain(genesis, validators, tip)
     chain.append(next_set=keyed(SET_1))
-    chain.append(next_set=keyed(SET_2))
-    chain.append(record_of(b"pinned"))
+    return chain
+
+
+def _ended(chain: Chain, after_ms: int) -> Chain:
     chain.append(record_of(b"before"), record_of(DOCUMENT), record_of(b"after"), after_ms=after_ms)
     chain.append(record_of(b"later"))
     return chain
@@ -55,7 +72,7 @@ def chain_of(name: str = "matrix", after_ms: int = 1_000) -> Chain:
 
 def later_checkpoint(chain: Chain) -> Checkpoint:
     """Return the checkpoint of the public log after the last block."""
-    return checkpoint_at(chain, chain.blocks[LATER_HEIGHT - 1].header.log_size)
+    return checkpoint_at(chain, len(chain.leaves))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +86,16 @@ class Whole:
     compact: CompactProof
 
     @classmethod
-    def of(cls, chain: Chain, issuer: TokenIssuer | None = None) -> Self:
-        """Return the receipt of the record."""
+    def of(cls, chain: Chain, issuer: TokenIssuer | None = None, *, height: int = HEIGHT) -> Self:
+        """Return the receipt of the record, which is that in the middle of its block."""
         made = issuer or issuer_of(authority_of(chain), issuance=FOUR_YEARS)
-        receipt = with_token(chain.receipt(HEIGHT, 1), made)
-        at = later_checkpoint(chain)
-        note = cosigned(at, chain.validators).encode()
+        receipt = with_token(chain.receipt(height, 1), made)
+        at = checkpoint_at(chain, len(chain.leaves))
+        quorum = range(chain.validators.quorum)
+        note = cosigned(at, chain.validators, quorum).encode()
         public = with_checkpoint(chain, receipt, note, at.head.size)
         receipt = replace(receipt, checkpoint=public)
-        receipt = with_compact(chain, receipt, certificate_at(chain, LATER_HEIGHT))
+        receipt = with_compact(chain, receipt, certificate_at(chain, chain.tip.height, quorum))
         token, cose, compact = receipt.token, receipt.cose, receipt.compact
         assert token is not None
         assert cose is not None

@@ -17,6 +17,7 @@ import grpc
 import pytest
 
 from node.cli.exit_codes import ExitCode
+from node.crypto.certificate import encode_pem
 from node.service.audit_report import sign_report
 from node.timestamp.fork import compare
 from node.timestamp.trust import TrustFile
@@ -74,6 +75,31 @@ def of_small_chain(folder: Path) -> list[Command]:
     ]
 
 
+def of_refreshed(folder: Path) -> Command:
+    vector = json.loads((RECEIPTS / "refreshed-cases" / "good-barrier.json").read_bytes())
+    path = folder / "it.refreshed"
+    path.write_bytes(base64.b64decode(vector["receipt"]))
+    trust = RECEIPTS / "trust" / vector["trust"]
+    return ["verify", vector["digest"], "--receipt", str(path), "--trust", str(trust)]
+
+
+def of_anchor(folder: Path) -> Command:
+    vector = json.loads((VECTORS / "anchor" / "anchor" / "good-alone.json").read_bytes())
+    path = folder / "it.anchor"
+    path.write_bytes(base64.b64decode(vector["anchor"]))
+    found = (VECTORS / "anchor" / kind / vector[kind] for kind in ("trust", "authority"))
+    trust, authority = map(str, found)
+    return ["anchor", "verify", str(path), "--trust", trust, "--authority", authority]
+
+
+def of_evidence(folder: Path) -> Command:
+    roots = folder / "roots.pem"
+    found = (VECTORS / "evidence" / "roots").glob("*.der")
+    roots.write_bytes(b"".join(encode_pem(path.read_bytes()) for path in found))
+    document = str(VECTORS / "evidence" / "document.txt")
+    return ["evidence", "verify", document, "--ca", str(roots), "--at", "2034-01-01"]
+
+
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[ExitCode, list[Command]]:
     """Return everything that verifies, by the exit code that it is to end with."""
@@ -91,6 +117,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[ExitCode, list[Co
             of_receipt("compact.receipt", compact),
             of_proof("standing", "good-1", folder),
             of_proof("consistency", "good-1-8", folder),
+            of_refreshed(folder),
+            of_anchor(folder),
+            of_evidence(folder),
             of_fork(folder),
             *of_small_chain(folder),
             ["trust", "show", str(TRUST)],
