@@ -26,7 +26,9 @@ from node.timestamp.note import Note
 from node.timestamp.receipt import Receipt
 from node.timestamp.tiles import decode_bundle, file_of
 from node.timestamp.tlog_proof import sha256, tlog_proof_of
+from node.web.verifier.bundle import bundle
 from tests.network.local_network import LocalNetwork, running_network, until
+from tests.outside.html_verifier import Case, answers, difference, encoded
 from tests.unit.cli.command import run
 from tests.unit.timestamp import independent_tlog
 
@@ -168,6 +170,20 @@ async def test_a_receipt_becomes_a_proof_for_those_who_know_only_the_pages(
     proof = tlog_proof_of(receipt).encode().decode()
     assert independent_tlog.verify(proof, policy, document) == ""
     assert independent_tlog.verify(proof, policy, b"other") == "another document"
+
+
+async def test_a_node_serves_the_page_that_verifies_its_receipts(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    page, kept = Files(network, network.ids[0]).open("/verify")
+    assert (page, kept) == (bundle(), "no-cache")
+    payload = await submit(network, records=1)
+    async with network.client(network.ids[1]) as client:
+        receipt = await client.receipt_of_digest(payload.digests)
+    trust = network.anchor.file.encode()
+    case = Case("of a running node", trust, receipt, f"sha-256:{payload.digests.hex()}")
+    (answer,) = await asyncio.to_thread(answers, [encoded(case)], tmp_path)
+    assert (answer["outcome"], difference(case, answer)) == ("verified", None)
 
 
 async def test_checkpoints_grow_and_do_so_over_a_restart(network: LocalNetwork) -> None:

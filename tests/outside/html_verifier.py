@@ -26,6 +26,7 @@ from typing import Any, Final, TypeAlias
 import cbor2
 import pytest
 
+from node.errors import DecodeError, ProofError
 from node.timestamp.compact_verify import CompactStep, is_compact, verify_compact
 from node.timestamp.trust import TrustAnchor, load_trust
 from node.timestamp.verify import NamedDigest, Step, verify_receipt
@@ -173,6 +174,43 @@ def mutants(count: int, seed: int) -> Iterator[Case]:
         document = base.document if random.random() < 0.95 else other.document
         trust = base.trust if random.random() < 0.95 else other.trust
         yield Case(f"{number} of {base.name} by {mutate.__name__}", trust, receipt, document)
+
+
+def trust_mutants(count: int, seed: int) -> Iterator[bytes]:
+    """Yield trust files, each with one thing changed: a byte, a field, or a value inside one."""
+    random = Random(seed)
+    bases = [path.read_bytes() for path in sorted((GOLDEN / "trust").glob("*.json"))]
+    for _ in range(count):
+        base, other = random.choice(bases), random.choice(bases)
+        if random.random() < 0.4:
+            yield random.choice(_BYTE_MUTATIONS)(random, base, other)
+            continue
+        fields, donor = json.loads(base), json.loads(other)
+        name = random.choice([*fields])
+        if random.random() < 0.3:
+            fields[name] = donor[name]
+        elif isinstance(fields[name], list) and fields[name]:
+            at = random.randrange(len(fields[name]))
+            fields[name][at] = _inside_base64(random, fields[name][at])
+        elif name in {"genesis", "pinned"} and fields[name] is not None:
+            fields[name] = _inside_base64(random, fields[name])
+        else:
+            fields[name] = random.choice((None, 1, 1.0, "", "x", [], {}, fields[name]))
+        yield json.dumps(fields, indent=random.choice((None, 2))).encode()
+
+
+def _inside_base64(random: Random, text: str) -> str:
+    data = base64.b64decode(text)
+    return base64.b64encode(_change_value(random, data, data)).decode()
+
+
+def is_usable(trust: bytes) -> bool:
+    """Tell whether we take a trust file."""
+    try:
+        load_trust(trust)
+    except (DecodeError, ProofError):
+        return False
+    return True
 
 
 def flips() -> Iterator[Case]:

@@ -13,11 +13,14 @@ from tests.outside.html_verifier import (
     difference,
     encoded,
     format_cases,
+    is_usable,
     mutants,
+    trust_mutants,
     vector_cases,
 )
 
 MUTANTS = 60
+TRUST_MUTANTS = 150
 SEED = 20
 
 
@@ -43,6 +46,14 @@ def test_trust_files_are_usable_alike(tmp_path: Path) -> None:
     found = answers([{"trust": vector["trust"]} for vector in vectors], tmp_path)
     usable = [answer["refused"] is None for answer in found]
     assert usable == [vector["outcome"] == "usable" for vector in vectors]
+    assert {*usable} == {True, False}
+
+
+def test_mutants_of_trust_files_are_usable_alike(tmp_path: Path) -> None:
+    files = list(trust_mutants(TRUST_MUTANTS, SEED))
+    found = answers([{"trust": base64.b64encode(each).decode()} for each in files], tmp_path)
+    usable = [answer["refused"] is None for answer in found]
+    assert usable == [is_usable(each) for each in files]
     assert {*usable} == {True, False}
 
 
