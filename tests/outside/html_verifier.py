@@ -36,6 +36,8 @@ GOLDEN: Final = Path(__file__).parents[1] / "vectors" / "receipt"
 PROGRAM: Final = Path(__file__).parent / "programs" / "with_node.mjs"
 FORMATS: Final = (".receipt", ".cose", ".stamped.cose", ".tsr", ".pdf")
 BATCH: Final = 500
+CLOCKS_MS: Final = (None, None, 1_759_999_940_000, 1_760_000_003_000, 2_000_000_000_000)
+"""What the clocks of mutants say: nothing, a minute before the chain, amid it, long after."""
 
 Json: TypeAlias = Any  # what the page answers
 
@@ -173,7 +175,8 @@ def mutants(count: int, seed: int) -> Iterator[Case]:
         receipt = mutate(random, base.receipt, other.receipt)
         document = base.document if random.random() < 0.95 else other.document
         trust = base.trust if random.random() < 0.95 else other.trust
-        yield Case(f"{number} of {base.name} by {mutate.__name__}", trust, receipt, document)
+        name, now_ms = f"{number} of {base.name} by {mutate.__name__}", random.choice(CLOCKS_MS)
+        yield Case(name, trust, receipt, document, now_ms)
 
 
 def trust_mutants(count: int, seed: int) -> Iterator[bytes]:

@@ -94,10 +94,9 @@ function refusalOf(tell, outcome, steps, attested, name) {
     const { why, fix } = UNROOTED[failed.name] ?? { why: 'notRooted', fix: 'fixRoot' };
     return [tell(why, values), tell(fix)];
   }
-  return [
-    tell('notVerified', values),
-    tell(failed.name === 'DOCUMENT' ? 'fixDocument' : 'fixReceipt'),
-  ];
+  const isFuture = failed.detail.startsWith('time-future');
+  const fix = failed.name === 'DOCUMENT' ? 'fixDocument' : isFuture ? 'fixClock' : 'fixReceipt';
+  return [tell('notVerified', values), tell(fix)];
 }
 
 function factsOf(tell, attested, { trust }) {

@@ -57,6 +57,7 @@ const EN = {
   fixDocument: 'Use the receipt of this very document, unchanged.',
   fixRoot:
     "Use the trust file of the receipt's chain, as new as the receipt; or have the receipt refreshed.",
+  fixClock: 'Check the clock of this device: by it, the receipt is from the future.',
   fixReceipt: 'Fetch the receipt again: govchain receipt fetch.',
   checked: 'Checked {time} by the clock of this device.',
   testnet: 'This chain is a trial network: its records have no standing.',
@@ -162,6 +163,7 @@ const ZH = {
     '此回执中的时间戳令牌，其签发密钥未获信任文件中任何机构担保。核验止于第 {number} 步。',
   fixDocument: '请使用此文件未经改动的回执。',
   fixRoot: '请使用回执所属链的信任文件，且不旧于回执；或将回执更新。',
+  fixClock: '请检查本机时钟：按其时间，此回执来自未来。',
   fixReceipt: '重新取回回执：govchain receipt fetch。',
   checked: '核验于 {time}（以本机时钟为准）。',
   testnet: '这是一条试验链：其记录不具效力。',
