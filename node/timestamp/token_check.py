@@ -77,6 +77,9 @@ class Expectation:
 
 
 CERTIFICATES_MAX: Final = 8
+"""In a token."""
+BESIDE_MAX: Final = 64
+"""Beside it: those of all validators may be at hand."""
 
 
 def verify_token(data: bytes, expected: Expectation) -> tuple[Outcome, tuple[StepReport, ...]]:
@@ -190,9 +193,12 @@ class TokenCheck:
     def _find_certificate(self) -> str:  # step 3
         token = self.token
         self._attributes = token.attributes()
-        at_hand = (*token.certificates, *self._expected.certificates)
-        if len(at_hand) > CERTIFICATES_MAX:
+        beside = self._expected.certificates
+        at_hand = (*token.certificates, *beside)
+        if len(token.certificates) > CERTIFICATES_MAX:
             raise ProofError("certificates", f"expected at most {CERTIFICATES_MAX}")
+        if len(beside) > BESIDE_MAX:
+            raise ProofError("certificates", f"expected at most {BESIDE_MAX} beside the token")
         held = [AuthorityCertificate.read(encoded) for encoded in at_hand]
         signers = [each for each in held if _signer_id(each) == token.signer_id]
         if not signers:
