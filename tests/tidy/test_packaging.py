@@ -55,6 +55,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
 def test_the_wheel_holds_what_the_html_verifier_is_made_of(wheel: zipfile.ZipFile) -> None:
     room = ROOT / "node" / "web" / "verifier"
     made_of = [path for path in room.rglob("*") if path.suffix in {".js", ".css", ".html"}]
+    made_of += room.rglob("LICENSE")
     assert {str(path.relative_to(ROOT)) for path in made_of} <= set(wheel.namelist())
     assert len(made_of) > 40
 
