@@ -31,6 +31,8 @@ _LONG_LENGTH: Final = 0x80
 _LENGTH_BYTES_MAX: Final = 4
 _TRUE: Final = b"\xff"
 _OID_BYTES_MAX: Final = 64
+_INTEGER_BYTES_MAX: Final = 512
+"""Python refuses to write out integers of more than 4,300 digits, and a reason has to be told."""
 _SECOND_ARCS: Final = 40
 
 
@@ -155,8 +157,14 @@ class Reader:
         return None if element is None else Reader(element.content, what)
 
     def read_integer(self) -> int:
-        """Return the next element, an INTEGER."""
-        return int.from_bytes(self.read_integer_bytes(), "big", signed=True)
+        """Return the next element, an INTEGER of a size that can be told in decimal digits."""
+        content = self.read_integer_bytes()
+        if len(content) > _INTEGER_BYTES_MAX:
+            got = f"{len(content)} bytes"
+            raise DecodeError(
+                f"{self.what}: expected at most {_INTEGER_BYTES_MAX} bytes, got {got}"
+            )
+        return int.from_bytes(content, "big", signed=True)
 
     def read_integer_bytes(self) -> bytes:
         """Return the content of the next element, an INTEGER in its shortest form."""

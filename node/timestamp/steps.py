@@ -126,7 +126,8 @@ class CertifiedClaim:
         """Find the set of the header's epoch from the anchor, or raise `NotRootedError`.
 
         That epoch may be retired only if the header is joined to a later one, by whose quorum it
-        stands on the chain whatever the retired keys sign.
+        stands on the chain whatever the retired keys sign; or, as joined to an outside time, if it
+        was signed before they were retired.
         """
         handovers, anchor, header = self._handovers, self._anchor, self._block.header
         epoch = header.epoch

@@ -30,6 +30,7 @@ _SECOND_MAX: Final = 59
 _PART_MAX: Final = 999
 _SECOND_US: Final = 1_000_000
 _MILLISECOND_US: Final = 1_000
+_ACCURACY_US_MAX: Final = 86_400 * _SECOND_US
 _PSS_HASH: Final = der.context(0, constructed=True)
 _PSS_MASK: Final = der.context(1, constructed=True)
 _PSS_SALT: Final = der.context(2, constructed=True)
@@ -293,6 +294,8 @@ def _read_accuracy(element: der.Element) -> int:
                 raise DecodeError("token info accuracy: expected 1 to 999")
             total_us += part * unit_us
     fields.finish()
+    if total_us > _ACCURACY_US_MAX:
+        raise DecodeError("token info accuracy: expected a day at most")
     return total_us
 
 

@@ -101,7 +101,8 @@ def verify_anchor(
     11. RECORD: it is not a withdrawal.
 
     Without a record the last three are not taken, and there must be no header path. The first
-    failed step ends it: `NOT_ROOTED` if step 4 or 5 lacks a root, else `NOT_VERIFIED`.
+    failed step ends it: `NOT_ROOTED` if step 4 or 5 lacks a root, or 9 a receipt in a file of
+    another format; else `NOT_VERIFIED`.
     """
 
     def judge(anchor: Anchor) -> StampVerdict:

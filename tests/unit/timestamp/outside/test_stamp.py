@@ -6,12 +6,14 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,7 @@ from tests.unit.timestamp.reference_token import (
     Forgery,
     PrivateKey,
     Pss,
+    Tree,
     certificate_of,
     ess_1,
 )
@@ -237,6 +240,70 @@ def test_sha_1_names_the_certificate_and_nothing_else() -> None:
     assert sha_256 in token
     swapped = token.replace(sha_256, sha_1[: len(sha_256)])
     assert judge(swapped).outcome is Outcome.NOT_VERIFIED
+
+
+def test_a_certificate_signed_with_sha_1_leads_nowhere(tmp_path: Path) -> None:
+    key, top = (ec.derive_private_key(number, ec.SECP256R1()) for number in (11, 12))
+    root = certificate_of(top, name="top", issuer=("top", top), is_authority=True)
+    for name, private in (("leaf", key), ("top", top)):
+        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / f"{name}.key").write_bytes(pem)
+    (tmp_path / "top.pem").write_bytes(encode_pem(root))
+    (tmp_path / "purpose").write_text("extendedKeyUsage = critical, timeStamping\n")
+    for digest, outcome in (("sha1", Outcome.NOT_ROOTED), ("sha256", Outcome.VERIFIED)):
+        request = ["req", "-new", "-key", "leaf.key", "-subj", "/CN=leaf", "-out", "leaf.req"]
+        sign = ["x509", "-req", "-in", "leaf.req", "-CA", "top.pem", "-CAkey", "top.key"]
+        sign += ["-set_serial", "7", f"-{digest}", "-extfile", "purpose", "-out", "leaf.pem"]
+        for command in (request, sign):
+            done = subprocess.run(
+                ["openssl", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+        leaf = AuthorityCertificate.read((tmp_path / "leaf.pem").read_bytes())
+        stamped = Forgery(key=key, leaf=leaf.encoded, info=at(leaf.not_before_ms)).token()
+        assert judge(stamped, OutsideAuthority(roots=(root,))).outcome is outcome
+
+
+def at(time_ms: int) -> Callable[[Tree], None]:
+    """Return what dates a token."""
+
+    def change(info: Tree) -> None:
+        info["gen_time"] = datetime.fromtimestamp(time_ms // 1_000, UTC)
+
+    return change
+
+
+def test_an_accuracy_of_more_than_a_day_is_none() -> None:
+    for seconds in (86_400, 86_401, 10**5_000):
+
+        def change(info: Tree, seconds: int = seconds) -> None:
+            info["accuracy"] = {"seconds": seconds}
+
+        verdict = judge(Forgery(info=change).token())
+        if seconds == 86_400:
+            assert verdict.attestation is not None
+            assert verdict.attestation.accuracy_ms == DAY_MS
+        else:
+            assert refused(verdict)[1:] == (TokenStep.ANSWER, "token info accuracy")
+
+
+def test_a_number_too_long_to_be_told_is_refused_and_not_told() -> None:
+    huge = der.encode_integer(10**5_000)
+    for data in (
+        der.encode_sequence(der.encode_sequence(huge), der.encode_sequence()),  # its status
+        Forgery().token().replace(der.encode_integer(3), huge, 1),  # no length fits any more
+        Forgery(info=with_serial_number(10**5_000)).token(),
+    ):
+        assert refused(judge(data))[:2] == (Outcome.NOT_VERIFIED, TokenStep.ANSWER)
+
+
+def with_serial_number(number: int) -> Callable[[Tree], None]:
+    """Return what numbers a token."""
+
+    def change(info: Tree) -> None:
+        info["serial_number"] = number
+
+    return change
 
 
 def test_an_intermediate_for_other_purposes_issues_no_time_stamps() -> None:
