@@ -1,8 +1,7 @@
 """Asks a time-stamping authority for a token over HTTP (RFC 3161 section 3.4). Believes nothing.
 
-Bounded in size and time: the content as a whole, the head of the answer read by read. Redirections
-are not followed: a POST that is redirected loses its content or goes where nobody looked; the error
-says where to.
+Bounded in size and time, whatever an authority sends however slowly. Redirections are not followed:
+a POST that is redirected loses its content or goes where nobody looked; the error says where to.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import time
 import urllib.error
 import urllib.request
 from http.client import HTTPException
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -62,11 +63,31 @@ def ask_authority(
     Raises `AuthorityError` where none comes within the time, `ConfigError` for no URL of HTTP.
     """
     check_url(url)
-    deadline_s = time.monotonic() + timeout_s
+    told: SimpleQueue[bytes | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            told.put(_ask(url, request, bytes_max, timeout_s))
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            told.put(error)
+
+    # The library bounds each read, not the head of an answer: who drips one is left to a thread.
+    Thread(target=ask, name="stamp-client", daemon=True).start()
+    try:
+        found = told.get(timeout=timeout_s)
+    except Empty:
+        raise AuthorityError(f"{url}: no answer within {timeout_s} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _ask(url: str, request: bytes, bytes_max: int, timeout_s: float) -> bytes:
     asked = urllib.request.Request(  # noqa: S310 - of HTTP, as just checked
         url, data=request, headers={"Content-Type": REQUEST_TYPE, "Accept": REPLY_TYPE}
     )
     opener = urllib.request.build_opener(_NoRedirections())
+    deadline_s = time.monotonic() + timeout_s
     try:
         try:
             reply: Any = opener.open(asked, timeout=timeout_s)
