@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from node.chain.genesis import Genesis
 from node.chain.governance import Endpoint
 from node.config import Address, ClientProfile, NodeConfig
 from node.config import Endpoint as KnownPeer
+from node.crypto import keystore
 from node.crypto.certificate import Issuance, build_authority_certificate, verify_identity
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, PassphraseSecret, load_signer
 from node.crypto.signature import P256Signer
@@ -152,7 +154,15 @@ def test_an_authority_serves_the_next_node_too(tmp_path: Path, plan: HomePlan) -
     assert not (tmp_path / "village").exists()
 
 
-def test_a_secret_that_is_given_opens_the_keys(tmp_path: Path, plan: HomePlan) -> None:
+def hurried(*, salt: bytes, length: int, n: int, r: int, p: int) -> Scrypt:
+    assert (n, r, p) == (2**17, 8, 1)
+    return Scrypt(salt=salt, length=length, n=2, r=r, p=p)
+
+
+def test_a_secret_that_is_given_opens_the_keys(
+    tmp_path: Path, plan: HomePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keystore, "Scrypt", hurried)  # else a third of a second for each key
     words = Secret(PassphraseSecret("several unrelated words"), None)
     home = tmp_path / "city-a"
     make_home(home, plan, tmp_path / "authority", words, NOW_MS)
