@@ -94,7 +94,7 @@ async def notarize(network: LocalNetwork) -> Kept:
 
 @asynccontextmanager
 async def load_on(network: LocalNetwork, *only: str) -> AsyncIterator[Load]:
-    load = Load(network, batch=10)
+    load = Load(network, batch=10, pause_ms=100)
     loading = asyncio.create_task(load.run(*only))
     try:
         yield load
