@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import ReasonFlags
 
 from node.crypto.certificate import build_authority_certificate, encode_pem
+from node.crypto.revocation import RevokedSerial, build_revocation_list
 from node.crypto.suite import DOCUMENT_DIGESTS, SHA_256
 from node.timestamp.refusal import read_refusal
 from node.timestamp.request import Failure, TimeStampRefused, TimeStampRequest
@@ -24,6 +26,7 @@ from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest, Step, verify_receipt
 from tests.outside.bouncycastle import verdicts
 from tests.unit.timestamp.authority import (
+    AUTHORITY,
     COORDINATES,
     DOCUMENT,
     ISSUANCE,
@@ -126,6 +129,25 @@ def test_a_token_without_certificates_needs_one_beside_it(desk: Desk) -> None:
     accepted, *refused = verdicts("TimeStamps", cases)
     assert accepted == ""
     assert all("no certificate of the signer" in why for why in refused)
+
+
+def test_a_revoked_certificate_is_refused_by_its_issuers_list(desk: Desk) -> None:
+    answer, serial_number = encode_granted(ISSUER.issue(stamp())), 8
+    cases = []
+    for revoked in (
+        [],
+        [RevokedSerial(serial_number, TIME_MS - 5_000, ReasonFlags.superseded)],
+        [RevokedSerial(serial_number, TIME_MS - 5_000, ReasonFlags.key_compromise)],
+        [RevokedSerial(serial_number + 1, TIME_MS - 5_000, ReasonFlags.key_compromise)],
+    ):
+        data = build_revocation_list(
+            AUTHORITY, revoked, made_ms=TIME_MS - 5_000, next_ms=TIME_MS + 86_400_000
+        )
+        cases.append((*desk.case(answer), desk.write(data)))
+    none, retired, stolen, another = verdicts("TimeStamps", cases)
+    assert (none, another) == ("", "")
+    assert "CertPathBuilder" in retired  # which does not say why, but differs in the list alone
+    assert retired == stolen
 
 
 def test_no_token_is_no_time_stamp(desk: Desk) -> None:

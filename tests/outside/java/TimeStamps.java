@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
 import java.security.Security;
+import java.security.cert.CRL;
 import java.security.cert.CertPathBuilder;
 import java.security.cert.CertStore;
 import java.security.cert.Certificate;
@@ -32,7 +33,8 @@ import org.bouncycastle.tsp.TimeStampToken;
  * Verifies time stamps (RFC 3161) as an auditor with BouncyCastle does.
  *
  * Fields of a case: the answer (TimeStampResp), the request or "-", the document, the roots (PEM),
- * and certificates beside the token (PEM) or "-". All are paths.
+ * certificates beside the token (PEM) or "-", and, if it is to be asked whether the signer's was
+ * revoked, its issuer's list (PEM or DER). All are paths.
  */
 final class TimeStamps {
     private static final String NOTHING = "-";
@@ -72,7 +74,8 @@ final class TimeStamps {
         }
         X509Certificate signer = signer(token, known);
         token.validate(new JcaSimpleSignerInfoVerifierBuilder().setProvider("BC").build(signer));
-        buildPath(signer, known, certificates(fields[3]), token);
+        List<CRL> lists = fields.length > 5 ? List.of(list(fields[5])) : List.of();
+        buildPath(signer, known, certificates(fields[3]), lists, token);
     }
 
     private static X509Certificate signer(TimeStampToken token, List<X509Certificate> known)
@@ -90,6 +93,7 @@ final class TimeStamps {
             X509Certificate signer,
             List<X509Certificate> known,
             List<X509Certificate> roots,
+            List<CRL> lists,
             TimeStampToken token)
             throws Exception {
         Set<TrustAnchor> anchors = new HashSet<>();
@@ -102,7 +106,9 @@ final class TimeStamps {
         PKIXBuilderParameters parameters = new PKIXBuilderParameters(anchors, target);
         parameters.addCertStore(
             CertStore.getInstance("Collection", new CollectionCertStoreParameters(known)));
-        parameters.setRevocationEnabled(false); // nobody publishes lists of such certificates
+        parameters.addCertStore(
+            CertStore.getInstance("Collection", new CollectionCertStoreParameters(lists)));
+        parameters.setRevocationEnabled(!lists.isEmpty());
         parameters.setDate(token.getTimeStampInfo().getGenTime());
         CertPathBuilder.getInstance("PKIX").build(parameters);
     }
@@ -116,6 +122,12 @@ final class TimeStamps {
             }
         }
         return found;
+    }
+
+    private static CRL list(String path) throws Exception {
+        try (InputStream encoded = Files.newInputStream(Path.of(path))) {
+            return CertificateFactory.getInstance("X.509").generateCRL(encoded);
+        }
     }
 
     private static byte[] read(String path) throws Exception {
