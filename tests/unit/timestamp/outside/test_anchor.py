@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from node.timestamp.outside.anchor_verify import (
 )
 from node.timestamp.outside.stamp import OutsideAuthority
 from node.timestamp.steps import Outcome
-from node.timestamp.trust import load_trust
+from node.timestamp.trust import TrustAnchor, load_trust
 from node.timestamp.verify import NamedDigest
 from tests.unit.timestamp.independent_verifier import Trust
 from tests.unit.timestamp.outside import independent_anchor
@@ -44,11 +45,16 @@ def read(name: str) -> dict[str, Any]:
     return case
 
 
+@cache
+def established(name: str) -> TrustAnchor:
+    return load_trust((FOLDER / "trust" / name).read_bytes())
+
+
 def judge(case: dict[str, Any], data: bytes, now_ms: int | None = None) -> AnchorVerdict:
     record = case["receipt"] and AnchoredRecord(
         base64.b64decode(case["receipt"]), NamedDigest.parse(case["document"])
     )
-    trust = load_trust((FOLDER / "trust" / case["trust"]).read_bytes())
+    trust = established(case["trust"])
     root = (FOLDER / "authority" / case["authority"]).read_bytes()
     return verify_anchor(data, trust, OutsideAuthority(roots=(root,)), record, now_ms=now_ms)
 
