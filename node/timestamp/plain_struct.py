@@ -16,6 +16,7 @@ _LIBRARY: Final = "msgspec"
 _MADE_OF_IT: Final = (
     "node.chain.record",
     "node.chain.reference",
+    "node.chain.state_page",
     "node.chain.transaction",
     "node.chain.block",
 )
