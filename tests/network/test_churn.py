@@ -11,7 +11,7 @@ from tests.network.local_network import running_network
 async def test_validators_killed_and_paused_under_load(tmp_path: Path) -> None:
     lines: list[str] = []
     # This seed kills the primary first, then pauses two others.
-    plan = Plan(seconds=11.0, every_s=4.0, seed=1, transactions_per_s=100.0)
+    plan = Plan(seconds=11.0, every_s=4.0, seed=1, transactions_per_s=50.0)
     with running_network(tmp_path / "network") as network:
         report = await churn(network, plan, lines.append)
     assert report.failures() == [], lines
