@@ -122,7 +122,7 @@ def hash_subjects(
             for file in subject.group:
                 file(algorithm)
         except CommandError as error:
-            faults.append(Fault(error.code, str(error), error.fix))
+            faults.append(error.fault)
         else:
             readable.append(subject)
     return readable, faults

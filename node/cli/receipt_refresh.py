@@ -61,24 +61,29 @@ def refresh(
     anchor = found.pinned if trust_path is None else load_anchor(trust_path)
     proofs = _Proofs(found)
     made: list[dict[str, Any]] = []
-    fault = None
+    faults: list[Fault] = []
     for path in paths:
         name = path.with_suffix(REFRESHED_SUFFIX)
         target = name if out is None else out / name.name
-        receipt = _read(path)
-        data, verdict = _refresh(receipt, proofs, anchor)
-        facts = {"receipt": str(path), "path": None, **describe_verdict(verdict)}
-        if verdict.attestation is None:  # a withdrawal is attested as well
-            tell_verdict(screen, str(path), verdict)
-            fault = fault or _fault_of(verdict)
-        else:
+        try:
+            receipt = _read(path)
+            data, verdict = _refresh(receipt, proofs, anchor)
+            facts = {"receipt": str(path), "path": None, **describe_verdict(verdict)}
+            made.append(facts)
+            if verdict.attestation is None:  # a withdrawal is attested as well
+                tell_verdict(screen, str(path), verdict)
+                faults += [fault for fault in (_fault_of(verdict),) if fault is not None]
+                continue
             _write(target, data, receipt)
-            facts["path"] = str(target)
-            said = _("{path}: joined to block {height} ({time}); written to {target}")
-            joined = proofs.newest(receipt)
-            screen.line(said.format(path=path, target=target, **joined))
-        made.append(facts)
-    return Answer({"refreshed": made}, fault)
+        except CommandError as error:  # of this receipt: the others may be sound
+            faults.append(error.fault)
+            screen.note(faults[-1].sentence)
+            continue
+        facts["path"] = str(target)
+        said = _("{path}: joined to block {height} ({time}); written to {target}")
+        joined = proofs.newest(receipt)
+        screen.line(said.format(path=path, target=target, **joined))
+    return Answer({"refreshed": made}, faults[0] if faults else None)
 
 
 class _Proofs:

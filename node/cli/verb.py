@@ -27,6 +27,11 @@ class CommandError(NodeError):
     def __init__(self, code: str, message: str, fix: str = "") -> None:
         super().__init__(message, code=code, fix=fix)
 
+    @property
+    def fault(self) -> Fault:
+        """Return how it is told: its fix is in the user's language already."""
+        return Fault(self.code, str(self), self.fix or remedy_of(self.code).fix)
+
 
 def verb(name: str) -> Callable[[Callable[..., Answer]], Callable[..., int]]:
     """Make a command's function of one that takes a `Screen` first and returns an `Answer`.
@@ -41,9 +46,8 @@ def verb(name: str) -> Callable[[Callable[..., Answer]], Callable[..., int]]:
             screen = Screen(name, as_json=as_json)
             try:
                 answer = function(screen, **arguments)
-            except CommandError as error:  # its fix is in the user's language already
-                fix = error.fix or remedy_of(error.code).fix
-                answer = Answer(fault=Fault(error.code, str(error), fix))
+            except CommandError as error:
+                answer = Answer(fault=error.fault)
             except NodeError as error:
                 answer = Answer(fault=Fault.of(error))
             except KeyboardInterrupt:

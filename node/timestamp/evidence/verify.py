@@ -25,7 +25,7 @@ from node.timestamp.history import expect_equal
 from node.timestamp.outside.stamp import OutsideAuthority, OutsideStamp, verify_stamp
 from node.timestamp.receipt import iso_time
 from node.timestamp.steps import CLOCK_ERROR_MS, Judgement, NotRootedError, Outcome, take_steps
-from node.timestamp.token import without_unsigned_attributes
+from node.timestamp.token import encode_signer_id, without_unsigned_attributes
 from node.timestamp.token_reading import ReadToken
 
 _DIGEST_NAMES: Final = {digest.oid: digest.name for digest in DOCUMENT_DIGESTS}
@@ -193,14 +193,15 @@ class _Verification:
         self._is_whole = self._is_whole and set(covered) == set(hashes)
 
     def _check_tokens(self) -> str:  # step 6
-        held = self._record.certificates
-        authority = OutsideAuthority(
-            roots=self._trust.roots, certificates=held, allows_ed25519=True
-        )
+        held = [AuthorityCertificate.read(each) for each in self._record.certificates]
         for number, algorithm, stamp in self._numbered():
             if without_unsigned_attributes(stamp.token) != stamp.token:
                 raise ProofError("token-unsigned", f"{number}: expected nothing unsigned in it")
-            document = (algorithm, ReadToken.decode(stamp.token).info.imprint.digest)
+            token = ReadToken.decode(stamp.token)
+            document = (algorithm, token.info.imprint.digest)
+            authority = OutsideAuthority(
+                roots=self._trust.roots, certificates=_above(token, held), allows_ed25519=True
+            )
             verdict = verify_stamp(stamp.token, document, authority)
             if verdict.attestation is None:
                 last = verdict.steps[-1]
@@ -210,7 +211,7 @@ class _Verification:
                 raise ProofError("token", said)
             self._stamps.append(verdict.attestation)
         needed = {certificate for stamp in self._stamps for certificate in stamp.path}
-        if not needed.issuperset(held):
+        if not needed.issuperset(self._record.certificates):
             raise ProofError("record-certificates", "expected none that no time stamp needs")
         names = dict.fromkeys(stamp.authority for stamp in self._stamps)
         return "; ".join(names)
@@ -295,6 +296,25 @@ def _covered(stamp: ArchiveTimeStamp) -> tuple[bytes, ...]:
     if stamp.lists:
         return stamp.lists[0]
     return (ReadToken.decode(stamp.token).info.imprint.digest,)
+
+
+def _above(token: ReadToken, held: Sequence[AuthorityCertificate]) -> list[bytes]:
+    """Return those of the certificates held that may be on the way from a token to a root.
+
+    In decades a record comes to hold more than are looked at for one token.
+    """
+    names = {AuthorityCertificate.read(each).issuer_name for each in token.certificates}
+    found: list[AuthorityCertificate] = []
+    waiting = list(held)
+    while above := [
+        each
+        for each in waiting
+        if each.subject_name in names or encode_signer_id(each) == token.signer_id
+    ]:
+        found += above
+        names |= {each.issuer_name for each in above}
+        waiting = [each for each in waiting if each not in above]
+    return [each.encoded for each in found]
 
 
 def _names_of(stamp: OutsideStamp) -> list[str]:

@@ -213,6 +213,22 @@ def test_a_receipt_of_a_retired_epoch_is_joined_to_a_later_block(
     assert "the signers are those of block 5" in said
 
 
+def test_one_bad_receipt_of_many_does_not_keep_the_others(
+    home: Path, node: ServedNode, tmp_path: Path
+) -> None:
+    receipt, bad, taken = first_receipt(node, tmp_path), tmp_path / "bad", tmp_path / "taken"
+    bad.write_bytes(b"nothing")
+    taken.mkdir()
+    (taken / "first.refreshed").write_bytes(b"something else")
+    words = ("receipt", "refresh", bad, receipt, "--home", home, "--json")
+    ran = run(*words)
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-1001")
+    assert [each["path"] for each in ran.json["refreshed"]] == [str(tmp_path / "first.refreshed")]
+    ran = run(*words[:2], receipt, "--out", taken, "--home", home, "--json")
+    assert ran.json["error"]["code"] == "GC-2306"
+    assert (taken / "first.refreshed").read_bytes() == b"something else"
+
+
 def signed_by_the_founders(header: Header) -> QuorumCertificate:
     """Return a certificate by the keys of epoch 0."""
     founders = GOVERNED.validators

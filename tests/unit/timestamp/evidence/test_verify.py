@@ -27,7 +27,7 @@ from node.timestamp.evidence.verify import (
 from node.timestamp.steps import Outcome
 from node.timestamp.token import encode_granted
 from tests.unit.timestamp.evidence import strong_tsa
-from tests.vectors.evidence.authorities import FIRST, SECOND, year
+from tests.vectors.evidence.authorities import FIRST, SECOND, Tsa, year
 from tests.vectors.evidence.generate import (
     ALL_FILES,
     FOLDER,
@@ -183,6 +183,24 @@ def test_the_hash_of_the_file_comes_first_and_then_that_of_the_chains() -> None:
         assert plan.tree.root == hashlib.sha512(digest + before).digest()
         verdict = verify_evidence(record.encode(), [file], TRUST, at_ms=year(2033))
         assert verdict.outcome is Outcome.VERIFIED, verdict.failure
+
+
+def test_certificates_of_decades_lie_beside_one_another() -> None:
+    record = created()
+    roots = [FIRST.root]
+    for number in range(12):
+        tsa = Tsa(f"authority {number}", 2026, 2040)
+        plan = plan_renewal([record])
+        token = tsa.stamp(plan.imprint, year(2026 + number / 4), has_certificates=False)
+        (record,) = plan.finish(token, [tsa.certificate])
+        roots.append(tsa.root)
+    assert len(record.certificates) == 12
+    trust = EvidenceTrust(roots=roots)
+    verdict = verify_evidence(record.encode(), GROUP, trust, at_ms=year(2030))
+    assert verdict.outcome is Outcome.VERIFIED, verdict.failure
+    missing = replace(record, certificates=record.certificates[1:])
+    verdict = verify_evidence(missing.encode(), GROUP, trust, at_ms=year(2030))
+    assert failed_at(verdict) is EvidenceStep.TOKENS
 
 
 def test_thousands_of_records_share_one_token() -> None:
