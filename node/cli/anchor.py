@@ -382,11 +382,7 @@ def _describe_kept(kept: KeptAnchor) -> dict[str, Any]:
 
 
 def _fault_of(error: NodeError) -> Fault:
-    if isinstance(error, CommandError):
-        from node.cli.remedies import remedy_of
-
-        return Fault(error.code, str(error), error.fix or remedy_of(error.code).fix)
-    return Fault.of(error)
+    return error.fault if isinstance(error, CommandError) else Fault.of(error)
 
 
 def _spoken(time_ms: int) -> str:
