@@ -173,8 +173,7 @@ def _malformed() -> Iterator[Case]:
     yield malformed("no-chain", "no chain", replace(first, chains=()))
     yield malformed("empty-chain", "a chain without a time stamp", replace(first, chains=((),)))
     named = der.encode(der.context(1, constructed=True), b"")
-    whole = der.read_only(encoded, der.SEQUENCE, "case")
-    version, listed, chains = (whole.read().encoded for _ in range(3))
+    version, listed, chains = _items(encoded)
     encrypted = der.encode_sequence(version, listed, named, chains)
     yield malformed("encrypted", "files that were encrypted", encrypted)
     algorithm, rest = _parts(stamp)
@@ -182,6 +181,12 @@ def _malformed() -> Iterator[Case]:
     yield malformed(
         "attributes", "attributes that nothing protects", replace(first, chains=((attributed,),))
     )
+    beside = replace(first, certificates=(FIRST.certificate,)).encode()
+    version, listed, infos, chains = _items(beside)
+    (attribute,) = _items(infos)
+    twice = der.encode(der.context(0, constructed=True), attribute * 2)
+    repeated = der.encode_sequence(version, listed, twice, chains)
+    yield malformed("crypto-infos", "certificates in two attributes", repeated)
     yield malformed(
         "listed", "lists an algorithm more", replace(first, algorithms=(SHA_256, SHA_512))
     )
@@ -284,11 +289,22 @@ def _too_late() -> Iterator[Case]:
         year(2033),
         weak_from_ms=broken,
     )
+    tree = created(algorithm=SHA_384)
+    broken = {"sha-384": year(2027)}
+    yield Case("9-tree", "the trees' hash is broken", tree, year(2028), weak_from_ms=broken)
     curve = {"p-256": RENEWED_MS}
     yield Case(
         "9-signature", "renewed after P-256 had been broken", once, year(2029), weak_from_ms=curve
     )
     yield Case("9-table", "the table's own end", whole_story(), year(2036))
+
+
+def _items(data: bytes) -> list[bytes]:
+    """Return what one element consists of."""
+    items, found = der.Reader(der.Reader(data, "case").read().content, "case"), []
+    while not items.is_empty:
+        found.append(items.read().encoded)
+    return found
 
 
 def _parts(stamp: ArchiveTimeStamp) -> tuple[bytes, bytes]:

@@ -33,11 +33,13 @@ from tests.vectors.receipt.chain import (
 )
 from tests.vectors.receipt.story import (
     DEGRADED,
+    DOCUMENT,
     FIRST_OF_EPOCH_1,
     FIRST_OF_EPOCH_2,
     FORGED,
     LAST_OF_EPOCH_0,
     PLAIN,
+    SET_1,
     WITHDRAWN,
     forked,
     sha_256_of,
@@ -60,6 +62,7 @@ def refreshed_cases(chain: Chain) -> Iterator[Case]:
     yield from _unrooted(chain, plain, joined)
     yield from _broken(chain, plain, joined)
     yield from _forged(chain, joined)
+    yield _two_epochs(chain)
     withdrawal = chain.receipt(WITHDRAWN, 1)
     proof = chain.consistency(WITHDRAWN, FIRST_OF_EPOCH_1)
     yield _fails(Step.RECORD, "withdrawal", "of a withdrawal", withdrawal, proof, "record-action")
@@ -179,6 +182,20 @@ def _forged(chain: Chain, joined: ConsistencyProof) -> Iterator[Case]:
     yield forgery(
         "forged-epoch", about, fork.consistency(PLAIN, FIRST_OF_EPOCH_1), "refreshed-proof"
     )
+
+
+def _two_epochs(chain: Chain) -> Case:
+    """Return a case of two sets that epoch 0 handed over to: one signs the record, one the rest."""
+    fork = forked(chain, LAST_OF_EPOCH_0)
+    fork.append(next_set=validator_set(1, FORGED))
+    height = fork.append(record_of(b"before"), record_of(DOCUMENT), record_of(b"after"))
+    receipt = fork.receipt(height, 1)
+    joining = fork.fork()
+    joining.validators, joining.handovers = SET_1, chain.handovers[:1]
+    later = joining.append(record_of(b"later"))
+    data = RefreshedReceipt(receipt, joining.consistency(height, later)).encode()
+    about = "the sets of the record and of the later block are both of epoch 1"
+    return fails(Step.HISTORY, "two-epochs", about, data, "history-fork")
 
 
 def _fails(  # noqa: PLR0917 - the parts of a case

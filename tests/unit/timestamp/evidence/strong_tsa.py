@@ -12,14 +12,20 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from node.timestamp.request import Imprint
-from tests.unit.timestamp.reference_token import Forgery, Tree, attribute, digest_algorithm
+from tests.unit.timestamp.reference_token import (
+    Forgery,
+    PrivateKey,
+    Tree,
+    attribute,
+    digest_algorithm,
+)
 from tests.vectors.receipt.chain import seed
 
 ROOT_KEY = Ed25519PrivateKey.from_private_bytes(seed("strong root"))
 KEY = Ed25519PrivateKey.from_private_bytes(seed("strong tsa"))
 
 
-def _certificate(name: str, key: Ed25519PrivateKey, extensions: list[tuple[Tree, bool]]) -> bytes:
+def _certificate(name: str, key: PrivateKey, extensions: list[tuple[Tree, bool]]) -> bytes:
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -37,13 +43,26 @@ def _certificate(name: str, key: Ed25519PrivateKey, extensions: list[tuple[Tree,
 ROOT = _certificate(
     "strong root", ROOT_KEY, [(x509.BasicConstraints(ca=True, path_length=0), True)]
 )
-LEAF = _certificate(
-    "strong tsa", KEY, [(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), True)]
-)
 
 
-def strong_token(imprint: Imprint, time_ms: int) -> bytes:
-    """Return a token in which nothing rests on SHA-256, the name of its certificate included."""
+def leaf_of(key: PrivateKey) -> bytes:
+    """Return the certificate by which the root, by Ed25519, vouches for a key."""
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
+    return _certificate("strong tsa", key, [(purpose, True)])
+
+
+LEAF = leaf_of(KEY)
+
+
+def token_of(
+    imprint: Imprint,
+    time_ms: int,
+    *,
+    key: PrivateKey = KEY,
+    leaf: bytes = LEAF,
+    digest: str = "sha512",
+) -> bytes:
+    """Return a token in which nothing rests on SHA-256, unless told otherwise."""
 
     def change(info: Tree) -> None:
         info["gen_time"] = datetime.fromtimestamp(time_ms // 1_000, UTC)
@@ -54,13 +73,13 @@ def strong_token(imprint: Imprint, time_ms: int) -> bytes:
 
     named = {
         "hash_algorithm": digest_algorithm("sha512"),
-        "cert_hash": hashlib.sha512(LEAF).digest(),
+        "cert_hash": hashlib.sha512(leaf).digest(),
     }
     certificates = tsp.SigningCertificateV2({"certs": [named]})
     return Forgery(
-        key=KEY,
-        digest="sha512",
-        leaf=LEAF,
+        key=key,
+        digest=digest,
+        leaf=leaf,
         info=change,
         signing_certificate=attribute("signing_certificate_v2", certificates),
     ).token()

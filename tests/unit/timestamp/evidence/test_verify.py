@@ -26,7 +26,9 @@ from node.timestamp.evidence.verify import (
 )
 from node.timestamp.steps import Outcome
 from node.timestamp.token import encode_granted
+from tests.unit.timestamp.authority import ROOT, TSA_KEY
 from tests.unit.timestamp.evidence import strong_tsa
+from tests.unit.timestamp.reference_token import certificate_of
 from tests.vectors.evidence.authorities import FIRST, SECOND, Tsa, year
 from tests.vectors.evidence.generate import (
     ALL_FILES,
@@ -128,13 +130,33 @@ def test_a_record_outlives_its_hash_algorithm_if_it_is_hashed_anew_in_time() -> 
     broken = STANDARD.weaken("sha-256", year(2033))
     first = renewed(created())
     plan = plan_rehashing([first], [GROUP], SHA_512)
-    (saved,) = plan.finish(strong_tsa.strong_token(plan.imprint, year(2032)))
+    (saved,) = plan.finish(strong_tsa.token_of(plan.imprint, year(2032)))
     verdict = verify(saved, year(2034), algorithms=broken)
     assert verdict.outcome is Outcome.VERIFIED, verdict.failure
-    (too_late,) = plan.finish(strong_tsa.strong_token(plan.imprint, year(2033.5)))
+    (too_late,) = plan.finish(strong_tsa.token_of(plan.imprint, year(2033.5)))
     assert failed_at(verify(too_late, year(2034), algorithms=broken)) is EvidenceStep.STRENGTH
     assert failed_at(verify(first, year(2033.5), algorithms=broken)) is EvidenceStep.STRENGTH
     assert verify(first, year(2032.9), algorithms=broken).outcome is Outcome.VERIFIED
+
+
+@pytest.mark.parametrize("weak", ["issuing", "signing"])
+def test_a_digest_counts_wherever_a_signature_rests_on_it(weak: str) -> None:
+    """SHA-256 is broken: under the certificate alone, or under the signature of the token alone."""
+    plan = plan_creation([GROUP], SHA_512)
+    if weak == "issuing":
+        token = strong_tsa.token_of(plan.imprint, CREATED_MS, leaf=certificate_of(strong_tsa.KEY))
+    else:
+        leaf = strong_tsa.leaf_of(TSA_KEY.private_key)
+        token = strong_tsa.token_of(
+            plan.imprint, CREATED_MS, key=TSA_KEY.private_key, leaf=leaf, digest="sha256"
+        )
+    (record,) = plan.finish(token)
+    roots, algorithms = [ROOT, strong_tsa.ROOT], STANDARD.weaken("sha-256", year(2027))
+    trust = EvidenceTrust(roots=roots, algorithms=algorithms)
+    early = verify_evidence(record.encode(), GROUP, trust, at_ms=year(2026.5))
+    assert early.outcome is Outcome.VERIFIED, early.failure
+    late = verify_evidence(record.encode(), GROUP, trust, at_ms=year(2028))
+    assert failed_at(late) is EvidenceStep.STRENGTH
 
 
 def test_a_forged_file_of_the_old_digest_is_not_in_the_new_tree() -> None:
