@@ -210,8 +210,8 @@ class _Verification:
                     raise NotRootedError(said)
                 raise ProofError("token", said)
             self._stamps.append(verdict.attestation)
-        needed = {certificate for stamp in self._stamps for certificate in stamp.path}
-        if not needed.issuperset(self._record.certificates):
+        needed = [certificate for stamp in self._stamps for certificate in stamp.path]
+        if not set(needed).issuperset(self._record.certificates):
             raise ProofError("record-certificates", "expected none that no time stamp needs")
         names = dict.fromkeys(stamp.authority for stamp in self._stamps)
         return "; ".join(names)
@@ -303,16 +303,16 @@ def _above(token: ReadToken, held: Sequence[AuthorityCertificate]) -> list[bytes
 
     In decades a record comes to hold more than are looked at for one token.
     """
-    names = {AuthorityCertificate.read(each).issuer_name for each in token.certificates}
+    issuers = {AuthorityCertificate.read(each).issuer_name for each in token.certificates}
     found: list[AuthorityCertificate] = []
     waiting = list(held)
     while above := [
         each
         for each in waiting
-        if each.subject_name in names or encode_signer_id(each) == token.signer_id
+        if each.subject_name in issuers or encode_signer_id(each) == token.signer_id
     ]:
         found += above
-        names |= {each.issuer_name for each in above}
+        issuers |= {each.issuer_name for each in above}
         waiting = [each for each in waiting if each not in above]
     return [each.encoded for each in found]
 
