@@ -22,6 +22,7 @@ from node.crypto.revocation import (
 )
 from node.errors import CryptoError
 from tests.unit.timestamp.authority import AUTHORITY, TSA
+from tests.unit.timestamp.reference_token import certificate_of
 from tests.vectors.evidence.authorities import FIRST, SECOND, year
 from tests.vectors.receipt.chain import seed, signer
 
@@ -130,3 +131,24 @@ def test_what_was_said_of_a_certificate_is_not_taken_back() -> None:
     assert retired.is_milder_than([stolen])
     assert not stolen.is_milder_than([retired])
     assert not retired.is_milder_than([RevokedSerial(8, SINCE_MS, None)])
+
+
+@pytest.mark.parametrize("wrong", ["usage", "algorithm"])
+def test_a_list_by_a_key_or_an_algorithm_that_is_not_for_lists_is_refused(wrong: str) -> None:
+    private = signer("an issuer").private_key
+    issuer = AuthorityCertificate.read(
+        certificate_of(private, name="issuer", issuer=("issuer", private), is_authority=True)
+        if wrong == "usage"
+        else FIRST.root
+    )
+    key = private if wrong == "usage" else signer("first root").private_key
+    now = datetime.fromtimestamp(SINCE_MS // 1_000, UTC)
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(x509.load_der_x509_certificate(issuer.encoded).subject)
+        .last_update(now)
+        .next_update(now)
+        .sign(key, hashes.SHA256() if wrong == "usage" else hashes.SHA3_256())
+    )
+    with pytest.raises(CryptoError, match="not signed by"):
+        RevocationList.read(made.public_bytes(Encoding.DER)).find(LEAF, issuer)
