@@ -8,9 +8,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from msgspec import Struct
-
 from node.chain.block import ResultCode
+from node.chain.struct import Struct
 
 
 class AdmissionCode(IntEnum):

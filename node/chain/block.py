@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from msgspec import Struct
-
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import (
     decode,
@@ -21,6 +19,7 @@ from node.chain.encoding import (
     expect_version,
 )
 from node.chain.governance import checkpoint_bytes
+from node.chain.struct import Struct
 from node.chain.transaction import Transaction
 from node.crypto import domains
 from node.crypto.suite import Suite

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final
 
-from msgspec import Struct
-
 from node.chain.encoding import (
     decode,
     encode,
@@ -23,6 +21,7 @@ from node.chain.encoding import (
     expect_uint,
     expect_version,
 )
+from node.chain.struct import Struct
 from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError
 from node.limits import (

@@ -10,8 +10,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, Self
 
-from msgspec import Struct
-
 from node.chain.encoding import (
     decode,
     encode,
@@ -22,6 +20,7 @@ from node.chain.encoding import (
     expect_version,
 )
 from node.chain.record import document_digest_bytes
+from node.chain.struct import Struct
 from node.errors import DecodeError
 from node.limits import (
     IDENTITY_ID_BYTES_MAX,

@@ -23,9 +23,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from msgspec import Struct
-
 from node.chain.merkle import DIGEST_BYTES
+from node.chain.struct import Struct
 from node.crypto import domains
 from node.crypto.suite import Suite
 from node.errors import StorageError

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
-from msgspec import Struct
-
 from node.chain.encoding import (
     decode,
     encode,
@@ -24,6 +22,7 @@ from node.chain.encoding import (
 )
 from node.chain.governance import Governance
 from node.chain.record import Notarization
+from node.chain.struct import Struct
 from node.crypto import domains
 from node.crypto.signature import PublicKey, Signer
 from node.crypto.suite import Suite

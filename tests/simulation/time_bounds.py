@@ -153,6 +153,7 @@ def main(arguments: Sequence[str], write: Callable[[str], None]) -> int:
                 failed.append(f"{seed}/{size}")
                 write(f"{seed}/{size}: {violation}")
         seed += 1
+        sys.stderr.write(f"seed {seed}: {tally.blocks} of {options.blocks} blocks\n")
     write(f"seeds: {options.start}..{seed - 1}, of four and of seven validators")
     write(f"blocks: {tally.blocks}, degraded: {tally.degraded}, views: {tally.views}")
     write(f"T less the first arrival at a correct validator: {tally.stamped} ms")

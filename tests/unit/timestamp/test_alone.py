@@ -9,10 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from node.chain.record import Record, RecordAction
-from node.timestamp.plain_struct import Struct
 from tests.unit.timestamp import alone
 from tests.unit.timestamp.alone_judge import expect_same_verdicts, run_alone
 
@@ -35,19 +31,3 @@ def test_the_guard_guards() -> None:
         assert b"ModuleNotFoundError" in done.stderr
     allowed = [sys.executable, "-c", f"{source}; import cbor2, cryptography.x509"]
     subprocess.run(allowed, check=True)
-
-
-def test_a_plain_struct_is_as_strict_as_its_model() -> None:
-    class Plain(Struct, frozen=True, gc=False, kw_only=True):
-        height: int
-        sender: str | None = None
-
-    made = Plain(height=1)
-    assert made == Plain(height=1, sender=None)
-    assert hash(made) == hash(Plain(height=1))
-    with pytest.raises(AttributeError):
-        made.height = 2  # type: ignore[misc] # that is the point
-    with pytest.raises(TypeError):
-        Plain(1)  # type: ignore[call-arg]
-    assert not issubclass(Record, Struct), "where msgspec is installed, it is used"
-    assert RecordAction.RECORD in RecordAction
