@@ -8,11 +8,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from node.timestamp.request import TimeStampRequest
-from node.timestamp.token import Stamp, add_chain_proof
+from node.timestamp.tokens.issuing import Stamp, add_chain_proof
+from node.timestamp.tokens.request import TimeStampRequest
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.unit.timestamp.authority import COORDINATES, ISSUER, TIME_MS, TSA_KEY, imprint_of, stamp
-from tests.unit.timestamp.test_record_token import ANCHOR, TSR
+from tests.unit.timestamp.tokens.test_of_record import ANCHOR, TSR
 from tests.vectors.receipt.case import DIGEST
 
 

@@ -31,12 +31,12 @@ from node.rpc.guard import NoTimeStamps
 from node.rpc.peer import RemotePeer
 from node.service import clock
 from node.service.engine import CommittedBlock, Engine
-from node.service.public_log import PublicLogFiles
+from node.service.public_log.files import PublicLogFiles
 from node.service.queries import Queries
 from node.service.runner import Runner
+from node.service.stamping.requests import Client
 from node.service.telemetry import Telemetry
 from node.service.tickets import Ticket
-from node.service.time_stamping import Client
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.timestamp.receipt import Receipt
 

@@ -14,7 +14,7 @@ from node.rpc import port
 from node.rpc.peer import PeerState
 from node.service.engine import Engine
 from node.service.runner import Runner
-from node.service.stamp_figures import StampFigures
+from node.service.stamping.figures import StampFigures
 from node.storage.ledger import LedgerStore
 from node.storage.wal import WriteAheadLog
 

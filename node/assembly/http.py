@@ -10,7 +10,7 @@ from node.assembly.publication import PublishedLog
 from node.chain.genesis import Genesis
 from node.config import Address, NodeConfig
 from node.rpc import port
-from node.service.time_stamping import Client, StampDesk
+from node.service.stamping.requests import Client, StampDesk
 from node.web import health, log_files, tsa, tsa_policy, verifier_page
 from node.web.app import make_app
 from node.web.server import HttpServer

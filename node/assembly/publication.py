@@ -12,13 +12,13 @@ from node.chain.membership import ValidatorSet
 from node.config import NodeConfig
 from node.crypto.signature import Signer
 from node.execution.registry import find_epoch_start
-from node.service.cosigning import Cosigning
-from node.service.public_log import PublicLogFiles
+from node.service.public_log.cosigning import Cosigning
+from node.service.public_log.files import PublicLogFiles
 from node.service.runner import Runner
 from node.service.wire import Message, encode_message, kind_of
 from node.storage.cosigned_file import COSIGNED_FILE, CosignedFile
-from node.timestamp.checkpoint import origin_of
-from node.timestamp.tiles import TileFile
+from node.timestamp.log.checkpoint import origin_of
+from node.timestamp.log.tiles import TileFile
 
 
 class PublishedLog:

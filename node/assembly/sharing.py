@@ -19,7 +19,7 @@ from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.crypto.bls import BlsSigner, is_native
 from node.execution.registry import find_epoch_start
-from node.service.shares import Shares, count
+from node.service.public_log.shares import Shares, count
 from node.service.wire import Message
 from node.storage.ledger import LedgerStore
 

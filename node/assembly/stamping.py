@@ -16,13 +16,13 @@ from node.crypto.authority import AuthorityCertificate, read_timestamp_certifica
 from node.errors import CryptoError, InvariantViolation
 from node.rpc import port
 from node.service.queries import Queries
-from node.service.quota import Quota
 from node.service.runner import Runner
-from node.service.stamper import Stamper
+from node.service.stamping.quota import Quota
+from node.service.stamping.requests import StampDesk, Submitter
+from node.service.stamping.stamper import Stamper
 from node.service.tickets import Ticket
-from node.service.time_stamping import StampDesk, Submitter
 from node.timestamp.receipt import Receipt
-from node.timestamp.request import TimeStampRefused, TimeStampRequest
+from node.timestamp.tokens.request import TimeStampRefused, TimeStampRequest
 
 
 @dataclass(frozen=True, slots=True)

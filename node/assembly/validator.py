@@ -25,7 +25,7 @@ from node.config import NodeConfig
 from node.rpc import port
 from node.rpc.server import ClientServer, PeerServer
 from node.service.engine import Engine
-from node.service.public_log import PublicLogFiles
+from node.service.public_log.files import PublicLogFiles
 from node.service.queries import Queries
 from node.service.runner import Runner
 from node.service.telemetry import Telemetry

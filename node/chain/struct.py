@@ -1,4 +1,4 @@
-"""What records, transactions and blocks are made of: msgspec's structs, cheap to make by the thousand.
+"""What records, transactions and blocks are made of: structs of msgspec, made by the thousand.
 
 An auditor who verifies has cryptography and cbor2 alone. Where msgspec is not installed they are
 dataclasses: slower, with the same fields and the same bytes.

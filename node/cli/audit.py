@@ -68,7 +68,7 @@ def ledger(screen: Screen, *, home: Path, scratch: Path | None) -> Answer:
     from node.config import NodeConfig
     from node.errors import ProofError
     from node.operations.topology import GENESIS_FILE
-    from node.service.audit import audit as audit_ledger
+    from node.service.audit.replay import audit as audit_ledger
 
     config = NodeConfig.load(home)
     genesis = read_genesis(config.home / GENESIS_FILE)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from node.chain.block import CertifiedBlock, Header
     from node.cli.network import Network
     from node.rpc.client import LedgerClient
-    from node.service.audit import Replay
+    from node.service.audit.replay import Replay
 
 _BLOCKS_PER_REQUEST: Final = 64
 _HEIGHT_MAX: Final = 2**63 - 1
@@ -85,8 +85,8 @@ def run(
     from node.assembly import open_scratch
     from node.errors import ProofError
     from node.operations.topology import write_file
-    from node.service.audit import Replay
-    from node.service.audit_report import sign_report
+    from node.service.audit.replay import Replay
+    from node.service.audit.report import sign_report
 
     found = network.open()
     source, second, tip = _choose(found, last)
@@ -154,7 +154,7 @@ def report(screen: Screen, *, path: Path, trust_path: Path, pdf_path: Path | Non
     from node.cli.subjects import read_file
     from node.cli.verify import load_anchor
     from node.errors import DecodeError, ProofError
-    from node.service.audit_report import AuditorUnknownError, verify_report
+    from node.service.audit.report import AuditorUnknownError, verify_report
 
     anchor = load_anchor(trust_path)
     data = read_file(path)

@@ -20,7 +20,7 @@ from node.cli.verb import CommandError
 if TYPE_CHECKING:
     from node.timestamp.evidence.renewal import Plan
     from node.timestamp.evidence.verify import EvidenceTrust
-    from node.timestamp.request import TimeStampRequest
+    from node.timestamp.tokens.request import TimeStampRequest
     from node.timestamp.trust import TrustAnchor
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -187,9 +187,9 @@ class Source:
         from node.errors import CryptoError, DecodeError, ProofError
         from node.operations.stamp_client import new_nonce
         from node.timestamp.outside.stamp import OutsideAuthority, verify_stamp
-        from node.timestamp.refusal import read_refusal
-        from node.timestamp.request import TimeStampRequest
-        from node.timestamp.token_reading import ReadToken
+        from node.timestamp.tokens.reading import ReadToken
+        from node.timestamp.tokens.refusal import read_refusal
+        from node.timestamp.tokens.request import TimeStampRequest
 
         imprint = plan.imprint
         request = TimeStampRequest(imprint=imprint, nonce=new_nonce(), wants_certificates=True)

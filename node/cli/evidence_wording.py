@@ -12,8 +12,8 @@ from node.crypto.authority import AuthorityCertificate
 from node.timestamp.evidence.record import EvidenceRecord
 from node.timestamp.evidence.verify import EvidenceAttestation, EvidenceStep, EvidenceVerdict
 from node.timestamp.receipt import iso_time
-from node.timestamp.token import encode_signer_id
-from node.timestamp.token_reading import ReadToken
+from node.timestamp.tokens.issuing import encode_signer_id
+from node.timestamp.tokens.reading import ReadToken
 
 
 def tell_evidence(screen: Screen, subject: Subject, verdict: EvidenceVerdict) -> None:

@@ -24,7 +24,7 @@ from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
     from node.cli.network import Network
-    from node.timestamp.request import TimeStampRequest
+    from node.timestamp.tokens.request import TimeStampRequest
     from node.timestamp.trust import TrustAnchor
     from node.timestamp.verify import NamedDigest, Verdict
 
@@ -137,9 +137,9 @@ def check_answer(
     Raises `CommandError`: GC-2020 for a refusal, with its reason; GC-2305 for what does not hold.
     """
     from node.errors import CryptoError, DecodeError, ProofError
-    from node.timestamp.refusal import read_refusal
-    from node.timestamp.token_check import Expectation, check_token
-    from node.timestamp.token_reading import token_of_answer
+    from node.timestamp.tokens.check import Expectation, check_token
+    from node.timestamp.tokens.reading import token_of_answer
+    from node.timestamp.tokens.refusal import read_refusal
     from node.timestamp.verify import Outcome, verify_receipt
 
     now_ms = time.time_ns() // 1_000_000
@@ -174,7 +174,7 @@ def _make_request(
     from node.crypto.suite import SHA_256, document_digest_by_name
     from node.errors import CryptoError
     from node.operations.stamp_client import new_nonce
-    from node.timestamp.request import Imprint, TimeStampRequest
+    from node.timestamp.tokens.request import Imprint, TimeStampRequest
 
     try:
         hashed = SHA_256 if algorithm is None else document_digest_by_name(algorithm)

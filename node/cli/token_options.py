@@ -13,7 +13,7 @@ from node.cli.verb import CommandError
 
 if TYPE_CHECKING:
     from node.crypto.revocation import RevocationList
-    from node.timestamp.request import TimeStampRequest
+    from node.timestamp.tokens.request import TimeStampRequest
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -38,7 +38,7 @@ crl_option = click.option(
 def read_request(path: Path) -> TimeStampRequest:
     """Return the request (DER) in a file; raises `CommandError` for what is none."""
     from node.cli.subjects import read_file
-    from node.timestamp.request import TimeStampRefused, TimeStampRequest
+    from node.timestamp.tokens.request import TimeStampRefused, TimeStampRequest
 
     try:
         return TimeStampRequest.decode(read_file(path))

@@ -99,8 +99,8 @@ def verify(  # noqa: PLR0913 - one for each option
     from node.cli.verify_tlog import verify_tlog
     from node.cli.wording import describe_verdict
     from node.timestamp.compact_verify import is_compact
+    from node.timestamp.log.verify import is_tlog_proof
     from node.timestamp.opening import digest_algorithm_of, open_receipt
-    from node.timestamp.tlog_verify import is_tlog_proof
     from node.timestamp.verify import Outcome, verify_receipt
 
     asks = network.is_explicit and not offline

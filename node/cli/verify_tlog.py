@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from node.cli.screen import Answer, Screen
 
 if TYPE_CHECKING:
-    from node.timestamp.tlog_verify import TlogAttestation
+    from node.timestamp.log.verify import TlogAttestation
     from node.timestamp.trust import TrustAnchor
 
 
@@ -24,7 +24,7 @@ def verify_tlog(
         step_fault,
         tell_steps,
     )
-    from node.timestamp.tlog_verify import TlogStep, digest_algorithm_of_tlog, verify_tlog_by_trust
+    from node.timestamp.log.verify import TlogStep, digest_algorithm_of_tlog, verify_tlog_by_trust
 
     digest = read_document(document, digest_algorithm_of_tlog(data))
     verdict = verify_tlog_by_trust(data, anchor, digest, now_ms=now_ms)

@@ -120,8 +120,8 @@ def verify(screen: Screen, *, file: Path, trust_path: Path) -> Answer:
     from node.cli.subjects import read_file
     from node.cli.verify import load_anchor
     from node.errors import DecodeError, ProofError
-    from node.timestamp.checkpoint import cosigner_name, origin_of
-    from node.timestamp.fork import ForkProof, cosigners
+    from node.timestamp.log.checkpoint import cosigner_name, origin_of
+    from node.timestamp.log.fork import ForkProof, cosigners
 
     anchor = load_anchor(trust_path)
     origin = origin_of(anchor.chain_id)

@@ -15,12 +15,12 @@ from node.cli.screen import Fault, Screen
 from node.timestamp.compact_verify import CompactAttestation, CompactStep
 from node.timestamp.consistency import ConsistencyStep
 from node.timestamp.evidence.verify import EvidenceStep
+from node.timestamp.log.verify import TlogStep
 from node.timestamp.outside.anchor_verify import AnchorStep
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.standing import StandingStep
 from node.timestamp.steps import Judgement
-from node.timestamp.tlog_verify import TlogStep
-from node.timestamp.token_check import TokenStep
+from node.timestamp.tokens.check import TokenStep
 from node.timestamp.verify import Attestation, Outcome, Step, StepReport, Verdict
 
 

@@ -24,7 +24,7 @@ from node.operations.topology import write_file
 from node.timestamp.outside.anchor import ANCHOR_SUFFIX, Anchor
 from node.timestamp.outside.stamp import OutsideAuthority
 from node.timestamp.receipt import RECEIPT_SUFFIX
-from node.timestamp.token_reading import ReadToken
+from node.timestamp.tokens.reading import ReadToken
 
 AUTHORITIES_FOLDER: Final = "authorities"
 ANCHORS_FOLDER: Final = "anchors"

@@ -19,10 +19,10 @@ from node.operations.stamp_client import new_nonce
 from node.timestamp.outside.anchor import TOKEN_BYTES_MAX, Anchor, AnchoredCheckpoint
 from node.timestamp.outside.anchor_verify import verify_anchor
 from node.timestamp.receipt import iso_time
-from node.timestamp.refusal import read_refusal
-from node.timestamp.request import Imprint, TimeStampRequest
-from node.timestamp.token import without_unsigned_attributes
-from node.timestamp.token_reading import token_of_answer
+from node.timestamp.tokens.issuing import without_unsigned_attributes
+from node.timestamp.tokens.reading import token_of_answer
+from node.timestamp.tokens.refusal import read_refusal
+from node.timestamp.tokens.request import Imprint, TimeStampRequest
 from node.timestamp.trust import TrustAnchor
 
 RECORD_TYPE: Final = "checkpoint-anchor"

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from node.chain.log import TILE_BYTES, TileId
 from node.errors import ConfigError, NodeError
 from node.timestamp.history import HANDOVER_BYTES_MAX
-from node.timestamp.note import NOTE_BYTES_MAX
-from node.timestamp.tiles import file_of
+from node.timestamp.log.note import NOTE_BYTES_MAX
+from node.timestamp.log.tiles import file_of
 
 TIMEOUT_S: Final = 10
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from node.errors import ConfigError, NodeError
-from node.timestamp.token_reading import ANSWER_BYTES_MAX
+from node.timestamp.tokens.reading import ANSWER_BYTES_MAX
 
 REQUEST_TYPE: Final = "application/timestamp-query"
 REPLY_TYPE: Final = "application/timestamp-reply"

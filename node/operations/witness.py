@@ -2,8 +2,8 @@
 
 A checkpoint is cosigned if a quorum of the chain's validators did, and if the log it speaks of
 begins with the one cosigned before. What is said last is on disk before it leaves. Two checkpoints
-that contradict each other become a proof (node.timestamp.fork), and nothing of that log is cosigned
-from then on: whoever runs the witness has to look.
+that contradict each other become a proof (node.timestamp.log.fork), and nothing of that log is
+cosigned from then on: whoever runs the witness has to look.
 
 Where the log is read from is not believed: see `LogSource`.
 """
@@ -25,11 +25,10 @@ from node.chain.merkle import TreeHead, verify_consistency
 from node.crypto.signature import Signer
 from node.errors import CryptoError, DecodeError, PeerError, ProofError, StorageError
 from node.operations.topology import write_file
-from node.timestamp.checkpoint import Checkpoint, origin_of, parse_decimal
-from node.timestamp.fork import FORK_PROOF_SUFFIX, ForkProof, compare
 from node.timestamp.history import Handover
-from node.timestamp.log_policy import parse_policy, policy_of
-from node.timestamp.note import (
+from node.timestamp.log.checkpoint import Checkpoint, origin_of, parse_decimal
+from node.timestamp.log.fork import FORK_PROOF_SUFFIX, ForkProof, compare
+from node.timestamp.log.note import (
     NOTE_BYTES_MAX,
     Note,
     NoteSignature,
@@ -37,7 +36,8 @@ from node.timestamp.note import (
     decode_text,
     split_note,
 )
-from node.timestamp.tlog_proof import parse_hashes, sha256
+from node.timestamp.log.policy import parse_policy, policy_of
+from node.timestamp.log.proof import parse_hashes, sha256
 from node.timestamp.trust import load_trust
 
 TRUST_FILE: Final = "trust.json"

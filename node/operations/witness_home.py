@@ -42,8 +42,8 @@ from node.operations.witness import (
     Seen,
     Sight,
 )
-from node.timestamp.checkpoint import Checkpoint
-from node.timestamp.note import SignatureType, VerifierKey
+from node.timestamp.log.checkpoint import Checkpoint
+from node.timestamp.log.note import SignatureType, VerifierKey
 from node.timestamp.trust import load_trust
 from node.web import witnessing
 from node.web.app import make_app

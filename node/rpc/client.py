@@ -51,8 +51,8 @@ from node.rpc.port import (
     RecordPage,
 )
 from node.rpc.submission import BatchCall, BatchStream, NotFinal, Refused, Submission, check_request
-from node.timestamp.refusal import read_refusal
-from node.timestamp.request import Failure
+from node.timestamp.tokens.refusal import read_refusal
+from node.timestamp.tokens.request import Failure
 
 __all__ = [
     "AccessError",

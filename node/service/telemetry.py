@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from node.errors import ConfigError
 from node.service import clock
 from node.service.engine import Engine, Output
-from node.service.stamp_figures import LATENCY_S, StampFigures
+from node.service.stamping.figures import LATENCY_S, StampFigures
 
 LOOP_LAG_INTERVAL_MS: Final = 100
 RULES_TO_WARN_OF: Final = frozenset(

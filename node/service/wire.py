@@ -38,7 +38,7 @@ from node.limits import (
     TX_BYTES_MAX,
 )
 from node.timestamp.history import HANDOVER_BYTES_MAX
-from node.timestamp.note import TIME_S_MAX
+from node.timestamp.log.note import TIME_S_MAX
 
 DIGEST_BYTES = 32
 COSIGNATURE_BYTES = 64

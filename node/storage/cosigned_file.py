@@ -13,7 +13,7 @@ from typing import Final
 from node.chain.merkle import TreeHead
 from node.errors import DecodeError, StorageError
 from node.storage.filesystem import FileSystem, SystemFiles
-from node.timestamp.checkpoint import Checkpoint
+from node.timestamp.log.checkpoint import Checkpoint
 
 COSIGNED_FILE: Final = "cosigned.checkpoint"
 _TEXT_BYTES_MAX: Final = 4_096

@@ -10,10 +10,10 @@ from __future__ import annotations
 from node.errors import ProofError
 from node.timestamp.cose import CoseReceipt
 from node.timestamp.receipt import iso_time
-from node.timestamp.record_token import encode_again
-from node.timestamp.token import take_chain_proof
-from node.timestamp.token_check import Expectation, check_token_alone
-from node.timestamp.token_reading import ReadToken, token_of_answer
+from node.timestamp.tokens.check import Expectation, check_token_alone
+from node.timestamp.tokens.issuing import take_chain_proof
+from node.timestamp.tokens.of_record import encode_again
+from node.timestamp.tokens.reading import ReadToken, token_of_answer
 
 
 def stamp_of_answer(data: bytes) -> bytes:

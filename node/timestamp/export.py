@@ -15,9 +15,9 @@ from typing import Final
 from node.timestamp.compact import CompactReceipt
 from node.timestamp.cose import CoseReceipt, protected_header
 from node.timestamp.cose_stamp import check_stamp
+from node.timestamp.log.proof import TLOG_PROOF_SUFFIX, tlog_proof_of
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
-from node.timestamp.record_token import TSR_SUFFIX, encode_tsr
-from node.timestamp.tlog_proof import TLOG_PROOF_SUFFIX, tlog_proof_of
+from node.timestamp.tokens.of_record import TSR_SUFFIX, encode_tsr
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from node.timestamp.cose_stamp import check_stamp
 from node.timestamp.export import COSE, NATIVE, TSR, cose_receipt_of
 from node.timestamp.history import expect_equal
 from node.timestamp.receipt import Receipt
-from node.timestamp.record_token import carries_chain_proof, open_tsr
 from node.timestamp.refreshed import REFRESHED, REFRESHED_PREFIX, RefreshedReceipt
 from node.timestamp.steps import NotRootedError
-from node.timestamp.token_reading import ReadToken, is_token_or_answer, token_of_answer
+from node.timestamp.tokens.of_record import carries_chain_proof, open_tsr
+from node.timestamp.tokens.reading import ReadToken, is_token_or_answer, token_of_answer
 
 PDF: Final = "pdf"
 _PDF_START: Final = b"%PDF-"

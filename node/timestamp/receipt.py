@@ -34,7 +34,7 @@ from node.limits import RECEIPT_BYTES_MAX, TOKEN_BYTES_MAX
 from node.timestamp.compact import CompactProof
 from node.timestamp.cose import LOG_PATH_HASHES_MAX, CoseSignature
 from node.timestamp.history import Handover, read_handovers
-from node.timestamp.note import NOTE_BYTES_MAX
+from node.timestamp.log.note import NOTE_BYTES_MAX
 
 RECEIPT_SUFFIX: Final = ".receipt"
 _DIGEST_BYTES: Final = 32

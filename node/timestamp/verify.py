@@ -16,7 +16,6 @@ from node.chain.record import Record, RecordAction
 from node.crypto.revocation import RevocationList
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
 from node.errors import ClientError, CryptoError, ProofError
-from node.timestamp.checkpoint import check_collected
 from node.timestamp.compact import CompactProof
 from node.timestamp.consistency import (
     ConsistencyAttestation,
@@ -26,11 +25,10 @@ from node.timestamp.consistency import (
 from node.timestamp.cose import CoseSignature
 from node.timestamp.export import NATIVE
 from node.timestamp.history import expect_equal
-from node.timestamp.note import Note
+from node.timestamp.log.checkpoint import check_collected
+from node.timestamp.log.note import Note
 from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import PublicCheckpoint, Receipt, digest_name, iso_time
-from node.timestamp.record_token import carries_chain_proof, check_record_token
-from node.timestamp.request import TimeStampRequest
 from node.timestamp.steps import (
     CertifiedClaim,
     Judgement,
@@ -40,8 +38,10 @@ from node.timestamp.steps import (
     expect_past,
     take_steps,
 )
-from node.timestamp.token_check import Expectation, verify_token
-from node.timestamp.token_reading import is_token_or_answer
+from node.timestamp.tokens.check import Expectation, verify_token
+from node.timestamp.tokens.of_record import carries_chain_proof, check_record_token
+from node.timestamp.tokens.reading import is_token_or_answer
+from node.timestamp.tokens.request import TimeStampRequest
 from node.timestamp.trust import TrustAnchor
 
 __all__ = [
@@ -158,7 +158,7 @@ def verify_receipt(
 
     The first failed step ends it: `NOT_ROOTED` if step 6 or 9 lacks a root, or if a format carries
     no receipt and is one key's word; else `NOT_VERIFIED`. A time-stamp token that carries no
-    receipt is verified by the steps of `token_check.py`. With a `request` there has to be a token,
+    receipt is verified by the steps of `tokens/check.py`. With a `request` there has to be a token,
     and it has to answer that. `certificates` (PEM or DER) are at hand for a token that holds none,
     believed no more than its own would be. `revocations` are of the authorities' certificates: they
     undo a token alone, and are told of one that a receipt holds, which rests on no such key.

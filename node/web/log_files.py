@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from node.errors import DecodeError
-from node.timestamp.checkpoint import parse_decimal
-from node.timestamp.tiles import TileFile
+from node.timestamp.log.checkpoint import parse_decimal
+from node.timestamp.log.tiles import TileFile
 from node.web.app import Routes
 
 TEXT: Final = "text/plain; charset=utf-8"

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from node.timestamp.request import REQUEST_BYTES_MAX
+from node.timestamp.tokens.request import REQUEST_BYTES_MAX
 from node.web.app import Routes, read_body
 
 REQUEST_TYPE: Final = "application/timestamp-query"

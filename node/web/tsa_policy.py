@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from node.chain.genesis import Parameters
 from node.crypto.suite import DOCUMENT_DIGESTS
-from node.timestamp.token import POLICY
+from node.timestamp.tokens.issuing import POLICY
 from node.web.app import Routes
 
 

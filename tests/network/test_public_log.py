@@ -20,12 +20,12 @@ from node.chain.log import TileId, root_from_tiles
 from node.chain.merkle import TreeHead, leaf_hash, verify_consistency
 from node.chain.record import Notarization, RecordAction
 from node.storage.cosigned_file import COSIGNED_FILE
-from node.timestamp.checkpoint import Checkpoint
-from node.timestamp.log_policy import Cosigned, parse_policy
-from node.timestamp.note import Note
+from node.timestamp.log.checkpoint import Checkpoint
+from node.timestamp.log.note import Note
+from node.timestamp.log.policy import Cosigned, parse_policy
+from node.timestamp.log.proof import sha256, tlog_proof_of
+from node.timestamp.log.tiles import decode_bundle, file_of
 from node.timestamp.receipt import Receipt
-from node.timestamp.tiles import decode_bundle, file_of
-from node.timestamp.tlog_proof import sha256, tlog_proof_of
 from node.web.verifier.bundle import bundle
 from tests.network.local_network import LocalNetwork, running_network, until
 from tests.outside.html_verifier import Case, answers, difference, encoded

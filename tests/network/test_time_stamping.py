@@ -29,8 +29,8 @@ from node.operations.anchoring import RECORD_TYPE
 from node.operations.provision import update_toml
 from node.rpc.port import RecordFilter
 from node.timestamp.receipt import Receipt
-from node.timestamp.token import take_chain_proof
-from node.timestamp.token_reading import token_of_answer
+from node.timestamp.tokens.issuing import take_chain_proof
+from node.timestamp.tokens.reading import token_of_answer
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.network.local_network import LocalNetwork, running_network
 from tests.network.test_node_health import until_alone

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.crypto.suite import SM3
-from node.timestamp import der
+from node.timestamp.tokens import der
 from tests.unit.timestamp.reference_token import Forgery, Tree, certificate_of, ess_2
 from tests.vectors.receipt.chain import signer
 

@@ -12,16 +12,16 @@ from cryptography.x509 import ReasonFlags
 from node.crypto.certificate import build_authority_certificate, encode_pem
 from node.crypto.revocation import RevokedSerial, build_revocation_list
 from node.crypto.suite import DOCUMENT_DIGESTS, SHA_256
-from node.timestamp.refusal import read_refusal
-from node.timestamp.request import Failure, TimeStampRefused, TimeStampRequest
-from node.timestamp.token import (
+from node.timestamp.tokens.issuing import (
     Stamp,
     add_chain_proof,
     encode_granted,
     encode_refused,
     take_chain_proof,
 )
-from node.timestamp.token_reading import ReadToken, token_of_answer
+from node.timestamp.tokens.reading import ReadToken, token_of_answer
+from node.timestamp.tokens.refusal import read_refusal
+from node.timestamp.tokens.request import Failure, TimeStampRefused, TimeStampRequest
 from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest, Step, verify_receipt
 from tests.outside.bouncycastle import verdicts

@@ -16,9 +16,9 @@ from node.crypto.certificate import encode_pem
 from node.timestamp.evidence.hash_tree import data_object
 from node.timestamp.evidence.record import EvidenceRecord
 from node.timestamp.evidence.verify import EvidenceTrust, verify_evidence
-from node.timestamp.request import TimeStampRequest
-from node.timestamp.token import Coordinates, Stamp, encode_granted
-from node.timestamp.token_reading import ReadToken
+from node.timestamp.tokens.issuing import Coordinates, Stamp, encode_granted
+from node.timestamp.tokens.reading import ReadToken
+from node.timestamp.tokens.request import TimeStampRequest
 from tests.outside.bouncycastle import verdicts
 from tests.outside.environments import ROOT
 from tests.vectors.evidence.authorities import FIRST, SECOND, THIRD, Tsa, year

@@ -18,12 +18,12 @@ from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_
 
 from node.crypto.certificate import encode_pem
 from node.timestamp.steps import Outcome
-from node.timestamp.token import encode_granted
-from node.timestamp.token_check import TokenStep, verify_token
+from node.timestamp.tokens.check import TokenStep, verify_token
+from node.timestamp.tokens.issuing import encode_granted
 from tests.outside.bouncycastle import verdicts
 from tests.outside.sm2_token import sm2_token
 from tests.unit.timestamp.authority import DOCUMENT, ISSUER, ROOT, TIME_MS, OpenSsl, stamp
-from tests.unit.timestamp.test_token_check import EXPECTED, REFUSED
+from tests.unit.timestamp.tokens.test_check import EXPECTED, REFUSED
 
 DAY_MS: Final = 86_400_000
 OPENSSL, RFC3161_CLIENT, BOUNCYCASTLE = "openssl", "rfc3161-client", "BouncyCastle"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from node.timestamp.token import POLICY, TokenIssuer
+from node.timestamp.tokens.issuing import POLICY, TokenIssuer
 from tests.outside.html_verifier import Case, answers, compare, encoded
 from tests.vectors.receipt.case import DIGEST
 from tests.vectors.receipt.chain import CREATED_MS, Chain, record_of

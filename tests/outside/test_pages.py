@@ -17,7 +17,7 @@ import cbor2
 import pytest
 
 from node.timestamp.cose import CoseReceipt
-from node.timestamp.log_policy import policy_of
+from node.timestamp.log.policy import policy_of
 from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import Receipt
 from node.timestamp.trust import load_trust

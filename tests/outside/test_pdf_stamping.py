@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from node.crypto.certificate import build_authority_certificate
-from node.timestamp.request import TimeStampRequest
-from node.timestamp.token import Stamp, add_chain_proof, encode_granted
+from node.timestamp.tokens.issuing import Stamp, add_chain_proof, encode_granted
+from node.timestamp.tokens.request import TimeStampRequest
 from tests.outside.environments import PROGRAMS, RUN_TIMEOUT_S, python_with
 from tests.unit.timestamp.authority import COORDINATES, ISSUANCE, ISSUER, ROOT, TIME_MS
 from tests.vectors.receipt.chain import signer

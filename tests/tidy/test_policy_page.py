@@ -7,7 +7,7 @@ from pathlib import Path
 
 import node
 from node.chain.genesis import Parameters
-from node.timestamp.token import POLICY
+from node.timestamp.tokens.issuing import POLICY
 
 PAGE = Path(node.__file__).parent.parent / "proto/TSA-POLICY.md"
 

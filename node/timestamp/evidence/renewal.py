@@ -18,9 +18,9 @@ from node.crypto.suite import DocumentDigest
 from node.errors import ClientError
 from node.timestamp.evidence.hash_tree import DataGroup, HashTree
 from node.timestamp.evidence.record import ArchiveTimeStamp, EvidenceRecord, encode_chains
-from node.timestamp.request import Imprint
-from node.timestamp.token import without_unsigned_attributes
-from node.timestamp.token_reading import ReadToken, token_of_answer
+from node.timestamp.tokens.issuing import without_unsigned_attributes
+from node.timestamp.tokens.reading import ReadToken, token_of_answer
+from node.timestamp.tokens.request import Imprint
 
 
 @dataclass(frozen=True, slots=True)

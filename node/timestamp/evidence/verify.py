@@ -25,8 +25,8 @@ from node.timestamp.history import expect_equal
 from node.timestamp.outside.stamp import OutsideAuthority, OutsideStamp, verify_stamp
 from node.timestamp.receipt import iso_time
 from node.timestamp.steps import CLOCK_ERROR_MS, Judgement, NotRootedError, Outcome, take_steps
-from node.timestamp.token import encode_signer_id, without_unsigned_attributes
-from node.timestamp.token_reading import ReadToken
+from node.timestamp.tokens.issuing import encode_signer_id, without_unsigned_attributes
+from node.timestamp.tokens.reading import ReadToken
 
 _DIGEST_NAMES: Final = {digest.oid: digest.name for digest in DOCUMENT_DIGESTS}
 

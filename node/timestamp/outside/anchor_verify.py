@@ -22,9 +22,9 @@ from node.timestamp.outside.stamp import (
     verify_stamp,
 )
 from node.timestamp.receipt import Receipt, iso_time
-from node.timestamp.request import TimeStampRequest
 from node.timestamp.steps import CertifiedClaim, Judgement, NotRootedError, Outcome, take_steps
-from node.timestamp.token import without_unsigned_attributes
+from node.timestamp.tokens.issuing import without_unsigned_attributes
+from node.timestamp.tokens.request import TimeStampRequest
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest, check_record_in_block
 

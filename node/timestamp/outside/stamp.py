@@ -1,6 +1,6 @@
 """A time-stamp token of any authority (RFC 3161), verified offline against given certificates.
 
-The steps are those of `node.timestamp.token_check`, but for its last: whoever names an authority
+The steps are those of `node.timestamp.tokens.check`, but for its last: whoever names an authority
 here believes it, so its word is enough.
 """
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.crypto.suite import DocumentDigest
-from node.timestamp import der
-from node.timestamp.request import TimeStampRequest
 from node.timestamp.steps import Judgement, Outcome, take_steps
-from node.timestamp.token_check import Expectation, TokenCheck, TokenStep
+from node.timestamp.tokens import der
+from node.timestamp.tokens.check import Expectation, TokenCheck, TokenStep
+from node.timestamp.tokens.request import TimeStampRequest
 
 _MILLISECOND_US: Final = 1_000
 
@@ -76,7 +76,7 @@ def verify_stamp(
 ) -> StampVerdict:
     """Verify a token, or an answer that grants one, over a document's digest. Never raises.
 
-    Takes steps 1 to 8 of `node.timestamp.token_check.verify_token`, which says what each asks for.
+    Takes steps 1 to 8 of `node.timestamp.tokens.check.verify_token`, which says what each asks for.
     Certificates have to be valid at genTime; with `judged_at_ms` at that time too, which must not
     be before genTime. With the `request` it answers, its nonce and policy are compared. `now_ms` is
     a time that no true token is after. The outcome is `NOT_ROOTED` where all is sound, but no path

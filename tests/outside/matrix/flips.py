@@ -7,10 +7,10 @@ from dataclasses import replace
 from msgspec import structs
 
 from node.timestamp.export import COSE, TLOG, TSR
-from node.timestamp.note import Note
+from node.timestamp.log.note import Note
 from node.timestamp.opening import PDF
-from node.timestamp.record_token import coordinates_of
-from node.timestamp.token import add_chain_proof, encode_granted, encode_time
+from node.timestamp.tokens.issuing import add_chain_proof, encode_granted, encode_time
+from node.timestamp.tokens.of_record import coordinates_of
 from tests.outside.matrix.rows import (
     FORMATS,
     NO_TOKEN,

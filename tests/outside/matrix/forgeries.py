@@ -14,10 +14,10 @@ from node.chain.compact import CompactCertificate
 from node.crypto.certificate import build_timestamp_certificate
 from node.timestamp.cose import CoseReceipt, protected_header, sign_root
 from node.timestamp.export import cose_receipt_of
-from node.timestamp.note import Note
+from node.timestamp.log.note import Note
 from node.timestamp.receipt import Receipt
-from node.timestamp.record_token import coordinates_of
-from node.timestamp.token import encode_granted
+from node.timestamp.tokens.issuing import encode_granted
+from node.timestamp.tokens.of_record import coordinates_of
 from tests.outside.matrix.rows import (
     FORMATS,
     NO_TOKEN,

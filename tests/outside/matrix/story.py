@@ -12,12 +12,12 @@ from typing import Final, Self
 
 from node.chain.compact import CompactCertificate
 from node.crypto.certificate import Issuance
-from node.timestamp.checkpoint import Checkpoint
 from node.timestamp.compact import CompactProof
 from node.timestamp.cose import CoseSignature
-from node.timestamp.note import Note
+from node.timestamp.log.checkpoint import Checkpoint
+from node.timestamp.log.note import Note
 from node.timestamp.receipt import PublicCheckpoint, Receipt
-from node.timestamp.token import TokenIssuer
+from node.timestamp.tokens.issuing import TokenIssuer
 from tests.vectors.receipt.chain import CREATED_MS, Chain, record_of
 from tests.vectors.receipt.cosigned import checkpoint_at, cosigned, with_checkpoint
 from tests.vectors.receipt.keyed import certificate_at, keyed, with_compact

@@ -31,10 +31,10 @@ from node.crypto.suite import SHA_256
 from node.timestamp.compact_verify import verify_compact
 from node.timestamp.cose import CARRIED_LABEL
 from node.timestamp.export import COSE, NATIVE, QR, TLOG, TSR
-from node.timestamp.log_policy import policy_of
+from node.timestamp.log.policy import policy_of
+from node.timestamp.log.verify import verify_tlog_by_trust
 from node.timestamp.opening import PDF
 from node.timestamp.steps import Judgement, Outcome
-from node.timestamp.tlog_verify import verify_tlog_by_trust
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest, verify_receipt
 from tests.outside.bouncycastle import verdicts

@@ -11,10 +11,16 @@ from hypothesis import strategies as st
 
 from node.crypto.suite import DOCUMENT_DIGESTS, DocumentDigest
 from node.errors import DecodeError
-from node.timestamp import der
-from node.timestamp.request import Imprint
-from node.timestamp.token import POLICY, Coordinates, TokenIssuer, add_chain_proof, take_chain_proof
-from node.timestamp.token_reading import TokenInfo
+from node.timestamp.tokens import der
+from node.timestamp.tokens.issuing import (
+    POLICY,
+    Coordinates,
+    TokenIssuer,
+    add_chain_proof,
+    take_chain_proof,
+)
+from node.timestamp.tokens.reading import TokenInfo
+from node.timestamp.tokens.request import Imprint
 from tests.unit.timestamp.authority import ISSUANCE, TSA, TSA_KEY, stamp
 from tests.unit.timestamp.reference_token import Forgery, digest_algorithm
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from node.timestamp.request import TimeStampRequest
-from node.timestamp.token import Coordinates, Stamp, encode_granted
+from node.timestamp.tokens.issuing import Coordinates, Stamp, encode_granted
+from node.timestamp.tokens.request import TimeStampRequest
 from tests.vectors.evidence.authorities import Tsa
 
 

@@ -12,7 +12,7 @@ import pytest
 from node.cli.exit_codes import ExitCode
 from node.operations.anchor_home import AnchorHome
 from node.timestamp.outside.anchor import Anchor
-from node.timestamp.token_reading import token_of_answer
+from node.timestamp.tokens.reading import token_of_answer
 from tests.unit.cli.command import CHINESE, Ran, run
 from tests.unit.timestamp.outside.openssl_authority import OpenSslAuthority
 from tests.vectors.anchor.generate import (

@@ -12,7 +12,7 @@ import pytest
 from node.chain.block import CertifiedBlock, ResultCode
 from node.cli.exit_codes import ExitCode
 from node.cli.network import Network
-from node.service.audit_report import sign_report
+from node.service.audit.report import sign_report
 from node.timestamp.trust import TrustFile
 from tests.unit.cli.command import run
 from tests.unit.cli.served import ServedNode, prepare_home, served

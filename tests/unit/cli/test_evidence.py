@@ -16,8 +16,8 @@ from node.crypto.certificate import encode_pem
 from node.crypto.suite import SHA_256
 from node.timestamp.evidence.record import EvidenceRecord
 from node.timestamp.refreshed import RefreshedReceipt
-from node.timestamp.request import Failure, TimeStampRefused
-from node.timestamp.token import POLICY, TokenIssuer, encode_refused
+from node.timestamp.tokens.issuing import POLICY, TokenIssuer, encode_refused
+from node.timestamp.tokens.request import Failure, TimeStampRefused
 from tests.unit.cli.command import CHINESE, run
 from tests.unit.cli.stamping import StampingServer
 from tests.unit.timestamp.reference_token import certificate_of

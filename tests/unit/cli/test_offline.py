@@ -18,8 +18,8 @@ import pytest
 
 from node.cli.exit_codes import ExitCode
 from node.crypto.certificate import encode_pem
-from node.service.audit_report import sign_report
-from node.timestamp.fork import compare
+from node.service.audit.report import sign_report
+from node.timestamp.log.fork import compare
 from node.timestamp.trust import TrustFile
 from tests.unit.cli.command import run
 from tests.unit.cli.offline import (

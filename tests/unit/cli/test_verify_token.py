@@ -10,10 +10,10 @@ import pytest
 from node.crypto.certificate import encode_pem
 from node.crypto.revocation import RevokedSerial, build_revocation_list
 from node.crypto.suite import SHA_256
-from node.timestamp.record_token import encode_tsr
-from node.timestamp.request import Imprint, TimeStampRequest
-from node.timestamp.token import take_chain_proof
-from node.timestamp.token_reading import token_of_answer
+from node.timestamp.tokens.issuing import take_chain_proof
+from node.timestamp.tokens.of_record import encode_tsr
+from node.timestamp.tokens.reading import token_of_answer
+from node.timestamp.tokens.request import Imprint, TimeStampRequest
 from tests.unit.cli.command import run
 from tests.unit.timestamp.authority import TSA
 from tests.vectors.receipt.story import DOCUMENT, PLAIN, build_chain

@@ -12,7 +12,7 @@ import pytest
 
 from node.cli.exit_codes import ExitCode
 from node.operations.topology import find_free_ports
-from node.timestamp.fork import compare
+from node.timestamp.log.fork import compare
 from tests.unit.cli.command import CHINESE, run
 from tests.vectors.receipt.chain import Chain, record_of
 from tests.vectors.receipt.cosigned import checkpoint_at, cosigned, tile_of

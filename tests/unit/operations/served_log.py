@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from node.chain.log import LogFrontier, TileId, tiles_changed
 from node.chain.merkle import DIGEST_BYTES, consistency_path, leaf_hash
-from node.timestamp.log_policy import policy_of
-from node.timestamp.tiles import TileFile, encode_bundle
+from node.timestamp.log.policy import policy_of
+from node.timestamp.log.tiles import TileFile, encode_bundle
 from tests.vectors.receipt.chain import SUITE, Chain
 from tests.vectors.receipt.cosigned import checkpoint_at, cosigned
 

@@ -32,16 +32,16 @@ from node.operations.stamp_client import AuthorityError
 from node.timestamp.outside.anchor import AnchoredCheckpoint
 from node.timestamp.outside.anchor_verify import AnchoredRecord, check_checkpoint, verify_anchor
 from node.timestamp.receipt import Receipt
-from node.timestamp.request import Failure, TimeStampRefused, TimeStampRequest
 from node.timestamp.steps import NotRootedError, Outcome
-from node.timestamp.token import (
+from node.timestamp.tokens.issuing import (
     Coordinates,
     Stamp,
     add_chain_proof,
     encode_granted,
     encode_refused,
 )
-from node.timestamp.token_reading import token_of_answer
+from node.timestamp.tokens.reading import token_of_answer
+from node.timestamp.tokens.request import Failure, TimeStampRefused, TimeStampRequest
 from node.timestamp.trust import TrustAnchor, load_trust
 from node.timestamp.verify import NamedDigest, verify_receipt
 from tests.vectors.anchor.generate import ISSUERS, OTHER, OUTSIDE, checkpoint_of, join

@@ -25,8 +25,8 @@ from node.operations.witness_home import (
     make_witness,
     read_settings,
 )
-from node.timestamp.fork import ForkProof, cosigners
-from node.timestamp.note import Note, VerifierKey
+from node.timestamp.log.fork import ForkProof, cosigners
+from node.timestamp.log.note import Note, VerifierKey
 from node.web import log_files, witnessing
 from tests.unit.operations.served_log import ServedLog
 from tests.unit.web.http_client import HOST, Reply, ask, serving

@@ -33,9 +33,9 @@ from node.rpc.port import (
     RecordStatus,
 )
 from node.rpc.server import ClientServer
-from node.timestamp import der
-from node.timestamp.request import Failure, TimeStampRefused
-from node.timestamp.token import encode_granted, encode_refused
+from node.timestamp.tokens import der
+from node.timestamp.tokens.issuing import encode_granted, encode_refused
+from node.timestamp.tokens.request import Failure, TimeStampRefused
 from tests.unit.rpc.pki import CHAIN_ID, Pki, shared_pki
 
 DEADLINE_S = 20

@@ -32,7 +32,7 @@ from node.rpc.identity import server_credentials
 from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.port import BATCH_TXS_MAX, PAGE_TOKEN_BYTES_MAX, REQUEST_BYTES_MAX, RecordFilter
 from node.rpc.server import LEDGER_SERVICE
-from node.timestamp.request import Failure
+from node.timestamp.tokens.request import Failure
 from tests.unit.rpc.fake_node import DEADLINE_S, FakeNetwork, running, tx_id
 from tests.unit.rpc.pki import CHAIN_ID, shared_pki
 

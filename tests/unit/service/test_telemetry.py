@@ -20,7 +20,7 @@ from node.errors import ConfigError
 from node.rpc.peer import PeerState
 from node.service import clock
 from node.service.engine import Engine, Output
-from node.service.stamp_figures import OVER_QUOTA, StampFigures
+from node.service.stamping.figures import OVER_QUOTA, StampFigures
 from node.service.telemetry import LOOP_LAG_INTERVAL_MS, PeerFigures, Telemetry
 from tests.unit.execution.small_chain import payload, tx
 from tests.unit.service.lone import Lone

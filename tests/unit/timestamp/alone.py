@@ -67,7 +67,7 @@ def other_verdicts() -> dict[str, Any]:
     for module in pkgutil.walk_packages(node.timestamp.__path__, "node.timestamp."):
         importlib.import_module(module.name)
     from node.timestamp.compact_verify import verify_compact  # noqa: PLC0415
-    from node.timestamp.tlog_verify import verify_tlog_by_trust  # noqa: PLC0415
+    from node.timestamp.log.verify import verify_tlog_by_trust  # noqa: PLC0415
     from node.timestamp.trust import load_trust  # noqa: PLC0415
     from node.timestamp.verify import NamedDigest, verify_receipt  # noqa: PLC0415
 

@@ -16,8 +16,8 @@ from node.crypto.certificate import (
     encode_pem,
 )
 from node.crypto.suite import SHA_256, DocumentDigest
-from node.timestamp.request import Imprint, TimeStampRequest
-from node.timestamp.token import POLICY, Coordinates, Stamp, TokenIssuer, encode_granted
+from node.timestamp.tokens.issuing import POLICY, Coordinates, Stamp, TokenIssuer, encode_granted
+from node.timestamp.tokens.request import Imprint, TimeStampRequest
 from tests.vectors.receipt.chain import CREATED_MS, signer
 
 YEAR_MS: Final = 31_536_000_000

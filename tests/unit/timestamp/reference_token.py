@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from node.crypto.signature import P256PublicKey, P256Signer
-from node.timestamp import der
-from node.timestamp.token import POLICY
+from node.timestamp.tokens import der
+from node.timestamp.tokens.issuing import POLICY
 from tests.unit.timestamp.authority import COORDINATES, DOCUMENT, TIME_MS, TSA, TSA_KEY
 from tests.vectors.receipt.chain import CREATED_MS, signer
 

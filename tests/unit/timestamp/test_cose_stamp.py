@@ -11,7 +11,7 @@ from node.timestamp.cose import CoseReceipt
 from node.timestamp.cose_stamp import stamp_of_answer
 from node.timestamp.export import export_cose, export_stamped_cose
 from node.timestamp.opening import open_receipt
-from node.timestamp.token import add_chain_proof, encode_granted
+from node.timestamp.tokens.issuing import add_chain_proof, encode_granted
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
 from tests.vectors.receipt.case import DIGEST
 from tests.vectors.receipt.formats import golden_receipt, golden_stamped, stamp_of

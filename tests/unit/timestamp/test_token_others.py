@@ -21,11 +21,11 @@ from rfc3161_client import (
 )
 
 from node.crypto.suite import DOCUMENT_DIGESTS, SHA_256, SM3, DocumentDigest
-from node.timestamp.request import Imprint, TimeStampRequest
 from node.timestamp.steps import Outcome, StepReport
-from node.timestamp.token import add_chain_proof, encode_granted
-from node.timestamp.token_check import Expectation, TokenStep, verify_token
-from node.timestamp.token_reading import ReadToken, token_of_answer
+from node.timestamp.tokens.check import Expectation, TokenStep, verify_token
+from node.timestamp.tokens.issuing import add_chain_proof, encode_granted
+from node.timestamp.tokens.reading import ReadToken, token_of_answer
+from node.timestamp.tokens.request import Imprint, TimeStampRequest
 from tests.unit.timestamp.authority import DOCUMENT, ISSUER, ROOT, imprint_of, stamp
 
 SHA_2 = [digest for digest in DOCUMENT_DIGESTS if digest is not SM3]

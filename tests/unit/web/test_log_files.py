@@ -8,10 +8,10 @@ import json
 import pytest
 
 from node.chain.merkle import TreeHead, verify_consistency
-from node.timestamp.log_policy import parse_policy
-from node.timestamp.note import Note
-from node.timestamp.tiles import decode_bundle
-from node.timestamp.tlog_proof import sha256
+from node.timestamp.log.note import Note
+from node.timestamp.log.policy import parse_policy
+from node.timestamp.log.proof import sha256
+from node.timestamp.log.tiles import decode_bundle
 from node.web.log_files import FOR_A_MOMENT, FOR_EVER, routes
 from tests.unit.operations.served_log import ServedLog
 from tests.unit.web.http_client import ask, serving

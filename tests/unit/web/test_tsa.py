@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 
 from node.crypto.certificate import encode_der, encode_pem, split_pem
-from node.timestamp.request import REQUEST_BYTES_MAX
+from node.timestamp.tokens.request import REQUEST_BYTES_MAX
 from node.web.tsa import Reply, client_of, routes
 from tests.unit.timestamp.authority import ROOT, TSA
 from tests.unit.web.http_client import ask, serving

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from node.chain.genesis import Parameters
-from node.timestamp.token import POLICY
+from node.timestamp.tokens.issuing import POLICY
 from node.web.tsa_policy import PolicyFacts, render, routes
 from tests.unit.web.http_client import ask, serving
 

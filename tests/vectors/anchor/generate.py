@@ -29,14 +29,14 @@ from node.timestamp.outside.anchor import Anchor, AnchoredCheckpoint
 from node.timestamp.outside.anchor_verify import AnchoredRecord, AnchorStep, verify_anchor
 from node.timestamp.outside.stamp import OutsideAuthority
 from node.timestamp.receipt import Receipt
-from node.timestamp.request import Imprint
-from node.timestamp.token import (
+from node.timestamp.tokens.issuing import (
     Coordinates,
     Stamp,
     TokenIssuer,
     add_chain_proof,
     encode_granted,
 )
+from node.timestamp.tokens.request import Imprint
 from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest
 from tests.vectors.receipt.chain import (

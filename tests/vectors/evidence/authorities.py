@@ -18,8 +18,8 @@ from node.crypto.certificate import (
     build_timestamp_certificate,
 )
 from node.crypto.revocation import RevocationList
-from node.timestamp.request import Imprint
-from node.timestamp.token import POLICY, Coordinates, Stamp, TokenIssuer
+from node.timestamp.tokens.issuing import POLICY, Coordinates, Stamp, TokenIssuer
+from node.timestamp.tokens.request import Imprint
 from tests.vectors.receipt.chain import seed, signer
 
 YEAR_MS: Final = 31_557_600_000

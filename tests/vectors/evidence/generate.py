@@ -16,13 +16,13 @@ from cryptography.x509 import ReasonFlags
 
 from node.crypto.revocation import RevocationList
 from node.crypto.suite import SHA_256, SHA_384, SHA_512
-from node.timestamp import der
 from node.timestamp.evidence.algorithms import STANDARD, AlgorithmPolicy
 from node.timestamp.evidence.hash_tree import data_object
 from node.timestamp.evidence.record import ArchiveTimeStamp, EvidenceRecord
 from node.timestamp.evidence.renewal import plan_creation
 from node.timestamp.evidence.verify import EvidenceStep, EvidenceTrust, verify_evidence
-from node.timestamp.token import add_chain_proof
+from node.timestamp.tokens import der
+from node.timestamp.tokens.issuing import add_chain_proof
 from tests.vectors.evidence.authorities import FIRST, SECOND, STRANGER, THIRD, Tsa, year
 from tests.vectors.evidence.story import (
     CREATED_MS,

@@ -8,8 +8,8 @@ from node.chain.log import TILE_HEIGHT, TileId
 from node.chain.membership import ValidatorSet
 from node.chain.merkle import TreeHead, inclusion_path, leaf_hash, merkle_root
 from node.crypto.signature import Ed25519Signer
-from node.timestamp.checkpoint import Checkpoint, collect, cosigner_name, origin_of
-from node.timestamp.note import Note, NoteSignature, cosign_text, sign_text
+from node.timestamp.log.checkpoint import Checkpoint, collect, cosigner_name, origin_of
+from node.timestamp.log.note import Note, NoteSignature, cosign_text, sign_text
 from node.timestamp.receipt import PublicCheckpoint, Receipt
 from tests.vectors.receipt.chain import SUITE, Chain, seed
 

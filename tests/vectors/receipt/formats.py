@@ -10,8 +10,8 @@ from node.cli.paper.versions import PDF_SUFFIX
 from node.crypto.suite import SHA_256
 from node.timestamp.export import COSE_SUFFIX, EXPORTS, cose_receipt_of
 from node.timestamp.receipt import Receipt
-from node.timestamp.request import Imprint
-from node.timestamp.token import Coordinates, Stamp
+from node.timestamp.tokens.issuing import Coordinates, Stamp
+from node.timestamp.tokens.request import Imprint
 from tests.vectors.receipt.chain import Chain
 from tests.vectors.receipt.cosigned import checkpoint_at, cosigned, with_checkpoint
 from tests.vectors.receipt.story import PLAIN, SET_0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from node.crypto.signature import Ed25519Signer
-from node.timestamp.note import Note, NoteSignature, cosign_text, sign_text
+from node.timestamp.log.note import Note, NoteSignature, cosign_text, sign_text
 from node.timestamp.receipt import Receipt
 from node.timestamp.verify import Step
 from tests.vectors.receipt.case import Case, fails

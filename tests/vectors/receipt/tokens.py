@@ -17,11 +17,9 @@ from node.crypto.certificate import (
 )
 from node.crypto.signature import P256_ORDER
 from node.crypto.suite import SHA_256, document_digest_by_id
-from node.timestamp import der
 from node.timestamp.receipt import Receipt
-from node.timestamp.record_token import coordinates_of
-from node.timestamp.request import Imprint
-from node.timestamp.token import (
+from node.timestamp.tokens import der
+from node.timestamp.tokens.issuing import (
     POLICY,
     SignedAttributes,
     Stamp,
@@ -32,7 +30,9 @@ from node.timestamp.token import (
     encode_signer_id,
     encode_token,
 )
-from node.timestamp.token_reading import ReadToken
+from node.timestamp.tokens.of_record import coordinates_of
+from node.timestamp.tokens.reading import ReadToken
+from node.timestamp.tokens.request import Imprint
 from node.timestamp.verify import Outcome, Step
 from tests.vectors.receipt.case import Attested, Case, fails
 from tests.vectors.receipt.chain import AGENCY, CREATED_MS, Chain, seed, signer

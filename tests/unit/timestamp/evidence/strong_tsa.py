@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from node.timestamp.request import Imprint
+from node.timestamp.tokens.request import Imprint
 from tests.unit.timestamp.reference_token import (
     Forgery,
     PrivateKey,

@@ -25,7 +25,7 @@ from node.timestamp.evidence.verify import (
     verify_evidence,
 )
 from node.timestamp.steps import Outcome
-from node.timestamp.token import encode_granted
+from node.timestamp.tokens.issuing import encode_granted
 from tests.unit.timestamp.authority import ROOT, TSA_KEY
 from tests.unit.timestamp.evidence import strong_tsa
 from tests.unit.timestamp.reference_token import certificate_of

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from node.crypto.certificate import encode_pem
-from node.timestamp.request import TimeStampRequest
+from node.timestamp.tokens.request import TimeStampRequest
 from tests.unit.timestamp.authority import imprint_of
 from tests.unit.timestamp.reference_token import PrivateKey, certificate_of
 

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.certificate import encode_pem
 from node.crypto.suite import SHA_256, SHA_384, SHA_512, DocumentDigest
-from node.timestamp import der
 from node.timestamp.outside.stamp import OutsideAuthority, StampVerdict, verify_stamp
-from node.timestamp.request import TimeStampRequest
 from node.timestamp.steps import CLOCK_ERROR_MS, Outcome
-from node.timestamp.token_check import TokenStep
-from node.timestamp.token_reading import ReadToken, token_of_answer
+from node.timestamp.tokens import der
+from node.timestamp.tokens.check import TokenStep
+from node.timestamp.tokens.reading import ReadToken, token_of_answer
+from node.timestamp.tokens.request import TimeStampRequest
 from tests.unit.timestamp.authority import ROOT, TIME_MS, OpenSsl, imprint_of
 from tests.unit.timestamp.outside.openssl_authority import (
     DAY,

@@ -1,0 +1,1 @@
+"""A chain executed again from genesis, and the report of it. See ../README.md."""

@@ -1,0 +1,1 @@
+"""Time-stamp tokens (RFC 3161): asked for, issued, read and judged. See ../README.md."""
