@@ -29,6 +29,7 @@ BLIND_TO = {
     "1-listed": "it reads the list of algorithms, and uses that of each time stamp",
     "1-unlisted": "as before",
     "1-repeated": "as before",
+    "1-crypto-infos": "it does not mind two of them",
     "1-attributes": "it does not ask what else is said",
     "2-turned": "it sorts the hashes itself",
     "6-stranger": "whom to believe is left to whoever calls it",

@@ -36,6 +36,7 @@ import { generalizedTime } from './times.js';
 
 const WHAT = 'token';
 const CERTIFICATES_MAX = 8;
+const SIGNED_FIELDS = 6; // of a SignerInfo, before its unsigned attributes
 const ARC = '2.25.163599954292325701006170283646623784039';
 export const CHAIN_PROOF = oid(`${ARC}.2`);
 const SIGNED_DATA = oid('1.2.840.113549.1.7.2');
@@ -163,23 +164,20 @@ function enterSignedData(token) {
 /** Cut a token where unsigned attributes stand: the last of its only SignerInfo. */
 function splitToken(token) {
   const signedData = enterSignedData(token);
-  const before = [];
-  while (!signedData.isEmpty && signedData.bytes[signedData.at] !== SET)
-    before.push(signedData.read().encoded);
-  if (before.length === 1) before.push(signedData.read(SET).encoded);
-  while (!signedData.isEmpty && signedData.bytes[signedData.at] !== SET)
-    before.push(signedData.read().encoded);
+  const before = [INTEGER, SET, SEQUENCE].map((tag) => signedData.read(tag).encoded);
+  for (const tag of [CONTEXT_0, CONTEXT_1]) {
+    const found = signedData.readIf(tag); // certificates, revocation lists
+    if (found !== null) before.push(found.encoded);
+  }
   const signers = signedData.enter(SET);
   signedData.finish();
   const signer = signers.enter(SEQUENCE);
   signers.finish();
-  const inner = [];
-  while (!signer.isEmpty) inner.push(signer.read());
-  const last = inner[inner.length - 1];
-  const hasUnsigned = last !== undefined && last.tag === CONTEXT_1;
-  const signed = inner.slice(0, hasUnsigned ? -1 : inner.length).map((each) => each.encoded);
+  const signed = Array.from({ length: SIGNED_FIELDS }, () => signer.read().encoded);
+  const unsigned = signer.readIf(CONTEXT_1);
+  signer.finish();
   return {
-    unsigned: hasUnsigned ? last.encoded : null,
+    unsigned: unsigned === null ? null : unsigned.encoded,
     join: (unsigned) =>
       sequence(
         SIGNED_DATA,
