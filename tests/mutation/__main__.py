@@ -33,14 +33,18 @@ MINUTES = 10.0
 
 
 def main() -> int:
-    """Try the mutants asked for; 0 when all are killed or proved equivalent, 1 otherwise."""
+    """Try mutants; 0 when all are killed or proved equivalent, 1 otherwise, 2 if none was tried."""
     options = _parse()
     options.at = revision(options.commit)
     with snapshot(options.commit) as sources:
         generic = generic_mutants(sources)
         everything = [*PLANTED, *generic]
         asked = generic if options.generic else PLANTED
-        chosen = select(everything if options.only else asked, _words(options.only))
+        try:
+            chosen = select(everything if options.only else asked, _words(options.only))
+        except LookupError as unknown:
+            sys.stderr.write(f"{unknown}; --list and --generic --list name those there are\n")
+            return 2
         chosen = list(islice(chosen, options.first, None, options.every))
         equivalent = proved_equivalent(everything, sources, PAGE.read_text())
         if options.open:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation.__main__ import main
 from tests.mutation.copies import copy_with
 from tests.mutation.equivalence import PAGE, VoidProof, proved_equivalent
 from tests.mutation.mutant import ROOT, Edit, Mutant, Stale, select
@@ -19,6 +20,7 @@ from tests.mutation.operators import MODULES, generic_mutants
 from tests.mutation.planted import PLANTED
 from tests.mutation.results import is_killed, read_results, tables
 from tests.mutation.trial import Budget, simulate
+from tests.mutation.warm import warm
 
 GENERIC = generic_mutants(ROOT)
 EVERYTHING = [*PLANTED, *GENERIC]
@@ -103,6 +105,14 @@ def test_mutants_are_selected_by_how_their_names_begin() -> None:
         select(EVERYTHING, ["M99"])
 
 
+def test_a_name_that_fits_no_mutant_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["python -m tests.mutation", "--only", "M07,M99", "--list"])
+    assert main() == 2
+    assert "no mutant M99" in capsys.readouterr().err
+
+
 def test_every_proof_of_equivalence_is_of_a_mutant_that_exists() -> None:
     proofs = proved_equivalent(EVERYTHING, ROOT, PAGE.read_text())
     assert all(len(proof.split()) > 10 for proof in proofs.values())
@@ -154,3 +164,22 @@ def test_a_copy_without_a_mutant_survives_and_one_with_a_mutant_dies(tmp_path: P
         assert (fields["oracle"], fields["median_seeds"]) == ("D1", 1)
     assert (sources / "node/chain/certificate.py").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["sources"]
+
+
+def test_a_mistake_in_two_files_is_planted_in_both_where_the_tests_are_ready(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "floor.py").write_text("def lowest():\n    return 1\n")
+    (tmp_path / "ceiling.py").write_text("def highest():\n    return 3\n")
+    (tmp_path / "test_room.py").write_text(
+        "from ceiling import highest\nfrom floor import lowest\n\n\n"
+        "def test_there_is_room():\n    assert lowest() < highest()\n"
+    )
+    raised = Edit("floor.py", "return 1", "return 2")
+    lowered = Edit("ceiling.py", "return 3", "return 2")
+    with warm(tmp_path, ["test_room.py"]) as tests:
+        assert tests.first_to_find(None) == ""
+        assert tests.first_to_find(Mutant("X", "", "", (raised,))) == ""
+        assert tests.first_to_find(Mutant("Y", "", "", (lowered,))) == ""
+        both = Mutant("Z", "", "", (raised, lowered))
+        assert tests.first_to_find(both) == "test_room.py::test_there_is_room"

@@ -30,10 +30,9 @@ class Warm:
         self._sources, self._mutants, self._verdicts = sources, mutants, verdicts
 
     def first_to_find(self, mutant: Mutant | None) -> str:
-        """Return the first test that finds a mutant of one module; empty if none does."""
-        texts = {"": ""} if mutant is None else mutant.texts(self._sources)
-        (planted,) = ({"path": path, "text": text} for path, text in texts.items())
-        self._mutants.write(json.dumps(planted) + "\n")
+        """Return the first test that finds a mutant; empty if none does."""
+        texts = {} if mutant is None else mutant.texts(self._sources)
+        self._mutants.write(json.dumps(texts) + "\n")
         self._mutants.flush()
         line = self._verdicts.readline()
         if not line:

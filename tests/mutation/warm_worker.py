@@ -2,9 +2,9 @@
 
     python -P warm_worker.py SUITE...     (in a snapshot, with PYTHONPATH naming it)
 
-Each line of input is a mutant: the path of its module and that module's text. Each line of output
-is the test that found it, or nothing. A mutant is planted by exchanging the code of functions, so
-that nothing is imported again: one that changes anything else is an error here.
+Each line of input is a mutant: the texts of its modules, by their paths. Each line of output is the
+test that found it, or nothing. A mutant is planted by exchanging the code of functions, so that
+nothing is imported again: one that changes anything else is an error here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
@@ -44,7 +44,7 @@ class Forks:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Judge mutant after mutant."""
         for line in self._mutants:
-            test = self._in_a_fork(session.items, **json.loads(line))
+            test = self._in_a_fork(session.items, json.loads(line))
             if test in {item.nodeid for item in session.items}:
                 self._found = [test, *(other for other in self._found if other != test)][:40]
             self._verdicts.write(json.dumps(test) + "\n")
@@ -55,15 +55,15 @@ class Forks:
         """Note that the test being run failed."""
         self._failed = self._failed or report.failed
 
-    def _in_a_fork(self, items: Sequence[pytest.Item], path: str, text: str) -> str:
+    def _in_a_fork(self, items: Sequence[pytest.Item], texts: Mapping[str, str]) -> str:
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
             found = "the worker died"
             try:
-                if text:
+                for path, text in texts.items():
                     plant(path, text)
-                found = self._judge(self._ordered(items, path))
+                found = self._judge(self._ordered(items, texts))
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
                 found = f"{type(error).__name__}: {error}"
             os.write(writer, found.encode()[:1000])
@@ -102,14 +102,14 @@ class Forks:
         self._has_no_end = True
         raise _NoEnd
 
-    def _ordered(self, items: Sequence[pytest.Item], path: str) -> list[pytest.Item]:
-        """Put first what found neighbours, then the module's own tests."""
-        own = f"test_{path.rpartition('/')[2]}"
+    def _ordered(self, items: Sequence[pytest.Item], paths: Collection[str]) -> list[pytest.Item]:
+        """Put first what found neighbours, then the modules' own tests."""
+        own = {f"test_{path.rpartition('/')[2]}" for path in paths}
         return sorted(
             items,
             key=lambda item: (
                 self._found.index(item.nodeid) if item.nodeid in self._found else len(self._found),
-                item.path.name != own,
+                item.path.name not in own,
             ),
         )
 
