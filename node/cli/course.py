@@ -24,7 +24,7 @@ from node.cli.screen import Answer, Screen
 from node.cli.verb import DEFAULT_HOME, CommandError
 
 if TYPE_CHECKING:
-    from node.chain.governance import Operation
+    from node.chain.governance import Governance, Operation
     from node.cli.change import Carried
     from node.cli.network import Network
     from node.cli.proposal import Guest, Proposal
@@ -62,7 +62,7 @@ def course_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--propose", type=path, help=_("Write what is next as a proposal; do nothing."))
     @click.option("--approve", type=path, help=_("Show a proposal, and sign it (--as)."))
     @click.option("--submit", type=path, help=_("Hand in a proposal, and wait until it is done."))
-    @click.option("--yes", is_flag=True, help=_("Approve without being asked."))
+    @click.option("--yes", is_flag=True, help=_("Do it without being asked."))
     @click.option(
         "--wait",
         type=click.FloatRange(1, 3_600),
@@ -104,7 +104,19 @@ def change_chain(
     governance = Governance(epoch=network.validators.epoch, operations=operations)
     proposal = propose(network, governance, guests)
     if course.propose is not None:
-        return write_proposal(screen, course.propose, proposal)
+        return write_proposal(screen, course.propose, proposal, network)
+    tolerance = _Tolerance.around(network, governance)
+    _tell_tolerance(screen, tolerance)
+    if tolerance.falls:
+        _ask(
+            screen,
+            course,
+            _("Fewer faulty validators will be tolerated. Go on?"),
+            _(
+                "{before} faulty validators are tolerated, {after} would be: nobody can be asked, "
+                "say --yes"
+            ).format(before=tolerance.before, after=tolerance.after),
+        )
     return _carry_out(screen, course, network, approve_all(network, proposal))
 
 
@@ -112,6 +124,7 @@ def _carry_out(screen: Screen, course: Course, network: Network, proposal: Propo
     from node.cli.change import carry_out, joined_and_left
 
     joined, left = joined_and_left(proposal.governance)
+    tolerance = _Tolerance.around(network, proposal.governance)
     carried = carry_out(screen, network, proposal, patience_s=course.patience_s)
     _record(screen, course, carried.members)
     _tell(screen, carried, joined, left)
@@ -123,10 +136,54 @@ def _carry_out(screen: Screen, course: Course, network: Network, proposal: Propo
         "epoch": carried.epoch,
         "validators": list(carried.members),
         "quorum": _quorum(carried),
+        **tolerance.facts,
         "joined": joined,
         "left": left,
     }
     return Answer(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tolerance:
+    """How many faulty validators are tolerated before a change of who decides, and after it."""
+
+    before: int
+    after: int
+    is_of_validators: bool
+    """Whether the change is about who decides at all."""
+
+    @classmethod
+    def around(cls, network: Network, governance: Governance) -> _Tolerance:
+        """Return it for a change of the epoch in force, as the chain would carry it out."""
+        from node.chain.governance import AddValidator, RemoveValidator, members_after
+        from node.chain.membership import faults_tolerated
+
+        validators, operations = network.validators, governance.operations
+        members = members_after(validators.validators, operations)
+        after = faults_tolerated(len(members)) if members else 0  # no set at all: it is refused
+        is_of_validators = any(
+            isinstance(each, AddValidator | RemoveValidator) for each in operations
+        )
+        return cls(validators.faults, after, is_of_validators)
+
+    @property
+    def falls(self) -> bool:
+        """Whether fewer are tolerated afterwards."""
+        return self.after < self.before
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """Return the members of the JSON object; none where it is about something else."""
+        if not self.is_of_validators:
+            return {}
+        return {"faults_tolerated_before": self.before, "faults_tolerated_after": self.after}
+
+
+def _tell_tolerance(screen: Screen, tolerance: _Tolerance) -> None:
+    if tolerance.is_of_validators:
+        said = _("faulty validators tolerated: {before} before, {after} after")
+        style = "yellow" if tolerance.falls else ""
+        screen.line(said.format(before=tolerance.before, after=tolerance.after), style=style)
 
 
 def _tell(screen: Screen, carried: Carried, joined: list[str], left: list[str]) -> None:
@@ -225,18 +282,24 @@ def _approve(screen: Screen, course: Course, path: Path) -> Answer:
         raise click.UsageError(_("name the administrator who approves: --as"))
     network, proposal = course.network.open(), read_proposal(path)
     check_epoch(network, proposal)
-    _show(screen, proposal)
+    _show(screen, proposal, network)
     if network.identity in proposal.approved_by:
         message = _("{identity} approves of it already").format(identity=network.identity)
         raise CommandError("GC-2322", message, _("have administrators of others approve"))
-    if not course.is_confirmed:
-        if screen.as_json or not sys.stdin.isatty():
-            raise click.UsageError(_("nobody can be asked: approve with --yes"))
-        click.confirm(_("Approve?"), abort=True, err=True)
+    _ask(screen, course, _("Approve?"), _("nobody can be asked: approve with --yes"))
     approved = proposal.approve(network.identity, network.signer)
     write_file(path, approved.encode())
     screen.line(_("approved by {identities}").format(identities=", ".join(approved.approved_by)))
-    return Answer(_facts_of(path, approved))
+    return Answer(_facts_of(path, approved, network))
+
+
+def _ask(screen: Screen, course: Course, question: str, refusal: str) -> None:
+    """Go on if the user says so, or said so before; wrong usage where there is nobody to ask."""
+    if course.is_confirmed:
+        return
+    if screen.as_json or not sys.stdin.isatty():
+        raise click.UsageError(refusal)
+    click.confirm(question, abort=True, err=True)
 
 
 def _submit(screen: Screen, course: Course, path: Path) -> Answer:
@@ -246,35 +309,36 @@ def _submit(screen: Screen, course: Course, path: Path) -> Answer:
     proposal = read_proposal(path)
     network = as_administrator(course, proposal.guests)
     check_epoch(network, proposal)
-    _show(screen, proposal)
+    _show(screen, proposal, network)
     check_approvals(network, proposal)
     return _carry_out(screen, course, network, proposal)
 
 
-def write_proposal(screen: Screen, path: Path, proposal: Proposal) -> Answer:
+def write_proposal(screen: Screen, path: Path, proposal: Proposal, network: Network) -> Answer:
     """Write what is proposed, for others to approve."""
     from node.operations.topology import write_file
 
     write_file(path, proposal.encode())
-    _show(screen, proposal)
+    _show(screen, proposal, network)
     said = _("proposed in {path}: have it approved (--approve), hand it in (--submit)")
     screen.line(said.format(path=path))
-    return Answer(_facts_of(path, proposal))
+    return Answer(_facts_of(path, proposal, network))
 
 
-def _show(screen: Screen, proposal: Proposal) -> None:
+def _show(screen: Screen, proposal: Proposal, network: Network) -> None:
     from node.cli.proposal import sentences
 
     said = _("for chain {chain}, epoch {epoch}:")
     screen.line(said.format(chain=proposal.chain_id.hex(), epoch=proposal.governance.epoch))
     for sentence in sentences(proposal.governance.operations):
         screen.line(f"  - {sentence}")
+    _tell_tolerance(screen, _Tolerance.around(network, proposal.governance))
     if proposal.approved_by:
         by = ", ".join(proposal.approved_by)
         screen.line(_("approved by {identities}").format(identities=by))
 
 
-def _facts_of(path: Path, proposal: Proposal) -> dict[str, Any]:
+def _facts_of(path: Path, proposal: Proposal, network: Network) -> dict[str, Any]:
     from node.cli.proposal import describe
 
     return {
@@ -283,6 +347,7 @@ def _facts_of(path: Path, proposal: Proposal) -> dict[str, Any]:
         "epoch": proposal.governance.epoch,
         "operations": [describe(each) for each in proposal.governance.operations],
         "approved_by": proposal.approved_by,
+        **_Tolerance.around(network, proposal.governance).facts,
     }
 
 

@@ -266,7 +266,7 @@ def _bring_in(
                 said = _("{node} does not follow yet, or does not run: it is to be registered")
                 screen.note(said.format(node=name))
             proposal = _registration(network, candidate, known)
-            return write_proposal(screen, course.propose, proposal)
+            return write_proposal(screen, course.propose, proposal, network)
         _register(screen, network, candidate, known, course.patience_s)
         screen.note(_("{node} may follow the chain now").format(node=name))
     network.ask(lambda client: await_learner(screen, client, name, course.patience_s))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,7 @@ import pytest
 from node.chain.block import checkpoint_of
 from node.chain.governance import CheckpointStatement
 from node.crypto.signature import Ed25519Signer
-from tests.unit.cli.command import Ran, run
+from tests.unit.cli.command import CHINESE, ENGLISH, Ran, run
 from tests.unit.cli.served import ServedNode, prepare_home, served
 from tests.unit.execution.governed_chain import ADMINS, GOVERNED, cosigner
 from tests.unit.service.chatting import Chat
@@ -70,6 +74,55 @@ def test_what_is_approved_is_shown_and_asked_about(home: Path) -> None:
     assert "remove validator validator-4" in ran.out
     assert (ran.code, "--yes" in ran.err) == (2, True)
     assert json.loads(step.read_bytes())["approved_by"] == []
+
+
+def test_nobody_leaves_unasked_where_fewer_faults_are_tolerated_then(home: Path) -> None:
+    leave = ("node", "leave", "validator-4", "--home", home)
+    ran = run(*leave)
+    assert "faulty validators tolerated: 1 before, 0 after" in ran.out
+    assert (ran.code, "nobody can be asked, say --yes" in ran.err) == (2, True)
+    as_json = run(*leave, "--json")
+    assert (as_json.code, code_of(as_json)) == (2, "GC-2303")
+    assert "1 faulty validators are tolerated, 0 would be" in as_json.json["error"]["message"]
+    chinese = run(*leave, env=CHINESE)
+    assert "此前 1 个" in chinese.out
+    assert (chinese.code, "请加 --yes" in chinese.err) == (2, True)
+    confirmed = run(*leave, "--yes", "--wait", "1", "--json")
+    assert code_of(confirmed) in ("GC-2205", "GC-2320")  # it goes on, but nobody runs
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [("n", False), ("y", True)])
+def test_whoever_sits_at_a_terminal_is_asked(home: Path, answer: str, *, goes_on: bool) -> None:
+    terminal, its_other_end = pty.openpty()
+    os.write(terminal, f"{answer}\n".encode())
+    leave = ("node", "leave", "validator-4", "--home", str(home), "--wait", "1")
+    try:
+        ran = subprocess.run(
+            (sys.executable, "-P", "-m", "node", *leave),
+            env={**os.environ, **ENGLISH},
+            stdin=its_other_end,
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+    finally:
+        os.close(terminal)
+        os.close(its_other_end)
+    assert "faulty validators tolerated: 1 before, 0 after" in ran.stdout
+    assert "Fewer faulty validators will be tolerated. Go on? [y/N]" in ran.stdout + ran.stderr
+    assert ("GC-2205" in ran.stderr or "GC-2320" in ran.stderr) is goes_on
+    assert ran.returncode != 0
+
+
+def test_a_proposal_says_how_many_faults_are_tolerated_before_and_after(home: Path) -> None:
+    step = home / "step.json"
+    leave = ("node", "leave", "--home", home)
+    told = run(*leave, "validator-4", "--propose", step)
+    assert "faulty validators tolerated: 1 before, 0 after" in told.out
+    approved = run(*leave, "--approve", step, "--as", "admin-1", "--yes", "--json")
+    tolerated = [approved.json[f"faults_tolerated_{when}"] for when in ("before", "after")]
+    assert tolerated == [1, 0]
+    assert "tolerated: 1 before, 0 after" in run(*leave, "--submit", step).out
 
 
 def test_a_proposal_for_another_chain_or_epoch_is_refused(home: Path, tmp_path: Path) -> None:
@@ -135,7 +188,7 @@ def test_evidence_that_does_not_hold_is_found_before_the_chain_finds_it(
     node = StatingNode(Chat(*MEMBERS).nodes["validator-1"])
     node.cosigner = cosigner(key_of)
     with served(node, home):
-        ran = run("node", "leave", "validator-4", "--home", home, "--wait", "1", "--json")
+        ran = run("node", "leave", "validator-4", "--home", home, "--wait", "1", "--yes", "--json")
     assert (ran.code, code_of(ran)) == (8, "GC-2320")
     said = ran.json["error"]["message"]
     assert missing in said
