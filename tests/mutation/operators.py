@@ -11,6 +11,7 @@ elsewhere renames nothing. What only tells (traces, texts of errors) is left as 
 - `swap`: `min` for `max` and the reverse, `any` for `all`; `unsorted`: `sorted` changes no order
 - `drop-call`: a call made for its effect is left out; `drop-set`: so is an assignment to a field
 - `truth`: True for False and the reverse where one is assigned, passed or returned
+- `other-view`: of a certified header, the view it was proposed in for the one it was certified in
 """
 
 from __future__ import annotations
@@ -68,6 +69,10 @@ _WORDS: dict[type[ast.cmpop], str] = {
 }
 _BOUNDARY: dict[type[ast.cmpop], str] = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">"}
 _SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
+_VIEWS = (".header.view", ".certificate.subject.view")
+"""Of a certified header: where it was proposed, where it was certified."""
+_UNCERTIFIED = "slot"
+"""What has a header and no one certificate."""
 _TELLING = ("_trace", "trace", "note_trace")
 
 Change = tuple[str, ast.AST, str]
@@ -173,6 +178,8 @@ def _changes_at(node: ast.AST, source: _Source) -> Iterator[Change]:  # noqa: C9
                 yield "drop-term", node, f"({word.join(kept)})"
         case ast.BinOp(op=ast.Add() | ast.Sub(), right=ast.Constant(value=1)):
             yield "step", node, source.of(node.left)
+        case ast.Attribute(attr="view", value=ast.Attribute(attr="header" | "subject")):
+            yield from _of_view(source.of(node), node)
         case ast.Attribute(attr="quorum"):
             yield "less", node, f"({source.of(node)} - 1)"
         case ast.Attribute(attr="faults"):
@@ -216,6 +223,13 @@ def _of_comparison(node: ast.Compare, source: _Source) -> Iterator[Change]:
                 pairs = zip(words, operands[1:], strict=True)
                 text = operands[0] + "".join(f" {word} {operand}" for word, operand in pairs)
                 yield name, node, text
+
+
+def _of_view(text: str, node: ast.Attribute) -> Iterator[Change]:
+    for here, other in (_VIEWS, _VIEWS[::-1]):
+        item = text.removesuffix(here)
+        if item not in (text, _UNCERTIFIED):
+            yield "other-view", node, item + other
 
 
 def _of_truth(node: ast.AST | None) -> Iterator[Change]:

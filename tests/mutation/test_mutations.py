@@ -31,6 +31,11 @@ def is_due(now, times, limit):
     first = min(sorted(times), key=abs)
     return first <= now and first + 1 < limit
 """
+VIEWS = """
+def latest(items, item, slot, subject):
+    newest = items[-1].certificate.subject.view
+    return max(newest, item.header.view, slot.header.view, subject.view)
+"""
 
 
 def test_the_thirty_and_those_of_this_design_are_there_and_name_where_they_come_from() -> None:
@@ -85,6 +90,19 @@ def test_a_rule_makes_one_mutant_for_each_place(tmp_path: Path) -> None:
         ("flip:2", "+ return first <= now and first + 1 >= limit"),
         ("bound:2", "+ return first <= now and first + 1 <= limit"),
         ("step:1", "+ return first <= now and first < limit"),
+    ]
+
+
+def test_where_a_header_was_proposed_and_where_it_was_certified_are_confused(
+    tmp_path: Path,
+) -> None:
+    for path in MODULES:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(VIEWS if path == MODULES[0] else "")
+    made = [m for m in generic_mutants(tmp_path) if ":other-view:" in m.name]
+    assert [m.changed_lines(tmp_path)[-1] for m in made] == [
+        "+ newest = items[-1].header.view",
+        "+ return max(newest, item.certificate.subject.view, slot.header.view, subject.view)",
     ]
 
 
