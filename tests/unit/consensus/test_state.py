@@ -23,3 +23,11 @@ def test_a_commit_certificate_above_a_gap_is_shown_if_it_is_of_the_later_view() 
 def test_nothing_above_the_window_is_shown() -> None:
     slots = {height: Slot(height, prepared=certified(FIRST, Phase.PREPARE)) for height in (1, 2, 3)}
     assert len(slots_prepared(slots, 0, 2)) == 2
+
+
+def test_the_prepared_certificate_of_the_highest_view_is_kept() -> None:
+    slot = Slot(1)
+    for view, kept in ((2, 2), (5, 5), (3, 5)):
+        slot.learn_prepared(certified(FIRST, Phase.PREPARE, view=view))
+        assert slot.prepared is not None
+        assert slot.prepared.certificate.subject.view == kept
