@@ -14,7 +14,7 @@ from tests.simulation.__main__ import main
 from tests.simulation.cluster import run_plan, run_seed
 from tests.simulation.minimise import minimise, reduced
 from tests.simulation.plan import Plan, plan_of
-from tests.simulation.tally import Tally, read_tally, source_digest
+from tests.simulation.tally import ROOT, Tally, judged_sources, read_tally, source_digest
 
 
 def rich_plans() -> Iterator[tuple[int, Plan]]:
@@ -86,3 +86,10 @@ def test_clean_seeds_add_up_while_the_sources_stay(
     assert read_tally().clean["4"] == [[1, 4], [7, 8]]
     Tally("of other sources", clean={"4": [[0, 1_000]]}).write()
     assert read_tally() == Tally(source_digest())
+
+
+def test_clean_seeds_stand_for_what_runs_and_judges_and_not_for_tests_of_it() -> None:
+    names = {f"{path.relative_to(ROOT)}" for path in judged_sources()}
+    assert {"node/consensus/core.py", "tests/simulation/oracles.py"} < names
+    assert "tests/simulation/adversaries/tricks.py" in names
+    assert not [name for name in names if "test_" in name]
