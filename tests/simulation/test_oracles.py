@@ -1,4 +1,4 @@
-"""That oracles object: for each, a mistake is planted which it alone is there to find."""
+"""That oracles object: for each here, a mistake is planted which it alone is there to find."""
 
 from __future__ import annotations
 
