@@ -47,7 +47,7 @@ class _Duration(click.ParamType[int]):
             self.fail(_("{text}: expected a time such as 10s or 500ms").format(text=value))
         duration_ms = int(found[1]) * (1 if found[2] == "ms" else 1_000)
         if not 0 < duration_ms <= DURATION_MS_MAX:
-            self.fail(_("expected at most {ms} ms").format(ms=DURATION_MS_MAX), param, ctx)
+            self.fail(_("expected 1 to {ms} ms").format(ms=DURATION_MS_MAX), param, ctx)
         return duration_ms
 
 
@@ -202,7 +202,7 @@ def delay(screen: Screen, home: Path, ms: int, duration_ms: int, within_ms: int)
 
 @chaos.command(
     "skew",
-    help=_("Put the clock of validator NODE forward by MS milliseconds."),
+    help=_("Put the clock of validator NODE forward by MS milliseconds; back, if MS is negative."),
     context_settings={"ignore_unknown_options": True},  # a negative number is no option
 )
 @click.argument("node")
@@ -225,9 +225,14 @@ def skew(
         wrong = {name: Chaos(until_ms=until_ms, skew_ms=ms)}
         others = tuple(other for other in names if other != name)
         tolerated = len(others) >= network.validators.quorum
+        forward, back = (
+            _("put the clock of {node} forward by {ms} ms"),
+            _("put the clock of {node} back by {ms} ms"),
+        )
+        said = back if ms < 0 else forward
         return Trial(
             name="skew",
-            detail=_("put the clock of {node} forward by {ms} ms").format(node=name, ms=ms),
+            detail=said.format(node=name, ms=abs(ms)),
             fault=lambda: faults.disturbed(home, supervisor, wrong),
             duration_ms=duration_ms,
             asked=others or (name,),

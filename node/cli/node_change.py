@@ -105,10 +105,13 @@ def join(
     topology = Topology.load(course.home)
     number = 1 + sum(1 for _each in (course.home / "nodes").iterdir())
     unfinished = [each.id for each in topology.nodes if not each.is_member]
-    chosen = name or (unfinished[0] if unfinished else f"validator-{number}")
+    chosen = name
+    if chosen is None:
+        chosen = unfinished[0] if unfinished else f"validator-{number}"
     entry = topology.find(chosen)
     home_of = entry.organisation if entry is not None else f"org-{number}"
-    candidate = _settle(screen, course, chosen, organisation or home_of)
+    of_organisation = home_of if organisation is None else organisation
+    candidate = _settle(screen, course, chosen, of_organisation)
     return _bring_in(screen, course, candidate, replacing=None)
 
 
@@ -157,7 +160,7 @@ def rotate(
     index = network.validators.index_of(validator_id)
     organisation = network.validators.validators[index or 0].organisation
     if introduction is None:
-        chosen = new_name or _next_name(course.home, validator_id)
+        chosen = _next_name(course.home, validator_id) if new_name is None else new_name
         candidate = _settle(screen, course, chosen, organisation)
         return _bring_in(screen, course, candidate, replacing=validator_id)
     if new_name is not None:
@@ -188,7 +191,7 @@ def _expect_validator(screen: Screen, course: Course, network: Network, name: st
         catch_up_files(screen, course, network)
         cause, fix = explain(ResultCode.VALIDATOR_UNKNOWN)
         known = ", ".join(each.validator_id for each in network.validators.validators)
-        raise CommandError("GC-2307", f"{name}: {cause} ({known})", fix)
+        raise CommandError("GC-2303", f"{name}: {cause} ({known})", fix)
     return name
 
 

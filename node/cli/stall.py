@@ -162,7 +162,7 @@ class _Chain:
             fix = _("start them: govchain testnet up")
             return Finding("answers", Level.UNKNOWN, detail, fix)
         if silent:
-            detail = _("{answering} answer; {silent} do not").format(
+            detail = _("answering: {answering}; not answering: {silent}").format(
                 answering=_list(self.heard), silent=_list(silent)
             )
             fix = _("start what does not run: govchain testnet up")

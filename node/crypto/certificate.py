@@ -182,6 +182,11 @@ def build_timestamp_request(signer: Signer, node_id: str, organisation: str) -> 
     return _build_request(signer, node_id, organisation, _TIMESTAMP_EXTENSIONS)
 
 
+def is_dns_name(text: str) -> bool:
+    """Whether a certificate can hold a text as a DNS name."""
+    return _DNS_NAME.fullmatch(text) is not None
+
+
 def encode_pem(certificate: bytes) -> bytes:
     """Return the PEM form of one certificate given as PEM or DER."""
     return load_certificate(certificate).public_bytes(Encoding.PEM)
@@ -308,7 +313,7 @@ def _host_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(host))
     except ValueError:
-        if not _DNS_NAME.fullmatch(host):
+        if not is_dns_name(host):
             raise CryptoError(f"host: expected a DNS name or an IP address, got {host!r}") from None
         return x509.DNSName(host)
 

@@ -1,8 +1,10 @@
 """Faults on purpose in a network of this machine: validators killed, paused, cut off, misset.
 
-Each is a context: what was done is undone when it ends, however it ends. Only processes that the
-network started are touched. What happens inside a node is asked of it by a file in its folder that
-it obeys on chains for trials alone (node/service/chaos.py).
+Each is a context: what was done is undone when it ends, by an error or Ctrl-C, too. If this process
+itself is killed, who was paused goes on at once, and what is asked of a node ends at its time; but
+validators that were killed stay down until somebody starts them (`govchain testnet up`). Only
+processes that the network started are touched. What happens inside a node is asked of it by a file
+in its folder that it obeys on chains for trials alone (node/service/chaos.py).
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ import msgspec
 
 from node.chain.genesis import Genesis
 from node.chain.governance import Endpoint
-from node.crypto.certificate import encode_pem
+from node.crypto.certificate import encode_pem, is_dns_name
 from node.crypto.keystore import KeyFileSecret
 from node.errors import ConfigError
+from node.limits import IDENTITY_ID_BYTES_MAX
 from node.operations.equipment import AUTHORITY_FILE, Outfitter, timestamp_identity_id
 from node.operations.homes import furnish, make_known, making, read_newcomer
 from node.operations.introduction import Newcomer
@@ -41,8 +42,9 @@ def settle(home: Path, node_id: str, organisation_id: str, now_ms: int) -> NodeE
     """Make the files of a node that is to join, whole or not at all; return it.
 
     An organisation that is not there yet is founded. One that an earlier call made is returned as
-    it is. Raises `ConfigError` where the name is taken.
+    it is. Raises `ConfigError` where a name is none, or the node's is taken.
     """
+    _check_names(node_id, organisation_id)
     with lock_folder(home, wait=True):
         topology = Topology.load(home)
         entry = topology.find(node_id)
@@ -69,6 +71,24 @@ def settle(home: Path, node_id: str, organisation_id: str, now_ms: int) -> NodeE
         _equip(home, entry, now_ms)
         _enter(home, topology, (*topology.nodes, entry))
         return entry
+
+
+def _check_names(node_id: str, organisation_id: str) -> None:
+    """Refuse what cannot be a name: both become folders' names, the node's a DNS name, too."""
+    if not is_dns_name(node_id) or len(node_id) > IDENTITY_ID_BYTES_MAX:
+        raise ConfigError(
+            f"{node_id!r:.80}: expected a DNS name (letters, digits, '-', '_', '.') of at most "
+            f"{IDENTITY_ID_BYTES_MAX} characters",
+            code="GC-2303",
+        )
+    is_path = organisation_id in (".", "..") or "/" in organisation_id
+    size = len(organisation_id.encode())
+    if is_path or not organisation_id.isprintable() or not 0 < size <= IDENTITY_ID_BYTES_MAX:
+        raise ConfigError(
+            f"{organisation_id!r:.80}: expected the name of an organisation, which is no path, of "
+            f"1 to {IDENTITY_ID_BYTES_MAX} bytes",
+            code="GC-2303",
+        )
 
 
 def describe(home: Path, entry: NodeEntry) -> Newcomer:

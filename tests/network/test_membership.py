@@ -169,7 +169,7 @@ async def test_join_leave_and_rotate_under_load(tmp_path: Path) -> None:
         again = await govchain("node", "rotate", JOINED, "--to", ROTATED, "--home", home)
         assert (again.code, again.json["error"]["code"]) == (2, "GC-2102")
         unknown = await govchain("node", "leave", "validator-4", "--home", home)
-        assert (unknown.code, unknown.json["error"]["code"]) == (8, "GC-2307")
+        assert (unknown.code, unknown.json["error"]["code"]) == (2, "GC-2303")
 
 
 @asynccontextmanager
@@ -235,7 +235,7 @@ async def test_a_change_that_would_lose_the_quorum_is_refused(tmp_path: Path) ->
         assert done.json["validators"] == [FIRST, "validator-3"]
         (home / TOPOLOGY_FILE).write_bytes(before)  # as if it had been killed at its very end
         again = await govchain(*leave[:-2])
-        assert (again.code, again.json["error"]["code"]) == (8, "GC-2307")
+        assert (again.code, again.json["error"]["code"]) == (2, "GC-2303")
         assert [each.id for each in Topology.load(home).nodes] == [FIRST, "validator-3"]
 
 

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from itertools import islice
+from itertools import islice, product
 
+from node.limits import VALIDATORS_MAX
 from tests.simulation.cluster import Report, run_plan, run_seed
-from tests.simulation.minimise import minimise
+from tests.simulation.minimise import minimise, reduced
 from tests.simulation.plan import plan_of
 from tests.simulation.tally import ROOT, read_tally, revision
 
+SIZE_MIN = 4
+"""Fewer validators tolerate no fault: there is nothing to draw."""
 CHUNK = 10
 """Seeds a process is given at a time."""
 REPEAT_EVERY = 50
@@ -69,17 +73,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.simulation", description=__doc__)
     add = parser.add_argument
-    add("--seeds", type=int, default=100, help="how many seeds to run")
-    add("--start", type=int, default=0, help="the first seed")
-    add("--n", default="4", help="validators, for instance 4,7: each seed is run with each")
-    add("--minutes", type=float, default=0.0, help="begin no seed after so long")
-    add("--jobs", type=int, default=1, help="how many processes run seeds")
+    add("--seeds", type=_at_least(1), default=100, help="how many seeds to run")
+    add("--start", type=_at_least(0), default=0, help="the first seed")
+    add("--n", type=_sizes, default="4", help="validators, as 4,7: each seed is run with each")
+    add("--minutes", type=_minutes, default=0.0, help="begin no seed after so long")
+    add("--jobs", type=_at_least(1), default=1, help="how many processes run seeds")
     add("--reduced", default="", help="leave out of the runs what these words say: minimise.py")
     add("--transcript", action="store_true", help="tell everything that happens")
     add("--no-repeat", dest="repeat", action="store_false", help="run no seed twice")
     add("--record", action="store_true", help="add the clean seeds to clean_seeds.json")
     add("--json", action="store_true", help="one line per seed, and one at the end")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.jobs > 1 and (options.reduced or options.transcript):
+        parser.error("--reduced and --transcript are for --jobs 1")
+    if options.reduced:
+        try:
+            for seed, size in product(_seeds(options), options.n):
+                reduced(plan_of(seed, size), options.reduced.split())
+        except (ValueError, KeyError) as error:
+            parser.error(f"--reduced {options.reduced}: {error}")
+    return options
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"expected {least} or more, got {value}")
+        return value
+
+    return number
+
+
+def _minutes(text: str) -> float:
+    if math.isnan(value := float(text)) or value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text}")
+    return value
+
+
+def _sizes(text: str) -> list[int]:
+    sizes = [int(size) for size in text.split(",")]
+    if not all(SIZE_MIN <= size <= VALIDATORS_MAX for size in sizes):
+        expected = f"{SIZE_MIN} to {VALIDATORS_MAX} validators"
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
+    return sizes
+
+
+def _seeds(options: argparse.Namespace) -> range:
+    return range(options.start, options.start + options.seeds)
 
 
 def _cost(reports: list[Report]) -> dict[str, object]:
@@ -101,9 +141,7 @@ def _cost(reports: list[Report]) -> dict[str, object]:
 
 
 def _reports(options: argparse.Namespace, started: float) -> Iterator[Report]:
-    sizes = [int(size) for size in options.n.split(",")]
-    seeds = range(options.start, options.start + options.seeds)
-    runs = iter([(seed, size) for seed in seeds for size in sizes])
+    runs = iter(product(_seeds(options), options.n))
     if options.jobs == 1:
         for seed, size in _until(runs, options, started):
             if options.reduced or options.transcript:

@@ -45,6 +45,36 @@ def test_words_that_fit_no_plan_are_refused() -> None:
             reduced(plan, [word])
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--n", "2"),
+        ("--n", "4,x"),
+        ("--n", ""),
+        ("--jobs", "0"),
+        ("--seeds", "-5"),
+        ("--seeds", "0"),
+        ("--start", "-1"),
+        ("--minutes", "-1"),
+        ("--minutes", "nan"),
+        ("--reduced", "zz"),
+        ("--reduced", "fault:x"),
+        ("--reduced", "trick:0:zz"),
+        ("--reduced", "calm", "--jobs", "2"),
+        ("--transcript", "--jobs", "2"),
+    ],
+)
+def test_what_cannot_be_run_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], arguments: Sequence[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--seeds", "1", *arguments])
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "error: " in told.err
+
+
 def test_a_failing_seed_is_told_as_a_small_one_that_replays(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

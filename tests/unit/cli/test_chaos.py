@@ -13,8 +13,10 @@ import pytest
 from node.chain.genesis import Genesis
 from node.cli.exit_codes import ExitCode
 from node.cli.experiment import Measured, Trial, judge
+from node.cli.network import Network
+from node.cli.screen import Answer, Screen
 from node.operations import provision
-from tests.unit.cli.command import run
+from tests.unit.cli.command import CHINESE, ENGLISH, run
 
 WINDOW = 2
 
@@ -46,6 +48,33 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_wrong_usage_is_told(home: Path, words: tuple[str, ...]) -> None:
     assert run("testnet", "chaos", *words, "--home", home).code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("duration", ["0", "0ms", "121s"])
+def test_a_duration_out_of_bounds_is_told_with_both_bounds(home: Path, duration: str) -> None:
+    kill = ("testnet", "chaos", "kill-primary", "--home", home, "--for", duration)
+    assert "expected 1 to 120000 ms" in run(*kill).err
+    assert "1 到 120000 毫秒" in run(*kill, env=CHINESE).err
+
+
+@pytest.mark.parametrize(
+    ("ms", "english", "chinese"),
+    [
+        (500, "put the clock of validator-4 forward by 500 ms", "拨快 500 毫秒"),
+        (-500, "put the clock of validator-4 back by 500 ms", "拨慢 500 毫秒"),
+    ],
+)
+def test_a_clock_is_put_forward_or_back(home: Path, ms: int, english: str, chinese: str) -> None:
+    for env, expected in ((ENGLISH, english), (CHINESE, chinese)):
+        skew = ("testnet", "chaos", "skew", "4", str(ms), "--home", home)
+        with patch("node.cli.experiment.run_trial", told_of):
+            assert expected in run(*skew, env=env).out
+
+
+def told_of(screen: Screen, _network: Network, trial: Trial) -> Answer:
+    """Say what a trial would do, in place of doing it."""
+    screen.line(trial.detail)
+    return Answer()
 
 
 def test_a_network_that_does_not_run_is_not_disturbed(home: Path) -> None:

@@ -155,8 +155,30 @@ def test_wrong_usage(home: Path, arguments: tuple[str, ...]) -> None:
 def test_nobody_leaves_who_is_not_there(home: Path) -> None:
     for verb in ("leave", "rotate"):
         ran = run("node", verb, "validator-9", "--home", home, "--json")
-        assert (ran.code, code_of(ran)) == (8, "GC-2307")
+        assert (ran.code, code_of(ran)) == (2, "GC-2303")  # the chain was not asked
         assert "validator-1, validator-2, validator-3, validator-4" in ran.json["error"]["message"]
+        assert "govchain node list" in ran.json["error"]["fix"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("join", "../../x"),
+        ("join", "clients/../../../nodes"),
+        ("join", ".."),
+        ("join", ""),
+        ("join", "x" * 65),
+        ("join", "city", "--organisation", "../../x"),
+        ("join", "city", "--organisation", ".."),
+        ("rotate", "validator-1", "--to", "../x"),
+    ],
+)
+def test_a_name_that_is_no_name_is_wrong_usage(home: Path, arguments: tuple[str, ...]) -> None:
+    before = sorted(home.rglob("*"))
+    ran = run("node", *arguments, "--home", home, "--json")
+    assert (ran.code, code_of(ran)) == (2, "GC-2303")
+    assert "expected" in ran.json["error"]["message"]
+    assert sorted(home.rglob("*")) == before
 
 
 class StatingNode(ServedNode):

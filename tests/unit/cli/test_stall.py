@@ -140,6 +140,13 @@ def test_with_one_of_four_missing_the_chain_may_move() -> None:
     assert "votes" not in found
 
 
+def test_it_is_said_alike_of_one_and_of_many_who_answers() -> None:
+    one = judge(all_but(NAMES[3]))["answers"].detail
+    assert one == f"answering: {', '.join(NAMES[:3])}; not answering: {NAMES[3]}"
+    three = judge(all_but(*NAMES[1:]))["answers"].detail
+    assert three == f"answering: {NAMES[0]}; not answering: {', '.join(NAMES[1:])}"
+
+
 def test_who_does_not_answer_but_is_heard_by_others_is_there() -> None:
     others = [name for name in NAMES if name != NAMES[3]]
     answers = {name: heard(name) for name in others} | {NAMES[3]: NodeError("no answer")}
