@@ -201,3 +201,11 @@ def test_a_mistake_in_two_files_is_planted_in_both_where_the_tests_are_ready(
         assert tests.first_to_find(Mutant("Y", "", "", (lowered,))) == ""
         both = Mutant("Z", "", "", (raised, lowered))
         assert tests.first_to_find(both) == "test_room.py::test_there_is_room"
+
+
+def test_a_module_that_no_test_imports_kills_nothing(tmp_path: Path) -> None:
+    (tmp_path / "unused.py").write_text("def lowest():\n    return 1\n")
+    (tmp_path / "test_room.py").write_text("def test_there_is_room():\n    assert 1 < 3\n")
+    with warm(tmp_path, ["test_room.py"]) as tests:
+        unseen = Mutant("X", "", "", (Edit("unused.py", "return 1", "return 2"),))
+        assert tests.first_to_find(unseen) == ""

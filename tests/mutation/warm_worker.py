@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import IO
@@ -116,7 +117,7 @@ class Forks:
 
 def plant(path: str, text: str) -> None:
     """Give the functions of a module the code they have in `text`; raises `LookupError`."""
-    module = sys.modules[path.removesuffix(".py").replace("/", ".")]
+    module = import_module(path.removesuffix(".py").replace("/", "."))
     codes = dict(_codes(compile(text, module.__file__ or path, "exec", dont_inherit=True)))
     changed = 0
     for function in _functions(module):
