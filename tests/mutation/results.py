@@ -21,7 +21,8 @@ _TABLES = "<!-- Below: written by --record -->\n"
 
 Results = dict[str, dict[str, Any]]
 """By mutant: its digest, and the verdicts of the simulation, scenarios and unit tests."""
-_ORACLES = ("simulation", "scenario", "unit")
+_SUITES = ("scenario", "unit")
+_ORACLES = ("simulation", *_SUITES)
 _COLUMNS = (
     "module",
     "made",
@@ -75,7 +76,8 @@ def tables(mutants: Sequence[Mutant], results: Results, equivalent: Container[st
     lines = [
         "## Mistakes known from real systems",
         "",
-        f"Measured on {_all(planted, 'commit')}; the simulator had {_all(planted, 'budget')} each.",
+        f"Scenarios and unit tests: on {_all(planted, 'commit', _SUITES)}, each suite by itself.",
+        "The simulator: budget (whichever ends first) and commit as each row says.",
         "",
         "| | mistake | known from | simulator: oracle, median seeds | scenario | unit test |",
         "|---|---|---|---|---|---|",
@@ -90,7 +92,7 @@ def tables(mutants: Sequence[Mutant], results: Results, equivalent: Container[st
             mutant.mistake,
             source,
             _simulated(result),
-            *(_suite(result, suite) for suite in ("scenario", "unit")),
+            *(_suite(result, suite) for suite in _SUITES),
         )
         lines.append(f"| {' | '.join(cells)} |")
     generic = [m for m in mutants if not m.known_from]
@@ -101,7 +103,8 @@ def tables(mutants: Sequence[Mutant], results: Results, equivalent: Container[st
 
 def _generic(mutants: Sequence[Mutant], results: Results, equivalent: Container[str]) -> list[str]:
     """Return the table of modules; who killed a mutant is the first of the columns that did."""
-    measured = _all((results[m.name] for m in mutants if m.name in results), "commit")
+    recorded = [results[m.name] for m in mutants if m.name in results]
+    measured = _all(recorded, "commit", _ORACLES)
     lines = [
         f"Measured on {measured}: by which tests they die, the cheapest that do.",
         "",
@@ -139,9 +142,9 @@ def _killer(result: Mapping[str, Any]) -> str:
     return "simulation" if _oracle(result) else ""
 
 
-def _all(results: Iterable[Mapping[str, Any]], field: str) -> str:
+def _all(results: Iterable[Mapping[str, Any]], field: str, oracles: Sequence[str]) -> str:
     found = [
-        result[oracle].get(field) for result in results for oracle in _ORACLES if oracle in result
+        result[oracle].get(field) for result in results for oracle in oracles if oracle in result
     ]
     return " or ".join(dict.fromkeys(filter(None, found))) or "nothing yet"
 
@@ -154,12 +157,13 @@ def _simulated(result: Mapping[str, Any]) -> str:
     simulation = result.get("simulation")
     if simulation is None:
         return "not run"
+    measured = f"; {simulation['budget']}; {simulation['commit']}"
     if not simulation["oracle"]:
-        return f"**survives** {simulation['seeds']}"
+        return f"**survives** {simulation['seeds']} seeds{measured}"
     median = simulation["median_seeds"]
     count = len(simulation["seeds_to_kill"])
     middle = "more than the budget" if median is None else median
-    return f"{simulation['oracle']}, {middle} ({count} starts)"
+    return f"{simulation['oracle']}, {middle} ({count} starts){measured}"
 
 
 def _suite(result: Mapping[str, Any], suite: str) -> str:
