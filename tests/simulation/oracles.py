@@ -31,6 +31,8 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - D4 a VIEW-CHANGE shows every slot its sender ever sent COMMIT for, and ends voting below it.
 - G1 to G5 what a correct validator signs is permitted by what was delivered to it: guard.py.
 - N nobody is cut off for what it sends who follows the protocol.
+- V peers accept a VIEW-CHANGE of a correct validator. Here what they run judges: whoever makes one
+  must agree with it.
 - X a correct validator neither halts nor raises.
 """
 
@@ -49,7 +51,10 @@ from node.chain.certificate import Phase, QuorumCertificate
 from node.chain.genesis import Genesis, Parameters
 from node.chain.governance import AddValidator, Governance, RemoveValidator, SetParameters
 from node.chain.membership import Validator, ValidatorSet
+from node.consensus.messages import ViewChange
+from node.consensus.verification import Verifier
 from node.crypto import domains
+from node.errors import DecodeError, PeerError
 from node.service.engine import CommittedBlock, Engine, Output
 from node.service.log_records import RecordType
 from node.service.wire import MessageKind
@@ -69,6 +74,7 @@ _BLOCK = RecordType.BLOCK
 _OF_VIEWS = (RecordType.VIEW_CHANGE, RecordType.NEW_VIEW)
 _PROPOSAL = bytes((MessageKind.PROPOSAL,))
 _NEW_VIEW = domains.tagged(domains.NEW_VIEW, b"")
+_VIEW_CHANGE = domains.tagged(domains.VIEW_CHANGE, b"")
 
 
 class Violation(AssertionError):  # noqa: N818 - an oracle's verdict, not an error of the program
@@ -131,6 +137,8 @@ class Oracles:
         self._removed: dict[int, None] = {}
         self._sets: dict[int, ValidatorSet] = {}
         """By epoch."""
+        self._verifiers: dict[int, Verifier] = {}
+        """What its members accept of each other, by epoch."""
         self._early: dict[int, list[Callable[[], None]]] = {}
         """By epoch, what was signed in it before its set was known here."""
         self._begin(first)
@@ -173,6 +181,13 @@ class Oracles:
         members = tuple(self._roster[number] for number in account.members)
         self._sets[account.epoch] = ValidatorSet(account.epoch, members, self._genesis.suite)
         electorate = Electorate(account.members, len(self.headers) - 1, self.digests[-1])
+        self._verifiers[account.epoch] = Verifier(
+            self._genesis.chain_id,
+            self._sets[account.epoch],
+            self._genesis.suite,
+            account.parameters.window_slots,
+            electorate.height,
+        )
         self._guard.begin(account.epoch, electorate)
         for judge in self._early.pop(account.epoch, ()):
             judge()
@@ -197,7 +212,8 @@ class Oracles:
         if conduct is not None and statement is not None:
             conduct.volatile[signature] = statement
         tip = 0 if conduct is None else conduct.final_height()
-        judge = partial(self._judge_signed, validator, statement, new_view, message, tip)
+        signed = (message, signature)
+        judge = partial(self._judge_signed, validator, statement, new_view, signed, tip)
         if epoch in self._sets:
             judge()
         else:
@@ -208,7 +224,7 @@ class Oracles:
         validator: int,
         statement: Statement | None,
         new_view: list[Any] | None,
-        message: bytes,
+        signed: tuple[bytes, bytes],
         tip: int,
     ) -> None:
         """Judge what was signed when `tip` was the signer's newest block."""
@@ -221,10 +237,11 @@ class Oracles:
         if new_view is not None:
             objection = self._guard.object_to_new_view(validator, new_view)
         elif isinstance(statement, Ballot):
-            self._judge_membership(validator, statement, message)
+            self._judge_membership(validator, statement, signed[0])
             objection = self._judge_ballot(validator, conduct, statement, tip)
         elif statement is not None:
             objection = self._judge_leaving(validator, conduct, statement)
+            objection = objection or self._object_to_form(statement, *signed)
         if objection:
             raise Violation(f"{objection}: validator {validator} signs {statement or new_view}")
 
@@ -282,6 +299,16 @@ class Oracles:
                 )
         own = _left_for(conduct, leaving.epoch, but=leaving)
         return self._guard.object_to_leaving(validator, leaving, own)
+
+    def _object_to_form(self, leaving: Leaving, message: bytes, signature: bytes) -> str:
+        """V."""
+        _, unsigned = cbor2.loads(message[len(_VIEW_CHANGE) :])
+        try:
+            sent = ViewChange.from_value([*unsigned, signature], len(signature))
+            self._verifiers[leaving.epoch].check_view_change(sent)
+        except (DecodeError, PeerError) as error:
+            return f"V: {error}"
+        return ""
 
     # ------------------------------------------------------------------ the disk
 

@@ -15,8 +15,8 @@ from node.chain.genesis import Parameters
 from node.chain.membership import ValidatorSet
 from node.consensus import core
 from node.consensus.core import Core
-from node.consensus.events import AnnounceNewView, BuildProposal
-from node.consensus.messages import NewView
+from node.consensus.events import AnnounceNewView, BuildProposal, CastViewChange
+from node.consensus.messages import NewView, ViewChange
 from node.service import proposing
 from node.service.ballots import Ballots
 from node.storage import keys
@@ -119,6 +119,13 @@ def a_view_begins_on_too_few(patch: Patch) -> None:
     patch.setattr(core, "AnnounceNewView", announce)
 
 
+def a_final_header_is_left_out(patch: Patch) -> None:
+    def cast(made: ViewChange) -> CastViewChange:
+        return CastViewChange(replace(made, committed=made.committed[1:]))
+
+    patch.setattr(core, "CastViewChange", cast)
+
+
 def blocks_are_degraded_without_need(patch: Patch) -> None:
     def build(view: int, height: int, parent_digest: bytes, _: int | None) -> BuildProposal:
         return BuildProposal(view, height, parent_digest, 2 * UTC_AT_START_MS)
@@ -143,6 +150,7 @@ def time_stands_still(patch: Patch) -> None:
         ("G3", a_view_begins_on_too_few, ()),
         ("G5", blocks_are_degraded_without_need, ()),
         ("T", time_stands_still, ()),
+        ("V", a_final_header_is_left_out, ()),
     ],
 )
 def test_a_planted_mistake_is_found_by_the_rule_it_breaks(
