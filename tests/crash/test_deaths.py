@@ -5,11 +5,15 @@ All cells of the matrix, and more seeds, are a command of its own: `python -m te
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+from node.operations.process import kill_processes, wait_for_an_exit
+from node.operations.supervisor import Supervisor
 from tests.crash import planted
 from tests.crash.cells import ROTATION, SWITCH, Cell, Point, matrix, select
-from tests.crash.network import trapped_network
+from tests.crash.network import ROOT, trapped_network
 from tests.crash.restarts import restart_all
 from tests.crash.trial import Death, Trial, judge_at_rest
 
@@ -50,3 +54,30 @@ async def test_a_validator_that_sends_before_it_has_synced_is_found(tmp_path: Pa
     assert death.is_killed
     assert not death.is_sound
     assert "was sent, and its log does not hold it" in death.findings[0]
+
+
+def test_a_run_that_is_killed_leaves_no_validators_behind(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, signal, sys\n"
+        "from tests.crash.network import trapped_network\n"
+        "with trapped_network(pathlib.Path(sys.argv[1])):\n"
+        "    print('up', flush=True)\n"
+        "    signal.pause()\n"
+    )
+    home = tmp_path / "network"
+    command = (sys.executable, "-P", "-c", program, str(home))
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:
+        try:
+            assert owner.stdout is not None
+            assert owner.stdout.readline() == "up\n"
+            inspected = Supervisor(home, lambda _step, _node: None).inspect()
+            validators = [each.process for each in inspected if each.process is not None]
+        finally:
+            owner.kill()
+    try:
+        assert len(validators) == 4
+        for each in validators:
+            wait_for_an_exit([each], 10)
+        assert [each for each in validators if each.is_alive] == []
+    finally:
+        kill_processes(validators)

@@ -1,8 +1,10 @@
 """The real node program, `python -m tests.crash.victim node run ...`, with a trap in it.
 
 The trap wraps the classes through which the node persists, and kills the process at one point, told
-through the named pipe `trap` in the node's home: before it starts or while it runs. Nothing in
-`node/` knows of it. It also keeps what peers were heard to sign, for who judges afterwards.
+through the named pipe `trap` in the node's home: before it starts or while it runs. The run that
+tells it holds the pipe open; where nobody does any more, that run is gone, and so is this process.
+Nothing in `node/` knows of it. It also keeps what peers were heard to sign, for who judges
+afterwards.
 """
 
 from __future__ import annotations
@@ -82,7 +84,8 @@ class Trap:
         self._left = 0
         """How often the cell is still passed by, the last of which is death."""
         self._heard = os.open(home / HEARD, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._pipe = os.open(home / PIPE, os.O_RDWR)
+        self._pipe = os.open(home / PIPE, os.O_RDONLY | os.O_NONBLOCK)  # else it waits for a writer
+        os.set_blocking(self._pipe, True)
         if select.select([self._pipe], [], [], 0)[0]:
             self._listen()
 
@@ -95,7 +98,10 @@ class Trap:
             self._listen()
 
     def _listen(self) -> None:
-        line = os.read(self._pipe, 200).decode().splitlines()[-1]
+        told = os.read(self._pipe, 200)
+        if not told:  # the end of the pipe: nobody can tell us anything, or end us, any more
+            os.kill(os.getpid(), signal.SIGKILL)
+        line = told.decode().splitlines()[-1]
         if line == DISARM:
             self._cell = None
             return
