@@ -108,7 +108,8 @@ def _make(wanted: str, receipt: Receipt, stamp: Path | None) -> tuple[str, bytes
     made = EXPORTS[wanted].make(receipt) if stamp is None else _make_stamped(receipt, stamp)
     if made is None:
         lack, fix = _what_is_missing(wanted)
-        raise CommandError("GC-2340", f"{wanted}: {lack}", fix)
+        name = f"{receipt.leaf.tx_id.hex()}:{receipt.leaf.operation_index}"
+        raise CommandError("GC-2340", f"{wanted}: {lack}", fix.format(operation=name))
     return EXPORTS[wanted].suffix, made
 
 
@@ -127,22 +128,29 @@ def _make_stamped(receipt: Receipt, stamp: Path) -> bytes | None:
 
 
 def _what_is_missing(wanted: str) -> tuple[str, str]:
-    """Return what a receipt lacks for a format, and what gives a receipt that has it."""
+    """Return what a receipt lacks for a format, and what gives one that has it, of `operation`."""
     return {
         "tsr": (
             _("the receipt holds no time-stamp token"),
-            _("fetch it from a validator that stamps time: govchain receipt fetch"),
+            _("fetch it from a validator that stamps time: govchain receipt fetch tx:{operation}"),
         ),
         "tlog": (
             _("the receipt holds no checkpoint of the public log"),
-            _("fetch it again once the validators have signed one: govchain receipt fetch"),
+            _(
+                "they sign one within seconds: export what this writes then: "
+                "govchain receipt fetch tx:{operation}"
+            ),
         ),
         "qr": (
             _("the receipt holds no compact certificate of a time that the validators vouched for"),
-            _("if the chain has them, fetch it again in a few seconds: govchain receipt fetch"),
+            _(
+                "they sign one within seconds, if the chain has them: "
+                "export what this writes then: "
+                "govchain receipt fetch tx:{operation}"
+            ),
         ),
         "cose": (
             _("the receipt has no validator's signature of the log root"),
-            _("fetch it from a validator of that epoch: govchain receipt fetch"),
+            _("fetch it from a validator of that epoch: govchain receipt fetch tx:{operation}"),
         ),
     }[wanted]

@@ -90,7 +90,8 @@ def test_a_format_that_lacks_something_says_what_and_how_to_get_it(
     assert ran.code == ExitCode.REFUSED
     assert ran.json["error"]["code"] == "GC-2340"
     assert lack in ran.json["error"]["message"]
-    assert "receipt fetch" in ran.json["error"]["fix"]
+    operation = f"tx:{bare.leaf.tx_id.hex()}:{bare.leaf.operation_index}"
+    assert ran.json["error"]["fix"].endswith(f"govchain receipt fetch {operation}")
     told = run("receipt", "export", receipt, "--format", name, env=CHINESE)
     assert chinese in told.err + told.out
 
