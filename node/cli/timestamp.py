@@ -136,7 +136,9 @@ def check_answer(
     `certificates` are those at hand for a token that was asked for without.
     Raises `CommandError`: GC-2020 for a refusal, with its reason; GC-2305 for what does not hold.
     """
+    from node.cli.wording import clock_fix
     from node.errors import CryptoError, DecodeError, ProofError
+    from node.timestamp.steps import FUTURE_RULE
     from node.timestamp.tokens.check import Expectation, check_token
     from node.timestamp.tokens.reading import token_of_answer
     from node.timestamp.tokens.refusal import read_refusal
@@ -155,7 +157,9 @@ def check_answer(
         )
         check_token(token_of_answer(answer), expected)
     except (CryptoError, DecodeError, ProofError) as error:
-        raise CommandError("GC-2305", str(error), _FIX_ANOTHER) from error
+        is_from_future = isinstance(error, ProofError) and error.rule == FUTURE_RULE
+        fix = clock_fix() if is_from_future else _FIX_ANOTHER
+        raise CommandError("GC-2305", str(error), fix) from error
     verdict = verify_receipt(
         answer, anchor, digest, now_ms=now_ms, request=request, certificates=certificates
     )
@@ -163,7 +167,8 @@ def check_answer(
     if verdict.outcome is not Outcome.VERIFIED and failure is not None:
         message = _("step {number} failed: {detail}")
         cause = message.format(number=int(failure.step), detail=failure.detail)
-        raise CommandError("GC-2305", cause, _FIX_ANOTHER)
+        fix = clock_fix() if failure.is_from_future else _FIX_ANOTHER
+        raise CommandError("GC-2305", cause, fix)
     return verdict
 
 

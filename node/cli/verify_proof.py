@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from gettext import gettext as _
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from node.chain.block import Header
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.standing import describe_standing, fault_of, tell_standing
 from node.cli.subjects import read_file
-from node.cli.wording import describe_steps, outcome_style, outcome_word, tell_steps
+from node.cli.wording import clock_fix, describe_steps, outcome_style, outcome_word, tell_steps
 from node.crypto.suite import Suite
 from node.timestamp.consistency import (
     CONSISTENCY_PREFIX,
@@ -36,7 +37,8 @@ def verify_proof(screen: Screen, path: str, anchor: TrustAnchor, max_age_ms: int
         facts = {"proof": path, "format": "standing", **describe_standing(verdict)}
         return Answer(facts, fault_of(verdict, max_age_ms))
     if data.startswith(CONSISTENCY_PREFIX):
-        joined = verify_consistency_proof(data, anchor)
+        now_ms = time.time_ns() // 1_000_000
+        joined = verify_consistency_proof(data, anchor, now_ms=now_ms)
         tell_consistency(screen, path, joined)
         facts = {"proof": path, "format": "consistency"}
         return Answer(facts | describe_consistency(joined, anchor.suite), _fault_of(joined))
@@ -111,4 +113,6 @@ def _fault_of(verdict: ConsistencyVerdict) -> Fault | None:
     cause = message.format(number=int(failure.step), detail=failure.detail)
     if verdict.outcome is Outcome.NOT_ROOTED:
         return Fault("GC-2310", cause, _("use the trust file of the chain that it is of"))
+    if failure.is_from_future:
+        return Fault("GC-2309", cause, clock_fix())
     return Fault("GC-2309", cause, _("get it again, from several validators: govchain audit proof"))

@@ -219,7 +219,8 @@ def step_fault(
     """Return the fault of the step that failed, None if none did, with what helps.
 
     `rooting` where the trust file does not lead to the proof, `matching` where it is of another
-    document, `renewing` where the proof itself is at fault.
+    document, `renewing` where the proof itself is at fault. Where only the clock here speaks
+    against it, that is to be looked at first.
     """
     failure = verdict.failure
     if failure is None:
@@ -228,4 +229,11 @@ def step_fault(
     cause = message.format(number=int(failure.step), detail=failure.detail)
     if verdict.outcome is Outcome.NOT_ROOTED:
         return Fault("GC-2310", cause, rooting)
+    if failure.is_from_future:
+        return Fault("GC-2309", cause, clock_fix())
     return Fault("GC-2309", cause, matching if failure.step is document_step else renewing)
+
+
+def clock_fix() -> str:
+    """Return what helps where a proof is from the future by the clock of the verifier."""
+    return _("check this machine's clock first: by it, the proof is from the future")

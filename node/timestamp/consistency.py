@@ -35,7 +35,7 @@ from node.limits import RECEIPT_BYTES_MAX
 from node.timestamp.cose import LOG_PATH_HASHES_MAX
 from node.timestamp.history import Handover, expect_equal, read_handovers
 from node.timestamp.receipt import expect_suite, iso_time
-from node.timestamp.steps import CertifiedClaim, Judgement, Outcome, take_steps
+from node.timestamp.steps import CertifiedClaim, Judgement, Outcome, expect_past, take_steps
 from node.timestamp.trust import TrustAnchor
 
 CONSISTENCY_SUFFIX: Final = ".consistency"
@@ -156,7 +156,9 @@ def build_consistency(
     )
 
 
-def verify_consistency_proof(proof: bytes, anchor: TrustAnchor) -> ConsistencyVerdict:
+def verify_consistency_proof(
+    proof: bytes, anchor: TrustAnchor, *, now_ms: int | None = None
+) -> ConsistencyVerdict:
     """Verify that the log of one header only grew up to a later, certified one. Never raises.
 
     1. PROOF: the bytes are the canonical encoding of a consistency proof.
@@ -168,20 +170,22 @@ def verify_consistency_proof(proof: bytes, anchor: TrustAnchor) -> ConsistencyVe
     6. ROOT: as of a receipt.
     7. SIGNATURES: as of a receipt.
     8. HISTORY: the later header, the handovers and the anchor's headers can all stand on one chain,
-       and one of them at the height of the old header is that header.
+       and one of them at the height of the old header is that header. The later T is not after
+       `now_ms`, the verifier's clock (ms since 1970 UTC), by more than that may err; None asks
+       nothing.
 
     The old header needs no certificate of its own, whose keys may be retired: the quorum of the
     later one signed a log that holds it. The first failed step ends it: `NOT_ROOTED` if step 6
     lacks a root, else `NOT_VERIFIED`.
     """
-    return _Verification(proof, anchor).run()
+    return _Verification(proof, anchor, now_ms).run()
 
 
 class _Verification:
     """One run through the steps."""
 
-    def __init__(self, data: bytes, anchor: TrustAnchor) -> None:
-        self._data, self._anchor = data, anchor
+    def __init__(self, data: bytes, anchor: TrustAnchor, now_ms: int | None) -> None:
+        self._data, self._anchor, self._now_ms = data, anchor, now_ms
         self._proof: ConsistencyProof
         self._claim: CertifiedClaim
 
@@ -251,6 +255,7 @@ class _Verification:
             if block.header.height == old.height:
                 expected, got = block.header.digest(suite).hex(), old.digest(suite).hex()
                 expect_equal("history-fork", expected, got)
+        expect_past(self._proof.block.header.time_ms, self._now_ms)
         return told
 
     def _attestation(self) -> ConsistencyAttestation:

@@ -25,6 +25,8 @@ _Attestation = TypeVar("_Attestation")
 
 CLOCK_ERROR_MS: Final = 60_000
 """How far the verifier's clock may be behind before a time counts as from the future."""
+FUTURE_RULE: Final = "time-future"
+"""What `expect_past` says was broken."""
 
 
 class Outcome(Enum):
@@ -49,6 +51,11 @@ class StepReport:
     detail: str
     """What was found; for a failed step, what was expected and what was got."""
 
+    @property
+    def is_from_future(self) -> bool:
+        """Tell whether it failed by the verifier's clock alone: that, or the proof, is wrong."""
+        return not self.passed and f"{FUTURE_RULE}: " in self.detail
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement(Generic[_Attestation]):
@@ -72,7 +79,7 @@ def expect_past(time_ms: int, now_ms: int | None) -> None:
     """
     if now_ms is not None and time_ms > now_ms + CLOCK_ERROR_MS:
         raise ProofError(
-            "time-future",
+            FUTURE_RULE,
             f"expected at most {iso_time(now_ms)} by the clock here, got {iso_time(time_ms)}",
         )
 

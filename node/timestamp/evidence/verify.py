@@ -24,7 +24,7 @@ from node.timestamp.evidence.renewal import rehash
 from node.timestamp.history import expect_equal
 from node.timestamp.outside.stamp import OutsideAuthority, OutsideStamp, verify_stamp
 from node.timestamp.receipt import iso_time
-from node.timestamp.steps import CLOCK_ERROR_MS, Judgement, NotRootedError, Outcome, take_steps
+from node.timestamp.steps import Judgement, NotRootedError, Outcome, expect_past, take_steps
 from node.timestamp.tokens.issuing import encode_signer_id, without_unsigned_attributes
 from node.timestamp.tokens.reading import ReadToken
 
@@ -218,10 +218,11 @@ class _Verification:
 
     def _check_order(self) -> str:  # step 7
         times = [stamp.time_ms for stamp in self._stamps]
-        for before, after in pairwise((*times, self._at_ms + CLOCK_ERROR_MS)):
+        for before, after in pairwise(times):
             if after < before:
                 expected, got = iso_time(before), iso_time(after)
                 raise ProofError("time-order", f"expected {expected} or later, got {got}")
+        expect_past(times[-1], self._at_ms)
         return " < ".join(map(iso_time, times))
 
     def _check_validity(self) -> str:  # step 8

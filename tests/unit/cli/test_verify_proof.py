@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,15 @@ def test_a_file_that_proves_nothing_by_itself_needs_its_receipt(files: Path) -> 
         ran = run("verify", path, "--trust", TRUST, "--json")
         assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2303")
         assert "--receipt" in ran.json["error"]["message"]
+
+
+def test_a_proof_of_consistency_from_the_future_is_told_as_a_clock_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "proof"
+    file.write_bytes(build_chain().consistency(RECORDED, WITHDRAWN).encode())
+    assert run("verify", file, "--trust", TRUST, "--json").code == ExitCode.DONE
+    monkeypatch.setattr(time, "time_ns", lambda: 1_577_836_800_000_000_000)  # 2020-01-01
+    ran = run("verify", file, "--trust", TRUST, "--json")
+    assert (ran.code, ran.json["verdict"]) == (ExitCode.NOT_VERIFIED, "not verified")
+    assert "this machine's clock" in ran.json["error"]["fix"]
