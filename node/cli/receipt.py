@@ -95,6 +95,7 @@ def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) ->
     """Fetch a receipt."""
     from node.cli.inputs import STANDARD_INPUT, Document
     from node.cli.receipt_files import name_receipts, save_receipts
+    from node.cli.subjects import read_file
     from node.cli.verify import tell_verdict
     from node.cli.wording import describe_verdict
     from node.timestamp.verify import verify_receipt
@@ -108,11 +109,13 @@ def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) ->
         raise CommandError("GC-2305", "" if failure is None else failure.detail)
     path = None if subject == STANDARD_INPUT else Path(subject)
     (name,) = name_receipts([Document(subject, path)])
-    place = save_receipts(out, {name: encoded})[name]
+    place = save_receipts(out, {name: encoded}, found.anchor)[name]
     if isinstance(place, Fault):
         return Answer(fault=place)
     tell_verdict(screen, subject, verdict)
-    screen.line(_("written to {path}").format(path=place))
+    is_kept = read_file(place) != encoded
+    said = _("{path}: is there already") if is_kept else _("written to {path}")
+    screen.line(said.format(path=place))
     return Answer({"receipt": str(place), "digest": str(digest), **describe_verdict(verdict)})
 
 

@@ -1,4 +1,8 @@
-"""Receipts as files: what they are called, and that writing one never loses another."""
+"""Receipts as files: what they are called, and that writing one never loses another.
+
+An evidence record covers the very bytes of a receipt, wherever it lies itself: so no receipt is
+ever overwritten, not even by a better one of the same record.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,19 @@ from typing import Final
 
 from node.cli.inputs import Document
 from node.cli.screen import Fault
+from node.crypto.suite import document_digest_by_id
 from node.errors import DecodeError
 from node.operations.topology import sync_folder, write_file
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
+from node.timestamp.trust import TrustAnchor
+from node.timestamp.verify import NamedDigest, verify_receipt
 
 _NAME_BYTES_MAX: Final = 255  # of Linux file systems
 _ROOM_BYTES: Final = len(f".99999{RECEIPT_SUFFIX}")
 _WRITERS: Final = 16
 _STANDARD_INPUT_NAME: Final = "stdin"
+_PARTS: Final = ("token", "cose", "checkpoint", "compact")
+"""What a receipt may have or lack."""
 
 
 def name_receipts(documents: Sequence[Document]) -> list[str]:
@@ -49,14 +58,14 @@ def find_obstacle(folder: Path) -> Fault | None:
 
 
 def save_receipts(
-    folder: Path, receipts: Mapping[str, bytes], *, spare: Collection[str] = ()
+    folder: Path, receipts: Mapping[str, bytes], anchor: TrustAnchor, *, spare: Collection[str] = ()
 ) -> dict[str, Path | Fault]:
     """Write receipts by name, durably, each at once; return where each is, or why it is not.
 
-    Only the receipt of the same record is overwritten: chain, transaction and operation. A later
-    record of a document proves less than the earlier, that of a withdrawal something else. Where
-    anything else bears the name, the receipt gets a numbered one, none of those in `spare`. Files
-    are synced from several threads, because a disk syncs many as fast as one.
+    Nothing is overwritten. What is there already stays and serves if it verifies by `anchor` as
+    the receipt of the same record and lacks no part that the new one has. Where anything else bears
+    the name, the receipt gets a numbered one, none of those in `spare`. Files are synced from
+    several threads, because a disk syncs many as fast as one.
     """
     with ThreadPoolExecutor(_WRITERS) as writers:
         try:
@@ -64,7 +73,7 @@ def save_receipts(
             taken = {*receipts, *spare}
             paths = []
             for name, encoded in receipts.items():
-                paths.append(folder / _free_name(folder, name, encoded, taken))
+                paths.append(folder / _free_name(folder, name, encoded, anchor, taken))
                 taken.add(paths[-1].name)
             places = [*writers.map(_write, paths, receipts.values())]
             sync_folder(folder)
@@ -73,19 +82,41 @@ def save_receipts(
     return dict(zip(receipts, places, strict=True))
 
 
-def _free_name(folder: Path, name: str, encoded: bytes, taken: Collection[str]) -> str:
-    """Return a receipt's name, or the first numbered one that nothing else bears."""
-    stem, record = name.removesuffix(RECEIPT_SUFFIX), _record_of(encoded)
+def _free_name(
+    folder: Path, name: str, encoded: bytes, anchor: TrustAnchor, taken: Collection[str]
+) -> str:
+    """Return a receipt's name, or the first numbered one, that is free or serves already."""
+    stem = name.removesuffix(RECEIPT_SUFFIX)
     numbered = (f"{stem}.{number}{RECEIPT_SUFFIX}" for number in count(1))
     names = chain((name,), (each for each in numbered if each not in taken))
     return next(
         each
         for each in names
-        if not os.path.lexists(folder / each) or _record_of_file(folder / each) == record
+        if not os.path.lexists(folder / each) or _serves(folder / each, encoded, anchor)
     )
 
 
+def _serves(path: Path, encoded: bytes, anchor: TrustAnchor) -> bool:
+    """Tell whether a file is as good as a receipt that is to be written."""
+    try:
+        kept = path.read_bytes()
+        if kept == encoded:
+            return True
+        old, new = Receipt.decode(kept), Receipt.decode(encoded)
+    except (OSError, DecodeError):  # a folder, not for us to read, or no receipt
+        return False
+    if (old.chain_id, old.leaf) != (new.chain_id, new.leaf) or any(
+        getattr(old, part) is None and getattr(new, part) is not None for part in _PARTS
+    ):
+        return False
+    record = old.leaf.record
+    digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
+    return verify_receipt(kept, anchor, digest).attestation is not None
+
+
 def _write(path: Path, encoded: bytes) -> Path | Fault:
+    if os.path.lexists(path):  # it serves already
+        return path
     try:
         write_file(path, encoded, sync_name=False)
     except OSError as error:
@@ -115,19 +146,3 @@ def _shorten(stem: str) -> str:
     encoded = os.fsencode(stem)
     room_bytes = _NAME_BYTES_MAX - _ROOM_BYTES
     return stem if len(encoded) <= room_bytes else encoded[:room_bytes].decode(errors="ignore")
-
-
-def _record_of_file(path: Path) -> tuple[bytes, bytes, int] | bytes | None:
-    try:
-        return _record_of(path.read_bytes())
-    except OSError:  # a folder, or not for us to read: not to be overwritten
-        return None
-
-
-def _record_of(encoded: bytes) -> tuple[bytes, bytes, int] | bytes:
-    """Return chain, transaction and operation of a receipt; the bytes of anything else."""
-    try:
-        receipt = Receipt.decode(encoded)
-    except DecodeError:
-        return encoded
-    return (receipt.chain_id, receipt.leaf.tx_id, receipt.leaf.operation_index)

@@ -23,6 +23,7 @@ from node.cli.screen import Answer, Fault, Screen
 from node.cli.submission import DIGEST, Outlook, Recorded, record_digests
 from node.cli.verb import CommandError
 from node.cli.wording import describe_attestation, existence
+from node.timestamp.trust import TrustAnchor
 
 _INTERRUPTED: Final = "GC-2313"
 
@@ -37,7 +38,7 @@ class Item:
     path: Path | None = None
     """Where its receipt belongs."""
     kept: Path | None = None
-    """What bore the name of its receipt already, if anything but this very receipt did."""
+    """What bore the name of its receipt already, if it does not serve as that."""
     fault: Fault | None = None
 
     @property
@@ -120,7 +121,7 @@ class _Run:
             def learn(first: int, part: Sequence[Recorded]) -> None:
                 self._known[first : first + len(part)] = part
                 if part[0].is_settled:
-                    advance(self._keep(first, part))
+                    advance(self._keep(first, part, network.anchor))
 
             try:
                 self._end = record_digests(network, digests, outlook, learn) or self._end
@@ -144,11 +145,12 @@ class _Run:
             return Item(document, recorded, path, fault=known)
         return Item(document, recorded, known, kept=None if known == path else path)
 
-    def _keep(self, first: int, part: Sequence[Recorded]) -> int:
+    def _keep(self, first: int, part: Sequence[Recorded], anchor: TrustAnchor) -> int:
         """Write the receipts among what is known now; return how many there were."""
         named = dict(zip(self._names[first : first + len(part)], part, strict=True))
         sound = {name: each.receipt for name, each in named.items() if each.attestation}
-        for name, place in save_receipts(self._out, sound, spare=self._names).items():
+        places = save_receipts(self._out, sound, anchor, spare=self._names)
+        for name, place in places.items():
             self._places[name] = place
             if isinstance(place, Fault):
                 fix = _("mend that; it is recorded: govchain receipt fetch tx:{operation}")
@@ -195,7 +197,7 @@ def tell_trouble(screen: Screen, item: Item) -> None:
     """Say what is to be said of a document beyond that it is recorded."""
     document, fault = item.document, item.fault
     if item.kept is not None:
-        said = _("KEPT  {kept} is of another record; the receipt of {file} is {receipt}")
+        said = _("KEPT  {kept} was there before; the receipt of {file} is {receipt}")
         screen.line(said.format(kept=item.kept, file=document.label, receipt=item.receipt))
     if document.same_as is not None:
         said = _("SAME FILE  {file} is {other}")

@@ -13,14 +13,22 @@ from node.cli.inputs import Document
 from node.cli.receipt_files import find_obstacle, name_receipts, save_receipts
 from node.cli.screen import Fault
 from node.timestamp.receipt import Receipt
+from node.timestamp.trust import load_trust
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 RECEIPT = (VECTORS / "document.txt.receipt").read_bytes()
-
+ANCHOR = load_trust((VECTORS / "trust" / "genesis.json").read_bytes())
 
 _EARLIER = Receipt.decode(RECEIPT)
 LATER = replace(_EARLIER, leaf=msgspec.structs.replace(_EARLIER.leaf, tx_id=bytes(32))).encode()
 """Another record of the same document on the same chain."""
+POORER = replace(_EARLIER, token=None, cose=None, checkpoint=None, compact=None).encode()
+"""The same record, proven with fewer parts."""
+_RICHER = replace(
+    _EARLIER, compact=Receipt.decode((VECTORS / "compact.receipt").read_bytes()).compact
+)
+UNSOUND = replace(_RICHER, token=b"none").encode()
+"""The same record with every part, two of which do not hold."""
 
 
 def names(*paths: str) -> list[str]:
@@ -29,7 +37,7 @@ def names(*paths: str) -> list[str]:
 
 def save(folder: Path, receipts: Mapping[str, bytes]) -> list[str]:
     """Save receipts, which must succeed; return the names they got."""
-    places = save_receipts(folder, receipts)
+    places = save_receipts(folder, receipts, ANCHOR)
     assert list(places) == list(receipts)
     return [place.name for place in places.values() if isinstance(place, Path)]
 
@@ -71,11 +79,30 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {each.name: each.read_bytes() for each in folder.iterdir()}
 
 
-def test_a_receipt_of_the_same_record_is_replaced(tmp_path: Path) -> None:
+def test_the_very_receipt_is_written_once(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     for _time in range(2):
         assert save(folder, {"document.txt.receipt": RECEIPT}) == ["document.txt.receipt"]
     assert contents(folder) == {"document.txt.receipt": RECEIPT}
+
+
+def test_a_richer_receipt_of_the_record_lies_beside_the_poorer(tmp_path: Path) -> None:
+    assert save(tmp_path, {"a.receipt": POORER}) == ["a.receipt"]
+    for _time in range(2):
+        assert save(tmp_path, {"a.receipt": RECEIPT}) == ["a.1.receipt"]
+    assert contents(tmp_path) == {"a.receipt": POORER, "a.1.receipt": RECEIPT}
+
+
+def test_a_richer_receipt_of_the_record_serves_for_the_poorer(tmp_path: Path) -> None:
+    assert save(tmp_path, {"a.receipt": RECEIPT}) == ["a.receipt"]
+    assert save(tmp_path, {"a.receipt": POORER}) == ["a.receipt"]
+    assert contents(tmp_path) == {"a.receipt": RECEIPT}
+
+
+def test_a_receipt_that_does_not_verify_serves_for_none(tmp_path: Path) -> None:
+    assert save(tmp_path, {"a.receipt": UNSOUND}) == ["a.receipt"]
+    assert save(tmp_path, {"a.receipt": RECEIPT}) == ["a.1.receipt"]
+    assert contents(tmp_path) == {"a.receipt": UNSOUND, "a.1.receipt": RECEIPT}
 
 
 def test_a_later_record_of_a_document_leaves_the_receipt_of_the_earlier(tmp_path: Path) -> None:
@@ -100,7 +127,7 @@ def test_any_other_file_of_that_name_is_kept(tmp_path: Path) -> None:
 
 def test_names_of_receipts_still_to_come_are_left_to_them(tmp_path: Path) -> None:
     (tmp_path / "a.receipt").write_bytes(b"one")
-    places = save_receipts(tmp_path, {"a.receipt": RECEIPT}, spare=("a.1.receipt",))
+    places = save_receipts(tmp_path, {"a.receipt": RECEIPT}, ANCHOR, spare=("a.1.receipt",))
     assert places == {"a.receipt": tmp_path / "a.2.receipt"}
 
 
@@ -123,7 +150,7 @@ def test_many_are_written_whole_with_nothing_beside_them(tmp_path: Path) -> None
 
 def test_what_cannot_be_written_is_the_fault_of_that_receipt_alone(tmp_path: Path) -> None:
     good, bad = "good.receipt", "no/such/folder.receipt"
-    places = save_receipts(tmp_path, {good: RECEIPT, bad: RECEIPT})
+    places = save_receipts(tmp_path, {good: RECEIPT, bad: RECEIPT}, ANCHOR)
     assert places[good] == tmp_path / good
     fault = places[bad]
     assert isinstance(fault, Fault)
@@ -133,7 +160,8 @@ def test_what_cannot_be_written_is_the_fault_of_that_receipt_alone(tmp_path: Pat
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    faults = save_receipts(tmp_path / "file", {"a.receipt": RECEIPT, "b.receipt": RECEIPT})
+    receipts = {"a.receipt": RECEIPT, "b.receipt": RECEIPT}
+    faults = save_receipts(tmp_path / "file", receipts, ANCHOR)
     for fault in faults.values():
         assert isinstance(fault, Fault)
         assert fault.code == "GC-2306"
