@@ -50,7 +50,8 @@ def evidence() -> None:
     help=_(
         "Make evidence records of files, each together with its receipt, by one time stamp over "
         "all of them: of a validator, or of the authority at --url. The record of NAME covers "
-        "NAME and NAME.receipt, and is written to NAME.ers. What has a record is passed over."
+        "NAME and its receipt, by whichever name notarize gave it, and is written to NAME.ers. "
+        "What has a record is passed over."
     ),
 )
 @_files_argument
@@ -302,6 +303,8 @@ def _told(subject: Subject, verdict: EvidenceVerdict) -> str:
     attested = verdict.attestation
     said = _("written to {path} ({files}); renew it before {time}")
     files = ", ".join(path.name for path in subject.files)
+    if subject.receipt is None:
+        files = _("{file}, without a receipt").format(file=files)
     until = "" if attested is None else iso_time(attested.valid_until_ms)
     return said.format(path=subject.record, files=files, time=until)
 

@@ -1,7 +1,9 @@
 """The files that evidence records are about, and where each record lies.
 
-The record of `NAME` covers `NAME` and its receipt `NAME.receipt`, where there is one, and lies in
-`NAME.ers`. Receipts and records lie beside their documents, or all in folders that are named.
+The record of `NAME` covers `NAME` and its receipt, where there is one, and lies in `NAME.ers`. The
+receipt is found by the names that `govchain notarize` gives, and by the digest it records: several
+documents may bear one name. Receipts and records lie beside their documents, or all in folders that
+are named.
 """
 
 from __future__ import annotations
@@ -16,14 +18,18 @@ from typing import Final
 import click
 
 from node.cli.inputs import find_documents, hash_one
+from node.cli.receipt_files import find_receipts
 from node.cli.screen import Fault
 from node.cli.subjects import read_file
 from node.cli.verb import CommandError
-from node.crypto.suite import DocumentDigest
+from node.crypto.suite import DocumentDigest, document_digest_by_id
+from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.evidence.hash_tree import DataGroup
 from node.timestamp.evidence.record import EVIDENCE_SUFFIX
+from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import RECEIPT_SUFFIX
 from node.timestamp.refreshed import REFRESHED_SUFFIX
+from node.timestamp.steps import NotRootedError
 
 _BESIDE: Final = (RECEIPT_SUFFIX, REFRESHED_SUFFIX, EVIDENCE_SUFFIX)
 """What is no document, when a folder is named."""
@@ -45,16 +51,40 @@ class HashedFile:
 
 @dataclass(frozen=True)
 class Subject:
-    """A document, its receipt if it has one, and where its record lies or is to lie."""
+    """A document, where to look for its receipt, and where its record lies or is to lie."""
 
     document: Path
-    receipt: Path | None
+    receipts: Path
+    """The folder of its receipt."""
     record: Path
 
     @cached_property
     def group(self) -> DataGroup:
         """The files that the record covers together."""
-        return [HashedFile(path) for path in self.files]
+        others = [HashedFile(path) for path in self.files[1:]]
+        return [self._hashed, *others]
+
+    @cached_property
+    def receipt(self) -> Path | None:
+        """Its receipt; else the first that bears its name, though of something else; else None."""
+        found = [*find_receipts(self.receipts, self.document)]
+        return next(filter(self._is_recorded_in, found), found[0] if found else None)
+
+    @property
+    def has_foreign_receipt(self) -> bool:
+        """Tell whether what bears the name of its receipt is none of it."""
+        return self.receipt is not None and not self._is_recorded_in(self.receipt)
+
+    @cached_property
+    def _hashed(self) -> HashedFile:
+        return HashedFile(self.document)
+
+    def _is_recorded_in(self, receipt: Path) -> bool:
+        try:
+            record = open_receipt(read_file(receipt)).receipt.leaf.record
+            return self._hashed(document_digest_by_id(record.digest_algorithm)) == record.digest
+        except (CommandError, CryptoError, DecodeError, NotRootedError, ProofError):
+            return False
 
     @property
     def files(self) -> list[Path]:
@@ -81,9 +111,8 @@ class Folders:
     def subject(self, document: Path) -> Subject:
         """Return what belongs to a document."""
         name = document.name
-        receipt = (self.receipts or document.parent) / f"{name}{RECEIPT_SUFFIX}"
         record = (self.records or document.parent) / f"{name}{EVIDENCE_SUFFIX}"
-        return Subject(document, receipt if receipt.is_file() else None, record)
+        return Subject(document, self.receipts or document.parent, record)
 
 
 def find_subjects(arguments: Sequence[str], folders: Folders) -> tuple[list[Subject], list[Fault]]:
@@ -114,7 +143,10 @@ def find_subjects(arguments: Sequence[str], folders: Folders) -> tuple[list[Subj
 def hash_subjects(
     subjects: Sequence[Subject], algorithm: DocumentDigest
 ) -> tuple[list[Subject], list[Fault]]:
-    """Return those whose files can be read, hashed by now, and why others cannot."""
+    """Return those whose files can be read, hashed by now, and why others cannot.
+
+    A receipt of something else is refused, too.
+    """
     readable: list[Subject] = []
     faults: list[Fault] = []
     for subject in subjects:
@@ -123,6 +155,11 @@ def hash_subjects(
                 file(algorithm)
         except CommandError as error:
             faults.append(error.fault)
+            continue
+        if subject.has_foreign_receipt:
+            said = _("{receipt}: is no receipt of {document}")
+            told = said.format(receipt=subject.receipt, document=subject.document)
+            faults.append(Fault("GC-2301", told, _("name the folder of its own: --receipts")))
         else:
             readable.append(subject)
     return readable, faults

@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from gettext import gettext as _
-from itertools import chain, count
+from itertools import chain, count, takewhile
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -43,6 +43,22 @@ def name_receipts(documents: Sequence[Document]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
+
+
+def find_receipts(folder: Path, document: Path) -> Iterator[Path]:
+    """Yield the files in a folder that may hold a document's receipt, the likeliest first."""
+    stems = [_shorten(stem) for stem in _longer(_parts(document.absolute()))]
+    for stem in stems:
+        plain = folder / f"{stem}{RECEIPT_SUFFIX}"
+        if os.path.isfile(plain):  # noqa: PTH113 - of a path that cannot be, it says no
+            yield plain
+        yield from _while_there(folder, f"{stem}.", 1)
+    yield from _while_there(folder, f"{stems[0]}-", 2)
+
+
+def _while_there(folder: Path, beginning: str, first: int) -> Iterator[Path]:
+    numbered = (folder / f"{beginning}{number}{RECEIPT_SUFFIX}" for number in count(first))
+    return takewhile(os.path.isfile, numbered)
 
 
 def find_obstacle(folder: Path) -> Fault | None:
@@ -131,10 +147,13 @@ def _unwritable(path: Path, error: OSError) -> Fault:
 
 def _candidates(document: Document) -> Iterator[str]:
     parts = (_STANDARD_INPUT_NAME,) if document.path is None else _parts(document.path)
-    longer = ("-".join(parts[-length:]) for length in range(1, len(parts) + 1))
     numbered = (f"{parts[-1]}-{number}" for number in count(2))
-    for stem in chain(longer, numbered):
+    for stem in chain(_longer(parts), numbered):
         yield _shorten(stem) + RECEIPT_SUFFIX
+
+
+def _longer(parts: Sequence[str]) -> Iterator[str]:
+    return ("-".join(parts[-length:]) for length in range(1, len(parts) + 1))
 
 
 def _parts(path: Path) -> tuple[str, ...]:

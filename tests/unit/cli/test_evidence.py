@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from node.cli import evidence_options
 from node.cli.evidence_files import Folders, hash_subjects
 from node.cli.exit_codes import ExitCode
+from node.cli.inputs import Document
+from node.cli.receipt_files import name_receipts
 from node.crypto.certificate import encode_pem
 from node.crypto.suite import SHA_256
 from node.timestamp.evidence.record import EvidenceRecord
+from node.timestamp.receipt import Receipt
 from node.timestamp.refreshed import RefreshedReceipt
 from node.timestamp.tokens.issuing import POLICY, TokenIssuer, encode_refused
 from node.timestamp.tokens.request import Failure, TimeStampRefused
@@ -303,6 +308,39 @@ def test_records_may_lie_in_a_folder_of_their_own(
     (files / "deeper" / "one").write_bytes(b"another")
     ran = json_of("evidence", "verify", files, *words, code=ExitCode.USAGE)
     assert "would have one record" in ran["error"]["message"]
+
+
+def test_of_receipts_that_bear_one_name_it_takes_that_of_the_document(
+    files: Path, url: str, roots: Path, tmp_path: Path
+) -> None:
+    receipts, other = tmp_path / "receipts", files / "deeper" / "document.txt"
+    receipts.mkdir()
+    own = receipts / "files-document.txt.receipt"
+    (files / "document.txt.receipt").rename(own)
+    receipt = Receipt.decode(own.read_bytes())
+    record = msgspec.structs.replace(receipt.leaf.record, digest=bytes(32))
+    foreign = replace(receipt, leaf=msgspec.structs.replace(receipt.leaf, record=record))
+    (receipts / "document.txt.receipt").write_bytes(foreign.encode())
+    other.write_bytes(b"another")
+    words = ("--receipts", receipts, "--ca", roots)
+    refused = json_of("evidence", "create", other, "--url", url, *words, code=ExitCode.USAGE)
+    assert "is no receipt of" in refused["error"]["message"]
+    assert not other.with_name("document.txt.ers").exists()
+    (made,) = json_of("evidence", "create", files / "document.txt", "--url", url, *words)["records"]
+    assert made["files"] == [str(files / "document.txt"), str(own)]
+    verify = ("evidence", "verify", files / "document.txt", *words, "--trust", TRUST)
+    assert json_of(*verify)["evidence"][0]["receipt"]["verdict"] == "verified"
+
+
+def test_a_name_that_notarize_shortens_is_found(files: Path, url: str, roots: Path) -> None:
+    document = files / ("x" * 244)
+    (files / "document.txt").rename(document)
+    (name,) = name_receipts([Document(str(document), document)])
+    (files / "document.txt.receipt").rename(files / name)
+    (made,) = json_of("evidence", "create", document, "--url", url, "--ca", roots)["records"]
+    assert made["files"] == [str(document), str(files / name)]
+    said = run("evidence", "create", files / "one", "--url", url, "--ca", roots).out
+    assert "(one, without a receipt)" in said
 
 
 def test_show_tells_what_a_record_says(files: Path, url: str, roots: Path) -> None:
