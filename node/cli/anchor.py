@@ -151,7 +151,7 @@ def run(
     "list",
     help=_(
         "List the anchors kept in ANCHORS. Nothing is verified. It ends with 6 where an authority "
-        "has stamped nothing for two days."
+        "has stamped nothing yet, or nothing for two days."
     ),
 )
 @_folder_argument
@@ -162,7 +162,8 @@ def list_anchors(screen: Screen, *, folder: Path) -> Answer:
     from node.operations.anchoring import STALE_MS
 
     kept, oldest_ms = AnchorHome(folder), _utc_ms() - STALE_MS
-    stale = sorted(name for name, ms in kept.last_stamped_ms().items() if ms < oldest_ms)
+    last_ms = kept.last_stamped_ms()
+    stale = sorted(name for name, ms in last_ms.items() if ms < oldest_ms)
     facts = [_describe_kept(each) for each in kept.anchors()]
     titles = (_("day"), _("block"), _("authority"), _("stamped"), _("recorded"))
     rows = [
@@ -173,7 +174,14 @@ def list_anchors(screen: Screen, *, folder: Path) -> Answer:
     screen.table(titles, rows)
     fault = None
     if stale:
-        message = _("nothing stamped for two days by {names}").format(names=", ".join(stale))
+        said = (
+            (_("nothing stamped yet by {names}"), [each for each in stale if not last_ms[each]]),
+            (
+                _("nothing stamped for two days by {names}"),
+                [each for each in stale if last_ms[each]],
+            ),
+        )
+        message = "; ".join(text.format(names=", ".join(names)) for text, names in said if names)
         fault = Fault("GC-2372", message, _("see what it says: govchain anchor run --once"))
     return Answer({"anchors_folder": str(folder), "anchors": facts, "stale": stale}, fault)
 

@@ -90,9 +90,11 @@ def create(
     missing = [each for each in found if not each.has_record]
     subjects, unreadable = hash_subjects(missing, algorithm)
     faults += unreadable
-    require_subjects(
-        subjects, faults, _("every file has a record already: see govchain evidence renew")
-    )
+    all_done = _("every file has a record already: see govchain evidence renew")
+    if not subjects and not faults:  # a nightly run without new files
+        screen.line(all_done)
+        return Answer({"records": []})
+    require_subjects(subjects, faults, all_done)
     plan = plan_creation([each.group for each in subjects], algorithm)
     made = _finish(screen, plan, subjects, source, trust)
     return Answer({"records": made}, _some_failed(screen, faults))

@@ -6,7 +6,7 @@ import io
 from gettext import gettext as _
 from typing import Final
 
-from node.cli.verb import CommandError
+import click
 
 PICTURE_SUFFIX: Final = ".svg"
 """Of what is drawn unless a file is named: the same bytes on any machine, sharp at any size."""
@@ -20,6 +20,7 @@ def draw(text: bytes, suffix: str) -> bytes:
     """Return the picture of a text, or the text itself and a line feed, by the file's suffix.
 
     The code is of the lowest version that holds the text, with as much error correction as fits.
+    Raises wrong usage for another suffix.
     """
     import segno
 
@@ -34,5 +35,6 @@ def draw(text: bytes, suffix: str) -> bytes:
     else:
         message = _("{suffix}: expected one of {known}")
         known = ", ".join(_SUFFIXES)
-        raise CommandError("GC-1001", message.format(suffix=suffix or "-", known=known))
+        told = message.format(suffix=suffix or "-", known=known)
+        raise click.BadParameter(told, param_hint="--out")
     return picture.getvalue()

@@ -308,7 +308,7 @@ _ROWS: Final = (
     (
         "GC-2372",
         _UNAVAILABLE,
-        N_("the newest anchor is old"),
+        N_("the newest anchor is old, or there is none"),
         N_("see that it runs: govchain anchor run"),
     ),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from node.cli.exit_codes import ExitCode
 from node.operations.anchor_home import AnchorHome
+from node.operations.anchoring import STALE_MS
 from node.timestamp.outside.anchor import Anchor
 from node.timestamp.tokens.reading import token_of_answer
 from tests.unit.cli.command import CHINESE, Ran, run
@@ -101,6 +103,7 @@ def test_authorities_are_added_and_listed_as_stale_until_they_stamp(tmp_path: Pa
     ran = run("anchor", "list", home, "--json")
     assert (ran.code, ran.json["stale"], ran.json["anchors"]) == (6, [OUTSIDE], [])
     assert ran.json["error"]["code"] == "GC-2372"
+    assert ran.json["error"]["message"] == f"nothing stamped yet by {OUTSIDE}"
     (home / "anchors" / "2025-10-09.3.outside.anchor").write_bytes(b"damaged")
     ran = run("anchor", "list", home, "--json")
     assert ran.json["anchors"][0]["stamped"] is None
@@ -139,7 +142,9 @@ def test_only_http_is_asked(tmp_path: Path, url: str) -> None:
     assert (ran.code, "expected a URL" in ran.err) == (ExitCode.USAGE, True)
 
 
-def test_what_openssl_stamps_is_listed_by_its_own_time(tmp_path: Path) -> None:
+def test_what_openssl_stamps_is_listed_by_its_own_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home, authority = AnchorHome(tmp_path / "anchors"), OpenSslAuthority(tmp_path / "tsa")
     home.add(OUTSIDE, "https://tsa.example/tsr", [ISSUERS[OUTSIDE].root])
     token = token_of_answer(authority.answer())
@@ -152,3 +157,9 @@ def test_what_openssl_stamps_is_listed_by_its_own_time(tmp_path: Path) -> None:
     (stamped, waiting) = findings(tmp_path, home.folder)
     assert stamped[0] == "ok"
     assert waiting == ("warning", "1 anchors are not recorded on the chain yet")
+    home.add("second", "https://other.example/tsr", [ISSUERS[OUTSIDE].root])
+    with monkeypatch.context() as later:
+        later.setattr("node.cli.anchor._utc_ms", lambda: time.time_ns() // 1_000_000 + 2 * STALE_MS)
+        old = run("anchor", "list", home.folder, "--json")
+    told = f"nothing stamped yet by second; nothing stamped for two days by {OUTSIDE}"
+    assert (old.code, old.json["error"]["message"]) == (ExitCode.UNAVAILABLE, told)

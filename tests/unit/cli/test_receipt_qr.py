@@ -151,7 +151,8 @@ def test_a_receipt_without_the_certificate_says_how_to_get_one(receipt: Path) ->
 def test_other_pictures_are_not_drawn(receipt: Path, tmp_path: Path) -> None:
     for name in ("code.gif", "code"):
         ran = export(receipt, "--out", tmp_path / name)
-        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-1001")
+        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2303")
+        assert "--out" in ran.json["error"]["message"]
 
 
 def of_log(size: int, reference: str = "粤-2025-0000000001") -> CompactReceipt:
