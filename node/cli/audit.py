@@ -10,8 +10,9 @@ import click
 
 from node.cli.audit_run import report, run
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.receipt_export import write_anew
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import verb
 
 if TYPE_CHECKING:
     from node.cli.network import Network
@@ -132,7 +133,6 @@ def proof(
 ) -> Answer:
     """Fetch, verify and keep a proof of consistency."""
     from node.cli.verify_proof import describe_consistency, tell_consistency
-    from node.operations.topology import write_file
     from node.timestamp.consistency import verify_consistency_proof
 
     found = network.open()
@@ -153,10 +153,7 @@ def proof(
     ):
         cause = verdict.steps[-1].detail
         return Answer(facts, Fault("GC-2305", cause, _("look into the validator that gave it")))
-    try:
-        write_file(path, encoded)
-    except OSError as error:
-        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
+    write_anew(path, encoded)
     screen.line(_("written to {path}").format(path=path))
     return Answer({"proof": str(path), **facts})
 

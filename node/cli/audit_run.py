@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.receipt_export import expect_nothing, write_anew
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
@@ -84,10 +85,10 @@ def run(
 
     from node.assembly import open_scratch
     from node.errors import ProofError
-    from node.operations.topology import write_file
     from node.service.audit.replay import Replay
     from node.service.audit.report import sign_report
 
+    expect_nothing(path)  # before it takes hours
     found = network.open()
     source, second, tip = _choose(found, last)
     last = tip if last is None else last
@@ -121,10 +122,7 @@ def run(
             "rule": None if trouble is None else trouble.rule,
             "finding": None if trouble is None else str(trouble),
         }
-    try:
-        write_file(path, sign_report(told, found.signer))
-    except OSError as error:
-        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
+    write_anew(path, sign_report(told, found.signer))
     tell_report(screen, told)
     screen.line(_("written to {path}").format(path=path))
     return Answer({"path": str(path), "report": told}, _fault_of(told))
@@ -181,12 +179,8 @@ def _print(screen: Screen, path: Path, data: bytes, found: dict[str, Any]) -> No
 
     require_typst()
     from node.cli.paper.render import render_report_pdf
-    from node.operations.topology import write_file
 
-    try:
-        write_file(path, render_report_pdf(data, found))
-    except OSError as error:
-        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
+    write_anew(path, render_report_pdf(data, found))
     screen.line(_("written to {path}").format(path=path))
 
 

@@ -84,12 +84,18 @@ def write_anew(target: Path, data: bytes) -> None:
     from node.operations.topology import write_file
 
     if target.exists() and read_file(target) != data:
-        message = _("{path}: something else is there already")
-        raise CommandError("GC-2306", message.format(path=target), _("name another file: --out"))
+        expect_nothing(target)
     try:
         write_file(target, data)
     except OSError as error:
         raise CommandError("GC-2306", f"{target}: {error.strerror}") from error
+
+
+def expect_nothing(target: Path) -> None:
+    """Raise `CommandError` where a file is there already."""
+    if target.exists():
+        message = _("{path}: something else is there already")
+        raise CommandError("GC-2306", message.format(path=target), _("name another file: --out"))
 
 
 def _make(wanted: str, receipt: Receipt, stamp: Path | None) -> tuple[str, bytes]:

@@ -10,6 +10,7 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options, read_reference_name
 from node.cli.notarize import TYPE_DEFAULT
+from node.cli.receipt_export import write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
 
@@ -115,7 +116,6 @@ def status(
 ) -> Answer:
     """Ask for a standing, verify the proof and keep it if wanted."""
     from node.cli.standing import ask_standing, describe_standing, fault_of, tell_standing
-    from node.operations.topology import write_file
 
     found = network.open()
     name = read_reference_name(issuer or found.identity, type_code, reference)
@@ -123,10 +123,7 @@ def status(
     tell_standing(screen, verdict)
     facts = describe_standing(verdict)
     if path is not None:
-        try:
-            write_file(path, proof)
-        except OSError as error:
-            raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
+        write_anew(path, proof)
         screen.line(_("written to {path}").format(path=path))
         facts["proof"] = str(path)
     return Answer(facts, fault_of(verdict))

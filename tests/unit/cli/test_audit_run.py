@@ -61,8 +61,12 @@ def test_a_chain_is_executed_over_its_handovers_and_reported(home: Path, tmp_pat
     assert (report["source"], report["compared_with"]) == ("validator-1", None)
     assert json.loads(out.read_bytes())["report"] == report
     assert [*tmp_path.iterdir()] == [out], "the scratch ledger is gone"
+    kept = run("audit", "run", "--out", out, "--home", home, "--json")
+    assert kept.json["error"]["code"] == "GC-2306"
+    out.unlink()
     part = run("audit", "run", "--from", 2, "--to", 2, "--out", out, "--home", home, "--json")
     assert (part.json["report"]["blocks"], part.json["report"]["height"]) == (2, 2)
+    out.unlink()
     plain = run("audit", "run", "--out", out, "--home", home)
     assert "the chain is what its blocks make of genesis" in plain.out
 
@@ -91,6 +95,7 @@ def test_a_block_of_another_chain_of_events_is_found_and_reported(
         (2, own.encode(), "audit-execution"),
     ):
         liar.forged = {height: block}
+        out.unlink(missing_ok=True)
         ran = run("audit", "run", "--out", out, "--home", home, "--json")
         assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2352")
         report = json.loads(out.read_bytes())["report"]
@@ -129,6 +134,10 @@ def test_a_verified_report_is_printed_and_no_other(tmp_path: Path) -> None:
         TrustFile(chain_id=network.genesis.chain_id, genesis=network.genesis).encode()
     )
     words = ("audit", "report", path, "--trust", trust, "--pdf", pdf, "--json")
+    pdf.write_bytes(b"evidence")
+    assert run(*words).json["error"]["code"] == "GC-2306"
+    assert pdf.read_bytes() == b"evidence"
+    pdf.unlink()
     told = run(*words)
     assert told.code == ExitCode.DONE, told.out
     assert told.json["pdf"] == str(pdf)
