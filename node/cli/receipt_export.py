@@ -12,10 +12,14 @@ from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
 
 if TYPE_CHECKING:
+    from node.timestamp.opening import OpenedReceipt
     from node.timestamp.receipt import Receipt
 
 FORMATS: Final = ("native", "tsr", "tlog", "cose", "qr", "pdf")
 """As in `node.timestamp.export.EXPORTS`, and what is set by typst; a test holds them together."""
+
+_JOIN: Final = "join"
+_STAMP: Final = "stamp"
 
 
 @click.command(
@@ -57,15 +61,21 @@ def export(
     """Write a receipt in another format."""
     from node.cli.subjects import read_file
     from node.errors import DecodeError, ProofError
+    from node.timestamp.export import COSE
     from node.timestamp.opening import open_receipt
     from node.timestamp.steps import NotRootedError
 
     try:
-        opened = open_receipt(read_file(path))
+        given = read_file(path)
+        opened = open_receipt(given)
     except (DecodeError, ProofError, NotRootedError) as error:
         fix = _("name a file made by govchain notarize or govchain receipt export")
         raise CommandError("GC-1001", f"{path}: {error}", fix) from error
     suffix, data = _make(wanted, opened.receipt, stamp)
+    left_out = _left_out(opened)
+    if left_out == _STAMP and wanted == COSE:
+        data = given if stamp is None else data  # opened: it says just what its receipt exports to
+        left_out = None if data == given else left_out
     if wanted == "qr":
         from node.cli.qr import PICTURE_SUFFIX, draw
 
@@ -75,7 +85,28 @@ def export(
     write_anew(target, data)
     screen.line(_("written to {path} ({size} bytes)").format(path=target, size=len(data)))
     screen.line(_("Nothing was verified: see govchain verify."))
-    return Answer({"path": str(target), "format": wanted, "size_bytes": len(data)})
+    if left_out is not None:
+        screen.note(_what_is_lost(left_out).format(path=path))
+    facts = {"path": str(target), "format": wanted, "size_bytes": len(data), "left_out": left_out}
+    return Answer(facts)
+
+
+def _left_out(opened: OpenedReceipt) -> str | None:
+    """Return what a file says besides its receipt, which no other format has room for."""
+    if opened.joined is not None:
+        return _JOIN
+    return None if opened.stamped_ms is None else _STAMP
+
+
+def _what_is_lost(left_out: str) -> str:
+    """Return what follows from what was left out, with `{path}` to be filled in."""
+    return {
+        _JOIN: _(
+            "left out: what joins {path} to a later block. What was written is good only by trust "
+            "files that pin its own epoch or an earlier one: keep {path}"
+        ),
+        _STAMP: _("left out: the time stamp over the signature in {path}: keep that file"),
+    }[left_out]
 
 
 def write_anew(target: Path, data: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,3 +147,27 @@ def test_a_page_that_says_otherwise_than_its_proof_is_told(tmp_path: Path) -> No
         assert ran.code == ExitCode.DONE
         pages[path.name] = ran.json["page"]
     assert pages == {"forged.pdf": "other", "document.txt.pdf": "as proven"}
+
+
+def test_a_stamp_is_carried_to_cose_and_missed_aloud_elsewhere(tmp_path: Path) -> None:
+    stamped, again = VECTORS / "document.txt.stamped.cose", tmp_path / "again.cose"
+    ran = run("receipt", "export", stamped, "--format", "cose", "--out", again, "--json")
+    assert (ran.code, ran.json["left_out"]) == (ExitCode.DONE, None)
+    assert again.read_bytes() == stamped.read_bytes()
+    options = ("receipt", "export", stamped, "--format", "native", "--out", tmp_path / "x.receipt")
+    assert run(*options, "--json").json["left_out"] == "stamp"
+    told = run(*options)
+    assert "left out: the time stamp" in told.err + told.out
+
+
+@pytest.mark.parametrize("name", ["native", "cose", "pdf"])
+def test_what_joined_a_receipt_is_missed_aloud(tmp_path: Path, name: str) -> None:
+    vector = json.loads((VECTORS / "refreshed-cases" / "good-retired.json").read_bytes())
+    refreshed = tmp_path / "document.refreshed"
+    refreshed.write_bytes(base64.b64decode(vector["receipt"]))
+    ran = run("receipt", "export", refreshed, "--format", name, "--json")
+    assert (ran.code, ran.json["left_out"]) == (ExitCode.DONE, "join")
+    told = run("receipt", "export", refreshed, "--format", name)
+    assert "left out: what joins" in told.err + told.out
+    chinese = run("receipt", "export", refreshed, "--format", name, env=CHINESE)
+    assert "未写入" in chinese.err + chinese.out
