@@ -130,12 +130,15 @@ def verify(  # noqa: PLR0913 - one for each option
         certificates=certificates,
         revocations=revocations,
     )
+    page = None if verdict.attestation is None else _compare_page(receipt)
+    if page is not None and page.status == "other":  # before anybody believes what is printed
+        screen.line(page.sentence, style="yellow")
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}
     attestation = verdict.attestation
-    page = None if attestation is None else _compare_page(receipt)
     if page is not None:
-        screen.line(f"  {page.sentence}")
+        if page.status != "other":
+            screen.line(f"  {page.sentence}")
         facts["page"] = page.status
     if attestation is None or verdict.outcome is not Outcome.VERIFIED:
         return Answer({**facts, "asked": False}, fault_of_receipt(verdict))

@@ -26,8 +26,17 @@ from node.timestamp.tokens.reading import ReadToken, is_token_or_answer, token_o
 
 PDF: Final = "pdf"
 _PDF_START: Final = b"%PDF-"
-_EMBEDDED_FILE: Final = re.compile(rb"<<\s{0,8}/Length (\d{1,9})\s{0,8}/Type\s{0,8}/EmbeddedFile\b")
+_NAME_END: Final = rb"(?![^\x00\t\n\f\r ()<>\[\]{}/%])"
+_EMBEDDED_FILE: Final = re.compile(
+    rb"<<\s{0,8}/Length (\d{1,9})\s{0,8}/Type\s{0,8}/EmbeddedFile" + _NAME_END
+)
 """How the head of such a stream begins as typst writes it; its length."""
+_NAMED: Final = re.compile(
+    b"/"
+    + b"".join(b"(?:%c|(?i:#%02x))" % (letter, letter) for letter in b"EmbeddedFile")
+    + _NAME_END
+)
+"""The type of such a stream, wherever it stands in its head and however the name is written."""
 _STREAM: Final = re.compile(rb"\bstream\r?\n")
 _HEAD_BYTES_MAX: Final = 400
 """Of what may stand between that and the stream."""
@@ -112,10 +121,12 @@ def _open_pdf(data: bytes) -> bytes:
     """Return the one file attached to a PDF certificate."""
     if len(data) > RECEIPT_FILE_BYTES_MAX:
         raise DecodeError(f"PDF: expected at most {RECEIPT_FILE_BYTES_MAX} bytes, got {len(data)}")
-    attached = list(_EMBEDDED_FILE.finditer(data))
-    if len(attached) != 1:
-        raise DecodeError(f"PDF: expected one attached file, got {len(attached)}")
-    (found,) = attached
+    count = len(_NAMED.findall(data))
+    if count != 1:
+        raise DecodeError(f"PDF: expected one attached file, got {count}")
+    found = _EMBEDDED_FILE.search(data)
+    if found is None:
+        raise DecodeError("PDF: the attached file is not as a certificate has it")
     start = _STREAM.search(data, found.end(), found.end() + _HEAD_BYTES_MAX)
     if start is None:
         raise DecodeError("PDF: the attached file has no stream")

@@ -147,6 +147,8 @@ def test_a_page_that_says_otherwise_than_its_proof_is_told(tmp_path: Path) -> No
         assert ran.code == ExitCode.DONE
         pages[path.name] = ran.json["page"]
     assert pages == {"forged.pdf": "other", "document.txt.pdf": "as proven"}
+    told = run("verify", DOCUMENT, "--receipt", forged, "--trust", TRUST, "--offline")
+    assert "NOT on the page" in told.out.splitlines()[0]
 
 
 def test_a_stamp_is_carried_to_cose_and_missed_aloud_elsewhere(tmp_path: Path) -> None:

@@ -122,7 +122,11 @@ def test_a_pdf_without_just_one_sound_attachment_is_refused(receipt: Receipt) ->
         (pdf_around(b"no zlib"), "does not inflate"),
         (pdf_around(packed[:40]), "receipt: "),
         (pdf_around(zlib.compress(bytes(2**23))), "receipt: expected at most"),
-        (b"%PDF-1.7 /Type /EmbeddedFile", "got 0"),
+        (b"%PDF-1.7 /Type /EmbeddedFile", "not as a certificate has it"),
+        (pdf_around() + b"<</Length 9/Type/EmbeddedFile-x>>", "got 0"),
+        (pdf_around(packed) + b"<</Type /EmbeddedFile /Length 9>>", "got 2"),
+        (pdf_around(packed) + b"<</Length 9/Type/#45mbedded#46i#6ce>>", "got 2"),
+        (pdf_around(packed) + b"<</Length 9/Type/Embe#64#64edFi#6Ce\0>>", "got 2"),
         (b"%PDF-1.7 <</Length 9/Type/EmbeddedFile>>", "no stream"),
         (b"%PDF-".ljust(RECEIPT_FILE_BYTES_MAX + 1), "PDF: expected at most"),
     ):

@@ -19,7 +19,9 @@ import { CHAIN_PROOF, checkStamp, isTokenOrAnswer, takeChainProof } from './toke
 export const REFRESHED_START = ascii('\x84\x72govchain-refreshed'); // an array of four, its first item
 const PDF_START = ascii('%PDF-');
 const EMBEDDED_FILE =
-  /<<[ \t\n\r\f\v]{0,8}\/Length ([0-9]{1,9})[ \t\n\r\f\v]{0,8}\/Type[ \t\n\r\f\v]{0,8}\/EmbeddedFile\b/g;
+  /<<[ \t\n\r\f\v]{0,8}\/Length ([0-9]{1,9})[ \t\n\r\f\v]{0,8}\/Type[ \t\n\r\f\v]{0,8}\/EmbeddedFile(?![^\0\t\n\f\r ()<>[\]{}/%])/;
+const NAMED =
+  /\/(?:E|#45)(?:m|#6[dD])(?:b|#62)(?:e|#65)(?:d|#64)(?:d|#64)(?:e|#65)(?:d|#64)(?:F|#46)(?:i|#69)(?:l|#6[cC])(?:e|#65)(?![^\0\t\n\f\r ()<>[\]{}/%])/g; // wherever it stands, however it is written
 const STREAM = /\bstream\r?\n/;
 const HEAD_BYTES_MAX = 400;
 
@@ -112,13 +114,16 @@ function openPdf(bytes) {
     `expected at most ${RECEIPT_FILE_BYTES_MAX} bytes`,
   );
   const text = new TextDecoder('latin1').decode(bytes);
-  const attached = [...text.matchAll(EMBEDDED_FILE)];
-  need(attached.length === 1, 'PDF', () => `expected one attached file, got ${attached.length}`);
-  const headAt = attached[0].index + attached[0][0].length;
+  const count = [...text.matchAll(NAMED)].length;
+  need(count === 1, 'PDF', () => `expected one attached file, got ${count}`);
+  const attached = EMBEDDED_FILE.exec(text);
+  if (attached === null)
+    throw new Refused('PDF', 'the attached file is not as a certificate has it');
+  const headAt = attached.index + attached[0].length;
   const stream = STREAM.exec(text.slice(headAt, headAt + HEAD_BYTES_MAX));
   if (stream === null) throw new Refused('PDF', 'the attached file has no stream');
   const start = headAt + stream.index + stream[0].length;
-  const content = bytes.slice(start, start + Number(attached[0][1]));
+  const content = bytes.slice(start, start + Number(attached[1]));
   const isDeflated = text.slice(headAt, headAt + stream.index).includes('/FlateDecode');
   return isDeflated ? inflate(content, RECEIPT_BYTES_MAX + 1) : content;
 }
