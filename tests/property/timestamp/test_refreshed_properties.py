@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from node.timestamp.consistency import ConsistencyProof
@@ -62,11 +62,12 @@ def test_the_genuine_one_verifies() -> None:
     assert verdict_of(genuine()).outcome is Outcome.VERIFIED
 
 
-@given(st.data())
+@given(st.integers(0, 2**20))
+@example(30_832)  # the voters of what it is joined to are out of order
 @settings(max_examples=200)
-def test_every_bit_counts(data: st.DataObject) -> None:
+def test_every_bit_counts(drawn: int) -> None:
     flipped = bytearray(genuine())
-    bit = data.draw(st.integers(0, 8 * len(flipped) - 1))
+    bit = drawn % (8 * len(flipped))
     flipped[bit // 8] ^= 1 << bit % 8
     if flipped.startswith(genuine()[:20]):  # else it is of no format that both know
         assert verdict_of(bytes(flipped)).outcome is not Outcome.VERIFIED

@@ -220,6 +220,9 @@ def verify_refreshed(data: bytes, document: str, trust: Trust) -> tuple[str, int
         need(len(data) <= 6_291_456, "too long")
         _, _, receipt, proof = read(data, REFRESHED)
         _, _, _, old, _, _, new, certificate, handovers = read(proof, CONSISTENCY)
+        check_voters(certificate)
+        for handover in handovers:
+            read_handover(handover)
     except RefusedError:
         return "not verified", 1
 
