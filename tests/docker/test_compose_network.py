@@ -201,8 +201,9 @@ def test_a_container_holds_one_home_and_no_rights(network: ComposedNetwork) -> N
         mounted = {mount["Destination"]: mount["RW"] for mount in facts["Mounts"]}
         assert mounted == {"/var/lib/govchain": True, "/run/secrets/key-file": False}
         published = facts["NetworkSettings"]["Ports"]
-        assert list(published) == ["7200/tcp"]
-        assert [host["HostIp"] for host in published["7200/tcp"]] == ["127.0.0.1"]
+        assert sorted(published) == ["7200/tcp", "7400/tcp"]  # clients; HTTP in clear text
+        for hosts in published.values():
+            assert [host["HostIp"] for host in hosts] == ["127.0.0.1"]
     status = network.inside(VALIDATORS[0], "cat", "/proc/1/status").stdout.split("\n")
     assert "CapEff:\t0000000000000000" in status
     assert "CapBnd:\t0000000000000000" in status
