@@ -11,13 +11,20 @@ from enum import IntEnum
 
 from node.chain.block import Header
 from node.chain.compact import Checkpoint
-from node.chain.record import Record, RecordAction
+from node.chain.record import Record
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
 from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.compact import COMPACT_START, CompactReceipt
 from node.timestamp.history import expect_equal, expect_rise
-from node.timestamp.receipt import digest_name, iso_time
-from node.timestamp.steps import Judgement, NotRootedError, expect_past, take_steps
+from node.timestamp.receipt import iso_time
+from node.timestamp.steps import (
+    Judgement,
+    NotRootedError,
+    expect_document,
+    expect_in_force,
+    expect_past,
+    take_steps,
+)
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest
 
@@ -123,10 +130,7 @@ class _Verification:
         return f"version 1, {len(self._text)} characters, {place}"
 
     def _check_document(self) -> str:  # step 2
-        record = self._receipt.leaf.record
-        recorded = f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}"
-        expect_equal("document-digest", recorded, str(self._document))
-        return recorded
+        return expect_document(self._receipt.leaf.record, str(self._document))
 
     def _find_validators(self) -> str:  # step 3
         receipt, anchor, epoch = self._receipt, self._anchor, self._checkpoint.epoch
@@ -186,11 +190,9 @@ class _Verification:
             expect_rise("compact-time", header.time_ms, leaf.time_ms, leaf.height - header.height)
 
     def _check_record(self) -> str:  # step 6
-        action = self._receipt.leaf.record.action
-        if action is RecordAction.WITHDRAW:
-            raise ProofError("record-action", "expected a record in force, got a withdrawal")
         leaf = self._receipt.leaf
-        return f"{action.name.lower()}, height {leaf.height}, T {iso_time(leaf.time_ms)}"
+        action = expect_in_force(leaf.record)
+        return f"{action}, height {leaf.height}, T {iso_time(leaf.time_ms)}"
 
     def _attestation(self) -> CompactAttestation:
         leaf, certificate = self._receipt.leaf, self._receipt.proof.certificate

@@ -14,11 +14,12 @@ from typing import Final, Generic, TypeVar
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, check_certificate
 from node.chain.membership import ValidatorSet
+from node.chain.record import Record, RecordAction
 from node.crypto.bls_backend import MissingLibraryError
 from node.crypto.suite import Suite
 from node.errors import CryptoError, DecodeError, PeerError, ProofError
 from node.timestamp.history import Handover, check_about, check_one_chain, expect_equal
-from node.timestamp.receipt import iso_time
+from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.trust import TrustAnchor
 
 _Attestation = TypeVar("_Attestation")
@@ -82,6 +83,20 @@ def expect_past(time_ms: int, now_ms: int | None) -> None:
             FUTURE_RULE,
             f"expected at most {iso_time(now_ms)} by the clock here, got {iso_time(time_ms)}",
         )
+
+
+def expect_document(record: Record, document: str) -> str:
+    """Return the digest that a record holds, with its algorithm; raise unless it is `document`."""
+    recorded = f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}"
+    expect_equal("document-digest", recorded, document)
+    return recorded
+
+
+def expect_in_force(record: Record) -> str:
+    """Return what a record does, in a word; raise `ProofError` if that is a withdrawal."""
+    if record.action is RecordAction.WITHDRAW:
+        raise ProofError("record-action", "expected a record in force, got a withdrawal")
+    return record.action.name.lower()
 
 
 class NotRootedError(Exception):

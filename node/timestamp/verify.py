@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from node.chain.compact import Checkpoint
 from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
-from node.chain.record import Record, RecordAction
+from node.chain.record import Record
 from node.crypto.revocation import RevocationList
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
 from node.errors import ClientError, CryptoError, ProofError
@@ -28,13 +28,15 @@ from node.timestamp.history import expect_equal
 from node.timestamp.log.checkpoint import check_collected
 from node.timestamp.log.note import Note
 from node.timestamp.opening import open_receipt
-from node.timestamp.receipt import PublicCheckpoint, Receipt, digest_name, iso_time
+from node.timestamp.receipt import PublicCheckpoint, Receipt, iso_time
 from node.timestamp.steps import (
     CertifiedClaim,
     Judgement,
     NotRootedError,
     Outcome,
     StepReport,
+    expect_document,
+    expect_in_force,
     expect_past,
     take_steps,
 )
@@ -238,10 +240,7 @@ class _Verification:
         return f"{carrier}version 1, {opened.size_bytes} bytes, suite {self._receipt.suite.name}"
 
     def _check_document(self) -> str:  # step 2
-        record = self._receipt.leaf.record
-        recorded = f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}"
-        expect_equal("document-digest", recorded, str(self._document))
-        return recorded
+        return expect_document(self._receipt.leaf.record, str(self._document))
 
     def _check_block(self) -> str:  # step 3
         leaf, header = self._receipt.leaf, self._receipt.block.header
@@ -334,10 +333,7 @@ class _Verification:
         return check_record_token(self._receipt, self._expected, self._claim.accuracy_ms)
 
     def _check_record(self) -> str:  # step 10
-        action = self._receipt.leaf.record.action
-        if action is RecordAction.WITHDRAW:
-            raise ProofError("record-action", "expected a record in force, got a withdrawal")
-        return action.name.lower()
+        return expect_in_force(self._receipt.leaf.record)
 
     def _attestation(self) -> Attestation:
         leaf, header = self._receipt.leaf, self._receipt.block.header

@@ -11,19 +11,19 @@ from enum import IntEnum
 
 from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hash, verify_inclusion
-from node.chain.record import RecordAction, RecordLeaf
+from node.chain.record import RecordLeaf
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
-from node.errors import CryptoError, DecodeError, ProofError
-from node.timestamp.history import expect_equal
+from node.errors import CryptoError, DecodeError
 from node.timestamp.log.checkpoint import Checkpoint
 from node.timestamp.log.policy import Cosigned, LogPolicy, parse_policy, policy_of
 from node.timestamp.log.proof import FIRST_LINE, TlogProof, sha256
-from node.timestamp.receipt import digest_name
 from node.timestamp.steps import (
     Judgement,
     NotRootedError,
     Outcome,
     StepReport,
+    expect_document,
+    expect_in_force,
     expect_past,
     take_steps,
 )
@@ -110,10 +110,7 @@ class _Verification:
         return f"a record of {self._leaf.sender} at height {self._leaf.height}"
 
     def _check_document(self) -> str:
-        record = self._leaf.record
-        recorded = f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}"
-        expect_equal("document-digest", recorded, str(self._document))
-        return recorded
+        return expect_document(self._leaf.record, str(self._document))
 
     def _check_checkpoint(self) -> str:
         note = self._proof.checkpoint
@@ -130,10 +127,7 @@ class _Verification:
         return f"index {proof.index} of {head.size}, path of {len(proof.path)}"
 
     def _check_record(self) -> str:
-        action = self._leaf.record.action
-        if action is RecordAction.WITHDRAW:
-            raise ProofError("record-action", "expected a record in force, got a withdrawal")
-        return action.name.lower()
+        return expect_in_force(self._leaf.record)
 
 
 def is_tlog_proof(data: bytes) -> bool:

@@ -11,7 +11,7 @@ from enum import IntEnum
 
 from node.chain.block import Header
 from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
-from node.chain.record import RecordAction, encode_header_leaf
+from node.chain.record import encode_header_leaf
 from node.errors import ProofError
 from node.timestamp.history import expect_equal
 from node.timestamp.outside.anchor import Anchor, AnchoredCheckpoint
@@ -22,7 +22,14 @@ from node.timestamp.outside.stamp import (
     verify_stamp,
 )
 from node.timestamp.receipt import Receipt, iso_time
-from node.timestamp.steps import CertifiedClaim, Judgement, NotRootedError, Outcome, take_steps
+from node.timestamp.steps import (
+    CertifiedClaim,
+    Judgement,
+    NotRootedError,
+    Outcome,
+    expect_in_force,
+    take_steps,
+)
 from node.timestamp.tokens.issuing import without_unsigned_attributes
 from node.timestamp.tokens.request import TimeStampRequest
 from node.timestamp.trust import TrustAnchor
@@ -231,10 +238,7 @@ class _Verification:
         return f"index {header.log_size} of {later.log_size}, path of {len(path)}"
 
     def _check_record(self) -> str:  # step 11
-        action = self._receipt.leaf.record.action
-        if action is RecordAction.WITHDRAW:
-            raise ProofError("record-action", "expected a record in force, got a withdrawal")
-        return action.name.lower()
+        return expect_in_force(self._receipt.leaf.record)
 
     def _attestation(self) -> AnchorAttestation:
         return AnchorAttestation(

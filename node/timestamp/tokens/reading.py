@@ -17,7 +17,7 @@ from node.crypto.authority import RSA_PSS
 from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError, ProofError
 from node.timestamp.tokens import der
-from node.timestamp.tokens.issuing import SIGNED_DATA, TST_INFO, encode_granted
+from node.timestamp.tokens.issuing import SIGNED_DATA, TST_INFO
 from node.timestamp.tokens.request import Imprint, TimeStampRefused
 
 ANSWER_BYTES_MAX: Final = 8_388_608
@@ -206,11 +206,6 @@ def token_of_answer(data: bytes) -> bytes:
     token = reader.read(der.SEQUENCE).encoded
     reader.finish()
     return token
-
-
-def is_plain_answer(data: bytes, token: bytes) -> bool:
-    """Tell whether bytes are the token, or the answer that grants it and says nothing else."""
-    return data in (token, encode_granted(token))
 
 
 def _read_content(signed_data: der.Reader) -> bytes:

@@ -49,6 +49,7 @@ from tests.vectors.receipt.chain import (
     signer,
     validator_set,
 )
+from tests.vectors.writing import write_generated
 
 FOLDER: Final = Path(__file__).parent
 GENESIS, PINNED_8, OTHER_CHAIN = "genesis", "pinned-8", "other-chain"
@@ -350,14 +351,7 @@ def _base64(data: bytes) -> str:
 
 def main() -> None:
     """Write the files, and remove those that are no longer made."""
-    made = files()
-    for path in FOLDER.glob("*/*.json"):
-        if str(path.relative_to(FOLDER)) not in made:
-            path.unlink()
-    for name, content in made.items():
-        path = FOLDER / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
+    write_generated(FOLDER, files(), "*/*.json")
 
 
 if __name__ == "__main__":

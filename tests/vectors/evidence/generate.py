@@ -35,6 +35,7 @@ from tests.vectors.evidence.story import (
     renewed,
     whole_story,
 )
+from tests.vectors.writing import write_generated
 
 FOLDER: Final = Path(__file__).parent
 ROOTS: Final[Mapping[str, Tsa]] = {"first": FIRST, "second": SECOND, "third": THIRD}
@@ -327,14 +328,7 @@ def files() -> dict[str, bytes]:
 
 def main() -> None:
     """Write the files, and remove cases that are no longer made."""
-    made = files()
-    for path in FOLDER.glob("cases/*.json"):
-        if str(path.relative_to(FOLDER)) not in made:
-            path.unlink()
-    for name, content in made.items():
-        path = FOLDER / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
+    write_generated(FOLDER, files(), "cases/*.json")
 
 
 if __name__ == "__main__":

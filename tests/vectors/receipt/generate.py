@@ -26,6 +26,7 @@ from tests.vectors.receipt.trust_files import trust_cases, trust_files
 from tests.vectors.receipt.unrooted import unrooted_cases
 from tests.vectors.receipt.unsigned import unsigned_cases
 from tests.vectors.receipt.verified import verified_cases
+from tests.vectors.writing import write_generated
 
 FOLDER: Final = Path(__file__).parent
 GENERATED: Final = ("cases", "refreshed-cases", "trust", "trust-cases")
@@ -69,15 +70,7 @@ def files() -> dict[str, bytes]:
 
 def main() -> None:
     """Write the files, and remove those that are no longer made."""
-    made = files()
-    for folder in GENERATED:
-        for path in FOLDER.glob(f"{folder}/*.json"):
-            if str(path.relative_to(FOLDER)) not in made:
-                path.unlink()
-    for name, content in made.items():
-        path = FOLDER / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
+    write_generated(FOLDER, files(), *(f"{folder}/*.json" for folder in GENERATED))
 
 
 if __name__ == "__main__":

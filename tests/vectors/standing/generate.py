@@ -34,6 +34,7 @@ from tests.vectors.standing.chain import (
     name_of,
     record_under,
 )
+from tests.vectors.writing import write_generated
 
 FOLDER: Final = Path(__file__).parent
 LICENCE: Final = name_of("粤A-2025-0001")
@@ -330,14 +331,7 @@ def _base64(data: bytes) -> str:
 
 def main() -> None:
     """Write the files, and remove those that are no longer made."""
-    made = files()
-    for path in FOLDER.glob("*/*.json"):
-        if str(path.relative_to(FOLDER)) not in made:
-            path.unlink()
-    for name, content in made.items():
-        path = FOLDER / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
+    write_generated(FOLDER, files(), "*/*.json")
 
 
 if __name__ == "__main__":
