@@ -136,6 +136,29 @@ def test_check_refuses_what_it_does_not_know() -> None:
     assert (done.returncode, done.stderr) == (2, "usage: ./check [--fast]\n")
 
 
+@pytest.mark.parametrize(("linter", "status", "total"), [("true", 0, "ok"), ("false", 1, "FAILED")])
+def test_the_status_of_check_is_its_verdict(
+    tmp_path: Path, linter: str, status: int, total: str
+) -> None:
+    """What runs ./check sees its status alone, and cleaning up must not change it."""
+    shutil.copy(ROOT / "check", tmp_path)
+    (tmp_path / "tests/unit").mkdir(parents=True)
+    stand_ins = {
+        ".ci/venv": "true",
+        **{f".venv/bin/{name}": "true" for name in ("mypy", "python", "lint-imports")},
+        ".venv/bin/ruff": linter,
+    }
+    for name, script in stand_ins.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    done = subprocess.run([tmp_path / "check"], capture_output=True, text=True, check=False)
+    last = done.stdout.splitlines()[-1].split()
+    assert (done.returncode, last[:2]) == (status, ["total", total]), done.stderr
+
+
 @pytest.mark.parametrize("script", ["run", "check", ".ci/run", ".ci/venv", ".ci/lock"])
 def test_a_script_is_executable_and_parses(script: str) -> None:
     path = ROOT / script
