@@ -78,11 +78,26 @@ def check_epoch(network: Network, proposal: Proposal) -> None:
         message = _("the proposal is for chain {got}, this is {expected}")
         got, expected = proposal.chain_id.hex(), network.profile.chain_id.hex()
         raise CommandError("GC-2322", message.format(got=got, expected=expected))
-    epoch = network.validators.epoch
-    if proposal.governance.epoch != epoch:
-        message = _("the proposal was made for epoch {got}, in force is {epoch}")
-        found = message.format(got=proposal.governance.epoch, epoch=epoch)
-        raise CommandError("GC-2307", found, _("make the proposal again, for the epoch in force"))
+    epoch, wanted = network.validators.epoch, proposal.governance.epoch
+    if wanted == epoch:
+        return
+    if wanted < epoch:
+        message = _("the proposal was made for epoch {got}, which has ended: in force is {epoch}")
+        fix = _(
+            "make it again, for epoch {epoch}: the command that made it, with --propose; then have "
+            "it approved again: --approve FILE"
+        )
+    else:
+        message = _(
+            "the proposal was made for epoch {got}; as far as the validators asked here lead, "
+            "{epoch} is in force"
+        )
+        fix = _(
+            "ask validators that have caught up: govchain node list tells how far each is; then "
+            "hand in the same file again: --submit FILE"
+        )
+    found = message.format(got=wanted, epoch=epoch)
+    raise CommandError("GC-2307", found, fix.format(epoch=epoch))
 
 
 def known_organisations(network: Network) -> list[str]:

@@ -97,7 +97,7 @@ def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) ->
     from node.cli.receipt_files import name_receipts, save_receipts
     from node.cli.subjects import read_file
     from node.cli.verify import tell_verdict
-    from node.cli.wording import describe_verdict
+    from node.cli.wording import describe_verdict, unchecked_fault
     from node.timestamp.verify import verify_receipt
 
     found = network.open()
@@ -107,6 +107,9 @@ def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) ->
     if verdict.attestation is None:  # the receipt of a withdrawal is a sound one, and has it
         failure = verdict.failure
         raise CommandError("GC-2305", "" if failure is None else failure.detail)
+    unchecked = unchecked_fault(verdict)
+    if unchecked is not None:
+        return Answer(describe_verdict(verdict), unchecked)
     path = None if subject == STANDARD_INPUT else Path(subject)
     (name,) = name_receipts([Document(subject, path)])
     place = save_receipts(out, {name: encoded}, found.anchor)[name]

@@ -127,7 +127,8 @@ def _serves(path: Path, encoded: bytes, anchor: TrustAnchor) -> bool:
         return False
     record = old.leaf.record
     digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
-    return verify_receipt(kept, anchor, digest).attestation is not None
+    verdict = verify_receipt(kept, anchor, digest)
+    return verdict.attestation is not None and verdict.unchecked is None
 
 
 def _write(path: Path, encoded: bytes) -> Path | Fault:

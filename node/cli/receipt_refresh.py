@@ -165,6 +165,10 @@ def _fault_of(verdict: Verdict) -> Fault | None:
         verdict,
         Step.DOCUMENT,
         rooting=_("use the network, or the trust file, of the receipt's chain"),
+        refreshing=_(
+            "the newest block there is of an earlier epoch than the trust file: ask a validator "
+            "that has caught up"
+        ),
         matching=_("use the receipt as it was handed out"),
         renewing=_("fetch the receipt again: if it fails too, its block is not on the chain"),
     )

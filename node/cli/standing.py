@@ -14,7 +14,13 @@ from node.chain.reference import ReferenceName
 from node.cli.age import told_age
 from node.cli.screen import Fault, Screen
 from node.cli.verb import CommandError
-from node.cli.wording import describe_steps, outcome_style, outcome_word, tell_steps
+from node.cli.wording import (
+    describe_steps,
+    outcome_style,
+    outcome_word,
+    tell_steps,
+    unrooted_fault,
+)
 from node.errors import ClientError
 from node.timestamp.receipt import Receipt, iso_time
 from node.timestamp.standing import (
@@ -199,13 +205,15 @@ def fault_of(verdict: StandingVerdict, max_age_ms: int | None = None) -> Fault |
 
 def _fault_of_failure(verdict: StandingVerdict) -> Fault:
     failure = verdict.steps[-1]
+    renewing = _("get a new one: govchain record status --prove")
+    if verdict.outcome is Outcome.NOT_ROOTED:
+        rooting = _("use the trust file of the chain that it is of")
+        return unrooted_fault(failure, rooting, renewing)
     message = _("step {number} failed: {detail}")
     cause = message.format(number=int(failure.step), detail=failure.detail)
-    if verdict.outcome is Outcome.NOT_ROOTED:
-        return Fault("GC-2310", cause, _("use the trust file of the chain that it is of"))
     if failure.step is StandingStep.RECORD:
         return Fault("GC-2309", cause, _("use a newer proof of the standing of this very record"))
-    return Fault("GC-2309", cause, _("get a new one: govchain record status --prove"))
+    return Fault("GC-2309", cause, renewing)
 
 
 def describe_standing(verdict: StandingVerdict) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from node.chain.transaction import (
 )
 from node.cli.network import Network
 from node.cli.screen import Fault
+from node.cli.wording import unchecked_fault
 from node.crypto.suite import SHA_256
 from node.errors import ClientError
 from node.limits import TX_NONCE_BYTES
@@ -227,7 +228,9 @@ async def _collect(
 
 def _check(network: Network, tx_id: bytes, index: int, receipt: bytes, digest: bytes) -> Recorded:
     verdict = verify_receipt(receipt, network.anchor, NamedDigest(DIGEST, digest))
-    attestation = verdict.attestation
+    attestation, unchecked = verdict.attestation, unchecked_fault(verdict)
+    if unchecked is not None:
+        return Recorded(tx_id, index, receipt, fault=unchecked)
     if attestation is not None and _is_proof(verdict.outcome, attestation):
         if (attestation.tx_id, attestation.operation_index) == (tx_id, index):
             return Recorded(tx_id, index, receipt, attestation)

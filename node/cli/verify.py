@@ -230,10 +230,8 @@ def fault_of_receipt(verdict: Verdict) -> Fault | None:
     return step_fault(
         verdict,
         Step.DOCUMENT,
-        rooting=_(
-            "use the trust file of the receipt's chain; one of an epoch before what that pins "
-            "needs govchain receipt refresh"
-        ),
+        rooting=_("use the trust file of the receipt's chain"),
+        refreshing=_("join it to the newest block: govchain receipt refresh RECEIPT"),
         matching=_("use the receipt of this very document, unchanged"),
         renewing=_("fetch the receipt again: govchain receipt fetch"),
     )

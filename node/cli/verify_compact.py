@@ -53,6 +53,9 @@ def verify_text(
         verdict,
         CompactStep.DOCUMENT,
         rooting=_("use a trust file of that chain and epoch, or have the code made anew"),
+        refreshing=_(
+            "verify the receipt, joined to the newest block: govchain receipt refresh RECEIPT"
+        ),
         matching=_("use the code of this very document, unchanged"),
         renewing=_("scan the code again, and copy its text whole"),
     )

@@ -13,7 +13,14 @@ from node.chain.block import Header
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.standing import describe_standing, fault_of, tell_standing
 from node.cli.subjects import read_file
-from node.cli.wording import clock_fix, describe_steps, outcome_style, outcome_word, tell_steps
+from node.cli.wording import (
+    clock_fix,
+    describe_steps,
+    outcome_style,
+    outcome_word,
+    tell_steps,
+    unrooted_fault,
+)
 from node.crypto.suite import Suite
 from node.timestamp.consistency import (
     CONSISTENCY_PREFIX,
@@ -112,7 +119,11 @@ def _fault_of(verdict: ConsistencyVerdict) -> Fault | None:
     message = _("step {number} failed: {detail}")
     cause = message.format(number=int(failure.step), detail=failure.detail)
     if verdict.outcome is Outcome.NOT_ROOTED:
-        return Fault("GC-2310", cause, _("use the trust file of the chain that it is of"))
+        return unrooted_fault(
+            failure,
+            _("use the trust file of the chain that it is of"),
+            _("get it again, from several validators: govchain audit proof"),
+        )
     if failure.is_from_future:
         return Fault("GC-2309", cause, clock_fix())
     return Fault("GC-2309", cause, _("get it again, from several validators: govchain audit proof"))

@@ -51,6 +51,9 @@ def verify_tlog(
         verdict,
         TlogStep.DOCUMENT,
         rooting=_("use a trust file of that chain and epoch, or have the proof made anew"),
+        refreshing=_(
+            "verify the receipt, joined to the newest block: govchain receipt refresh RECEIPT"
+        ),
         matching=_("use the proof of this very document, unchanged"),
         renewing=_("get the proof again, whole and unchanged"),
     )

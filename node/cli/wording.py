@@ -19,7 +19,7 @@ from node.timestamp.log.verify import TlogStep
 from node.timestamp.outside.anchor_verify import AnchorStep
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.standing import StandingStep
-from node.timestamp.steps import Judgement
+from node.timestamp.steps import COMPACT_CERTIFICATE, Judgement
 from node.timestamp.tokens.check import TokenStep
 from node.timestamp.verify import Attestation, Outcome, Step, StepReport, Verdict
 
@@ -157,7 +157,37 @@ def tell_steps(screen: Screen, reports: Sequence[StepReport]) -> None:
     """Say the numbered steps that led to a verdict."""
     for report in reports:
         mark = _("ok") if report.passed else _("FAILED")
+        if report.passed and report.unchecked is not None:
+            mark = _("ok, but for the {part}").format(part=_part_name(report.unchecked))
         screen.line(f"  {int(report.step)}. {step_title(report.step)}: {mark} ({report.detail})")
+    for report in reports:
+        if report.passed and report.unchecked is not None:
+            screen.line("  " + _tell_unchecked(report.unchecked), style="yellow")
+
+
+def _tell_unchecked(part: str) -> str:
+    said = _("NOT CHECKED: the {part}. Nothing said here rests on it. {fix}")
+    return said.format(part=_part_name(part), fix=library_fix())
+
+
+def library_fix() -> str:
+    """Return what helps where a part cannot be checked for want of a library."""
+    return _("To check it: install py-ecc, or pyblst (pip install govchain[bls])")
+
+
+def unchecked_fault(verdict: Judgement[Any]) -> Fault | None:
+    """Return why what a validator gives is not taken though it is verified; None where it is.
+
+    What is kept for years has to hold for those too who can check the part that nobody did here.
+    """
+    if verdict.unchecked is None:
+        return None
+    said = _("the {part} of the receipt cannot be checked here, and nothing unchecked is kept")
+    return Fault("GC-2310", said.format(part=_part_name(verdict.unchecked)), library_fix())
+
+
+def _part_name(part: str) -> str:
+    return {COMPACT_CERTIFICATE: _("compact certificate")}[part]
 
 
 def describe_steps(reports: Sequence[StepReport]) -> list[dict[str, Any]]:
@@ -168,6 +198,7 @@ def describe_steps(reports: Sequence[StepReport]) -> list[dict[str, Any]]:
             "name": report.step.name.lower(),
             "passed": report.passed,
             "detail": report.detail,
+            "unchecked": report.unchecked,
         }
         for report in reports
     ]
@@ -214,24 +245,50 @@ def describe_verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def step_fault(
-    verdict: Judgement[Any], document_step: IntEnum, *, rooting: str, matching: str, renewing: str
+    verdict: Judgement[Any],
+    document_step: IntEnum,
+    *,
+    rooting: str,
+    matching: str,
+    renewing: str,
+    refreshing: str = "",
 ) -> Fault | None:
     """Return the fault of the step that failed, None if none did, with what helps.
 
     `rooting` where the trust file does not lead to the proof, `matching` where it is of another
-    document, `renewing` where the proof itself is at fault. Where only the clock here speaks
-    against it, that is to be looked at first.
+    document, `renewing` where the proof itself is at fault, `refreshing` where the keys of its
+    epoch are retired. Where only the clock here speaks against it, that is to be looked at first.
     """
     failure = verdict.failure
     if failure is None:
         return None
+    if verdict.outcome is Outcome.NOT_ROOTED:
+        return unrooted_fault(failure, rooting, refreshing)
     message = _("step {number} failed: {detail}")
     cause = message.format(number=int(failure.step), detail=failure.detail)
-    if verdict.outcome is Outcome.NOT_ROOTED:
-        return Fault("GC-2310", cause, rooting)
     if failure.is_from_future:
         return Fault("GC-2309", cause, clock_fix())
     return Fault("GC-2309", cause, matching if failure.step is document_step else renewing)
+
+
+def unrooted_fault(failure: StepReport, rooting: str, refreshing: str = "") -> Fault:
+    """Return the fault of a step that found no root: epochs by their numbers, and what helps.
+
+    `refreshing` helps where the keys of the proof's epoch are retired, else `rooting`.
+    """
+    detail, fix, epochs = failure.detail, rooting, failure.epochs
+    if failure.unchecked is not None:
+        fix = library_fix()
+    elif epochs is not None and epochs.is_retired:
+        detail = _("it is of epoch {epoch}, whose keys are retired: the trust file pins {known}")
+        fix = refreshing or rooting
+    elif epochs is not None:
+        detail = _("it is of epoch {epoch}, the trust file leads to epoch {known}")
+        fix = _("use a newer trust file of that chain: govchain trust export, by whom you trust")
+    if epochs is not None:
+        detail = detail.format(epoch=epochs.proof, known=epochs.trust)
+    message = _("step {number} failed: {detail}")
+    return Fault("GC-2310", message.format(number=int(failure.step), detail=detail), fix)
 
 
 def clock_fix() -> str:

@@ -80,7 +80,7 @@ def backend() -> Backend:
         return reference()
     except ImportError:
         raise MissingLibraryError(
-            "no library for BLS12-381 here: install py-ecc to check this signature"
+            "no library for BLS12-381 here: install py-ecc, or pyblst (extra govchain[bls])"
         ) from None
 
 

@@ -18,6 +18,7 @@ from node.timestamp.compact import COMPACT_START, CompactReceipt
 from node.timestamp.history import expect_equal, expect_rise
 from node.timestamp.receipt import iso_time
 from node.timestamp.steps import (
+    Epochs,
     Judgement,
     NotRootedError,
     expect_document,
@@ -92,7 +93,8 @@ def verify_compact(
        of the future by `now_ms`, the verifier's clock in ms since 1970 UTC. None asks no clock.
     6. RECORD: it is not a withdrawal.
 
-    The first failed step ends it: `NOT_ROOTED` if step 3 lacks a root, else `NOT_VERIFIED`.
+    The first failed step ends it: `NOT_ROOTED` if step 3 lacks a root, or step 4 the library that
+    it takes, for there is no other signature; else `NOT_VERIFIED`.
     """
     return _Verification(text, anchor, document, now_ms).run()
 
@@ -140,11 +142,13 @@ class _Verification:
             )
         if epoch < anchor.epoch:
             raise NotRootedError(
-                f"expected epoch {anchor.epoch}, got {epoch}: its keys are retired"
+                f"expected epoch {anchor.epoch}, got {epoch}: its keys are retired",
+                Epochs(epoch, anchor.epoch),
             )
         if epoch > anchor.epoch:
             raise NotRootedError(
-                f"expected epoch {anchor.epoch}, got {epoch}: a newer trust file knows its keys"
+                f"expected epoch {anchor.epoch}, got {epoch}: a newer trust file knows its keys",
+                Epochs(epoch, anchor.epoch),
             )
         return f"epoch {epoch}, {anchor.validator_sets[epoch].size} validators"
 

@@ -28,6 +28,8 @@ CLOCK_ERROR_MS: Final = 60_000
 """How far the verifier's clock may be behind before a time counts as from the future."""
 FUTURE_RULE: Final = "time-future"
 """What `expect_past` says was broken."""
+COMPACT_CERTIFICATE: Final = "compact certificate"
+"""The one part of any proof that needs a library (BLS12-381) which may be missing."""
 
 
 class Outcome(Enum):
@@ -39,8 +41,29 @@ class Outcome(Enum):
     NOT_ROOTED = "not rooted"
     """Nothing is wrong so far, but the trust file does not lead to the proof's validators.
 
-    Or a library is missing here that one of its signatures asks for.
+    Or a library is missing here without which no signature of a quorum could be checked.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """The epoch of a proof, and the last one that the trust file knows, which is another."""
+
+    proof: int
+    trust: int
+
+    @property
+    def is_retired(self) -> bool:
+        """Tell whether the proof is of an earlier epoch, whose keys may have leaked since."""
+        return self.proof < self.trust
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a step found that passed without a part of what there was to check."""
+
+    detail: str
+    unchecked: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +74,11 @@ class StepReport:
     passed: bool
     detail: str
     """What was found; for a failed step, what was expected and what was got."""
+    unchecked: str | None = None
+    """Which part a library is missing for here, by name. Nothing attested rests on it; a failed
+    step had nothing else to rest on."""
+    epochs: Epochs | None = None
+    """Where it is for these that a step does not lead to a root."""
 
     @property
     def is_from_future(self) -> bool:
@@ -66,6 +94,11 @@ class Judgement(Generic[_Attestation]):
     steps: tuple[StepReport, ...]
     attestation: _Attestation | None
     """What is attested, as soon as enough steps have passed for it."""
+
+    @property
+    def unchecked(self) -> str | None:
+        """Return which part was not checked for want of a library, by name; None where all was."""
+        return next((each.unchecked for each in self.steps if each.unchecked is not None), None)
 
     @property
     def failure(self) -> StepReport | None:
@@ -100,10 +133,17 @@ def expect_in_force(record: Record) -> str:
 
 
 class NotRootedError(Exception):
-    """The trust file does not lead to the proof; nothing is known to be wrong with it."""
+    """The trust file does not lead to the proof; nothing is known to be wrong with it.
+
+    `epochs` where that is because they differ.
+    """
+
+    def __init__(self, message: str, epochs: Epochs | None = None) -> None:
+        super().__init__(message)
+        self.epochs = epochs
 
 
-Steps = Iterable[tuple[IntEnum, Callable[[], str]]]
+Steps = Iterable[tuple[IntEnum, Callable[[], str | Finding]]]
 """Steps in their order. A step returns what it found or raises what it missed.
 
 May be a generator: it goes on only when the step before has passed.
@@ -115,14 +155,24 @@ def take_steps(steps: Steps) -> tuple[Outcome, tuple[StepReport, ...]]:
     reports: list[StepReport] = []
     for step, check in steps:
         try:
-            reports.append(StepReport(step, passed=True, detail=check()))
-        except (NotRootedError, MissingLibraryError) as error:
-            reports.append(StepReport(step, passed=False, detail=str(error)))
-            return Outcome.NOT_ROOTED, tuple(reports)
+            reports.append(_passed(step, check()))
+        except NotRootedError as error:
+            failed = StepReport(step, passed=False, detail=str(error), epochs=error.epochs)
+            return Outcome.NOT_ROOTED, (*reports, failed)
+        except MissingLibraryError as error:
+            detail = str(error)
+            failed = StepReport(step, passed=False, detail=detail, unchecked=COMPACT_CERTIFICATE)
+            return Outcome.NOT_ROOTED, (*reports, failed)
         except (CryptoError, DecodeError, PeerError, ProofError) as error:
             reports.append(StepReport(step, passed=False, detail=str(error)))
             return Outcome.NOT_VERIFIED, tuple(reports)
     return Outcome.VERIFIED, tuple(reports)
+
+
+def _passed(step: IntEnum, found: str | Finding) -> StepReport:
+    if isinstance(found, str):
+        return StepReport(step, passed=True, detail=found)
+    return StepReport(step, passed=True, detail=found.detail, unchecked=found.unchecked)
 
 
 class CertifiedClaim:
@@ -160,12 +210,14 @@ class CertifiedClaim:
             )
         if self.is_retired and not is_joined:
             raise NotRootedError(
-                f"expected epoch {anchor.epoch} or later, got {epoch}: its keys are retired"
+                f"expected epoch {anchor.epoch} or later, got {epoch}: its keys are retired",
+                Epochs(epoch, anchor.epoch),
             )
         first = handovers[0].block.header.epoch if handovers else epoch
         if first > anchor.epoch:
             raise NotRootedError(
-                f"expected handovers from epoch {anchor.epoch} or earlier, got from {first}"
+                f"expected handovers from epoch {anchor.epoch} or earlier, got from {first}",
+                Epochs(epoch, anchor.epoch),
             )
         validators = anchor.validator_sets[first]
         for handover in handovers:

@@ -13,6 +13,7 @@ from enum import IntEnum
 from node.chain.compact import Checkpoint
 from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
 from node.chain.record import Record
+from node.crypto.bls_backend import MissingLibraryError
 from node.crypto.revocation import RevocationList
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_name
 from node.errors import ClientError, CryptoError, ProofError
@@ -30,7 +31,9 @@ from node.timestamp.log.note import Note
 from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import PublicCheckpoint, Receipt, iso_time
 from node.timestamp.steps import (
+    COMPACT_CERTIFICATE,
     CertifiedClaim,
+    Finding,
     Judgement,
     NotRootedError,
     Outcome,
@@ -151,7 +154,9 @@ def verify_receipt(
        A refreshed receipt is: what joins it to a later header verifies, and is of its header.
     7. SIGNATURES: distinct members of that set reach the quorum; every signature is valid. So it is
        with a public checkpoint and with a compact certificate, if the receipt holds them, and
-       their paths lead to their roots.
+       their paths lead to their roots. Where no library for it is installed, the aggregate
+       signature of a compact certificate is named as `unchecked`: the votes say all that is
+       attested, and nothing is taken from that certificate.
     8. HISTORY: header, handovers and the anchor's headers can all stand on one chain, and T is not
        in the future by `now_ms`, the verifier's clock in ms since 1970 UTC. None asks no clock.
     9. TOKEN: a time-stamp token, if there is one, says what record and header say, in the one form
@@ -216,7 +221,7 @@ class _Verification:
             check()
         return self._receipt
 
-    def _steps(self) -> Iterator[tuple[Step, Callable[[], str]]]:
+    def _steps(self) -> Iterator[tuple[Step, Callable[[], str | Finding]]]:
         yield Step.RECEIPT, self._decode_receipt
         receipt = self._receipt
         claim = CertifiedClaim(receipt.block, receipt.handovers, receipt.suite, self._anchor)
@@ -269,7 +274,7 @@ class _Verification:
         if failure is not None:
             said = f"joined: step {int(failure.step)}: {failure.detail}"
             if found.outcome is Outcome.NOT_ROOTED:
-                raise NotRootedError(said)
+                raise NotRootedError(said, failure.epochs)
             raise ProofError("refreshed-proof", said)
         old, own = self._joining.old.digest(self._receipt.suite), self._receipt.block.header
         expect_equal("refreshed-header", own.digest(self._receipt.suite).hex(), old.hex())
@@ -277,7 +282,7 @@ class _Verification:
         later = self._joining.block.header
         return f"{own_set}; joined to height {later.height} of epoch {later.epoch}"
 
-    def _check_signatures(self) -> str:  # step 7
+    def _check_signatures(self) -> str | Finding:  # step 7
         found = self._claim.check_signatures()
         if self._receipt.cose is not None:
             self._check_cose(self._receipt.cose)
@@ -286,8 +291,10 @@ class _Verification:
             self._check_checkpoint(self._receipt.checkpoint)
             found = f"{found}; the public checkpoint too"
         if self._receipt.compact is not None:
-            self._check_compact(self._receipt.compact)
-            found = f"{found}; the compact certificate too"
+            missing = self._check_compact(self._receipt.compact)
+            if missing is not None:
+                return Finding(f"{found}; {COMPACT_CERTIFICATE} {missing}", COMPACT_CERTIFICATE)
+            found = f"{found}; the {COMPACT_CERTIFICATE} too"
         return found
 
     def _check_cose(self, cose: CoseSignature) -> None:
@@ -305,10 +312,15 @@ class _Verification:
         head = collected.checkpoint.head
         verify_inclusion(leaf, receipt.log_index, public.path, head, hash_function)
 
-    def _check_compact(self, proof: CompactProof) -> None:
+    def _check_compact(self, proof: CompactProof) -> str | None:
+        """Check it; return what its aggregate signature was not checked for, if it was not."""
         receipt, certificate = self._receipt, proof.certificate
         block, at = receipt.block, certificate.checkpoint
-        certificate.check(receipt.chain_id, self._claim.validators)
+        missing = None
+        try:
+            certificate.check(receipt.chain_id, self._claim.validators)
+        except MissingLibraryError as error:  # it was all there is to check but that
+            missing = f"not checked: {error}"
         leaf = leaf_hash(receipt.leaf.encode(), receipt.suite.hash)
         head = TreeHead(at.log_size, at.log_root)
         verify_inclusion(leaf, receipt.log_index, proof.log_path, head, receipt.suite.hash)
@@ -317,6 +329,7 @@ class _Verification:
         stated = Checkpoint.of(block.header, block.certificate.subject.header_digest)
         if at.height == block.header.height and at != stated:
             raise ProofError("compact-fork", f"another header of height {at.height}")
+        return missing
 
     def _check_history(self) -> str:  # step 8
         joined = () if self._joining is None else self._joining.blocks

@@ -18,6 +18,7 @@ from node.timestamp.log.checkpoint import Checkpoint
 from node.timestamp.log.policy import Cosigned, LogPolicy, parse_policy, policy_of
 from node.timestamp.log.proof import FIRST_LINE, TlogProof, sha256
 from node.timestamp.steps import (
+    Epochs,
     Judgement,
     NotRootedError,
     Outcome,
@@ -161,7 +162,8 @@ def verify_tlog_by_trust(
         verdict = _verify_by_set(data, anchor, validators, document, now_ms)
         if verdict.attestation is not None:
             detail = f"cosigned in epoch {validators.epoch}, whose keys are retired"
-            retired = StepReport(TlogStep.CHECKPOINT, passed=False, detail=detail)
+            epochs = Epochs(validators.epoch, anchor.epoch)
+            retired = StepReport(TlogStep.CHECKPOINT, passed=False, detail=detail, epochs=epochs)
             steps = (*verdict.steps[: TlogStep.CHECKPOINT - 1], retired)
             return Judgement(Outcome.NOT_ROOTED, steps, None)
     return newest

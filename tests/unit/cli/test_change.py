@@ -1,12 +1,17 @@
-"""Waiting for a node that is to join."""
+"""Waiting for a node that is to join; proposals of another epoch than the one in force."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from node.cli.change import await_learner
+from node.chain.governance import Governance
+from node.cli.change import await_learner, check_epoch
+from node.cli.network import Network
+from node.cli.proposal import Proposal
 from node.cli.screen import Screen
 from node.cli.verb import CommandError
 from node.rpc.port import Health, NodeStatus
@@ -56,3 +61,28 @@ async def test_a_learner_that_makes_no_progress_is_given_up(
             await await_learner(QUIET, client, LEARNER, patience_s=0.5)
         assert raised.value.code == "GC-2323"
         assert str(raised.value).endswith("at 1 of 3, STARTING so far")
+
+
+@pytest.mark.parametrize(
+    ("proposed", "said", "commands"),
+    [
+        (2, "for epoch 2, which has ended: in force is 3", ("--propose", "--approve")),
+        (4, "for epoch 4; as far as the validators asked", ("node list", "--submit")),
+    ],
+)
+def test_a_proposal_of_another_epoch_says_which_and_what_to_do(
+    proposed: int, said: str, commands: tuple[str, ...]
+) -> None:
+    network = cast(
+        "Network",
+        SimpleNamespace(
+            profile=SimpleNamespace(chain_id=bytes(32)), validators=SimpleNamespace(epoch=3)
+        ),
+    )
+    proposal = Proposal(bytes(32), Governance(epoch=proposed, operations=()))
+    with pytest.raises(CommandError) as raised:
+        check_epoch(network, proposal)
+    assert raised.value.code == "GC-2307"
+    assert said in str(raised.value)
+    assert all(each in raised.value.fix for each in commands)
+    check_epoch(network, replace(proposal, governance=replace(proposal.governance, epoch=3)))

@@ -206,3 +206,25 @@ def test_a_clock_behind_is_told_as_one(monkeypatch: pytest.MonkeyPatch, suffix: 
     assert "this machine's clock" in ran.json["error"]["fix"]
     told = run("verify", DOCUMENT, "--receipt", receipt, "--trust", TRUST, env=CHINESE)
     assert "请先检查本机时钟" in told.err + told.out
+
+
+@pytest.mark.parametrize(
+    ("case", "said", "command"),
+    [
+        ("6-retired-epoch", "of epoch 0, whose keys are retired: the trust file pins 1", "refresh"),
+        ("6-handovers-none-pinned", "of epoch 2, the trust file leads to epoch 1", "trust export"),
+    ],
+)
+def test_a_receipt_of_another_epoch_names_both_and_the_command_that_helps(
+    tmp_path: Path, case: str, said: str, command: str
+) -> None:
+    vector = json.loads((VECTORS / "cases" / f"{case}.json").read_bytes())
+    path = tmp_path / "old.receipt"
+    path.write_bytes(base64.b64decode(vector["receipt"]))
+    words = ("verify", vector["digest"], "--receipt", path, "--offline", "--trust")
+    trust = VECTORS / "trust" / vector["trust"]
+    ran = run(*words, trust, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_ROOTED, "GC-2310")
+    assert said in ran.json["error"]["message"]
+    assert command in ran.json["error"]["fix"]
+    assert "纪元" in run(*words, trust, env=CHINESE).err

@@ -39,7 +39,7 @@ class Guard:
 
 
 def verdicts() -> dict[str, Any]:
-    """Verify every vector; return outcomes, and steps as number, passed, detail."""
+    """Verify every vector; return outcome, steps and what is attested, of each by name."""
     from node.timestamp.trust import load_trust  # noqa: PLC0415 - after the guard
     from node.timestamp.verify import NamedDigest, verify_receipt  # noqa: PLC0415
 
@@ -54,10 +54,14 @@ def verdicts() -> dict[str, Any]:
             anchors[case["trust"]],
             NamedDigest.parse(case["digest"]),
         )
-        steps = [[int(each.step), each.passed, each.detail] for each in verdict.steps]
-        found[path.stem] = [verdict.outcome.value, steps]
+        found[path.stem] = _told(verdict)
     found.update(other_verdicts())
     return found
+
+
+def _told(verdict: Any) -> list[Any]:  # noqa: ANN401 - its type is known after the guard
+    steps = [[int(each.step), each.passed, each.detail, each.unchecked] for each in verdict.steps]
+    return [verdict.outcome.value, steps, repr(verdict.attestation)]
 
 
 def other_verdicts() -> dict[str, Any]:
@@ -82,8 +86,7 @@ def other_verdicts() -> dict[str, Any]:
     ):
         anchor = load_trust((VECTORS / "trust" / f"{trust}.json").read_bytes())
         verdict = verify((VECTORS / name).read_bytes(), anchor, NamedDigest.parse(digest))
-        steps = [[int(each.step), each.passed, each.detail] for each in verdict.steps]
-        found[name] = [verdict.outcome.value, steps]
+        found[name] = _told(verdict)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -50,6 +51,9 @@ class Case:
     reason: str = ""
     """How our own report of the failing step begins."""
     attested: Attested | None = None
+    without_bls: Outcome | None = None
+    """Of a verifier without BLS12-381, which names the compact certificate as not checked; None
+    where it need not."""
 
     @property
     def data(self) -> bytes:
@@ -69,6 +73,7 @@ class Case:
                 "attested": None if self.attested is None else asdict(self.attested),
                 "receipt": base64.b64encode(self.data).decode(),
             }
+            | ({} if self.without_bls is None else {"without_bls": self.without_bls.value})
         )
 
 
@@ -113,5 +118,5 @@ def fails(
     )
 
 
-def _to_json(fields: dict[str, object]) -> bytes:
+def _to_json(fields: Mapping[str, object]) -> bytes:
     return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,117 @@
+"""What the command says where no library for BLS12-381 can be imported."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node.cli.exit_codes import ExitCode
+from node.cli.receipt_files import save_receipts
+from node.cli.wording import unchecked_fault
+from node.crypto.bls_backend import MissingLibraryError, backend
+from node.timestamp.receipt import Receipt
+from node.timestamp.trust import load_trust
+from node.timestamp.verify import NamedDigest, verify_receipt
+from tests.unit.cli.command import CHINESE, Ran, run
+from tests.vectors.receipt.case import DIGEST
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
+DOCUMENT = VECTORS / "document.txt"
+TRUST = VECTORS / "trust" / "compact.json"
+GOOD = VECTORS / "compact.receipt"
+
+
+@pytest.fixture(autouse=True)
+def _no_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    backend.cache_clear()
+    names = [name for name in sys.modules if name.partition(".")[0] in {"pyblst", "py_ecc"}]
+    for name in {*names, "pyblst", "py_ecc"}:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingLibraryError):
+        backend()
+    yield
+    monkeypatch.undo()
+    backend.cache_clear()
+
+
+def verify(receipt: Path, *options: str, env: dict[str, str] | None = None) -> Ran:
+    paths = ("--receipt", receipt, "--trust", TRUST)
+    return run("verify", DOCUMENT, *paths, "--offline", *options, env=env)
+
+
+def from_case(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.receipt"
+    case = json.loads((VECTORS / "cases" / f"{name}.json").read_bytes())
+    path.write_bytes(base64.b64decode(case["receipt"]))
+    return path
+
+
+def test_the_votes_verify_a_receipt_and_what_is_not_checked_is_named() -> None:
+    ran = verify(GOOD, "--json")
+    assert (ran.code, ran.json["verdict"]) == (ExitCode.DONE, "verified")
+    named = {step["name"]: step["unchecked"] for step in ran.json["steps"]}
+    assert named == dict.fromkeys(named, None) | {"signatures": "compact certificate"}
+    (signatures,) = [step for step in ran.json["steps"] if step["name"] == "signatures"]
+    assert signatures["passed"]
+    assert "compact certificate not checked: no library" in signatures["detail"]
+
+
+def test_it_is_named_in_words_of_either_language() -> None:
+    told = verify(GOOD).out.splitlines()
+    assert told[0].startswith("VERIFIED")
+    (step,) = [line for line in told if line.startswith("  7. ")]
+    assert "ok, but for the compact certificate (" in step
+    (line,) = [line for line in told if "NOT CHECKED: the compact certificate" in line]
+    assert "pip install govchain[bls]" in line
+    chinese = verify(GOOD, env=CHINESE).out
+    assert "紧凑证明" in chinese
+    assert "NOT CHECKED" not in chinese
+
+
+def test_an_aggregate_that_does_not_verify_adds_nothing_and_takes_nothing(tmp_path: Path) -> None:
+    good, forged = (
+        verify(path, "--json").json for path in (GOOD, from_case(tmp_path, "7-compact-more"))
+    )
+    assert good["attestation"] == forged["attestation"]
+    assert forged["steps"][6]["unchecked"] == "compact certificate"
+    broken = verify(from_case(tmp_path, "7-compact-few"), "--json")
+    assert (broken.code, broken.json["steps"][-1]["name"]) == (ExitCode.NOT_VERIFIED, "signatures")
+
+
+def test_a_code_that_has_no_other_signature_is_not_rooted_and_says_what_to_install() -> None:
+    ran = verify(VECTORS / "compact.qr.txt", "--json")
+    assert (ran.code, ran.json["verdict"]) == (ExitCode.NOT_ROOTED, "not rooted")
+    assert (ran.json["steps"][-1]["name"], ran.json["attestation"]) == ("signature", None)
+    assert ran.json["steps"][-1]["unchecked"] == "compact certificate"
+    assert ran.json["error"]["code"] == "GC-2310"
+    assert "pip install govchain[bls]" in ran.json["error"]["fix"]
+
+
+def test_what_a_validator_gives_is_not_kept_unchecked(tmp_path: Path) -> None:
+    anchor = load_trust(TRUST.read_bytes())
+    forged = from_case(tmp_path, "7-compact-more").read_bytes()
+    verdict = verify_receipt(forged, anchor, NamedDigest.parse(DIGEST))
+    fault = unchecked_fault(verdict)
+    assert fault is not None
+    assert "compact certificate" in fault.message
+    assert "govchain[bls]" in fault.fix
+    without = verify_receipt(
+        replace(Receipt.decode(forged), compact=None).encode(), anchor, NamedDigest.parse(DIGEST)
+    )
+    assert (without.outcome, unchecked_fault(without)) == (verdict.outcome, None)
+
+
+def test_an_unchecked_receipt_does_not_stand_in_for_a_new_one(tmp_path: Path) -> None:
+    anchor = load_trust(TRUST.read_bytes())
+    kept = from_case(tmp_path, "7-compact-more")
+    places = save_receipts(tmp_path, {kept.name: GOOD.read_bytes()}, anchor)
+    place = places[kept.name]
+    assert isinstance(place, Path)
+    assert place.name == "7-compact-more.1.receipt"
+    assert place.read_bytes() == GOOD.read_bytes()
