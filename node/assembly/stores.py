@@ -7,13 +7,11 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import structlog
 
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
-from node.errors import StorageError
 from node.execution.apply import Executor
 from node.service.home import log_identity
 from node.service.recovery import Recovery, recover
@@ -22,6 +20,7 @@ from node.storage.draft_folder import DraftFolder, install_draft
 from node.storage.ledger import LedgerStore
 from node.storage.leveldb import LevelDBStore
 from node.storage.lock import InstanceLock
+from node.storage.scratch import DATA_NAME, scratch_folder
 from node.storage.wal import WriteAheadLog
 
 log = structlog.get_logger()
@@ -84,10 +83,12 @@ def open_ledger_at_rest(
 
 @contextmanager
 def open_scratch(folder: Path) -> Iterator[LevelDBStore]:
-    """Open an empty database in `folder`, which is gone again at the end; raises `StorageError`."""
-    try:
-        made = TemporaryDirectory(prefix="scratch-", dir=folder)
-    except OSError as error:
-        raise StorageError(f"{folder}: {error}", fix="name a folder that can be written") from error
-    with made as home, closing(LevelDBStore.open(Path(home) / "data", create=True)) as database:
+    """Open an empty database in `folder`, which is gone again at the end; raises `StorageError`.
+
+    What such a process left there that was killed is removed first.
+    """
+    with (
+        scratch_folder(folder) as home,
+        closing(LevelDBStore.open(home / DATA_NAME, create=True)) as database,
+    ):
         yield database

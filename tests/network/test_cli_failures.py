@@ -23,6 +23,7 @@ from node.cli import submission
 from node.cli.exit_codes import ExitCode
 from node.operations.process import ProcessRecord, wait_for_an_exit
 from node.operations.topology import Topology
+from node.storage.scratch import SCRATCH_PREFIX
 from tests.unit.cli.command import ENGLISH, Ran, run
 
 ROOT = Path(node.__file__).parent.parent
@@ -210,7 +211,7 @@ def test_the_ledger_of_a_stopped_validator_can_be_audited(stopped: Path) -> None
     assert audited.json["transactions"] > 0
     assert audited.json["records"] > 0
     assert audited.json["votes"] >= 3 * audited.json["blocks"]
-    assert [*folder.glob("scratch-*")] == [], "nothing is left behind"
+    assert [*folder.glob(f"{SCRATCH_PREFIX}*")] == [], "nothing is left behind"
 
 
 def test_a_network_that_cannot_come_up_names_the_guilty_with_its_last_words(stopped: Path) -> None:

@@ -13,6 +13,7 @@ from node.chain.block import CertifiedBlock, ResultCode
 from node.cli.exit_codes import ExitCode
 from node.cli.network import Network
 from node.service.audit.report import sign_report
+from node.storage.scratch import DATA_NAME, SCRATCH_PREFIX
 from node.timestamp.trust import TrustFile
 from tests.unit.cli.command import run
 from tests.unit.cli.served import ServedNode, prepare_home, served
@@ -53,6 +54,8 @@ def liar(node: ServedNode) -> Iterator[ServedNode]:
 
 def test_a_chain_is_executed_over_its_handovers_and_reported(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
+    (tmp_path / f"{SCRATCH_PREFIX}ofakill_" / DATA_NAME).mkdir(parents=True)
+    (tmp_path / f"{SCRATCH_PREFIX}ofakill_").chmod(0o700)
     ran = run("audit", "run", "--out", out, "--home", home, "--json")
     assert ran.code == ExitCode.DONE
     report = ran.json["report"]
@@ -60,7 +63,7 @@ def test_a_chain_is_executed_over_its_handovers_and_reported(home: Path, tmp_pat
     assert (report["transactions"], report["records"], report["verdict"]) == (3, 2, "sound")
     assert (report["source"], report["compared_with"]) == ("validator-1", None)
     assert json.loads(out.read_bytes())["report"] == report
-    assert [*tmp_path.iterdir()] == [out], "the scratch ledger is gone"
+    assert [*tmp_path.iterdir()] == [out], "scratch ledgers are gone, one of a killed audit too"
     kept = run("audit", "run", "--out", out, "--home", home, "--json")
     assert kept.json["error"]["code"] == "GC-2306"
     out.unlink()
