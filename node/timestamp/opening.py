@@ -5,19 +5,17 @@ What such a format says besides the native receipt it carries must be what that 
 
 from __future__ import annotations
 
-import re
-import zlib
 from dataclasses import dataclass
 from typing import Final
 
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
 from node.errors import CryptoError, DecodeError, ProofError
-from node.limits import RECEIPT_BYTES_MAX, RECEIPT_FILE_BYTES_MAX
 from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.cose import COSE_START, CoseReceipt
 from node.timestamp.cose_stamp import check_stamp
 from node.timestamp.export import COSE, NATIVE, TSR, cose_receipt_of
 from node.timestamp.history import expect_equal
+from node.timestamp.pdf_attachment import attached_file
 from node.timestamp.receipt import Receipt
 from node.timestamp.refreshed import REFRESHED, REFRESHED_PREFIX, RefreshedReceipt
 from node.timestamp.steps import NotRootedError
@@ -26,21 +24,6 @@ from node.timestamp.tokens.reading import ReadToken, is_token_or_answer, token_o
 
 PDF: Final = "pdf"
 _PDF_START: Final = b"%PDF-"
-_NAME_END: Final = rb"(?![^\x00\t\n\f\r ()<>\[\]{}/%])"
-_EMBEDDED_FILE: Final = re.compile(
-    rb"<<\s{0,8}/Length (\d{1,9})\s{0,8}/Type\s{0,8}/EmbeddedFile" + _NAME_END
-)
-"""How the head of such a stream begins as typst writes it; its length."""
-_NAMED: Final = re.compile(
-    b"/"
-    + b"".join(b"(?:%c|(?i:#%02x))" % (letter, letter) for letter in b"EmbeddedFile")
-    + _NAME_END
-)
-"""The type of such a stream, wherever it stands in its head and however the name is written."""
-_STREAM: Final = re.compile(rb"\bstream\r?\n")
-_HEAD_BYTES_MAX: Final = 400
-"""Of what may stand between that and the stream."""
-_DEFLATED: Final = b"/FlateDecode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +56,7 @@ def open_receipt(data: bytes) -> OpenedReceipt:
         size_bytes = len(refreshed.receipt.encode())
         return OpenedReceipt(REFRESHED, refreshed.receipt, size_bytes, joined=refreshed.joined)
     if data.startswith(_PDF_START):
-        found, carried = PDF, _open_pdf(data)
+        found, carried = PDF, attached_file(data)
     else:
         found, carried = NATIVE, data
     return OpenedReceipt(found, Receipt.decode(carried), len(carried))
@@ -115,25 +98,3 @@ def _open_cose(data: bytes) -> OpenedReceipt:
     time_ms = receipt.block.header.time_ms
     stamped_ms = None if written.token is None else check_stamp(written, time_ms)
     return OpenedReceipt(COSE, receipt, len(written.carried), stamped_ms)
-
-
-def _open_pdf(data: bytes) -> bytes:
-    """Return the one file attached to a PDF certificate."""
-    if len(data) > RECEIPT_FILE_BYTES_MAX:
-        raise DecodeError(f"PDF: expected at most {RECEIPT_FILE_BYTES_MAX} bytes, got {len(data)}")
-    count = len(_NAMED.findall(data))
-    if count != 1:
-        raise DecodeError(f"PDF: expected one attached file, got {count}")
-    found = _EMBEDDED_FILE.search(data)
-    if found is None:
-        raise DecodeError("PDF: the attached file is not as a certificate has it")
-    start = _STREAM.search(data, found.end(), found.end() + _HEAD_BYTES_MAX)
-    if start is None:
-        raise DecodeError("PDF: the attached file has no stream")
-    stream = data[start.end() : start.end() + int(found[1])]
-    if _DEFLATED not in data[found.end() : start.start()]:
-        return stream
-    try:
-        return zlib.decompressobj().decompress(stream, RECEIPT_BYTES_MAX + 1)
-    except zlib.error as error:
-        raise DecodeError(f"PDF: the attached file does not inflate: {error}") from error

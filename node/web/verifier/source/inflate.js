@@ -210,5 +210,5 @@ function adler32(bytes) {
 }
 
 function refuse() {
-  throw new Refused('PDF', 'the attached file does not inflate');
+  throw new Refused('PDF', 'a stream does not inflate');
 }

@@ -5,25 +5,18 @@ import { ascii, compare, concat, equal, includes, startsWith } from './bytes.js'
 import { COSE_START, coseProtected, decodeCose } from './cose.js';
 import { encode } from './cbor.js';
 import { DOCUMENT_DIGESTS } from './hashes.js';
-import { inflate } from './inflate.js';
-import { need, NotRooted, Refused } from './refusal.js';
+import { attachedFile } from './pdf.js';
+import { need, NotRooted } from './refusal.js';
 import {
   decodeConsistency,
   decodeReceipt,
   decodeRefreshed,
-  RECEIPT_BYTES_MAX,
   RECEIPT_FILE_BYTES_MAX,
 } from './structures.js';
 import { CHAIN_PROOF, checkStamp, isTokenOrAnswer, takeChainProof } from './token.js';
 
 export const REFRESHED_START = ascii('\x84\x72govchain-refreshed'); // an array of four, its first item
 const PDF_START = ascii('%PDF-');
-const EMBEDDED_FILE =
-  /<<[ \t\n\r\f\v]{0,8}\/Length ([0-9]{1,9})[ \t\n\r\f\v]{0,8}\/Type[ \t\n\r\f\v]{0,8}\/EmbeddedFile(?![^\0\t\n\f\r ()<>[\]{}/%])/;
-const NAMED =
-  /\/(?:E|#45)(?:m|#6[dD])(?:b|#62)(?:e|#65)(?:d|#64)(?:d|#64)(?:e|#65)(?:d|#64)(?:F|#46)(?:i|#69)(?:l|#6[cC])(?:e|#65)(?![^\0\t\n\f\r ()<>[\]{}/%])/g; // wherever it stands, however it is written
-const STREAM = /\bstream\r?\n/;
-const HEAD_BYTES_MAX = 400;
 
 /**
  * Return the `receipt` in a file, its `format` and `size`; `stamped`, ms of a COSE stamp, and what it
@@ -37,7 +30,7 @@ export function openReceipt(bytes) {
     return { ...opened('refreshed', receipt), joined: decodeConsistency(proof) };
   }
   const isPdf = startsWith(bytes, PDF_START);
-  return opened(isPdf ? 'pdf' : 'native', isPdf ? openPdf(bytes) : bytes);
+  return opened(isPdf ? 'pdf' : 'native', isPdf ? attachedFile(bytes) : bytes);
 }
 
 /** Return by which algorithm to hash a document before it is compared; SHA-256 where untold. */
@@ -104,26 +97,4 @@ function openCose(bytes) {
   if (written.token === null) return found;
   const signed = encode(written.signature);
   return { ...found, stamped: checkStamp(written.token, DOCUMENT_DIGESTS, signed, header.time) };
-}
-
-/** Return the one file attached to a PDF certificate. */
-function openPdf(bytes) {
-  need(
-    bytes.length <= RECEIPT_FILE_BYTES_MAX,
-    'PDF',
-    `expected at most ${RECEIPT_FILE_BYTES_MAX} bytes`,
-  );
-  const text = new TextDecoder('latin1').decode(bytes);
-  const count = [...text.matchAll(NAMED)].length;
-  need(count === 1, 'PDF', () => `expected one attached file, got ${count}`);
-  const attached = EMBEDDED_FILE.exec(text);
-  if (attached === null)
-    throw new Refused('PDF', 'the attached file is not as a certificate has it');
-  const headAt = attached.index + attached[0].length;
-  const stream = STREAM.exec(text.slice(headAt, headAt + HEAD_BYTES_MAX));
-  if (stream === null) throw new Refused('PDF', 'the attached file has no stream');
-  const start = headAt + stream.index + stream[0].length;
-  const content = bytes.slice(start, start + Number(attached[1]));
-  const isDeflated = text.slice(headAt, headAt + stream.index).includes('/FlateDecode');
-  return isDeflated ? inflate(content, RECEIPT_BYTES_MAX + 1) : content;
 }
