@@ -8,7 +8,8 @@ no fork comes of it.
 - G1 PREPARE: for what the view carries over at that height, or else the proposal of its primary.
 - G2 COMMIT: a quorum of PREPAREs of the view is known, for it and for every slot above the tip, and
   each slot names the one below it.
-- G3 NEW-VIEW: from a quorum of VIEW-CHANGEs for that view, with f + 1 clock bits if it held them.
+- G3 NEW-VIEW: from a quorum of VIEW-CHANGEs for that view, which their senders signed and which
+  rest on quorums too, with f + 1 clock bits if it held them.
 - G4 VIEW-CHANGE: for the view after the own one or after one that has a certificate; between views
   only where a quorum left too; or for a view that f + 1 others left for.
 - G5 PREPARE for a degraded block: only where the NEW-VIEW has f + 1 clock bits, and only for the
@@ -48,8 +49,10 @@ _HEARD = tuple(
 
 _HEADER_HEIGHT, _HEADER_PARENT = 3, 7
 _HEADER_TIME, _HEADER_DEGRADED = 5, 6
-_CLOCK_BIT, _CLOCK = 6, 7
+_CLOCK_BIT, _CLOCK, _REASON = 6, 7, 8
 """Of a VIEW-CHANGE."""
+_ROTATION = 2
+"""A reason for one."""
 
 
 class Ballot(NamedTuple):
@@ -76,8 +79,25 @@ class Leaving(NamedTuple):
     shown: tuple[tuple[int, int], ...]
     """(height, view) of each prepared certificate."""
 
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """What may be said once."""
+        return ("VIEW-CHANGE", self.epoch, self.view)
 
-Statement = Ballot | Leaving
+
+class Beginning(NamedTuple):
+    """A signed NEW-VIEW, as its bytes say."""
+
+    epoch: int
+    view: int
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """What may be said once."""
+        return ("NEW-VIEW", self.epoch, self.view)
+
+
+Statement = Ballot | Leaving | Beginning
 
 
 class Start(NamedTuple):
@@ -93,6 +113,8 @@ class Start(NamedTuple):
     """Who left earlier views for it."""
     reached_ms: int | None
     """What a quorum of the clocks shown had reached, where blocks may be degraded."""
+    on_schedule: bool
+    """Whether somebody correct left the view before as its time was over."""
 
 
 class Stamp(NamedTuple):
@@ -311,10 +333,21 @@ class Guard:
             if doubt.view > newest[0]:
                 known.coming[doubt.sender] = (doubt.view, doubt.clock_bit)
 
-    def offered(self, data: bytes) -> list[bytes]:
-        """Return the digests of the headers that a delivered message proposes."""
+    def offered(self, data: bytes) -> list[Ballot]:
+        """Return what a delivered message proposes, as the PREPARE for it."""
         facts = self._genuine.get(data, ())
-        return [fact.ballot.digest for fact in facts if isinstance(fact, Offer)]
+        return [fact.ballot for fact in facts if isinstance(fact, Offer)]
+
+    def stamp_of_new(self, validator: int, ballot: Ballot) -> Stamp | None:
+        """Return what the header says of time, if its view does not carry it over."""
+        starts = self._known[validator].starts.get((ballot.epoch, ballot.view), ())
+        is_carried = any(each.carried.get(ballot.height) == ballot.digest for each in starts)
+        return None if is_carried else self._stamps.get(ballot.digest)
+
+    def is_on_schedule(self, validator: int, epoch: int, view: int) -> bool:
+        """Whether a view began on schedule, whichever of its NEW-VIEWs a validator went by."""
+        starts = self._known[validator].starts.get((epoch, view), ())
+        return bool(starts) and all(start.on_schedule for start in starts)
 
     def _read(self, kind: int, value: list[Any]) -> Iterator[Fact]:
         if kind == MessageKind.VOTE:
@@ -332,9 +365,9 @@ class Guard:
             if self._is_genuine(sender, VIEW_CHANGE, value):
                 yield Left(epoch, view, sender)
         else:
-            epoch, view = value[1], value[2]
-            primary = self.electorates[epoch].primary(view)
-            if self._is_genuine(primary, NEW_VIEW, value) and self._is_founded(value):
+            epoch, view, view_changes = value[1], value[2], value[3]
+            is_genuine = self._is_genuine(self.electorates[epoch].primary(view), NEW_VIEW, value)
+            if is_genuine and self._is_founded(epoch, view, view_changes):
                 yield self._start_from(value)
 
     def _member(self, epoch: int, index: int) -> int:
@@ -352,9 +385,8 @@ class Guard:
         message = tagged(tag, cbor2.dumps([self._genesis.chain_id, value[:-1]]))
         return self._signed.get(value[-1]) == (validator, message)
 
-    def _is_founded(self, new_view: list[Any]) -> bool:
+    def _is_founded(self, epoch: int, view: int, view_changes: list[Any]) -> bool:
         """Whether a NEW-VIEW rests on a quorum, and what its VIEW-CHANGEs show on quorums too."""
-        _, epoch, view, view_changes, _ = new_view
         senders = dict.fromkeys(vc[3] for vc in view_changes if (vc[1], vc[2]) == (epoch, view))
         return (
             len(senders) == len(view_changes) >= self.electorates[epoch].quorum
@@ -409,7 +441,9 @@ class Guard:
         if doubts > electorate.faults:
             clocks_ms = sorted(vc[_CLOCK] for vc in view_changes)
             reached_ms = clocks_ms[len(clocks_ms) - electorate.quorum]
-        return Start(epoch, view, base, carried, left, reached_ms)
+        rotations = sum(1 for vc in view_changes if vc[_REASON] == _ROTATION)
+        on_schedule = rotations > electorate.faults
+        return Start(epoch, view, base, carried, left, reached_ms, on_schedule)
 
     # ------------------------------------------------------------------ what is signed
 
@@ -430,6 +464,8 @@ class Guard:
         electorate = self.electorates[epoch]
         if len(senders) < electorate.quorum or electorate.primary(view) != validator:
             return f"G3: a NEW-VIEW for {view} from {sorted(senders)}"
+        if not self._is_founded(epoch, view, view_changes):
+            return f"G3: a NEW-VIEW for {view} rests on what nobody signed"
         shown = [self._member(epoch, vc[3]) for vc in view_changes if vc[_CLOCK_BIT]]
         known = self._known[validator]
         held = [sender for sender, doubt in known.doubts.items() if doubt == (view, True)]

@@ -274,10 +274,14 @@ class SimulatedValidator:
     def _open_ledger(self) -> LedgerStore:
         return LedgerStore.open(self.store, self.genesis.suite, self.executor.genesis_block())
 
+    @property
+    def utc_ms(self) -> int:
+        """What its UTC clock says."""
+        return self.world.now_us // MS + self._utc_offset_ms
+
     def now(self) -> Now:
         """Read this validator's clocks."""
-        elapsed_ms = self.world.now_us // MS
-        utc_ms = elapsed_ms + self._utc_offset_ms
+        elapsed_ms, utc_ms = self.world.now_us // MS, self.utc_ms
         if self.engine is not None:
             self.engine.clock_fitness.observe(Now(elapsed_ms + self._monotonic_offset_ms, utc_ms))
         return Now(self._running_ms, utc_ms)

@@ -25,11 +25,13 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
   governed transactions so far say; nobody is a member again who once was not.
 - E2 a correct validator votes in epochs of which it is a member, for the set of the epoch.
 - E3 evidence of misbehaviour verifies, and names nobody who is correct.
-- D1 no correct validator signs twice for one (epoch, phase, view, height), across crashes.
+- D1 no correct validator signs twice for one (epoch, phase, view, height), nor two VIEW-CHANGEs or
+  NEW-VIEWs for one (epoch, view), across crashes.
 - D2 nothing leaves with a signature of a correct validator that its disk may still lose.
 - D3 no PREPARE leaves before the block it is about is durable.
 - D4 a VIEW-CHANGE shows every slot its sender ever sent COMMIT for, and ends voting below it.
 - G1 to G5 what a correct validator signs is permitted by what was delivered to it: guard.py.
+- G6 no PREPARE for a proposal that came too late, or too early: timeliness.py.
 - N nobody is cut off for what it sends who follows the protocol.
 - V peers accept a VIEW-CHANGE of a correct validator. Here what they run judges: whoever makes one
   must agree with it.
@@ -60,9 +62,10 @@ from node.service.log_records import RecordType
 from node.service.wire import MessageKind
 from node.storage import keys
 from node.storage.segment import parse_segment
-from tests.simulation.guard import Ballot, Electorate, Guard, Leaving, Statement
+from tests.simulation.guard import Ballot, Beginning, Electorate, Guard, Leaving, Statement
 from tests.simulation.memory import held_bytes
 from tests.simulation.node import LogRecords, SimulatedValidator
+from tests.simulation.timeliness import Arrival, Timeliness
 from tests.simulation.world import MS, World
 
 HELD_BYTES_MAX = 600_000
@@ -97,12 +100,14 @@ class Conduct:
 
     volatile: dict[bytes, Statement] = field(default_factory=dict)
     """Signed and not known to be durable: may not have left. By signature."""
-    ballots: dict[tuple[int, int, int, int], bytes] = field(default_factory=dict)
-    """(epoch, phase, view, height) to digest of every vote that exists for good or may yet."""
+    places: dict[tuple[int | str, ...], None] = field(default_factory=dict)
+    """Of everything signed that exists for good or may yet."""
     commits: dict[int, int] = field(default_factory=dict)
     """Height to the highest view of a durable COMMIT."""
     left_for: dict[int, int] = field(default_factory=dict)
     """Epoch to the highest view of a durable VIEW-CHANGE."""
+    prepares: list[Ballot] = field(default_factory=list)
+    """Its PREPAREs of the turn under way."""
     blocks: dict[bytes, None] = field(default_factory=dict)
     """Digests of the blocks whose bodies its disk holds."""
     tip: int = 0
@@ -130,7 +135,7 @@ class Oracles:
         founders = genesis.validators.validators
         self._roster = (*founders, *spares)
         self._numbers = {each.validator_id: n for n, each in enumerate(self._roster)}
-        self._guard = Guard(genesis)
+        self._guard, self._timeliness = Guard(genesis), Timeliness()
         first = Account(0, tuple(range(len(founders))), genesis.parameters)
         self.accounts: list[Account] = [first, first]
         """By height: what is in force for it; one more than there are headers."""
@@ -188,6 +193,7 @@ class Oracles:
             account.parameters.window_slots,
             electorate.height,
         )
+        self._timeliness.begin(account.epoch, account.parameters)
         self._guard.begin(account.epoch, electorate)
         for judge in self._early.pop(account.epoch, ()):
             judge()
@@ -196,6 +202,7 @@ class Oracles:
         """Hold a validator to the rules from now on."""
         self.conduct[validator] = Conduct()
         self._guard.watch(validator)
+        self._timeliness.started(validator)
 
     # ------------------------------------------------------------------ signatures
 
@@ -206,23 +213,23 @@ class Oracles:
         new_view: list[Any] | None = None
         if message.startswith(_NEW_VIEW):
             new_view = cbor2.loads(message[len(_NEW_VIEW) :])[1]
-        epoch = new_view[1] if new_view is not None else statement.epoch if statement else None
-        if epoch is None:
+            statement = Beginning(new_view[1], new_view[2])
+        if statement is None:
             return
-        if conduct is not None and statement is not None:
+        if conduct is not None:
             conduct.volatile[signature] = statement
         tip = 0 if conduct is None else conduct.final_height()
         signed = (message, signature)
         judge = partial(self._judge_signed, validator, statement, new_view, signed, tip)
-        if epoch in self._sets:
+        if statement.epoch in self._sets:
             judge()
         else:
-            self._early.setdefault(epoch, []).append(judge)
+            self._early.setdefault(statement.epoch, []).append(judge)
 
     def _judge_signed(
         self,
         validator: int,
-        statement: Statement | None,
+        statement: Statement,
         new_view: list[Any] | None,
         signed: tuple[bytes, bytes],
         tip: int,
@@ -233,17 +240,20 @@ class Oracles:
             self._count(validator, statement)
         if conduct is None:
             return
+        if statement.place in conduct.places:
+            raise Violation(f"D1: validator {validator} signs twice for {statement.place}")
+        conduct.places[statement.place] = None
         objection = ""
         if new_view is not None:
             objection = self._guard.object_to_new_view(validator, new_view)
         elif isinstance(statement, Ballot):
             self._judge_membership(validator, statement, signed[0])
             objection = self._judge_ballot(validator, conduct, statement, tip)
-        elif statement is not None:
+        elif isinstance(statement, Leaving):
             objection = self._judge_leaving(validator, conduct, statement)
             objection = objection or self._object_to_form(statement, *signed)
         if objection:
-            raise Violation(f"{objection}: validator {validator} signs {statement or new_view}")
+            raise Violation(f"{objection}: validator {validator} signs {statement}")
 
     def _judge_membership(self, validator: int, ballot: Ballot, message: bytes) -> None:
         """E2."""
@@ -281,11 +291,12 @@ class Oracles:
             certifiable.pop((ballot.epoch, ballot.view, ballot.digest), None)
 
     def _judge_ballot(self, validator: int, conduct: Conduct, ballot: Ballot, tip: int) -> str:
-        if ballot.place in conduct.ballots:
-            raise Violation(f"D1: validator {validator} signs twice for {ballot.place}")
-        conduct.ballots[ballot.place] = ballot.digest
         if ballot.view < _left_for(conduct, ballot.epoch):
             raise Violation(f"D4: validator {validator} votes in {ballot.place} after leaving it")
+        if self._guard.is_on_schedule(validator, ballot.epoch, ballot.view):
+            self._timeliness.voted_on_schedule(validator, ballot.epoch, ballot.view)
+        if ballot.phase == Phase.PREPARE:
+            conduct.prepares.append(ballot)
         return self._guard.object_to(validator, ballot, tip)
 
     def _judge_leaving(self, validator: int, conduct: Conduct, leaving: Leaving) -> str:
@@ -353,7 +364,7 @@ class Oracles:
         if isinstance(statement, Leaving):
             left_for = conduct.left_for.get(statement.epoch, 0)
             conduct.left_for[statement.epoch] = max(left_for, statement.view)
-        elif statement.phase == Phase.COMMIT:
+        elif isinstance(statement, Ballot) and statement.phase == Phase.COMMIT:
             held = conduct.commits.get(statement.height, -1)
             conduct.commits[statement.height] = max(held, statement.view)
 
@@ -372,10 +383,12 @@ class Oracles:
         for signature, statement in conduct.volatile.items():
             if signature in kept:
                 self._bind(conduct, statement)
-            elif isinstance(statement, Ballot):
-                conduct.ballots.pop(statement.place, None)
+                continue
+            conduct.places.pop(statement.place, None)
+            if isinstance(statement, Ballot):
                 self._uncount(validator.index, statement)
         conduct.volatile.clear()
+        conduct.prepares.clear()
         found = parse_segment(kept).records
         conduct.blocks = {self._digest_of(r.payload): None for r in found if r.kind == _BLOCK}
 
@@ -386,6 +399,7 @@ class Oracles:
         if tip >= len(self.digests) or ledger.header_digest != self.digests[tip]:
             raise Violation(f"A1: validator {validator.index} restarts on a foreign block {tip}")
         self._guard.started(validator.index)
+        self._timeliness.started(validator.index)
         conduct, engine = self.conduct[validator.index], validator.engine
         conduct.tip = tip
         if engine is not None:  # what the turn under way made final is not in the ledger yet
@@ -398,12 +412,18 @@ class Oracles:
         self._guard.hearing(validator.index)
         for data in frame:
             self._guard.heard(validator.index, data)
-            if data[1:2] == _PROPOSAL and validator.index not in self.misled:
-                for digest in self._guard.offered(data):
-                    self.arrivals.setdefault(digest, []).append(self._world.utc_ms)
+            if data[1:2] == _PROPOSAL:
+                self._note_arrival(validator, self._guard.offered(data))
+
+    def _note_arrival(self, validator: SimulatedValidator, offers: Sequence[Ballot]) -> None:
+        tip = self.conduct[validator.index].tip
+        self._timeliness.came(validator.index, offers, Arrival(validator.utc_ms, tip))
+        if validator.index not in self.misled:
+            for ballot in offers:
+                self.arrivals.setdefault(ballot.digest, []).append(self._world.utc_ms)
 
     def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
-        """D2, D3."""
+        """D2."""
         del peer
         conduct = self.conduct[validator.index]
         for data in frame:
@@ -418,6 +438,7 @@ class Oracles:
         """Judge the blocks that became final in a turn."""
         for block in output.committed:
             self._judge_block(validator, block)
+        self._judge_timeliness(validator)
         if output.cut_off:
             self._judge_cut_off(validator, output.cut_off)
         if validator.engine is not None:
@@ -425,8 +446,26 @@ class Oracles:
             if self.wait_max_us is not None:
                 self._judge_wait(validator, validator.engine, self.wait_max_us)
 
+    def _judge_timeliness(self, validator: SimulatedValidator) -> None:
+        """G6, once it is known what the turn made final."""
+        conduct, number = self.conduct[validator.index], validator.index
+        prepares, conduct.prepares = conduct.prepares, []
+        for ballot in prepares:
+            stamp = self._guard.stamp_of_new(number, ballot)
+            is_own = self._guard.electorates[ballot.epoch].primary(ballot.view) == number
+            if stamp is None or stamp.degraded or is_own:
+                continue
+            objection = self._timeliness.object_to(number, ballot, stamp.time_ms, conduct.tip)
+            if objection:
+                raise Violation(f"{objection}: validator {number} signs {ballot}")
+
     def _judge_wait(self, validator: SimulatedValidator, engine: Engine, max_us: int) -> None:
-        """W."""
+        """W, where the judged core itself says what is decided.
+
+        Whether it is depends on the view and the window a validator was in when each COMMIT and
+        the proposal came, so that to work it out here were to write the core again. A core that
+        forgets what is decided is not judged by this rule but by L: it never gets the block.
+        """
         conduct, now_us = self.conduct[validator.index], self._world.now_us
         slot = engine.core.slots.get(engine.height + 1)
         if slot is None or slot.decided is None:
@@ -469,6 +508,8 @@ class Oracles:
                 f"A4: validator {validator.index} commits {height} on top of {conduct.tip}"
             )
         conduct.tip = height
+        decided_in = block.certificate.subject.view
+        self._timeliness.committed(validator.index, height, header.epoch, decided_in)
         self._judge_certificate(block.certificate, height, digest)
         if height < len(self.digests):
             if digest != self.digests[height]:
@@ -502,9 +543,9 @@ class Oracles:
     def judge_time(self, block: CommittedBlock, digest: bytes, parameters: Parameters) -> None:
         """T and S."""
         header = block.executed.header
-        members = self._guard.electorates[header.epoch].members
-        wrong = [m for m in members if m in self.misled or m not in self.conduct]
-        if len(wrong) > self._guard.electorates[header.epoch].faults:
+        electorate = self._guard.electorates[self.accounts[header.height].epoch]
+        wrong = [m for m in electorate.members if m in self.misled or m not in self.conduct]
+        if len(wrong) > electorate.faults:
             return  # nothing is promised then
         error_ms, slack_ms = parameters.clock_error_ms, parameters.precision_ms
         signed_ms = [
@@ -619,7 +660,10 @@ class Oracles:
         """E3, for what any correct validator keeps."""
         for validator in validators:
             for evidence in validator.ledger.evidence():
-                evidence.check(self._genesis.chain_id, self._sets[evidence.epoch])
+                try:
+                    evidence.check(self._genesis.chain_id, self._sets[evidence.epoch])
+                except PeerError as error:
+                    raise Violation(f"E3: validator {validator.index} keeps {error}") from error
                 accused = self._guard.electorates[evidence.epoch].members[evidence.validator]
                 if accused in self.conduct:
                     raise Violation(

@@ -15,8 +15,9 @@ from node.chain.genesis import Parameters
 from node.chain.membership import ValidatorSet
 from node.consensus import core
 from node.consensus.core import Core
-from node.consensus.events import AnnounceNewView, BuildProposal, CastViewChange
+from node.consensus.events import AnnounceNewView, BuildProposal, CastViewChange, Now
 from node.consensus.messages import NewView, ViewChange
+from node.execution.apply import ExecutedBlock
 from node.service import proposing
 from node.service.ballots import Ballots
 from node.storage import keys
@@ -139,6 +140,17 @@ def time_stands_still(patch: Patch) -> None:
     patch.setattr(core, "is_timely", lambda *_: True)
 
 
+def votes_keep_the_time_of_the_start(patch: Patch) -> None:
+    vote = Ballots._vote  # noqa: SLF001 - the mistake to plant
+
+    def vote_early(
+        ballots: Ballots, subject: Subject, block: ExecutedBlock | None, now: Now
+    ) -> Vote:
+        return vote(ballots, subject, block, replace(now, utc_ms=UTC_AT_START_MS))
+
+    patch.setattr(Ballots, "_vote", vote_early)
+
+
 @pytest.mark.parametrize(
     ("rule", "plant", "tricks"),
     [
@@ -149,7 +161,8 @@ def time_stands_still(patch: Patch) -> None:
         ("E3", evidence_names_the_next_in_line, (Trick.EQUIVOCATE,)),
         ("G3", a_view_begins_on_too_few, ()),
         ("G5", blocks_are_degraded_without_need, ()),
-        ("T", time_stands_still, ()),
+        ("G6", time_stands_still, ()),
+        ("T", votes_keep_the_time_of_the_start, ()),
         ("V", a_final_header_is_left_out, ()),
     ],
 )
