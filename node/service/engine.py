@@ -477,6 +477,7 @@ class Engine:
 
         That was a barrier, or the block up to which this validator was silent.
         """
+        self._ledger.write()  # what begins is built from blocks, and those are read once written
         recovery = self._succession.advance()
         self._events.clear()
         self._ballots.begin(self.term, recovery)

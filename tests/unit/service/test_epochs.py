@@ -390,6 +390,24 @@ def test_who_lost_its_database_casts_nothing_before_it_is_where_its_log_says_it_
     assert "validator-4" in voters(chat, 4)
 
 
+def test_who_lost_its_database_shows_what_is_final_as_soon_as_it_casts_again() -> None:
+    """All that its log says was final may become so in one turn, in which the silence ends."""
+    chat = Chat(*FOUNDERS)
+    for text in ("first", "second", "third"):
+        notarize(chat, text)
+        chat.pass_time(1_000)
+    loser = chat.nodes["validator-4"]
+    loser.store = CountingStore()
+    rotated(chat, loser.name)
+    chat.restart(loser.name)
+    assert not decides(chat, loser.name)
+    chat.pass_time(3_000)
+    assert (loser.engine.height, decides(chat, loser.name)) == (3, True)
+    window = GOVERNED.parameters.window_slots
+    shown = [item.header.height for item in loser.engine.core.recent]
+    assert shown == [1, 2, 3][-window:], "in its VIEW-CHANGE"
+
+
 def test_who_lost_its_database_remembers_in_an_epoch_what_it_signed_in_the_next() -> None:
     chat = Chat(*FOUNDERS)
     notarize(chat, "first")
