@@ -66,7 +66,7 @@ class EngineNetwork:
         """Make every batch a block, final everywhere, one after the other."""
         for batch in batches:
             engine = self._engines[0]
-            verdicts = engine.gate.screen(batch, engine.time_ms(self._now))
+            verdicts = engine.gate.screen(batch, engine.reckon(self._now))
             candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
             engine.admit(check_signatures(candidates), self._now, from_client=True)
             self._after_turn(0)

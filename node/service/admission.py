@@ -17,6 +17,7 @@ from node.crypto.signature import PublicKey
 from node.errors import CryptoError, DecodeError
 from node.execution.apply import StateReader, sender_key
 from node.limits import TX_LIFETIME_MS_MAX
+from node.service.reckoning import Reckoning
 
 KEYS_REMEMBERED = 4_096
 
@@ -49,13 +50,16 @@ class Gate:
         self._key_of, self._is_pending, self._is_final = key_of, is_pending, is_final
         self._keys: dict[bytes, PublicKey] = {}
 
-    def screen(self, encoded: Sequence[bytes], time_ms: int) -> list[Verdict]:
-        """Judge everything but signatures. `time_ms`: the later of the tip's T + 1 and UTC."""
+    def screen(self, encoded: Sequence[bytes], reckoned: Reckoning) -> list[Verdict]:
+        """Judge everything but signatures.
+
+        Nothing is refused for its lifetime that could be included at some time of `reckoned`.
+        """
         keys: dict[str, PublicKey | None] = {}
-        return [self._screen_one(data, time_ms, keys) for data in encoded]
+        return [self._screen_one(data, reckoned, keys) for data in encoded]
 
     def _screen_one(  # noqa: PLR0911 - one per verdict
-        self, data: bytes, time_ms: int, keys: dict[str, PublicKey | None]
+        self, data: bytes, reckoned: Reckoning, keys: dict[str, PublicKey | None]
     ) -> Verdict:
         try:
             transaction = Transaction.decode(data, self._suite)
@@ -76,14 +80,16 @@ class Gate:
             return Admission(AdmissionCode.DUPLICATE_PENDING, tx_id=transaction.tx_id)
         if self._is_final(transaction.tx_id):
             return Admission(AdmissionCode.ALREADY_FINAL, tx_id=transaction.tx_id)
-        if body.not_after_ms < time_ms:
+        if body.not_after_ms < reckoned.earliest_ms:
             return Admission(
-                AdmissionCode.EXPIRED, f"valid until {body.not_after_ms}, it is {time_ms} ms now"
+                AdmissionCode.EXPIRED,
+                f"valid until {body.not_after_ms}, it is {reckoned.earliest_ms} ms now",
             )
-        if body.not_after_ms > time_ms + TX_LIFETIME_MS_MAX:
+        latest_ms = reckoned.latest_ms + TX_LIFETIME_MS_MAX
+        if body.not_after_ms > latest_ms:
             return Admission(
                 AdmissionCode.TOO_FAR_AHEAD,
-                f"valid until {body.not_after_ms}, at most {time_ms + TX_LIFETIME_MS_MAX} allowed",
+                f"valid until {body.not_after_ms}, at most {latest_ms} allowed",
             )
         if body.sender not in keys:  # read once for all that one sender hands in
             keys[body.sender] = self._key(body.sender)

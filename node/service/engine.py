@@ -53,6 +53,7 @@ from node.service.peer_signs import PeerSigns
 from node.service.proposing import Proposer
 from node.service.pursuit import Pursuits
 from node.service.reception import Reception
+from node.service.reckoning import Reckoner, Reckoning
 from node.service.recovery import Ledger, Recovery
 from node.service.staged import StagedLedger
 from node.service.succession import Succession
@@ -93,6 +94,12 @@ class Engine:
         self.clock_fitness = ClockFitness(testnet=genesis.testnet)
         """Judges the UTC clock; whoever reads the clocks shows it each reading."""
         self._clock_verdict = self.clock_fitness.judge()
+        self._reckoner = Reckoner(
+            ledger=tip,
+            is_degraded=lambda: self.core.is_degraded,
+            is_clock_fit=lambda: self.clock_fitness.judge().is_fit,
+            tip_since_ms=lambda: self._committed_at_ms,
+        )
         self.halted = ""
         """Why the node stopped for good; empty while it runs."""
         self._events: deque[ev.Event] = deque()
@@ -131,7 +138,7 @@ class Engine:
             gossip=self._gossip,
             outlet=outlet,
             arrived=self._pursuits.arrived,
-            is_degraded=lambda: self.core.is_degraded,
+            reckoner=self._reckoner,
         )
         self._catch_up = CatchUp(
             genesis=genesis,
@@ -337,9 +344,13 @@ class Engine:
         """How far the state is that this node fetches instead of blocks, if it does."""
         return self._catch_up.snapshot_progress
 
+    def reckon(self, now: ev.Now) -> Reckoning:
+        """Return the time admission reckons with: the later of the tip's T + 1 and a fit clock."""
+        return self._reckoner.reckon(now)
+
     def time_ms(self, now: ev.Now) -> int:
-        """Return the time admission reckons with: the later of the tip's T + 1 and UTC."""
-        return self._intake.time_ms(now)
+        """Return the earliest time it can be by `reckon`."""
+        return self._reckoner.time_ms(now)
 
     def snapshot(self) -> list[tuple[int, bytes]]:
         """Return the log records that restate everything still needed, for log rotation."""
@@ -453,12 +464,12 @@ class Engine:
         header, certificate = action.header, action.certificate
         executed = self._executed(action.header_digest)
         self._ledger.stage(executed, certificate)
+        self._committed_at_ms = now.monotonic_ms
         self._misconduct.note_final(executed, certificate)
         self._ballots.note_committed(CertifiedHeader(header, certificate))
         last_came_ms = self._undecided.became_final(executed)
         self._intake.expire_by_block(header.time_ms)
         self._judge_fairness(last_came_ms, now)
-        self._committed_at_ms = now.monotonic_ms
         self._outlet.note_committed(CommittedBlock(executed, certificate))
         self._pursuits.try_children(action.header_digest)
         self._catch_up.note_committed(header.height, now)

@@ -15,6 +15,7 @@ from node.service.admission import Candidate, Gate
 from node.service.gossip import Gossip
 from node.service.mempool import AddOutcome, Mempool
 from node.service.output import Outlet
+from node.service.reckoning import Reckoner
 
 _ALL: Final = 1 << 62
 
@@ -31,29 +32,18 @@ class Intake:
         gossip: Gossip,
         outlet: Outlet,
         arrived: Callable[[bytes], None],
-        is_degraded: Callable[[], bool],
+        reckoner: Reckoner,
     ) -> None:
-        """`arrived` hears the hash of each transaction that is in the pool after it came.
-
-        `is_degraded` tells whether blocks are made now whose T no clock vouches for.
-        """
+        """`arrived` hears the hash of each transaction that is in the pool after it came."""
         self._gate, self._mempool, self._ledger = gate, mempool, ledger
         self._gossip, self._outlet, self._arrived = gossip, outlet, arrived
-        self._is_degraded = is_degraded
+        self._reckoner = reckoner
         self._lapsed: deque[tuple[int, list[bytes]]] = deque()
         """Ids that expired by clock before this time (ms), until a block's T says so too."""
 
-    def time_ms(self, now: ev.Now) -> int:
-        """Return the time admission reckons with: the later of the tip's T + 1 and UTC.
-
-        While blocks are degraded it is the tip's T + 1 alone: theirs may not follow the clock.
-        """
-        least_ms = self._ledger.header.time_ms + 1
-        return least_ms if self._is_degraded() else max(least_ms, now.utc_ms)
-
     def candidates(self, encoded: Sequence[bytes], now: ev.Now) -> tuple[Candidate, ...]:
         """Return those of gossiped transactions whose signatures are worth checking."""
-        verdicts = self._gate.screen(encoded, self.time_ms(now))
+        verdicts = self._gate.screen(encoded, self._reckoner.reckon(now))
         return tuple(v for v in verdicts if isinstance(v, Candidate))
 
     def admit(self, verified: VerifiedTransaction | None, *, from_client: bool) -> Admission:
@@ -81,9 +71,9 @@ class Intake:
         work that waits; well before the view ends over it, or clients could end views with what
         lapses at once.
         """
-        if self._is_degraded():
-            return
-        past_ms = now.utc_ms - min(2 * parameters.accuracy_ms, parameters.view_timeout_ms // 2)
+        past_ms = self._reckoner.time_ms(now) - min(
+            2 * parameters.accuracy_ms, parameters.view_timeout_ms // 2
+        )
         lapsed = self._mempool.expire(past_ms)
         if lapsed:
             self._lapsed.append((past_ms, lapsed))
@@ -98,7 +88,7 @@ class Intake:
         """Let go of what no block can hold any more, were blocks made smaller, and tell of it."""
         bytes_max = self._gate.bytes_max
         waiting = self._mempool.take(
-            time_ms=self.time_ms(now), txs_max=_ALL, bytes_max=_ALL, records_max=_ALL
+            time_ms=self._reckoner.time_ms(now), txs_max=_ALL, bytes_max=_ALL, records_max=_ALL
         )
         transactions = [verified.transaction for verified in waiting]
         dropped = [tx.tx_id for tx in transactions if len(tx.encoded) > bytes_max]

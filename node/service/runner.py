@@ -195,7 +195,7 @@ class Runner:
     async def submit(self, transactions: Sequence[bytes]) -> Ticket:
         """Judge, check and queue encoded transactions; the ticket tells what becomes of them."""
         engine = self.engine
-        verdicts = engine.gate.screen(transactions, engine.time_ms(self.now()))
+        verdicts = engine.gate.screen(transactions, engine.reckon(self.now()))
         candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
         checked = await self._check(candidates)
         if self._is_over:

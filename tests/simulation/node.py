@@ -287,6 +287,11 @@ class SimulatedValidator:
         return Now(self._running_ms, utc_ms)
 
     @property
+    def utc_ms(self) -> int:
+        """What its UTC clock shows, right or wrong."""
+        return self.world.now_us // MS + self._utc_offset_ms
+
+    @property
     def _running_ms(self) -> int:
         """The monotonic clock, less what the process has not run."""
         return (self.world.now_us - self._stopped_us) // MS + self._monotonic_offset_ms
@@ -315,7 +320,7 @@ class SimulatedValidator:
 
     def _admit(self, engine: Engine, transactions: Sequence[bytes]) -> None:
         now = self.now()
-        verdicts = engine.gate.screen(transactions, engine.time_ms(now))
+        verdicts = engine.gate.screen(transactions, engine.reckon(now))
         candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
         engine.admit(check_signatures(candidates), now, from_client=True)
 

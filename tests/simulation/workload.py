@@ -3,6 +3,12 @@
 What must become final: the request of a client who comes back to others, or to one correct
 validator; and whatever a correct validator holds. A client who hands in once has lost its request
 when every validator that held it dies, and only then.
+
+But one that asks nobody else is promised nothing while the clock of whom it asks says that the
+lifetime of the request is over, or too far ahead, and nothing that validator can know says
+otherwise: it has started since its clock was set, or a step of the clock is a minute ago, and no
+votes came. It answers then as who is right would, and "one node's opinion" is all an admission
+says: another validator takes the request. Who knows its clock to be unfit refuses nothing by it.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from functools import partial
 from node.chain.genesis import Genesis
 from node.chain.record import DIGEST_BYTES, Notarization, RecordAction
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
+from node.limits import TX_LIFETIME_MS_MAX
 from tests.simulation.keys import RingSigner
 from tests.simulation.node import SimulatedValidator
 from tests.simulation.world import MS, SECOND, World
@@ -64,6 +71,7 @@ class Request:
     habit: Habit
     first_asked: int
     """Index among the validators of the one that is asked first."""
+    not_after_ms: int
     attempts: int = 0
 
 
@@ -112,12 +120,16 @@ class Clients:
 
     def overdue(self, correct: Sequence[SimulatedValidator]) -> Iterator[bytes]:
         """Yield the ids of what must still become final, `correct` being up and connected."""
-        places = [validator.place for validator in correct]
+        by_place = {validator.place: validator for validator in correct}
         engines = [validator.engine for validator in correct if validator.engine is not None]
         for tx_id, request in self.lasting.items():
             if (
                 request.habit is Habit.ELSEWHERE
-                or (request.habit is Habit.FAITHFUL and request.first_asked in places)
+                or (
+                    request.habit is Habit.FAITHFUL
+                    and request.first_asked in by_place
+                    and not _is_misled_about(request, by_place[request.first_asked])
+                )
                 or any(engine.mempool.is_pending(tx_id) for engine in engines)
             ):
                 yield tx_id
@@ -172,6 +184,7 @@ class Clients:
             is_lasting=not short_lived,
             habit=random.choice(profile.habits),
             first_asked=random.randrange(len(self._validators)),
+            not_after_ms=body.not_after_ms,
         )
 
     def _try(self, request: Request) -> None:
@@ -192,3 +205,13 @@ class Clients:
         if request.is_lasting and request.habit is not Habit.ONCE:
             delay_us = self._profile.retry_us + random.randrange(100 * MS)
             self._world.after(delay_us, partial(self._try, request))
+
+
+def _is_misled_about(request: Request, validator: SimulatedValidator) -> bool:
+    """Say whether a validator believes a clock by which no block can hold a lasting request."""
+    engine, clock_ms = validator.engine, validator.utc_ms
+    return (
+        engine is not None
+        and not clock_ms <= request.not_after_ms <= clock_ms + TX_LIFETIME_MS_MAX
+        and engine.clock_fitness.judge().is_fit
+    )

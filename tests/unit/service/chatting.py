@@ -95,7 +95,7 @@ class Chat:
         """Hand transactions in at one node and let everybody talk."""
         node = self.nodes[name]
         encoded = [each.transaction.encoded for each in transactions]
-        verdicts = node.engine.gate.screen(encoded, node.engine.time_ms(self.now))
+        verdicts = node.engine.gate.screen(encoded, node.engine.reckon(self.now))
         candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
         node.engine.admit(check_signatures(candidates), self.now, from_client=True)
         node.engine.flush_gossip()

@@ -53,7 +53,7 @@ def test_a_primary_stamps_what_a_quorum_of_clocks_had_reached(
 def admitted(node: Lone, not_after_ms: int, elapsed_ms: int) -> bool:
     """Whether admission lets a transaction pass as far as its lifetime goes."""
     encoded = tx(payload("b"), not_after_ms=not_after_ms).transaction.encoded
-    [verdict] = node.engine.gate.screen([encoded], node.engine.time_ms(node.at(elapsed_ms)))
+    [verdict] = node.engine.gate.screen([encoded], node.engine.reckon(node.at(elapsed_ms)))
     if isinstance(verdict, Candidate):
         return True
     assert verdict.code in (AdmissionCode.EXPIRED, AdmissionCode.TOO_FAR_AHEAD)
