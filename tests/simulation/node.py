@@ -287,11 +287,6 @@ class SimulatedValidator:
         return Now(self._running_ms, utc_ms)
 
     @property
-    def utc_ms(self) -> int:
-        """What its UTC clock shows, right or wrong."""
-        return self.world.now_us // MS + self._utc_offset_ms
-
-    @property
     def _running_ms(self) -> int:
         """The monotonic clock, less what the process has not run."""
         return (self.world.now_us - self._stopped_us) // MS + self._monotonic_offset_ms
