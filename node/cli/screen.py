@@ -22,6 +22,7 @@ import click
 
 from node.cli.exit_codes import ExitCode
 from node.cli.remedies import remedy_of
+from node.cli.sentences.telling import tell_refusal
 from node.errors import NodeError
 
 JSON_VERSION: Final = 1
@@ -44,7 +45,8 @@ class Fault:
     def of(cls, error: NodeError) -> Fault:
         """Return how an error of the rooms below is told: they speak English only.
 
-        Where the user reads another language, what the table says comes first.
+        Where the user reads another language, what the table says comes first. The message stays
+        as it is, for programs; to people it is told by `sentences/`.
         """
         general = remedy_of(error.code).fix
         fix = _(error.fix) if error.fix else general
@@ -59,8 +61,8 @@ class Fault:
 
     @property
     def sentence(self) -> str:
-        """Return it in one line: code, summary and cause."""
-        return f"{self.code} {self.summary}: {self.message}"
+        """Return it in one line: code, summary and cause, in the user's language."""
+        return f"{self.code} {self.summary}: {tell_refusal(self.message)}"
 
     @property
     def exit_code(self) -> ExitCode:
@@ -162,10 +164,11 @@ def _silent_on_full_disk() -> Iterator[None]:
 
 def _explain(fault: Fault) -> None:
     """Say on standard error what is wrong, why, and what to do."""
+    message = tell_refusal(fault.message)
     headline = _("error {code}: {summary}").format(code=fault.code, summary=fault.summary)
     colour = _colour_of(sys.stderr)
     click.echo(_styled(headline, "red"), err=True, color=colour)
-    for label, text in ((_("cause"), fault.message), (_("fix"), fault.fix)):
+    for label, text in ((_("cause"), message), (_("fix"), fault.fix)):
         click.echo(f"  {label}: {_printable(text)}", err=True, color=colour)
 
 

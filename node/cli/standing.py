@@ -18,6 +18,7 @@ from node.cli.wording import (
     describe_steps,
     outcome_style,
     outcome_word,
+    step_cause,
     tell_steps,
     unrooted_fault,
 )
@@ -209,8 +210,7 @@ def _fault_of_failure(verdict: StandingVerdict) -> Fault:
     if verdict.outcome is Outcome.NOT_ROOTED:
         rooting = _("use the trust file of the chain that it is of")
         return unrooted_fault(failure, rooting, renewing)
-    message = _("step {number} failed: {detail}")
-    cause = message.format(number=int(failure.step), detail=failure.detail)
+    cause = step_cause(failure)
     if failure.step is StandingStep.RECORD:
         return Fault("GC-2309", cause, _("use a newer proof of the standing of this very record"))
     return Fault("GC-2309", cause, renewing)

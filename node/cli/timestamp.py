@@ -136,7 +136,7 @@ def check_answer(
     `certificates` are those at hand for a token that was asked for without.
     Raises `CommandError`: GC-2020 for a refusal, with its reason; GC-2305 for what does not hold.
     """
-    from node.cli.wording import clock_fix, unchecked_fault
+    from node.cli.wording import clock_fix, step_cause, unchecked_fault
     from node.errors import CryptoError, DecodeError, ProofError
     from node.timestamp.steps import FUTURE_RULE
     from node.timestamp.tokens.check import Expectation, check_token
@@ -165,8 +165,7 @@ def check_answer(
     )
     failure = verdict.failure
     if verdict.outcome is not Outcome.VERIFIED and failure is not None:
-        message = _("step {number} failed: {detail}")
-        cause = message.format(number=int(failure.step), detail=failure.detail)
+        cause = step_cause(failure)
         fix = clock_fix() if failure.is_from_future else _FIX_ANOTHER
         raise CommandError("GC-2305", cause, fix)
     if (unchecked := unchecked_fault(verdict)) is not None:

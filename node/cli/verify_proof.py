@@ -18,6 +18,7 @@ from node.cli.wording import (
     describe_steps,
     outcome_style,
     outcome_word,
+    step_cause,
     tell_steps,
     unrooted_fault,
 )
@@ -116,8 +117,7 @@ def _fault_of(verdict: ConsistencyVerdict) -> Fault | None:
     failure = verdict.failure
     if failure is None:
         return None
-    message = _("step {number} failed: {detail}")
-    cause = message.format(number=int(failure.step), detail=failure.detail)
+    cause = step_cause(failure)
     if verdict.outcome is Outcome.NOT_ROOTED:
         return unrooted_fault(
             failure,

@@ -12,6 +12,7 @@ from typing import Any
 
 from node.chain.record import RecordLeaf
 from node.cli.screen import Fault, Screen
+from node.cli.sentences.telling import tell_finding, tell_refusal
 from node.timestamp.compact_verify import CompactAttestation, CompactStep
 from node.timestamp.consistency import ConsistencyStep
 from node.timestamp.evidence.verify import EvidenceStep
@@ -159,7 +160,9 @@ def tell_steps(screen: Screen, reports: Sequence[StepReport]) -> None:
         mark = _("ok") if report.passed else _("FAILED")
         if report.passed and report.unchecked is not None:
             mark = _("ok, but for the {part}").format(part=_part_name(report.unchecked))
-        screen.line(f"  {int(report.step)}. {step_title(report.step)}: {mark} ({report.detail})")
+        tell = tell_finding if report.passed else tell_refusal
+        title, detail = step_title(report.step), tell(report.detail)
+        screen.line(f"  {int(report.step)}. {title}: {mark} ({detail})")
     for report in reports:
         if report.passed and report.unchecked is not None:
             screen.line("  " + _tell_unchecked(report.unchecked), style="yellow")
@@ -264,8 +267,7 @@ def step_fault(
         return None
     if verdict.outcome is Outcome.NOT_ROOTED:
         return unrooted_fault(failure, rooting, refreshing)
-    message = _("step {number} failed: {detail}")
-    cause = message.format(number=int(failure.step), detail=failure.detail)
+    cause = step_cause(failure)
     if failure.is_from_future:
         return Fault("GC-2309", cause, clock_fix())
     return Fault("GC-2309", cause, matching if failure.step is document_step else renewing)
@@ -276,19 +278,23 @@ def unrooted_fault(failure: StepReport, rooting: str, refreshing: str = "") -> F
 
     `refreshing` helps where the keys of the proof's epoch are retired, else `rooting`.
     """
-    detail, fix, epochs = failure.detail, rooting, failure.epochs
+    cause, fix, epochs = step_cause(failure), rooting, failure.epochs
     if failure.unchecked is not None:
         fix = library_fix()
     elif epochs is not None and epochs.is_retired:
-        detail = _("it is of epoch {epoch}, whose keys are retired: the trust file pins {known}")
+        said = "it is of epoch {epoch}, whose keys are retired: the trust file pins {known}"
+        cause = step_cause(failure, said.format(epoch=epochs.proof, known=epochs.trust))
         fix = refreshing or rooting
     elif epochs is not None:
-        detail = _("it is of epoch {epoch}, the trust file leads to epoch {known}")
+        said = "it is of epoch {epoch}, the trust file leads to epoch {known}"
+        cause = step_cause(failure, said.format(epoch=epochs.proof, known=epochs.trust))
         fix = _("use a newer trust file of that chain: govchain trust export, by whom you trust")
-    if epochs is not None:
-        detail = detail.format(epoch=epochs.proof, known=epochs.trust)
-    message = _("step {number} failed: {detail}")
-    return Fault("GC-2310", message.format(number=int(failure.step), detail=detail), fix)
+    return Fault("GC-2310", cause, fix)
+
+
+def step_cause(failure: StepReport, said: str = "") -> str:
+    """Return in which step a verification failed, and why, as the rooms below speak: in English."""
+    return f"step {int(failure.step)} failed: {said or failure.detail}"
 
 
 def clock_fix() -> str:

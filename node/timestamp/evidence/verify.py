@@ -238,8 +238,8 @@ class _Verification:
                     found = revocations.find(certificate, issuer)
                     at_ms = stamp.time_ms if found and found.is_harmless else judged_ms
                     if found is not None and found.since_ms <= at_ms:
-                        since, what = iso_time(found.since_ms), certificate.subject
-                        raise ProofError("certificate-revoked", f"{what}, since {since}")
+                        since, subject = iso_time(found.since_ms), certificate.subject
+                        raise ProofError("certificate-revoked", f"{subject}, since {since}")
         return f"the last one until {iso_time(self._stamps[-1].valid_until_ms)}"
 
     def _check_strength(self) -> str:  # step 9

@@ -170,13 +170,13 @@ class TokenCheck:
         expected, got = f"{algorithm.name}:{digest.hex()}", _name(imprint.algorithm, imprint.digest)
         if expected != got:
             raise ProofError("imprint", f"expected {expected}, got {got}")
-        if self._expected.request is not None:
-            self._check_request(self._expected.request)
-            got = f"{got}, as the request asks"
+        request = self._expected.request
+        if request is not None:
+            self._check_request(request)
         policies = self._expected.policies
         if policies and self.token.info.policy not in map(der.encode_oid, policies):
             raise ProofError("policy", f"expected {' or '.join(policies)}")
-        return got
+        return got if request is None else f"{got}, as the request asks"
 
     def _check_request(self, request: TimeStampRequest) -> None:  # RFC 3161 section 2.4
         info, asked = self.token.info, request.imprint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,18 @@ def test_the_answer_says_that_nobody_was_asked(tmp_path: Path, name: str) -> Non
 def test_the_verdict_is_spoken_in_chinese() -> None:
     ran = run("verify", DOCUMENT, "--receipt", RECEIPT, "--trust", TRUST, env=CHINESE)
     assert ran.out.startswith(f"核验通过  {DOCUMENT} 不晚于 20")
+
+
+def test_steps_are_told_in_chinese_and_to_programs_in_english(tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_bytes(b"other")
+    command = ("verify", other, "--receipt", RECEIPT, "--trust", TRUST)
+    told, written = run(*command, env=CHINESE), run(*command, "--json", env=CHINESE).json
+    lines = [*told.out.splitlines()[1:], *told.err.splitlines()[1:2]]
+    assert len(lines) == 3
+    assert not [line for line in lines if re.search(r"\b(expected|got|step|version)\b", line)]
+    assert written["steps"][0]["detail"].startswith("version 1, ")
+    assert written["error"]["message"].startswith("step 2 failed: document-digest: expected sha")
 
 
 def test_a_receipt_is_shown_without_a_word_on_its_truth() -> None:
