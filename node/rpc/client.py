@@ -74,8 +74,13 @@ STAMP_TIMEOUT_MS: Final = 60_000
 EVIDENCE_HELD_MAX: Final = 4_096
 """More proofs are not taken from one validator: no chain has so many equivocators."""
 _PAUSE_MS: Final = 100  # before the validators are asked again
-_ELSEWHERE: Final = (AdmissionCode.POOL_FULL, AdmissionCode.NOT_READY)
-"""Refusals that speak of one validator, not of the transaction."""
+_ELSEWHERE: Final = (
+    AdmissionCode.POOL_FULL,
+    AdmissionCode.NOT_READY,
+    AdmissionCode.EXPIRED,
+    AdmissionCode.TOO_FAR_AHEAD,
+)
+"""Refusals that speak of one validator, its clock too, and not of the transaction alone."""
 
 
 _NOT_NOW: Final = (Failure.TIME_NOT_AVAILABLE, Failure.SYSTEM_FAILURE)
@@ -132,9 +137,10 @@ class LedgerClient:
         """Submit encoded transactions; return their outcomes, in order, when all are settled.
 
         Validators are tried in turn with the same bytes, which is safe: a transaction takes effect
-        once. A refusal for want of room or readiness is tried elsewhere before it counts. After
-        `timeout_ms` it returns what is known by then (`Submission.final` tells). Raises
-        `NetworkUnavailable` if no validator answered at all, `ClientError` for too large a request.
+        once. A refusal for want of room or readiness, or by one validator's clock, is tried
+        elsewhere before it counts. After `timeout_ms` it returns what is known by then
+        (`Submission.final` tells). Raises `NetworkUnavailable` if no validator answered at all,
+        `ClientError` for too large a request.
         """
         check_request(transactions)
         deadline_s = after_ms(timeout_ms)

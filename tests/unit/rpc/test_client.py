@@ -94,8 +94,16 @@ async def test_a_refusal_says_why() -> None:
         )
 
 
-@pytest.mark.parametrize("code", [AdmissionCode.POOL_FULL, AdmissionCode.NOT_READY])
-async def test_want_of_room_or_readiness_sends_the_client_elsewhere(code: AdmissionCode) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        AdmissionCode.POOL_FULL,
+        AdmissionCode.NOT_READY,
+        AdmissionCode.EXPIRED,
+        AdmissionCode.TOO_FAR_AHEAD,
+    ],
+)
+async def test_what_one_validator_lacks_or_its_clock_says_sends_the_client_elsewhere(code: AdmissionCode) -> None:
     async with running(2) as network, network.client() as client:
         network.nodes[0].verdicts[b"tx"] = Admission(code, "not here", 250)
         [outcome] = await client.submit([b"tx"])
