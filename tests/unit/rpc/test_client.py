@@ -103,7 +103,9 @@ async def test_a_refusal_says_why() -> None:
         AdmissionCode.TOO_FAR_AHEAD,
     ],
 )
-async def test_what_one_validator_lacks_or_its_clock_says_sends_the_client_elsewhere(code: AdmissionCode) -> None:
+async def test_what_one_validator_lacks_or_its_clock_says_sends_the_client_elsewhere(
+    code: AdmissionCode,
+) -> None:
     async with running(2) as network, network.client() as client:
         network.nodes[0].verdicts[b"tx"] = Admission(code, "not here", 250)
         [outcome] = await client.submit([b"tx"])
