@@ -1,58 +1,134 @@
-"""That oracles object: for each here, a mistake is planted which it alone is there to find."""
+"""That oracles object to what is planted in the code that runs: whole clusters, calm but for it.
+
+What an oracle can be told of without a run, test_oracles_told.py and test_guard_told.py tell it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import subprocess
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
+from node.chain import evidence
 from node.chain.block import CertifiedBlock
+from node.chain.certificate import Subject, Vote
+from node.chain.evidence import Evidence, Offence, Statement
 from node.chain.genesis import Parameters
-from node.consensus.events import Now, Validate
+from node.chain.membership import ValidatorSet
+from node.chain.transaction import VerifiedTransaction
+from node.consensus import core
+from node.consensus.core import Core
+from node.consensus.events import (
+    AnnounceNewView,
+    BuildProposal,
+    CastViewChange,
+    Event,
+    Now,
+    Validate,
+)
+from node.consensus.messages import NewView, ViewChange
+from node.consensus.verification import Verifier
 from node.errors import DecodeError
+from node.execution.apply import Executor
+from node.execution.state import BlockInputs, ExecutedBlock, StateReader
 from node.service import reception, wire
 from node.service.allowance import Patience
+from node.service.ballots import Ballots
 from node.service.mempool import Mempool
 from node.service.peer_signs import PeerSigns
 from node.service.pursuit import Pursuits
 from node.service.wire import Message, MessageKind
-from node.storage import segment
+from node.storage import keys, segment
+from node.storage.memory import MemoryStore
 from node.storage.segment import ParsedSegment, Tail
 from tests.simulation import disk
+from tests.simulation.__main__ import repeated
 from tests.simulation.adversaries.tricks import Trick
-from tests.simulation.cluster import Cluster
+from tests.simulation.cluster import Cluster, Report, judged
+from tests.simulation.governed import GovernedCluster
 from tests.simulation.network import CALM
-from tests.simulation.node import Machine
+from tests.simulation.node import Machine, SimulatedValidator
 from tests.simulation.oracles import Violation
-from tests.simulation.plan import Fault, Plan, Rot
+from tests.simulation.plan import PATIENT_MS, Fault, Plan, Rot
+from tests.simulation.test_rules import Case
 from tests.simulation.workload import Habit, WorkloadProfile
-from tests.simulation.world import SECOND
+from tests.simulation.world import MS, SECOND, UTC_AT_START_MS
+
+Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch], None]
+
+PARAMETERS = Parameters(view_timeout_ms=PATIENT_MS, rotation_blocks=5)
+ONE_PRIMARY = Parameters(view_timeout_ms=PATIENT_MS)
+
+CASES: list[Case] = []
 
 
-def violation(*tricks: Trick, faults: tuple[Fault, ...] = (), seed: int = 1) -> str:
-    """Return what the oracles say of a small run, in which validator 0 may play tricks."""
+def finds(
+    says: str,
+    *tricks: Trick,
+    faults: tuple[Fault, ...] = (),
+    parameters: Parameters = PARAMETERS,
+    machine: Machine = Machine(),  # noqa: B008 - it never changes
+    seed: int = 1,
+    cluster_type: type[Cluster] = Cluster,
+) -> Callable[[Plant], Plant]:
+    """Have what is planted in a small run, in which 0 may play tricks, be a case of a rule."""
     plan = Plan(
         size=4,
-        parameters=Parameters(view_timeout_ms=300),
-        machines=(Machine(),) * 4,
+        parameters=parameters,
+        machines=(machine,) * 4,
         links=CALM,
         cut_links_hold=False,
-        workload=WorkloadProfile(requests=30, habits=(Habit.FAITHFUL,), to_all_permille=0),
+        workload=WorkloadProfile(
+            requests=15, habits=(Habit.FAITHFUL,), burst_max=1, to_all_permille=0
+        ),
         byzantine={0: tricks} if tricks else {},
         faults=faults,
         chaos_us=2 * SECOND,
     )
-    cluster = Cluster(plan, Random(seed))
-    try:
-        cluster.run()
-    except Violation as broken:
-        return str(broken)
-    return ""
+
+    def keep(plant: Plant) -> Plant:
+        def play(patch: Patch, wrong: bool) -> None:  # noqa: FBT001 - as a `Case` calls it
+            if wrong:
+                plant(patch)
+            violation = judged(cluster_type(plan, Random(seed)), shares=False)
+            if violation:
+                raise Violation(violation)
+
+        CASES.append(Case(says, plant.__name__, play))
+        return plant
+
+    return keep
 
 
-def test_a_pool_that_keeps_what_is_final_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def is_first(seen: list[Any], one: object) -> bool:
+    """Whether it is the first of all that were asked about."""
+    if not any(each is one for each in seen):
+        seen.append(one)
+    return seen[0] is one
+
+
+# --- What is final ---
+
+
+@finds("A6: validators {} and {} differ at height {}")
+def one_store_forgets_an_index(patch: Patch) -> None:
+    keep = MemoryStore._set  # noqa: SLF001 - the mistake to plant
+    stores: list[MemoryStore] = []
+
+    def forget(store: MemoryStore, key: bytes, value: bytes | None) -> None:
+        if not is_first(stores, store) or not key.startswith(keys.RECORD_BY_TYPE):
+            keep(store, key, value)
+
+    patch.setattr(MemoryStore, "_set", forget)
+
+
+@finds("P: validator {} wants a final transaction", parameters=ONE_PRIMARY)
+def a_pool_keeps_what_is_final(patch: Patch) -> None:
     remove, discard = Mempool.remove_committed, Mempool.discard
     pools: list[Mempool] = []
 
@@ -69,36 +145,151 @@ def test_a_pool_that_keeps_what_is_final_is_found(monkeypatch: pytest.MonkeyPatc
     def keep_all(pool: Mempool, tx_ids: Iterable[bytes]) -> None:
         discard(pool, [] if is_last_of_four(pool) else tx_ids)
 
-    monkeypatch.setattr(Mempool, "remove_committed", keep_some)
-    monkeypatch.setattr(Mempool, "discard", keep_all)
-    assert violation().startswith("P: ")
+    patch.setattr(Mempool, "remove_committed", keep_some)
+    patch.setattr(Mempool, "discard", keep_all)
 
 
-def test_a_damaged_log_taken_for_a_sound_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    rot = Rot(1 * SECOND, 2)
-    assert violation(faults=(rot,)) == ""
-    parse = segment.parse_segment
-
-    def overlook(data: bytes) -> ParsedSegment:
-        return replace(parse(data), tail=Tail.CLEAN)
-
-    monkeypatch.setattr(disk, "parse_segment", overlook)
-    assert violation(faults=(rot,)).startswith("R: ")
+@finds("L: {}")
+def primaries_propose_nothing(patch: Patch) -> None:
+    patch.setattr(Mempool, "take", lambda *_, **__: [])
 
 
-def test_memory_that_a_flood_fills_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert violation(Trick.FLOOD) == ""
+@finds("L: no change comes through: {}", cluster_type=GovernedCluster)
+def no_change_is_ever_in_time(patch: Patch) -> None:
+    patch.setattr(GovernedCluster, "_try", lambda *_: None)
+
+
+# --- What may be signed, and when ---
+
+
+@finds(
+    "D2: validator {} sends {} unsynced",
+    parameters=replace(ONE_PRIMARY, block_txs_max=1),
+    machine=Machine(sync_max_us=20 * MS),
+)
+def what_is_written_counts_as_durable(patch: Patch) -> None:
+    durable = Ballots.durable
+
+    def release_all(ballots: Ballots, lsn: int) -> list[tuple[Event, Message]]:
+        return durable(ballots, max(lsn, 1 << 40))
+
+    patch.setattr(Ballots, "durable", release_all)
+
+
+@finds("D3: validator {} logs {} before it")
+def votes_are_logged_before_their_blocks(patch: Patch) -> None:
+    write = Ballots.write
+
+    def write_backwards(ballots: Ballots) -> None:
+        ballots._records.reverse()  # noqa: SLF001 - the mistake to plant
+        write(ballots)
+
+    patch.setattr(Ballots, "write", write_backwards)
+
+
+@finds("E2: validator {} votes {}, members are {}")
+def votes_are_for_another_set(patch: Patch) -> None:
+    sign_bytes = Subject.sign_bytes
+
+    def misname(self: Subject, chain_id: bytes, validators: ValidatorSet, time_ms: int) -> bytes:
+        others = ValidatorSet(validators.epoch, validators.validators[::-1], validators.suite)
+        return sign_bytes(self, chain_id, others, time_ms)
+
+    patch.setattr(Subject, "sign_bytes", misname)
+
+
+@finds("E3: validator {} accuses {}, which is correct, of {}", Trick.EQUIVOCATE)
+def evidence_names_the_next_in_line(patch: Patch) -> None:
+    make = evidence._evidence  # noqa: SLF001 - the mistake to plant
+
+    def misname(
+        validators: ValidatorSet,
+        offence: Offence,
+        validator: int,
+        statements: list[Statement],
+        **place: int,
+    ) -> Evidence:
+        following = (validator + 1) % validators.size
+        return make(validators, offence, following, statements, **place)
+
+    patch.setattr(evidence, "_evidence", misname)
+    patch.setattr(Evidence, "check", lambda *_: None)
+
+
+@finds("G2: {} is not prepared, only by {}")
+def a_quorum_is_half_of_all(patch: Patch) -> None:
+    patch.setattr(ValidatorSet, "quorum", property(lambda self: self.size // 2))
+
+
+@finds("G3: a NEW-VIEW for {} from {}")
+def a_view_begins_on_too_few(patch: Patch) -> None:
+    def announce(made: NewView) -> AnnounceNewView:
+        return AnnounceNewView(replace(made, view_changes=made.view_changes[1:]))
+
+    patch.setattr(core, "AnnounceNewView", announce)
+
+
+@finds("G5: degraded in a view that nobody left another for")
+def blocks_are_degraded_without_need(patch: Patch) -> None:
+    def build(view: int, height: int, parent_digest: bytes, _: int | None) -> BuildProposal:
+        return BuildProposal(view, height, parent_digest, 2 * UTC_AT_START_MS)
+
+    patch.setattr(core, "BuildProposal", build)
+    patch.setattr(Core, "_check_degraded_time", lambda *_: None)
+
+
+@finds("G6: T is {}, and it came at {}")
+def time_stands_still(patch: Patch) -> None:
+    patch.setattr(core, "is_timely", lambda *_: True)
+    patch.setattr(
+        "node.service.proposing.proposal_time", lambda parent_time_ms, _: parent_time_ms + 1
+    )
+
+
+@finds("T: block {} was sealed at {}, before it existed")
+def votes_keep_the_time_of_the_start(patch: Patch) -> None:
+    vote = Ballots._vote  # noqa: SLF001 - the mistake to plant
+
+    def vote_early(
+        ballots: Ballots, subject: Subject, block: ExecutedBlock | None, now: Now
+    ) -> Vote:
+        return vote(ballots, subject, block, replace(now, utc_ms=UTC_AT_START_MS))
+
+    patch.setattr(Ballots, "_vote", vote_early)
+
+
+@finds("V: {}")
+def a_final_header_is_left_out(patch: Patch) -> None:
+    def cast(made: ViewChange) -> CastViewChange:
+        return CastViewChange(replace(made, committed=made.committed[1:]))
+
+    patch.setattr(core, "CastViewChange", cast)
+
+
+# --- What it costs, and how it is borne ---
+
+
+@finds("C: {} {} for {} blocks, expected at most {}")
+def every_vote_is_checked(patch: Patch) -> None:
+    def want(self: Core, vote: Vote) -> bool:
+        return vote.validator != self.me
+
+    patch.setattr(Core, "wants_vote", want)
+
+
+@finds("B: validator {} holds {} bytes", Trick.FLOOD)
+def what_peers_send_is_kept(patch: Patch) -> None:
     heard = PeerSigns.note_heard
 
     def hoard(signs: PeerSigns, peer: int, now: Now) -> None:
         signs.hoard = [*getattr(signs, "hoard", []), bytes(20_000)]  # type: ignore[attr-defined]
         heard(signs, peer, now)
 
-    monkeypatch.setattr(PeerSigns, "note_heard", hoard)
-    assert violation(Trick.FLOOD).startswith("B: ")
+    patch.setattr(PeerSigns, "note_heard", hoard)
 
 
-def test_bodies_asked_of_the_proposer_alone_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@finds("W: validator {} waits {} ms for {}", Trick.STARVE, parameters=ONE_PRIMARY, seed=4)
+def bodies_are_asked_of_the_proposer_alone(patch: Patch) -> None:
     begin = Pursuits.begin
 
     def ask_the_proposer(
@@ -107,13 +298,11 @@ def test_bodies_asked_of_the_proposer_alone_are_found(monkeypatch: pytest.Monkey
         holders = tuple(each for each in action.holders if each == action.header.proposer)
         begin(self, replace(action, holders=holders), synced, now)
 
-    seeds = range(4)
-    assert not any(violation(Trick.STARVE, seed=seed) for seed in seeds)
-    monkeypatch.setattr(Pursuits, "begin", ask_the_proposer)
-    assert any(violation(Trick.STARVE, seed=seed).startswith("W: ") for seed in seeds)
+    patch.setattr(Pursuits, "begin", ask_the_proposer)
 
 
-def test_a_correct_validator_that_is_cut_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@finds("N: validator {} cuts off {}")
+def votes_of_who_is_correct_are_refused(patch: Patch) -> None:
     decode = wire.decode_message
 
     def refuse_votes(data: bytes, signature_size: int) -> Message:
@@ -121,6 +310,80 @@ def test_a_correct_validator_that_is_cut_off_is_found(monkeypatch: pytest.Monkey
             raise DecodeError("no vote is good enough")
         return decode(data, signature_size)
 
-    monkeypatch.setattr(reception, "decode_message", refuse_votes)
-    monkeypatch.setattr(Patience, "note_refusal", lambda *_: True)
-    assert violation().startswith("N: ")
+    patch.setattr(reception, "decode_message", refuse_votes)
+    patch.setattr(Patience, "note_refusal", lambda *_: True)
+
+
+@finds("R: validator {} starts from a damaged log", faults=(Rot(1 * SECOND, 2),))
+def a_damaged_log_is_taken_for_a_sound_one(patch: Patch) -> None:
+    parse = segment.parse_segment
+
+    def overlook(data: bytes) -> ParsedSegment:
+        return replace(parse(data), tail=Tail.CLEAN)
+
+    patch.setattr(disk, "parse_segment", overlook)
+
+
+@finds("X: validator {} halted: {}")
+def one_executes_otherwise(patch: Patch) -> None:
+    class Otherwise(Executor):
+        def execute(
+            self,
+            parent: StateReader,
+            inputs: BlockInputs,
+            transactions: Iterable[VerifiedTransaction],
+        ) -> ExecutedBlock:
+            executed = super().execute(parent, inputs, [*transactions])
+            header = replace(executed.header, results_root=bytes(32))
+            return replace(executed, header=header, digest=bytes(32))
+
+    start = SimulatedValidator.start
+
+    def start_otherwise(validator: SimulatedValidator) -> None:
+        if validator.index == 3:
+            validator.executor = Otherwise(validator.genesis)
+        start(validator)
+
+    patch.setattr(SimulatedValidator, "start", start_otherwise)
+
+
+@finds("X: {}")
+def a_validators_number_is_used_as_an_index_unseen(patch: Patch) -> None:
+    def look_up(verifier: Verifier, *_: object) -> None:
+        raise IndexError(f"no validator {verifier.validators.size}")
+
+    patch.setattr(Verifier, "check_proposal", look_up)
+
+
+# --- A run is one run ---
+
+
+def play_again(patch: Patch, wrong: bool) -> None:  # noqa: FBT001 - as a `Case` calls it
+    """Have another process, which is not started here, tell of the same run or another."""
+    told = "another" if wrong else "one"
+    done = subprocess.CompletedProcess([], 0, stdout=f"{told}\n")
+    patch.setattr(subprocess, "run", lambda *_, **__: done)
+    first = Report(
+        seed=1,
+        size=4,
+        violation="",
+        blocks=1,
+        steps=1,
+        views=0,
+        healing_ms=0,
+        trace="one",
+        cpu_us=1,
+    )
+    violation = repeated(first).violation
+    if violation:
+        raise Violation(violation)
+
+
+CASES.append(Case("H: another run under another hash seed, nothing shared", "order", play_again))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_mistake_is_found_by_the_rule_it_breaks_and_its_neighbour_passes(
+    case: Case, monkeypatch: Patch
+) -> None:
+    case.check(monkeypatch)

@@ -1,0 +1,355 @@
+"""That the rules on what a validator signs, logs and sends object: D1 to D4, G1 to G6 and V.
+
+Each is told (test_tale.py) of a mistake and of the same without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import pytest
+
+from node.chain.block import CertifiedHeader
+from node.consensus.messages import Proposal, Reason, ViewChange
+from node.execution.state import ExecutedBlock
+from tests.simulation.test_rules import Case
+from tests.simulation.test_tale import COMMIT, PREPARE, VOTERS, Tale, told
+from tests.simulation.world import MS
+
+CASES: list[Case] = []
+about = partial(told, cases=CASES)
+
+# --- Durability: D1 to D4 ---
+
+
+@about("D1: validator {} signs twice for {}")
+def a_vote_that_is_durable_is_forgotten(*, wrong: bool) -> None:
+    tale = Tale(0)
+    first, second = tale.block(), tale.block()
+    tale.propose(first)
+    tale.vote(1, PREPARE, first)
+    if wrong:
+        tale.sync(1)
+    tale.restart(1)
+    tale.propose(second)
+    tale.vote(1, PREPARE, second)
+
+
+@about("D1: validator {} signs twice for {}")
+def a_second_proposal_takes_the_place_of_the_first(*, wrong: bool) -> None:
+    tale = Tale(0)
+    first, second = tale.block(), tale.block()
+    tale.propose(first)
+    tale.propose(second)
+    if wrong:
+        tale.vote(1, PREPARE, first)
+    tale.vote(1, PREPARE, second)
+
+
+@about("D1: validator {} signs twice for {}")
+def a_view_is_left_twice(*, wrong: bool) -> None:
+    tale = Tale()
+    tale.leave(1, 1)
+    if wrong:
+        tale.sync(1)
+    tale.restart(1)
+    tale.leave(1, 1, reason=Reason.FAIRNESS)
+
+
+@about("D1: validator {} signs twice for {}")
+def a_view_is_begun_twice(*, wrong: bool) -> None:
+    tale = Tale()
+    left = [tale.leave(number, 1) for number in range(4)]
+    tale.tell(*left)
+    tale.sync(*range(4))
+    tale.begin(1, left[:3])
+    if wrong:
+        tale.sync(1)
+    tale.restart(1)
+    tale.begin(1, left[1:])
+
+
+@about("D2: validator {} sends {} unsynced")
+def a_vote_leaves_before_it_is_durable(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.propose(block)
+    vote = tale.vote(1, PREPARE, block)
+    if not wrong:
+        tale.sync(1)
+    tale.send(1, vote)
+
+
+@about("D2: validator {} sends {} unsynced")
+def a_new_view_leaves_before_it_is_durable(*, wrong: bool) -> None:
+    tale = Tale()
+    left = [tale.leave(number, 1) for number in VOTERS]
+    tale.tell(*left)
+    tale.sync(*VOTERS)
+    new_view = tale.begin(1, left)
+    if not wrong:
+        tale.sync(1)
+    tale.send(1, new_view)
+
+
+@about("D3: validator {} logs {} before it")
+def a_vote_is_durable_before_its_block(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.propose(block)
+    vote = tale.vote(1, PREPARE, block)
+    log = tale.places[1].log
+    tale.oracles.synced(tale.places[1], log.synced(log.last_lsn)[wrong:])
+    tale.send(1, vote)
+
+
+@about("D4: validator {} votes in {} after leaving it")
+def who_has_left_a_view_votes_in_it(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.propose(block)
+    tale.leave(1, 1)
+    tale.sync(1)
+    if wrong:
+        tale.vote(1, PREPARE, block)
+    tale.vote(2, PREPARE, block)
+
+
+@about("D4: validator {} hides its COMMIT at {} in view {} when leaving for {}: tip {}, shown {}")
+def who_has_committed_does_not_show_it(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    prepared = CertifiedHeader(block.header, tale.prepare(block))
+    tale.vote(1, COMMIT, block)
+    tale.sync(1)
+    tale.leave(1, 1, prepared=() if wrong else (prepared,))
+
+
+@about("V: {}")
+def a_final_header_is_left_out(*, wrong: bool) -> None:
+    tale = Tale()
+    first = tale.block()
+    second = tale.block(on=first)
+    final = [CertifiedHeader(each.header, tale.decide(each)) for each in (first, second)]
+    tale.leave(1, 1, committed=final[wrong:])
+
+
+# --- What was heard: G1 to G5 ---
+
+
+@about("G1: not proposed")
+def a_vote_is_for_what_its_primary_has_not_proposed(*, wrong: bool) -> None:
+    tale = Tale()
+    block, other = tale.block(), tale.block()
+    tale.propose(block)
+    tale.vote(1, PREPARE, other if wrong else block)
+
+
+@about("G1: not proposed")
+def a_vote_is_for_what_another_has_proposed(*, wrong: bool) -> None:
+    tale = Tale(3)
+    block = tale.block()
+    hashes = tuple(each.transaction.tx_hash for each in block.transactions)
+    vote = tale.vote(3 if wrong else 0, PREPARE, block)
+    tale.hear(1, Proposal(block.header, hashes, vote))
+    tale.vote(1, PREPARE, block)
+
+
+def changed(
+    tale: Tale, view: int, *, carried: ExecutedBlock | None = None, reason: Reason = Reason.TIMEOUT
+) -> None:
+    """Have all voters leave for a view, which carries what is prepared, and begin it."""
+    prepared = () if carried is None else (CertifiedHeader(carried.header, tale.prepare(carried)),)
+    left = [tale.leave(number, view, prepared=prepared, reason=reason) for number in VOTERS]
+    tale.tell(*left)
+    tale.begin(view, left)
+
+
+@about("G1: neither carried over nor proposed above what is")
+def what_is_carried_over_is_replaced(*, wrong: bool) -> None:
+    tale = Tale(1)
+    block = tale.block()
+    changed(tale, 1, carried=block)
+    other = tale.block(view=1)
+    tale.propose(other, view=1)
+    tale.vote(2, PREPARE, other if wrong else block, view=1)
+
+
+@about("G2: {} is not prepared, only by {}")
+def what_too_few_have_prepared_is_committed(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.prepare(block, voters=(0, 1) if wrong else VOTERS)
+    tale.vote(1, COMMIT, block)
+
+
+@about("G2: {} is not prepared, only by {}")
+def what_stands_on_nothing_prepared_is_committed(*, wrong: bool) -> None:
+    tale = Tale()
+    first = tale.block()
+    second = tale.block(on=first)
+    if wrong:
+        tale.propose(first)
+    else:
+        tale.prepare(first)
+    tale.prepare(second)
+    tale.vote(1, COMMIT, second)
+
+
+@about("G3: a NEW-VIEW for {} from {}")
+def a_view_begins_on_too_few(*, wrong: bool) -> None:
+    tale = Tale()
+    left = [tale.leave(number, 1) for number in VOTERS]
+    tale.tell(*left)
+    tale.begin(1, left[wrong:])
+
+
+@about("G3: a NEW-VIEW for {} rests on what nobody signed")
+def a_view_begins_on_a_forged_view_change(*, wrong: bool) -> None:
+    tale = Tale(3)
+    left = [tale.leave(number, 1) for number in VOTERS]
+    tale.tell(*left)
+    if wrong:
+        left[2] = forged(left[2])
+    tale.begin(1, left)
+
+
+def forged(view_change: ViewChange) -> ViewChange:
+    """Return a VIEW-CHANGE whose signature is over another one."""
+    return ViewChange(
+        **{name: getattr(view_change, name) for name in ViewChange.__slots__ if name != "clock_ms"},
+        clock_ms=view_change.clock_ms + 1,
+    )
+
+
+@about("G3: a NEW-VIEW for {} leaves out the clock bits of {}")
+def a_primary_picks_whom_it_begins_with(*, wrong: bool) -> None:
+    tale = Tale()
+    left = [tale.leave(number, 1, clock_bit=number in (0, 2)) for number in range(4)]
+    tale.tell(*left)
+    tale.oracles.hearing(tale.places[1], [])
+    tale.begin(1, left[1:] if wrong else left[:3])
+
+
+@about("G4: leaves for view {} with no more than {} behind it")
+def a_view_is_skipped(*, wrong: bool) -> None:
+    tale = Tale()
+    tale.leave(1, 2 if wrong else 1)
+
+
+@about("G4: leaves for view {} with no more than {} behind it")
+def one_that_leaves_pulls_all_along(*, wrong: bool) -> None:
+    tale = Tale(2, 3)
+    tale.tell(*(tale.leave(number, 7) for number in ((3,) if wrong else (2, 3))))
+    tale.leave(1, 7)
+
+
+@about("G4: leaves for view {} although only {} have left for {}")
+def a_view_that_too_few_have_left_for_is_left(*, wrong: bool) -> None:
+    tale = Tale()
+    for number in (0, 1) if wrong else VOTERS:
+        tale.tell(tale.leave(number, 1))
+    tale.leave(1, 2)
+
+
+@about("G5: degraded in a view that nobody left another for")
+def the_first_view_has_a_degraded_block(*, wrong: bool) -> None:
+    tale = Tale(0)
+    block = tale.block(degraded=wrong)
+    tale.propose(block)
+    tale.vote(1, PREPARE, block)
+
+
+def doubted(tale: Tale, doubters: Sequence[int]) -> None:
+    """Have a view begin in which some could not vouch for time."""
+    left = [tale.leave(number, 1, clock_bit=number in doubters) for number in VOTERS]
+    tale.tell(*left)
+    tale.begin(1, left)
+
+
+@about("G5: degraded, and nothing allows it, or its T")
+def one_doubt_is_enough_to_degrade(*, wrong: bool) -> None:
+    tale = Tale(1)
+    doubted(tale, (0,) if wrong else (0, 2))
+    block = tale.block(view=1, degraded=True)
+    tale.propose(block, view=1)
+    tale.vote(2, PREPARE, block, view=1)
+
+
+@about("G5: degraded, and nothing allows it, or its T")
+def a_degraded_block_is_later_than_the_clocks(*, wrong: bool) -> None:
+    tale = Tale(1)
+    doubted(tale, (0, 2))
+    block = tale.block(view=1, degraded=True, time_ms=tale.world.utc_ms)
+    other = tale.block(on=block, view=1, degraded=True, time_ms=tale.world.utc_ms + 1 + wrong)
+    tale.prepare(block, view=1, voters=(1, 0, 2))
+    tale.propose(other, view=1)
+    tale.vote(2, PREPARE, other, view=1)
+
+
+# --- When it was heard: G6 ---
+
+
+def vote_after(tale: Tale, delay_ms: int, view: int = 0) -> None:
+    """Have a proposal come so long after its T, or before it, and be voted for."""
+    now_ms = tale.world.utc_ms
+    block = tale.block(view=view, time_ms=now_ms - min(delay_ms, 0))
+    tale.world.run_until(tale.world.now_us + max(delay_ms, 0) * MS)
+    tale.propose(block, view)
+    tale.vote(2, PREPARE, block, view)
+    tale.turn(2)
+
+
+@about("G6: T is {}, and it came at {}")
+def a_proposal_comes_too_late(*, wrong: bool) -> None:
+    tale = Tale(0)
+    parameters = tale.genesis.parameters
+    vote_after(tale, parameters.message_delay_ms + parameters.precision_ms + wrong)
+
+
+@about("G6: T is {}, and it came at {}")
+def a_proposal_comes_too_early(*, wrong: bool) -> None:
+    tale = Tale(0)
+    vote_after(tale, -tale.genesis.parameters.precision_ms - wrong)
+
+
+@about("G6: T is {}, and it came at {}")
+def a_view_that_failed_lets_more_time(*, wrong: bool) -> None:
+    tale = Tale(1)
+    changed(tale, 1)
+    parameters = tale.genesis.parameters
+    grown_ms = parameters.message_delay_ms * 11 // 10
+    vote_after(tale, grown_ms + parameters.precision_ms + wrong, view=1)
+
+
+@about("G6: T is {}, and it came at {}")
+def a_view_that_began_on_schedule_is_taken_for_a_failed_one(*, wrong: bool) -> None:
+    tale = Tale(1)
+    changed(tale, 1, reason=Reason.ROTATION if wrong else Reason.TIMEOUT)
+    parameters = tale.genesis.parameters
+    vote_after(tale, parameters.message_delay_ms + parameters.precision_ms + 1, view=1)
+
+
+@about("G6: T is {}, and it came at {}")
+def a_view_with_a_final_block_is_taken_for_a_failed_one(*, wrong: bool) -> None:
+    tale = Tale(1)
+    changed(tale, 1)
+    first = tale.block(view=1)
+    certificate = tale.decide(first, view=1, voters=(1, 0, 2))
+    if wrong:
+        tale.turn(2, (first, certificate))
+    parameters = tale.genesis.parameters
+    late_ms = parameters.message_delay_ms + parameters.precision_ms + 1
+    block = tale.block(on=first, view=1, time_ms=tale.world.utc_ms + 1)
+    tale.world.run_until(tale.world.now_us + (late_ms + 1) * MS)
+    tale.propose(block, view=1)
+    tale.vote(2, PREPARE, block, view=1)
+    tale.turn(2)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_mistake_is_found_by_the_rule_it_breaks_and_its_neighbour_passes(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.check(monkeypatch)
