@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.outputs import OutputFile, expect_nothing, name_after, write_anew
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.token_options import FILE, read_certificates
 from node.cli.verb import CommandError, verb
@@ -196,7 +197,7 @@ def list_anchors(screen: Screen, *, folder: Path) -> Answer:
 @_folder_argument
 @click.argument("receipt_path", metavar="RECEIPT", type=FILE)
 @click.option("--by", "name", help=_("Name of the authority; any, unless named."))
-@click.option("--out", type=FILE, help=_("File to write.") + "  [RECEIPT.anchor]")
+@click.option("--out", type=OutputFile(), help=_("File to write.") + "  [RECEIPT.anchor]")
 @network_options
 @verb("anchor export")
 def export(
@@ -211,19 +212,14 @@ def export(
     """Join an anchor to a receipt."""
     from node.cli.anchor_verify import tell_anchor
     from node.operations.anchor_home import AnchorHome
-    from node.operations.topology import write_file
     from node.timestamp.outside.anchor import ANCHOR_SUFFIX
 
-    target = receipt_path.with_name(receipt_path.name + ANCHOR_SUFFIX) if out is None else out
-    if target.exists():
-        message = _("{path}: exists already").format(path=target)
-        raise CommandError("GC-2306", message, _("name another file: --out"))
+    named = receipt_path.with_name(name_after(receipt_path.name, ANCHOR_SUFFIX))
+    target = named if out is None else out
+    expect_nothing(target)
     record = _read_record(receipt_path)
     data, verdict = _join(AnchorHome(folder), record, name, network)
-    try:
-        write_file(target, data)
-    except OSError as error:
-        raise CommandError("GC-2306", f"{target}: {error.strerror}") from error
+    write_anew(target, data)
     facts = tell_anchor(screen, str(target), verdict)
     screen.line(_("written to {path}").format(path=target))
     return Answer({"anchor": str(target), **facts})

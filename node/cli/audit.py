@@ -10,7 +10,7 @@ import click
 
 from node.cli.audit_run import report, run
 from node.cli.choice import NetworkChoice, network_options
-from node.cli.receipt_export import write_anew
+from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import verb
 
@@ -122,7 +122,7 @@ def ledger(screen: Screen, *, home: Path, scratch: Path | None) -> Answer:
 @click.option(
     "--out",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     required=True,
     help=_("File to write."),
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.choice import NetworkChoice, network_options
-from node.cli.receipt_export import expect_nothing, write_anew
+from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
@@ -59,7 +59,7 @@ _HEIGHT_MAX: Final = 2**63 - 1
 @click.option(
     "--out",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     required=True,
     help=_("File to write the report to."),
 )
@@ -88,7 +88,6 @@ def run(
     from node.service.audit.replay import Replay
     from node.service.audit.report import sign_report
 
-    expect_nothing(path)  # before it takes hours
     found = network.open()
     source, second, tip = _choose(found, last)
     last = tip if last is None else last
@@ -143,7 +142,7 @@ def run(
 @click.option(
     "--pdf",
     "pdf_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     help=_("Write it as a page to print, too (PDF/A-3), with the signed report attached."),
 )
 @verb("audit report")
@@ -180,7 +179,7 @@ def _print(screen: Screen, path: Path, data: bytes, found: dict[str, Any]) -> No
     require_typst()
     from node.cli.paper.render import render_report_pdf
 
-    write_anew(path, render_report_pdf(data, found))
+    write_anew(path, render_report_pdf(data, found), "--pdf")
     screen.line(_("written to {path}").format(path=path))
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.outputs import OutputFile, write_anew, write_over
 from node.cli.screen import Answer, Screen
 from node.cli.verb import DEFAULT_HOME, CommandError
 
@@ -59,7 +60,9 @@ def course_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what all changes take, given to the function as one `Course`."""
     path = click.Path(path_type=Path, dir_okay=False)
 
-    @click.option("--propose", type=path, help=_("Write what is next as a proposal; do nothing."))
+    @click.option(
+        "--propose", type=OutputFile(), help=_("Write what is next as a proposal; do nothing.")
+    )
     @click.option("--approve", type=path, help=_("Show a proposal, and sign it (--as)."))
     @click.option("--submit", type=path, help=_("Hand in a proposal, and wait until it is done."))
     @click.option("--yes", is_flag=True, help=_("Do it without being asked."))
@@ -276,7 +279,6 @@ def by_file(screen: Screen, course: Course) -> Answer | None:
 def _approve(screen: Screen, course: Course, path: Path) -> Answer:
     from node.cli.change import check_epoch
     from node.cli.proposal import read_proposal
-    from node.operations.topology import write_file
 
     if course.network.identity is None:
         raise click.UsageError(_("name the administrator who approves: --as"))
@@ -288,7 +290,7 @@ def _approve(screen: Screen, course: Course, path: Path) -> Answer:
         raise CommandError("GC-2322", message, _("have administrators of others approve"))
     _ask(screen, course, _("Approve?"), _("nobody can be asked: approve with --yes"))
     approved = proposal.approve(network.identity, network.signer)
-    write_file(path, approved.encode())
+    write_over(path, approved.encode())
     screen.line(_("approved by {identities}").format(identities=", ".join(approved.approved_by)))
     return Answer(_facts_of(path, approved, network))
 
@@ -316,9 +318,7 @@ def _submit(screen: Screen, course: Course, path: Path) -> Answer:
 
 def write_proposal(screen: Screen, path: Path, proposal: Proposal, network: Network) -> Answer:
     """Write what is proposed, for others to approve."""
-    from node.operations.topology import write_file
-
-    write_file(path, proposal.encode())
+    write_anew(path, proposal.encode(), "--propose")
     _show(screen, proposal, network)
     said = _("proposed in {path}: have it approved (--approve), hand it in (--submit)")
     screen.line(said.format(path=path))

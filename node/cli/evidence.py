@@ -18,6 +18,7 @@ from node.cli.evidence_options import (
     now_ms,
     source_options,
 )
+from node.cli.outputs import name_after, write_over
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.token_options import FILE
 from node.cli.verb import CommandError, verb
@@ -291,7 +292,7 @@ def _finish(
         if verdict.attestation is None:
             cause = f"{subject.record}: {verdict.steps[-1].detail}"
             raise CommandError("GC-2305", cause, _("ask another authority"))
-        _write(subject.record, data)
+        write_over(subject.record, data)
         screen.line(_told(subject, verdict))
         files = [str(path) for path in subject.files]
         facts = {"record": str(subject.record), "files": files, **describe_evidence(verdict)}
@@ -311,16 +312,6 @@ def _told(subject: Subject, verdict: EvidenceVerdict) -> str:
     return said.format(path=subject.record, files=files, time=until)
 
 
-def _write(path: Path, data: bytes) -> None:
-    from node.operations.topology import write_file
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, data)
-    except OSError as error:
-        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
-
-
 def _verify_receipt(
     screen: Screen, subject: Subject, path: Path, anchor: TrustAnchor
 ) -> tuple[dict[str, Any], Fault | None]:
@@ -328,6 +319,7 @@ def _verify_receipt(
 
     A refreshed one beside it serves instead if it carries this very receipt.
     """
+    from node.cli.inputs import is_file
     from node.cli.subjects import read_document, read_file
     from node.cli.verify import fault_of_receipt, tell_verdict
     from node.cli.wording import describe_verdict
@@ -336,8 +328,8 @@ def _verify_receipt(
     from node.timestamp.refreshed import REFRESHED_SUFFIX, RefreshedReceipt
     from node.timestamp.verify import verify_receipt
 
-    receipt, refreshed = read_file(path), path.with_suffix(REFRESHED_SUFFIX)
-    if refreshed.is_file():
+    receipt, refreshed = read_file(path), path.with_name(name_after(path.stem, REFRESHED_SUFFIX))
+    if is_file(refreshed):
         data = read_file(refreshed)
         try:
             if RefreshedReceipt.decode(data).receipt.encode() == receipt:

@@ -8,7 +8,9 @@ are named.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from gettext import gettext as _
@@ -18,6 +20,7 @@ from typing import Final
 import click
 
 from node.cli.inputs import find_documents, hash_one
+from node.cli.outputs import name_after
 from node.cli.receipt_files import find_receipts
 from node.cli.screen import Fault
 from node.cli.subjects import read_file
@@ -94,7 +97,7 @@ class Subject:
     @property
     def has_record(self) -> bool:
         """Tell whether there is something where its record lies."""
-        return self.record.exists()
+        return os.path.lexists(self.record)
 
     def read_record(self) -> bytes:
         """Return the record's bytes; raises `CommandError`."""
@@ -110,8 +113,7 @@ class Folders:
 
     def subject(self, document: Path) -> Subject:
         """Return what belongs to a document."""
-        name = document.name
-        record = (self.records or document.parent) / f"{name}{EVIDENCE_SUFFIX}"
+        record = (self.records or document.parent) / name_after(document.name, EVIDENCE_SUFFIX)
         return Subject(document, self.receipts or document.parent, record)
 
 
@@ -120,7 +122,7 @@ def find_subjects(arguments: Sequence[str], folders: Folders) -> tuple[list[Subj
 
     A record stands for its document. Raises wrong usage where two documents would share a record.
     """
-    named = [each.removesuffix(EVIDENCE_SUFFIX) or each for each in arguments]
+    named = [*map(_document_of, arguments)]
     subjects: dict[Path, Subject] = {}
     faults: list[Fault] = []
     for found in find_documents(named):
@@ -138,6 +140,21 @@ def find_subjects(arguments: Sequence[str], folders: Folders) -> tuple[list[Subj
             raise click.UsageError(told)
         subjects[subject.record] = subject
     return list(subjects.values()), faults
+
+
+def _document_of(argument: str) -> str:
+    """Return the document that a record stands for; what is no record stands for itself."""
+    record = Path(argument)
+    stem = record.name.removesuffix(EVIDENCE_SUFFIX)
+    if stem in ("", record.name):
+        return argument
+    document = argument.removesuffix(EVIDENCE_SUFFIX)
+    if not os.path.lexists(document):  # it may be cut
+        with suppress(OSError):
+            for name in sorted(os.listdir(record.parent)):  # noqa: PTH208 - names may be any bytes
+                if name_after(name, EVIDENCE_SUFFIX) == record.name:
+                    return str(record.with_name(name))
+    return document
 
 
 def hash_subjects(

@@ -101,6 +101,11 @@ def open_file(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def is_file(path: str | Path) -> bool:
+    """Tell whether it is a file; of a name that none can have, no."""
+    return os.path.isfile(path)  # noqa: PTH113 - what pathlib says of such a name is an error
+
+
 def display(path: str | Path) -> str:
     """Return a path as text that can be printed, whatever bytes it is made of."""
     return os.fsencode(path).decode(errors="backslashreplace")

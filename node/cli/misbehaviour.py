@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
@@ -58,15 +59,13 @@ def list_all(screen: Screen, *, network: NetworkChoice) -> Answer:
 @click.argument("name")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     help=_("File to write the proof to, for anybody to verify."),
 )
 @network_options
 @verb("misbehaviour show")
 def show(screen: Screen, *, name: str, out: Path | None, network: NetworkChoice) -> Answer:
     """Show one proof."""
-    from node.operations.topology import write_file
-
     found = network.open()
     held, _silent = _gather(found)
     for evidence, _holders in held:
@@ -75,10 +74,7 @@ def show(screen: Screen, *, name: str, out: Path | None, network: NetworkChoice)
             continue
         _tell(screen, facts)
         if out is not None:
-            try:
-                write_file(out, evidence.encode())
-            except OSError as error:
-                raise CommandError("GC-2306", f"{out}: {error.strerror}") from error
+            write_anew(out, evidence.encode())
             screen.line(_("written to {path}").format(path=out))
         return Answer({"evidence": facts, "file": None if out is None else str(out)})
     raise CommandError(

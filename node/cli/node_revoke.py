@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.token_options import FILE, read_revocations
 from node.cli.verb import CommandError, verb
@@ -45,7 +46,7 @@ _NEXT_DAYS: Final = 365
 )
 @click.option("--reason", type=click.Choice(REASONS), help=_("Why."))
 @click.option("--previous", type=FILE, help=_("The list so far, which the new one goes on from."))
-@click.option("--out", type=FILE, required=True, help=_("File to write the list (PEM) to."))
+@click.option("--out", type=OutputFile(), required=True, help=_("File to write the list (PEM) to."))
 @verb("node revoke")
 def revoke(
     screen: Screen,
@@ -61,13 +62,9 @@ def revoke(
     from node.crypto.authority import AuthorityCertificate
     from node.crypto.revocation import RevokedSerial, build_revocation_list, encode_list_pem
     from node.errors import CryptoError
-    from node.operations.topology import write_file
 
     if (revoked_path is None) != (reason is None):
         raise click.UsageError(_("give --certificate and --reason, or neither: the same list anew"))
-    if out.exists():
-        message = _("{path}: exists already").format(path=out)
-        raise CommandError("GC-2306", message, _("name another file: --out"))
     now_ms = time.time_ns() // 1_000_000
     issuer = _open(authority, key_file, now_ms)
     own = AuthorityCertificate.read(issuer.certificate)
@@ -86,7 +83,7 @@ def revoke(
     made = build_revocation_list(
         issuer, revoked, made_ms=now_ms, next_ms=now_ms + _NEXT_DAYS * _DAY_MS
     )
-    write_file(out, encode_list_pem(made))
+    write_anew(out, encode_list_pem(made))
     said = _(
         "{path}: {count} certificates of {issuer} are revoked; publish it, keep it for the next"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from node.cli.outputs import OutputFile, name_after, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
 
@@ -43,7 +44,7 @@ _STAMP: Final = "stamp"
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(may_repeat=True),
     help=_("File to write. Default: beside the receipt, named by the format."),
 )
 @click.option(
@@ -81,7 +82,7 @@ def export(
 
         drawn = PICTURE_SUFFIX if out is None else out.suffix
         suffix, data = f".qr{drawn}", draw(data, drawn)
-    target = path.with_suffix(suffix) if out is None else out
+    target = path.with_name(name_after(path.stem, suffix)) if out is None else out
     write_anew(target, data)
     screen.line(_("written to {path} ({size} bytes)").format(path=target, size=len(data)))
     screen.line(_("Nothing was verified: see govchain verify."))
@@ -107,26 +108,6 @@ def _what_is_lost(left_out: str) -> str:
         ),
         _STAMP: _("left out: the time stamp over the signature in {path}: keep that file"),
     }[left_out]
-
-
-def write_anew(target: Path, data: bytes) -> None:
-    """Write a file; raises `CommandError` where something else is there already."""
-    from node.cli.subjects import read_file
-    from node.operations.topology import write_file
-
-    if target.exists() and read_file(target) != data:
-        expect_nothing(target)
-    try:
-        write_file(target, data)
-    except OSError as error:
-        raise CommandError("GC-2306", f"{target}: {error.strerror}") from error
-
-
-def expect_nothing(target: Path) -> None:
-    """Raise `CommandError` where a file is there already."""
-    if target.exists():
-        message = _("{path}: something else is there already")
-        raise CommandError("GC-2306", message.format(path=target), _("name another file: --out"))
 
 
 def _make(wanted: str, receipt: Receipt, stamp: Path | None) -> tuple[str, bytes]:

@@ -7,14 +7,15 @@ ever overwritten, not even by a better one of the same record.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from gettext import gettext as _
 from itertools import chain, count, takewhile
 from pathlib import Path, PurePath
 from typing import Final
 
-from node.cli.inputs import Document
+from node.cli.inputs import Document, is_file
+from node.cli.outputs import NAME_BYTES_MAX, shorten
 from node.cli.screen import Fault
 from node.crypto.suite import document_digest_by_id
 from node.errors import DecodeError
@@ -23,7 +24,6 @@ from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest, verify_receipt
 
-_NAME_BYTES_MAX: Final = 255  # of Linux file systems
 _ROOM_BYTES: Final = len(f".99999{RECEIPT_SUFFIX}")
 _WRITERS: Final = 16
 _STANDARD_INPUT_NAME: Final = "stdin"
@@ -47,18 +47,15 @@ def name_receipts(documents: Sequence[Document]) -> list[str]:
 
 def find_receipts(folder: Path, document: Path) -> Iterator[Path]:
     """Yield the files in a folder that may hold a document's receipt, the likeliest first."""
-    stems = [_shorten(stem) for stem in _longer(_parts(document.absolute()))]
-    for stem in stems:
-        plain = folder / f"{stem}{RECEIPT_SUFFIX}"
-        if os.path.isfile(plain):  # noqa: PTH113 - of a path that cannot be, it says no
-            yield plain
-        yield from _while_there(folder, f"{stem}.", 1)
-    yield from _while_there(folder, f"{stems[0]}-", 2)
+    parts = _parts(document.absolute())
+    for stem in map(_shorten, _longer(parts)):
+        yield from _while_there(folder, (stem,))
+        yield from _while_there(folder, (f"{stem}.{number}" for number in count(1)))
+    yield from _while_there(folder, map(_shorten, _numbered(parts)))
 
 
-def _while_there(folder: Path, beginning: str, first: int) -> Iterator[Path]:
-    numbered = (folder / f"{beginning}{number}{RECEIPT_SUFFIX}" for number in count(first))
-    return takewhile(os.path.isfile, numbered)
+def _while_there(folder: Path, stems: Iterable[str]) -> Iterator[Path]:
+    return takewhile(is_file, (folder / f"{stem}{RECEIPT_SUFFIX}" for stem in stems))
 
 
 def find_obstacle(folder: Path) -> Fault | None:
@@ -148,13 +145,16 @@ def _unwritable(path: Path, error: OSError) -> Fault:
 
 def _candidates(document: Document) -> Iterator[str]:
     parts = (_STANDARD_INPUT_NAME,) if document.path is None else _parts(document.path)
-    numbered = (f"{parts[-1]}-{number}" for number in count(2))
-    for stem in chain(_longer(parts), numbered):
+    for stem in chain(_longer(parts), _numbered(parts)):
         yield _shorten(stem) + RECEIPT_SUFFIX
 
 
 def _longer(parts: Sequence[str]) -> Iterator[str]:
     return ("-".join(parts[-length:]) for length in range(1, len(parts) + 1))
+
+
+def _numbered(parts: Sequence[str]) -> Iterator[str]:
+    return (f"{parts[-1]}-{number}" for number in count(2))
 
 
 def _parts(path: Path) -> tuple[str, ...]:
@@ -163,6 +163,4 @@ def _parts(path: Path) -> tuple[str, ...]:
 
 
 def _shorten(stem: str) -> str:
-    encoded = os.fsencode(stem)
-    room_bytes = _NAME_BYTES_MAX - _ROOM_BYTES
-    return stem if len(encoded) <= room_bytes else encoded[:room_bytes].decode(errors="ignore")
+    return shorten(stem, NAME_BYTES_MAX - _ROOM_BYTES)

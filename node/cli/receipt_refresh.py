@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.outputs import expect_nothing, name_after, write_over
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, verb
 
@@ -63,8 +64,7 @@ def refresh(
     made: list[dict[str, Any]] = []
     faults: list[Fault] = []
     for path in paths:
-        name = path.with_suffix(REFRESHED_SUFFIX)
-        target = name if out is None else out / name.name
+        target = (out or path.parent) / name_after(path.stem, REFRESHED_SUFFIX)
         try:
             receipt = _read(path)
             data, verdict = _refresh(receipt, proofs, anchor)
@@ -138,23 +138,17 @@ def _read(path: Path) -> Receipt:
 
 def _write(target: Path, data: bytes, receipt: Receipt) -> None:
     """Write it where nothing is yet, or what this very receipt was refreshed to before."""
+    from node.cli.subjects import read_file
     from node.errors import DecodeError
-    from node.operations.topology import write_file
     from node.timestamp.refreshed import RefreshedReceipt
 
     try:
-        if target.exists():
-            try:
-                there = RefreshedReceipt.decode(target.read_bytes()).receipt
-            except DecodeError:
-                there = None
-            if there != receipt:
-                message = _("{path}: something else is there already").format(path=target)
-                raise CommandError("GC-2306", message, _("name another folder: --out"))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_file(target, data)
-    except OSError as error:
-        raise CommandError("GC-2306", f"{target}: {error.strerror}") from error
+        is_own = RefreshedReceipt.decode(read_file(target)).receipt == receipt
+    except (CommandError, DecodeError):
+        is_own = False
+    if not is_own:
+        expect_nothing(target)
+    write_over(target, data)
 
 
 def _fault_of(verdict: Verdict) -> Fault | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from node.cli.receipt_export import write_anew
+from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.verb import verb
 
@@ -23,7 +23,7 @@ from node.cli.verb import verb
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(may_repeat=True),
     help=_("File to write. Default: govchain-verify.html, here."),
 )
 @verb("receipt verifier")

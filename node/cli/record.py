@@ -10,7 +10,7 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options, read_reference_name
 from node.cli.notarize import TYPE_DEFAULT
-from node.cli.receipt_export import write_anew
+from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
 
@@ -100,7 +100,7 @@ def list_records(
 @click.option(
     "--prove",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     help=_("File to write the proof to."),
 )
 @network_options
@@ -123,7 +123,7 @@ def status(
     tell_standing(screen, verdict)
     facts = describe_standing(verdict)
     if path is not None:
-        write_anew(path, proof)
+        write_anew(path, proof, "--prove")
         screen.line(_("written to {path}").format(path=path))
         facts["proof"] = str(path)
     return Answer(facts, fault_of(verdict))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from gettext import gettext as _
 from pathlib import Path
@@ -24,7 +25,7 @@ def read_document(argument: str, algorithm: DocumentDigest = SHA_256) -> NamedDi
 
     Raises `CommandError` for what is neither.
     """
-    if argument == STANDARD_INPUT or (argument and Path(argument).exists()):
+    if argument == STANDARD_INPUT or os.path.lexists(argument):
         return NamedDigest(algorithm, hash_one(argument, algorithm))
     try:
         return NamedDigest.parse(argument)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.outputs import OutputFile, expect_nothing, name_after, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.token_options import (
     FILE,
@@ -50,7 +51,7 @@ _FIX_ANOTHER: Final = _("ask another validator, and look into this one")
     default=None,
     help=_("Have the node's certificate in the token.") + "  [cert-req]",
 )
-@click.option("--out", type=FILE, help=_("File to write the answer to.") + "  [FILE.tsr]")
+@click.option("--out", type=OutputFile(), help=_("File to write the answer to.") + "  [FILE.tsr]")
 @click.option("--url", help=_("Ask over HTTP instead, at http://HOST:PORT/tsa."))
 @click.option("--trust", type=FILE, help=_("Trust file to check by, instead of the genesis."))
 @certificate_option
@@ -91,7 +92,7 @@ def timestamp(
     reply = source.ask(request.encode())
     digest = NamedDigest(request.imprint.algorithm, request.imprint.digest)
     verdict = check_answer(reply, request, digest, anchor, certificates=certificates)
-    _write(target, reply)
+    write_anew(target, reply)
     tell_verdict(screen, label, verdict)
     screen.line(_("written to {path}").format(path=target))
     return Answer({"token": str(target), "digest": str(digest), **describe_verdict(verdict)})
@@ -196,23 +197,11 @@ def _make_request(
 
 def _target(label: str, out: Path | None) -> Path:
     """Return where to write to, where nothing may be yet: what is there may be evidence."""
-    from node.cli.inputs import STANDARD_INPUT
+    from node.cli.inputs import STANDARD_INPUT, is_file
 
     if out is None:
-        path = Path(label)
-        if label == STANDARD_INPUT or not path.is_file():
+        if label == STANDARD_INPUT or not is_file(label):
             raise click.UsageError(_("name the file to write to: --out"))
-        out = Path(path.name + ANSWER_SUFFIX)
-    if out.exists():
-        message = _("{path}: exists already").format(path=out)
-        raise CommandError("GC-2306", message, _("name another file: --out"))
+        out = Path(name_after(Path(label).name, ANSWER_SUFFIX))
+    expect_nothing(out)
     return out
-
-
-def _write(path: Path, answer: bytes) -> None:
-    from node.operations.topology import write_file
-
-    try:
-        write_file(path, answer)
-    except OSError as error:
-        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error

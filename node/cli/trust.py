@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.outputs import OutputFile, write_anew, write_over
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, verb
 
@@ -34,7 +35,7 @@ def trust() -> None:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     help=_("File to write, instead of the one beside the profile.") + "  [trust.json]",
 )
 @network_options
@@ -43,7 +44,11 @@ def export(screen: Screen, *, out: Path | None, network: NetworkChoice) -> Answe
     """Write the trust file."""
     found = network.open()
     path = out or found.trust_path
-    anchor = export_trust(found, path)
+    if out is None:
+        anchor = export_trust(found, path)
+    else:
+        anchor = follow_chain(found)
+        write_anew(out, anchor.file.encode())
     height = 0 if anchor.pinned is None else anchor.pinned.header.height
     said = _("{path} pins chain {chain} at block {height}, epoch {epoch}")
     chain_id = anchor.chain_id.hex()
@@ -114,18 +119,12 @@ def show(screen: Screen, *, file: Path, since: Path | None) -> Answer:
 
 def export_trust(network: Network, path: Path) -> TrustAnchor:
     """Write the trust file of a network, everything in it verified, and return what it pins."""
-    from node.operations.topology import write_file
-
-    anchor = _build(network)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, anchor.file.encode())
-    except OSError as error:
-        raise CommandError("GC-2306", f"{path}: {error.strerror}") from error
+    anchor = follow_chain(network)
+    write_over(path, anchor.file.encode())
     return anchor
 
 
-def _build(network: Network) -> TrustAnchor:
+def follow_chain(network: Network) -> TrustAnchor:
     """Go on from what is pinned by now to the newest header that a validator shows."""
     from node.cli.network import decode_certified
     from node.errors import ProofError

@@ -40,11 +40,14 @@ def verb(name: str) -> Callable[[Callable[..., Answer]], Callable[..., int]]:
     """
 
     def decorate(function: Callable[..., Answer]) -> Callable[..., int]:
+        from node.cli.outputs import refuse_taken  # it raises what is defined above
+
         @click.option("--json", "as_json", is_flag=True, help=_("Print one JSON object."))
         @functools.wraps(function)
         def run(*, as_json: bool, **arguments: object) -> int:
             screen = Screen(name, as_json=as_json)
             try:
+                refuse_taken(click.get_current_context())
                 answer = function(screen, **arguments)
             except CommandError as error:
                 answer = Answer(fault=error.fault)

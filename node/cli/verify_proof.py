@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from gettext import gettext as _
 from pathlib import Path
@@ -38,7 +39,7 @@ from node.timestamp.trust import TrustAnchor
 
 def verify_proof(screen: Screen, path: str, anchor: TrustAnchor, max_age_ms: int | None) -> Answer:
     """Verify a proof of standing or of consistency; wrong usage for a file that is neither."""
-    data = read_file(Path(path)) if Path(path).exists() else b""
+    data = read_file(Path(path)) if os.path.lexists(path) else b""
     if data.startswith(STANDING_PREFIX):
         verdict = verify_standing(data, anchor)
         tell_standing(screen, verdict, path)

@@ -63,6 +63,7 @@ def expect(ran: Ran) -> Ran:
 async def decide(offices: Sequence[Office], verb: str, *arguments: object) -> Ran:
     """Have the first propose, each approve what it is sent, and the last hand it in."""
     step = offices[0].folder / "step.json"
+    step.unlink(missing_ok=True)  # of the decision before: it is carried out
     expect(await offices[0].node(verb, *arguments, "--propose", step))
     for office in offices:
         step = step if step.parent == office.folder else office.receive(step)

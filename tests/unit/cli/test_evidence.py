@@ -345,6 +345,24 @@ def test_a_name_that_notarize_shortens_is_found(files: Path, url: str, roots: Pa
     assert "(one, without a receipt)" in said
 
 
+@pytest.mark.parametrize("name", ["x" * 251, "x" * 252, "照" * 85])
+def test_the_record_of_a_long_name_is_found_by_either(
+    name: str, files: Path, url: str, roots: Path
+) -> None:
+    """Each of two documents that are alike up to their last character has one of its own."""
+    long, other = files / name, files / f"{name[:-1]}y"
+    for path in (long, other):
+        path.write_bytes(path.name.encode())
+    made = json_of("evidence", "create", files, "--url", url, "--ca", roots)["records"]
+    records = {each["files"][0]: each["record"] for each in made}
+    assert records[str(long)] != records[str(other)]
+    for path in (long, other):
+        for named in (path, records[str(path)]):
+            (told,) = json_of("evidence", "verify", named, "--ca", roots)["evidence"]
+            assert (told["verdict"], told["files"]) == ("verified", [str(path)])
+    assert json_of("evidence", "create", files, "--url", url, "--ca", roots)["records"] == []
+
+
 def test_show_tells_what_a_record_says(files: Path, url: str, roots: Path) -> None:
     json_of("evidence", "create", files, "--url", url, "--ca", roots)
     (stamp,) = json_of("evidence", "show", files / "one.ers")["time_stamps"]

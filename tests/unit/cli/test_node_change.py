@@ -230,6 +230,7 @@ def test_an_organisation_is_admitted_unless_the_chain_knows_it(tmp_path: Path) -
     registered = ["register-identity", "register-identity", "set-endpoint"]
     with served(ServedNode(Chat(*MEMBERS).nodes["validator-1"]), home):
         for more, first in ((), ["add-organisation"]), (("--organisation-known",), []):
+            step.unlink(missing_ok=True)
             ran = run(*join, "--propose", step, *more)
             assert ran.code == 0, ran.err
             assert "city-a does not follow yet" in ran.out + ran.err

@@ -45,7 +45,7 @@ def test_what_is_not_this_authoritys_is_refused(network: Path, tmp_path: Path) -
         ("a.pem", ("--certificate", tls, "--reason", "superseded"), "tls.pem: "),
         ("a.pem", ("--previous", tls), "revocation list"),
         ("a.pem", ("--certificate", other), "--reason"),
-        ("there.pem", (), "exists already"),
+        ("there.pem", (), "there already"),
     ):
         ran = revoke(network, tmp_path / out, *options)
         assert ran.code == 2, ran.out

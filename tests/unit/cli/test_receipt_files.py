@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from node.cli.inputs import Document
-from node.cli.receipt_files import find_obstacle, name_receipts, save_receipts
+from node.cli.receipt_files import find_obstacle, find_receipts, name_receipts, save_receipts
 from node.cli.screen import Fault
 from node.timestamp.receipt import Receipt
 from node.timestamp.trust import load_trust
@@ -66,6 +66,15 @@ def test_names_too_long_for_a_file_system_are_cut_between_characters(tmp_path: P
     assert first.startswith("照照")
     assert save(tmp_path, {first: RECEIPT, second: RECEIPT}) == [first, second]
     assert {each.name for each in tmp_path.iterdir()} == {first, second}
+    assert names(f"{long}a") != names(f"{long}b")  # alike in all that is left of them
+
+
+def test_a_numbered_receipt_of_a_long_name_is_found(tmp_path: Path) -> None:
+    long = "x" * 250
+    given = names(long, f"../{long}", f"../../{long}")
+    save(tmp_path, dict.fromkeys(given, RECEIPT))
+    found = [path.name for path in find_receipts(tmp_path, Path(f"/{long}"))]
+    assert found == given
 
 
 def test_a_name_of_any_bytes_is_kept(tmp_path: Path) -> None:
