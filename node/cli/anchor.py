@@ -16,7 +16,7 @@ from node.cli.choice import NetworkChoice, network_options
 from node.cli.outputs import OutputFile, expect_nothing, name_after, write_anew
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.token_options import FILE, read_certificates
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.errors import NodeError
@@ -43,7 +43,9 @@ _others_option = click.option(
 )
 
 
-@click.group("anchor", help=_("Have authorities outside the chain stamp its checkpoints."))
+@click.group(
+    "anchor", cls=VerbGroup, help=_("Have authorities outside the chain stamp its checkpoints.")
+)
 def anchor() -> None:
     """Hold the verbs."""
 

@@ -12,7 +12,7 @@ from node.cli.audit_run import report, run
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import verb
+from node.cli.verb import VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.cli.network import Network
@@ -23,7 +23,12 @@ _TIP: Final = "tip"
 _HEIGHT_MAX: Final = 2**63 - 1
 
 
-@click.group("audit", invoke_without_command=True, help=_("Check a chain, a ledger, or growth."))
+@click.group(
+    "audit",
+    cls=VerbGroup,
+    invoke_without_command=True,
+    help=_("Check a chain, a ledger, or growth."),
+)
 @click.option("--home", hidden=True)
 @click.pass_context
 def audit(context: click.Context, *, home: str | None) -> None:

@@ -12,7 +12,7 @@ import click
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ _HEIGHT_MAX: Final = 2**63 - 1
 
 @click.command(
     "run",
+    cls=Verb,
     help=_(
         "Audit a running chain: fetch its blocks, execute them again from genesis, check every "
         "client signature, certificate, root and handover on the way, and compare the blocks from "
@@ -129,6 +130,7 @@ def run(
 
 @click.command(
     "report",
+    cls=Verb,
     help=_("Verify who signed the report of an audit, and say what was found. Nothing is asked."),
 )
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="REPORT")

@@ -9,7 +9,7 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.chain.block import CertifiedBlock, Header
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NEWEST: Final = "newest"
 
 
-@click.group("block", help=_("Look a block up."))
+@click.group("block", cls=VerbGroup, help=_("Look a block up."))
 def block() -> None:
     """Hold the verbs."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, home_option, verb
+from node.cli.verb import CommandError, VerbGroup, home_option, verb
 
 if TYPE_CHECKING:
     from node.cli.experiment import Trial
@@ -89,7 +89,9 @@ class _Times:
     within_ms: int
 
 
-@click.group("chaos", help=_("Disturb a trial network on purpose, and judge what it does."))
+@click.group(
+    "chaos", cls=VerbGroup, help=_("Disturb a trial network on purpose, and judge what it does.")
+)
 def chaos() -> None:
     """Hold the verbs."""
 

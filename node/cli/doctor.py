@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import home_option, verb
+from node.cli.verb import Verb, home_option, verb
 
 if TYPE_CHECKING:
     from node.cli.checkup import Finding
@@ -26,6 +26,7 @@ _CLOCK_ERROR_MS: Final = 50  # of a network's genesis, where there is none to as
 
 @click.command(
     "doctor",
+    cls=Verb,
     help=_(
         "Find what is wrong with this machine and the network on it. Ends with 7 where something "
         "is: too few validators run, say. That all were taken down is no fault; that all died is."

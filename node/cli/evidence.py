@@ -21,7 +21,7 @@ from node.cli.evidence_options import (
 from node.cli.outputs import name_after, write_over
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.token_options import FILE
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.cli.evidence_files import Folders, Subject
@@ -40,6 +40,7 @@ _files_argument = click.argument(
 
 @click.group(
     "evidence",
+    cls=VerbGroup,
     help=_("Evidence (RFC 4998) that stays provable when keys and algorithms have aged."),
 )
 def evidence() -> None:

@@ -11,13 +11,13 @@ import click
 
 from node.cli.choice import choose_suite
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import VerbGroup, verb
 from node.limits import VALIDATORS_MAX
 
 _PORT_MAX: Final = 65_535
 
 
-@click.group("export", help=_("Write a network for other ways of running it."))
+@click.group("export", cls=VerbGroup, help=_("Write a network for other ways of running it."))
 def export() -> None:
     """Hold the verbs."""
 

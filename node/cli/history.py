@@ -10,7 +10,7 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from node.chain.record import RecordLeaf
@@ -47,6 +47,7 @@ class _History:
 
 @click.command(
     "history",
+    cls=Verb,
     help=_(
         "Show every record under a reference, of each issuer and type that used it: recorded, "
         "superseded, withdrawn, and when. Each is verified by its receipt; a proof of standing, "

@@ -11,7 +11,7 @@ import click
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.chain.evidence import Evidence
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from node.timestamp.trust import TrustAnchor
 
 
-@click.group("misbehaviour", help=_("Proof that validators signed what no correct one can."))
+@click.group(
+    "misbehaviour", cls=VerbGroup, help=_("Proof that validators signed what no correct one can.")
+)
 def misbehaviour() -> None:
     """Hold the verbs."""
 

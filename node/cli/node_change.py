@@ -28,7 +28,7 @@ from node.cli.course import (
     write_proposal,
 )
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from node.cli.network import Network
@@ -57,6 +57,7 @@ _WHY_STATEMENTS: Final = _(
 
 @click.command(
     "join",
+    cls=Verb,
     help=_(
         "Add a validator: make its keys and home, start it, wait until it holds the chain, have "
         "the chain add it. NAME is one that was never used; the next number unless given."
@@ -115,7 +116,7 @@ def join(
     return _bring_in(screen, course, candidate, replacing=None)
 
 
-@click.command("leave", help=_("Remove a validator: its votes stop counting at once."))
+@click.command("leave", cls=Verb, help=_("Remove a validator: its votes stop counting at once."))
 @click.argument("name", required=False)
 @course_options
 @verb("node leave")
@@ -132,6 +133,7 @@ def leave(screen: Screen, *, course: Course, name: str | None) -> Answer:
 
 @click.command(
     "rotate",
+    cls=Verb,
     help=_(
         "Give a validator new keys: a new node joins in its place, under a new name, in one step. "
         "Also for a validator whose log or keys are lost."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import verb
+from node.cli.verb import Verb, verb
 
 if TYPE_CHECKING:
     from node.config import NodeConfig
@@ -20,7 +20,7 @@ _TIMEOUT_MS: Final = 3_000
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere
 
 
-@click.command("health", help=_("Ask the running validator of a home whether it serves."))
+@click.command("health", cls=Verb, help=_("Ask the running validator of a home whether it serves."))
 @click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import Verb, verb
 
 if TYPE_CHECKING:
     from node.config import Address, Endpoint
@@ -27,6 +27,7 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 
 @click.command(
     "init",
+    cls=Verb,
     help=_(
         "Make keys, certificate and settings of a validator to be in the folder HOME, on a machine "
         "of its own. The others are sent what is public of it, introduction.json, and let it in: "

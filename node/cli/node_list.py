@@ -9,7 +9,7 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import Verb, verb
 
 if TYPE_CHECKING:
     from node.rpc.client import LedgerClient
@@ -18,7 +18,9 @@ _ASK_MS: Final = 2_000
 _FOLLOWING: Final = ("FOLLOWING", "CATCHING_UP")
 
 
-@click.command("list", help=_("List the validators of the epoch in force, and who follows."))
+@click.command(
+    "list", cls=Verb, help=_("List the validators of the epoch in force, and who follows.")
+)
 @network_options
 @verb("node list")
 def list_nodes(screen: Screen, *, network: NetworkChoice) -> Answer:

@@ -12,11 +12,12 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 
 @click.command(
     "meet",
+    cls=Verb,
     help=_(
         "Add a validator to a client's profile (--profile), by the introduction of its node: where "
         "it listens, and the one authority that certifies it. It must be a validator by now."

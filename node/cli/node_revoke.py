@@ -13,7 +13,7 @@ import click
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.token_options import FILE, read_revocations
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from cryptography.x509 import ReasonFlags
@@ -28,6 +28,7 @@ _NEXT_DAYS: Final = 365
 
 @click.command(
     "revoke",
+    cls=Verb,
     help=_(
         "Write the revocation list of an organisation's authority: certificates for time-stamping "
         "that are not to be believed any more. Of a key that was merely retired, earlier tokens "

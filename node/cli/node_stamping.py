@@ -12,7 +12,7 @@ import click
 
 from node.cli.course import Course, by_file, change_chain, course_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import Verb, verb
 
 if TYPE_CHECKING:
     from node.chain.genesis import Identity
@@ -24,6 +24,7 @@ _NAMES_TRIED: Final = 16
 
 @click.command(
     "stamping",
+    cls=Verb,
     help=_(
         "Give a node another identity to record requests for time stamps under: one that has none, "
         "or whose identity ends. The chain registers it, then the node is to be started again."

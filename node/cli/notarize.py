@@ -12,7 +12,7 @@ import click
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.receipt import RECEIPTS_FOLDER
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import Verb, verb
 from node.limits import RECORD_REFERENCE_BYTES_MAX, RECORD_TYPE_BYTES_MAX, TX_RECORDS_MAX
 
 TYPE_DEFAULT: Final = "document"
@@ -50,6 +50,7 @@ def recording_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(
     "notarize",
+    cls=Verb,
     help=_(
         "Record the digests of files, of all files in folders, or of standard input (-), and keep "
         "one receipt of each. The content never leaves this machine."

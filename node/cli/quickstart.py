@@ -17,7 +17,7 @@ import click
 import node
 from node.cli.receipt import RECEIPTS_FOLDER
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import DEFAULT_HOME, PROGRAM, home_option, verb
+from node.cli.verb import DEFAULT_HOME, PROGRAM, Verb, home_option, verb
 
 if TYPE_CHECKING:
     from node.cli.inputs import Document
@@ -28,6 +28,7 @@ _DOCUMENTS: Final = ("*.md", "LICENSE", "pyproject.toml", "*.cddl", "*.proto")
 
 @click.command(
     "quickstart",
+    cls=Verb,
     help=_(
         "Start a network of four validators here, notarize the given files and folders (or this "
         "program's own documents), and verify every receipt offline."

@@ -13,7 +13,7 @@ from node.cli.receipt_export import export
 from node.cli.receipt_refresh import refresh
 from node.cli.receipt_verifier import verifier
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.cli.network import Network
@@ -24,7 +24,7 @@ RECEIPTS_FOLDER: Final = "receipts"
 _TX_PREFIX: Final = "tx:"
 
 
-@click.group("receipt", help=_("Show, fetch, export or refresh receipts."))
+@click.group("receipt", cls=VerbGroup, help=_("Show, fetch, export or refresh receipts."))
 def receipt() -> None:
     """Hold the verbs."""
 

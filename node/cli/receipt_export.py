@@ -10,7 +10,7 @@ import click
 
 from node.cli.outputs import OutputFile, name_after, write_anew
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from node.timestamp.opening import OpenedReceipt
@@ -25,6 +25,7 @@ _STAMP: Final = "stamp"
 
 @click.command(
     "export",
+    cls=Verb,
     help=_(
         "Write a receipt in another format: a pure function of the receipt, the same bytes on any "
         "machine. TSR, COSE and PDF carry the receipt itself and can be exported again."

@@ -11,7 +11,7 @@ import click
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.outputs import expect_nothing, name_after, write_over
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from node.cli.network import Network
@@ -24,6 +24,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command(
     "refresh",
+    cls=Verb,
     help=_(
         "Join receipts to the newest block, so that they verify by trust files that pin a later "
         "epoch than theirs: its quorum signed a log that holds their blocks, and the retired keys "

@@ -10,11 +10,12 @@ import click
 
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import Verb, verb
 
 
 @click.command(
     "verifier",
+    cls=Verb,
     help=_(
         "Write the page that verifies receipts in a browser, from disk and without a network: one "
         "HTML file, the same bytes on any machine. proto/verify/html.md says how to use it, and "

@@ -12,7 +12,7 @@ from node.cli.choice import NetworkChoice, network_options, read_reference_name
 from node.cli.notarize import TYPE_DEFAULT
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.rpc.client import LedgerClient
@@ -23,7 +23,7 @@ _LIMIT_MAX: Final = 100_000
 _PAGE_MAX: Final = 1_000
 
 
-@click.group("record", help=_("Look records up."))
+@click.group("record", cls=VerbGroup, help=_("Look records up."))
 def record() -> None:
     """Hold the verbs."""
 

@@ -16,10 +16,10 @@ from node.cli.node_meet import meet
 from node.cli.node_revoke import revoke
 from node.cli.node_stamping import stamping
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import VerbGroup, verb
 
 
-@click.group("node", help=_("One validator."))
+@click.group("node", cls=VerbGroup, help=_("One validator."))
 def node_group() -> None:
     """Hold the verbs."""
 

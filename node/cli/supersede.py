@@ -10,11 +10,12 @@ import click
 from node.cli.choice import NetworkChoice, network_options, read_reference_name
 from node.cli.notarize import recording_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import Verb, verb
 
 
 @click.command(
     "supersede",
+    cls=Verb,
     help=_(
         "Record a document in place of what is in force under a reference, and keep its receipt. "
         "The earlier record stays on the chain: govchain history."

@@ -15,7 +15,7 @@ from node.cli.chaos import chaos
 from node.cli.choice import choose_suite
 from node.cli.export import export
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, home_option, verb
+from node.cli.verb import CommandError, VerbGroup, home_option, verb
 
 if TYPE_CHECKING:
     from node.errors import ClientError
@@ -37,7 +37,7 @@ _nodes_option = click.option(
 _suite_option = click.option("--suite", help=_("Algorithms of the chain.") + "  [international]")
 
 
-@click.group("testnet", help=_("A whole network on this machine."))
+@click.group("testnet", cls=VerbGroup, help=_("A whole network on this machine."))
 def testnet() -> None:
     """Hold the verbs."""
 

@@ -21,7 +21,7 @@ from node.cli.token_options import (
     read_certificates,
     read_request,
 )
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from node.cli.network import Network
@@ -36,6 +36,7 @@ _FIX_ANOTHER: Final = _("ask another validator, and look into this one")
 
 @click.command(
     "timestamp",
+    cls=Verb,
     help=_(
         "Have the time of a document stamped (RFC 3161): a node records its digest on the chain "
         "and answers with a token, which is checked against the chain and written. Name the "

@@ -9,13 +9,13 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.chain.transaction import Payload
 
 
-@click.group("tx", help=_("Look a transaction up."))
+@click.group("tx", cls=VerbGroup, help=_("Look a transaction up."))
 def transaction() -> None:
     """Hold the verbs."""
 

@@ -11,7 +11,7 @@ import click
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.outputs import OutputFile, write_anew, write_over
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.chain.membership import ValidatorSet
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from node.timestamp.trust import TrustAnchor
 
 
-@click.group("trust", help=_("What an auditor pins."))
+@click.group("trust", cls=VerbGroup, help=_("What an auditor pins."))
 def trust() -> None:
     """Hold the verbs."""
 

@@ -21,6 +21,31 @@ DEFAULT_HOME: Final = ".testnet"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+class Verb(click.Command):
+    """A command that refuses what is said twice: the last value would win, without a word."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments, as click does."""
+        _values, _rest, said = self.make_parser(ctx).parse_args([*args])
+        for each in {id(option): option for option in said}.values():
+            if isinstance(each, click.Option) and not _is_repeatable(each) and said.count(each) > 1:
+                message = _("{option}: given more than once").format(option=each.opts[0])
+                raise click.UsageError(message, ctx)
+        return super().parse_args(ctx, args)
+
+
+class VerbGroup(click.Group):
+    """A group of verbs, or of such groups."""
+
+    command_class = Verb
+    group_class = type
+
+
+def _is_repeatable(option: click.Option) -> bool:
+    """Tell whether nothing is lost of an option said twice."""
+    return option.multiple or option.count or (option.is_flag and not option.secondary_opts)
+
+
 class CommandError(NodeError):
     """A verb cannot do what it was asked; `code` is one of the table in remedies.py."""
 

@@ -23,7 +23,7 @@ from node.cli.token_options import (
     read_request,
     read_revocations,
 )
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from node.timestamp.trust import TrustAnchor
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "verify",
+    cls=Verb,
     help=_(
         "Verify that a document existed when its receipt says so. Name the document by its file, "
         "by - for standard input, or by its digest (HEX or ALGORITHM:HEX). Whether the record "

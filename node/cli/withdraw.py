@@ -10,11 +10,12 @@ import click
 from node.cli.choice import NetworkChoice, network_options, read_reference_name
 from node.cli.notarize import recording_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import verb
+from node.cli.verb import Verb, verb
 
 
 @click.command(
     "withdraw",
+    cls=Verb,
     help=_(
         "End what is in force under a reference, and keep the receipt of that. The reasons are not "
         "written on the chain: name the document that gives them with --decision, and its digest "

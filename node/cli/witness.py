@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.errors import NodeError
@@ -20,7 +20,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 
 
-@click.group("witness", help=_("Watch a chain's log from outside and cosign it."))
+@click.group("witness", cls=VerbGroup, help=_("Watch a chain's log from outside and cosign it."))
 def witness() -> None:
     """Hold the verbs."""
 

@@ -18,7 +18,7 @@ import click
 
 from node.cli.screen import Answer, Screen
 from node.cli.testnet import NODES_DEFAULT, bring_up
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -40,7 +40,7 @@ _POLL_S: Final = 0.2
 _T = TypeVar("_T")
 
 
-@click.group("bench", help=_("What this machine can do."))
+@click.group("bench", cls=VerbGroup, help=_("What this machine can do."))
 def bench() -> None:
     """Hold the verbs."""
 

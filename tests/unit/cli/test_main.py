@@ -16,6 +16,7 @@ import pytest
 import node
 from node.cli.exit_codes import ExitCode
 from node.cli.main import cli
+from node.cli.verb import Verb
 from tests.unit.cli.command import CHINESE, ENGLISH, run
 
 ROOT = Path(node.__file__).parent.parent
@@ -89,6 +90,50 @@ def test_wrong_usage_ends_with_2_and_says_why(
         assert told.json["error"]["code"] == "GC-2303"
         assert message in told.json["error"]["message"]
         assert "--help" in told.json["error"]["fix"]
+
+
+def verb_of(words: tuple[str, ...]) -> click.Command:
+    command: click.Command = cli
+    for word in words:
+        assert isinstance(command, click.Group)
+        child = command.get_command(click.Context(command), word)
+        assert child is not None
+        command = child
+    return command
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_what_is_said_twice_is_refused_by_every_verb(words: tuple[str, ...]) -> None:
+    """The last one would win, and nobody would hear of the first: of two trust files, say."""
+    assert isinstance(verb_of(words), Verb)
+    for option in verb_of(words).params:
+        if not isinstance(option, click.Option) or option.multiple or option.count:
+            continue
+        if option.is_flag and not option.secondary_opts:
+            continue  # said twice it says the same
+        value = [] if option.is_flag else ["1"] * option.nargs
+        second = (option.secondary_opts or option.opts)[0]
+        with pytest.raises(click.UsageError, match=f"{option.opts[0]}: given more than once"):
+            verb_of(words).make_context(
+                words[-1], [option.opts[0], *value, second, *value, "--json"]
+            )
+
+
+def test_of_two_trust_files_none_is_passed_over(tmp_path: Path) -> None:
+    words = ("verify", "x", "--trust", tmp_path / "mine", "--trust", tmp_path / "other")
+    told = run(*words, env=CHINESE)
+    assert told.code == ExitCode.USAGE
+    assert "给出了不止一次" in told.err
+
+
+def test_a_flag_may_be_said_twice() -> None:
+    receipt = ROOT / "tests/vectors/receipt/document.txt.receipt"
+    assert run("receipt", "show", receipt, "--json", "--json").code == ExitCode.DONE
+
+
+def test_what_may_be_given_several_times_is_taken(tmp_path: Path) -> None:
+    words = ("verify", "x", "--trust", tmp_path / "none", "--crl", "a", "--crl", "b", "--json")
+    assert run(*words).json["error"]["code"] == "GC-2301"
 
 
 def test_no_verb_shows_the_help_and_is_wrong_usage() -> None:

@@ -73,8 +73,11 @@ def option_of(words: Words, name: str) -> click.Parameter:
 
 
 @pytest.mark.parametrize(("words", "option"), OUTPUTS, ids=str)
-def test_no_verb_writes_over_what_is_there(words: Words, option: str, tmp_path: Path) -> None:
+def test_no_verb_writes_over_what_is_there(
+    words: Words, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever the verb: what it is told besides is the least that it takes."""
+    monkeypatch.chdir(tmp_path)
     given, target = tmp_path / "given", tmp_path / "letter.pdf"
     given.write_bytes((VECTORS / "document.txt.receipt").read_bytes())
     target.write_bytes(LETTER)
