@@ -116,6 +116,18 @@ def who_has_left_a_view_votes_in_it(*, wrong: bool) -> None:
     tale.vote(2, PREPARE, block)
 
 
+@about("D4: validator {} votes in {} after leaving it")
+def a_restart_resumes_the_view_that_was_left(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.leave(1, 1)
+    if wrong:
+        tale.sync(1)
+    tale.restart(1)
+    tale.propose(block)
+    tale.vote(1, PREPARE, block)
+
+
 @about("D4: validator {} hides its COMMIT at {} in view {} when leaving for {}: tip {}, shown {}")
 def who_has_committed_does_not_show_it(*, wrong: bool) -> None:
     tale = Tale()
@@ -138,6 +150,16 @@ def a_final_header_is_left_out(*, wrong: bool) -> None:
 # --- What was heard: G1 to G5 ---
 
 
+def changed(
+    tale: Tale, view: int, *, carried: ExecutedBlock | None = None, reason: Reason = Reason.TIMEOUT
+) -> None:
+    """Have all voters leave for a view, which carries what is prepared, and begin it."""
+    prepared = () if carried is None else (CertifiedHeader(carried.header, tale.prepare(carried)),)
+    left = [tale.leave(number, view, prepared=prepared, reason=reason) for number in VOTERS]
+    tale.tell(*left)
+    tale.begin(view, left)
+
+
 @about("G1: not proposed")
 def a_vote_is_for_what_its_primary_has_not_proposed(*, wrong: bool) -> None:
     tale = Tale()
@@ -156,16 +178,6 @@ def a_vote_is_for_what_another_has_proposed(*, wrong: bool) -> None:
     tale.vote(1, PREPARE, block)
 
 
-def changed(
-    tale: Tale, view: int, *, carried: ExecutedBlock | None = None, reason: Reason = Reason.TIMEOUT
-) -> None:
-    """Have all voters leave for a view, which carries what is prepared, and begin it."""
-    prepared = () if carried is None else (CertifiedHeader(carried.header, tale.prepare(carried)),)
-    left = [tale.leave(number, view, prepared=prepared, reason=reason) for number in VOTERS]
-    tale.tell(*left)
-    tale.begin(view, left)
-
-
 @about("G1: neither carried over nor proposed above what is")
 def what_is_carried_over_is_replaced(*, wrong: bool) -> None:
     tale = Tale(1)
@@ -176,12 +188,56 @@ def what_is_carried_over_is_replaced(*, wrong: bool) -> None:
     tale.vote(2, PREPARE, other if wrong else block, view=1)
 
 
+@about("G1: neither carried over nor proposed above what is")
+def the_certificate_of_the_lowest_view_is_taken(*, wrong: bool) -> None:
+    tale = Tale(0, 1, 3)
+    liars = (0, 1, 3)
+    blocks = (tale.block(), tale.block(view=1))
+    shown = [
+        CertifiedHeader(block.header, tale.prepare(block, view, voters=liars))
+        for view, block in enumerate(blocks)
+    ]
+    left = [tale.leave(0, 2, prepared=shown[:1]), tale.leave(1, 2, prepared=shown[1:])]
+    tale.tell(*left)
+    left.append(tale.leave(2, 2))
+    tale.begin(2, left)
+    tale.vote(2, PREPARE, blocks[not wrong], view=2)
+
+
+@about("G1: neither carried over nor proposed above what is")
+def what_is_carried_over_stands_on_another_block(*, wrong: bool) -> None:
+    tale = Tale(1, 2, 3)
+    liars = (1, 2, 3)
+    first, other = tale.block(), tale.block(view=1)
+    second = tale.block(on=first if wrong else other, view=1)
+    shown = [
+        CertifiedHeader(block.header, tale.prepare(block, 1, voters=liars))
+        for block in (other, second)
+    ]
+    left = [tale.leave(1, 2, prepared=shown), tale.leave(3, 2)]
+    tale.tell(*left)
+    tale.begin(2, [tale.leave(0, 2), *left])
+    tale.vote(0, PREPARE, other, view=2)
+    tale.vote(0, PREPARE, second, view=2)
+
+
 @about("G2: {} is not prepared, only by {}")
 def what_too_few_have_prepared_is_committed(*, wrong: bool) -> None:
     tale = Tale()
     block = tale.block()
     tale.prepare(block, voters=(0, 1) if wrong else VOTERS)
     tale.vote(1, COMMIT, block)
+
+
+@about("G2: {} is not prepared, only by {}")
+def votes_of_an_earlier_view_count(*, wrong: bool) -> None:
+    tale = Tale(1)
+    block = tale.block()
+    changed(tale, 1, carried=block)
+    tale.tell(*(tale.vote(number, PREPARE, block, view=1) for number in (0, 2)))
+    if not wrong:
+        tale.tell(tale.vote(1, PREPARE, block, view=1))
+    tale.vote(2, COMMIT, block, view=1)
 
 
 @about("G2: {} is not prepared, only by {}")

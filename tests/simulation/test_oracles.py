@@ -16,6 +16,7 @@ import pytest
 from node.chain import evidence
 from node.chain.block import CertifiedBlock
 from node.chain.certificate import Subject, Vote
+from node.chain.epoch import Epoch
 from node.chain.evidence import Evidence, Offence, Statement
 from node.chain.genesis import Parameters
 from node.chain.membership import ValidatorSet
@@ -33,6 +34,7 @@ from node.consensus.events import (
 from node.consensus.messages import NewView, ViewChange
 from node.consensus.verification import Verifier
 from node.errors import DecodeError
+from node.execution import governance
 from node.execution.apply import Executor
 from node.execution.state import BlockInputs, ExecutedBlock, StateReader
 from node.service import reception, wire
@@ -157,6 +159,17 @@ def primaries_propose_nothing(patch: Patch) -> None:
 @finds("L: no change comes through: {}", cluster_type=GovernedCluster)
 def no_change_is_ever_in_time(patch: Patch) -> None:
     patch.setattr(GovernedCluster, "_try", lambda *_: None)
+
+
+@finds("E1: block {} names another set than {}", seed=2, cluster_type=GovernedCluster)
+def a_new_set_is_in_another_order(patch: Patch) -> None:
+    finish = governance._Draft.finish  # noqa: SLF001 - the mistake to plant
+
+    def finish_backwards(draft: governance._Draft, first_height: int) -> Epoch:
+        draft.members.reverse()
+        return finish(draft, first_height)
+
+    patch.setattr(governance._Draft, "finish", finish_backwards)  # noqa: SLF001
 
 
 # --- What may be signed, and when ---

@@ -107,6 +107,30 @@ def a_vote_is_counted_twice(*, wrong: bool) -> None:
     tale.turn(0, (block, replace(certificate, votes=votes)))
 
 
+@about("A3: the certificate of block {} is of {}, by {}")
+def the_certificate_is_that_of_another_block(*, wrong: bool) -> None:
+    tale = Tale(0, 3)
+    block, other = tale.block(), tale.block()
+    tale.propose(other)
+    certificate = tale.decide(block)
+    tale.turn(1, (other if wrong else block, certificate))
+
+
+@about("A3: the certificate of block {} is of {}, by {}")
+def the_certificate_is_of_another_epoch(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.turn(0, (block, replace(tale.decide(block), epoch=int(wrong))))
+
+
+@about("A3: the certificate of block {} is of {}, by {}")
+def fewer_than_a_quorum_decide(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    certificate = tale.decide(block)
+    tale.turn(0, (block, replace(certificate, votes=certificate.votes[wrong:])))
+
+
 @about("A3: a false signature certifies block {}")
 def the_time_of_a_vote_is_not_what_was_signed(*, wrong: bool) -> None:
     tale = Tale()
