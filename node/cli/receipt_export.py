@@ -14,11 +14,11 @@ from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from node.timestamp.opening import OpenedReceipt
-    from node.timestamp.receipt import Receipt
 
 FORMATS: Final = ("native", "tsr", "tlog", "cose", "qr", "pdf")
 """As in `node.timestamp.export.EXPORTS`, and what is set by typst; a test holds them together."""
 
+_PDF: Final = "pdf"
 _JOIN: Final = "join"
 _STAMP: Final = "stamp"
 
@@ -28,7 +28,8 @@ _STAMP: Final = "stamp"
     cls=Verb,
     help=_(
         "Write a receipt in another format: a pure function of the receipt, the same bytes on any "
-        "machine. TSR, COSE and PDF carry the receipt itself and can be exported again."
+        "machine. TSR, COSE and PDF carry the receipt itself, refreshed or not, and can be "
+        "exported again."
     ),
 )
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="RECEIPT")
@@ -73,11 +74,11 @@ def export(
     except (DecodeError, ProofError, NotRootedError) as error:
         fix = _("name a file made by govchain notarize or govchain receipt export")
         raise CommandError("GC-1001", f"{path}: {error}", fix) from error
-    suffix, data = _make(wanted, opened.receipt, stamp)
-    left_out = _left_out(opened)
-    if left_out == _STAMP and wanted == COSE:
+    suffix, data = _make(wanted, opened, stamp)
+    left_out = _left_out(opened, wanted)
+    if opened.stamped_ms is not None and wanted == COSE:
         data = given if stamp is None else data  # opened: it says just what its receipt exports to
-        left_out = None if data == given else left_out
+        left_out = [] if data == given else left_out
     if wanted == "qr":
         from node.cli.qr import PICTURE_SUFFIX, draw
 
@@ -87,52 +88,57 @@ def export(
     write_anew(target, data)
     screen.line(_("written to {path} ({size} bytes)").format(path=target, size=len(data)))
     screen.line(_("Nothing was verified: see govchain verify."))
-    if left_out is not None:
-        screen.note(_what_is_lost(left_out).format(path=path))
+    for part in left_out:
+        screen.note(_what_is_lost(part).format(path=path, format=wanted))
     facts = {"path": str(target), "format": wanted, "size_bytes": len(data), "left_out": left_out}
     return Answer(facts)
 
 
-def _left_out(opened: OpenedReceipt) -> str | None:
-    """Return what a file says besides its receipt, which no other format has room for."""
-    if opened.joined is not None:
-        return _JOIN
-    return None if opened.stamped_ms is None else _STAMP
+def _left_out(opened: OpenedReceipt, wanted: str) -> list[str]:
+    """Return what a file says besides its receipt, which a format has no room for."""
+    from node.timestamp.export import EXPORTS
+
+    has_room = wanted == _PDF or EXPORTS[wanted].joined_suffix is not None
+    join = [] if opened.joined is None or has_room else [_JOIN]
+    return join if opened.stamped_ms is None else [*join, _STAMP]
 
 
 def _what_is_lost(left_out: str) -> str:
     """Return what follows from what was left out, with `{path}` to be filled in."""
     return {
         _JOIN: _(
-            "left out: what joins {path} to a later block. What was written is good only by trust "
-            "files that pin its own epoch or an earlier one: keep {path}"
+            "left out: what joins {path} to a later block, for which {format} has no room. What "
+            "was written is good only by trust files that pin its own epoch: keep {path}"
         ),
         _STAMP: _("left out: the time stamp over the signature in {path}: keep that file"),
     }[left_out]
 
 
-def _make(wanted: str, receipt: Receipt, stamp: Path | None) -> tuple[str, bytes]:
+def _make(wanted: str, opened: OpenedReceipt, stamp: Path | None) -> tuple[str, bytes]:
     """Return the suffix and the bytes of a format; raises `CommandError` saying what is missing."""
     from node.timestamp.export import EXPORTS
 
     if stamp is not None and wanted != "cose":
         raise click.UsageError(_("--stamp goes with --format cose"))
-    if wanted == "pdf":
+    receipt, join = opened.receipt, opened.joined
+    if wanted == _PDF:
         from node.cli.paper.versions import PDF_SUFFIX, require_typst
 
         require_typst()
         from node.cli.paper.render import render_pdf
 
-        return PDF_SUFFIX, render_pdf(receipt)
-    made = EXPORTS[wanted].make(receipt) if stamp is None else _make_stamped(receipt, stamp)
+        return PDF_SUFFIX, render_pdf(receipt, join)
+    export = EXPORTS[wanted]
+    made = export.make(receipt, join) if stamp is None else _make_stamped(opened, stamp)
     if made is None:
         lack, fix = _what_is_missing(wanted)
         name = f"{receipt.leaf.tx_id.hex()}:{receipt.leaf.operation_index}"
         raise CommandError("GC-2340", f"{wanted}: {lack}", fix.format(operation=name))
-    return EXPORTS[wanted].suffix, made
+    joined_suffix = None if join is None else export.joined_suffix
+    return joined_suffix or export.suffix, made
 
 
-def _make_stamped(receipt: Receipt, stamp: Path) -> bytes | None:
+def _make_stamped(opened: OpenedReceipt, stamp: Path) -> bytes | None:
     """Return the COSE Receipt with the token of a file, over its signature."""
     from node.cli.subjects import read_file
     from node.errors import CryptoError, DecodeError, ProofError
@@ -140,7 +146,8 @@ def _make_stamped(receipt: Receipt, stamp: Path) -> bytes | None:
     from node.timestamp.export import export_stamped_cose
 
     try:
-        return export_stamped_cose(receipt, stamp_of_answer(read_file(stamp)))
+        token = stamp_of_answer(read_file(stamp))
+        return export_stamped_cose(opened.receipt, token, opened.joined)
     except (CryptoError, DecodeError, ProofError) as error:
         fix = _("stamp the last 66 bytes of the .cose file: tail -c 66, then govchain timestamp")
         raise CommandError("GC-1004", f"{stamp}: {error}", fix) from error

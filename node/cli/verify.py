@@ -218,7 +218,7 @@ def _compare_page(receipt: bytes) -> _Page | None:
         return _Page("not compared", _("rely on what stands here: the page was not compared to it"))
     from node.cli.paper.render import render_pdf
 
-    if render_pdf(opened.receipt) == receipt:
+    if render_pdf(opened.receipt, opened.joined) == receipt:
         return _Page("as proven", _("the page says what the proof says"))
     return _Page("other", _("rely on what stands here, NOT on the page: this proof gives another"))
 

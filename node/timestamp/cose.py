@@ -4,7 +4,8 @@ A COSE Receipt is a COSE_Sign1 whose payload, the root of the log, is detached: 
 computes the root from a leaf and the inclusion proof in header 396 (verifiable data structure 1,
 RFC9162_SHA256), then checks one ES256 signature over it. The key is the vote key of a validator, so
 a trust file names its owner; alone it is one validator's word. The header `CARRIED_LABEL` of ours
-carries the native receipt, which proves a quorum's. See node/adr/0014-formats-of-a-receipt.md.
+carries the native receipt, which proves a quorum's, `JOIN_LABEL` what it was
+refreshed by. See node/adr/0014-formats-of-a-receipt.md.
 
 One profile, one form: everything but the shapes below is refused, byte for byte.
 """
@@ -34,6 +35,8 @@ from node.limits import RECEIPT_BYTES_MAX, RECEIPT_FILE_BYTES_MAX
 LOG_PATH_HASHES_MAX: Final = 64
 CARRIED_LABEL: Final = -0x676F76
 """Unprotected header of private use ("gov"): the bytes of the native receipt."""
+JOIN_LABEL: Final = -0x676F77
+"""The next one: the bytes of the consistency proof that joins that receipt to a later block."""
 TOKEN_LABEL: Final = 270
 """3161-ctt (RFC 9921): a time-stamp token over the CBOR byte string of the signature."""
 COSE_START: Final = b"\xd2\x84"
@@ -125,6 +128,8 @@ class CoseReceipt:
     """A TimeStampToken over `stamped_bytes`, DER, or None."""
     carried: bytes | None = None
     """The native receipt, or None: then it is one validator's word."""
+    join: bytes | None = None
+    """What joins that receipt to a later block, if it was refreshed, or None."""
 
     @property
     def stamped_bytes(self) -> bytes:
@@ -138,6 +143,7 @@ class CoseReceipt:
             (TOKEN_LABEL, None if self.token is None else encode(self.token)),
             (_PROOFS, _map((_INCLUSION, encode([proof])))),
             (CARRIED_LABEL, None if self.carried is None else encode(self.carried)),
+            (JOIN_LABEL, None if self.join is None else encode(self.join)),
         ]
         present = [(label, value) for label, value in headers if value is not None]
         body = (encode(self.protected), _map(*present), _DETACHED, encode(self.signature))
@@ -152,7 +158,7 @@ class CoseReceipt:
         reader = _Reader(data)
         reader.skip(COSE_START, "tag 18 and an array of four")
         protected = reader.read_bytes("protected header")
-        token = proof = carried = None
+        token = proof = carried = join = None
         for _ in range(reader.read_head(_MAP, "unprotected header")):
             if reader.has(encode(TOKEN_LABEL)):
                 token = reader.read_bytes("header 270")
@@ -161,6 +167,8 @@ class CoseReceipt:
                 proof = reader.read_bytes("inclusion proof")
             elif reader.has(encode(CARRIED_LABEL)):
                 carried = reader.read_bytes("carried receipt")
+            elif reader.has(encode(JOIN_LABEL)):
+                join = reader.read_bytes("carried proof")
             else:
                 raise DecodeError(f"COSE receipt: unknown header at byte {reader.position}")
         reader.skip(_DETACHED, "a detached payload")
@@ -176,6 +184,7 @@ class CoseReceipt:
             signature=expect_bytes(signature, "COSE signature", size=P256_SIGNATURE_BYTES),
             token=token,
             carried=carried,
+            join=join,
         )
         if receipt.encode() != data:  # a longer form, headers twice or out of order, a byte more
             raise DecodeError("COSE receipt: not the canonical encoding, or bytes follow the end")

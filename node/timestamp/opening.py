@@ -17,7 +17,7 @@ from node.timestamp.export import COSE, NATIVE, TSR, cose_receipt_of
 from node.timestamp.history import expect_equal
 from node.timestamp.pdf_attachment import attached_file
 from node.timestamp.receipt import Receipt
-from node.timestamp.refreshed import REFRESHED, REFRESHED_PREFIX, RefreshedReceipt
+from node.timestamp.refreshed import REFRESHED, decode_receipt
 from node.timestamp.steps import NotRootedError
 from node.timestamp.tokens.of_record import carries_chain_proof, open_tsr
 from node.timestamp.tokens.reading import ReadToken, is_token_or_answer, token_of_answer
@@ -37,7 +37,7 @@ class OpenedReceipt:
     stamped_ms: int | None = None
     """When the signature of a COSE Receipt existed, by a token over it: ms since 1970 UTC."""
     joined: ConsistencyProof | None = None
-    """What joins the receipt's header to a later one, of a refreshed receipt."""
+    """What joins the receipt's header to a later one, if it was refreshed."""
 
 
 def open_receipt(data: bytes) -> OpenedReceipt:
@@ -47,19 +47,14 @@ def open_receipt(data: bytes) -> OpenedReceipt:
     carries, and `NotRootedError` for a COSE Receipt that carries none: one validator's word.
     """
     if is_token_or_answer(data):
-        receipt = open_tsr(data)
-        return OpenedReceipt(TSR, receipt, len(receipt.encode()))
+        receipt, join = open_tsr(data)
+        return OpenedReceipt(TSR, receipt, len(receipt.encode()), joined=join)
     if data.startswith(COSE_START):
         return _open_cose(data)
-    if data.startswith(REFRESHED_PREFIX):
-        refreshed = RefreshedReceipt.decode(data)
-        size_bytes = len(refreshed.receipt.encode())
-        return OpenedReceipt(REFRESHED, refreshed.receipt, size_bytes, joined=refreshed.joined)
-    if data.startswith(_PDF_START):
-        found, carried = PDF, attached_file(data)
-    else:
-        found, carried = NATIVE, data
-    return OpenedReceipt(found, Receipt.decode(carried), len(carried))
+    is_pdf = data.startswith(_PDF_START)
+    receipt, join = decode_receipt(attached_file(data) if is_pdf else data)
+    found = PDF if is_pdf else NATIVE if join is None else REFRESHED
+    return OpenedReceipt(found, receipt, len(receipt.encode()), joined=join)
 
 
 def digest_algorithm_of(data: bytes) -> DocumentDigest:
@@ -97,4 +92,5 @@ def _open_cose(data: bytes) -> OpenedReceipt:
             raise ProofError(rule, "expected that of the receipt it carries")
     time_ms = receipt.block.header.time_ms
     stamped_ms = None if written.token is None else check_stamp(written, time_ms)
-    return OpenedReceipt(COSE, receipt, len(written.carried), stamped_ms)
+    join = None if written.join is None else ConsistencyProof.decode(written.join)
+    return OpenedReceipt(COSE, receipt, len(written.carried), stamped_ms, join)

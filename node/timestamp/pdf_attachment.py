@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias, Union
 
 from node.errors import DecodeError
-from node.limits import RECEIPT_BYTES_MAX, RECEIPT_FILE_BYTES_MAX
+from node.limits import RECEIPT_FILE_BYTES_MAX
 
 OUTLINE_BYTES_MAX: Final = 1 << 18
 """Of everything but the contents of streams: eighteen times that of a certificate."""
@@ -103,7 +103,7 @@ def attached_file(data: bytes) -> bytes:
     attached = _only(reading.stored, specifications[0])
     if typed and not _is_typed(attached, "EmbeddedFile"):
         raise _refused("expected one attached file, the proof, got 2")
-    return _unpack(attached, RECEIPT_BYTES_MAX + 1)
+    return _unpack(attached, RECEIPT_FILE_BYTES_MAX + 1)
 
 
 def _only(stored: list[_Stored], listed: Value) -> _Stored:

@@ -51,3 +51,16 @@ class RefreshedReceipt:
             for part, name in ((receipt, "receipt"), (joined, "proof"))
         ]
         return cls(Receipt.decode(parts[0]), ConsistencyProof.decode(parts[1]))
+
+
+def encode_receipt(receipt: Receipt, join: ConsistencyProof | None) -> bytes:
+    """Return the bytes of a receipt, refreshed if there is what joins it to a later block."""
+    return receipt.encode() if join is None else RefreshedReceipt(receipt, join).encode()
+
+
+def decode_receipt(data: bytes) -> tuple[Receipt, ConsistencyProof | None]:
+    """Read a receipt, refreshed or not; raises `DecodeError` for anything else."""
+    if not data.startswith(REFRESHED_PREFIX):
+        return Receipt.decode(data), None
+    refreshed = RefreshedReceipt.decode(data)
+    return refreshed.receipt, refreshed.joined

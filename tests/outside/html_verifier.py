@@ -35,6 +35,8 @@ from node.web.verifier.bundle import bundle
 GOLDEN: Final = Path(__file__).parents[1] / "vectors" / "receipt"
 PROGRAM: Final = Path(__file__).parent / "programs" / "with_node.mjs"
 FORMATS: Final = (".receipt", ".cose", ".stamped.cose", ".tsr", ".pdf")
+REFRESHED_FORMATS: Final = tuple(f".refreshed{suffix}" for suffix in ("", ".cose", ".tsr", ".pdf"))
+"""Of a receipt whose epoch is before what the trust file pins."""
 BATCH: Final = 500
 CLOCKS_MS: Final = (None, None, 1_759_999_940_000, 1_760_000_003_000, 2_000_000_000_000)
 """What the clocks of mutants say: nothing, a minute before the chain, amid it, long after."""
@@ -151,12 +153,14 @@ def vector_cases() -> list[Case]:
 
 
 def format_cases() -> list[Case]:
-    """Return the golden receipt in each form that the page takes, and the compact ones."""
+    """Return the golden receipt in each form that the page takes, refreshed too; compact ones."""
     document = f"sha-256:{hashlib.sha256((GOLDEN / 'document.txt').read_bytes()).hexdigest()}"
-    genesis, compact = (
-        (GOLDEN / "trust" / f"{name}.json").read_bytes() for name in ("genesis", "compact")
+    genesis, compact, later = (
+        (GOLDEN / "trust" / f"{name}.json").read_bytes()
+        for name in ("genesis", "compact", "pinned-7")
     )
     files = [(f"document.txt{suffix}", genesis) for suffix in FORMATS]
+    files += [(f"document.txt{suffix}", later) for suffix in REFRESHED_FORMATS]
     files += [
         ("compact.receipt", compact),
         ("compact.qr.txt", compact),

@@ -6,8 +6,10 @@ import base64
 import json
 from pathlib import Path
 
+from node.timestamp.refreshed import RefreshedReceipt
 from tests.outside.html_verifier import (
     GOLDEN,
+    Case,
     answers,
     compare,
     difference,
@@ -18,6 +20,7 @@ from tests.outside.html_verifier import (
     trust_mutants,
     vector_cases,
 )
+from tests.unit.timestamp.test_refreshed import DIGEST, slow_chain
 
 MUTANTS = 60
 TRUST_MUTANTS = 150
@@ -33,12 +36,23 @@ def test_every_vector_has_the_same_answer(tmp_path: Path) -> None:
 def test_every_format_has_the_same_answer(tmp_path: Path) -> None:
     cases = format_cases()
     found = answers([encoded(case) for case in cases], tmp_path)
-    assert [answer["outcome"] for answer in found] == ["verified"] * 7 + ["not rooted"]
+    assert [answer["outcome"] for answer in found] == ["verified"] * 11 + ["not rooted"]
     assert [each for each in map(difference, cases, found) if each is not None] == []
 
 
 def test_mutants_have_the_same_answer(tmp_path: Path) -> None:
     assert compare(list(mutants(MUTANTS, SEED)), tmp_path) == []
+
+
+def test_the_clock_is_asked_of_every_block_that_comes_along(tmp_path: Path) -> None:
+    chain = slow_chain()
+    data = RefreshedReceipt(chain.receipt(1), chain.consistency(1, 3)).encode()
+    trust, document = chain.trust(3).encode(), str(DIGEST)
+    own_ms, joined_ms = (chain.blocks[at].header.time_ms for at in (0, 2))
+    cases = [Case(f"at {at}", trust, data, document, at) for at in (own_ms, joined_ms)]
+    assert compare(cases, tmp_path) == []
+    outcomes = [each["outcome"] for each in answers([encoded(each) for each in cases], tmp_path)]
+    assert outcomes == ["not verified", "verified"]
 
 
 def test_trust_files_are_usable_alike(tmp_path: Path) -> None:

@@ -95,6 +95,15 @@ def test_a_cose_receipt_is_verified_as_its_page_says(tmp_path: Path) -> None:
         assert run(python, program, broken, DOCUMENT, TRUST).returncode, position
 
 
+@pytest.mark.parametrize("name", ["receipt", "refreshed"])
+def test_the_receipt_comes_out_of_a_cose_receipt_as_its_page_says(
+    tmp_path: Path, name: str
+) -> None:
+    file = "document.txt.cose" if name == "receipt" else "document.txt.refreshed.cose"
+    done = run(python_with("pycose"), script("cose.md", 1, tmp_path), GOLDEN / file)
+    assert done.stdout == (GOLDEN / f"document.txt.{name}").read_bytes(), done.stderr
+
+
 def test_a_token_is_verified_by_openssl_as_its_page_says(tmp_path: Path) -> None:
     roots = run(Path(sys.executable), script("tsr.md", 0, tmp_path), TRUST).stdout
     (tmp_path / "roots.pem").write_bytes(roots)

@@ -20,14 +20,17 @@ import typst
 
 from node.cli.paper.audit_texts import report_facts
 from node.cli.paper.texts import code_text, page_facts
+from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.receipt import Receipt
+from node.timestamp.refreshed import encode_receipt
 
 _PAGE: Final = "page.typ"
 
 
-def render_pdf(receipt: Receipt) -> bytes:
-    """Return the PDF certificate of a receipt, whether or not the receipt is true."""
-    return _set(page_facts(receipt), receipt.encode(), _code(code_text(receipt)))
+def render_pdf(receipt: Receipt, join: ConsistencyProof | None = None) -> bytes:
+    """Return the PDF certificate of a receipt, refreshed by `join`, whether or not it is true."""
+    attached = encode_receipt(receipt, join)
+    return _set(page_facts(receipt, join), attached, _code(code_text(receipt, join)))
 
 
 def render_report_pdf(data: bytes, report: Mapping[str, Any]) -> bytes:

@@ -10,9 +10,12 @@ import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
+from node.chain.certificate import QuorumCertificate
 from node.chain.record import RecordAction
+from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.export import export_qr
-from node.timestamp.receipt import Receipt, digest_name, iso_time
+from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt, digest_name, iso_time
+from node.timestamp.refreshed import REFRESHED_SUFFIX
 
 Pair = tuple[str, str]
 """Chinese and English."""
@@ -33,11 +36,11 @@ _ACTIONS: Final[dict[RecordAction, Pair]] = {
 }
 _COORDINATES: Final[Pair] = ("链上位置与摘要", "place and digest")
 _COMPACT: Final[Pair] = ("可独立核验的凭证", "verifies by itself")
+_READING: Final[Pair] = (
+    "本页只是随附证明（{file}）的可读形式，单凭本页不能证明任何事项。",
+    "This page is a reading of the proof attached to this file. Alone it proves nothing.",
+)
 _GUIDE: Final[tuple[Pair, ...]] = (
-    (
-        "本页只是随附证明（proof.receipt）的可读形式，单凭本页不能证明任何事项。",
-        "This page is a reading of the proof attached to this file. Alone it proves nothing.",
-    ),
     (
         "凭原文件、本 PDF 和该链的信任文件即可离线核验，无须信任任何单个节点。",
         "The document, this PDF and the chain's trust file are all it takes, offline.",
@@ -45,13 +48,18 @@ _GUIDE: Final[tuple[Pair, ...]] = (
 )
 
 
-def page_facts(receipt: Receipt) -> dict[str, Any]:
-    """Return what `page.typ` prints: every text final, visible and within the shipped font."""
+def page_facts(receipt: Receipt, join: ConsistencyProof | None = None) -> dict[str, Any]:
+    """Return what `page.typ` prints: every text final, visible and within the shipped font.
+
+    Where the receipt is joined to a later block, the keys of its own may be retired: then the page
+    says who signed that one, and when, which holds either way.
+    """
     leaf, header = receipt.leaf, receipt.block.header
     record = leaf.record
     moment = _moment(header.time_ms) or datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     digest = digest_name(record.digest_algorithm).upper()
-    votes = receipt.block.certificate.votes
+    certificate = (receipt if join is None else join).block.certificate
+    votes = certificate.votes
     kind, place = _ACTIONS[record.action], (header.height, receipt.log_index, header.log_size)
     rows = [
         _row(("文件摘要", "Document digest"), _grouped(record.digest), digest, kind="grouped"),
@@ -60,8 +68,15 @@ def page_facts(receipt: Receipt) -> dict[str, Any]:
         _row(("提交者", "Recorded by"), visible(leaf.sender)),
         _time_row(("共识时间", "Agreed time T"), header.time_ms, vouched=not header.time_degraded),
     ]
+    if join is not None:
+        later = join.block.header
+        joined = (
+            f"区块 {later.height}，纪元 {later.epoch}",
+            f"block {later.height} of epoch {later.epoch}: the seal time and the signers are its",
+        )
+        rows.append(_row(("相连区块", "Joined to"), *joined))
     if votes:
-        sealed = receipt.block.certificate.seal_time_ms()
+        sealed = certificate.seal_time_ms()
         signers = (f"{len(votes)} 个验证者", f"{len(votes)} validators")
         rows.append(_row(("封存时间", "Seal time S"), _local_time(sealed), iso_time(sealed)))
         rows.append(_row(("签名", "Signed by"), *signers))
@@ -75,34 +90,40 @@ def page_facts(receipt: Receipt) -> dict[str, Any]:
         _row(("链标识", "Chain"), _grouped(receipt.chain_id), kind="grouped"),
     ]
     heading = _HEADINGS[record.action]
+    file = f"proof{RECEIPT_SUFFIX if join is None else REFRESHED_SUFFIX}"
+    kind_of_proof = "native" if join is None else "refreshed"
     return {
         "title": f"{heading[0]} {heading[1]} {record.digest.hex()[:16]}",
         "author": visible(leaf.sender),
         "date": [moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second],
         "heading": heading,
-        "statement": _statement(receipt),
+        "statement": _statement(receipt, certificate),
         "rows": rows,
-        "guide": _GUIDE,
+        "guide": ((_READING[0].format(file=file), _READING[1]), *_GUIDE),
         "command": _COMMAND,
-        "code": _COORDINATES if export_qr(receipt) is None else _COMPACT,
-        "file": "proof.receipt",
-        "attachment": "the proof: a native receipt (proto/RECEIPT.md)",
+        "code": _COORDINATES if _compact_text(receipt, join) is None else _COMPACT,
+        "file": file,
+        "attachment": f"the proof: a {kind_of_proof} receipt (proto/RECEIPT.md)",
     }
 
 
-def code_text(receipt: Receipt) -> str:
+def code_text(receipt: Receipt, join: ConsistencyProof | None = None) -> str:
     """Return what the QR code holds: a receipt that verifies by itself, else where the record is.
 
-    A compact receipt where there is a compact certificate (`compact_verify.py`); else coordinates
-    and the document's digest, which prove nothing.
+    A compact receipt where there is a compact certificate (`compact_verify.py`), unless a join says
+    that its keys are to count no more; else coordinates and the digest, which prove nothing.
     """
-    compact = export_qr(receipt)
+    compact = _compact_text(receipt, join)
     if compact is not None:
         return compact.decode()
     record = receipt.leaf.record
     digest = f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}"
     place = f"{receipt.block.header.height}:{receipt.log_index}"
     return f"govchain:record:{receipt.chain_id.hex()}:{place}:{digest}"
+
+
+def _compact_text(receipt: Receipt, join: ConsistencyProof | None) -> bytes | None:
+    return export_qr(receipt) if join is None else None
 
 
 def visible(text: str) -> str:
@@ -123,11 +144,11 @@ def _has_glyph(character: str) -> bool:
         return False
 
 
-def _statement(receipt: Receipt) -> Pair:
-    leaf, header, votes = receipt.leaf, receipt.block.header, receipt.block.certificate.votes
+def _statement(receipt: Receipt, certificate: QuorumCertificate) -> Pair:
+    leaf, header = receipt.leaf, receipt.block.header
     sender = visible(leaf.sender)
     vouched = not header.time_degraded
-    sealed = receipt.block.certificate.seal_time_ms() if votes else header.time_ms
+    sealed = certificate.seal_time_ms() if certificate.votes else header.time_ms
     time_ms = header.time_ms if vouched else sealed
     local, utc = _local_time(time_ms), iso_time(time_ms)
     if leaf.record.action is RecordAction.WITHDRAW:

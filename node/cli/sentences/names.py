@@ -32,6 +32,7 @@ NAMES: Final = (
     N_("block"),
     N_("block transactions"),
     N_("body"),
+    N_("carried proof"),
     N_("carried receipt"),
     N_("certificate"),
     N_("certificates"),

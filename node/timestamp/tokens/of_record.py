@@ -13,7 +13,9 @@ from typing import Final
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.signature import P256_ORDER
 from node.errors import DecodeError, ProofError
+from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.receipt import Receipt, iso_time
+from node.timestamp.refreshed import decode_receipt, encode_receipt
 from node.timestamp.tokens import der
 from node.timestamp.tokens.check import Expectation, check_token, revoked_since
 from node.timestamp.tokens.issuing import (
@@ -40,11 +42,12 @@ def coordinates_of(receipt: Receipt) -> Coordinates:
     return Coordinates.of(receipt.chain_id, receipt.block.header.height, receipt.log_index)
 
 
-def encode_tsr(receipt: Receipt) -> bytes | None:
-    """Return the `.tsr` file of a receipt, or None if it holds no token."""
+def encode_tsr(receipt: Receipt, join: ConsistencyProof | None = None) -> bytes | None:
+    """Return the `.tsr` file of a receipt, refreshed by `join`; None if it holds no token."""
     if receipt.token is None:
         return None
-    return encode_granted(add_chain_proof(receipt.token, replace(receipt, token=None).encode()))
+    carried = encode_receipt(replace(receipt, token=None), join)
+    return encode_granted(add_chain_proof(receipt.token, carried))
 
 
 def carries_chain_proof(data: bytes) -> bool:
@@ -55,8 +58,10 @@ def carries_chain_proof(data: bytes) -> bool:
         return der.encode_oid(CHAIN_PROOF) in data  # then it has to be ours, or is nothing
 
 
-def open_tsr(data: bytes) -> Receipt:
+def open_tsr(data: bytes) -> tuple[Receipt, ConsistencyProof | None]:
     """Return the receipt that a token carries, or an answer that grants it, with the token in it.
+
+    And what joins it to a later block, if it was refreshed.
 
     Raises `DecodeError` or `ProofError` unless the bytes are exactly what the receipt is exported
     to, or the token in that.
@@ -65,12 +70,12 @@ def open_tsr(data: bytes) -> Receipt:
     bare, carried = take_chain_proof(token)
     if carried is None:
         raise DecodeError("token: expected a chain proof")
-    receipt = Receipt.decode(carried)
+    receipt, join = decode_receipt(carried)
     if receipt.token is not None:
         raise ProofError("token-carried", "expected null for the token of the receipt inside")
     if data not in (token, encode_granted(token)):
         raise ProofError("answer-form", "expected that the answer grants the token, and no more")
-    return replace(receipt, token=bare)
+    return replace(receipt, token=bare), join
 
 
 def check_record_token(receipt: Receipt, expected: Expectation, accuracy_ms: int | None) -> str:

@@ -154,22 +154,72 @@ def test_a_page_that_says_otherwise_than_its_proof_is_told(tmp_path: Path) -> No
 def test_a_stamp_is_carried_to_cose_and_missed_aloud_elsewhere(tmp_path: Path) -> None:
     stamped, again = VECTORS / "document.txt.stamped.cose", tmp_path / "again.cose"
     ran = run("receipt", "export", stamped, "--format", "cose", "--out", again, "--json")
-    assert (ran.code, ran.json["left_out"]) == (ExitCode.DONE, None)
+    assert (ran.code, ran.json["left_out"]) == (ExitCode.DONE, [])
     assert again.read_bytes() == stamped.read_bytes()
     options = ("receipt", "export", stamped, "--format", "native", "--out", tmp_path / "x.receipt")
-    assert run(*options, "--json").json["left_out"] == "stamp"
+    assert run(*options, "--json").json["left_out"] == ["stamp"]
     told = run(*options)
     assert "left out: the time stamp" in told.err + told.out
 
 
-@pytest.mark.parametrize("name", ["native", "cose", "pdf"])
-def test_what_joined_a_receipt_is_missed_aloud(tmp_path: Path, name: str) -> None:
-    vector = json.loads((VECTORS / "refreshed-cases" / "good-retired.json").read_bytes())
-    refreshed = tmp_path / "document.refreshed"
-    refreshed.write_bytes(base64.b64decode(vector["receipt"]))
+@pytest.fixture
+def refreshed(tmp_path: Path) -> Path:
+    path = tmp_path / "document.refreshed"
+    path.write_bytes((VECTORS / "document.txt.refreshed").read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("name", ["native", "tsr", "cose", "pdf"])
+def test_what_joins_a_receipt_is_carried_by_what_has_room(refreshed: Path, name: str) -> None:
     ran = run("receipt", "export", refreshed, "--format", name, "--json")
-    assert (ran.code, ran.json["left_out"]) == (ExitCode.DONE, "join")
-    told = run("receipt", "export", refreshed, "--format", name)
+    assert (ran.code, ran.json["left_out"]) == (ExitCode.DONE, [])
+    suffix = ".refreshed" if name == "native" else f".refreshed{SUFFIXES[name]}"
+    made = Path(ran.json["path"])
+    assert made == refreshed.with_suffix(".refreshed" if name == "native" else SUFFIXES[name])
+    assert made.read_bytes() == (VECTORS / f"document.txt{suffix}").read_bytes()
+    trust = VECTORS / "trust" / "pinned-7.json"
+    verified = run("verify", DOCUMENT, "--receipt", made, "--trust", trust, "--offline", "--json")
+    assert (verified.code, verified.json["verdict"]) == (ExitCode.DONE, "verified")
+    assert verified.json["attestation"]["joined_height"] == 9
+    assert verified.json.get("page", "as proven") == "as proven"
+    back = refreshed.with_name("back.refreshed")
+    options = ("--format", "native", "--out", back)
+    assert run("receipt", "export", made, *options).code == ExitCode.DONE
+    assert back.read_bytes() == refreshed.read_bytes()
+
+
+def test_the_vector_of_a_retired_epoch_verifies_in_every_format_it_is_exported_to(
+    tmp_path: Path,
+) -> None:
+    vector = json.loads((VECTORS / "refreshed-cases" / "good-retired.json").read_bytes())
+    path = tmp_path / "retired.refreshed"
+    path.write_bytes(base64.b64decode(vector["receipt"]))
+    trust = VECTORS / "trust" / vector["trust"]
+    for name in ("native", "cose", "pdf"):
+        made = run("receipt", "export", path, "--format", name, "--json").json["path"]
+        ran = run("verify", DOCUMENT, "--receipt", made, "--trust", trust, "--offline")
+        assert ran.code == ExitCode.DONE, name
+
+
+def test_what_joined_a_receipt_is_missed_aloud_where_there_is_no_room(refreshed: Path) -> None:
+    words = ("receipt", "export", refreshed, "--format", "tlog")
+    ran = run(*words, "--json")
+    assert (ran.code, ran.json["left_out"]) == (ExitCode.DONE, ["join"])
+    told = run(*words)
     assert "left out: what joins" in told.err + told.out
-    chinese = run("receipt", "export", refreshed, "--format", name, env=CHINESE)
+    assert "for which tlog has no room" in told.err + told.out
+    chinese = run(*words, env=CHINESE)
     assert "未写入" in chinese.err + chinese.out
+
+
+def test_each_part_that_is_lost_is_missed(refreshed: Path) -> None:
+    made = CoseReceipt.decode((VECTORS / "document.txt.refreshed.cose").read_bytes())
+    token = CoseReceipt.decode((VECTORS / "document.txt.stamped.cose").read_bytes()).token
+    both = refreshed.with_name("both.cose")
+    both.write_bytes(replace(made, token=token).encode())
+    lost = {"cose": [], "native": ["stamp"], "tlog": ["join", "stamp"]}
+    for name, parts in lost.items():
+        out = refreshed.with_name(f"{name}.out")
+        ran = run("receipt", "export", both, "--format", name, "--out", out, "--json")
+        assert (ran.code, ran.json["left_out"]) == (ExitCode.DONE, parts)
+    assert refreshed.with_name("cose.out").read_bytes() == both.read_bytes()

@@ -105,7 +105,7 @@ def test_a_hostile_file_costs_little_time_and_memory(name: str) -> None:
 def test_what_inflates_without_end_is_cut_off() -> None:
     endless = zlib.compress(bytes(RECEIPT_BYTES_MAX * 4), 9)
     found = attached_file(file_of(LISTED, embedded(endless, b"/Filter/FlateDecode")))
-    assert len(found) == RECEIPT_BYTES_MAX + 1
+    assert len(found) == RECEIPT_FILE_BYTES_MAX + 1
     many = file_of(LISTED, embedded(CONTENT), *(packed(bytes(1 << 21)) for _ in range(9)))
     with pytest.raises(DecodeError, match="of packed objects"):
         attached_file(many)

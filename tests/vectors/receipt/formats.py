@@ -8,13 +8,15 @@ from dataclasses import replace
 from node.cli.paper.render import render_pdf
 from node.cli.paper.versions import PDF_SUFFIX
 from node.crypto.suite import SHA_256
+from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.export import COSE_SUFFIX, EXPORTS, cose_receipt_of
 from node.timestamp.receipt import Receipt
+from node.timestamp.refreshed import REFRESHED_SUFFIX
 from node.timestamp.tokens.issuing import Coordinates, Stamp
 from node.timestamp.tokens.request import Imprint
 from tests.vectors.receipt.chain import Chain
 from tests.vectors.receipt.cosigned import checkpoint_at, cosigned, with_checkpoint
-from tests.vectors.receipt.story import PLAIN, SET_0
+from tests.vectors.receipt.story import FIRST_OF_EPOCH_2, PLAIN, SET_0
 from tests.vectors.receipt.tokens import authority_of, issuer_of, with_token
 
 LATER_LEAVES = 20
@@ -48,10 +50,28 @@ def golden_stamped(chain: Chain) -> bytes:
     return replace(made, token=stamp_of(made.stamped_bytes, chain, at_ms)).encode()
 
 
+def golden_join(chain: Chain) -> ConsistencyProof:
+    """Return what joins the golden receipt to a block of epoch 2."""
+    return chain.consistency(PLAIN, FIRST_OF_EPOCH_2)
+
+
 def golden_files(chain: Chain) -> dict[str, bytes]:
-    """Return the golden receipt in every format, by the name of the file."""
-    receipt = golden_receipt(chain)
+    """Return the golden receipt in every format, by the name of the file; and refreshed.
+
+    That in the formats with room for what joins it to a later block.
+    """
+    receipt, join = golden_receipt(chain), golden_join(chain)
     made = {export.suffix: export.make(receipt) for export in EXPORTS.values()}
     made[PDF_SUFFIX] = render_pdf(receipt)
     made[f".stamped{COSE_SUFFIX}"] = golden_stamped(chain)
+    made |= {
+        _refreshed(export.joined_suffix): export.make(receipt, join)
+        for export in EXPORTS.values()
+        if export.joined_suffix is not None
+    }
+    made[_refreshed(PDF_SUFFIX)] = render_pdf(receipt, join)
     return {f"document.txt{suffix}": data for suffix, data in made.items() if data is not None}
+
+
+def _refreshed(suffix: str) -> str:
+    return suffix if suffix == REFRESHED_SUFFIX else f"{REFRESHED_SUFFIX}{suffix}"

@@ -11,6 +11,7 @@ const WHAT = 'COSE receipt';
 const TOKEN_LABEL = Uint8Array.of(0x19, 0x01, 0x0e); // 270
 const PROOF_LABEL = Uint8Array.of(0x19, 0x01, 0x8c); // 396
 const CARRIED_LABEL = Uint8Array.of(0x3a, 0x00, 0x67, 0x6f, 0x75); // -6778742
+const JOIN_LABEL = Uint8Array.of(0x3a, 0x00, 0x67, 0x6f, 0x76); // -6778743
 const INCLUSION = Uint8Array.of(0xa1, 0x20, 0x81); // {-1: [
 const DETACHED = Uint8Array.of(0xf6);
 const HASH_BYTES = 32;
@@ -33,11 +34,11 @@ export function coseProtected(chainId, voteKey) {
   return concat(before, voteKey, ascii('\x0f\xa1\x01'), issuer, ascii('\x19\x01\x8b\x01'));
 }
 
-/** Read a COSE Receipt: its parts, of which `token` and `carried` may be null. */
+/** Read a COSE Receipt: its parts, of which `token`, `carried` and `join` may be null. */
 export function decodeCose(bytes) {
   const reader = new Pieces(bytes);
   reader.skip(COSE_START);
-  const found = { protectedHeader: reader.byteString(), token: null, carried: null };
+  const found = { protectedHeader: reader.byteString(), token: null, carried: null, join: null };
   let proof = null;
   for (let left = reader.mapSize(); left > 0; left -= 1) {
     if (reader.has(TOKEN_LABEL)) {
@@ -45,6 +46,8 @@ export function decodeCose(bytes) {
     } else if (reader.has(PROOF_LABEL)) {
       reader.skip(INCLUSION);
       proof = reader.byteString();
+    } else if (reader.has(JOIN_LABEL)) {
+      found.join = reader.byteString();
     } else {
       reader.skip(CARRIED_LABEL);
       found.carried = reader.byteString();
@@ -67,10 +70,11 @@ export function decodeCose(bytes) {
   return found;
 }
 
-function encodeCose({ protectedHeader, token, carried, signature }, proof) {
+function encodeCose({ protectedHeader, token, carried, join, signature }, proof) {
   const headers = [concat(PROOF_LABEL, INCLUSION, encode(proof))];
   if (token !== null) headers.unshift(concat(TOKEN_LABEL, encode(token)));
   if (carried !== null) headers.push(concat(CARRIED_LABEL, encode(carried)));
+  if (join !== null) headers.push(concat(JOIN_LABEL, encode(join)));
   const map = concat(Uint8Array.of(0xa0 | headers.length), ...headers);
   return concat(COSE_START, encode(protectedHeader), map, DETACHED, encode(signature));
 }

@@ -25,12 +25,8 @@ const PDF_START = ascii('%PDF-');
 export function openReceipt(bytes) {
   if (isTokenOrAnswer(bytes)) return openToken(bytes);
   if (startsWith(bytes, COSE_START)) return openCose(bytes);
-  if (startsWith(bytes, REFRESHED_START)) {
-    const { receipt, proof } = decodeRefreshed(bytes);
-    return { ...opened('refreshed', receipt), joined: decodeConsistency(proof) };
-  }
-  const isPdf = startsWith(bytes, PDF_START);
-  return opened(isPdf ? 'pdf' : 'native', isPdf ? attachedFile(bytes) : bytes);
+  if (startsWith(bytes, PDF_START)) return openCarried('pdf', attachedFile(bytes));
+  return openCarried(startsWith(bytes, REFRESHED_START) ? 'refreshed' : 'native', bytes);
 }
 
 /** Return by which algorithm to hash a document before it is compared; SHA-256 where untold. */
@@ -43,8 +39,16 @@ export function digestAlgorithmOf(bytes) {
   }
 }
 
-function opened(format, carried, stamped = null) {
-  return { format, receipt: decodeReceipt(carried), size: carried.length, stamped, joined: null };
+/** Read a receipt, refreshed or not, as a format carries it. */
+function openCarried(format, carried) {
+  if (!startsWith(carried, REFRESHED_START)) return opened(format, carried, null);
+  const { receipt, proof } = decodeRefreshed(carried);
+  return opened(format, receipt, proof);
+}
+
+function opened(format, carried, proof) {
+  const joined = proof === null ? null : decodeConsistency(proof);
+  return { format, receipt: decodeReceipt(carried), size: carried.length, stamped: null, joined };
 }
 
 function openToken(bytes) {
@@ -58,7 +62,7 @@ function openToken(bytes) {
     need(!includes(bytes, CHAIN_PROOF), 'token', 'expected a chain proof');
     throw new NotRooted('a time-stamp token that carries no receipt is the word of one key');
   }
-  const found = opened('tsr', receipt);
+  const found = openCarried('tsr', receipt);
   need(
     found.receipt.token === null,
     'token-carried',
@@ -84,7 +88,7 @@ function openCose(bytes) {
       'a COSE Receipt that carries no chain proof is the word of one validator, about a leaf that it does not hold',
     );
   }
-  const found = opened('cose', written.carried);
+  const found = opened('cose', written.carried, written.join);
   const { cose, chainId, header, logIndex, logPath } = found.receipt;
   need(cose !== null, 'cose-carried', 'expected a receipt with a COSE signature');
   const isOwn =

@@ -3,7 +3,7 @@
 
 import { inflate } from './inflate.js';
 import { need, Refused } from './refusal.js';
-import { RECEIPT_BYTES_MAX, RECEIPT_FILE_BYTES_MAX } from './structures.js';
+import { RECEIPT_FILE_BYTES_MAX } from './structures.js';
 
 const OUTLINE_BYTES_MAX = 1 << 18;
 const STREAMS_MAX = 4096;
@@ -58,7 +58,7 @@ export function attachedFile(bytes) {
     typed === 0 || isTyped(attached, 'EmbeddedFile'),
     () => 'expected one attached file, the proof, got 2',
   );
-  return unpack(attached, RECEIPT_BYTES_MAX + 1);
+  return unpack(attached, RECEIPT_FILE_BYTES_MAX + 1);
 }
 
 function anySpelling(word) {

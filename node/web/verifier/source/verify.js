@@ -156,7 +156,8 @@ class Verification {
     const brought = [this.receipt, ...(this.joined === null ? [] : [this.joined])];
     const all = brought.flatMap((each) => [...each.handovers, each]);
     checkOneChain(genesis, [...blocks, ...all]);
-    checkPast(this.receipt.header.time, this.now);
+    const joining = this.joined === null ? [] : [...this.joined.handovers, this.joined];
+    for (const { header } of [this.receipt, ...joining]) checkPast(header.time, this.now);
     return pinned === null ? 'pinned at genesis' : `pinned at height ${pinned.header.height}`;
   }
 

@@ -11,9 +11,22 @@ import pytest
 
 from node.chain.record import RecordAction
 from node.cli.paper.texts import code_text, page_facts, visible
-from node.timestamp.receipt import Receipt
+from node.timestamp.receipt import Receipt, iso_time
 from tests.vectors.receipt.chain import Chain, record_of
-from tests.vectors.receipt.story import DEGRADED, DOCUMENT, PLAIN, WITHDRAWN, build_chain
+from tests.vectors.receipt.keyed import (
+    KEYED_HEIGHT,
+    build_keyed_chain,
+    certificate_at,
+    with_compact,
+)
+from tests.vectors.receipt.story import (
+    DEGRADED,
+    DOCUMENT,
+    FIRST_OF_EPOCH_1,
+    PLAIN,
+    WITHDRAWN,
+    build_chain,
+)
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "receipt"
 
@@ -112,3 +125,28 @@ def test_a_superseding_record_says_so(chain: Chain) -> None:
     superseding.append(record_of(DOCUMENT, action=RecordAction.SUPERSEDE))
     assert "first record" in row(page_facts(receipt), "Type")["note"]
     assert "supersedes" in row(page_facts(superseding.receipt(1)), "Type")["note"]
+
+
+def test_a_page_of_a_joined_receipt_names_the_later_block_and_its_signers() -> None:
+    chain = build_keyed_chain()
+    receipt = with_compact(chain, chain.receipt(PLAIN, 1), certificate_at(chain, KEYED_HEIGHT))
+    join = chain.consistency(PLAIN, KEYED_HEIGHT)
+    alone, joined = page_facts(receipt), page_facts(receipt, join)
+    assert row(joined, "Joined to")["text"] == f"区块 {KEYED_HEIGHT}，纪元 0"
+    assert row(joined, "Seal time S")["note"] == iso_time(join.block.certificate.seal_time_ms())
+    assert row(joined, "Seal time S") != row(alone, "Seal time S")
+    assert (alone["file"], joined["file"]) == ("proof.receipt", "proof.refreshed")
+    assert "proof.refreshed" in joined["guide"][0][0]
+    assert alone["code"][1] == "verifies by itself"
+    assert joined["code"][1] == "place and digest", "its code would be good in its own epoch alone"
+    assert code_text(receipt, join).startswith("govchain:record:")
+    assert not [each for each in alone["rows"] if each["label"][1] == "Joined to"]
+
+
+def test_a_joined_time_that_is_not_vouched_for_is_that_of_the_later_block() -> None:
+    chain = build_chain()
+    join = chain.consistency(DEGRADED, FIRST_OF_EPOCH_1)
+    statement = page_facts(chain.receipt(DEGRADED, 1), join)["statement"][1]
+    assert (
+        f"no later than {iso_time(join.block.certificate.seal_time_ms())} (as sealed)" in statement
+    )

@@ -44,7 +44,7 @@ def test_openssl_accepts_the_file_and_we_find_the_receipt_in_it(tmp_path: Path) 
     openssl = OpenSsl(tmp_path, document=DOCUMENT, root=authority_of(CHAIN).certificate)
     assert openssl.accepts(add_chain_proof(TOKEN, PROOF))
     for data in (TSR, add_chain_proof(TOKEN, PROOF)):
-        assert open_tsr(data) == RECEIPT
+        assert open_tsr(data) == (RECEIPT, None)
         verdict = verify_receipt(data, ANCHOR, NAMED)
         assert verdict.outcome is Outcome.VERIFIED
         assert [report.step for report in verdict.steps] == list(Step)
