@@ -267,7 +267,7 @@ def verify(  # noqa: PLR0913 - one for each option
 ) -> Answer:
     """Verify an anchor."""
     from node.cli.anchor_verify import fault_of, tell_anchor
-    from node.cli.subjects import read_file
+    from node.cli.kinds import ANCHOR, read_claim
     from node.cli.verify import load_anchor
     from node.timestamp.outside.anchor_verify import verify_anchor
     from node.timestamp.outside.stamp import OutsideAuthority
@@ -282,7 +282,8 @@ def verify(  # noqa: PLR0913 - one for each option
         allows_ed25519=allows_ed25519,
     )
     record = None if receipt_path is None else _read_record(receipt_path, document)
-    verdict = verify_anchor(read_file(file), trust, authority, record, now_ms=_utc_ms())
+    data = read_claim(file, ANCHOR)
+    verdict = verify_anchor(data, trust, authority, record, now_ms=_utc_ms())
     return Answer(
         {"anchor": str(file), **tell_anchor(screen, str(file), verdict)}, fault_of(verdict)
     )
@@ -290,7 +291,8 @@ def verify(  # noqa: PLR0913 - one for each option
 
 def _read_record(path: Path, document: str | None = None) -> AnchoredRecord:
     """Return a receipt with the document's digest, which is the receipt's own unless told."""
-    from node.cli.subjects import read_document, read_file
+    from node.cli.kinds import RECEIPTS, read_kind
+    from node.cli.subjects import read_document
     from node.crypto.suite import document_digest_by_id
     from node.errors import CryptoError, DecodeError, ProofError
     from node.timestamp.opening import open_receipt
@@ -298,7 +300,7 @@ def _read_record(path: Path, document: str | None = None) -> AnchoredRecord:
     from node.timestamp.steps import NotRootedError
     from node.timestamp.verify import NamedDigest
 
-    data = read_file(path)
+    data = read_kind(path, *RECEIPTS)
     try:
         held = open_receipt(data).receipt.leaf.record
         algorithm = document_digest_by_id(held.digest_algorithm)

@@ -150,13 +150,13 @@ def run(
 @verb("audit report")
 def report(screen: Screen, *, path: Path, trust_path: Path, pdf_path: Path | None) -> Answer:
     """Verify a report."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import REPORT, read_kind
     from node.cli.verify import load_anchor
     from node.errors import DecodeError, ProofError
     from node.service.audit.report import AuditorUnknownError, verify_report
 
     anchor = load_anchor(trust_path)
-    data = read_file(path)
+    data = read_kind(path, REPORT)
     try:
         found = verify_report(data, anchor.genesis)
     except DecodeError as error:

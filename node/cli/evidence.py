@@ -197,7 +197,13 @@ def verify(
     require_subjects(subjects, faults, _("no file has a record: see govchain evidence create"))
     told: list[dict[str, Any]] = []
     for each in subjects:
-        verdict = verify_evidence(each.read_record(), each.group, trust, at_ms=at_ms)
+        try:
+            record = each.read_record()
+        except CommandError as error:  # of this one: the others may be sound
+            faults.append(error.fault)
+            screen.note(error.fault.sentence)
+            continue
+        verdict = verify_evidence(record, each.group, trust, at_ms=at_ms)
         tell_evidence(screen, each, verdict)
         facts = {
             "record": str(each.record),
@@ -221,12 +227,13 @@ def verify(
 def show(screen: Screen, *, path: Path) -> Answer:
     """Show a record."""
     from node.cli.evidence_wording import view_record
-    from node.cli.subjects import read_file
+    from node.cli.kinds import EVIDENCE, read_kind
     from node.errors import CryptoError, DecodeError, ProofError
     from node.timestamp.evidence.record import EvidenceRecord
 
+    data = read_kind(path, EVIDENCE)
     try:
-        view = view_record(EvidenceRecord.decode(read_file(path)))
+        view = view_record(EvidenceRecord.decode(data))
     except (CryptoError, DecodeError, ProofError) as error:
         fix = _("name a file made by govchain evidence create")
         raise CommandError("GC-1001", f"{path}: {error}", fix) from error
@@ -250,7 +257,10 @@ def _sound_record(
     from node.timestamp.evidence.record import EvidenceRecord
     from node.timestamp.evidence.verify import verify_evidence
 
-    data = subject.read_record()
+    try:
+        data = subject.read_record()
+    except CommandError as error:
+        return None, 0, error.fault
     verdict = verify_evidence(data, subject.group, trust, at_ms=now_ms())
     if verdict.attestation is None:
         tell_evidence(screen, subject, verdict)

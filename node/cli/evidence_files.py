@@ -20,6 +20,7 @@ from typing import Final
 import click
 
 from node.cli.inputs import find_documents, hash_one
+from node.cli.kinds import EVIDENCE, read_claim
 from node.cli.outputs import name_after
 from node.cli.receipt_files import find_receipts
 from node.cli.screen import Fault
@@ -101,7 +102,7 @@ class Subject:
 
     def read_record(self) -> bytes:
         """Return the record's bytes; raises `CommandError`."""
-        return read_file(self.record)
+        return read_claim(self.record, EVIDENCE)
 
 
 @dataclass(frozen=True, slots=True)

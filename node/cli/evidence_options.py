@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from node.cli.choice import NetworkChoice, network_options
-from node.cli.token_options import FILE, read_certificates
+from node.cli.token_options import FILE, read_certificates, read_revocations
 from node.cli.verb import CommandError
 
 if TYPE_CHECKING:
@@ -110,9 +110,8 @@ class Beliefs:
     @cached_property
     def trust(self) -> EvidenceTrust:
         """What to verify evidence by; wrong usage where nobody is believed."""
-        from node.cli.subjects import read_file, read_time_ms
-        from node.crypto.revocation import RevocationList
-        from node.errors import ClientError, CryptoError
+        from node.cli.subjects import read_time_ms
+        from node.errors import ClientError
         from node.timestamp.evidence.algorithms import STANDARD
         from node.timestamp.evidence.verify import EvidenceTrust
 
@@ -121,12 +120,7 @@ class Beliefs:
             roots += self.anchor.authorities
         if not roots:
             raise click.UsageError(_("say whom to believe: --trust or --ca"))
-        lists = []
-        for path in self.list_paths:
-            try:
-                lists.append(RevocationList.read(read_file(path)))
-            except CryptoError as error:
-                raise CommandError("GC-1001", f"{path}: {error}", _("name a list (CRL)")) from error
+        lists = read_revocations(self.list_paths)
         policy = STANDARD
         for text in self.weak:
             name, _at, date = text.partition("@")

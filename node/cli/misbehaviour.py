@@ -104,12 +104,12 @@ def verify(
 ) -> Answer:
     """Verify a proof by what the trust file pins; nothing is connected to."""
     from node.chain.evidence import Evidence
-    from node.cli.subjects import read_file
+    from node.cli.kinds import MISBEHAVIOUR, read_kind
     from node.cli.verify import load_anchor
     from node.errors import PeerError
 
     anchor: TrustAnchor = network.open().pinned if trust_path is None else load_anchor(trust_path)
-    evidence = Evidence.decode(read_file(file), anchor.suite)
+    evidence = Evidence.decode(read_kind(file, MISBEHAVIOUR), anchor.suite)
     facts: dict[str, Any] = {"file": str(file), "proven": False}
     if evidence.epoch > anchor.epoch:
         cause = _("it is of epoch {epoch}, the trust file leads to epoch {known}").format(

@@ -235,7 +235,11 @@ def decode_certified(sent: EncodedHeader, suite: Suite) -> CertifiedHeader:
 
 def read_genesis(path: Path) -> Genesis:
     """Read a genesis file."""
-    return Genesis.decode(read_file(path))
+    from node.cli.kinds import GENESIS, expect_kind
+
+    data = read_file(path)
+    expect_kind(path, data, GENESIS)
+    return Genesis.decode(data)
 
 
 def read_file(path: Path) -> bytes:

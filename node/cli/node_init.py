@@ -87,7 +87,7 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 @verb("node init")
 def init(screen: Screen, *, home: Path, **said: Any) -> Answer:  # noqa: ANN401 - as click gives them
     """Make the home of a validator to be."""
-    from node.cli.network import read_file
+    from node.cli.kinds import CERTIFICATE, read_kind
     from node.operations.homes import Issued, apply_for_home, certify_home, make_home
 
     authority, certificate, ca = said["authority"], said["certificate"], said["ca"]
@@ -105,7 +105,7 @@ def init(screen: Screen, *, home: Path, **said: Any) -> Answer:  # noqa: ANN401 
     if certificate is None:
         introduction = make_home(home, plan, authority, secret, now_ms)
     else:
-        issued = Issued(read_file(certificate), read_file(ca))
+        issued = Issued(*(read_kind(each, CERTIFICATE) for each in (certificate, ca)))
         introduction = certify_home(home, plan, issued, secret, now_ms)
     return _tell(screen, home, introduction)
 

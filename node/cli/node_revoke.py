@@ -106,13 +106,14 @@ def _open(folder: Path, key_file: Path | None, now_ms: int) -> Authority:
 
 def _read(path: Path, issuer: AuthorityCertificate) -> Sequence[AuthorityCertificate]:
     """Return the certificates in a file, which have to be by this authority, for time-stamping."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import CERTIFICATE, read_kind
     from node.crypto.authority import read_timestamp_certificate
     from node.crypto.certificate import split_pem
     from node.errors import CryptoError
 
+    data = read_kind(path, CERTIFICATE)
     try:
-        found = [read_timestamp_certificate(each) for each in split_pem(read_file(path))]
+        found = [read_timestamp_certificate(each) for each in split_pem(data)]
     except CryptoError as error:
         raise CommandError("GC-1001", f"{path}: {error}") from error
     if not all(each.is_issued_by(issuer) for each in found):

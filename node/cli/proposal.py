@@ -27,6 +27,7 @@ from node.chain.governance import (
     SetEndpoint,
     SetParameters,
 )
+from node.cli.kinds import INTRODUCTION, PROPOSAL, PROPOSAL_FORMAT, Kind, expect_kind
 from node.cli.verb import CommandError
 from node.config import Address
 from node.crypto.certificate import encode_authority_pem
@@ -36,7 +37,6 @@ from node.limits import TX_BYTES_MAX
 from node.operations.introduction import INTRODUCTION_BYTES_MAX, Introduction
 from node.rpc.connection import LedgerEndpoint
 
-FORMAT: Final = "govchain-proposal-2"
 FILE_BYTES_MAX: Final = 4 * TX_BYTES_MAX
 
 
@@ -76,7 +76,7 @@ class Proposal:
         """Return the content of the file."""
         governance = self.governance
         content = {
-            "format": FORMAT,
+            "format": PROPOSAL_FORMAT,
             "chain_id": self.chain_id.hex(),
             "epoch": governance.epoch,
             "operations": [describe(operation) for operation in governance.operations],
@@ -95,7 +95,8 @@ class Proposal:
             encoded = bytes.fromhex(content["governance"])
             guests = tuple(_read_guest(table) for table in content["guests"])
         except (ValueError, KeyError, TypeError, RecursionError, NodeError) as error:
-            raise DecodeError(f"proposal: not of format {FORMAT}: {error!r:.80}") from error
+            message = f"proposal: not of format {PROPOSAL_FORMAT}: {error!r:.80}"
+            raise DecodeError(message) from error
         value = decode(encoded, what="proposal", size_max=TX_BYTES_MAX)
         proposal = cls(chain_id, Governance.from_value(value), guests)
         if proposal.governance.evidence or proposal.encode() != data:
@@ -122,7 +123,7 @@ def _read_guest(table: Mapping[str, str]) -> Guest:
 
 def read_proposal(path: Path) -> Proposal:
     """Read a proposal; raises `CommandError` where the file is none."""
-    data = _read_sent(path, FILE_BYTES_MAX, "GC-2322")
+    data = _read_sent(path, FILE_BYTES_MAX, PROPOSAL, "GC-2322")
     try:
         return Proposal.decode(data)
     except DecodeError as error:
@@ -131,14 +132,14 @@ def read_proposal(path: Path) -> Proposal:
 
 def read_introduction(path: Path, genesis: Genesis) -> Introduction:
     """Read how a node introduces itself to this chain; raises `CommandError` or `ConfigError`."""
-    data = _read_sent(path, INTRODUCTION_BYTES_MAX, "GC-2324")
+    data = _read_sent(path, INTRODUCTION_BYTES_MAX, INTRODUCTION, "GC-2324")
     try:
         return Introduction.decode(data, genesis)
     except ConfigError as error:
         raise CommandError("GC-2324", f"{path}: {error}") from error
 
 
-def _read_sent(path: Path, size_max: int, code: str) -> bytes:
+def _read_sent(path: Path, size_max: int, kind: Kind, code: str) -> bytes:
     """Read a file that came from elsewhere; a pipe is none, and would keep us waiting."""
     try:
         if not path.is_file():
@@ -147,6 +148,7 @@ def _read_sent(path: Path, size_max: int, code: str) -> bytes:
             data = file.read(size_max + 1)
     except OSError as error:
         raise CommandError(code, f"{path}: {error.strerror}") from error
+    expect_kind(path, data, kind, code=code)
     if len(data) > size_max:
         message = _("{path}: expected at most {bytes} bytes")
         raise CommandError(code, message.format(path=path, bytes=size_max))

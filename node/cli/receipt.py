@@ -39,14 +39,14 @@ receipt.add_command(verifier)
 @verb("receipt show")
 def show(screen: Screen, *, path: Path) -> Answer:
     """Show what a receipt says."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import RECEIPTS, read_kind
     from node.errors import DecodeError, ProofError
     from node.timestamp.opening import open_receipt
     from node.timestamp.receipt import view_receipt
     from node.timestamp.steps import NotRootedError
 
     try:
-        opened = open_receipt(read_file(path))
+        opened = open_receipt(read_kind(path, *RECEIPTS))
         view = view_receipt(opened.receipt)
     except (DecodeError, ProofError, NotRootedError) as error:
         fix = _("name a file made by govchain notarize")

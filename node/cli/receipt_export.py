@@ -62,14 +62,14 @@ def export(
     screen: Screen, *, path: Path, wanted: str, out: Path | None, stamp: Path | None
 ) -> Answer:
     """Write a receipt in another format."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import RECEIPTS, read_kind
     from node.errors import DecodeError, ProofError
     from node.timestamp.export import COSE
     from node.timestamp.opening import open_receipt
     from node.timestamp.steps import NotRootedError
 
     try:
-        given = read_file(path)
+        given = read_kind(path, *RECEIPTS)
         opened = open_receipt(given)
     except (DecodeError, ProofError, NotRootedError) as error:
         fix = _("name a file made by govchain notarize or govchain receipt export")
@@ -140,14 +140,14 @@ def _make(wanted: str, opened: OpenedReceipt, stamp: Path | None) -> tuple[str, 
 
 def _make_stamped(opened: OpenedReceipt, stamp: Path) -> bytes | None:
     """Return the COSE Receipt with the token of a file, over its signature."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import TOKEN, read_kind
     from node.errors import CryptoError, DecodeError, ProofError
     from node.timestamp.cose_stamp import stamp_of_answer
     from node.timestamp.export import export_stamped_cose
 
+    token = read_kind(stamp, TOKEN)
     try:
-        token = stamp_of_answer(read_file(stamp))
-        return export_stamped_cose(opened.receipt, token, opened.joined)
+        return export_stamped_cose(opened.receipt, stamp_of_answer(token), opened.joined)
     except (CryptoError, DecodeError, ProofError) as error:
         fix = _("stamp the last 66 bytes of the .cose file: tail -c 66, then govchain timestamp")
         raise CommandError("GC-1004", f"{stamp}: {error}", fix) from error

@@ -125,13 +125,13 @@ def _refresh(receipt: Receipt, proofs: _Proofs, anchor: TrustAnchor) -> tuple[by
 
 
 def _read(path: Path) -> Receipt:
-    from node.cli.subjects import read_file
+    from node.cli.kinds import RECEIPTS, read_kind
     from node.errors import DecodeError, ProofError
     from node.timestamp.opening import open_receipt
     from node.timestamp.steps import NotRootedError
 
     try:
-        return open_receipt(read_file(path)).receipt
+        return open_receipt(read_kind(path, *RECEIPTS)).receipt
     except (DecodeError, ProofError, NotRootedError) as error:
         fix = _("name a file made by govchain notarize or govchain receipt export")
         raise CommandError("GC-1001", f"{path}: {error}", fix) from error

@@ -37,11 +37,12 @@ crl_option = click.option(
 
 def read_request(path: Path) -> TimeStampRequest:
     """Return the request (DER) in a file; raises `CommandError` for what is none."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import REQUEST, read_kind
     from node.timestamp.tokens.request import TimeStampRefused, TimeStampRequest
 
+    data = read_kind(path, REQUEST)
     try:
-        return TimeStampRequest.decode(read_file(path))
+        return TimeStampRequest.decode(data)
     except TimeStampRefused as refused:
         fix = _("name a request made by openssl ts -query or the like")
         raise CommandError("GC-1001", f"{path}: {refused}", fix) from refused
@@ -49,17 +50,16 @@ def read_request(path: Path) -> TimeStampRequest:
 
 def read_certificates(paths: Sequence[Path]) -> list[bytes]:
     """Return the certificates (PEM) in files of one or more; raises `CommandError`."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import CERTIFICATE, read_kind
     from node.crypto.authority import AuthorityCertificate
     from node.crypto.certificate import split_pem
     from node.errors import CryptoError
 
     found: list[bytes] = []
     for path in paths:
+        data = read_kind(path, CERTIFICATE)
         try:
-            found += [
-                AuthorityCertificate.read(each).encoded for each in split_pem(read_file(path))
-            ]
+            found += [AuthorityCertificate.read(each).encoded for each in split_pem(data)]
         except CryptoError as error:
             fix = _("name a certificate in PEM form")
             raise CommandError("GC-1001", f"{path}: {error}", fix) from error
@@ -68,14 +68,15 @@ def read_certificates(paths: Sequence[Path]) -> list[bytes]:
 
 def read_revocations(paths: Sequence[Path]) -> list[RevocationList]:
     """Return the revocation lists in files of one each; raises `CommandError`."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import REVOCATIONS, read_kind
     from node.crypto.revocation import RevocationList
     from node.errors import CryptoError
 
     found = []
     for path in paths:
+        data = read_kind(path, REVOCATIONS)
         try:
-            found.append(RevocationList.read(read_file(path)))
+            found.append(RevocationList.read(data))
         except CryptoError as error:
             fix = _("name a revocation list as its authority published it")
             raise CommandError("GC-1001", f"{path}: {error}", fix) from error

@@ -93,8 +93,9 @@ def verify(  # noqa: PLR0913 - one for each option
     network: NetworkChoice,
 ) -> Answer:
     """Verify a document against its receipt, or a proof by itself."""
+    from node.cli.kinds import STANDING, read_claim
     from node.cli.standing import follow_record
-    from node.cli.subjects import read_document, read_file
+    from node.cli.subjects import read_document
     from node.cli.verify_compact import verify_text
     from node.cli.verify_proof import verify_proof
     from node.cli.verify_tlog import verify_tlog
@@ -120,7 +121,7 @@ def verify(  # noqa: PLR0913 - one for each option
         return verify_text(screen, document, receipt, anchor, now_ms)
     if is_tlog_proof(receipt):
         return verify_tlog(screen, document, receipt, anchor, now_ms)
-    standing = None if standing_path is None else read_file(standing_path)
+    standing = None if standing_path is None else read_claim(standing_path, STANDING)
     digest = read_document(document, digest_algorithm_of(receipt))
     verdict = verify_receipt(
         receipt,
@@ -161,24 +162,29 @@ def verify(  # noqa: PLR0913 - one for each option
 def _read_receipt(path: Path, document: str) -> bytes:
     """Return the content of a receipt file, or of standard input where that is named."""
     from node.cli.inputs import STANDARD_INPUT
+    from node.cli.kinds import QR_TEXT, RECEIPTS, TLOG, refuse_other
     from node.cli.subjects import read_file
     from node.limits import RECEIPT_FILE_BYTES_MAX
 
     if str(path) != STANDARD_INPUT:
-        return read_file(path)
-    if document == STANDARD_INPUT:
+        data = read_file(path)
+    elif document == STANDARD_INPUT:
         raise click.UsageError(_("standard input cannot be both the document and its receipt"))
-    return sys.stdin.buffer.read(RECEIPT_FILE_BYTES_MAX + 1)
+    else:
+        data = sys.stdin.buffer.read(RECEIPT_FILE_BYTES_MAX + 1)
+    refuse_other(path, data, *RECEIPTS, TLOG, QR_TEXT)
+    return data
 
 
 def load_anchor(path: Path) -> TrustAnchor:
     """Return what a trust file pins; raises `CommandError` where it is missing or does not hold."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import TRUST, read_kind
     from node.errors import DecodeError, ProofError
     from node.timestamp.trust import load_trust
 
+    data = read_kind(path, TRUST, code="GC-2308")
     try:
-        return load_trust(read_file(path))
+        return load_trust(data)
     except (DecodeError, ProofError) as error:
         raise CommandError("GC-2308", f"{path}: {error}") from error
 

@@ -11,9 +11,11 @@ from typing import Any
 import click
 
 from node.chain.block import Header
+from node.cli.kinds import CONSISTENCY, STANDING, kind_of
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.standing import describe_standing, fault_of, tell_standing
 from node.cli.subjects import read_file
+from node.cli.verb import CommandError
 from node.cli.wording import (
     clock_fix,
     describe_steps,
@@ -25,14 +27,12 @@ from node.cli.wording import (
 )
 from node.crypto.suite import Suite
 from node.timestamp.consistency import (
-    CONSISTENCY_PREFIX,
     ConsistencyAttestation,
     ConsistencyVerdict,
     verify_consistency_proof,
 )
-from node.timestamp.outside.anchor import ANCHOR_PREFIX
 from node.timestamp.receipt import iso_time
-from node.timestamp.standing import STANDING_PREFIX, verify_standing
+from node.timestamp.standing import verify_standing
 from node.timestamp.steps import Outcome
 from node.timestamp.trust import TrustAnchor
 
@@ -40,20 +40,21 @@ from node.timestamp.trust import TrustAnchor
 def verify_proof(screen: Screen, path: str, anchor: TrustAnchor, max_age_ms: int | None) -> Answer:
     """Verify a proof of standing or of consistency; wrong usage for a file that is neither."""
     data = read_file(Path(path)) if os.path.lexists(path) else b""
-    if data.startswith(STANDING_PREFIX):
+    kind = kind_of(data)
+    if kind is STANDING:
         verdict = verify_standing(data, anchor)
         tell_standing(screen, verdict, path)
         facts = {"proof": path, "format": "standing", **describe_standing(verdict)}
         return Answer(facts, fault_of(verdict, max_age_ms))
-    if data.startswith(CONSISTENCY_PREFIX):
+    if kind is CONSISTENCY:
         now_ms = time.time_ns() // 1_000_000
         joined = verify_consistency_proof(data, anchor, now_ms=now_ms)
         tell_consistency(screen, path, joined)
         facts = {"proof": path, "format": "consistency"}
         return Answer(facts | describe_consistency(joined, anchor.suite), _fault_of(joined))
-    if data.startswith(ANCHOR_PREFIX):
-        message = _("{path} is an anchor: govchain anchor verify, which knows authorities")
-        raise click.UsageError(message.format(path=path))
+    if kind is not None and kind.use:
+        message = _("{path} is {kind}, which proves nothing by itself")
+        raise CommandError("GC-2303", message.format(path=path, kind=kind.name), kind.fix(path))
     message = _("{path} proves nothing by itself: give the receipt of the document, --receipt")
     raise click.UsageError(message.format(path=path))
 

@@ -59,10 +59,10 @@ def init(screen: Screen, *, home: Path, name: str, listen: str | None) -> Answer
 @verb("witness follow")
 def follow(screen: Screen, *, home: Path, trust_path: Path, urls: tuple[str, ...]) -> Answer:
     """Follow a log."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import TRUST, read_kind
     from node.operations.witness_home import follow_log
 
-    chain_id = follow_log(home, read_file(trust_path), urls)
+    chain_id = follow_log(home, read_kind(trust_path, TRUST, code="GC-2308"), urls)
     screen.line(_("follows the log of chain {chain}").format(chain=chain_id))
     return Answer({"chain_id": chain_id, "urls": list(urls)})
 
@@ -117,7 +117,7 @@ def run(screen: Screen, *, home: Path, once: bool) -> Answer:
 @verb("witness verify")
 def verify(screen: Screen, *, file: Path, trust_path: Path) -> Answer:
     """Verify a proof of a fork."""
-    from node.cli.subjects import read_file
+    from node.cli.kinds import FORK, read_kind
     from node.cli.verify import load_anchor
     from node.errors import DecodeError, ProofError
     from node.timestamp.log.checkpoint import cosigner_name, origin_of
@@ -125,8 +125,9 @@ def verify(screen: Screen, *, file: Path, trust_path: Path) -> Answer:
 
     anchor = load_anchor(trust_path)
     origin = origin_of(anchor.chain_id)
+    data = read_kind(file, FORK)
     try:
-        proof = ForkProof.decode(read_file(file))
+        proof = ForkProof.decode(data)
         smaller, larger = proof.check()
         names = proof.guilty(cosigners(anchor.chain_id, anchor.validator_sets))
     except (DecodeError, ProofError) as error:

@@ -206,7 +206,7 @@ def test_a_receipt_is_shown_without_a_word_on_its_truth() -> None:
 def test_what_is_no_receipt_is_not_shown() -> None:
     ran = run("receipt", "show", DOCUMENT, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-1001")
-    assert "41 bytes follow the end" in ran.json["error"]["message"]
+    assert f"{DOCUMENT} is a text, not a receipt" in ran.json["error"]["message"]
 
 
 @pytest.mark.parametrize("suffix", [".receipt", ".cose", ".tlog-proof", ".tsr"])

@@ -87,11 +87,19 @@ def test_the_verdict_is_by_what_is_beside_the_token(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--query", "tsa.pem", "--receipt", "answer.tsr"), 2, "tsa.pem: request"),
-        (("--certificate", "document", "--receipt", "answer.tsr"), 2, "document: certificates"),
+        (
+            ("--query", "tsa.pem", "--receipt", "answer.tsr"),
+            2,
+            "tsa.pem is a certificate, not a request",
+        ),
+        (
+            ("--certificate", "document", "--receipt", "answer.tsr"),
+            2,
+            "document is a text, not a certificate",
+        ),
         (("--certificate", "none.pem", "--receipt", "answer.tsr"), 2, "none.pem: No such file"),
         (("--query", "request.tsq"), 2, "is answered by a time-stamp token"),
-        (("--crl", "tsa.pem", "--receipt", "answer.tsr"), 2, "tsa.pem: revocation list"),
+        (("--crl", "tsa.pem", "--receipt", "answer.tsr"), 2, "not a revocation list"),
     ],
 )
 @pytest.mark.usefixtures("folder")
