@@ -20,9 +20,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from node.crypto.certificate import (
     certificate_extension,
     certificate_extensions,
+    certificate_key,
+    has_usable_key,
     load_certificate,
     milliseconds_of,
 )
+from node.crypto.library_warnings import ignore_remarks
 from node.crypto.signature import P256PublicKey, PublicKey
 from node.crypto.suite import SHA_256, SHA_384, SHA_512
 from node.errors import CryptoError
@@ -85,7 +88,7 @@ class AuthorityCertificate:
         extensions = certificate_extensions(loaded)
         names = certificate_extension(extensions, x509.SubjectAlternativeName)
         try:
-            read = cls(
+            return cls(
                 encoded=loaded.public_bytes(Encoding.DER),
                 issuer_name=loaded.issuer.public_bytes(),
                 subject_name=loaded.subject.public_bytes(),
@@ -97,20 +100,18 @@ class AuthorityCertificate:
             )
         except (ValueError, TypeError) as error:  # of names: the library reads them when asked
             raise CryptoError("certificate: malformed names or times") from error
-        if read.serial_number <= 0:
-            raise CryptoError("certificate: expected a positive serial number")
-        return read
 
     @property
     def subject(self) -> str:
         """Whom it is for, in the text form of RFC 4514."""
+        ignore_remarks()
         return self._certificate.subject.rfc4514_string()
 
     @property
     def key_algorithm(self) -> str:
         """What its key signs with: a curve or rsa-BITS; "unknown" for what is not verified here."""
         try:
-            key = self._certificate.public_key()
+            key = certificate_key(self._certificate)
         except (ValueError, UnsupportedAlgorithm):
             return _UNKNOWN
         if isinstance(key, rsa.RSAPublicKey):
@@ -134,7 +135,7 @@ class AuthorityCertificate:
 
     def is_of(self, key: PublicKey) -> bool:
         """Tell whether it is the certificate of a P-256 key."""
-        own = self._certificate.public_key()
+        own = certificate_key(self._certificate)
         if not isinstance(own, ec.EllipticCurvePublicKey):
             return False
         return P256PublicKey.wrap(own).encoded == key.encoded
@@ -184,7 +185,7 @@ class AuthorityCertificate:
             got = f"{algorithm} with digest {digest}"
             raise CryptoError(f"signature algorithm: expected ECDSA or RSA with SHA-2, got {got}")
         try:
-            key = self._certificate.public_key()
+            key = certificate_key(self._certificate)
             if not isinstance(key, kind):
                 raise CryptoError("signature algorithm: it is not the key's")
             if isinstance(key, ec.EllipticCurvePublicKey):
@@ -207,6 +208,8 @@ class AuthorityCertificate:
         """Tell whether it names `issuer` and bears its signature, made with SHA-2 or Ed25519."""
         if self._certificate.signature_algorithm_oid.dotted_string not in _ISSUING:
             return False
+        if not has_usable_key(issuer._certificate):
+            return False
         try:
             self._certificate.verify_directly_issued_by(issuer._certificate)
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -221,7 +224,7 @@ class AuthorityCertificate:
         if usage is not None and not usage.crl_sign:
             return False
         try:
-            key = self._certificate.public_key()
+            key = certificate_key(self._certificate)
             return isinstance(key, _LIST_KEYS) and revocations.is_signature_valid(key)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             return False
@@ -237,7 +240,7 @@ class AuthorityCertificate:
         allowed = (ExtendedKeyUsageOID.TIME_STAMPING, _ISSUES_ANYTHING)
         if purposes is not None and not any(purpose in allowed for purpose in purposes):
             raise CryptoError("issuing certificate: expected no purposes, or time-stamping too")
-        key = self._certificate.public_key()
+        key = certificate_key(self._certificate)
         if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS_MIN:
             raise CryptoError(f"issuing certificate: expected at least {_RSA_BITS_MIN} bits")
         if constraints.path_length is not None and constraints.path_length < between:

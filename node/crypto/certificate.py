@@ -21,9 +21,16 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from cryptography.x509.oid import (
+    ExtendedKeyUsageOID,
+    ExtensionOID,
+    NameOID,
+    PublicKeyAlgorithmOID,
+)
 
+from node.crypto.library_warnings import ignore_remarks
 from node.crypto.signature import P256PublicKey, P256Signer, Signer
 from node.errors import CryptoError
 from node.limits import CERTIFICATE_BYTES_MAX, IDENTITY_ID_BYTES_MAX
@@ -43,6 +50,13 @@ _UNDERSTOOD: Final = (
     ExtensionOID.KEY_USAGE,
     ExtensionOID.EXTENDED_KEY_USAGE,
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+)
+
+_KEYS: Final = (
+    PublicKeyAlgorithmOID.EC_PUBLIC_KEY,
+    PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5,
+    PublicKeyAlgorithmOID.RSASSA_PSS,
+    PublicKeyAlgorithmOID.ED25519,
 )
 
 _Extension: TypeAlias = tuple[x509.ExtensionType, bool]  # and whether it is critical
@@ -426,22 +440,31 @@ def _require_valid(certificate: x509.Certificate, at_ms: int, what: str) -> None
 
 
 def load_certificate(data: bytes) -> x509.Certificate:
-    """Return the one certificate in PEM or DER, or raise `CryptoError`."""
+    """Return the one certificate in PEM or DER, or raise `CryptoError`.
+
+    It is not read through yet: names, extensions and key may still turn out to be malformed.
+    """
     if len(data) > CERTIFICATE_BYTES_MAX:
         got = f"at most {CERTIFICATE_BYTES_MAX} bytes, got {len(data)}"
         raise CryptoError(f"certificate: expected {got}")
     if data.count(_PEM_BEGIN) > 1:
         raise CryptoError("certificate: expected one, got a chain")
+    ignore_remarks()
+    is_pem = _PEM_BEGIN in data
+    load = x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate
     try:
-        if _PEM_BEGIN in data:
-            return x509.load_pem_x509_certificate(data)
-        return x509.load_der_x509_certificate(data)
+        loaded = load(data)
+        serial_number = loaded.serial_number
     except (ValueError, x509.InvalidVersion) as error:
         raise CryptoError("certificate: expected X.509 in PEM or DER form") from error
+    if serial_number <= 0:  # RFC 5280 section 4.1.2.2
+        raise CryptoError("certificate: expected a positive serial number")
+    return loaded
 
 
 def certificate_extensions(certificate: x509.Certificate) -> x509.Extensions:
     """Return its extensions; raise `CryptoError` if one is malformed, or critical and unknown."""
+    ignore_remarks()
     try:
         extensions = certificate.extensions
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
@@ -461,9 +484,26 @@ def certificate_extension(extensions: x509.Extensions, kind: type[_Kind]) -> _Ki
         return None
 
 
+def certificate_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes:
+    """Return its key; raises `ValueError`, or `UnsupportedAlgorithm` for one that is never used.
+
+    The library is not even given such: to read a Diffie-Hellman key it looks for factors of a
+    modulus that whoever made the certificate chose, which may take it minutes.
+    """
+    if not has_usable_key(certificate):
+        raise UnsupportedAlgorithm("certificate: expected a key of ECDSA, RSA or Ed25519")
+    ignore_remarks()
+    return certificate.public_key()
+
+
+def has_usable_key(certificate: x509.Certificate) -> bool:
+    """Tell whether its key is of a kind that signs anything here, by what it is said to be."""
+    return certificate.public_key_algorithm_oid in _KEYS
+
+
 def _public_key(certificate: x509.Certificate) -> P256PublicKey:
     try:
-        key = certificate.public_key()
+        key = certificate_key(certificate)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CryptoError("certificate: expected a P-256 key, got an unknown one") from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
@@ -472,6 +512,7 @@ def _public_key(certificate: x509.Certificate) -> P256PublicKey:
 
 
 def _organisation(certificate: x509.Certificate) -> str:
+    ignore_remarks()
     try:
         names = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     except ValueError as error:

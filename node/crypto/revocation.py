@@ -24,6 +24,7 @@ from node.crypto.certificate import (
     load_certificate,
     milliseconds_of,
 )
+from node.crypto.library_warnings import ignore_remarks
 from node.crypto.signature import P256Signer
 from node.errors import CryptoError
 
@@ -74,6 +75,7 @@ class RevocationList:
     @classmethod
     def read(cls, data: bytes) -> Self:
         """Read a list (PEM or DER); raises `CryptoError` for anything else."""
+        ignore_remarks()
         load = x509.load_pem_x509_crl if data.startswith(_PEM) else x509.load_der_x509_crl
         try:
             loaded = load(data)
@@ -88,6 +90,7 @@ class RevocationList:
         """
         if not issuer.has_signed(self._list):
             raise CryptoError(f"revocation list: it is not signed by {issuer.subject}")
+        ignore_remarks()
         try:
             return [_entry(each) for each in self._list]
         except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
@@ -101,6 +104,7 @@ class RevocationList:
         Raises `CryptoError` where it is in the issuer's name but not by its key, or does not say
         all there is to say: lists of differences and of some certificates alone.
         """
+        ignore_remarks()
         try:
             if self._list.issuer.public_bytes() != issuer.subject_name:
                 return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,9 +18,6 @@ from tests.vectors.evidence.generate import ROOTS
 from tests.vectors.evidence.story import GROUP, created, whole_story
 
 TRUST = EvidenceTrust(roots=[tsa.root for tsa in ROOTS.values()])
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Parsed a serial number which wasn't positive"  # of a certificate that we refuse
-)
 
 
 @cache

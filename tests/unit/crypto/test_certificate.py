@@ -405,7 +405,6 @@ def test_what_is_not_one_certificate_is_refused() -> None:
             verify_identity(CLIENT_CERTIFICATE, data, NOW_MS)
 
 
-@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 def test_any_altered_byte_is_refused_and_only_by_our_error() -> None:
     for index in range(len(CLIENT_CERTIFICATE)):
         for mask in (0x01, 0x10, 0x80, 0xFF):

@@ -367,7 +367,6 @@ def test_a_published_reply_has_its_verdict_which_is_that_of_openssl(
     assert (judged.returncode == 0) is (verdict.outcome is Outcome.VERIFIED), judged.stderr
 
 
-@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @pytest.mark.parametrize("key", [None, RSA], ids=["P-256", "RSA"])
 def test_whatever_byte_of_a_token_changes_what_it_attests_does_not(
     tmp_path: Path, key: PrivateKey | None

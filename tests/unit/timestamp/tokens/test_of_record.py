@@ -85,7 +85,6 @@ def test_a_proof_of_another_record_is_refused() -> None:
     assert verdict.outcome is Outcome.NOT_ROOTED
 
 
-@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 def test_no_flipped_byte_of_the_file_verifies() -> None:
     for position in range(len(TSR)):
         for mask in (0x01, 0x20, 0x80, 0xFF):
