@@ -11,10 +11,10 @@ from functools import partial
 import pytest
 
 from node.chain.block import CertifiedHeader
-from node.consensus.messages import Proposal, Reason, ViewChange
+from node.consensus.messages import Proposal, Reason
 from node.execution.state import ExecutedBlock
 from tests.simulation.test_rules import Case
-from tests.simulation.test_tale import COMMIT, PREPARE, VOTERS, Tale, told
+from tests.simulation.test_tale import COMMIT, PREPARE, VOTERS, Tale, forged, told
 from tests.simulation.world import MS
 
 CASES: list[Case] = []
@@ -271,14 +271,6 @@ def a_view_begins_on_a_forged_view_change(*, wrong: bool) -> None:
     tale.begin(1, left)
 
 
-def forged(view_change: ViewChange) -> ViewChange:
-    """Return a VIEW-CHANGE whose signature is over another one."""
-    return ViewChange(
-        **{name: getattr(view_change, name) for name in ViewChange.__slots__ if name != "clock_ms"},
-        clock_ms=view_change.clock_ms + 1,
-    )
-
-
 @about("G3: a NEW-VIEW for {} leaves out the clock bits of {}")
 def a_primary_picks_whom_it_begins_with(*, wrong: bool) -> None:
     tale = Tale()
@@ -347,27 +339,17 @@ def a_degraded_block_is_later_than_the_clocks(*, wrong: bool) -> None:
 # --- When it was heard: G6 ---
 
 
-def vote_after(tale: Tale, delay_ms: int, view: int = 0) -> None:
-    """Have a proposal come so long after its T, or before it, and be voted for."""
-    now_ms = tale.world.utc_ms
-    block = tale.block(view=view, time_ms=now_ms - min(delay_ms, 0))
-    tale.world.run_until(tale.world.now_us + max(delay_ms, 0) * MS)
-    tale.propose(block, view)
-    tale.vote(2, PREPARE, block, view)
-    tale.turn(2)
-
-
 @about("G6: T is {}, and it came at {}")
 def a_proposal_comes_too_late(*, wrong: bool) -> None:
     tale = Tale(0)
     parameters = tale.genesis.parameters
-    vote_after(tale, parameters.message_delay_ms + parameters.precision_ms + wrong)
+    tale.vote_late(2, parameters.message_delay_ms + parameters.precision_ms + wrong)
 
 
 @about("G6: T is {}, and it came at {}")
 def a_proposal_comes_too_early(*, wrong: bool) -> None:
     tale = Tale(0)
-    vote_after(tale, -tale.genesis.parameters.precision_ms - wrong)
+    tale.vote_late(2, -tale.genesis.parameters.precision_ms - wrong)
 
 
 @about("G6: T is {}, and it came at {}")
@@ -376,7 +358,7 @@ def a_view_that_failed_lets_more_time(*, wrong: bool) -> None:
     changed(tale, 1)
     parameters = tale.genesis.parameters
     grown_ms = parameters.message_delay_ms * 11 // 10
-    vote_after(tale, grown_ms + parameters.precision_ms + wrong, view=1)
+    tale.vote_late(2, grown_ms + parameters.precision_ms + wrong, view=1)
 
 
 @about("G6: T is {}, and it came at {}")
@@ -384,7 +366,7 @@ def a_view_that_began_on_schedule_is_taken_for_a_failed_one(*, wrong: bool) -> N
     tale = Tale(1)
     changed(tale, 1, reason=Reason.ROTATION if wrong else Reason.TIMEOUT)
     parameters = tale.genesis.parameters
-    vote_after(tale, parameters.message_delay_ms + parameters.precision_ms + 1, view=1)
+    tale.vote_late(2, parameters.message_delay_ms + parameters.precision_ms + 1, view=1)
 
 
 @about("G6: T is {}, and it came at {}")

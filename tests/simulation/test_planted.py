@@ -1,16 +1,22 @@
 """That for all the oracles can say there is a planted mistake at which they say it.
 
-The mistakes are in test_oracles.py, test_oracles_told.py and test_guard_told.py, and tried there.
+The mistakes are in test_oracles.py and in three that tell of them, test_oracles_told.py,
+test_guard_told.py and test_heard_told.py, and are tried there.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from tests.simulation import test_guard_told, test_oracles, test_oracles_told
+from tests.simulation import test_guard_told, test_heard_told, test_oracles, test_oracles_told
 from tests.simulation.test_rules import SAYS
 
-PLANTED = (*test_oracles.CASES, *test_oracles_told.CASES, *test_guard_told.CASES)
+PLANTED = (
+    *test_oracles.CASES,
+    *test_oracles_told.CASES,
+    *test_guard_told.CASES,
+    *test_heard_told.CASES,
+)
 
 
 @pytest.mark.parametrize("says", SAYS)

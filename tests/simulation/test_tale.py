@@ -44,7 +44,7 @@ from tests.simulation.node import Machine
 from tests.simulation.plan import Plan
 from tests.simulation.test_rules import Case
 from tests.simulation.workload import WorkloadProfile
-from tests.simulation.world import SECOND
+from tests.simulation.world import MS, SECOND
 
 PREPARE, COMMIT = Phase.PREPARE, Phase.COMMIT
 VOTERS = (0, 1, 2)
@@ -54,13 +54,14 @@ SPARE = 4
 
 
 class Tale:
-    """Four founders of whom the oracles are told what they do, and spares; none of them runs."""
+    """Founders of whom the oracles are told what they do, and spares; none of them runs."""
 
-    def __init__(self, *liars: int) -> None:
+    def __init__(self, *liars: int, size: int = 4) -> None:
+        self.size = size
         plan = Plan(
-            size=4,
+            size=size,
             parameters=Parameters(),
-            machines=(Machine(),) * 4,
+            machines=(Machine(),) * size,
             links=CALM,
             cut_links_hold=False,
             workload=WorkloadProfile(),
@@ -70,7 +71,7 @@ class Tale:
         self.oracles, self.places = self.cluster.oracles, self.cluster.places
         self.world, self.genesis = self.cluster.world, self.cluster.genesis
         self.suite, self.set = self.genesis.suite, self.genesis.validators
-        self.correct = [number for number in range(4) if number not in liars]
+        self.correct = [number for number in range(size) if number not in liars]
         self._states: dict[bytes, StateReader] = {}
         """After each block, by its digest."""
         self._requests = 0
@@ -119,7 +120,7 @@ class Tale:
             if time_ms is None
             else time_ms,
             time_degraded=degraded,
-            proposer=view % 4,
+            proposer=view % self.size,
         )
         executed = self.cluster.executor.execute(parent, inputs, transactions or [self.request()])
         self._states[executed.digest] = Overlay(parent, executed)
@@ -185,9 +186,11 @@ class Tale:
         self.write(number, ViewChangeRecord(view_change))
         return view_change
 
-    def begin(self, view: int, view_changes: Sequence[ViewChange]) -> NewView:
-        """Have the primary of a view sign and log its NEW-VIEW, and tell it."""
-        number = view % 4
+    def begin(
+        self, view: int, view_changes: Sequence[ViewChange], by: int | None = None
+    ) -> NewView:
+        """Have the primary of a view, or another, sign and log its NEW-VIEW, and tell it."""
+        number = view % self.size if by is None else by
         unsigned = NewView(epoch=0, view=view, view_changes=tuple(view_changes))
         signature = self.places[number].signer.sign(unsigned.sign_bytes(self.genesis.chain_id))
         new_view = replace(unsigned, signature=signature)
@@ -209,15 +212,17 @@ class Tale:
 
     def send(self, number: int, message: Message) -> None:
         """Tell that a correct validator sends a message."""
-        self.oracles.sending(self.places[number], (number + 1) % 4, [encode_message(message)])
+        self.oracles.sending(
+            self.places[number], (number + 1) % self.size, [encode_message(message)]
+        )
 
     # ------------------------------------------------------------------ whole steps
 
     def propose(self, block: ExecutedBlock, view: int = 0) -> Vote:
         """Have the primary of a view propose a block; all that are correct hear it."""
-        vote = self.vote(view % 4, PREPARE, block, view)
+        vote = self.vote(view % self.size, PREPARE, block, view)
         hashes = tuple(each.transaction.tx_hash for each in block.transactions)
-        self.tell(Proposal(block.header, hashes, vote), but=view % 4)
+        self.tell(Proposal(block.header, hashes, vote), but=view % self.size)
         return vote
 
     def prepare(
@@ -226,7 +231,9 @@ class Tale:
         """Have a block proposed and prepared by voters, the primary among them."""
         votes = [self.propose(block, view)]
         votes += [
-            self.vote(number, PREPARE, block, view) for number in voters if number != view % 4
+            self.vote(number, PREPARE, block, view)
+            for number in voters
+            if number != view % self.size
         ]
         self.tell(*votes)
         return build_certificate(votes, self.set)
@@ -241,6 +248,14 @@ class Tale:
         """Have voters sign COMMIT."""
         votes = [self.vote(number, COMMIT, block, view, time_ms) for number in voters]
         return build_certificate(votes, self.set)
+
+    def vote_late(self, number: int, delay_ms: int, view: int = 0) -> None:
+        """Have a proposal come so long after its T, or before it, and be voted for in a turn."""
+        block = self.block(view=view, time_ms=self.world.utc_ms - min(delay_ms, 0))
+        self.world.run_until(self.world.now_us + max(delay_ms, 0) * MS)
+        self.propose(block, view)
+        self.vote(number, PREPARE, block, view)
+        self.turn(number)
 
     def decide(
         self, block: ExecutedBlock, view: int = 0, voters: Sequence[int] = VOTERS
@@ -270,6 +285,11 @@ class _NothingKept(Random):
     def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
         del start, stop, step
         return 0
+
+
+def forged(view_change: ViewChange) -> ViewChange:
+    """Return a VIEW-CHANGE whose signature is over another one."""
+    return replace(view_change, clock_ms=view_change.clock_ms + 1)
 
 
 class Telling(Protocol):
