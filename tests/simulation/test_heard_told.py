@@ -1,4 +1,4 @@
-"""That nothing counts as heard, for the rules on votes, that was not said by who it is said to be by.
+"""That what was not said by who it seems to be from counts as heard for no rule on votes.
 
 Liars say much that permits nothing. Each rule is told (test_tale.py) of a validator that acts on
 it, and of one that acts on the same as it ought to be.
