@@ -15,7 +15,7 @@ from node.consensus.messages import Proposal, Reason
 from node.execution.state import ExecutedBlock
 from tests.simulation.test_rules import Case
 from tests.simulation.test_tale import COMMIT, PREPARE, VOTERS, Tale, forged, told
-from tests.simulation.world import MS
+from tests.simulation.world import MS, UTC_AT_START_MS
 
 CASES: list[Case] = []
 about = partial(told, cases=CASES)
@@ -261,6 +261,14 @@ def a_view_begins_on_too_few(*, wrong: bool) -> None:
     tale.begin(1, left[wrong:])
 
 
+@about("G3: a NEW-VIEW for {} from {}")
+def another_than_the_primary_begins_a_view(*, wrong: bool) -> None:
+    tale = Tale()
+    left = [tale.leave(number, 1) for number in VOTERS]
+    tale.tell(*left)
+    tale.begin(1, left, by=2 if wrong else 1)
+
+
 @about("G3: a NEW-VIEW for {} rests on what nobody signed")
 def a_view_begins_on_a_forged_view_change(*, wrong: bool) -> None:
     tale = Tale(3)
@@ -278,6 +286,16 @@ def a_primary_picks_whom_it_begins_with(*, wrong: bool) -> None:
     tale.tell(*left)
     tale.oracles.hearing(tale.places[1], [])
     tale.begin(1, left[1:] if wrong else left[:3])
+
+
+@about("G3: a NEW-VIEW for {} leaves out the clock bits of {}")
+def one_doubt_more_than_may_be_false_is_left_out(*, wrong: bool) -> None:
+    tale = Tale(3)
+    doubters = (0, 2) if wrong else (0,)
+    left = [tale.leave(number, 1, clock_bit=number in doubters) for number in range(4)]
+    tale.tell(*left)
+    tale.oracles.hearing(tale.places[1], [])
+    tale.begin(1, left[1:])
 
 
 @about("G4: leaves for view {} with no more than {} behind it")
@@ -326,11 +344,18 @@ def one_doubt_is_enough_to_degrade(*, wrong: bool) -> None:
 
 
 @about("G5: degraded, and nothing allows it, or its T")
-def a_degraded_block_is_later_than_the_clocks(*, wrong: bool) -> None:
+def a_degraded_block_is_later_than_a_quorum_of_clocks(*, wrong: bool) -> None:
     tale = Tale(1)
-    doubted(tale, (0, 2))
-    block = tale.block(view=1, degraded=True, time_ms=tale.world.utc_ms)
-    other = tale.block(on=block, view=1, degraded=True, time_ms=tale.world.utc_ms + 1 + wrong)
+    now_ms = tale.world.utc_ms
+    clocks_ms = (now_ms + 9, now_ms + 5, now_ms + 3, now_ms + 7)
+    left = [
+        tale.leave(number, 1, clock_bit=True, clock_ms=clock_ms)
+        for number, clock_ms in enumerate(clocks_ms)
+    ]
+    tale.tell(*left)
+    tale.begin(1, left)
+    block = tale.block(view=1, degraded=True, time_ms=now_ms)
+    other = tale.block(on=block, view=1, degraded=True, time_ms=now_ms + 5 + wrong)
     tale.prepare(block, view=1, voters=(1, 0, 2))
     tale.propose(other, view=1)
     tale.vote(2, PREPARE, other, view=1)
@@ -371,19 +396,30 @@ def a_view_that_began_on_schedule_is_taken_for_a_failed_one(*, wrong: bool) -> N
 
 @about("G6: T is {}, and it came at {}")
 def a_view_with_a_final_block_is_taken_for_a_failed_one(*, wrong: bool) -> None:
+    """Have the block be final before the proposal came, or in the turn in which it is voted for."""
     tale = Tale(1)
     changed(tale, 1)
     first = tale.block(view=1)
     certificate = tale.decide(first, view=1, voters=(1, 0, 2))
+    parameters = tale.genesis.parameters
+    block = tale.block(on=first, view=1)
+    late_ms = parameters.message_delay_ms + parameters.precision_ms + 1
+    tale.world.run_until(block.header.time_ms * MS - UTC_AT_START_MS * MS + late_ms * MS)
     if wrong:
         tale.turn(2, (first, certificate))
-    parameters = tale.genesis.parameters
-    late_ms = parameters.message_delay_ms + parameters.precision_ms + 1
-    block = tale.block(on=first, view=1, time_ms=tale.world.utc_ms + 1)
-    tale.world.run_until(tale.world.now_us + (late_ms + 1) * MS)
     tale.propose(block, view=1)
     tale.vote(2, PREPARE, block, view=1)
-    tale.turn(2)
+    tale.turn(2, *(() if wrong else ((first, certificate),)))
+
+
+@about("G6: T is {}, and it came at {}")
+def many_failed_views_let_more_time_than_is_promised(*, wrong: bool) -> None:
+    tale = Tale(1, 3)
+    tale.tell(*(left := [tale.leave(number, 9) for number in (1, 3)]))
+    tale.begin(9, [left[0], tale.leave(2, 9), left[1]])
+    parameters = tale.genesis.parameters
+    most_ms = parameters.accuracy_ms - parameters.clock_error_ms
+    tale.vote_late(2, most_ms + wrong, view=9)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

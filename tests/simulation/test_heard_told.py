@@ -13,8 +13,9 @@ import pytest
 
 from node.chain.block import CertifiedHeader
 from node.consensus.messages import Proposal, Reason
+from tests.simulation.test_oracles_told import addition, governed, set_of
 from tests.simulation.test_rules import Case
-from tests.simulation.test_tale import COMMIT, PREPARE, VOTERS, Tale, forged, told
+from tests.simulation.test_tale import COMMIT, PREPARE, SPARE, VOTERS, Tale, forged, told
 
 CASES: list[Case] = []
 about = partial(told, cases=CASES)
@@ -153,6 +154,40 @@ def what_one_vote_makes_a_quorum_of_is_carried_over(*, wrong: bool) -> None:
     tale.tell(*left)
     tale.begin(1, left)
     tale.vote(2, PREPARE, block, view=1)
+
+
+@about(NOT_CARRIED)
+def what_is_final_in_a_view_is_proposed_again(*, wrong: bool) -> None:
+    tale = Tale(1)
+    first = tale.block()
+    final = CertifiedHeader(first.header, tale.decide(first, voters=(0, 1, 2)))
+    left = [tale.leave(0, 1, committed=[final]), tale.leave(1, 1)]
+    left.append(tale.leave(2, 1, committed=[final]))
+    tale.tell(*left)
+    tale.begin(1, left)
+    block = tale.block(view=1) if wrong else tale.block(on=first, view=1)
+    tale.propose(block, view=1)
+    tale.vote(2, PREPARE, block, view=1)
+
+
+@about(NOT_PROPOSED)
+def what_was_said_of_an_epoch_before_it_began_is_lost(*, wrong: bool) -> None:
+    """Have a proposal heard, or not, before it was known who decides in its epoch."""
+    tale = Tale(0)
+    ending = tale.block()
+    following = set_of(tale, 1, 0, 1, 2, 3, SPARE)
+    governing = governed(tale, ending, addition(tale, SPARE))
+    header = replace(governing.header, next_set_digest=following.digest)
+    last = tale.altered(governing, header)
+    certificate = tale.decide(last)
+    first = tale.block(on=ending)
+    first = tale.altered(first, replace(first.header, epoch=1, parent=last.digest))
+    tale.set = following
+    if not wrong:
+        tale.propose(first)
+    for number in (1, 2):
+        tale.turn(number, (last, certificate))
+    tale.vote(1, PREPARE, first)
 
 
 @about("G6: T is {}, and it came at {}")

@@ -168,6 +168,7 @@ class Tale:
         committed: Sequence[CertifiedHeader] = (),
         prepared: Sequence[CertifiedHeader] = (),
         clock_bit: bool = False,
+        clock_ms: int | None = None,
         reason: Reason = Reason.TIMEOUT,
     ) -> ViewChange:
         """Have a validator sign and log a VIEW-CHANGE."""
@@ -178,7 +179,7 @@ class Tale:
             committed=tuple(committed),
             prepared=tuple(prepared),
             clock_bit=clock_bit,
-            clock_ms=self.world.utc_ms,
+            clock_ms=self.world.utc_ms if clock_ms is None else clock_ms,
             reason=reason,
         )
         signature = self.places[number].signer.sign(unsigned.sign_bytes(self.genesis.chain_id))
