@@ -18,7 +18,12 @@ from typing import ClassVar, Final, Self
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from node.crypto.bls_backend import BLS_PUBLIC_KEY_BYTES, BLS_SIGNATURE_BYTES, backend
+from node.crypto.bls_backend import (
+    BLS_PUBLIC_KEY_BYTES,
+    BLS_SIGNATURE_BYTES,
+    MissingLibraryError,
+    backend,
+)
 from node.crypto.signature import SECRET_BYTES
 from node.errors import CryptoError
 
@@ -120,7 +125,10 @@ def verify_aggregate(keys: Sequence[BlsPublicKey], message: bytes, signature: by
 
 def is_native() -> bool:
     """Tell whether the native library is there: without it a node takes no part in aggregates."""
-    return backend().name == "native"
+    try:
+        return backend().name == "native"
+    except MissingLibraryError:
+        return False
 
 
 def _generate(seed: bytes) -> int:

@@ -28,17 +28,21 @@ from tests.outside.matrix.rows import (
     export,
     in_formats,
     only,
+    refreshed,
 )
 from tests.outside.matrix.story import (
     FOUR_YEARS,
     HEIGHT,
+    LAST_HEIGHT,
     NOW_MS,
     REMOVED,
+    RETIRED_HEIGHT,
     Whole,
     chain_of,
     chain_of_retired,
     good,
     later_checkpoint,
+    retired_receipt,
 )
 from tests.unit.timestamp.reference_token import Forgery, Tree, digest_algorithm
 from tests.vectors.receipt.chain import signer
@@ -195,9 +199,26 @@ def _bare() -> Cells:
     )
 
 
+def _refreshed() -> Cells:
+    chain = chain_of()
+    return refreshed(retired_receipt(chain), chain.consistency(RETIRED_HEIGHT, LAST_HEIGHT))
+
+
+def _refreshed_by_another() -> Cells:
+    chain = chain_of()
+    return refreshed(retired_receipt(chain), chain.consistency(1, LAST_HEIGHT))
+
+
+def _refreshed_by_retired() -> Cells:
+    chain = chain_of_retired()
+    join = chain.consistency(RETIRED_HEIGHT, RETIRED_HEIGHT + 1)
+    return refreshed(retired_receipt(chain), join)
+
+
 GOOD = (
     Row("good", _good),
     Row("the certificate expired since, valid at T", _expired_since),
+    Row("of a retired epoch, refreshed", _refreshed),
 )
 FORGERIES = (
     Row("another document", _another_document),
@@ -210,4 +231,6 @@ FORGERIES = (
     Row("dated 20 days after now", _future),
     Row("an unknown critical extension", _critical),
     Row("without the chain proof", _bare),
+    Row("refreshed by what joins another block", _refreshed_by_another),
+    Row("refreshed by keys of the retired epoch alone", _refreshed_by_retired),
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.cli.paper.render import render_pdf
+from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.export import COSE, EXPORTS, NATIVE, QR, TLOG, TSR
 from node.timestamp.opening import PDF
 from node.timestamp.receipt import Receipt
@@ -46,9 +47,13 @@ class Row:
 NO_TOKEN: Final = Absent("it carries no time-stamp token")
 
 
-def export(name: str, receipt: Receipt) -> bytes:
-    """Return a receipt in a format, PDF included."""
-    data = render_pdf(receipt) if name == PDF else EXPORTS[name].make(receipt)
+NO_ROOM: Final = Absent("it has no room for what joins a receipt to a later block")
+
+
+def export(name: str, receipt: Receipt, join: ConsistencyProof | None = None) -> bytes:
+    """Return a receipt, refreshed or not, in a format, PDF included."""
+    make = render_pdf if name == PDF else EXPORTS[name].make
+    data = make(receipt, join)
     if data is None:
         raise ValueError(f"the receipt lacks what {name} needs")
     return data
@@ -57,6 +62,14 @@ def export(name: str, receipt: Receipt) -> bytes:
 def in_formats(*receipts: Receipt, **others: Absent | Iterable[bytes]) -> Cells:
     """Return receipts in every format, but those of which something else is said."""
     return {name: _cell(others.get(name), name, receipts) for name in FORMATS}
+
+
+def refreshed(receipt: Receipt, join: ConsistencyProof) -> Cells:
+    """Return a refreshed receipt in every format with room for it."""
+    without = {TLOG: NO_ROOM, QR: NO_ROOM}
+    return without | {
+        name: (Sample(export(name, receipt, join)),) for name in FORMATS if name not in without
+    }
 
 
 def _cell(other: Absent | Iterable[bytes] | None, name: str, receipts: Iterable[Receipt]) -> Cell:

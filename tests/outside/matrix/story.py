@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final, Self
 
 from node.chain.compact import CompactCertificate
+from node.chain.record import Record
 from node.crypto.certificate import Issuance
 from node.timestamp.compact import CompactProof
 from node.timestamp.cose import CoseSignature
@@ -29,6 +30,9 @@ NOW_MS: Final = CREATED_MS + 2 * YEAR_MS
 PINNED_HEIGHT: Final = 3
 HEIGHT: Final = 4
 """Of the record."""
+RETIRED_HEIGHT: Final = 2
+"""Of the same record in the second epoch."""
+LAST_HEIGHT: Final = 5
 REMOVED: Final = "validator-1"
 FOUR_YEARS: Final = Issuance(
     serial_number=2, not_before_ms=CREATED_MS, not_after_ms=CREATED_MS + 4 * YEAR_MS
@@ -43,7 +47,7 @@ def chain_of(name: str = "matrix", after_ms: int = 1_000) -> Chain:
     The checkpoints that prove the record, too, are of the last block.
     """
     chain = _begun(name)
-    chain.append(next_set=keyed(SET_2))
+    chain.append(*_around(DOCUMENT), next_set=keyed(SET_2))
     chain.append(record_of(b"pinned"))
     return _ended(chain, after_ms)
 
@@ -64,8 +68,13 @@ def _begun(name: str) -> Chain:
     return chain
 
 
+def _around(document: bytes) -> tuple[Record, Record, Record]:
+    """Return the record of a document with another on either side."""
+    return record_of(b"before"), record_of(document), record_of(b"after")
+
+
 def _ended(chain: Chain, after_ms: int) -> Chain:
-    chain.append(record_of(b"before"), record_of(DOCUMENT), record_of(b"after"), after_ms=after_ms)
+    chain.append(*_around(DOCUMENT), after_ms=after_ms)
     chain.append(record_of(b"later"))
     return chain
 
@@ -120,3 +129,9 @@ class Whole:
 def good() -> Whole:
     """Return the receipt that all others are made from."""
     return Whole.of(chain_of())
+
+
+def retired_receipt(chain: Chain) -> Receipt:
+    """Return the receipt of the record in the second epoch, with a token."""
+    issuer = issuer_of(authority_of(chain), issuance=FOUR_YEARS)
+    return with_token(chain.receipt(RETIRED_HEIGHT, 1), issuer)

@@ -41,7 +41,12 @@ from tests.outside.bouncycastle import verdicts
 from tests.outside.environments import RUN_TIMEOUT_S, run_with
 from tests.outside.matrix.rows import Sample
 from tests.outside.matrix.story import NOW_MS, PINNED_HEIGHT, chain_of, good
-from tests.unit.timestamp import independent_compact, independent_tlog, independent_verifier
+from tests.unit.timestamp import (
+    independent_compact,
+    independent_proofs,
+    independent_tlog,
+    independent_verifier,
+)
 from tests.vectors.receipt.tokens import authority_of
 
 ACCEPTS: Final = "accepts"
@@ -51,6 +56,7 @@ NOT_ROOTED: Final = "not rooted"
 _GEN_TIME: Final = re.compile(rb"\x18[\x0f-\x13](\d{14})(?:\.\d+)?Z")
 
 
+_REFRESHED_START: Final = b"\x84\x72govchain-refreshed"
 _OPENSSL: Final = (
     *("openssl", "ts", "-verify", "-data", "document", "-in", "answer.tsr"),
     *("-CAfile", "root.pem", "-attime"),
@@ -121,7 +127,9 @@ def _verdict(outcome: str, step: int | None) -> str:
 @cache  # a PDF holds what the native column has verified
 def _second_verdict(data: bytes, document: bytes) -> str:
     digest = f"sha-256:{hashlib.sha256(document).hexdigest()}"
-    return _verdict(*independent_verifier.verify(data, digest, _trust()))
+    is_refreshed = data.startswith(_REFRESHED_START)
+    verify = independent_proofs.verify_refreshed if is_refreshed else independent_verifier.verify
+    return _verdict(*verify(data, digest, _trust()))
 
 
 @cache

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from node.chain.encoding import encode
+from node.chain.genesis import Genesis
 from node.chain.reference import ReferenceName
 from node.config import NodeConfig
 from node.crypto.keystore import KeyFileSecret, load_tls_key_pem
@@ -106,17 +107,17 @@ class ServedNode(FakeNode):
         return CertifiedHeader(header.encode(), encoded)
 
 
-def prepare_home(folder: Path) -> Path:
+def prepare_home(folder: Path, genesis: Genesis = GOVERNED) -> Path:
     """Make the folder of a network of the served chain, with one validator to ask."""
     assert run("testnet", "init", "--home", folder, "-n", 1).code == 0
-    (folder / "genesis.cbor").write_bytes(GOVERNED.encode())
-    update_toml(folder / "profile.toml", {"chain_id": GOVERNED.chain_id.hex()})
+    (folder / "genesis.cbor").write_bytes(genesis.encode())
+    update_toml(folder / "profile.toml", {"chain_id": genesis.chain_id.hex()})
     return folder
 
 
 @contextmanager
-def served(node: ServedNode, home: Path) -> Iterator[None]:
-    """Serve a node on a thread of its own."""
+def served(node: FakeNode, home: Path, chain_id: bytes = GOVERNED.chain_id) -> Iterator[None]:
+    """Serve a node of a chain on a thread of its own."""
     folder = home / "nodes/validator-1"
     config = NodeConfig.load(folder)
     assert config.key_file is not None
@@ -132,7 +133,7 @@ def served(node: ServedNode, home: Path) -> Iterator[None]:
             [str(config.client_address)],
             tls=TlsIdentity((folder / "tls.pem").read_bytes(), key),
             gatekeeper=Gatekeeper({"org-1": authority}, lambda: time.time_ns() // 1_000_000),
-            chain_id=GOVERNED.chain_id,
+            chain_id=chain_id,
             on_failure=failures.append,
         )
         await server.start()

@@ -19,6 +19,8 @@ from node.timestamp.receipt import Receipt
 from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest, verify_receipt
 from tests.unit.cli.command import CHINESE, Ran, run
+from tests.unit.cli.served import prepare_home, served
+from tests.unit.rpc.fake_node import FakeLedger, FakeNode
 from tests.vectors.receipt.case import DIGEST
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
@@ -38,6 +40,17 @@ def _no_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     backend.cache_clear()
+
+
+class Giver(FakeNode):
+    """Gives the same receipt for every document."""
+
+    def __init__(self, receipt: bytes) -> None:
+        super().__init__("validator-1", FakeLedger())
+        self.receipt = receipt
+
+    async def receipt_of_digest(self, digest: bytes) -> bytes | None:  # noqa: ARG002 - whichever
+        return self.receipt
 
 
 def verify(receipt: Path, *options: str, env: dict[str, str] | None = None) -> Ran:
@@ -105,6 +118,23 @@ def test_what_a_validator_gives_is_not_kept_unchecked(tmp_path: Path) -> None:
         replace(Receipt.decode(forged), compact=None).encode(), anchor, NamedDigest.parse(DIGEST)
     )
     assert (without.outcome, unchecked_fault(without)) == (verdict.outcome, None)
+
+
+def test_a_receipt_that_cannot_be_checked_whole_is_fetched_in_vain(tmp_path: Path) -> None:
+    genesis = load_trust(TRUST.read_bytes()).genesis
+    given = from_case(tmp_path, "7-compact-more").read_bytes()
+    home = prepare_home(tmp_path / "net", genesis)
+    out = tmp_path / "receipts"
+    words = ("receipt", "fetch", DIGEST, "--home", home, "--out", out, "--json")
+    with served(Giver(given), home, genesis.chain_id):
+        ran = run(*words)
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_ROOTED, "GC-2310")
+    assert "govchain[bls]" in ran.json["error"]["fix"]
+    assert not out.exists()
+    sound = replace(Receipt.decode(given), compact=None).encode()
+    with served(Giver(sound), home, genesis.chain_id):
+        assert run(*words).code == ExitCode.DONE
+    assert [path.read_bytes() for path in out.iterdir()] == [sound]
 
 
 def test_an_unchecked_receipt_does_not_stand_in_for_a_new_one(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
+REFRESHED = ("", ".cose", ".tsr", ".pdf")
 ALLOWED = {"node", "cryptography", "_openssl", "cffi", "_cffi_backend", "cbor2", "_cbor2"}
 """Names that those three packages bring; `_openssl` is compiled into cryptography."""
 
@@ -77,13 +78,15 @@ def other_verdicts() -> dict[str, Any]:
 
     digest = hashlib.sha256((VECTORS / "document.txt").read_bytes()).hexdigest()
     found = {}
-    for name, trust, verify in (
+    asked: list[tuple[str, str, Any]] = [
         ("document.txt.tsr", "genesis", verify_receipt),
         ("document.txt.cose", "genesis", verify_receipt),
         ("document.txt.pdf", "genesis", verify_receipt),
         ("document.txt.tlog-proof", "genesis", verify_tlog_by_trust),
         ("compact.qr.txt", "compact", verify_compact),
-    ):
+    ]
+    asked += [(f"document.txt.refreshed{form}", "pinned-7", verify_receipt) for form in REFRESHED]
+    for name, trust, verify in asked:
         anchor = load_trust((VECTORS / "trust" / f"{trust}.json").read_bytes())
         verdict = verify((VECTORS / name).read_bytes(), anchor, NamedDigest.parse(digest))
         found[name] = _told(verdict)
