@@ -122,6 +122,7 @@ class Api:
         now = parts.runner.now()
         chaos, epoch = parts.peering.trial.chaos, engine.term.epoch
         verdict = engine.clock_fitness.judge()
+        terms = None if parts.stamping is None else parts.stamping.terms(parts.ledger.get)
         return port.Diagnosis(
             status=await self.status(),
             clock_ms=now.utc_ms,
@@ -133,6 +134,8 @@ class Api:
             standing=standing_of(engine.core, now),
             chaos="" if chaos is None else chaos.describe(clock.monotonic_ms()),
             accused=tuple(each.validator_id for each in engine.accused),
+            stamping_identity="" if terms is None else terms.identity,
+            stamping_identity_ends_ms=0 if terms is None else terms.identity_ends_ms,
             peers=tuple(_sight(parts, peer, now) for peer in parts.peering.transport.assigned),
         )
 

@@ -14,7 +14,7 @@ from node.rpc import port
 from node.rpc.peer import PeerState
 from node.service.engine import Engine
 from node.service.runner import Runner
-from node.service.stamping.figures import StampFigures
+from node.service.stamping.figures import StampFigures, StampTerms
 from node.storage.ledger import LedgerStore
 from node.storage.wal import WriteAheadLog
 
@@ -98,6 +98,8 @@ class RunningFigures:
         self.engine = runner.engine
         self.stamping: StampFigures | None = None
         """What the stamp desk counted; None where the node has none."""
+        self.stamp_terms: Callable[[], StampTerms] | None = None
+        """Tells until when the node can stamp time; None where it cannot."""
         self._runner, self._log = runner, write_ahead_log
         self._peering, self._health = peering, health
 

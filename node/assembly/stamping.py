@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,9 +14,11 @@ from node.chain.genesis import Genesis
 from node.config import NodeConfig
 from node.crypto.authority import AuthorityCertificate, read_timestamp_certificate
 from node.errors import CryptoError, InvariantViolation
+from node.execution.registry import read_identity
 from node.rpc import port
 from node.service.queries import Queries
 from node.service.runner import Runner
+from node.service.stamping.figures import StampTerms
 from node.service.stamping.quota import Quota
 from node.service.stamping.requests import StampDesk, Submitter
 from node.service.stamping.stamper import Stamper
@@ -35,6 +37,14 @@ class Stamping:
     the trust file alone, and a receipt is better without."""
     desk: StampDesk | None
     """Takes requests, where the settings name an identity to record them under."""
+    identity: str = ""
+    """That identity."""
+
+    def terms(self, read: Callable[[bytes], bytes | None]) -> StampTerms:
+        """Return until when it can be done, by a state that is read key by key."""
+        known = read_identity(read, self.identity) if self.identity else None
+        ends_ms = 0 if known is None else known.not_after_ms
+        return StampTerms(self.stamper.ends_ms, self.identity, ends_ms)
 
     def stamp(self, receipt: Receipt) -> Receipt:
         """Return a receipt with the token of its record, where there is one."""
@@ -54,7 +64,8 @@ def make_stamping(
     )
     recorder = _Recorder(chain, queries, stamper)
     quota = Quota(config.timestamps_per_minute)
-    return Stamping(stamper, is_rooted, StampDesk(recorder, submitter, quota, stamper.check))
+    desk = StampDesk(recorder, submitter, quota, stamper.check)
+    return Stamping(stamper, is_rooted, desk, submitter.identity_id)
 
 
 def _is_rooted(certificate: bytes, genesis: Genesis) -> bool:

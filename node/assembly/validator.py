@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 import structlog
@@ -90,8 +91,10 @@ class Validator:
                 config, genesis, keys.stamping, queries, NodeParts(runner, self._health, reader)
             )
         )
-        if self._stamping is not None and self._stamping.desk is not None:
-            self._figures.stamping = self._stamping.desk.figures
+        if self._stamping is not None:
+            self._figures.stamp_terms = partial(self._stamping.terms, stores.ledger.get)
+            if self._stamping.desk is not None:
+                self._figures.stamping = self._stamping.desk.figures
         parts = Parts(
             validator_id=config.validator_id,
             runner=runner,

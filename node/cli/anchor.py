@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from collections.abc import Sequence
 from gettext import gettext as _
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from node.cli.anchor_run import describe_kept, run, utc_ms
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.outputs import OutputFile, expect_nothing, name_after, write_anew
 from node.cli.screen import Answer, Fault, Screen
@@ -19,10 +17,9 @@ from node.cli.token_options import FILE, read_certificates
 from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
-    from node.errors import NodeError
-    from node.operations.anchor_home import AnchorHome, KeptAnchor, PinnedAuthority
-    from node.operations.anchoring import Failing, Sight
+    from node.operations.anchor_home import AnchorHome
     from node.timestamp.outside.anchor_verify import AnchoredRecord
+    from node.timestamp.trust import TrustAnchor
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 _POLL_S: Final = 60
@@ -50,11 +47,15 @@ def anchor() -> None:
     """Hold the verbs."""
 
 
+anchor.add_command(run)
+
+
 @anchor.command(
     "add",
     help=_(
         "Have the anchors of the folder ANCHORS stamped by one more authority (RFC 3161), which is "
-        "asked at URL. Its word counts by the certificates of --ca alone, which are copied."
+        "asked at URL. Its word counts by the certificates of --ca alone, which are copied. It is "
+        "said if it is not outside, but of the chain that --home or --profile names."
     ),
 )
 @_folder_argument
@@ -66,6 +67,7 @@ def anchor() -> None:
 @_others_option
 @_policy_option
 @_ed25519_option
+@network_options
 @verb("anchor add")
 def add(
     screen: Screen,
@@ -75,79 +77,24 @@ def add(
     url: str,
     roots_path: Path,
     others_paths: Sequence[Path],
+    network: NetworkChoice,
     **said: Any,  # noqa: ANN401 - as click gives them
 ) -> Answer:
     """Believe another authority."""
+    from node.cli.anchor_verify import warn_of_insider
     from node.operations.anchor_home import AnchorHome
+    from node.timestamp.outside.kinship import find_insider
 
     roots, others = read_certificates([roots_path]), read_certificates(others_paths)
+    trust = _trust_of(network)
+    insider = None if trust is None else find_insider([*roots, *others], trust)
     AnchorHome(folder).add(name, url, roots, others=others, **said)
     screen.line(_("{name} will be asked at {url}").format(name=name, url=url))
-    return Answer(
-        {"anchors_folder": str(folder), "name": name, "url": url, "certificates": len(roots)}
-    )
-
-
-@anchor.command(
-    "run",
-    help=_(
-        "Once a day (UTC), have each authority of ANCHORS stamp the last certified block of the "
-        "day before, and record the anchor on the chain, until told to stop (SIGTERM, Ctrl-C). An "
-        "authority that is down is told of, and asked again."
-    ),
-)
-@_folder_argument
-@click.option("--once", is_flag=True, help=_("Do what is due and end."))
-@click.option("--newest", is_flag=True, help=_("With --once: anchor the newest block at once."))
-@network_options
-@verb("anchor run")
-def run(
-    screen: Screen, *, folder: Path, once: bool, newest: bool, network: NetworkChoice
-) -> Answer:
-    """Make anchors."""
-    from node.cli.anchor_chain import ReachedChain
-    from node.operations.anchor_home import AnchorHome
-    from node.operations.anchoring import Anchoring, Failing, Progress
-    from node.operations.stamp_client import ask_authority
-    from node.operations.topology import lock_folder
-
-    if newest and not once:
-        raise click.UsageError(_("--newest goes with --once"))
-    kept = AnchorHome(folder)
-    names = ", ".join(each.name for each in kept.authorities())
-    network.open()  # what cannot be used is told at once
-    making = Anchoring(kept, lambda: ReachedChain(network.open()), ask_authority, _utc_ms)
-    looks: list[dict[str, Any]] = []
-    faults: list[Fault] = []
-
-    def tell(authority: PinnedAuthority, seen: Sight | Failing) -> None:
-        if isinstance(seen, Failing):
-            fault = _fault_of(seen.error)
-            text = _("{name}: {fault}; asked again at {time}")
-            told = text.format(
-                name=authority.name, fault=fault.sentence, time=_spoken(seen.retry_ms)
-            )
-            screen.note(f"{told}\n  {fault.fix}")
-            faults.append(fault)
-        elif once or seen.progress is not Progress.UP_TO_DATE:
-            screen.line(_told(authority, seen))
-        if once:
-            looks.append(_describe_look(authority, seen))
-
-    with lock_folder(folder, wait=False):
-        if once:
-            making.look_around(tell, newest=newest)
-            return Answer(
-                {"anchors_folder": str(folder), "looks": looks}, faults[0] if faults else None
-            )
-        stopping = Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_arguments: stopping.set())
-        screen.note(_("makes anchors by {names}").format(names=names))
-        while not stopping.is_set():
-            making.look_around(tell)
-            stopping.wait(_POLL_S)
-    return Answer({"anchors_folder": str(folder)})
+    if insider is not None:
+        warn_of_insider(screen, name, insider)
+    facts = {"anchors_folder": str(folder), "name": name, "url": url, "certificates": len(roots)}
+    outside = None if trust is None else insider is None
+    return Answer({**facts, "outside": outside, "insider": insider})
 
 
 @anchor.command(
@@ -164,10 +111,10 @@ def list_anchors(screen: Screen, *, folder: Path) -> Answer:
     from node.operations.anchor_home import AnchorHome
     from node.operations.anchoring import STALE_MS
 
-    kept, oldest_ms = AnchorHome(folder), _utc_ms() - STALE_MS
+    kept, oldest_ms = AnchorHome(folder), utc_ms() - STALE_MS
     last_ms = kept.last_stamped_ms()
     stale = sorted(name for name, ms in last_ms.items() if ms < oldest_ms)
-    facts = [_describe_kept(each) for each in kept.anchors()]
+    facts = [describe_kept(each) for each in kept.anchors()]
     titles = (_("day"), _("block"), _("authority"), _("stamped"), _("recorded"))
     rows = [
         (each["date"], each["height"], each["authority"], each["stamped"] or "-",
@@ -283,10 +230,22 @@ def verify(  # noqa: PLR0913 - one for each option
     )
     record = None if receipt_path is None else _read_record(receipt_path, document)
     data = read_claim(file, ANCHOR)
-    verdict = verify_anchor(data, trust, authority, record, now_ms=_utc_ms())
+    verdict = verify_anchor(data, trust, authority, record, now_ms=utc_ms())
     return Answer(
         {"anchor": str(file), **tell_anchor(screen, str(file), verdict)}, fault_of(verdict)
     )
+
+
+def _trust_of(network: NetworkChoice) -> TrustAnchor | None:
+    """Return what is believed of the chain; None where none was named and none is at hand."""
+    from node.errors import NodeError
+
+    try:
+        return network.open().pinned
+    except NodeError:
+        if network.is_explicit:
+            raise
+        return None
 
 
 def _read_record(path: Path, document: str | None = None) -> AnchoredRecord:
@@ -336,7 +295,7 @@ def _join(
             continue
         path = None if kept.height == height else chain.header_path(height, kept.height)
         data, outside = held.joined(path).encode(), known[kept.authority].outside
-        verdict = verify_anchor(data, chain.trust, outside, record, now_ms=_utc_ms())
+        verdict = verify_anchor(data, chain.trust, outside, record, now_ms=utc_ms())
         if verdict.failure is None:
             return data, verdict
         failures.append(f"{kept.path.name}: {verdict.failure.detail}")
@@ -344,60 +303,3 @@ def _join(
         raise CommandError("GC-2305", failures[0])
     message = _("no anchor covers block {height} yet").format(height=height)
     raise CommandError("GC-2373", message, _("make one: govchain anchor run --once --newest"))
-
-
-def _told(authority: PinnedAuthority, sight: Sight) -> str:
-    from node.operations.anchoring import Progress
-
-    kept = sight.kept
-    if kept is None:
-        return _("{name}: no block is due yet").format(name=authority.name)
-    said = {
-        Progress.ANCHORED: _("{name}: stamped and recorded block {height}: {path}"),
-        Progress.RECORDED: _("{name}: recorded what was stamped, to block {height}: {path}"),
-        Progress.UP_TO_DATE: _("{name}: nothing new since block {height}: {path}"),
-    }[sight.progress]
-    return said.format(name=authority.name, height=kept.height, path=kept.path)
-
-
-def _describe_look(authority: PinnedAuthority, seen: Sight | Failing) -> dict[str, Any]:
-    from node.operations.anchoring import Failing
-
-    if isinstance(seen, Failing):
-        fault = _fault_of(seen.error)
-        return {"authority": authority.name, "progress": "failing", "error": fault.to_json()}
-    kept = None if seen.kept is None else _describe_kept(seen.kept)
-    return {"authority": authority.name, "progress": seen.progress.value, "anchor": kept}
-
-
-def _describe_kept(kept: KeptAnchor) -> dict[str, Any]:
-    """Return an anchor as JSON members, nothing of it verified; without times if it is damaged."""
-    from node.errors import NodeError
-
-    try:
-        stamped_ms: int | None = kept.stamped_ms()
-    except NodeError:
-        stamped_ms = None
-    return {
-        "path": str(kept.path),
-        "date": kept.date,
-        "height": kept.height,
-        "authority": kept.authority,
-        "stamped": None if stamped_ms is None else _spoken(stamped_ms),
-        "stamped_ms": stamped_ms,
-        "recorded": kept.receipt is not None,
-    }
-
-
-def _fault_of(error: NodeError) -> Fault:
-    return error.fault if isinstance(error, CommandError) else Fault.of(error)
-
-
-def _spoken(time_ms: int) -> str:
-    from node.timestamp.receipt import iso_time
-
-    return iso_time(time_ms)
-
-
-def _utc_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -10,7 +10,7 @@ from typing import Final
 from node.cli.checkup import Finding, Level
 from node.errors import ConfigError
 from node.operations.anchor_home import AnchorHome
-from node.operations.anchoring import STALE_MS
+from node.operations.anchoring import OVERDUE_MS, STALE_MS
 from node.timestamp.receipt import iso_time
 
 _CHECK: Final = "anchors"
@@ -25,15 +25,17 @@ def check_anchors(folder: Path, now_ms: int) -> Iterator[Finding]:
         fix = _("name the folder of govchain anchor add")
         yield Finding(_CHECK, Level.PROBLEM, str(error), fix)
         return
-    see = _("see what it says: govchain anchor run --once")
+    see = _("see what it says: {command}").format(command=f"govchain anchor run {folder} --once")
     for name, stamped_ms in last_ms.items():
         if not stamped_ms:
             detail = _("{name}: stamped nothing yet").format(name=name)
             yield Finding(_CHECK, Level.WARNING, detail, see)
             continue
         detail = _("{name}: stamped last at {time}").format(name=name, time=iso_time(stamped_ms))
-        if now_ms - stamped_ms > STALE_MS:
-            yield Finding(_CHECK, Level.PROBLEM, detail, see)
+        age_ms = now_ms - stamped_ms
+        if age_ms > OVERDUE_MS:
+            level = Level.PROBLEM if age_ms > STALE_MS else Level.WARNING
+            yield Finding(_CHECK, level, detail + _("; one is due every day"), see)
         else:
             yield Finding(_CHECK, Level.OK, detail)
     waiting = sum(each.receipt is None for each in home.anchors())

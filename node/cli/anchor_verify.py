@@ -25,11 +25,21 @@ def tell_anchor(screen: Screen, label: str, verdict: AnchorVerdict) -> dict[str,
     style = outcome_style(verdict.outcome)
     screen.line(f"{outcome_word(verdict.outcome)}  {said}", style=style)
     tell_steps(screen, verdict.steps)
+    if attestation is not None and attestation.insider is not None:
+        warn_of_insider(screen, attestation.stamp.authority, attestation.insider)
     return {
         "verdict": verdict.outcome.value,
         "steps": describe_steps(verdict.steps),
         "attestation": None if attestation is None else _describe(attestation),
     }
+
+
+def warn_of_insider(screen: Screen, authority: str, insider: str) -> None:
+    """Say that an authority is not outside the chain."""
+    said = _(
+        "NOT OUTSIDE: {authority} is of {insider}, a part of the chain; its stamp adds nothing"
+    )
+    screen.line(said.format(authority=authority, insider=insider), style="yellow")
 
 
 def fault_of(verdict: AnchorVerdict) -> Fault | None:
@@ -71,6 +81,8 @@ def _describe(attestation: AnchorAttestation) -> dict[str, Any]:
         "accuracy_ms": stamp.accuracy_ms,
         "latest_ms": stamp.latest_ms,
         "authority": stamp.authority,
+        "outside": attestation.insider is None,
+        "insider": attestation.insider,
         "policy": stamp.policy,
         "serial_number": f"{stamp.serial_number:x}",
         "height": header.height,

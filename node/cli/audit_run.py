@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from gettext import gettext as _
 from pathlib import Path
@@ -69,6 +70,11 @@ _HEIGHT_MAX: Final = 2**63 - 1
     type=click.Path(path_type=Path, file_okay=False),
     help=_("Where there is room for a second ledger; the folder of the report, if not named."),
 )
+@click.option(
+    "--anchors",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=_("Folder of anchors: what authorities stamped has to be in the chain; report on them."),
+)
 @network_options
 @verb("audit run")
 def run(
@@ -79,12 +85,14 @@ def run(
     jobs: int,
     path: Path,
     scratch: Path | None,
+    anchors: Path | None,
     network: NetworkChoice,
 ) -> Answer:
     """Audit a chain over the network and write a signed report."""
     from concurrent.futures import ThreadPoolExecutor
 
     from node.assembly import open_scratch
+    from node.cli.audit_anchors import Anchored, read_anchors
     from node.errors import ProofError
     from node.service.audit.replay import Replay
     from node.service.audit.report import sign_report
@@ -96,6 +104,9 @@ def run(
         raise click.UsageError(
             _("--from {first} lies above --to {last}").format(first=first, last=last)
         )
+    anchored = Anchored({}, [])
+    if anchors is not None:
+        anchored = read_anchors(anchors, found.pinned, time.time_ns() // 1_000_000)
     trouble: ProofError | None = None
     with (
         open_scratch(scratch or path.parent) as empty,
@@ -109,6 +120,7 @@ def run(
             for block, other in _blocks(found, source, second, first, last):
                 replay.take(block.header.height, block)
                 _expect_same("audit-pinned", pinned.get(block.header.height), replay)
+                _expect_same("audit-anchored", anchored.headers.get(block.header.height), replay)
                 _expect_same("audit-second", other, replay)
                 compared += other is not None
                 advance(1)
@@ -122,6 +134,8 @@ def run(
             "rule": None if trouble is None else trouble.rule,
             "finding": None if trouble is None else str(trouble),
         }
+        if anchors is not None:
+            told["anchors"] = anchored.described
     write_anew(path, sign_report(told, found.signer))
     tell_report(screen, told)
     screen.line(_("written to {path}").format(path=path))
@@ -187,6 +201,8 @@ def _print(screen: Screen, path: Path, data: bytes, found: dict[str, Any]) -> No
 
 def tell_report(screen: Screen, found: dict[str, Any]) -> None:
     """Say what an audit found."""
+    from node.cli.audit_anchors import anchor_rows
+
     rows = (
         (_("audited by"), found.get("auditor")),
         (_("chain"), found.get("chain_id")),
@@ -201,7 +217,7 @@ def tell_report(screen: Screen, found: dict[str, Any]) -> None:
         (_("records"), found.get("records")),
         (_("newest header"), found.get("header_digest")),
     )
-    screen.table((_("field"), _("value")), rows)
+    screen.table((_("field"), _("value")), (*rows, *anchor_rows(found)))
     if found.get("verdict") == "sound":
         screen.line(_("the chain is what its blocks make of genesis"), style="green")
 

@@ -112,10 +112,11 @@ def _examine_network(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
 
     What the validators say goes into `facts`, for programs.
     """
-    from node.cli import checkup, stall
+    from node.cli import checkup, stall, stamping_checkup
     from node.cli.network import Network
     from node.errors import NodeError
     from node.operations.supervisor import Supervisor
+    from node.rpc.client import HeardDiagnosis
 
     try:
         network = Network.open(home, None, None)
@@ -128,6 +129,13 @@ def _examine_network(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
             members = [each.validator_id for each in known.validators]
         yield from checkup.check_nodes(nodes, statuses, home, members)
         yield from stall.check_chain(answers)
+        heard = {
+            name: each.diagnosis
+            for name, each in answers.items()
+            if isinstance(each, HeardDiagnosis)
+        }
+        now_ms = time.time_ns() // 1_000_000
+        yield from stamping_checkup.check_stamping_identities(heard, home, now_ms)
         facts["validators"] = stall.describe_answers(answers)
     except NodeError as error:
         fault = Fault.of(error)

@@ -133,6 +133,13 @@ class AuthorityCertificate:
             hashed = None
         return _UNKNOWN if hashed is None else _DIGEST_NAMES.get(hashed.name, _UNKNOWN)
 
+    def has_key_of(self, other: AuthorityCertificate) -> bool:
+        """Tell whether both are certificates of one key."""
+        try:
+            return self._certificate.public_key() == other._certificate.public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            return False
+
     def is_of(self, key: PublicKey) -> bool:
         """Tell whether it is the certificate of a P-256 key."""
         own = certificate_key(self._certificate)

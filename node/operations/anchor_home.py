@@ -155,10 +155,10 @@ class AnchorHome:
         Raises `ConfigError`.
         """
         last_ms = dict.fromkeys((each.name for each in self.authorities()), 0)
-        for kept in self.anchors():
-            if kept.authority in last_ms:
+        for kept in reversed(self.anchors()):  # a later block was stamped later
+            if last_ms.get(kept.authority) == 0:
                 with suppress(NodeError):  # a damaged one counts for nothing
-                    last_ms[kept.authority] = max(last_ms[kept.authority], kept.stamped_ms())
+                    last_ms[kept.authority] = kept.stamped_ms()
         return last_ms
 
     def keep(self, authority: str, date: str, anchor: Anchor) -> KeptAnchor:

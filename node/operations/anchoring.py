@@ -31,6 +31,8 @@ SETTLE_MS: Final = 600_000
 """How long after a day its last block counts as known."""
 RETRY_MIN_MS: Final = 60_000
 RETRY_MAX_MS: Final = 3_600_000
+OVERDUE_MS: Final = 93_600_000
+"""How old the newest anchor may be before something may be wrong: 26 hours, as one is due daily."""
 STALE_MS: Final = 172_800_000
 """How old the newest anchor may be before something must be wrong: two days."""
 

@@ -134,6 +134,8 @@ def diagnosis_to_pb(diagnosis: port.Diagnosis) -> pb.Diagnosis:
         parameters=encode(diagnosis.parameters.to_value()),
         chaos=diagnosis.chaos,
         accused=diagnosis.accused,
+        stamping_identity=diagnosis.stamping_identity,
+        stamping_identity_ends_ms=diagnosis.stamping_identity_ends_ms,
         view_active=standing.view_active,
         leaving=standing.leaving,
         view_ends_in_ms=standing.view_ends_in_ms,
@@ -173,6 +175,8 @@ def diagnosis_from_pb(message: pb.Diagnosis) -> port.Diagnosis:
         parameters=_parameters(message.parameters),
         chaos=message.chaos,
         accused=tuple(message.accused),
+        stamping_identity=message.stamping_identity,
+        stamping_identity_ends_ms=message.stamping_identity_ends_ms,
         standing=Standing(
             view=status.view,
             view_active=message.view_active,

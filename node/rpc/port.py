@@ -138,6 +138,10 @@ class Diagnosis:
     """Why it does not take its clock for right."""
     clock_detail: str = ""
     """The figures that rests on, in English."""
+    stamping_identity: str = ""
+    """Under which it records requests for time stamps; empty where it takes none."""
+    stamping_identity_ends_ms: int = 0
+    """By the chain's state; 0 where the chain does not know that identity."""
 
 
 # --- Membership ---

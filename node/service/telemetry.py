@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from node.errors import ConfigError
 from node.service import clock
 from node.service.engine import Engine, Output
-from node.service.stamping.figures import LATENCY_S, StampFigures
+from node.service.stamping.figures import LATENCY_S, StampFigures, StampTerms
 
 LOOP_LAG_INTERVAL_MS: Final = 100
 RULES_TO_WARN_OF: Final = frozenset(
@@ -102,6 +102,10 @@ class Figures(Protocol):
     def stamping(self) -> StampFigures | None:
         """What the stamp desk counted; None where the node has none."""
 
+    @property
+    def stamp_terms(self) -> Callable[[], StampTerms] | None:
+        """What tells until when the node can stamp time; None where it cannot."""
+
 
 class Telemetry:
     """The figures of one validator; also the runner's `Observer`."""
@@ -128,21 +132,7 @@ class Telemetry:
         Raises `ConfigError` where the address is not to be had.
         """
         self.registry.register(_Scrape(self._identity, figures, self._traces_by_rule, self._lag))
-        try:
-            server, thread = start_http_server(port, host, self.registry)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {host}:{port}: {error.strerror}",
-                code="GC-2204",
-                fix="stop the program that uses the port, or configure another metrics_address",
-            ) from error
-
-        def stop() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        return stop
+        return serve_metrics(self.registry, host, port)
 
     def watch_loop(self) -> None:
         """Begin to measure how late the running event loop gets to what is due."""
@@ -162,6 +152,28 @@ class Telemetry:
     def became_final(self, submitted_ms: int) -> None:
         """Note that a whole batch submitted at monotonic `submitted_ms` is final."""
         self._final_latency.observe((clock.monotonic_ms() - submitted_ms) / 1_000)
+
+
+def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Callable[[], None]:
+    """Serve what is registered over HTTP, on a thread of its own; return what ends that.
+
+    Raises `ConfigError` where the address is not to be had.
+    """
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            code="GC-2204",
+            fix="stop the program that uses the port, or have metrics at another address",
+        ) from error
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
 
 
 class _LoopLag:
@@ -209,6 +221,8 @@ class _Scrape(Collector):
         yield from self._peers()
         if self._figures.stamping is not None:
             yield from _stamping(self._figures.stamping)
+        if self._figures.stamp_terms is not None:
+            yield _stamping_ends(self._figures.stamp_terms())
         traces = CounterMetricFamily(
             "govchain_traces", "Transitions and refusals of consensus.", labels=["rule"]
         )
@@ -323,3 +337,15 @@ def _stamping(figures: StampFigures) -> Iterator[Metric]:
         buckets=list(zip(ends, accumulate(figures.latency_counts), strict=True)),
         sum_value=figures.latency_ms / _MS_PER_S,
     )
+
+
+def _stamping_ends(terms: StampTerms) -> Metric:
+    ends = GaugeMetricFamily(
+        "govchain_timestamp_ends_seconds",
+        "When what the node stamps time by ends, in seconds since 1970 UTC: alarm before that.",
+        labels=["what"],
+    )
+    ends.add_metric(["certificate"], terms.certificate_ends_ms / _MS_PER_S)
+    if terms.identity:
+        ends.add_metric(["identity"], terms.identity_ends_ms / _MS_PER_S)
+    return ends

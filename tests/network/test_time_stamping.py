@@ -27,6 +27,7 @@ from node.cli.network import Network
 from node.crypto.suite import SHA_256
 from node.operations.anchoring import RECORD_TYPE
 from node.operations.provision import update_toml
+from node.operations.topology import find_free_ports
 from node.rpc.port import RecordFilter
 from node.timestamp.receipt import Receipt
 from node.timestamp.tokens.issuing import take_chain_proof
@@ -328,6 +329,26 @@ def test_a_node_without_its_peers_gives_no_time(network: LocalNetwork, tmp_path:
     asyncio.run(network.until_ready(network.ids))
 
 
+def run_as_a_service(anchors: Path, *home: str) -> None:
+    """Have anchors made until told to stop, and read the metrics meanwhile."""
+    (port,) = find_free_ports("127.0.0.1", 1)
+    command = [sys.executable, "-m", "node", "anchor", "run", str(anchors), *home]
+    with subprocess.Popen(
+        [*command, "--metrics", f"127.0.0.1:{port}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        assert "outside, own" in running.stderr.readline()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as reply:
+            assert b'govchain_anchors{authority="own"} 1.0' in reply.read()
+        running.send_signal(signal.SIGTERM)
+        told, _ = running.communicate(timeout=20)
+        assert running.returncode == 0
+        assert told.startswith("NOT OUTSIDE: own is of org-1")
+
+
 def test_anchors_by_openssl_and_by_a_validator_cover_a_record(
     network: LocalNetwork, tmp_path: Path
 ) -> None:
@@ -344,19 +365,15 @@ def test_anchors_by_openssl_and_by_a_validator_cover_a_record(
         roots = {"outside": outside.root_file, "own": authority_of(network, "validator-1")}
         urls = {"outside": server.url, "own": f"http://{entry.host}:{entry.http_port}/tsa"}
         for name, url in urls.items():
-            assert run("anchor", "add", anchors, name, url, "--ca", roots[name]).code == 0
+            added = run("anchor", "add", anchors, name, url, "--ca", roots[name], *home, "--json")
+            assert (added.code, added.json["outside"]) == (0, name == "outside")
         made = run("anchor", "run", anchors, *home, "--once", "--newest", "--json")
         assert made.code == 0, made.out + made.err
         assert [look["progress"] for look in made.json["looks"]] == ["anchored", "anchored"]
         assert len(server.asked) == 1
         again = run("anchor", "run", anchors, *home, "--once", "--json")
         assert [look["progress"] for look in again.json["looks"]] == ["up to date", "up to date"]
-        command = [sys.executable, "-m", "node", "anchor", "run", str(anchors), *map(str, home)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-            assert running.stderr is not None
-            assert "outside, own" in running.stderr.readline()
-            running.send_signal(signal.SIGTERM)
-            assert running.wait(20) == 0
+        run_as_a_service(anchors, *map(str, home))
         assert len(server.asked) == 1
     down = run("anchor", "run", anchors, *home, "--once", "--newest", "--json")
     assert (down.code, down.json["error"]["code"]) == (6, "GC-2370")
@@ -378,10 +395,14 @@ def test_anchors_by_openssl_and_by_a_validator_cover_a_record(
         verified = run("anchor", "verify", joined, "--authority", roots[name], *options)
         assert verified.code == 0, verified.out
         attestation = verified.json["attestation"]
+        assert attestation["insider"] == (None if name == "outside" else "org-1")
         assert attestation["record"]["height"] < attestation["height"] == kept["height"]
         other = roots["own" if name == "outside" else "outside"]
         unrooted = run("anchor", "verify", joined, "--authority", other, *options)
         assert unrooted.code == 5, unrooted.out
+    told = run("audit", "run", "--out", tmp_path / "audit.json", "--anchors", anchors, *home)
+    assert told.code == 0, told.out + told.err
+    assert "NOT OUTSIDE, it is of org-1: block" in told.out
 
 
 def test_the_chain_is_reached_for_anchors_and_what_was_lost_is_superseded(

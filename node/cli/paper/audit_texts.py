@@ -6,7 +6,7 @@ printed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from node.cli.paper.texts import Pair, visible
 
 _TEXT_MAX: Final = 400
 """Characters of a value; a finding may quote whatever a validator sent."""
+_ANCHORS_MAX: Final = 8
 _COMMAND: Final = "govchain audit report audit-report.json --trust TRUST.json"
 _FIRST_DATE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ROWS: Final[tuple[tuple[str, Pair, str, tuple[tuple[str, str], ...]], ...]] = (
@@ -58,6 +59,7 @@ def report_facts(report: Mapping[str, Any]) -> dict[str, Any]:
     rows: list[dict[str, Any]] = [
         {"label": ("区块范围", "Blocks"), "text": span, "kind": "text"},
         *(_row(report, *each) for each in _ROWS),
+        *_anchors(report),
     ]
     if not is_sound:
         finding = {"label": ("发现", "Finding"), "text": _text(report, "finding"), "kind": "text"}
@@ -82,6 +84,27 @@ def _row(
     row: dict[str, Any] = {"label": label, "text": _text(report, name), "kind": kind}
     note = " · ".join(f"{said}: {_text(report, member)}" for member, said in more)
     return row | ({"note": note} if note else {})
+
+
+def _anchors(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each authority outside that stamped the chain, or that is not outside."""
+    said = report.get("anchors")
+    for each in said[:_ANCHORS_MAX] if isinstance(said, list) else ():
+        if not isinstance(each, dict):
+            continue
+        is_outside = each.get("verified") is True and each.get("outside") is True
+        label = (
+            ("外部锚定", "Anchored outside")
+            if is_outside
+            else ("非外部锚定", "Not anchored outside")
+        )
+        height, stamped = _text(each, "height"), _text(each, "stamped")
+        row = {"label": label, "kind": "text"}
+        row["text"] = f"{_text(each, 'authority')}: 区块 block {height}, {stamped}"
+        if not is_outside:
+            why = _text(each, "insider" if each.get("insider") is not None else "finding")
+            row["note"] = f"{why}"
+        yield row
 
 
 def _statement(report: Mapping[str, Any], *, is_sound: bool) -> Pair:

@@ -544,6 +544,8 @@ class Diagnosis(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     CLOCK_CAUSE_FIELD_NUMBER: _builtins.int
     CLOCK_DETAIL_FIELD_NUMBER: _builtins.int
+    STAMPING_IDENTITY_FIELD_NUMBER: _builtins.int
+    STAMPING_IDENTITY_ENDS_MS_FIELD_NUMBER: _builtins.int
     clock_ms: _builtins.int
     """its own UTC clock"""
     view_active: _builtins.bool
@@ -562,6 +564,10 @@ class Diagnosis(_message.Message):
     """why its clock may not vouch for T; 0: it may"""
     clock_detail: _builtins.str
     """the figures that rests on"""
+    stamping_identity: _builtins.str
+    """under which it records requests for time stamps; empty: none"""
+    stamping_identity_ends_ms: _builtins.int
+    """by the chain's state; 0: the chain does not know it"""
     @_builtins.property
     def status(self) -> Global___Status: ...
     @_builtins.property
@@ -602,10 +608,12 @@ class Diagnosis(_message.Message):
         parameters: _builtins.bytes = ...,
         clock_cause: _builtins.int = ...,
         clock_detail: _builtins.str = ...,
+        stamping_identity: _builtins.str = ...,
+        stamping_identity_ends_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "status", b"status", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "accused", b"accused", "chaos", b"chaos", "clock_cause", b"clock_cause", "clock_detail", b"clock_detail", "clock_ms", b"clock_ms", "epoch", b"epoch", "leaving", b"leaving", "parameters", b"parameters", "peers", b"peers", "status", b"status", "undecided", b"undecided", "validators", b"validators", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms", "_waited_ms", b"_waited_ms", "accused", b"accused", "chaos", b"chaos", "clock_cause", b"clock_cause", "clock_detail", b"clock_detail", "clock_ms", b"clock_ms", "epoch", b"epoch", "leaving", b"leaving", "parameters", b"parameters", "peers", b"peers", "stamping_identity", b"stamping_identity", "stamping_identity_ends_ms", b"stamping_identity_ends_ms", "status", b"status", "undecided", b"undecided", "validators", b"validators", "view_active", b"view_active", "view_ends_in_ms", b"view_ends_in_ms", "waited_ms", b"waited_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__view_ends_in_ms: _TypeAlias = _typing.Literal["view_ends_in_ms"]  # noqa: Y015
     _WhichOneofArgType__view_ends_in_ms: _TypeAlias = _typing.Literal["_view_ends_in_ms", b"_view_ends_in_ms"]  # noqa: Y015

@@ -23,6 +23,18 @@ def reason_of(failure: Failure) -> str:
     return failure.name.lower().replace("_", "-")
 
 
+@dataclass(frozen=True, slots=True)
+class StampTerms:
+    """Until when a node can stamp time, in ms since 1970 UTC."""
+
+    certificate_ends_ms: int
+    """Of the last of its certificates for time-stamping to end."""
+    identity: str = ""
+    """Under which it records requests; empty where it takes none."""
+    identity_ends_ms: int = 0
+    """By the chain's state; 0 where the chain does not know that identity."""
+
+
 @dataclass(slots=True)
 class StampFigures:
     """Since the start, but for `waiting`. Written on the event loop, read from any thread."""

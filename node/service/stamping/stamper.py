@@ -58,6 +58,11 @@ class Stamper:
         """Return this node's certificates for time-stamping, PEM."""
         return [encode_pem(each.encoded) for each in self._certificates]
 
+    @property
+    def ends_ms(self) -> int:
+        """Return when the last of them ends."""
+        return max(each.not_after_ms for each in self._certificates)
+
     def check(self, request: TimeStampRequest) -> None:
         """Raise `TimeStampRefused` for a request that gets no token whenever it is recorded."""
         self._any_issuer.check(request)

@@ -15,6 +15,7 @@ from node.chain.record import encode_header_leaf
 from node.errors import ProofError
 from node.timestamp.history import expect_equal
 from node.timestamp.outside.anchor import Anchor, AnchoredCheckpoint
+from node.timestamp.outside.kinship import find_insider
 from node.timestamp.outside.stamp import (
     OutsideAuthority,
     OutsideStamp,
@@ -64,6 +65,9 @@ class AnchorAttestation:
     validator_count: int
     receipt: Receipt | None
     """Of the record that `header` covers, where one was given: so it existed by then, too."""
+    insider: str | None
+    """Who of the chain is behind the stamp: then it says no more than the votes do. None: nobody
+    as far as certificates show."""
 
 
 AnchorVerdict = Judgement[AnchorAttestation]
@@ -247,6 +251,7 @@ class _Verification:
             signers=self._claim.signers,
             validator_count=self._claim.validators.size,
             receipt=None if self._record is None else self._receipt,
+            insider=find_insider(self._stamp.path, self._trust),
         )
 
 

@@ -32,6 +32,11 @@ class OutsideAuthority:
     allows_ed25519: bool = False
     """Whether to take Ed25519 (RFC 8419), which `openssl ts` does not."""
 
+    @property
+    def known(self) -> tuple[bytes, ...]:
+        """Return every certificate named here."""
+        return (*self.roots, *self.certificates)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsideStamp:

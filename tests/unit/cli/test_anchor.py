@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
+from node.cli.anchor_checkup import check_anchors
+from node.cli.checkup import Level
 from node.cli.exit_codes import ExitCode
+from node.crypto.certificate import encode_pem
 from node.operations.anchor_home import AnchorHome
 from node.operations.anchoring import STALE_MS
 from node.timestamp.outside.anchor import Anchor
+from node.timestamp.tokens.issuing import Coordinates, Stamp
 from node.timestamp.tokens.reading import token_of_answer
+from node.timestamp.tokens.request import Imprint
 from tests.unit.cli.command import CHINESE, Ran, run
 from tests.unit.timestamp.outside.openssl_authority import OpenSslAuthority
 from tests.vectors.anchor.generate import (
@@ -26,6 +31,7 @@ from tests.vectors.anchor.generate import (
     build_chain,
     checkpoint_of,
 )
+from tests.vectors.receipt.tokens import authority_of, issuer_of
 
 ROOT = FOLDER / "authority" / f"{OUTSIDE}.pem"
 
@@ -125,8 +131,71 @@ def test_doctor_tells_of_authorities_that_stamp_no_more(tmp_path: Path) -> None:
     old = anchor_of(checkpoint_of(build_chain(), 3))
     kept = home.keep(OUTSIDE, "2025-10-09", old)
     home.keep_receipt(kept, b"a receipt")
-    said = "outside: stamped last at 2025-10-09T08:53:24.200Z"
+    said = "outside: stamped last at 2025-10-09T08:53:24.200Z; one is due every day"
     assert findings(tmp_path, home.folder) == [("problem", said)]
+
+
+@pytest.mark.parametrize(
+    ("hours", "level"), [(25, Level.OK), (27, Level.WARNING), (49, Level.PROBLEM)]
+)
+def test_an_anchor_that_is_overdue_is_told_with_what_to_do(
+    tmp_path: Path, hours: int, level: Level
+) -> None:
+    home = AnchorHome(tmp_path / "anchors")
+    home.add(OUTSIDE, "https://tsa.example/tsr", [ISSUERS[OUTSIDE].root])
+    old = anchor_of(checkpoint_of(build_chain(), 3))
+    kept = home.keep(OUTSIDE, "2025-10-09", old)
+    home.keep_receipt(kept, b"a receipt")
+    (found,) = check_anchors(home.folder, kept.stamped_ms() + hours * 3_600_000)
+    assert found.level is level
+    told = f"see what it says: govchain anchor run {home.folder} --once"
+    assert found.fix == ("" if level is Level.OK else told)
+
+
+def test_an_authority_of_the_chain_is_told_as_not_outside(tmp_path: Path) -> None:
+    """Its own organisations stamp no better than they vote; the verdict stands all the same."""
+    chain = build_chain()
+    checkpoint = checkpoint_of(chain, 3)
+    authority = authority_of(chain)
+    imprint, coordinates = Imprint.of(*checkpoint.document), Coordinates(bytes(7), 1, 1)
+    time_ms = checkpoint.block.header.time_ms + 1_000
+    stamp = Stamp(imprint=imprint, coordinates=coordinates, time_ms=time_ms)
+    path, root = tmp_path / "it.anchor", tmp_path / "ca.pem"
+    root.write_bytes(encode_pem(authority.certificate))
+    token = issuer_of(authority).issue(stamp)
+    path.write_bytes(Anchor(checkpoint=checkpoint, token=token).encode())
+    words = ("anchor", "verify", path, "--trust", FOLDER / "trust" / "genesis.json")
+    ran = run(*words, "--authority", root, "--json")
+    assert ran.code == 0, ran.out
+    assert (ran.json["attestation"]["outside"], ran.json["attestation"]["insider"]) == (
+        False,
+        "org-1",
+    )
+    assert "NOT OUTSIDE: CN=validator-1,O=org-1 is of org-1" in run(*words, "--authority", root).out
+    told = run(*words, "--authority", root, env=CHINESE).out
+    assert "并非链外" in told
+    good = verify(tmp_path, "good-alone", "--json").json["attestation"]
+    assert (good["outside"], good["insider"]) == (True, None)
+    (tmp_path / "other").mkdir()
+    assert "NOT OUTSIDE" not in verify(tmp_path / "other", "good-alone").out
+
+
+def test_who_adds_an_authority_of_the_chain_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, anchors = tmp_path / "network", tmp_path / "anchors"
+    assert run("testnet", "init", "--home", network, "-n", 1, "--json").code == 0
+    url, own = "https://tsa.example/tsr", network / "organisations" / "org-1" / "ca.pem"
+    home = ("--home", network)
+    inside = run("anchor", "add", anchors, "own", url, "--ca", own, *home)
+    assert (inside.code, "NOT OUTSIDE: own is of org-1" in inside.out) == (0, True)
+    outside = run("anchor", "add", anchors, "good", url, "--ca", ROOT, *home, "--json")
+    assert (outside.json["outside"], outside.json["insider"]) == (True, None)
+    words = ("anchor", "add", anchors, "third", url, "--ca", ROOT, "--json")
+    assert run(*words, "--home", tmp_path / "none").code == ExitCode.USAGE
+    assert not (anchors / "authorities" / "third").exists()
+    monkeypatch.chdir(tmp_path)  # no network here
+    assert run(*words).json["outside"] is None
 
 
 def test_verify_tells_whose_business_an_anchor_is(tmp_path: Path) -> None:
@@ -159,7 +228,7 @@ def test_what_openssl_stamps_is_listed_by_its_own_time(
     assert waiting == ("warning", "1 anchors are not recorded on the chain yet")
     home.add("second", "https://other.example/tsr", [ISSUERS[OUTSIDE].root])
     with monkeypatch.context() as later:
-        later.setattr("node.cli.anchor._utc_ms", lambda: time.time_ns() // 1_000_000 + 2 * STALE_MS)
+        later.setattr("node.cli.anchor.utc_ms", lambda: time.time_ns() // 1_000_000 + 2 * STALE_MS)
         old = run("anchor", "list", home.folder, "--json")
     told = f"nothing stamped yet by second; nothing stamped for two days by {OUTSIDE}"
     assert (old.code, old.json["error"]["message"]) == (ExitCode.UNAVAILABLE, told)

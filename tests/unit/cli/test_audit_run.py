@@ -12,6 +12,7 @@ import pytest
 from node.chain.block import CertifiedBlock, ResultCode
 from node.cli.exit_codes import ExitCode
 from node.cli.network import Network
+from node.operations.anchor_home import AnchorHome
 from node.service.audit.report import sign_report
 from node.storage.scratch import DATA_NAME, SCRATCH_PREFIX
 from node.timestamp.trust import TrustFile
@@ -19,6 +20,14 @@ from tests.unit.cli.command import run
 from tests.unit.cli.served import ServedNode, prepare_home, served
 from tests.unit.execution.governed_chain import adding
 from tests.unit.service.chatting import Chat, govern, notarize
+from tests.vectors.anchor.generate import (
+    ISSUERS,
+    OTHER,
+    OUTSIDE,
+    anchor_of,
+    build_chain,
+    checkpoint_of,
+)
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 
@@ -72,6 +81,33 @@ def test_a_chain_is_executed_over_its_handovers_and_reported(home: Path, tmp_pat
     out.unlink()
     plain = run("audit", "run", "--out", out, "--home", home)
     assert "the chain is what its blocks make of genesis" in plain.out
+
+
+def test_what_is_anchored_is_reported_and_has_to_be_in_the_chain(
+    home: Path, tmp_path: Path
+) -> None:
+    """The anchors kept are of another chain, or damaged, or not there yet: each is told."""
+    anchors = AnchorHome(tmp_path / "anchors")
+    for name in (OUTSIDE, OTHER, "third"):
+        anchors.add(name, "https://tsa.example/tsr", [ISSUERS[OUTSIDE].root])
+    anchors.keep(OUTSIDE, "2025-10-09", anchor_of(checkpoint_of(build_chain(), 3)))
+    (anchors.folder / "anchors" / "2025-10-09.3.other.anchor").write_bytes(b"damaged")
+    out = tmp_path / "report.json"
+    words = ("audit", "run", "--out", out, "--home", home, "--anchors")
+    ran = run(*words, anchors.folder, "--json")
+    assert ran.code == ExitCode.DONE
+    told = {each["authority"]: each for each in ran.json["report"]["anchors"]}
+    assert not any(each["verified"] for each in told.values())
+    assert "chain" in told[OUTSIDE]["finding"]
+    assert "move it away" not in told[OTHER]["finding"]
+    assert "other.anchor" in told[OTHER]["finding"]
+    assert told["third"]["height"] is None
+    out.unlink()
+    plain = run(*words, anchors.folder).out
+    assert "NOT VERIFIED, block 3" in plain
+    assert "anchored by third" in plain
+    assert run("audit", "run", "--out", tmp_path / "no", "--anchors", tmp_path, "--home", home).code
+    assert not (tmp_path / "no").exists()
 
 
 def test_heights_that_are_not_there_are_refused(home: Path, tmp_path: Path) -> None:

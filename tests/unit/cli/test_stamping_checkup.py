@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from node.cli.checkup import Level
-from node.cli.stamping_checkup import check_time_stamping
+from node.cli.stamping_checkup import check_stamping_identities, check_time_stamping
 from node.crypto.suite import INTERNATIONAL
 from node.operations.provision import NetworkPlan, provision
 from node.operations.topology import PORTS_PER_NODE
+from tests.unit.cli.test_stall import heard
 
 DAY_MS = 86_400_000
 CREATED_MS = 1_700_000_000_000
@@ -78,3 +80,32 @@ def test_the_newest_of_several_counts(home: Path, tmp_path: Path) -> None:
     (tmp_path / "tsa.pem").write_bytes(old + new)
     (finding,) = check_time_stamping(tmp_path, CREATED_MS + 1_826 * DAY_MS)
     assert finding.level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("ends_in_ms", "level", "told"),
+    [
+        (30 * DAY_MS, Level.OK, "may record requests until 20"),
+        (30 * DAY_MS - 1, Level.WARNING, "in 29 days; then"),
+        (7 * DAY_MS, Level.WARNING, "in 7 days; then"),
+        (7 * DAY_MS - 1, Level.WARNING, "within a week; then"),
+        (DAY_MS, Level.WARNING, "within a week; then"),
+        (DAY_MS - 1, Level.PROBLEM, "within a day; then"),
+        (1, Level.PROBLEM, "within a day; then"),
+        (0, Level.PROBLEM, "requests for time stamps are refused"),
+        (-CREATED_MS, Level.PROBLEM, "the chain does not know org-1-tsa"),
+    ],
+)
+def test_an_identity_that_ends_is_told_in_time_with_what_to_do(
+    ends_in_ms: int, level: Level, told: str
+) -> None:
+    said = replace(
+        heard("validator-1").diagnosis,
+        stamping_identity="org-1-tsa",
+        stamping_identity_ends_ms=CREATED_MS + ends_in_ms,
+    )
+    none = replace(said, stamping_identity="")
+    (found,) = check_stamping_identities({"a": said, "b": none}, Path("/net"), CREATED_MS)
+    assert (found.check, found.level) == ("time-stamping identity", level)
+    assert told in found.detail
+    assert ("govchain node stamping a --home /net" in found.fix) is (level is not Level.OK)

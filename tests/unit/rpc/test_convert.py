@@ -84,6 +84,8 @@ def test_a_diagnosis(known: int | None) -> None:
         accused=("validator-2", "validator-4"),
         clock_cause=UnfitCause.STEPPED,
         clock_detail="it was stepped",
+        stamping_identity="org-1-tsa",
+        stamping_identity_ends_ms=1_800_000_000_000,
         standing=Standing(
             view=STATUS.view,
             view_active=False,

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ from node.errors import ConfigError
 from node.rpc.peer import PeerState
 from node.service import clock
 from node.service.engine import Engine, Output
-from node.service.stamping.figures import OVER_QUOTA, StampFigures
+from node.service.stamping.figures import OVER_QUOTA, StampFigures, StampTerms
 from node.service.telemetry import LOOP_LAG_INTERVAL_MS, PeerFigures, Telemetry
 from tests.unit.execution.small_chain import payload, tx
 from tests.unit.service.lone import Lone
@@ -42,6 +42,7 @@ class Running:
         }
     )
     stamping: StampFigures | None = None
+    stamp_terms: Callable[[], StampTerms] | None = None
 
     @property
     def engine(self) -> Engine:
@@ -126,6 +127,17 @@ def test_a_scrape_tells_what_the_stamp_desk_counted_where_there_is_one() -> None
         "govchain_timestamp_seconds_sum 40.08",
     ):
         assert line in lines
+
+
+def test_a_scrape_tells_until_when_time_can_be_stamped() -> None:
+    running = Running(stamp_terms=lambda: StampTerms(1_800_000_000_500))
+    name = "govchain_timestamp_ends_seconds"
+    with served(new_telemetry(), running) as url:
+        told = [line for line in scrape(url) if line.startswith(name)]
+        assert told == [f'{name}{{what="certificate"}} 1.8000000005e+09']
+        running.stamp_terms = lambda: StampTerms(1_000, "org-1-tsa", 0)
+        told = [line for line in scrape(url) if line.startswith(name)]
+    assert told == [f'{name}{{what="certificate"}} 1.0', f'{name}{{what="identity"}} 0.0']
 
 
 def test_latencies_and_traces_are_counted() -> None:
