@@ -132,7 +132,10 @@ def list_anchors(screen: Screen, *, folder: Path) -> Answer:
             ),
         )
         message = "; ".join(text.format(names=", ".join(names)) for text, names in said if names)
-        fault = Fault("GC-2372", message, _("see what it says: govchain anchor run --once"))
+        told = _("see what it says: {command}").format(
+            command=f"govchain anchor run {folder} --once"
+        )
+        fault = Fault("GC-2372", message, told)
     return Answer({"anchors_folder": str(folder), "anchors": facts, "stale": stale}, fault)
 
 

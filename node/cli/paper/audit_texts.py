@@ -103,7 +103,7 @@ def _anchors(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         row["text"] = f"{_text(each, 'authority')}: 区块 block {height}, {stamped}"
         if not is_outside:
             why = _text(each, "insider" if each.get("insider") is not None else "finding")
-            row["note"] = f"{why}"
+            row["note"] = why
         yield row
 
 

@@ -104,3 +104,21 @@ def test_a_hostile_report_is_printed_as_what_it_is(changed: dict[str, Any]) -> N
 
 def test_a_report_without_members_has_a_page() -> None:
     assert render_report_pdf(b"", {}).startswith(b"%PDF-")
+
+
+def test_anchors_are_told_and_those_by_the_chain_itself_as_what_they_are() -> None:
+    anchors = [
+        {"authority": "a", "height": 3, "stamped": "T", "verified": True, "outside": True},
+        {"authority": "b", "height": 3, "stamped": "T", "verified": True, "insider": "org-1"},
+        {"authority": "c", "height": 4, "verified": False, "outside": True, "finding": "step 4"},
+        "no anchor",
+    ]
+    rows = report_facts(REPORT | {"anchors": anchors})["rows"][-3:]
+    assert [row["label"][0] for row in rows] == ["外部锚定", "非外部锚定", "非外部锚定"]
+    assert rows[0]["text"] == "a: 区块 block 3, T"
+    assert [row.get("note") for row in rows] == [None, "org-1", "step 4"]
+    broken: tuple[object, ...] = (None, "x", {"a": 1}, [None, 3, [[]]])
+    for hostile in broken:
+        assert report_facts(REPORT | {"anchors": hostile})["rows"] == report_facts(REPORT)["rows"]
+    many = report_facts(REPORT | {"anchors": anchors[:1] * 999})["rows"]
+    assert len(many) < len(rows) + len(report_facts(REPORT)["rows"]) + 9
