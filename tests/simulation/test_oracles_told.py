@@ -54,14 +54,10 @@ def a_database_holds_a_block_that_nobody_decided(*, wrong: bool) -> None:
 def a_quorum_prepares_two_headers_in_one_view(*, wrong: bool) -> None:
     tale = Tale(0, 3)
     first, second = tale.block(), tale.block()
-    tale.propose(first)
-    for number, block in ((1, first), (3, first)):
-        tale.vote(number, PREPARE, block)
-    other = second if wrong else first
-    if wrong:
-        tale.propose(second)
-    for number in (3, 2):
-        tale.vote(number, PREPARE, other)
+    for block, voters in ((first, (1, 3)), (second, (3, 2) if wrong else (3,))):
+        tale.propose(block)
+        for number in voters:
+            tale.vote(number, PREPARE, block)
 
 
 @about("A2: two certifiable blocks at height {}")

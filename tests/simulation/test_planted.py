@@ -1,14 +1,20 @@
 """That for all the oracles can say there is a planted mistake at which they say it.
 
-The mistakes are in test_oracles.py and in three that tell of them, test_oracles_told.py,
-test_guard_told.py and test_heard_told.py, and are tried there.
+The mistakes are in test_oracles.py and in those that tell of them, test_oracles_told.py,
+test_guard_told.py, test_heard_told.py and test_disk_told.py, and are tried there.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from tests.simulation import test_guard_told, test_heard_told, test_oracles, test_oracles_told
+from tests.simulation import (
+    test_disk_told,
+    test_guard_told,
+    test_heard_told,
+    test_oracles,
+    test_oracles_told,
+)
 from tests.simulation.test_rules import SAYS
 
 PLANTED = (
@@ -16,6 +22,7 @@ PLANTED = (
     *test_oracles_told.CASES,
     *test_guard_told.CASES,
     *test_heard_told.CASES,
+    *test_disk_told.CASES,
 )
 
 

@@ -149,15 +149,18 @@ class Tale:
         block: ExecutedBlock,
         view: int = 0,
         time_ms: int | None = None,
+        *,
+        logs_block: bool = True,
     ) -> Vote:
-        """Have a validator sign a vote, and log it after its block."""
+        """Have a validator sign a vote, and log it, after its block if so told."""
         signed_ms = self.world.utc_ms if time_ms is None else time_ms
         subject = Subject(phase, view, block.header.height, block.digest)
         message = subject.sign_bytes(self.genesis.chain_id, self.set, signed_ms)
         signature = self.places[number].signer.sign(message)
         vote = Vote(subject, number, signed_ms, signature, self.set.epoch)
         bodies = tuple(each.transaction.encoded for each in block.transactions)
-        self.write(number, BlockRecord(block.header, bodies), VoteRecord(vote))
+        blocks = [BlockRecord(block.header, bodies)] if logs_block else []
+        self.write(number, *blocks, VoteRecord(vote))
         return vote
 
     def leave(
@@ -222,9 +225,13 @@ class Tale:
     def propose(self, block: ExecutedBlock, view: int = 0) -> Vote:
         """Have the primary of a view propose a block; all that are correct hear it."""
         vote = self.vote(view % self.size, PREPARE, block, view)
-        hashes = tuple(each.transaction.tx_hash for each in block.transactions)
-        self.tell(Proposal(block.header, hashes, vote), but=view % self.size)
+        self.pass_on(block, vote)
         return vote
+
+    def pass_on(self, block: ExecutedBlock, vote: Vote) -> None:
+        """Have all that are correct hear a block proposed with a vote of its primary, or again."""
+        hashes = tuple(each.transaction.tx_hash for each in block.transactions)
+        self.tell(Proposal(block.header, hashes, vote), but=vote.validator)
 
     def prepare(
         self, block: ExecutedBlock, view: int = 0, voters: Sequence[int] = VOTERS
@@ -272,10 +279,10 @@ class Tale:
         committed = [CommittedBlock(*block) for block in blocks]
         self.oracles.turned(self.places[number], Output(committed=committed))
 
-    def restart(self, *numbers: int) -> None:
-        """Tell that correct validators lost what they had not synced, and started again."""
+    def restart(self, *numbers: int, spared: bool = False) -> None:
+        """Tell that correct validators started again, what was not synced lost, or spared."""
         for number in numbers:
-            self.places[number].log.crash(_NothingKept(), power_loss=True)
+            self.places[number].log.crash(_NothingKept(), power_loss=not spared)
             self.oracles.crashed(self.places[number])
             self.oracles.started(self.places[number])
 
