@@ -128,7 +128,7 @@ def _verify_one(screen: Screen, anchor: TrustAnchor, document: Document, receipt
     from node.cli.inputs import STANDARD_INPUT
     from node.cli.subjects import read_document, read_file
     from node.cli.submission import DIGEST
-    from node.cli.wording import headline, outcome_style
+    from node.cli.wording import headline, outcome_style, tell_unchecked
     from node.timestamp.verify import NamedDigest, verify_receipt
 
     if document.label == STANDARD_INPUT and document.digest is not None:
@@ -137,6 +137,7 @@ def _verify_one(screen: Screen, anchor: TrustAnchor, document: Document, receipt
         digest = read_document(str(document.path))
     verdict = verify_receipt(read_file(receipt), anchor, digest)
     screen.line(headline(document.label, verdict), style=outcome_style(verdict.outcome))
+    tell_unchecked(screen, verdict.steps)
     return verdict.outcome.value
 
 

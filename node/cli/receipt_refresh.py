@@ -56,7 +56,7 @@ def refresh(
 ) -> Answer:
     """Refresh receipts."""
     from node.cli.verify import load_anchor, tell_verdict
-    from node.cli.wording import describe_verdict
+    from node.cli.wording import describe_verdict, tell_unchecked
     from node.timestamp.refreshed import REFRESHED_SUFFIX
 
     found = network.open()
@@ -84,6 +84,7 @@ def refresh(
         said = _("{path}: joined to block {height} ({time}); written to {target}")
         joined = proofs.newest(receipt)
         screen.line(said.format(path=path, target=target, **joined))
+        tell_unchecked(screen, verdict.steps)
     return Answer({"refreshed": made}, faults[0] if faults else None)
 
 

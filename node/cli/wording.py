@@ -163,14 +163,16 @@ def tell_steps(screen: Screen, reports: Sequence[StepReport]) -> None:
         tell = tell_finding if report.passed else tell_refusal
         title, detail = step_title(report.step), tell(report.detail)
         screen.line(f"  {int(report.step)}. {title}: {mark} ({detail})")
+    tell_unchecked(screen, reports)
+
+
+def tell_unchecked(screen: Screen, reports: Sequence[StepReport]) -> None:
+    """Say what was not checked for want of a library, where a step passed all the same."""
     for report in reports:
         if report.passed and report.unchecked is not None:
-            screen.line("  " + _tell_unchecked(report.unchecked), style="yellow")
-
-
-def _tell_unchecked(part: str) -> str:
-    said = _("NOT CHECKED: the {part}. Nothing said here rests on it. {fix}")
-    return said.format(part=_part_name(part), fix=library_fix())
+            said = _("NOT CHECKED: the {part}. Nothing said here rests on it. {fix}")
+            part = _part_name(report.unchecked)
+            screen.line("  " + said.format(part=part, fix=library_fix()), style="yellow")
 
 
 def library_fix() -> str:

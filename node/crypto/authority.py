@@ -247,7 +247,10 @@ class AuthorityCertificate:
         allowed = (ExtendedKeyUsageOID.TIME_STAMPING, _ISSUES_ANYTHING)
         if purposes is not None and not any(purpose in allowed for purpose in purposes):
             raise CryptoError("issuing certificate: expected no purposes, or time-stamping too")
-        key = certificate_key(self._certificate)
+        try:
+            key = certificate_key(self._certificate)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise CryptoError("signature key: expected one of ECDSA or RSA") from error
         if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS_MIN:
             raise CryptoError(f"issuing certificate: expected at least {_RSA_BITS_MIN} bits")
         if constraints.path_length is not None and constraints.path_length < between:

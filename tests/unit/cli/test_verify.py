@@ -241,3 +241,11 @@ def test_a_receipt_of_another_epoch_names_both_and_the_command_that_helps(
     assert said in ran.json["error"]["message"]
     assert command in ran.json["error"]["fix"]
     assert "纪元" in run(*words, trust, env=CHINESE).err
+
+
+def test_a_tlog_proof_of_a_retired_epoch_says_the_same() -> None:
+    proof, trust = VECTORS / "document.txt.tlog-proof", VECTORS / "trust" / "pinned-7.json"
+    ran = run("verify", DOCUMENT, "--receipt", proof, "--trust", trust, "--offline", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_ROOTED, "GC-2310")
+    assert "epoch 0, whose keys are retired: the trust file pins 1" in ran.json["error"]["message"]
+    assert "govchain receipt refresh" in ran.json["error"]["fix"]

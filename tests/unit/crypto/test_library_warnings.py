@@ -43,7 +43,7 @@ def policies(text: bytes) -> bytes:
     )
 
 
-def certificate(extension: bytes = policies(b"plain")) -> bytes:
+def certificate(extension: bytes = policies(b"plain"), *, issuing: bool = False) -> bytes:
     builder = (
         x509.CertificateBuilder(NAME, NAME, KEY.public_key(), 3)
         .not_valid_before(SINCE)
@@ -52,13 +52,14 @@ def certificate(extension: bytes = policies(b"plain")) -> bytes:
             x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.32"), extension),
             critical=False,
         )
+        .add_extension(x509.BasicConstraints(ca=issuing, path_length=None), critical=True)
     )
     return builder.sign(KEY, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-def altered(old: bytes, new: bytes, times: int) -> bytes:
+def altered(old: bytes, new: bytes, times: int, *, issuing: bool = False) -> bytes:
     """Return the certificate with a part of what is signed replaced so many times."""
-    read = asn1.Certificate.load(certificate())
+    read = asn1.Certificate.load(certificate(issuing=issuing))
     content = read["tbs_certificate"].contents
     assert content.count(old) == times
     signed = der.encode(der.SEQUENCE, content.replace(old, new))
@@ -73,12 +74,12 @@ def with_country(name: bytes) -> bytes:
     return altered(old, der.encode_sequence(der.encode(der.SET, value)), 2)
 
 
-def of_diffie_hellman() -> bytes:
+def of_diffie_hellman(*, issuing: bool = False) -> bytes:
     group = der.encode_sequence(der.encode_integer(PRIME), der.encode_integer(2))
     algorithm = der.encode_sequence(der.encode_oid("1.2.840.113549.1.3.1"), group)
     key = der.encode(0x03, b"\0" + der.encode_integer(5))
     own = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return altered(own, der.encode_sequence(algorithm, key), 1)
+    return altered(own, der.encode_sequence(algorithm, key), 1, issuing=issuing)
 
 
 REFUSED = {
@@ -138,6 +139,9 @@ def test_a_key_whose_reading_takes_as_long_as_its_maker_likes_is_not_read() -> N
     loaded = load_certificate(read.encoded)
     with pytest.raises(UnsupportedAlgorithm):
         certificate_key(loaded)
+    issuing = AuthorityCertificate.read(of_diffie_hellman(issuing=True))
+    with pytest.raises(CryptoError, match="expected one of ECDSA or RSA"):
+        issuing.check_authority(0)
     of_every_kind = (
         KEY,
         ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)),
