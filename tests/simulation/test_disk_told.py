@@ -1,7 +1,7 @@
-"""That the rules hold across crashes and rotations of the log, for what these keep and lose.
+"""That the rules on what is durable object, D1 to D4, and all across crashes and rotations.
 
-Each rule is told (test_tale.py) of a disk that kept something its validator forgets, or lost
-something it rests on, and of one of which the same is right.
+Each is told (test_tale.py) of a mistake and of the same without it: of a disk that kept something
+its validator forgets, or lost something it rests on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from node.chain.block import CertifiedHeader
+from node.consensus.messages import Reason
 from node.service.log_records import ViewChangeRecord, VoteRecord, encode_log_record
 from tests.simulation.test_rules import Case
 from tests.simulation.test_tale import COMMIT, PREPARE, VOTERS, Tale, told
@@ -18,6 +19,124 @@ from tests.simulation.world import MS
 
 CASES: list[Case] = []
 about = partial(told, cases=CASES)
+
+# --- What is signed, logged and sent ---
+
+
+@about("D1: validator {} signs twice for {}")
+def a_vote_that_is_durable_is_forgotten(*, wrong: bool) -> None:
+    tale = Tale(0)
+    first, second = tale.block(), tale.block()
+    tale.propose(first)
+    tale.vote(1, PREPARE, first)
+    if wrong:
+        tale.sync(1)
+    tale.restart(1)
+    tale.propose(second)
+    tale.vote(1, PREPARE, second)
+
+
+@about("D1: validator {} signs twice for {}")
+def a_second_proposal_takes_the_place_of_the_first(*, wrong: bool) -> None:
+    tale = Tale(0)
+    first, second = tale.block(), tale.block()
+    tale.propose(first)
+    tale.propose(second)
+    if wrong:
+        tale.vote(1, PREPARE, first)
+    tale.vote(1, PREPARE, second)
+
+
+@about("D1: validator {} signs twice for {}")
+def a_view_is_left_twice(*, wrong: bool) -> None:
+    tale = Tale()
+    tale.leave(1, 1)
+    if wrong:
+        tale.sync(1)
+    tale.restart(1)
+    tale.leave(1, 1, reason=Reason.FAIRNESS)
+
+
+@about("D1: validator {} signs twice for {}")
+def a_view_is_begun_twice(*, wrong: bool) -> None:
+    tale = Tale()
+    left = [tale.leave(number, 1) for number in range(4)]
+    tale.tell(*left)
+    tale.sync(*range(4))
+    tale.begin(1, left[:3])
+    if wrong:
+        tale.sync(1)
+    tale.restart(1)
+    tale.begin(1, left[1:])
+
+
+@about("D2: validator {} sends {} unsynced")
+def a_vote_leaves_before_it_is_durable(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.propose(block)
+    vote = tale.vote(1, PREPARE, block)
+    if not wrong:
+        tale.sync(1)
+    tale.send(1, vote)
+
+
+@about("D2: validator {} sends {} unsynced")
+def a_new_view_leaves_before_it_is_durable(*, wrong: bool) -> None:
+    tale = Tale()
+    left = [tale.leave(number, 1) for number in VOTERS]
+    tale.tell(*left)
+    tale.sync(*VOTERS)
+    new_view = tale.begin(1, left)
+    if not wrong:
+        tale.sync(1)
+    tale.send(1, new_view)
+
+
+@about("D3: validator {} logs {} before it")
+def a_vote_is_durable_before_its_block(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.propose(block)
+    vote = tale.vote(1, PREPARE, block)
+    log = tale.places[1].log
+    tale.oracles.synced(tale.places[1], log.synced(log.last_lsn)[wrong:])
+    tale.send(1, vote)
+
+
+@about("D4: validator {} votes in {} after leaving it")
+def who_has_left_a_view_votes_in_it(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.propose(block)
+    tale.leave(1, 1)
+    tale.sync(1)
+    if wrong:
+        tale.vote(1, PREPARE, block)
+    tale.vote(2, PREPARE, block)
+
+
+@about("D4: validator {} votes in {} after leaving it")
+def a_restart_resumes_the_view_that_was_left(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    tale.leave(1, 1)
+    if wrong:
+        tale.sync(1)
+    tale.restart(1)
+    tale.propose(block)
+    tale.vote(1, PREPARE, block)
+
+
+@about("D4: validator {} hides its COMMIT at {} in view {} when leaving for {}: tip {}, shown {}")
+def who_has_committed_does_not_show_it(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    prepared = CertifiedHeader(block.header, tale.prepare(block))
+    tale.vote(1, COMMIT, block)
+    tale.sync(1)
+    tale.leave(1, 1, prepared=() if wrong else (prepared,))
+
 
 # --- Crashes ---
 

@@ -1,4 +1,4 @@
-"""That the rules on what a validator signs, logs and sends object: D1 to D4, G1 to G6 and V.
+"""That the rules on what a validator may sign, given what it heard, object: G1 to G6 and V.
 
 Each is told (test_tale.py) of a mistake and of the same without it.
 """
@@ -20,122 +20,7 @@ from tests.simulation.world import MS, UTC_AT_START_MS
 CASES: list[Case] = []
 about = partial(told, cases=CASES)
 
-# --- Durability: D1 to D4 ---
-
-
-@about("D1: validator {} signs twice for {}")
-def a_vote_that_is_durable_is_forgotten(*, wrong: bool) -> None:
-    tale = Tale(0)
-    first, second = tale.block(), tale.block()
-    tale.propose(first)
-    tale.vote(1, PREPARE, first)
-    if wrong:
-        tale.sync(1)
-    tale.restart(1)
-    tale.propose(second)
-    tale.vote(1, PREPARE, second)
-
-
-@about("D1: validator {} signs twice for {}")
-def a_second_proposal_takes_the_place_of_the_first(*, wrong: bool) -> None:
-    tale = Tale(0)
-    first, second = tale.block(), tale.block()
-    tale.propose(first)
-    tale.propose(second)
-    if wrong:
-        tale.vote(1, PREPARE, first)
-    tale.vote(1, PREPARE, second)
-
-
-@about("D1: validator {} signs twice for {}")
-def a_view_is_left_twice(*, wrong: bool) -> None:
-    tale = Tale()
-    tale.leave(1, 1)
-    if wrong:
-        tale.sync(1)
-    tale.restart(1)
-    tale.leave(1, 1, reason=Reason.FAIRNESS)
-
-
-@about("D1: validator {} signs twice for {}")
-def a_view_is_begun_twice(*, wrong: bool) -> None:
-    tale = Tale()
-    left = [tale.leave(number, 1) for number in range(4)]
-    tale.tell(*left)
-    tale.sync(*range(4))
-    tale.begin(1, left[:3])
-    if wrong:
-        tale.sync(1)
-    tale.restart(1)
-    tale.begin(1, left[1:])
-
-
-@about("D2: validator {} sends {} unsynced")
-def a_vote_leaves_before_it_is_durable(*, wrong: bool) -> None:
-    tale = Tale()
-    block = tale.block()
-    tale.propose(block)
-    vote = tale.vote(1, PREPARE, block)
-    if not wrong:
-        tale.sync(1)
-    tale.send(1, vote)
-
-
-@about("D2: validator {} sends {} unsynced")
-def a_new_view_leaves_before_it_is_durable(*, wrong: bool) -> None:
-    tale = Tale()
-    left = [tale.leave(number, 1) for number in VOTERS]
-    tale.tell(*left)
-    tale.sync(*VOTERS)
-    new_view = tale.begin(1, left)
-    if not wrong:
-        tale.sync(1)
-    tale.send(1, new_view)
-
-
-@about("D3: validator {} logs {} before it")
-def a_vote_is_durable_before_its_block(*, wrong: bool) -> None:
-    tale = Tale()
-    block = tale.block()
-    tale.propose(block)
-    vote = tale.vote(1, PREPARE, block)
-    log = tale.places[1].log
-    tale.oracles.synced(tale.places[1], log.synced(log.last_lsn)[wrong:])
-    tale.send(1, vote)
-
-
-@about("D4: validator {} votes in {} after leaving it")
-def who_has_left_a_view_votes_in_it(*, wrong: bool) -> None:
-    tale = Tale()
-    block = tale.block()
-    tale.propose(block)
-    tale.leave(1, 1)
-    tale.sync(1)
-    if wrong:
-        tale.vote(1, PREPARE, block)
-    tale.vote(2, PREPARE, block)
-
-
-@about("D4: validator {} votes in {} after leaving it")
-def a_restart_resumes_the_view_that_was_left(*, wrong: bool) -> None:
-    tale = Tale()
-    block = tale.block()
-    tale.leave(1, 1)
-    if wrong:
-        tale.sync(1)
-    tale.restart(1)
-    tale.propose(block)
-    tale.vote(1, PREPARE, block)
-
-
-@about("D4: validator {} hides its COMMIT at {} in view {} when leaving for {}: tip {}, shown {}")
-def who_has_committed_does_not_show_it(*, wrong: bool) -> None:
-    tale = Tale()
-    block = tale.block()
-    prepared = CertifiedHeader(block.header, tale.prepare(block))
-    tale.vote(1, COMMIT, block)
-    tale.sync(1)
-    tale.leave(1, 1, prepared=() if wrong else (prepared,))
+# --- What is said in leaving: V ---
 
 
 @about("V: {}")
