@@ -72,7 +72,7 @@ def check_stamping_identities(
         if not ends_ms:
             detail = _("{node}: the chain does not know {identity}, so no request is recorded")
             told = detail.format(node=name, identity=identity)
-            yield Finding(_IDENTITY_CHECK, Level.PROBLEM, told, fix)
+            yield Finding(_IDENTITY_CHECK, Level.WARNING, told, fix)
             continue
         days, time = (ends_ms - now_ms) // _MS_PER_DAY, iso_time(ends_ms)
         if days >= _IDENTITY_NOTICE_DAYS:

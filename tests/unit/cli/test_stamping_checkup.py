@@ -93,7 +93,7 @@ def test_the_newest_of_several_counts(home: Path, tmp_path: Path) -> None:
         (DAY_MS - 1, Level.PROBLEM, "within a day; then"),
         (1, Level.PROBLEM, "within a day; then"),
         (0, Level.PROBLEM, "requests for time stamps are refused"),
-        (-CREATED_MS, Level.PROBLEM, "the chain does not know org-1-tsa"),
+        (-CREATED_MS, Level.WARNING, "the chain does not know org-1-tsa"),
     ],
 )
 def test_an_identity_that_ends_is_told_in_time_with_what_to_do(
