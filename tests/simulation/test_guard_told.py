@@ -232,7 +232,7 @@ def one_doubt_is_enough_to_degrade(*, wrong: bool) -> None:
 def a_degraded_block_is_later_than_a_quorum_of_clocks(*, wrong: bool) -> None:
     tale = Tale(1)
     now_ms = tale.world.utc_ms
-    clocks_ms = (now_ms + 9, now_ms + 5, now_ms + 3, now_ms + 7)
+    clocks_ms = (now_ms + 9, now_ms + 7, now_ms + 3, now_ms + 5)
     left = [
         tale.leave(number, 1, clock_bit=True, clock_ms=clock_ms)
         for number, clock_ms in enumerate(clocks_ms)

@@ -157,6 +157,19 @@ def what_one_vote_makes_a_quorum_of_is_carried_over(*, wrong: bool) -> None:
 
 
 @about(NOT_CARRIED)
+def what_too_few_have_prepared_is_carried_over(*, wrong: bool) -> None:
+    tale = Tale(1)
+    block = tale.block()
+    certificate = tale.prepare(block)
+    certificate = replace(certificate, votes=certificate.votes[wrong:])
+    shown = CertifiedHeader(block.header, certificate)
+    left = [tale.leave(0, 1), tale.leave(1, 1, prepared=[shown]), tale.leave(2, 1)]
+    tale.tell(*left)
+    tale.begin(1, left)
+    tale.vote(2, PREPARE, block, view=1)
+
+
+@about(NOT_CARRIED)
 def what_is_final_in_a_view_is_proposed_again(*, wrong: bool) -> None:
     tale = Tale(1)
     first = tale.block()
