@@ -27,14 +27,26 @@ import cbor2
 import pytest
 
 from node.errors import DecodeError, ProofError
-from node.timestamp.compact_verify import CompactStep, is_compact, verify_compact
+from node.timestamp.compact_verify import is_compact, verify_compact
+from node.timestamp.consistency import (
+    CONSISTENCY_PREFIX,
+    ConsistencyAttestation,
+    verify_consistency_proof,
+)
+from node.timestamp.log.verify import TlogAttestation, is_tlog_proof, verify_tlog_by_trust
+from node.timestamp.standing import STANDING_PREFIX, StandingAttestation, verify_standing
+from node.timestamp.steps import Judgement
+from node.timestamp.tokens.issuing import without_unsigned_attributes
+from node.timestamp.tokens.reading import token_of_answer
 from node.timestamp.trust import TrustAnchor, load_trust
-from node.timestamp.verify import NamedDigest, Step, verify_receipt
+from node.timestamp.verify import NamedDigest, verify_receipt
 from node.web.verifier.bundle import bundle
 
 GOLDEN: Final = Path(__file__).parents[1] / "vectors" / "receipt"
+STANDING: Final = GOLDEN.parent / "standing"
+NO_DOCUMENT: Final = f"sha-256:{bytes(32).hex()}"
 PROGRAM: Final = Path(__file__).parent / "programs" / "with_node.mjs"
-FORMATS: Final = (".receipt", ".cose", ".stamped.cose", ".tsr", ".pdf")
+FORMATS: Final = (".receipt", ".cose", ".stamped.cose", ".tsr", ".pdf", ".tlog-proof")
 REFRESHED_FORMATS: Final = tuple(f".refreshed{suffix}" for suffix in ("", ".cose", ".tsr", ".pdf"))
 """Of a receipt whose epoch is before what the trust file pins."""
 BATCH: Final = 500
@@ -90,52 +102,93 @@ def anchor_of(trust: bytes) -> TrustAnchor:
     return load_trust(trust)
 
 
+def judge(case: Case) -> Judgement[Any]:
+    """Return our own answer to a case, by what the file is."""
+    data, anchor, document = case.receipt, anchor_of(case.trust), NamedDigest.parse(case.document)
+    if data.startswith(STANDING_PREFIX):
+        return verify_standing(data, anchor)
+    if data.startswith(CONSISTENCY_PREFIX):
+        return verify_consistency_proof(data, anchor, now_ms=case.now_ms)
+    if is_tlog_proof(data):
+        return verify_tlog_by_trust(data, anchor, document, now_ms=case.now_ms)
+    if is_compact(data):
+        return verify_compact(data, anchor, document, now_ms=case.now_ms)
+    return verify_receipt(data, anchor, document, now_ms=case.now_ms)
+
+
 def difference(case: Case, answer: Json) -> str | None:
     """Say in what an answer differs from ours; None if in nothing."""
-    anchor, document = anchor_of(case.trust), NamedDigest.parse(case.document)
-    verify = verify_compact if is_compact(case.receipt) else verify_receipt
-    ours: Any = verify(case.receipt, anchor, document, now_ms=case.now_ms)
+    ours = judge(case)
     theirs = [step["detail"] for step in answer["steps"] if step["passed"]]
-    failed = [step["name"] for step in answer["steps"] if not step["passed"]]
+    failed = [(step["number"], step["name"]) for step in answer["steps"] if not step["passed"]]
     if any(step["detail"].startswith("unforeseen") for step in answer["steps"]):
         return f"{case.name}: {answer['steps'][-1]['detail']}"
-    if not isinstance(ours.steps[0].step, Step | CompactStep):
-        # A token without a receipt has steps of its own, which the page does not take.
-        return None if failed == ["RECEIPT"] else f"{case.name}: expected no receipt"
+    failure = ours.failure
     expected = (
         ours.outcome.value,
-        [] if ours.failure is None else [ours.failure.step.name],
+        [] if failure is None else [(int(failure.step), failure.step.name)],
         [step.detail for step in ours.steps if step.passed],
         ours.attestation is not None,
     )
     got = (answer["outcome"], failed, theirs, answer["attested"] is not None)
     if expected != got:
         return f"{case.name}: expected {expected}, got {got}: {answer['steps'][-1]['detail']}"
-    return _attested_difference(case, ours.attestation, answer["attested"])
+    told, found = _attested(ours.attestation), answer["attested"]
+    if found is not None and told != (said := _plain(found, told)):
+        return f"{case.name}: attested {told}, got {said}"
+    return None
 
 
-def _attested_difference(case: Case, ours: Any, theirs: Json) -> str | None:  # noqa: ANN401 - of either kind
-    if ours is None:
-        return None
+def _attested(ours: Any) -> dict[str, Json]:  # noqa: ANN401 - of any kind
+    """Return what is attested, by the names that the page has for it."""
+    if isinstance(ours, TlogAttestation):
+        found = _record(ours.leaf) | {"sealTime": 1_000 * (ours.cosigned.seal_time_s or 0)}
+        signers = [name.removeprefix("validator/") for name in ours.cosigned.witnesses]
+        return found | {"logSize": ours.cosigned.checkpoint.head.size, "signers": signers}
+    if isinstance(ours, ConsistencyAttestation):
+        ends = {"old": ours.old.height, "height": ours.new.height, "logSize": ours.new.log_size}
+        return ends | {"signers": list(ours.signers), "validatorCount": ours.validator_count}
     names = {
         "height": "height",
-        "time_ms": "time",
-        "time_degraded": "timeDegraded",
-        "accuracy_ms": "accuracy",
-        "seal_time_ms": "sealTime",
-        "checkpoint_height": "checkpointHeight",
-        "joined_height": "joinedHeight",
-        "validator_count": "validatorCount",
+        "time": "time_ms",
+        "timeDegraded": "time_degraded",
+        "accuracy": "accuracy_ms",
+        "sealTime": "seal_time_ms",
+        "checkpointHeight": "checkpoint_height",
+        "joinedHeight": "joined_height",
+        "validatorCount": "validator_count",
     }
-    expected = {name: getattr(ours, name) for name in names if hasattr(ours, name)}
-    got = {name: theirs.get(names[name]) for name in expected}
-    expected |= {"sender": ours.sender, "signers": list(ours.signers), "tx": ours.tx_id.hex()}
-    got |= {
-        "sender": theirs["leaf"]["sender"],
+    found = {name: getattr(ours, own) for name, own in names.items() if hasattr(ours, own)}
+    if isinstance(ours, StandingAttestation):
+        status = None if ours.status is None else ours.status.encode().hex()
+        name = [ours.name.issuer, ours.name.type_code, ours.name.reference]
+        found |= {"fate": ours.fate.value, "status": status, "name": name}
+    elif ours is not None:
+        found |= _record(ours)
+    return found if ours is None else found | {"signers": list(ours.signers)}
+
+
+def _record(ours: Any) -> dict[str, Json]:  # noqa: ANN401 - a leaf, or what has its fields
+    return {
+        "sender": ours.sender,
+        "height": ours.height,
+        "time": ours.time_ms,
+        "tx": ours.tx_id.hex(),
+    }
+
+
+def _plain(theirs: Json, wanted: Mapping[str, Json]) -> dict[str, Json]:
+    """Return those members of what the page attests that are wanted, in the same form."""
+    leaf, status, name = (theirs.get(each) or {} for each in ("leaf", "status", "name"))
+    special = {
+        "sender": leaf.get("sender"),
+        "tx": leaf.get("txId"),
         "signers": [each["id"] for each in theirs["signers"]],
-        "tx": theirs["leaf"]["txId"],
+        "status": status.get("bytes"),
+        "name": [name.get("issuer"), name.get("type"), name.get("reference")],
+        "old": (theirs.get("old") or {}).get("height"),
     }
-    return None if expected == got else f"{case.name}: attested {expected}, got {got}"
+    return {each: special.get(each, theirs.get(each)) for each in wanted}
 
 
 # --- Cases ---
@@ -149,6 +202,19 @@ def vector_cases() -> list[Case]:
         trust = (GOLDEN / "trust" / vector["trust"]).with_suffix(".json").read_bytes()
         receipt = base64.b64decode(vector["receipt"])
         found.append(Case(f"{path.parent.name}/{path.name}", trust, receipt, vector["digest"]))
+    return found
+
+
+def proof_cases() -> list[Case]:
+    """Return every vector of proofs that stand by themselves: of standing, and of consistency."""
+    found = []
+    for path in sorted(STANDING.glob("*/*.json")):
+        if path.parent.name == "trust":
+            continue
+        vector = json.loads(path.read_text())
+        trust = (STANDING / "trust" / vector["trust"]).read_bytes()
+        proof = base64.b64decode(vector["proof"])
+        found.append(Case(f"{path.parent.name}/{path.name}", trust, proof, NO_DOCUMENT))
     return found
 
 
@@ -166,13 +232,15 @@ def format_cases() -> list[Case]:
         ("compact.qr.txt", compact),
         ("compact.qr.txt", genesis),
     ]
-    return [Case(name, trust, (GOLDEN / name).read_bytes(), document) for name, trust in files]
+    found = [Case(name, trust, (GOLDEN / name).read_bytes(), document) for name, trust in files]
+    token = without_unsigned_attributes(token_of_answer((GOLDEN / "document.txt.tsr").read_bytes()))
+    return [*found, Case("a token alone", genesis, token, document)]
 
 
 def mutants(count: int, seed: int) -> Iterator[Case]:
     """Yield cases made of those above, each with one thing changed."""
     random = Random(seed)
-    bases = [*vector_cases(), *format_cases() * 12]
+    bases = [*vector_cases(), *proof_cases(), *format_cases() * 12]
     for number in range(count):
         base, other = random.choice(bases), random.choice(bases)
         mutate = random.choice((*_BYTE_MUTATIONS, _change_value, _change_value, _change_value))

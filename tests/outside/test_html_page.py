@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
@@ -9,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from node.cli.sentences.telling import tell_finding
 from node.timestamp.receipt import Receipt
+from node.timestamp.tokens.issuing import without_unsigned_attributes
+from node.timestamp.tokens.reading import token_of_answer
+from node.timestamp.trust import load_trust
+from node.timestamp.verify import NamedDigest, verify_receipt
 from node.web.verifier.bundle import FILE_NAME, bundle
 from tests.outside.chromium import Browser, Tab, browser, new_tab
-from tests.outside.html_verifier import GOLDEN
+from tests.outside.html_verifier import GOLDEN, STANDING
 from tests.vectors.receipt.chain import Chain, record_of
 
 DOCUMENT, RECEIPT = GOLDEN / "document.txt", GOLDEN / "document.txt.receipt"
@@ -156,6 +162,67 @@ def test_a_file_given_anew_makes_the_verdict_void(tab: Tab, tmp_path: Path) -> N
     assert tab.run("document.querySelector('.verdict')") is None
 
 
+def test_a_tlog_proof_is_verified_by_the_validators_of_the_trust_file(tab: Tab) -> None:
+    proof = GOLDEN / "document.txt.tlog-proof"
+    give(tab, document=DOCUMENT, receipt=proof, trust=TRUST / "genesis.json")
+    assert verdict(tab) == "VERIFIED"
+    assert steps(tab) == ["passed"] * 6
+    assert "validators cosigned the log, at 2025-" in text(tab, ".verdict")
+    assert ": a tlog-proof" in text(tab, "#state-receipt")
+
+
+def test_a_token_alone_is_one_keys_word(tab: Tab, tmp_path: Path) -> None:
+    token = without_unsigned_attributes(token_of_answer((GOLDEN / "document.txt.tsr").read_bytes()))
+    alone = write(tmp_path, "alone.tsr", token)
+    give(tab, document=DOCUMENT, receipt=alone, trust=TRUST / "genesis.json")
+    assert verdict(tab) == "NOT ROOTED"
+    assert steps(tab) == [*["passed"] * 8, "failed"]
+    assert "at best it is the word of one key" in text(tab, ".verdict")
+    assert "existed no later" not in text(tab, "#result")
+
+
+@pytest.mark.parametrize(
+    ("vector", "said"),
+    [
+        ("standing/good-1", "is in force since 2025-"),
+        ("standing/good-absent-beside-nothing", "has NEVER recorded anything of type"),
+        ("consistency/good-1-8", "none was removed, changed or moved up to block"),
+    ],
+)
+def test_proofs_by_themselves_need_no_document(
+    tab: Tab, tmp_path: Path, vector: str, said: str
+) -> None:
+    case = json.loads((STANDING / vector).with_suffix(".json").read_text())
+    proof = write(tmp_path, "any.name", base64.b64decode(case["proof"]))
+    give(tab, receipt=proof, trust=STANDING / "trust" / case["trust"])
+    assert verdict(tab) == "VERIFIED"
+    assert said in text(tab, ".verdict")
+    assert {*steps(tab)} == {"passed"}
+
+
+def test_it_says_what_it_is_given_that_is_for_another_verb(tab: Tab, tmp_path: Path) -> None:
+    anchor = json.loads((GOLDEN.parent / "anchor/anchor/good-alone.json").read_text())["anchor"]
+    others = {
+        "govchain anchor verify": base64.b64decode(anchor),
+        "govchain evidence verify": (GOLDEN.parent / "evidence/document.txt.ers").read_bytes(),
+        "govchain witness verify": b"govchain.fork-proof@v1\n",
+        "give it as the third": (TRUST / "genesis.json").read_bytes(),
+    }
+    give(tab, document=DOCUMENT, trust=TRUST / "genesis.json")
+    for at, (said, data) in enumerate(others.items()):
+        give(tab, receipt=write(tmp_path, f"file-{at}", data))
+        tab.wait_until(f"document.getElementById('state-receipt').innerText.includes('file-{at}')")
+        tab.wait_until("document.querySelector('#card-receipt.wrong')")
+        assert said in text(tab, "#state-receipt")
+        assert tab.run("document.getElementById('result').hidden")
+    give(tab, receipt=write(tmp_path, "nothing", b"nothing of ours"))
+    assert verdict(tab) == "NOT VERIFIED"
+    assert "begins as none of the files" in text(tab, "#state-receipt")
+    give(tab, receipt=RECEIPT, trust=RECEIPT)
+    tab.wait_until("document.querySelector('#card-trust.wrong')")
+    assert "is no trust file, but a receipt" in text(tab, "#state-trust")
+
+
 @pytest.mark.parametrize("suffix", [".cose", ".stamped.cose", ".tsr", ".pdf"])
 def test_other_formats_are_opened(tab: Tab, suffix: str) -> None:
     receipt = GOLDEN / f"document.txt{suffix}"
@@ -233,12 +300,23 @@ def test_a_name_cannot_say_more_than_a_name(tab: Tab, tmp_path: Path) -> None:
     assert "\u201ca\ufffdtxt.exe\u201d" in text(tab, "#state-document")
 
 
-def test_it_speaks_chinese_where_the_browser_does(running: Browser, page: Path) -> None:
+def test_it_speaks_chinese_where_the_browser_does(
+    running: Browser, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tab = new_tab(running, language="zh-CN")
     tab.open(page)
     assert tab.run("document.documentElement.lang") == "zh-CN"
     give(tab, document=DOCUMENT, receipt=RECEIPT, trust=TRUST / "genesis.json")
     assert verdict(tab) == "核验通过"
+    details: list[str] = tab.run(
+        "Array.from(document.querySelectorAll('.steps .detail'), (each) => each.textContent)"
+    )
+    document = f"sha-256:{hashlib.sha256(DOCUMENT.read_bytes()).hexdigest()}"
+    anchor = load_trust((TRUST / "genesis.json").read_bytes())
+    ours = verify_receipt(RECEIPT.read_bytes(), anchor, NamedDigest.parse(document))
+    monkeypatch.setenv("LANGUAGE", "zh_CN")
+    assert details == [tell_finding(step.detail) for step in ours.steps]
+    assert details != [step.detail for step in ours.steps]
     tab.run("document.getElementById('language-en').click()")
     assert verdict(tab) == "VERIFIED"
     assert tab.run("document.documentElement.lang") == "en"

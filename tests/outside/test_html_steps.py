@@ -17,6 +17,7 @@ from tests.outside.html_verifier import (
     format_cases,
     is_usable,
     mutants,
+    proof_cases,
     trust_mutants,
     vector_cases,
 )
@@ -33,10 +34,18 @@ def test_every_vector_has_the_same_answer(tmp_path: Path) -> None:
     assert compare(cases, tmp_path) == []
 
 
+def test_every_proof_by_itself_has_the_same_answer(tmp_path: Path) -> None:
+    cases = proof_cases()
+    found = answers([encoded(case) for case in cases], tmp_path)
+    assert {answer["outcome"] for answer in found} == {"verified", "not verified", "not rooted"}
+    assert {answer["kind"] for answer in found} >= {"standing", "consistency"}
+    assert [each for each in map(difference, cases, found) if each is not None] == []
+
+
 def test_every_format_has_the_same_answer(tmp_path: Path) -> None:
     cases = format_cases()
     found = answers([encoded(case) for case in cases], tmp_path)
-    assert [answer["outcome"] for answer in found] == ["verified"] * 11 + ["not rooted"]
+    assert [answer["outcome"] for answer in found] == ["verified"] * 12 + ["not rooted"] * 2
     assert [each for each in map(difference, cases, found) if each is not None] == []
 
 

@@ -2,6 +2,7 @@
 //   node with_node.mjs PAGE <cases >answers
 // A line of JSON each. A case is {trust} or {trust, receipt, document, now}, trust and receipt base64,
 // now (ms since 1970 UTC) only where a clock is to be asked; or
+// {detail, passed}, which is to be told in Chinese; {file}, base64, of which the kind is asked; or
 // {primitive, arguments}, of which a string is bytes in hex, {number} a bigint and {text} a text.
 
 import { readFileSync } from 'node:fs';
@@ -14,8 +15,7 @@ const script = page.slice(
   page.lastIndexOf('</script>'),
 );
 runInThisContext(script);
-const { isCompact, loadTrust, primitives, verifyCompact, verifyReceipt } =
-  globalThis.govchainVerifier;
+const { kindOf, loadTrust, primitives, tellDetail, verify: verifyAny } = globalThis.govchainVerifier;
 const trusted = new Map();
 
 const bytesOf = (text) => Uint8Array.from(Buffer.from(text, 'base64'));
@@ -44,6 +44,8 @@ function callPrimitive(name, values) {
 
 async function answer(line) {
   const { primitive, arguments: values } = line;
+  if ('detail' in line) return { told: tellDetail('zh', line) };
+  if ('file' in line) return { kind: kindOf(bytesOf(line.file)) };
   return primitive === undefined ? verify(line) : callPrimitive(primitive, values);
 }
 
@@ -52,7 +54,7 @@ async function verify({ trust: text, receipt, document, now }) {
   if (receipt === undefined || 'refused' in trust) return { refused: trust.refused ?? null };
   const bytes = bytesOf(receipt);
   const clock = now === undefined ? undefined : BigInt(now);
-  return (isCompact(bytes) ? verifyCompact : verifyReceipt)(bytes, trust, document, clock);
+  return { kind: kindOf(bytes), ...(await verifyAny(bytes, trust, document, clock)) };
 }
 
 function plain(_, value) {

@@ -1,7 +1,7 @@
 // Certificates (X.509) as far as time-stamping needs them: read, and who issued whom.
 
-import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
 import { equal } from './bytes.js';
+import { readPss, RSA_PSS } from './cms.js';
 import {
   BIT_STRING,
   BOOLEAN,
@@ -20,34 +20,42 @@ import {
   SEQUENCE,
   UTC_TIME,
 } from './der.js';
+import { SHA_2 } from './hashes.js';
 import { need, Refused } from './refusal.js';
-import { isCosignature, isCosignatureKey, isEcdsaSignature, isRsaSignature } from './signatures.js';
+import {
+  isCosignature,
+  isCosignatureKey,
+  isEcdsaSignature,
+  isPssSignature,
+  isRsaSignature,
+  P256,
+  SIGNING_CURVES,
+} from './signatures.js';
 
 const WHAT = 'certificate';
 const PATH_MAX = 4;
 const RSA_BITS_MIN = 2048;
 const EC_KEY = '1.2.840.10045.2.1';
-export const P256 = '1.2.840.10045.3.1.7';
 const RSA_KEY = '1.2.840.113549.1.1.1';
 const ED25519 = '1.3.101.112';
 const BASIC_CONSTRAINTS = '2.5.29.19';
 const KEY_USAGE = '2.5.29.15';
 const EXTENDED_KEY_USAGE = '2.5.29.37';
-const UNDERSTOOD = [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE, '2.5.29.17'];
+const ALTERNATIVE_NAMES = '2.5.29.17';
+const UNDERSTOOD = [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE, ALTERNATIVE_NAMES];
 const TIME_STAMPING = '1.3.6.1.5.5.7.3.8';
-const SHA256 = { hash: sha256, oid: '2.16.840.1.101.3.4.2.1' };
-const SHA384 = { hash: sha384, oid: '2.16.840.1.101.3.4.2.2' };
-const SHA512 = { hash: sha512, oid: '2.16.840.1.101.3.4.2.3' };
-const ECDSA_ALGORITHMS = new Map([
-  ['1.2.840.10045.4.3.2', SHA256],
-  ['1.2.840.10045.4.3.3', SHA384],
-  ['1.2.840.10045.4.3.4', SHA512],
+const ANY_PURPOSE = '2.5.29.37.0';
+const [SHA256, SHA384, SHA512] = SHA_2.keys();
+// What a key of which kind signs, and the digest that goes with it.
+const ALGORITHMS = new Map([
+  ['1.2.840.10045.4.3.2', { kind: EC_KEY, digest: SHA256 }],
+  ['1.2.840.10045.4.3.3', { kind: EC_KEY, digest: SHA384 }],
+  ['1.2.840.10045.4.3.4', { kind: EC_KEY, digest: SHA512 }],
+  ['1.2.840.113549.1.1.11', { kind: RSA_KEY, digest: SHA256 }],
+  ['1.2.840.113549.1.1.12', { kind: RSA_KEY, digest: SHA384 }],
+  ['1.2.840.113549.1.1.13', { kind: RSA_KEY, digest: SHA512 }],
 ]);
-const RSA_ALGORITHMS = new Map([
-  ['1.2.840.113549.1.1.11', SHA256],
-  ['1.2.840.113549.1.1.12', SHA384],
-  ['1.2.840.113549.1.1.13', SHA512],
-]);
+const ANY_SHA_2 = [RSA_KEY, RSA_PSS]; // the digest stands in another field
 const DIGITAL_SIGNATURE = 0;
 const NON_REPUDIATION = 1;
 const KEY_CERT_SIGN = 5;
@@ -61,7 +69,9 @@ export function readCertificate(encoded) {
   const signature = readBits(outer);
   outer.finish();
   const reader = new Reader(body.content, WHAT);
-  reader.expect(element(CONTEXT_0, Uint8Array.of(INTEGER, 1, 2)), 'certificate-version');
+  const version = reader.readIf(CONTEXT_0);
+  const isThird = version === null || equal(version.content, Uint8Array.of(INTEGER, 1, 2));
+  need(isThird, WHAT, 'expected X.509 in PEM or DER form');
   const serial = reader.read(INTEGER);
   checkInteger(serial.content, WHAT);
   need(
@@ -94,12 +104,13 @@ export function readCertificate(encoded) {
   };
 }
 
+/** Return the `name` of a signature's algorithm, with what it takes for PSS; of others, null. */
 function readAlgorithm(content) {
   const reader = new Reader(content, WHAT);
   const name = reader.readOid();
+  const pss = name === RSA_PSS && !reader.isEmpty ? readPss(reader.enter(SEQUENCE)) : null;
   reader.readIf(NULL);
-  reader.finish();
-  return name;
+  return reader.isEmpty ? { name, pss } : null;
 }
 
 /** Return the bytes of a BIT STRING that has no spare bits. */
@@ -176,36 +187,64 @@ function readExtensions(wrapper) {
 }
 
 /** Tell whether a certificate names an issuer and bears its signature. */
-function isIssuedBy(certificate, issuer) {
-  if (!equal(certificate.issuer, issuer.subject)) return false;
-  const { body, signature, algorithm } = certificate;
-  const { key } = issuer;
+function isIssuedBy({ issuer, body, signature, algorithm }, { subject, key }) {
+  if (!equal(issuer, subject) || algorithm === null) return false;
+  const { name, pss } = algorithm;
+  if (key.kind === ED25519 && name === ED25519) {
+    return isCosignatureKey(key.point) && isCosignature(key.point, body, signature);
+  }
+  if (pss !== null) {
+    const isKnown = key.kind === RSA_KEY && SHA_2.has(pss.hash) && pss.mask === pss.hash;
+    return isKnown && isPssSignature(key, SHA_2.get(pss.hash), body, Number(pss.salt), signature);
+  }
+  const { kind, digest } = ALGORITHMS.get(name) ?? {};
+  return kind !== undefined && kind === key.kind && isSignedBy(key, body, signature, digest);
+}
+
+/** Tell whether a signature, ECDSA or RSA of PKCS #1, is a key's over a message. */
+function isSignedBy(key, message, signature, digest) {
+  const { hash } = SHA_2.get(digest);
+  if (key.kind === RSA_KEY) {
+    const identifier = sequence(oid(digest), element(NULL));
+    const digestInfo = sequence(identifier, element(OCTET_STRING, hash(message)));
+    return isRsaSignature(key.modulus, key.exponent, digestInfo, signature);
+  }
   try {
-    if (key.kind === EC_KEY && ECDSA_ALGORITHMS.has(algorithm)) {
-      const [r, s] = readScalars(signature, WHAT);
-      return isEcdsaSignature(
-        key.curve,
-        key.point,
-        ECDSA_ALGORITHMS.get(algorithm).hash(body),
-        r,
-        s,
-      );
-    }
-    if (key.kind === ED25519 && algorithm === ED25519) {
-      return isCosignatureKey(key.point) && isCosignature(key.point, body, signature);
-    }
-    if (key.kind === RSA_KEY && RSA_ALGORITHMS.has(algorithm)) {
-      const { hash, oid: name } = RSA_ALGORITHMS.get(algorithm);
-      const identifier = sequence(oid(name), element(NULL));
-      const digestInfo = sequence(identifier, element(OCTET_STRING, hash(body)));
-      const isLong = key.modulus >= 1n << BigInt(RSA_BITS_MIN - 1);
-      return isLong && isRsaSignature(key.modulus, key.exponent, digestInfo, signature);
-    }
+    const [r, s] = readScalars(signature, WHAT);
+    return isEcdsaSignature(key.curve, key.point, hash(message), r, s);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
+    return false;
   }
-  return false;
 }
+
+/**
+ * Refuse unless a certificate's key signed a message: ECDSA or RSA (PKCS #1 v1.5 or PSS), with
+ * SHA-2. `algorithm` and `digest` are object identifiers; PSS has a salt, both by `digest`.
+ */
+export function checkSignedBy({ key }, message, signature, algorithm, digest) {
+  const isAny = ANY_SHA_2.includes(algorithm);
+  const { kind, digest: hashed } = isAny
+    ? { kind: RSA_KEY, digest }
+    : (ALGORITHMS.get(algorithm) ?? {});
+  const isKnown = kind !== undefined && SHA_2.has(hashed) && hashed === digest;
+  need(isKnown, 'signature algorithm', () => {
+    return `expected ECDSA or RSA with SHA-2, got ${algorithm} with digest ${digest}`;
+  });
+  need(key.kind === kind, 'signature algorithm', "it is not the key's");
+  const isCurve = kind !== EC_KEY || SIGNING_CURVES.has(key.curve);
+  need(isCurve, 'signature key', () => `expected a NIST curve, got ${key.curve}`);
+  const isLong = kind !== RSA_KEY || isLongKey(key);
+  need(isLong, 'signature key', `expected at least ${RSA_BITS_MIN} bits`);
+  const { size } = SHA_2.get(digest);
+  const isValid =
+    algorithm === RSA_PSS
+      ? isPssSignature(key, SHA_2.get(digest), message, size, signature)
+      : isSignedBy(key, message, signature, digest);
+  need(isValid, 'signature', "it is not the certificate's over this token");
+}
+
+const isLongKey = ({ modulus }) => modulus >= 1n << BigInt(RSA_BITS_MIN - 1);
 
 /**
  * Return the certificates from a leaf to one of the roots, by way of others, or null. Refuses where
@@ -231,7 +270,7 @@ export function findPath(leaf, others, roots) {
   return extend([leaf]);
 }
 
-function checkAuthority({ extensions }, between) {
+function checkAuthority({ extensions, key }, between) {
   const constraints = extensions.get(BASIC_CONSTRAINTS);
   const usage = usageOf(extensions);
   let isAuthority = false;
@@ -244,6 +283,11 @@ function checkAuthority({ extensions }, between) {
   }
   const mayIssue = isAuthority && (usage === null || usage.has(KEY_CERT_SIGN));
   need(mayIssue, 'issuing certificate', 'expected one that may sign certificates');
+  const purposes = purposesOf(extensions);
+  const isFor = purposes === null || [TIME_STAMPING, ANY_PURPOSE].some((at) => purposes.includes(at));
+  need(isFor, 'issuing certificate', 'expected no purposes, or time-stamping too');
+  const isLong = key.kind !== RSA_KEY || isLongKey(key);
+  need(isLong, 'issuing certificate', `expected at least ${RSA_BITS_MIN} bits`);
   const isWithin = lengthMax === null || lengthMax >= BigInt(between);
   need(isWithin, 'issuing certificate', () => `${between} below it are more than it allows`);
 }
@@ -255,6 +299,26 @@ function usageOf(extensions) {
   const bits = readOnly(usage.value, BIT_STRING, 'key usage').bytes.subarray(1);
   const numbers = Array.from({ length: 8 * bits.length }, (_, at) => at);
   return new Set(numbers.filter((at) => (bits[at >> 3] << (at & 7)) & 0x80));
+}
+
+/** Return what the extended key usage names, or null if there is none. */
+function purposesOf(extensions) {
+  const extended = extensions.get(EXTENDED_KEY_USAGE);
+  if (extended === undefined) return null;
+  const reader = readOnly(extended.value, SEQUENCE, 'extended key usage');
+  const found = [];
+  while (!reader.isEmpty) found.push(reader.readOid());
+  return found;
+}
+
+/** Return the other names (GeneralName, DER) of whom a certificate is for. */
+export function alternativeNamesOf({ extensions }) {
+  const names = extensions.get(ALTERNATIVE_NAMES);
+  if (names === undefined) return [];
+  const reader = readOnly(names.value, SEQUENCE, 'alternative names');
+  const found = [];
+  while (!reader.isEmpty) found.push(reader.read().encoded);
+  return found;
 }
 
 /** Refuse unless the key may sign time stamps, and nothing but signatures (RFC 3161 section 2.3). */
@@ -278,13 +342,8 @@ export function checkValid({ notBefore, notAfter }, time) {
   need(isValid, WHAT, () => `valid in ${notBefore}..${notAfter} ms, got ${time} ms`);
 }
 
-/** A P-256 public key of the certificate, or null. */
-export function p256KeyOf({ key }) {
-  return key.curve === P256 ? key.point : null;
-}
-
 /** Return (r, s) of a signature in DER. */
-export function readScalars(bytes, what) {
+function readScalars(bytes, what) {
   const reader = readOnly(bytes, SEQUENCE, what);
   const scalars = [reader.readNatural(), reader.readNatural()];
   reader.finish();

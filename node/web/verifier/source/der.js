@@ -15,10 +15,15 @@ export const SEQUENCE = 0x30;
 export const SET = 0x31;
 export const CONTEXT_0 = 0xa0;
 export const CONTEXT_1 = 0xa1;
+export const CONTEXT_2 = 0xa2;
 export const CONTEXT_3 = 0xa3;
+export const CONTEXT_4 = 0xa4;
 
 const LENGTH_BYTES_MAX = 4;
 const OID_BYTES_MAX = 64;
+const INTEGER_BYTES_MAX = 512;
+
+const shown = (tag) => `0x${tag.toString(16).padStart(2, '0')}`;
 
 /** Return one element around these parts. */
 export function element(tag, ...parts) {
@@ -66,13 +71,15 @@ export class Reader {
     const { bytes, at: start } = this;
     need(bytes.length >= start + 2, this.what, 'expected more elements, got the end');
     const found = bytes[start];
-    need((found & 0x1f) !== 0x1f, this.what, 'expected a tag of one byte');
-    need(tag === undefined || found === tag, this.what, () => `expected tag ${tag}, got ${found}`);
+    const isShortTag = (found & 0x1f) !== 0x1f;
+    need(isShortTag, this.what, () => `expected a tag of one byte, got ${shown(found)}`);
+    const isWanted = tag === undefined || found === tag;
+    need(isWanted, this.what, () => `expected tag ${shown(tag)}, got ${shown(found)}`);
     let size = bytes[start + 1];
     let contentAt = start + 2;
     if (size >= 0x80) {
       const count = size - 0x80;
-      const isShort = count > 0 && count <= LENGTH_BYTES_MAX && bytes.length >= contentAt + count;
+      const isShort = count > 0 && count <= LENGTH_BYTES_MAX;
       need(isShort, this.what, 'expected a length in its shortest form');
       size = Number(fromBigEndian(bytes.subarray(contentAt, contentAt + count)));
       contentAt += count;
@@ -80,7 +87,8 @@ export class Reader {
       need(size >= least, this.what, 'expected a length in its shortest form');
     }
     const end = contentAt + size;
-    need(end <= bytes.length, this.what, () => `expected ${size} bytes`);
+    const left = bytes.length - contentAt;
+    need(size <= left, this.what, () => `expected ${size} bytes, got ${left}`);
     this.at = end;
     return {
       tag: found,
@@ -93,13 +101,33 @@ export class Reader {
     return this.bytes[this.at] === tag ? this.read(tag) : null;
   }
 
-  enter(tag) {
-    return new Reader(this.read(tag).content, this.what);
+  /** Return a reader of what the next element, of this tag, contains; `what` names it. */
+  enter(tag, what = this.what) {
+    return new Reader(this.read(tag).content, what);
   }
 
-  enterIf(tag) {
+  enterIf(tag, what = this.what) {
     const found = this.readIf(tag);
-    return found === null ? null : new Reader(found.content, this.what);
+    return found === null ? null : new Reader(found.content, what);
+  }
+
+  /** Return the next element, an INTEGER in its shortest form, as a number of either sign. */
+  readInteger() {
+    const { content } = this.read(INTEGER);
+    checkInteger(content, this.what);
+    const { length } = content;
+    need(length <= INTEGER_BYTES_MAX, this.what, () => {
+      return `expected at most ${INTEGER_BYTES_MAX} bytes, got ${length} bytes`;
+    });
+    return BigInt.asIntN(8 * length, fromBigEndian(content));
+  }
+
+  /** Tell whether TRUE comes next. FALSE is refused: being the default it is left out. */
+  readTrue() {
+    const found = this.readIf(BOOLEAN);
+    const isTrue = found !== null && equal(found.content, Uint8Array.of(0xff));
+    need(found === null || isTrue, this.what, 'expected TRUE or nothing');
+    return isTrue;
   }
 
   /** Return the next element, an INTEGER in its shortest form that is not negative. */

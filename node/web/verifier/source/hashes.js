@@ -20,6 +20,13 @@ export const DOCUMENT_DIGESTS = new Map([
   [4n, { name: 'sha-512', size: 64, start: () => sha512.create() }],
 ]);
 
+/** SHA-2 as signatures use it, by its object identifier. */
+export const SHA_2 = new Map([
+  ['2.16.840.1.101.3.4.2.1', { name: 'sha-256', size: 32, hash: nobleSha256 }],
+  ['2.16.840.1.101.3.4.2.2', { name: 'sha-384', size: 48, hash: sha384 }],
+  ['2.16.840.1.101.3.4.2.3', { name: 'sha-512', size: 64, hash: sha512 }],
+]);
+
 /** Return the name of an algorithm, or words for a number that has none. */
 export function digestName(number) {
   return DOCUMENT_DIGESTS.get(number)?.name ?? `unknown (${number})`;

@@ -1,16 +1,14 @@
 // Files as the page is given them: told apart, read whole, hashed slice by slice. Nothing leaves.
 
-import { ascii, fromUtf8, startsWith } from './bytes.js';
-import { COSE_START } from './cose.js';
+import { startsWith } from './bytes.js';
+import { isTokenOrAnswer } from './cms.js';
 import { DOCUMENT_DIGESTS } from './hashes.js';
-import { REFRESHED_START } from './opening.js';
-import { isCompact } from './qr.js';
+import { kindOf, KINDS } from './kinds.js';
+import { PDF_START } from './opening.js';
 
 const SLICE_BYTES = 4194304;
 const HEAD_BYTES = 512;
-const PDF_START = ascii('%PDF-');
-const NATIVE_START = Uint8Array.of(0x8d, 0x01, 0x58, 0x20); // 13 items: version 1, a chain id
-const TRUST = /^[ \t\n\r]*\{[^]*"govchain-trust"/;
+const PROOFS = ['anchor', 'fork', 'equivocation', ...Object.keys(KINDS)];
 
 /** Tell of each file whether it is the 'trust' file, the 'receipt' or the 'document'. */
 export async function guessKinds(files) {
@@ -24,11 +22,11 @@ export async function guessKinds(files) {
 }
 
 function guessKind(name, head) {
-  if (TRUST.test(fromUtf8(head) ?? '')) return 'trust';
-  const isReceipt = [NATIVE_START, COSE_START, REFRESHED_START].some((start) =>
-    startsWith(head, start),
-  );
-  return isReceipt || isCompact(head) || /\.tsr$/i.test(name) ? 'receipt' : 'document';
+  const kind = kindOf(head);
+  if (kind === 'trust') return 'trust';
+  // What begins as DER may be anything that begins with a zero; and a PDF is judged with the others.
+  if (isTokenOrAnswer(head)) return /\.(?:tsr|tsq|ers)$/i.test(name) ? 'receipt' : 'document';
+  return PROOFS.includes(kind) && !startsWith(head, PDF_START) ? 'receipt' : 'document';
 }
 
 export async function readBytes(blob) {

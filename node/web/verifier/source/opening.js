@@ -1,7 +1,8 @@
 // Opening a receipt in whatever format: which it is, by its first bytes, and what it carries.
 // What a format says besides the native receipt in it must be what that exports to.
 
-import { ascii, compare, concat, equal, includes, startsWith } from './bytes.js';
+import { ascii, compare, concat, equal, startsWith } from './bytes.js';
+import { isTokenOrAnswer } from './cms.js';
 import { COSE_START, coseProtected, decodeCose } from './cose.js';
 import { encode } from './cbor.js';
 import { DOCUMENT_DIGESTS } from './hashes.js';
@@ -13,10 +14,10 @@ import {
   decodeRefreshed,
   RECEIPT_FILE_BYTES_MAX,
 } from './structures.js';
-import { CHAIN_PROOF, checkStamp, isTokenOrAnswer, takeChainProof } from './token.js';
+import { checkStamp, openChainProof } from './token.js';
 
 export const REFRESHED_START = ascii('\x84\x72govchain-refreshed'); // an array of four, its first item
-const PDF_START = ascii('%PDF-');
+export const PDF_START = ascii('%PDF-');
 
 /**
  * Return the `receipt` in a file, its `format` and `size`; `stamped`, ms of a COSE stamp, and what it
@@ -47,27 +48,19 @@ function openCarried(format, carried) {
 }
 
 function opened(format, carried, proof) {
-  const joined = proof === null ? null : decodeConsistency(proof);
+  const joined = proof === null ? null : { ...decodeConsistency(proof), bytes: proof };
   return { format, receipt: decodeReceipt(carried), size: carried.length, stamped: null, joined };
 }
 
 function openToken(bytes) {
-  need(
-    bytes.length <= RECEIPT_FILE_BYTES_MAX,
-    'answer',
-    `expected at most ${RECEIPT_FILE_BYTES_MAX} bytes`,
-  );
-  const { bare, receipt } = takeChainProof(bytes);
-  if (receipt === null) {
-    need(!includes(bytes, CHAIN_PROOF), 'token', 'expected a chain proof');
-    throw new NotRooted('a time-stamp token that carries no receipt is the word of one key');
-  }
+  const { bare, receipt, isAnswer } = openChainProof(bytes);
   const found = openCarried('tsr', receipt);
   need(
     found.receipt.token === null,
     'token-carried',
     'expected null for the token of the receipt inside',
   );
+  need(isAnswer, 'answer-form', 'expected that the answer grants the token, and no more');
   const size = encode([
     ...found.receipt.value.slice(0, 9),
     bare,
@@ -100,5 +93,5 @@ function openCose(bytes) {
   need(isOwn, 'cose-header', 'expected those of the receipt it carries');
   if (written.token === null) return found;
   const signed = encode(written.signature);
-  return { ...found, stamped: checkStamp(written.token, DOCUMENT_DIGESTS, signed, header.time) };
+  return { ...found, stamped: checkStamp(written.token, signed, header.time) };
 }

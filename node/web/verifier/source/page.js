@@ -3,15 +3,14 @@
 
 import { hex, utf8 } from './bytes.js';
 import { guessKinds, hashFile, parseDigest, readBytes } from './inputs.js';
-import { digestAlgorithmOf } from './opening.js';
-import { digestAlgorithmOfCompact, isCompact, verifyCompact } from './qr.js';
-import { pinOf, quotedName, show } from './report.js';
+import { kindOf, KINDS } from './kinds.js';
+import { KIND_NAMES, OTHER_KINDS, pinOf, quotedName, show } from './report.js';
 import { RECEIPT_FILE_BYTES_MAX } from './structures.js';
+import { tellRefusal } from './telling.js';
 import { say, TEXTS } from './texts.js';
 import { loadTrust, TRUST_BYTES_MAX } from './trust.js';
-import { verifyReceipt } from './verify.js';
 
-const KINDS = ['document', 'receipt', 'trust'];
+const SLOTS = ['document', 'receipt', 'trust'];
 const BYTES_MAX = { document: Infinity, receipt: RECEIPT_FILE_BYTES_MAX, trust: TRUST_BYTES_MAX };
 
 /** Make the page of a document work. */
@@ -33,7 +32,7 @@ class Page {
   }
 
   start() {
-    for (const kind of KINDS) {
+    for (const kind of SLOTS) {
       const input = this.at(`file-${kind}`);
       input.addEventListener('change', () => {
         if (input.files.length > 0) this.takeFile(kind, input.files[0]);
@@ -95,11 +94,27 @@ class Page {
       return;
     }
     if (!isLatest()) return;
-    if (kind === 'receipt') this.give(kind, bytes, 'chosen', { name, size });
-    else await this.takeTrust(bytes, isLatest);
+    if (kind === 'receipt') this.takeReceipt(name, bytes);
+    else await this.takeTrust(name, bytes, isLatest);
   }
 
-  async takeTrust(bytes, isLatest) {
+  /** Take what is to be verified, or say what it is instead, and which command takes it. */
+  takeReceipt(name, bytes) {
+    const found = kindOf(bytes);
+    const size = bytes.length;
+    const kind = found in KINDS ? found : 'receipt';
+    const receipt = { name, bytes, kind };
+    if (found in OTHER_KINDS) this.tell('receipt', OTHER_KINDS[found], { name }, true);
+    else if (found === null) this.give('receipt', receipt, 'isNothing', { name, size }, true);
+    else this.give('receipt', receipt, 'given', { name, size, kind: KIND_NAMES[kind] });
+  }
+
+  async takeTrust(name, bytes, isLatest) {
+    const kind = KIND_NAMES[kindOf(bytes)];
+    if (kind !== undefined) {
+      this.tell('trust', 'trustOther', { name, kind }, true);
+      return;
+    }
     try {
       const trust = await loadTrust(bytes);
       if (isLatest()) this.give('trust', trust, 'trustGood', { trust });
@@ -110,8 +125,7 @@ class Page {
 
   takeText(text) {
     this.begin('receipt', 'text');
-    const bytes = utf8(text);
-    if (text.trim() !== '') this.give('receipt', bytes, 'typed', { size: bytes.length });
+    if (text.trim() !== '') this.takeReceipt(quotedName(text.trim()), utf8(text));
   }
 
   takeDigest(text) {
@@ -139,9 +153,9 @@ class Page {
     return () => turn === this.turns[kind];
   }
 
-  give(kind, value, key, values) {
+  give(kind, value, key, values, isWrong = false) {
     this.given[kind] = value;
-    this.tell(kind, key, values);
+    this.tell(kind, key, values, isWrong);
     this.verify();
   }
 
@@ -158,20 +172,24 @@ class Page {
   async verify() {
     this.dropVerdict();
     const { document, receipt, trust } = this.given;
-    if (document === undefined || receipt === undefined || trust === undefined) return;
+    if (receipt === undefined || trust === undefined) return;
+    const { algorithmOf, verify } = KINDS[receipt.kind];
+    const isOfDocument = algorithmOf !== undefined;
+    if (isOfDocument && document === undefined) return;
     const turn = this.turns.verdict;
     const isLatest = () => turn === this.turns.verdict;
     this.isBusy = true;
     this.drawVerdict();
-    const compact = isCompact(receipt);
-    const algorithm = (compact ? digestAlgorithmOfCompact : digestAlgorithmOf)(receipt);
-    const digest = document.digest ?? (await this.digestOf(document, algorithm, isLatest));
+    const { bytes, kind } = receipt;
+    const digest = isOfDocument
+      ? (document.digest ?? (await this.digestOf(document, algorithmOf(bytes), isLatest)))
+      : undefined;
     if (digest === null || !isLatest()) return;
-    const verify = compact ? verifyCompact : verifyReceipt;
-    const answer = await verify(receipt, trust, digest, BigInt(Date.now()));
+    const answer = await verify(bytes, trust, digest, BigInt(Date.now()));
     if (!isLatest()) return;
     this.isBusy = false;
-    const about = { name: document.name, trust, isCompact: compact, checked: new Date() };
+    const { name } = isOfDocument ? document : receipt;
+    const about = { name, trust, kind, checked: new Date() };
     this.verdict = { answer, about };
     this.drawVerdict();
     this.at('result').focus();
@@ -219,6 +237,10 @@ class Page {
 
   describe({ key, values }) {
     const tell = (name, filled) => say(this.language, name, filled);
+    if (key === 'trustWrong') {
+      return tell(key, { why: this.language === 'en' ? values.why : tellRefusal(values.why) });
+    }
+    if ('kind' in values) return tell(key, { ...values, kind: tell(values.kind) });
     if (key !== 'trustGood') return tell(key, values);
     const { trust } = values;
     return tell(key, {
@@ -249,12 +271,12 @@ class Page {
     for (const each of Object.keys(TEXTS)) {
       this.at(`language-${each}`).setAttribute('aria-pressed', String(each === language));
     }
-    KINDS.forEach((kind) => this.drawState(kind));
+    SLOTS.forEach((kind) => this.drawState(kind));
     this.drawVerdict();
   }
 
   clear() {
-    KINDS.forEach((kind) => this.begin(kind));
+    SLOTS.forEach((kind) => this.begin(kind));
     this.at('inputs').reset();
     this.at('file-document').focus();
   }

@@ -2,20 +2,84 @@
 // All text goes into the page as text: nothing of a receipt is ever read as markup.
 
 import { hex } from './bytes.js';
-import { STEPS } from './verify.js';
-import { COMPACT_STEPS } from './qr.js';
+import { KINDS } from './kinds.js';
 import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
 import { INVISIBLE } from './shapes.js';
+import { tellDetail } from './telling.js';
 import { say } from './texts.js';
 import { isoTime } from './times.js';
 
 const NAME_MAX = 40; // characters of a long name that are shown, at either end
 const MARKS = { verified: '✓', 'not verified': '✕', 'not rooted': '?' };
-const COMPACT_TITLES = { RECEIPT: 'TEXT' };
+// What a step is called where that is not its name.
+const TITLES = {
+  receipt: {},
+  compact: { RECEIPT: 'COMPACT_RECEIPT' },
+  token: {
+    ANSWER: 'TOKEN_ANSWER',
+    DOCUMENT: 'TOKEN_DOCUMENT',
+    CERTIFICATE: 'TOKEN_CERTIFICATE',
+    ATTRIBUTES: 'TOKEN_ATTRIBUTES',
+    SIGNATURE: 'TOKEN_SIGNATURE',
+    PURPOSE: 'TOKEN_PURPOSE',
+    TIME: 'TOKEN_TIME',
+    AUTHORITY: 'TOKEN_AUTHORITY',
+    CHAIN: 'TOKEN_CHAIN',
+  },
+  tlog: {
+    PROOF: 'TLOG_PROOF',
+    ENTRY: 'TLOG_ENTRY',
+    CHECKPOINT: 'TLOG_CHECKPOINT',
+    INCLUSION: 'TLOG_INCLUSION',
+  },
+  standing: { PROOF: 'STANDING_PROOF', NAME: 'STANDING_NAME', STATE: 'STANDING_STATE' },
+  consistency: {
+    PROOF: 'CONSISTENCY_PROOF',
+    ORDER: 'CONSISTENCY_ORDER',
+    LOG: 'CONSISTENCY_LOG',
+    HEADER: 'CONSISTENCY_HEADER',
+  },
+};
+/** What the kinds are called that the page verifies. */
+export const KIND_NAMES = {
+  receipt: 'kindReceipt',
+  compact: 'kindCompact',
+  token: 'kindToken',
+  tlog: 'kindTlog',
+  standing: 'kindStanding',
+  consistency: 'kindConsistency',
+};
+/** What is said of those that it does not. */
+export const OTHER_KINDS = {
+  anchor: 'isAnchor',
+  evidence: 'isEvidence',
+  fork: 'isFork',
+  equivocation: 'isEquivocation',
+  report: 'isReport',
+  request: 'isRequest',
+  certificate: 'isCertificate',
+  checkpoint: 'isCheckpoint',
+  policy: 'isPolicy',
+  trust: 'isTrust',
+  privateKey: 'isPrivateKey',
+};
+const STANDS = {
+  absent: 'stands_absent',
+  in_force: 'stands_in_force',
+  withdrawn: 'stands_withdrawn',
+};
 const UNROOTED = {
   RECEIPT: { why: 'notRootedAlone', fix: 'fixAlone' },
+  CHAIN: { why: 'notRootedAlone', fix: 'fixAlone' },
+  AUTHORITY: { why: 'notRootedAlone', fix: 'fixRoot' },
   TOKEN: { why: 'notRootedToken', fix: 'fixReceipt' },
 };
+// What a proof leaves open, by its kind.
+const UNKNOWN = {
+  standing: ['unknownAfter', 'unknownTrust'],
+  consistency: ['unknownAfter', 'unknownTrust'],
+};
+const UNKNOWN_OF_RECEIPTS = ['unknownLater', 'unknownTruth', 'unknownTrust'];
 const BEIJING_MS = 8n * 3600000n;
 
 /** Return a file's name as it can stand in a sentence: in quotes, with nothing in it that hides. */
@@ -35,35 +99,37 @@ function make(tag, className, ...content) {
 }
 
 /**
- * Fill `place` with an answer. `about` has the document's `name`, the `trust`, `isCompact`, and when
- * it was `checked` by the clock of this device.
+ * Fill `place` with an answer. `about` has the `name` of the document, or of a proof about none, the
+ * `trust`, the `kind` of what was verified, and when it was `checked` by the clock of this device.
  */
 export function show(place, language, answer, about) {
   const tell = (key, values) => say(language, key, values);
   const body = make('div', 'body');
   if (about.trust.genesis.testnet) body.append(make('p', 'notice', tell('testnet')));
   if (answer.attested !== null) {
-    body.append(make('h3', '', tell('attested')), factsOf(tell, answer.attested, about));
+    const facts = FACTS[about.kind] ?? recordFacts;
+    const rows = facts(tell, answer.attested, about).map(([key, ...values]) => [tell(key), ...values]);
+    body.append(make('h3', '', tell('attested')), listOf(rows));
   }
   body.append(make('h3', '', tell('trustUsed')), trustOf(tell, about.trust));
   if (answer.attested !== null) {
-    const said = ['unknownLater', 'unknownTruth', 'unknownTrust'].map((key) =>
+    const said = (UNKNOWN[about.kind] ?? UNKNOWN_OF_RECEIPTS).map((key) =>
       make('li', '', tell(key)),
     );
     body.append(make('h3', '', tell('unknown')), make('ul', 'plain', ...said));
   }
-  body.append(make('h3', '', tell('steps')), stepsOf(tell, answer.steps, about.isCompact));
+  body.append(make('h3', '', tell('steps')), stepsOf(language, answer.steps, about.kind));
   place.replaceChildren(verdictOf(tell, answer, about), body);
 }
 
-function verdictOf(tell, { outcome, steps, attested }, { name, checked }) {
+function verdictOf(tell, { outcome, steps, attested }, { name, kind, checked }) {
   const mark = make('span', 'mark', MARKS[outcome]);
   mark.setAttribute('aria-hidden', 'true');
   const word = make('h2', 'word', mark, make('span', '', tell(outcome)));
   const sentences =
     outcome === 'verified'
-      ? [existence(tell, attested, name)]
-      : refusalOf(tell, outcome, steps, attested, name);
+      ? (SHOWN[kind] ?? existence)(tell, attested, name)
+      : refusalOf(tell, outcome, steps, attested, { name, kind });
   word.id = 'verdict-word';
   const className = `verdict ${outcome.replace(' ', '-')}`;
   const when = make('p', 'checked', tell('checked', { time: checked.toISOString() }));
@@ -82,29 +148,71 @@ function existence(tell, attested, name) {
   };
   const sentence = tell(isSealed ? 'existsSealed' : 'exists', values);
   const isJoined = typeof attested.joinedHeight === 'bigint';
-  return isJoined ? sentence + tell('existsJoined', { joined: attested.joinedHeight }) : sentence;
+  const joined = isJoined ? tell('existsJoined', { joined: attested.joinedHeight }) : '';
+  return [sentence + joined];
 }
 
-function refusalOf(tell, outcome, steps, attested, name) {
+function cosigned(tell, { height, time, sealTime, signers }, name) {
+  const values = { name, height, time: isoTime(time), seal_time: isoTime(sealTime) };
+  return [tell('existsTlog', { ...values, signers: signers.length })];
+}
+
+function standing(tell, { name, status, fate, ...known }) {
+  const latest =
+    status === null
+      ? {}
+      : {
+          time: isoTime(status.time),
+          digest: recordedDigest(status),
+          height: status.height,
+          count: status.count,
+        };
+  const when = tell(known.timeDegraded ? 'standsSealed' : 'standsAt', {
+    time: isoTime(known.timeDegraded ? known.sealTime : known.time),
+    height: known.height,
+    signers: known.signers.length,
+    validators: known.validatorCount,
+  });
+  return [tell(STANDS[fate], { ...name, ...latest }), when];
+}
+
+function growth(tell, { old, height, time, logSize, signers, validatorCount }) {
+  const values = {
+    old: old.height,
+    old_time: isoTime(old.time),
+    old_size: old.logSize,
+    new: height,
+    new_time: isoTime(time),
+    size: logSize,
+    signers: signers.length,
+    validators: validatorCount,
+  };
+  return [tell('grew', values)];
+}
+
+/** What a verified one shows, in sentences; of receipts, that the document existed. */
+const SHOWN = { tlog: cosigned, standing, consistency: growth };
+
+function refusalOf(tell, outcome, steps, attested, { name, kind }) {
   const failed = steps[steps.length - 1];
   if (attested !== null && attested.leaf.record.action === WITHDRAW)
     return [tell('withdrawal', { name })];
   const values = { name, number: failed.number };
+  const isReceipt = kind === 'receipt' || kind === 'compact';
   if (outcome === 'not rooted') {
-    const { why, fix } = UNROOTED[failed.name] ?? { why: 'notRooted', fix: 'fixRoot' };
-    return [tell(why, values), tell(fix)];
+    const why = isReceipt ? 'notRooted' : 'notRootedProof';
+    const found = UNROOTED[failed.name] ?? { why, fix: 'fixRoot' };
+    return [tell(found.why, values), tell(found.fix)];
   }
   const isFuture = failed.detail.startsWith('time-future');
-  const fix = failed.name === 'DOCUMENT' ? 'fixDocument' : isFuture ? 'fixClock' : 'fixReceipt';
-  return [tell('notVerified', values), tell(fix)];
+  const renewing = isReceipt ? 'fixReceipt' : 'fixProof';
+  const fix = failed.name === 'DOCUMENT' ? 'fixDocument' : isFuture ? 'fixClock' : renewing;
+  return [tell(isReceipt ? 'notVerified' : 'notVerifiedProof', values), tell(fix)];
 }
 
-function factsOf(tell, attested, { trust }) {
+function recordFacts(tell, attested, { trust }) {
   const { leaf } = attested;
   const { record } = leaf;
-  const organisations = [
-    ...new Set(attested.signers.map((each) => nameOf(trust, each.organisation))),
-  ];
   const rows = [
     ['issuer', leaf.sender],
     ['type', record.type],
@@ -120,18 +228,57 @@ function factsOf(tell, attested, { trust }) {
   if (attested.checkpointHeight !== undefined) {
     rows.push(['checkpoint', String(attested.checkpointHeight)]);
   }
-  const counted = {
-    signers: attested.signers.length,
-    validators: attested.validatorCount,
-    organisations: organisations.join(', '),
-  };
   rows.push(
-    ['signers', attested.signers.map((each) => each.id).join(', '), tell('signersOf', counted)],
+    signerFacts(tell, attested, trust),
     ['transaction', exact(`${hex(leaf.txId)}:${leaf.operation}`)],
     ['place', `${attested.logIndex} / ${attested.logSize}`],
   );
-  return listOf(rows.map(([key, ...values]) => [tell(key), ...values]));
+  return rows;
 }
+
+function signerFacts(tell, { signers, validatorCount }, trust) {
+  const organisations = [...new Set(signers.map((each) => nameOf(trust, each.organisation)))];
+  const counted = {
+    signers: signers.length,
+    validators: validatorCount,
+    organisations: organisations.join(', '),
+  };
+  return ['signers', signers.map((each) => each.id).join(', '), tell('signersOf', counted)];
+}
+
+function standingFacts(tell, attested, { trust }) {
+  const { name, status } = attested;
+  const rows = [
+    ['issuer', name.issuer],
+    ['type', name.type],
+    ['reference', name.reference],
+  ];
+  if (status !== null) {
+    const { count, height, time } = status;
+    rows.push(['latest', tell('latestOf', { count, height }), momentOf(time)]);
+    rows.push(['digest', exact(recordedDigest(status))]);
+  }
+  rows.push(
+    ['height', tell('heightOf', { height: attested.height, epoch: attested.epoch })],
+    ['time', momentOf(attested.time), timeNote(tell, attested)],
+    ['sealTime', momentOf(attested.sealTime), tell('sealMeaning')],
+    signerFacts(tell, attested, trust),
+  );
+  return rows;
+}
+
+function growthFacts(tell, attested, { trust }) {
+  const { old, height, epoch, time, logSize } = attested;
+  const sizes = { old: old.logSize, block: old.height, size: logSize, later: height };
+  return [
+    ['entries', tell('entriesOf', sizes)],
+    ['height', tell('heightOf', { height, epoch }), momentOf(time)],
+    signerFacts(tell, attested, trust),
+  ];
+}
+
+/** What is attested, in rows, by the kind; of receipts, the record. */
+const FACTS = { standing: standingFacts, consistency: growthFacts };
 
 function timeNote(tell, { timeDegraded, accuracy }) {
   if (timeDegraded === undefined) return tell('timeUnknown');
@@ -152,12 +299,12 @@ export function pinOf(tell, { pinned }) {
     : tell('pinnedHeight', { height: pinned.header.height });
 }
 
-function stepsOf(tell, steps, isCompact) {
-  const names = isCompact ? COMPACT_STEPS : STEPS;
-  const items = names.map((name, at) => {
+function stepsOf(language, steps, kind) {
+  const tell = (key) => say(language, key);
+  const items = KINDS[kind].steps.map((name, at) => {
     const step = steps[at];
     const state = step === undefined ? 'not-taken' : step.passed ? 'passed' : 'failed';
-    const title = tell((isCompact && COMPACT_TITLES[name]) || name);
+    const title = tell(TITLES[kind][name] ?? name);
     const item = make(
       'li',
       state,
@@ -165,7 +312,7 @@ function stepsOf(tell, steps, isCompact) {
       make('span', '', title),
       make('span', 'how', tell(state === 'not-taken' ? 'notTaken' : state)),
     );
-    if (step !== undefined && step.detail !== '') item.append(make('span', 'detail', step.detail));
+    if (step !== undefined) item.append(make('span', 'detail', tellDetail(language, step)));
     return item;
   });
   return make('ol', 'steps', ...items);

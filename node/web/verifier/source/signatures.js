@@ -8,8 +8,9 @@ import { concat, equal, fromBigEndian, hex, toBigEndian } from './bytes.js';
 export const P256_ORDER = p256.Point.Fn.ORDER;
 const VOTE_KEY_BYTES = 33;
 const ED25519_ORDER = ed25519Point.Fn.ORDER;
-const ECDSA_CURVES = new Map([
-  ['1.2.840.10045.3.1.7', p256],
+export const P256 = '1.2.840.10045.3.1.7';
+export const SIGNING_CURVES = new Map([
+  [P256, p256],
   ['1.3.132.0.34', p384],
   ['1.3.132.0.35', p521],
 ]);
@@ -47,7 +48,7 @@ export function isVoteSignature(key, message, signature) {
 
 /** Tell whether (r, s), bigints, is this key's over a digest; `curve` is an object identifier. */
 export function isEcdsaSignature(curve, key, digest, r, s) {
-  const { Point, verify } = ECDSA_CURVES.get(curve) ?? {};
+  const { Point, verify } = SIGNING_CURVES.get(curve) ?? {};
   if (Point === undefined || r < 1n || s < 1n || r >= Point.Fn.ORDER || s >= Point.Fn.ORDER)
     return false;
   const signature = concat(toBigEndian(r, Point.Fn.BYTES), toBigEndian(s, Point.Fn.BYTES));
@@ -62,6 +63,40 @@ export function isRsaSignature(modulus, exponent, digestInfo, signature) {
   const padding = new Uint8Array(size - digestInfo.length - 3).fill(0xff);
   const wanted = concat(Uint8Array.of(0, 1), padding, Uint8Array.of(0), digestInfo);
   return power(value, exponent, modulus) === fromBigEndian(wanted);
+}
+
+/** Tell whether a signature of PSS (RFC 8017) is over a message; the mask is by the same hash. */
+export function isPssSignature({ modulus, exponent }, { hash, size }, message, saltSize, signature) {
+  const bits = modulus.toString(2).length - 1;
+  const encodedSize = Math.ceil(bits / 8);
+  const value = fromBigEndian(signature);
+  const isWhole = signature.length === Math.ceil((bits + 1) / 8) && value < modulus;
+  if (!isWhole || saltSize < 0 || encodedSize < size + saltSize + 2) return false;
+  const opened = power(value, exponent, modulus);
+  if (opened >> BigInt(8 * encodedSize) !== 0n) return false;
+  const encoded = toBigEndian(opened, encodedSize);
+  const maskedSize = encodedSize - size - 1;
+  const digest = encoded.subarray(maskedSize, -1);
+  const spare = 0xff >> (8 * encodedSize - bits); // the bits that may be set in the first byte
+  if (encoded[encodedSize - 1] !== 0xbc || (encoded[0] & ~spare) !== 0) return false;
+  const mask = maskOf(hash, digest, maskedSize);
+  const block = encoded.subarray(0, maskedSize).map((byte, at) => byte ^ mask[at]);
+  block[0] &= spare;
+  const saltAt = maskedSize - saltSize;
+  const isPadded = block.every((byte, at) => at >= saltAt || byte === (at === saltAt - 1 ? 1 : 0));
+  const again = hash(concat(new Uint8Array(8), hash(message), block.subarray(saltAt)));
+  return isPadded && equal(again, digest);
+}
+
+/** MGF1 of RFC 8017. */
+function maskOf(hash, seed, size) {
+  const mask = new Uint8Array(size);
+  for (let at = 0, counter = 0n; at < size; counter += 1n) {
+    const piece = hash(concat(seed, toBigEndian(counter, 4))).subarray(0, size - at);
+    mask.set(piece, at);
+    at += piece.length;
+  }
+  return mask;
 }
 
 /** Tell whether a key is a canonical Ed25519 point that is not of small order. */

@@ -20,7 +20,7 @@ export const RECEIPT_BYTES_MAX = 4194304;
 export const RECEIPT_FILE_BYTES_MAX = 6291456; // of a format that carries such a receipt
 export const HASH_BYTES = 32;
 export const HANDOVERS_MAX = 1024;
-const LEAF_BYTES_MAX = 1024;
+export const LEAF_BYTES_MAX = 1024;
 const GENESIS_BYTES_MAX = 1048576;
 const STATE_VALUE_BYTES_MAX = 65536;
 const VALIDATORS_MAX = 64;
@@ -33,6 +33,11 @@ const ID = text(64);
 const UINT = uint();
 const VALIDATOR_AT = uint(BigInt(VALIDATORS_MAX - 1));
 
+function checkDigest({ algorithm, digest }, what) {
+  const size = DOCUMENT_DIGESTS.get(algorithm)?.size ?? HASH_BYTES;
+  if (digest.length !== size) refuse(`${what} digest`, `expected ${size} bytes`);
+}
+
 const readRecord = structure(
   {
     algorithm: uint(255n),
@@ -41,10 +46,7 @@ const readRecord = structure(
     reference: optional(text(128)),
     action: uint(2n),
   },
-  ({ algorithm, digest }, what) => {
-    const size = DOCUMENT_DIGESTS.get(algorithm)?.size ?? HASH_BYTES;
-    if (digest.length !== size) refuse(`${what} digest`, `expected ${size} bytes`);
-  },
+  checkDigest,
 );
 
 const readLeafFields = structure({
@@ -247,6 +249,41 @@ const readConsistency = structure({
   handovers: list(readHandover, HANDOVERS_MAX),
 });
 
+const readStatusFields = structure(
+  {
+    version: VERSION,
+    standing: uint(2n, 1n),
+    count: UINT,
+    height: UINT,
+    time: UINT,
+    logIndex: UINT,
+    algorithm: uint(255n),
+    digest: blob(64),
+  },
+  checkDigest,
+);
+
+/** The status of a reference inside a byte string; `bytes` are those that the state holds. */
+function readStatus(value, what) {
+  const encoded = blob(STATE_VALUE_BYTES_MAX)(value, what);
+  return { ...readStatusFields(decode(encoded, what, STATE_VALUE_BYTES_MAX), what), bytes: encoded };
+}
+
+const readStanding = structure({
+  format: only('govchain-standing'),
+  version: VERSION,
+  suite: SUITE,
+  name: structure({ issuer: ID, type: text(32), reference: text(128) }),
+  status: optional(readStatus),
+  state: structure({
+    siblings: list(DIGEST, 256),
+    otherLeaf: optional(structure({ keyPath: DIGEST, valueDigest: DIGEST })),
+  }),
+  header: readHeader,
+  certificate: readCertificate,
+  handovers: list(readHandover, HANDOVERS_MAX),
+});
+
 const readRefreshed = structure({
   format: only('govchain-refreshed'),
   version: VERSION,
@@ -260,6 +297,8 @@ const readFrom = (reader, what, sizeMax) => (encoded) =>
 export const decodeReceipt = readFrom(readReceiptFields, 'receipt', RECEIPT_BYTES_MAX);
 export const decodeCompactReceipt = readFrom(readCompactReceiptFields, 'compact receipt', 4296);
 export const decodeConsistency = readFrom(readConsistency, 'consistency proof', RECEIPT_BYTES_MAX);
+export const decodeStanding = readFrom(readStanding, 'standing proof', RECEIPT_BYTES_MAX);
+export const decodeLeaf = (encoded) => readLeaf(encoded, 'record leaf');
 export const decodeRefreshed = readFrom(readRefreshed, 'refreshed receipt', RECEIPT_FILE_BYTES_MAX);
 export const decodeGenesis = readFrom(readGenesisFields, 'genesis', GENESIS_BYTES_MAX);
 export const decodeHandover = readFrom(readHandover, 'handover', STATE_VALUE_BYTES_MAX);

@@ -1,15 +1,8 @@
 // Verification of a receipt in ten numbered steps: those of proto/RECEIPT.md, named as there.
 
 import { hex } from './bytes.js';
-import {
-  checkAbout,
-  checkCertified,
-  checkOneChain,
-  headerDigest,
-  parametersHash,
-  quorumOf,
-} from './chain.js';
-import { findSet, isRetired } from './claim.js';
+import { headerDigest } from './chain.js';
+import { CertifiedClaim, isRetired } from './claim.js';
 import { checkCompactCertificate, isStatedBy } from './compact.js';
 import { checkConsistency } from './consistency.js';
 import { coseSigned } from './cose.js';
@@ -57,6 +50,7 @@ class Verification {
   RECEIPT() {
     const opened = openReceipt(this.bytes);
     this.receipt = opened.receipt;
+    this.claim = new CertifiedClaim(this.receipt, this.trust);
     this.joined = opened.joined;
     const carrier = opened.format === 'native' ? '' : `carried by ${opened.format}: `;
     const stamped =
@@ -85,28 +79,23 @@ class Verification {
   }
 
   CERTIFICATE() {
-    checkAbout(this.receipt);
-    return `header ${headerDigest(this.receipt.header)}`;
+    return this.claim.checkCertificate();
   }
 
   async ROOT() {
-    const { receipt, trust, joined } = this;
-    if (joined !== null) {
-      this.joinedSet = await checkConsistency(joined, trust);
-      needEqual('refreshed-header', headerDigest(receipt.header), headerDigest(joined.old));
-    }
-    this.set = await findSet(receipt, trust, joined !== null);
-    const { epoch } = receipt.header;
-    const found = `epoch ${epoch}, ${this.set.members.length} validators, ${receipt.handovers.length} handovers`;
-    if (joined === null) return found;
+    const { receipt, joined } = this;
+    if (joined === null) return this.claim.findValidators();
+    this.joinedBy = await checkConsistency(joined.bytes, this.trust);
+    needEqual('refreshed-header', headerDigest(receipt.header), headerDigest(joined.old));
+    const found = await this.claim.findValidators(true);
     return `${found}; joined to height ${joined.header.height} of epoch ${joined.header.epoch}`;
   }
 
   async SIGNATURES() {
     const { chainId } = this.trust;
-    const { receipt, set } = this;
-    await checkCertified(receipt, chainId, set);
-    let found = `${receipt.certificate.votes.length} of ${set.members.length}, quorum ${quorumOf(set)}`;
+    const { receipt } = this;
+    let found = await this.claim.checkSignatures();
+    const { set } = this.claim;
     if (receipt.cose !== null) {
       this.checkCose(receipt.cose);
       found += '; the COSE signature too';
@@ -130,7 +119,8 @@ class Verification {
   }
 
   checkCose({ voteKey, signature }) {
-    const { set, receipt } = this;
+    const { receipt } = this;
+    const { set } = this.claim;
     const isMember = set.members.some((member) => hex(member.voteKey) === hex(voteKey));
     need(isMember, 'cose-key', () => `no validator's of epoch ${set.epoch}`);
     const signed = coseSigned(receipt.chainId, voteKey, receipt.header.logRoots[0]);
@@ -140,7 +130,7 @@ class Verification {
 
   checkCompact({ path, certificate }) {
     const { header, leaf, logIndex } = this.receipt;
-    checkCompactCertificate(certificate, this.trust.chainId, this.set);
+    checkCompactCertificate(certificate, this.trust.chainId, this.claim.set);
     checkInclusion(leaf.bytes, logIndex, certificate.logSize, path, certificate.logRoot);
     need(
       certificate.height >= header.height,
@@ -152,18 +142,15 @@ class Verification {
   }
 
   HISTORY() {
-    const { genesis, blocks, pinned } = this.trust;
-    const brought = [this.receipt, ...(this.joined === null ? [] : [this.joined])];
-    const all = brought.flatMap((each) => [...each.handovers, each]);
-    checkOneChain(genesis, [...blocks, ...all]);
-    const joining = this.joined === null ? [] : [...this.joined.handovers, this.joined];
-    for (const { header } of [this.receipt, ...joining]) checkPast(header.time, this.now);
-    return pinned === null ? 'pinned at genesis' : `pinned at height ${pinned.header.height}`;
+    const joined = this.joined === null ? [] : [...this.joined.handovers, this.joined];
+    const found = this.claim.checkHistory(joined);
+    for (const { header } of [this.receipt, ...joined]) checkPast(header.time, this.now);
+    return found;
   }
 
   TOKEN() {
     if (this.receipt.token === null) return 'none';
-    return checkRecordToken(this.receipt, this.trust.genesis, this.accuracy);
+    return checkRecordToken(this.receipt, this.trust.genesis, this.claim.accuracy, this.now);
   }
 
   RECORD() {
@@ -172,32 +159,22 @@ class Verification {
     return ACTIONS[Number(action)];
   }
 
-  /** How far T may lie from true time, in milliseconds; null where that must not be stated. */
-  get accuracy() {
-    const { header } = this.receipt;
-    const { parameters } = this.trust.genesis;
-    const isPromised = hex(header.parametersHash) === parametersHash(parameters);
-    return isPromised && !header.timeDegraded ? parameters.accuracy : null;
-  }
-
   attestation() {
     const { header, leaf, logIndex } = this.receipt;
+    const { accuracy, sealTime, signers, set } = this.claim;
     // Retired keys may sign any time: then the votes that count are those of the later header.
-    const isJoined = isRetired(header, this.trust);
-    const { votes } = (isJoined ? this.joined : this.receipt).certificate;
-    const { members } = isJoined ? this.joinedSet : this.set;
-    const times = votes.map((vote) => vote.time).sort((one, other) => (one < other ? -1 : 1));
+    const later = isRetired(header, this.trust) ? this.joinedBy : null;
     return {
       leaf,
       height: header.height,
       time: header.time,
       timeDegraded: header.timeDegraded,
-      accuracy: this.accuracy,
-      sealTime: times[Math.floor((times.length - 1) / 2)],
+      accuracy,
+      sealTime: later?.sealTime ?? sealTime,
       epoch: header.epoch,
-      signers: votes.map((vote) => members[Number(vote.voter)]),
-      validatorCount: members.length,
-      joinedHeight: isJoined ? this.joined.header.height : null,
+      signers: later?.signers ?? signers,
+      validatorCount: later?.validatorCount ?? set.members.length,
+      joinedHeight: later?.height ?? null,
       logIndex,
       logSize: header.logSize,
     };

@@ -12,12 +12,25 @@ import node.web.verifier
 from node.cli.wording import existence, outcome_word, step_title
 from node.crypto.suite import SHA_256
 from node.timestamp.compact_verify import CompactStep
+from node.timestamp.consistency import ConsistencyStep
+from node.timestamp.log.verify import TlogStep
 from node.timestamp.receipt import Receipt, iso_time
+from node.timestamp.standing import StandingStep
+from node.timestamp.tokens.check import TokenStep
 from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest, Outcome, Step, verify_receipt
+from tests.unit.web.verifier import sentences
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "receipt"
 SOURCES = Path(node.web.verifier.__file__).parent / "source"
+KINDS = {
+    CompactStep: "COMPACT",
+    TokenStep: "TOKEN",
+    TlogStep: "TLOG",
+    StandingStep: "STANDING",
+    ConsistencyStep: "CONSISTENCY",
+}
+UNTAKEN = {(StandingStep, "RECORD")}  # it asks for a receipt beside the proof
 ENTRY = re.compile(r"^  '?([\w ]+?)'?:\s+(['\"])(.*)\2,$", re.MULTILINE)
 NAME = re.compile(r"\{\w+\}")
 
@@ -65,9 +78,11 @@ def test_verdicts_and_steps_are_worded_as_on_the_command_line(
         assert texts[outcome.value] == outcome_word(outcome)
     for step in Step:
         assert texts[step.name] == step_title(step)
-    for compact in CompactStep:
-        key = "TEXT" if compact is CompactStep.RECEIPT else compact.name
-        assert texts[key] == step_title(compact)
+    for kind, prefix in KINDS.items():
+        for each in kind:
+            if (kind, each.name) not in UNTAKEN:
+                own = texts.get(f"{prefix}_{each.name}", texts.get(each.name))
+                assert own == step_title(each), each
 
 
 @pytest.mark.parametrize(("language", "texts"), [("en", EN), ("zh_CN", ZH)])
@@ -92,3 +107,18 @@ def test_what_is_attested_is_said_as_on_the_command_line(
     }
     sentence = texts["existsSealed" if degraded else "exists"] + texts["existsJoined"]
     assert sentence.format(**values) == f"x {existence(told)}"
+
+
+def test_the_sentences_of_steps_are_those_of_the_command_line() -> None:
+    made = "python -m tests.unit.web.verifier.sentences"
+    assert sentences.PATH.read_text(encoding="utf-8") == sentences.module(), made
+
+
+def test_sentences_on_proofs_are_worded_as_on_the_command_line() -> None:
+    """But for what it is said of, which stands before some."""
+    catalogue = sentences.chinese()
+    for key in ("existsTlog", "stands_absent", "stands_in_force", "stands_withdrawn", "grew"):
+        english = EN[key].removeprefix("{name} ")
+        assert catalogue[english] == ZH[key].removeprefix("{name} "), key
+    for key in ("standsAt", "standsSealed"):
+        assert catalogue[EN[key]] == ZH[key]
