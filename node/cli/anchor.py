@@ -235,7 +235,8 @@ def verify(  # noqa: PLR0913 - one for each option
     data = read_claim(file, ANCHOR)
     verdict = verify_anchor(data, trust, authority, record, now_ms=utc_ms())
     return Answer(
-        {"anchor": str(file), **tell_anchor(screen, str(file), verdict)}, fault_of(verdict)
+        {"anchor": str(file), **tell_anchor(screen, str(file), verdict)},
+        fault_of(verdict, roots_path),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gettext import gettext as _
+from pathlib import Path
 from typing import Any
 
 from node.cli.screen import Fault, Screen
@@ -42,12 +43,22 @@ def warn_of_insider(screen: Screen, authority: str, insider: str) -> None:
     screen.line(said.format(authority=authority, insider=insider), style="yellow")
 
 
-def fault_of(verdict: AnchorVerdict) -> Fault | None:
-    """Return the fault of the step that failed; None if none did."""
+def fault_of(verdict: AnchorVerdict, authority: Path) -> Fault | None:
+    """Return the fault of the step that failed; None if none did.
+
+    `authority` is the file of certificates by which the stamp was judged.
+    """
+    failure = verdict.failure
+    rooting = _("use the trust file of the chain")
+    if failure is not None and failure.step is AnchorStep.STAMP:
+        said = _(
+            "{path} is not of whoever stamped it: name that authority's certificate, --authority"
+        )
+        rooting = said.format(path=authority)
     return step_fault(
         verdict,
         AnchorStep.RECEIPT,
-        rooting=_("use the trust file of the chain, and the certificate of that authority"),
+        rooting=rooting,
         matching=_("name the receipt that the anchor was exported for, and its document"),
         renewing=_("get it again: govchain anchor export"),
     )

@@ -104,6 +104,9 @@ CERTIFICATE: Final = Kind(N_("a certificate"), "--certificate, --certificates, -
 REVOCATIONS: Final = Kind(N_("a revocation list"), "--crl {path}", "govchain node revoke")
 _KEY: Final = Kind(N_("a key"))
 _PDF: Final = Kind(N_("a PDF without a receipt in it"))
+_AUDIT_PDF: Final = Kind(
+    N_("the page of an audit, its report attached (PDF)"), "govchain audit report audit-report.json"
+)
 _PAGE: Final = Kind(N_("a web page (HTML)"))
 _PICTURE: Final = Kind(N_("a picture"))
 _ARCHIVE: Final = Kind(N_("an archive, or a document of an office program"))
@@ -148,7 +151,7 @@ def kind_of(data: bytes) -> Kind | None:
     """Return what a file is by how it begins; None for what looks like nothing known."""
     start = data[:_LOOKED_AT_BYTES]
     if data.startswith(b"%PDF-"):
-        return CERTIFICATE_PDF if b"/EmbeddedFile" in data else _PDF
+        return _kind_of_pdf(data)
     for matches, kind in _TESTS:
         if matches(start):
             return kind
@@ -202,6 +205,13 @@ def _fix(found: Kind | None, wanted: Kind, path: object) -> str:
         said = _("name {wanted}: {command} makes one")
         return said.format(wanted=wanted.name, command=wanted.maker)
     return _("name {wanted}").format(wanted=wanted.name)
+
+
+def _kind_of_pdf(data: bytes) -> Kind:
+    """Tell what a PDF is by what is attached to it, which stands anywhere in it."""
+    if b"/EmbeddedFile" not in data:
+        return _PDF
+    return _AUDIT_PDF if b"/F(audit-report.json)" in data else CERTIFICATE_PDF
 
 
 def _kind_of_der(data: bytes) -> Kind | None:

@@ -298,6 +298,7 @@ REFUSALS: Final = (
     N_("it is of epoch {epoch}, whose keys are retired: the trust file pins {known}"),
     N_("item head 0x{head} at byte {position}"),
     N_("its certificate leads to no authority of the trust file"),
+    N_("its certificate leads to no authority that is believed"),
     N_("its key is not believed since {time}"),
     N_("its key is not the one its certificate names"),
     N_("joined: step {number}: {said}"),

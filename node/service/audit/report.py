@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from node.chain.genesis import Genesis
 from node.crypto import domains
@@ -19,6 +19,7 @@ from node.errors import DecodeError, ProofError
 REPORT_FORMAT: Final = "govchain-audit-report"
 REPORT_BYTES_MAX: Final = 4_194_304
 _VERSION: Final = 1
+_NUMBER_DIGITS_MAX: Final = 20
 
 
 class AuditorUnknownError(Exception):
@@ -62,24 +63,64 @@ def verify_report(data: bytes, genesis: Genesis) -> dict[str, Any]:
 def _read(data: bytes) -> tuple[dict[str, Any], bytes]:
     if len(data) > REPORT_BYTES_MAX:
         raise DecodeError(f"audit report: expected at most {REPORT_BYTES_MAX} bytes")
-    try:
-        fields = json.loads(data.decode("utf-8"), object_pairs_hook=_distinct)
-        report, signature = fields["report"], base64.b64decode(fields["signature"], validate=True)
-        if sorted(fields) != ["format", "report", "signature", "version"]:
-            raise DecodeError("audit report: expected format, version, report and signature")
-        told = (fields["format"], fields["version"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DecodeError(f"audit report: {error!r:.200}") from error
-    if told != (REPORT_FORMAT, _VERSION) or not isinstance(report, dict):
+    fields = _parse(data)
+    if not isinstance(fields, dict):
+        raise DecodeError("audit report: expected an object")
+    if sorted(fields) != ["format", "report", "signature", "version"]:
+        raise DecodeError("audit report: expected format, version, report and signature")
+    if (fields["format"], fields["version"]) != (REPORT_FORMAT, _VERSION):
         raise DecodeError(f"audit report: expected {REPORT_FORMAT!r} of version {_VERSION}")
-    return report, signature
+    return _check_members(fields["report"]), _read_signature(fields["signature"])
+
+
+def _parse(data: bytes) -> object:
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_distinct,
+            parse_int=_whole_number,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except RecursionError as error:
+        raise DecodeError("audit report: expected JSON that is not nested as deep") from error
+    except ValueError as error:
+        raise DecodeError("audit report: expected JSON, as govchain audit run wrote it") from error
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("a name occurs twice")
+        raise DecodeError("audit report: a name occurs twice")
     return fields
+
+
+def _whole_number(text: str) -> int:
+    return int(text) if len(text) <= _NUMBER_DIGITS_MAX else _refuse_number(text)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise DecodeError(f"audit report: expected whole numbers, got {text:.20}")
+
+
+def _check_members(report: object) -> dict[str, Any]:
+    """Return what was found: named texts and numbers, all of which can be written again."""
+    if not isinstance(report, dict):
+        raise DecodeError("audit report: report: expected an object")
+    if not all(each is None or type(each) in (str, int) for each in report.values()):
+        raise DecodeError("audit report: report: expected texts and whole numbers")
+    try:
+        _signed_bytes(report)
+    except UnicodeEncodeError as error:
+        raise DecodeError("audit report: report: expected texts that can be written") from error
+    return report
+
+
+def _read_signature(text: object) -> bytes:
+    try:
+        return base64.b64decode(text if isinstance(text, str) else "=", validate=True)
+    except ValueError as error:
+        raise DecodeError("audit report: signature: expected base64") from error
 
 
 def _signed_bytes(report: Mapping[str, Any]) -> bytes:

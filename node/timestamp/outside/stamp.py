@@ -96,6 +96,7 @@ def verify_stamp(
         policies=authority.policies,
         judged_at_ms=judged_at_ms,
         allows_ed25519=authority.allows_ed25519,
+        by_trust_file=False,
     )
     check = TokenCheck(data, expected)
     steps = (each for each in check.steps() if each[0] is not TokenStep.CHAIN)

@@ -72,6 +72,8 @@ class Expectation:
     """A time, besides genTime, at which its certificates have to be valid, and not before it."""
     allows_ed25519: bool = False
     """Whether a signature by Ed25519 (RFC 8419) is taken, as verifiers at large do not."""
+    by_trust_file: bool = True
+    """Whether the roots are those of a trust file; else whoever verifies believes them."""
     revocations: Sequence[RevocationList] = ()
     """Lists by those who issued the certificates of a token's path, where some are at hand."""
 
@@ -273,7 +275,9 @@ class TokenCheck:
 
     def _check_authority(self) -> str:  # step 8
         if self.path is None:
-            raise NotRootedError("its certificate leads to no authority of the trust file")
+            if self._expected.by_trust_file:
+                raise NotRootedError("its certificate leads to no authority of the trust file")
+            raise NotRootedError("its certificate leads to no authority that is believed")
         return f"path of {len(self.path)} certificates"
 
     def _miss_chain_proof(self) -> str:  # step 9

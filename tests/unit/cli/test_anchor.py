@@ -71,6 +71,16 @@ def test_a_verdict_has_its_exit_code(
     assert ran.json["steps"][-1]["passed"] is (error is None)
 
 
+def test_of_another_authority_the_file_given_is_named(tmp_path: Path) -> None:
+    told = verify(tmp_path, "4-other-authority", "--json")
+    other = FOLDER / "authority" / "other.pem"
+    assert "leads to no authority that is believed" in told.json["error"]["message"]
+    assert "trust file" not in told.json["error"]["message"] + told.json["error"]["fix"]
+    assert f"{other} is not of whoever stamped it" in told.json["error"]["fix"]
+    assert "--authority" in told.json["error"]["fix"]
+    assert str(other) in verify(tmp_path, "4-other-authority", env=CHINESE).err
+
+
 def test_what_an_anchor_shows_is_said_in_words(tmp_path: Path) -> None:
     told = verify(tmp_path, "good-record").out
     assert "VERIFIED" in told

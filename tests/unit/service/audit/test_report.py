@@ -54,26 +54,44 @@ def test_another_signer_chain_or_identity_is_refused() -> None:
         verify_report(stranger, GENESIS)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"{}",
-        b"[]",
-        b"\xff",
-        b"[" * 100_000,
-        SIGNED[:-3],
-        SIGNED.replace(b'"version"', b'"format"'),
-        changed(version=2),
-        changed(format="other"),
-        changed(signature="?"),
-        changed(signature=None),
-        changed(report=[]),
-        changed(more=1),
-        SIGNED + b" " * 4_194_304,
-    ],
-    ids=range(14),
-)
-def test_what_is_no_report_is_refused(data: bytes) -> None:
-    with pytest.raises(DecodeError):
+WHOLE = SIGNED.decode()
+HOSTILE = {
+    b"": "expected JSON",
+    b"\xff": "expected JSON",
+    b"nothing": "expected JSON",
+    SIGNED[:-3]: "expected JSON",
+    SIGNED.replace(b'"version"', b'"format"'): "a name occurs twice",
+    b"[" * 100_000: "expected JSON that is not nested as deep",
+    b'{"a":' * 100_000: "expected JSON that is not nested as deep",
+    b"[]": "expected an object",
+    b"7": "expected an object",
+    b"{}": "expected format, version, report and signature",
+    changed(more=1): "expected format, version, report and signature",
+    changed(format="other"): "expected 'govchain-audit-report' of version 1",
+    changed(version=2): "expected 'govchain-audit-report' of version 1",
+    changed(report=[]): "report: expected an object",
+    changed(report=REPORT | {"to": [9]}): "report: expected texts and whole numbers",
+    changed(report=REPORT | {"to": 9.5}): "expected whole numbers",
+    changed(report=REPORT | {"to": True}): "report: expected texts and whole numbers",
+    changed(report=REPORT | {"words": "\ud800"}): "report: expected texts that can be written",
+    changed(report=REPORT | {"\ud800": ""}): "report: expected texts that can be written",
+    changed(signature=7): "signature: expected base64",
+    changed(signature=None): "signature: expected base64",
+    changed(signature="?"): "signature: expected base64",
+    changed(signature="="): "signature: expected base64",
+    changed(signature="é"): "signature: expected base64",
+    WHOLE.replace('"to": 9', '"to": 9, "to": 8').encode(): "a name occurs twice",
+    WHOLE.replace('"to": 9', '"to": NaN').encode(): "expected whole numbers",
+    WHOLE.replace('"to": 9', '"to": 1e999').encode(): "expected whole numbers",
+    WHOLE.replace('"to": 9', f'"to": {"9" * 5_000}').encode(): "expected whole numbers",
+    SIGNED + b" " * 4_194_304: "expected at most 4194304 bytes",
+}
+
+
+@pytest.mark.parametrize(("data", "lack"), HOSTILE.items(), ids=[*map(str, range(len(HOSTILE)))])
+def test_what_a_file_lacks_is_said_in_words_of_ours(data: bytes, lack: str) -> None:
+    with pytest.raises(DecodeError) as refusal:
         verify_report(data, GENESIS)
+    assert str(refusal.value).startswith("audit report")
+    assert lack in str(refusal.value)
+    assert "Error" not in str(refusal.value)
