@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -99,7 +100,8 @@ def create(
     require_subjects(subjects, faults, all_done)
     plan = plan_creation([each.group for each in subjects], algorithm)
     made = _finish(screen, plan, subjects, source, trust)
-    return Answer({"records": made}, _some_failed(screen, faults))
+    told = beliefs.tell_lists(screen, _records_of(subjects))
+    return Answer({"records": made, **told}, _some_failed(screen, faults))
 
 
 @evidence.command(
@@ -161,11 +163,12 @@ def renew(
     elif sound:
         for kept, plan in _plans_of_renewal(sound):
             made += _finish(screen, plan, kept, source, trust)
+    told = beliefs.tell_lists(screen, _records_of(subjects))
     if not made and faults:
-        return Answer({"records": []}, faults[0])
+        return Answer({"records": [], **told}, faults[0])
     if not made:
         screen.line(_("nothing has to be renewed yet"))
-    return Answer({"records": made}, _some_failed(screen, faults))
+    return Answer({"records": made, **told}, _some_failed(screen, faults))
 
 
 @evidence.command(
@@ -216,7 +219,8 @@ def verify(
             facts["receipt"], fault = receipt, fault or wrong
         faults += [] if fault is None else [fault]
         told.append(facts)
-    return Answer({"evidence": told}, faults[0] if faults else None)
+    lists = beliefs.tell_lists(screen, _records_of(subjects))
+    return Answer({"evidence": told, **lists}, faults[0] if faults else None)
 
 
 @evidence.command(
@@ -247,6 +251,13 @@ def show(screen: Screen, *, path: Path) -> Answer:
         _("This is what the record says; govchain evidence verify tells whether it is true.")
     )
     return Answer({"time_stamps": view})
+
+
+def _records_of(subjects: Sequence[Subject]) -> Iterator[bytes]:
+    """Yield the records that can be read."""
+    for each in subjects:
+        with suppress(CommandError):
+            yield each.read_record()
 
 
 def _sound_record(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from gettext import gettext as _
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from node.cli.choice import NetworkChoice, network_options
-from node.cli.token_options import FILE, read_certificates, read_revocations
+from node.cli.token_options import FILE, read_certificates
 from node.cli.verb import CommandError
 
 if TYPE_CHECKING:
+    from node.cli.screen import Screen
     from node.timestamp.evidence.renewal import Plan
     from node.timestamp.evidence.verify import EvidenceTrust
     from node.timestamp.tokens.request import TimeStampRequest
@@ -110,6 +112,7 @@ class Beliefs:
     @cached_property
     def trust(self) -> EvidenceTrust:
         """What to verify evidence by; wrong usage where nobody is believed."""
+        from node.cli.revocation_lists import read_revocations
         from node.cli.subjects import read_time_ms
         from node.errors import ClientError
         from node.timestamp.evidence.algorithms import STANDARD
@@ -129,6 +132,21 @@ class Beliefs:
             except ClientError as error:
                 raise click.BadParameter(str(error), param_hint="--weak") from error
         return EvidenceTrust(roots=roots, revocations=lists, algorithms=policy)
+
+    def tell_lists(self, screen: Screen, records: Iterable[bytes]) -> dict[str, Any]:
+        """Warn of lists that say nothing of evidence records; return JSON members."""
+        from node.cli.revocation_lists import tell_lists
+        from node.errors import DecodeError, ProofError
+        from node.timestamp.evidence.record import EvidenceRecord
+
+        tokens: list[bytes] = []
+        beside: list[bytes] = []
+        for data in records:
+            with suppress(DecodeError, ProofError):  # what is none is told by its verdict
+                record = EvidenceRecord.decode(data)
+                tokens += [each.token for each in record.time_stamps]
+                beside += record.certificates
+        return tell_lists(screen, self.list_paths, self.trust.revocations, tokens, beside)
 
 
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ import click
 
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
-from node.cli.token_options import FILE, read_revocations
+from node.cli.token_options import FILE
 from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def revoke(
     out: Path,
 ) -> Answer:
     """Write the revocation list of an organisation's authority."""
+    from node.cli.revocation_lists import read_revocations
     from node.crypto.authority import AuthorityCertificate
     from node.crypto.revocation import RevokedSerial, build_revocation_list, encode_list_pem
     from node.errors import CryptoError

@@ -12,7 +12,6 @@ import click
 from node.cli.verb import CommandError
 
 if TYPE_CHECKING:
-    from node.crypto.revocation import RevocationList
     from node.timestamp.tokens.request import TimeStampRequest
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -62,22 +61,5 @@ def read_certificates(paths: Sequence[Path]) -> list[bytes]:
             found += [AuthorityCertificate.read(each).encoded for each in split_pem(data)]
         except CryptoError as error:
             fix = _("name a certificate in PEM form")
-            raise CommandError("GC-1001", f"{path}: {error}", fix) from error
-    return found
-
-
-def read_revocations(paths: Sequence[Path]) -> list[RevocationList]:
-    """Return the revocation lists in files of one each; raises `CommandError`."""
-    from node.cli.kinds import REVOCATIONS, read_kind
-    from node.crypto.revocation import RevocationList
-    from node.errors import CryptoError
-
-    found = []
-    for path in paths:
-        data = read_kind(path, REVOCATIONS)
-        try:
-            found.append(RevocationList.read(data))
-        except CryptoError as error:
-            fix = _("name a revocation list as its authority published it")
             raise CommandError("GC-1001", f"{path}: {error}", fix) from error
     return found

@@ -21,11 +21,13 @@ from node.cli.token_options import (
     crl_option,
     read_certificates,
     read_request,
-    read_revocations,
 )
 from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
+    from node.cli.network import Network
+    from node.crypto.revocation import RevocationList
+    from node.timestamp.tokens.request import TimeStampRequest
     from node.timestamp.trust import TrustAnchor
     from node.timestamp.verify import Verdict
 
@@ -93,17 +95,12 @@ def verify(  # noqa: PLR0913 - one for each option
     network: NetworkChoice,
 ) -> Answer:
     """Verify a document against its receipt, or a proof by itself."""
-    from node.cli.kinds import STANDING, read_claim
-    from node.cli.standing import follow_record
-    from node.cli.subjects import read_document
+    from node.cli.revocation_lists import read_revocations, tell_lists
     from node.cli.verify_compact import verify_text
     from node.cli.verify_proof import verify_proof
     from node.cli.verify_tlog import verify_tlog
-    from node.cli.wording import describe_verdict
     from node.timestamp.compact_verify import is_compact
     from node.timestamp.log.verify import is_tlog_proof
-    from node.timestamp.opening import digest_algorithm_of, open_receipt
-    from node.timestamp.verify import Outcome, verify_receipt
 
     asks = network.is_explicit and not offline
     found = network.open() if asks else None  # one that is not there is told, needed or not
@@ -114,23 +111,60 @@ def verify(  # noqa: PLR0913 - one for each option
     receipt = b"" if receipt_path is None else _read_receipt(receipt_path, document)
     if request is not None and (not receipt or is_compact(receipt) or is_tlog_proof(receipt)):
         raise click.UsageError(_("a request is answered by a time-stamp token: --receipt"))
-    if receipt_path is None:
-        return verify_proof(screen, document, anchor, max_age_ms)
     now_ms = time.time_ns() // 1_000_000
-    if is_compact(receipt):
-        return verify_text(screen, document, receipt, anchor, now_ms)
-    if is_tlog_proof(receipt):
-        return verify_tlog(screen, document, receipt, anchor, now_ms)
-    standing = None if standing_path is None else read_claim(standing_path, STANDING)
+    if receipt_path is None:
+        answer = verify_proof(screen, document, anchor, max_age_ms)
+    elif is_compact(receipt):
+        answer = verify_text(screen, document, receipt, anchor, now_ms)
+    elif is_tlog_proof(receipt):
+        answer = verify_tlog(screen, document, receipt, anchor, now_ms)
+    else:
+        beside = _Beside(
+            now_ms, request, certificates, revocations, standing_path, max_age_ms, found
+        )
+        answer = _verify_receipt(screen, document, receipt, anchor, beside)
+    lists = tell_lists(screen, crl_paths, revocations, _tokens_in(receipt), certificates)
+    return Answer({**answer.facts, **lists}, answer.fault)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What is given beside a receipt, and the time here."""
+
+    now_ms: int
+    request: TimeStampRequest | None
+    certificates: Sequence[bytes]
+    revocations: Sequence[RevocationList]
+    standing_path: Path | None
+    max_age_ms: int | None
+    network: Network | None
+
+
+def _verify_receipt(
+    screen: Screen,
+    document: str,
+    receipt: bytes,
+    anchor: TrustAnchor,
+    beside: _Beside,
+) -> Answer:
+    from node.cli.kinds import STANDING, read_claim
+    from node.cli.standing import follow_record
+    from node.cli.subjects import read_document
+    from node.cli.wording import describe_verdict
+    from node.timestamp.opening import digest_algorithm_of, open_receipt
+    from node.timestamp.verify import Outcome, verify_receipt
+
+    path = beside.standing_path
+    standing = None if path is None else read_claim(path, STANDING)
     digest = read_document(document, digest_algorithm_of(receipt))
     verdict = verify_receipt(
         receipt,
         anchor,
         digest,
-        now_ms=now_ms,
-        request=request,
-        certificates=certificates,
-        revocations=revocations,
+        now_ms=beside.now_ms,
+        request=beside.request,
+        certificates=beside.certificates,
+        revocations=beside.revocations,
     )
     page = None if verdict.attestation is None else _compare_page(receipt)
     if page is not None and page.status == "other":  # before anybody believes what is printed
@@ -149,14 +183,26 @@ def verify(  # noqa: PLR0913 - one for each option
             "  " + _("without a reference nothing can replace or withdraw it: nobody was asked")
         )
         return Answer({**facts, "asked": False})
-    source = found if standing is None else standing
+    source = beside.network if standing is None else standing
     if source is None:
         screen.line("  " + _("nobody was asked whether it still stands: see --home and --profile"))
         return Answer({**facts, "asked": False})
-    told, fault = follow_record(
-        screen, open_receipt(receipt).receipt, attestation, anchor, source, max_age_ms=max_age_ms
-    )
+    held, age_ms = open_receipt(receipt).receipt, beside.max_age_ms
+    told, fault = follow_record(screen, held, attestation, anchor, source, max_age_ms=age_ms)
     return Answer({**facts, "asked": standing is None, **told}, fault)
+
+
+def _tokens_in(receipt: bytes) -> list[bytes]:
+    """Return the time-stamp token of a receipt, if it has one that can be read."""
+    from node.errors import DecodeError, ProofError
+    from node.timestamp.opening import token_in
+    from node.timestamp.steps import NotRootedError
+
+    try:
+        token = token_in(receipt)
+    except (DecodeError, ProofError, NotRootedError):
+        return []
+    return [] if token is None else [token]
 
 
 def _read_receipt(path: Path, document: str) -> bytes:

@@ -70,6 +70,8 @@ class RevocationList:
 
     encoded: bytes
     """DER."""
+    issuer_name: bytes
+    """DER of the Name of who issued it."""
     _list: x509.CertificateRevocationList
 
     @classmethod
@@ -79,9 +81,15 @@ class RevocationList:
         load = x509.load_pem_x509_crl if data.startswith(_PEM) else x509.load_der_x509_crl
         try:
             loaded = load(data)
-            return cls(loaded.public_bytes(Encoding.DER), loaded)
+            encoded, name = loaded.public_bytes(Encoding.DER), loaded.issuer.public_bytes()
+            return cls(encoded, name, loaded)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise CryptoError("revocation list: expected one in PEM or DER") from error
+
+    @property
+    def issuer(self) -> str:
+        """Who issued it, in the text form of RFC 4514."""
+        return self._list.issuer.rfc4514_string()
 
     def entries(self, issuer: AuthorityCertificate) -> list[RevokedSerial]:
         """Return what it revokes, so that the next list can begin with that.
@@ -106,7 +114,7 @@ class RevocationList:
         """
         ignore_remarks()
         try:
-            if self._list.issuer.public_bytes() != issuer.subject_name:
+            if self.issuer_name != issuer.subject_name:
                 return None
             if any(extension.critical for extension in self._list.extensions):
                 raise CryptoError("revocation list: expected a whole one, got a part")

@@ -57,6 +57,16 @@ def open_receipt(data: bytes) -> OpenedReceipt:
     return OpenedReceipt(found, receipt, len(receipt.encode()), joined=join)
 
 
+def token_in(data: bytes) -> bytes | None:
+    """Return the time-stamp token that a file is, or holds; None where it holds none.
+
+    Raises what `open_receipt` does.
+    """
+    if is_token_or_answer(data) and not carries_chain_proof(data):
+        return token_of_answer(data)
+    return open_receipt(data).receipt.token
+
+
 def digest_algorithm_of(data: bytes) -> DocumentDigest:
     """Return the algorithm to hash a document with before it is compared with a receipt.
 

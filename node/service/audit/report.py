@@ -20,6 +20,8 @@ REPORT_FORMAT: Final = "govchain-audit-report"
 REPORT_BYTES_MAX: Final = 4_194_304
 _VERSION: Final = 1
 _NUMBER_DIGITS_MAX: Final = 20
+_DEPTH_MAX: Final = 4
+"""Of what was found: what writes it again, to check the signature, recurses."""
 
 
 class AuditorUnknownError(Exception):
@@ -104,16 +106,23 @@ def _refuse_number(text: str) -> NoReturn:
 
 
 def _check_members(report: object) -> dict[str, Any]:
-    """Return what was found: named texts and numbers, all of which can be written again."""
+    """Return what was found, all of which can be written again."""
     if not isinstance(report, dict):
         raise DecodeError("audit report: report: expected an object")
-    if not all(each is None or type(each) in (str, int) for each in report.values()):
-        raise DecodeError("audit report: report: expected texts and whole numbers")
+    _check_depth(report, _DEPTH_MAX)
     try:
         _signed_bytes(report)
     except UnicodeEncodeError as error:
         raise DecodeError("audit report: report: expected texts that can be written") from error
     return report
+
+
+def _check_depth(value: object, depth: int) -> None:
+    if isinstance(value, dict | list) and not depth:
+        raise DecodeError("audit report: expected JSON that is not nested as deep")
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in held:
+        _check_depth(each, depth - 1)
 
 
 def _read_signature(text: object) -> bytes:

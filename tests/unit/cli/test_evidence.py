@@ -268,6 +268,12 @@ def test_what_an_auditor_knows_of_keys_and_algorithms_counts(
     stolen = tmp_path / "stolen.crl"
     stolen.write_bytes(FIRST.revoke(year(2026.4)).encoded)
     ran = json_of(*words, "--crl", stolen, code=ExitCode.NOT_VERIFIED)
+    assert [each["concerns"] for each in ran["revocation_lists"]] == [True]
+    foreign = tmp_path / "foreign.crl"
+    foreign.write_bytes(SECOND.revoke(year(2026.4)).encoded)
+    told = json_of(*words, "--crl", foreign)
+    assert [each["concerns"] for each in told["revocation_lists"]] == [False]
+    assert f"{foreign} says nothing of this" in run(*words, "--crl", foreign).out
     assert "certificate-revoked" in ran["error"]["message"]
     ran = json_of(*words, "--weak", "sha-256@2026-05-01", code=ExitCode.NOT_VERIFIED)
     assert "sha-256 is weak since 2026-05-01" in ran["error"]["message"]

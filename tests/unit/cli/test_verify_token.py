@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node.crypto.certificate import encode_pem
+from node.crypto.certificate import Authority, build_authority_certificate, encode_pem
 from node.crypto.revocation import RevokedSerial, build_revocation_list
 from node.crypto.suite import SHA_256
 from node.timestamp.tokens.issuing import take_chain_proof
@@ -15,7 +15,8 @@ from node.timestamp.tokens.of_record import encode_tsr
 from node.timestamp.tokens.reading import token_of_answer
 from node.timestamp.tokens.request import Imprint, TimeStampRequest
 from tests.unit.cli.command import run
-from tests.unit.timestamp.authority import TSA
+from tests.unit.timestamp.authority import ISSUANCE, TSA
+from tests.vectors.receipt.chain import signer
 from tests.vectors.receipt.story import DOCUMENT, PLAIN, build_chain
 from tests.vectors.receipt.tokens import (
     FIVE_YEARS,
@@ -26,6 +27,7 @@ from tests.vectors.receipt.tokens import (
 )
 
 CHAIN = build_chain()
+COMPACT = Path(__file__).parents[2] / "vectors" / "receipt" / "compact.qr.txt"
 REQUEST = TimeStampRequest(
     imprint=Imprint.of(SHA_256, SHA_256.new_hash(DOCUMENT).digest()), nonce=b"\x2a"
 )
@@ -109,6 +111,38 @@ def test_what_cannot_be_read_or_used_is_told(
     ran = run("verify", "document", "--trust", "trust.json", *options)
     assert ran.code == code, ran.out + ran.err
     assert message in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("receipt", "crl", "concerns"),
+    [
+        ("answer.tsr", "revoked.crl", True),
+        ("answer.tsr", "other.crl", False),
+        ("bare.tsr", "revoked.crl", True),
+        ("bare.tsr", "other.crl", False),
+        ("native.receipt", "revoked.crl", False),
+        ("code.txt", "revoked.crl", False),
+    ],
+)
+def test_a_revocation_list_that_says_nothing_of_it_is_told_of(
+    folder: Path, receipt: str, crl: str, *, concerns: bool
+) -> None:
+    """By another issuer, or of a receipt that rests on no certificate."""
+    stranger = Authority(build_authority_certificate(signer("x"), "x", ISSUANCE), signer("x"))
+    other = build_revocation_list(stranger, [], made_ms=0, next_ms=0)
+    (folder / "other.crl").write_bytes(other)
+    (folder / "code.txt").write_bytes(COMPACT.read_bytes())
+    words = ("verify", "document", "--trust", "trust.json", "--certificate", "tsa.pem")
+    command = (*words, "--receipt", receipt, "--crl", crl)
+    ran = run(*command, "--json")
+    (told,) = ran.json["revocation_lists"]
+    assert (told["path"], told["concerns"]) == (crl, concerns)
+    assert told["issuer"].startswith("CN=")
+    said = run(*command)
+    assert crl not in said.out.splitlines()[0], "the verdict comes first"
+    warning = f"{crl} says nothing of this: it is by {told['issuer']}"
+    assert (warning in said.out) is not concerns
+    assert "revocation_lists" not in run(*words, "--receipt", receipt, "--json").json
 
 
 @pytest.mark.usefixtures("folder")

@@ -70,9 +70,11 @@ HOSTILE = {
     changed(format="other"): "expected 'govchain-audit-report' of version 1",
     changed(version=2): "expected 'govchain-audit-report' of version 1",
     changed(report=[]): "report: expected an object",
-    changed(report=REPORT | {"to": [9]}): "report: expected texts and whole numbers",
+    changed(report=REPORT | {"to": [[[[9]]]]}): "expected JSON that is not nested as deep",
     changed(report=REPORT | {"to": 9.5}): "expected whole numbers",
-    changed(report=REPORT | {"to": True}): "report: expected texts and whole numbers",
+    changed(
+        report=REPORT | {"to": {"a": ["\ud800"]}}
+    ): "report: expected texts that can be written",
     changed(report=REPORT | {"words": "\ud800"}): "report: expected texts that can be written",
     changed(report=REPORT | {"\ud800": ""}): "report: expected texts that can be written",
     changed(signature=7): "signature: expected base64",
