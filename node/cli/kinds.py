@@ -158,7 +158,7 @@ def kind_of(data: bytes) -> Kind | None:
     for pattern, kind in _PATTERNS:
         if pattern.match(start):
             return kind
-    return _kind_of_der(data) or _kind_of_text(start)
+    return _kind_of_der(data) or _kind_of_text(data)
 
 
 def expect_kind(path: object, data: bytes, *wanted: Kind, code: str = "GC-1001") -> None:
@@ -238,7 +238,9 @@ def _kind_of_der(data: bytes) -> Kind | None:
         return None
 
 
-def _kind_of_text(start: bytes) -> Kind | None:
+def _kind_of_text(data: bytes) -> Kind | None:
+    """Tell what text is; members of JSON stand in any order."""
+    start = data[:_LOOKED_AT_BYTES]
     try:
         is_whole = len(start) < _LOOKED_AT_BYTES
         text = codecs.getincrementaldecoder("utf-8")().decode(start, final=is_whole)
@@ -248,5 +250,5 @@ def _kind_of_text(start: bytes) -> Kind | None:
         return None
     if not text.lstrip().startswith(("{", "[")):
         return _TEXT
-    named = _FORMAT_MEMBER.search(start)
+    named = _FORMAT_MEMBER.search(data)
     return _JSON if named is None else _BY_FORMAT.get(named[1].decode(errors="replace"), _JSON)

@@ -15,6 +15,7 @@ from node.cli.age import told_age
 from node.cli.screen import Fault, Screen
 from node.cli.verb import CommandError
 from node.cli.wording import (
+    clock_fix,
     describe_steps,
     outcome_style,
     outcome_word,
@@ -124,7 +125,8 @@ def follow_record(
     record = attestation.record
     name = ReferenceName(attestation.sender, record.type_code, record.reference or "")
     if isinstance(source, bytes):
-        verdict = verify_standing(source, anchor, receipt=receipt)
+        now_ms = time.time_ns() // 1_000_000
+        verdict = verify_standing(source, anchor, receipt=receipt, now_ms=now_ms)
     else:
         _proof, verdict = ask_standing(source, name, anchor, receipt)
     fault = fault_of(verdict, max_age_ms)
@@ -211,6 +213,8 @@ def _fault_of_failure(verdict: StandingVerdict) -> Fault:
         rooting = _("use the trust file of the chain that it is of")
         return unrooted_fault(failure, rooting, renewing)
     cause = step_cause(failure)
+    if failure.is_from_future:
+        return Fault("GC-2309", cause, clock_fix())
     if failure.step is StandingStep.RECORD:
         return Fault("GC-2309", cause, _("use a newer proof of the standing of this very record"))
     return Fault("GC-2309", cause, renewing)

@@ -40,14 +40,13 @@ from node.timestamp.trust import TrustAnchor
 def verify_proof(screen: Screen, path: str, anchor: TrustAnchor, max_age_ms: int | None) -> Answer:
     """Verify a proof of standing or of consistency; wrong usage for a file that is neither."""
     data = read_file(Path(path)) if os.path.lexists(path) else b""
-    kind = kind_of(data)
+    kind, now_ms = kind_of(data), time.time_ns() // 1_000_000
     if kind is STANDING:
-        verdict = verify_standing(data, anchor)
+        verdict = verify_standing(data, anchor, now_ms=now_ms)
         tell_standing(screen, verdict, path)
         facts = {"proof": path, "format": "standing", **describe_standing(verdict)}
         return Answer(facts, fault_of(verdict, max_age_ms))
     if kind is CONSISTENCY:
-        now_ms = time.time_ns() // 1_000_000
         joined = verify_consistency_proof(data, anchor, now_ms=now_ms)
         tell_consistency(screen, path, joined)
         facts = {"proof": path, "format": "consistency"}

@@ -21,7 +21,7 @@ from node.errors import DecodeError, ProofError
 from node.limits import RECEIPT_BYTES_MAX, STATE_VALUE_BYTES_MAX
 from node.timestamp.history import Handover, check_one_chain, expect_equal, read_handovers
 from node.timestamp.receipt import Receipt, digest_name, expect_suite, iso_time
-from node.timestamp.steps import CertifiedClaim, Judgement, Outcome, take_steps
+from node.timestamp.steps import CertifiedClaim, Judgement, Outcome, expect_past, take_steps
 from node.timestamp.trust import TrustAnchor
 
 STANDING_SUFFIX: Final = ".standing"
@@ -140,6 +140,8 @@ def verify_standing(
     anchor: TrustAnchor,
     name: ReferenceName | None = None,
     receipt: Receipt | None = None,
+    *,
+    now_ms: int | None = None,
 ) -> StandingVerdict:
     """Verify what stands, or never stood, under a reference after a block. Never raises.
 
@@ -150,23 +152,31 @@ def verify_standing(
     5. ROOT: the anchor is of this chain, and its sets or the handovers give the set of the header's
        epoch. An epoch older than the anchor's is not rooted: its keys are retired.
     6. SIGNATURES: distinct members of that set reach the quorum; every signature is valid.
-    7. HISTORY: header, handovers and the anchor's headers can all stand on one chain.
+    7. HISTORY: header, handovers and the anchor's headers can all stand on one chain, and T is not
+       after `now_ms`, the verifier's clock (ms since 1970 UTC), by more than that may err; None
+       asks no clock.
     8. RECORD, only with a `receipt`, verified already: it is of a record under this name, the proof
        is no older than its block, the two can stand on one chain, and the status is not of an
        earlier record. Then what is attested is the fate of that record.
 
     The first failed step ends it: `NOT_ROOTED` if step 5 lacks a root, else `NOT_VERIFIED`.
     """
-    return _Verification(proof, anchor, name, receipt).run()
+    return _Verification(proof, anchor, name, receipt, now_ms).run()
 
 
 class _Verification:
     """One run through the steps."""
 
     def __init__(
-        self, data: bytes, anchor: TrustAnchor, name: ReferenceName | None, receipt: Receipt | None
+        self,
+        data: bytes,
+        anchor: TrustAnchor,
+        name: ReferenceName | None,
+        receipt: Receipt | None,
+        now_ms: int | None,
     ) -> None:
         self._data, self._anchor, self._name, self._receipt = data, anchor, name, receipt
+        self._now_ms = now_ms
         self._proof: StandingProof
         self._claim: CertifiedClaim
         self._fate: Fate
@@ -187,7 +197,7 @@ class _Verification:
         yield StandingStep.CERTIFICATE, claim.check_certificate
         yield StandingStep.ROOT, claim.find_validators
         yield StandingStep.SIGNATURES, claim.check_signatures
-        yield StandingStep.HISTORY, claim.check_history
+        yield StandingStep.HISTORY, self._check_history
         self._fate = _fate_of(proof.status)
         if self._receipt is not None:
             receipt = self._receipt
@@ -209,6 +219,11 @@ class _Verification:
         if proof.status is None:
             return f"nothing, after height {header.height}, T {iso_time(header.time_ms)}"
         return f"record {proof.status.version}, after height {header.height}"
+
+    def _check_history(self) -> str:  # step 7
+        told = self._claim.check_history()
+        expect_past(self._proof.block.header.time_ms, self._now_ms)
+        return told
 
     def _check_record(self, receipt: Receipt) -> str:  # step 8
         leaf, header = receipt.leaf, self._proof.block.header

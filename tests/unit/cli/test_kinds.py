@@ -231,6 +231,13 @@ def test_a_file_is_known_by_how_it_begins(name: str) -> None:
         assert kind_of(data[: len(data) // 2 + 40]) in {kind, None}  # cut short
 
 
+def test_members_of_json_stand_in_any_order() -> None:
+    trust = json.loads((RECEIPT_FOLDER / "trust" / "pinned-7.json").read_text())
+    turned = json.dumps(dict(reversed(trust.items())), indent=4).encode()
+    assert turned.index(b'"format"') > 4_096
+    assert kind_of(turned) is kinds.TRUST
+
+
 @pytest.mark.parametrize("taker", TAKERS)
 def test_the_wrong_kind_of_file_is_called_by_its_name(
     taker: str, home: Path, tmp_path: Path

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -207,18 +206,6 @@ def test_what_is_no_receipt_is_not_shown() -> None:
     ran = run("receipt", "show", DOCUMENT, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-1001")
     assert f"{DOCUMENT} is a text, not a receipt" in ran.json["error"]["message"]
-
-
-@pytest.mark.parametrize("suffix", [".receipt", ".cose", ".tlog-proof", ".tsr"])
-def test_a_clock_behind_is_told_as_one(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    monkeypatch.setattr(time, "time_ns", lambda: 1_577_836_800_000_000_000)  # 2020-01-01
-    receipt = VECTORS / f"document.txt{suffix}"
-    ran = run("verify", DOCUMENT, "--receipt", receipt, "--trust", TRUST, "--offline", "--json")
-    assert ran.code == ExitCode.NOT_VERIFIED
-    assert "time-future" in ran.json["error"]["message"]
-    assert "this machine's clock" in ran.json["error"]["fix"]
-    told = run("verify", DOCUMENT, "--receipt", receipt, "--trust", TRUST, env=CHINESE)
-    assert "请先检查本机时钟" in told.err + told.out
 
 
 @pytest.mark.parametrize(
