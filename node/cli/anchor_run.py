@@ -14,7 +14,7 @@ import click
 
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.verb import CommandError, verb
+from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -28,6 +28,7 @@ _POLL_S: Final = 60
 
 @click.command(
     "run",
+    cls=Verb,
     help=_(
         "Once a day (UTC), have each authority of ANCHORS stamp the last certified block of the "
         "day before, and record the anchor on the chain, until told to stop (SIGTERM, Ctrl-C). An "
