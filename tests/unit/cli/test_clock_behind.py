@@ -53,8 +53,11 @@ def command(name: str, folder: Path) -> tuple[object, ...]:
         anchor, vector = unpack(folder, "anchor/anchor/good-record", "anchor")
         receipt, _vector = unpack(folder, "anchor/anchor/good-record", "receipt")
         kept = [VECTORS / "anchor" / kind / vector[kind] for kind in ("trust", "authority")]
-        words = ("anchor", "verify", anchor, "--receipt", receipt)
-        return (*words, "--trust", kept[0], "--authority", kept[1])
+        trust, authority = kept
+        return (
+            *("anchor", "verify", anchor, "--receipt", receipt),
+            *("--trust", trust, "--authority", authority),
+        )
     roots = folder / "roots.pem"
     found = sorted((VECTORS / "evidence" / "roots").iterdir())
     roots.write_bytes(b"".join(encode_pem(path.read_bytes()) for path in found))
