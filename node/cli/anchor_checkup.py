@@ -11,16 +11,21 @@ from node.cli.checkup import Finding, Level
 from node.errors import ConfigError
 from node.operations.anchor_home import AnchorHome
 from node.operations.anchoring import OVERDUE_MS, STALE_MS
+from node.timestamp.outside.kinship import find_insider
 from node.timestamp.receipt import iso_time
+from node.timestamp.trust import TrustAnchor
 
 _CHECK: Final = "anchors"
 
 
-def check_anchors(folder: Path, now_ms: int) -> Iterator[Finding]:
-    """Look at the anchors kept in `folder`, of every authority that it believes."""
+def check_anchors(folder: Path, now_ms: int, trust: TrustAnchor | None) -> Iterator[Finding]:
+    """Look at the anchors kept in `folder`, of every authority that it believes.
+
+    Whether those are outside the chain is told where `trust` says which that is.
+    """
     home = AnchorHome(folder)
     try:
-        last_ms = home.last_stamped_ms()
+        authorities, last_ms = home.authorities(), home.last_stamped_ms()
     except ConfigError as error:
         fix = _("name the folder of govchain anchor add")
         yield Finding(_CHECK, Level.PROBLEM, str(error), fix)
@@ -38,6 +43,13 @@ def check_anchors(folder: Path, now_ms: int) -> Iterator[Finding]:
             yield Finding(_CHECK, level, detail + _("; one is due every day"), see)
         else:
             yield Finding(_CHECK, Level.OK, detail)
+    for each in authorities:
+        insider = None if trust is None else find_insider(each.outside.known, trust)
+        if insider is not None:
+            detail = _("{name}: not outside, it is of {insider}; its stamps add nothing")
+            fix = _("add one that depends on nobody of the chain: govchain anchor add")
+            told = detail.format(name=each.name, insider=insider)
+            yield Finding(_CHECK, Level.WARNING, told, fix)
     waiting = sum(each.receipt is None for each in home.anchors())
     if waiting:
         detail = _("{count} anchors are not recorded on the chain yet").format(count=waiting)

@@ -17,11 +17,14 @@ from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from prometheus_client import CollectorRegistry
 
     from node.errors import NodeError
     from node.operations.anchor_home import KeptAnchor, PinnedAuthority
     from node.operations.anchoring import Failing, Sight
+    from node.timestamp.trust import TrustAnchor
 
 _POLL_S: Final = 60
 
@@ -63,7 +66,6 @@ def run(
     from node.operations.anchoring import Anchoring, Failing, Progress
     from node.operations.stamp_client import ask_authority
     from node.operations.topology import lock_folder
-    from node.timestamp.outside.kinship import find_insider
 
     if newest and not once:
         raise click.UsageError(_("--newest goes with --once"))
@@ -72,11 +74,11 @@ def run(
     kept = AnchorHome(folder)
     authorities = kept.authorities()
     trust = network.open().pinned  # what cannot be used is told at once
-    for each in authorities:
-        if insider := find_insider(each.outside.known, trust):
-            warn_of_insider(screen, each.name, insider)
+    insiders = _find_insiders(authorities, trust)
+    for name, insider in insiders.items():
+        warn_of_insider(screen, name, insider)
     making = Anchoring(kept, lambda: ReachedChain(network.open()), ask_authority, utc_ms)
-    metrics = AnchorMetrics(kept, utc_ms)
+    metrics = AnchorMetrics(kept, insiders, utc_ms)
     looks: list[dict[str, Any]] = []
     faults: list[Fault] = []
 
@@ -89,7 +91,8 @@ def run(
                 name=authority.name, fault=fault.sentence, time=_spoken(seen.retry_ms)
             )
             screen.note(f"{told}\n  {fault.fix}")
-            faults.append(fault)
+            if once:
+                faults.append(fault)
         elif once or seen.progress is not Progress.UP_TO_DATE:
             screen.line(_told(authority, seen))
         if once:
@@ -111,6 +114,14 @@ def run(
                 making.look_around(tell)
                 stopping.wait(_POLL_S)
     return Answer({"anchors_folder": str(folder)})
+
+
+def _find_insiders(authorities: Iterable[PinnedAuthority], trust: TrustAnchor) -> dict[str, str]:
+    """Return who of the chain is behind authorities, by their names."""
+    from node.timestamp.outside.kinship import find_insider
+
+    found = {each.name: find_insider(each.outside.known, trust) for each in authorities}
+    return {name: insider for name, insider in found.items() if insider is not None}
 
 
 def _serving(registry: CollectorRegistry, address: str | None) -> AbstractContextManager[object]:

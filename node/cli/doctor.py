@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from node.errors import ClientError
     from node.rpc.client import HeardDiagnosis, LedgerClient
     from node.rpc.port import NodeStatus
+    from node.timestamp.trust import TrustAnchor
 
 _STATUS_MS: Final = 2_000
 _CLOCK_ERROR_MS: Final = 50  # of a network's genesis, where there is none to ask
@@ -60,7 +61,7 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool, anchors: Path | No
     if with_ledgers:
         findings += _examine_ledgers(screen, home)
     if anchors is not None:
-        findings += check_anchors(anchors, time.time_ns() // 1_000_000)
+        findings += check_anchors(anchors, time.time_ns() // 1_000_000, _trust_of(home))
     levels = {
         Level.OK: (_("ok"), "green"),
         Level.UNKNOWN: (_("unknown"), "yellow"),
@@ -85,6 +86,17 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool, anchors: Path | No
     message = _("{problems} of {count} findings are problems")
     cause = message.format(problems=len(problems), count=len(findings))
     return Answer(facts, Fault("GC-2302", cause, problems[0].fix))
+
+
+def _trust_of(home: Path) -> TrustAnchor | None:
+    """Return what is believed of the network in a folder; None where that cannot be read."""
+    from node.cli.network import Network
+    from node.errors import NodeError
+
+    try:
+        return Network.open(home, None, None).pinned
+    except NodeError:
+        return None
 
 
 def _examine(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -21,9 +21,11 @@ _MS_PER_S: Final = 1_000
 class AnchorMetrics(Collector):
     """The figures of one folder, and the failures since the start. Asked on any thread."""
 
-    def __init__(self, home: AnchorHome, utc_ms: Callable[[], int]) -> None:
-        """Read `home` by the clock `utc_ms`."""
-        self._home, self._utc_ms = home, utc_ms
+    def __init__(
+        self, home: AnchorHome, insiders: Container[str], utc_ms: Callable[[], int]
+    ) -> None:
+        """Read `home` by the clock `utc_ms`; authorities named as `insiders` are not outside."""
+        self._home, self._insiders, self._utc_ms = home, insiders, utc_ms
         self._failures: Counter[str] = Counter()
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -55,6 +57,11 @@ class AnchorMetrics(Collector):
             "Looks in which an authority, or the chain, did not do its part.",
             labels=["authority"],
         )
+        outside = GaugeMetricFamily(
+            "govchain_anchor_outside",
+            "1 where certificates show nobody of the chain behind it, else 0.",
+            labels=["authority"],
+        )
         try:
             last_ms, kept = self._home.last_stamped_ms(), self._home.anchors()
         except ConfigError:
@@ -66,4 +73,5 @@ class AnchorMetrics(Collector):
             made.add_metric([name], len(own))
             waiting.add_metric([name], sum(each.receipt is None for each in own))
             failures.add_metric([name], self._failures[name])
-        yield from (age, made, waiting, failures)
+            outside.add_metric([name], int(name not in self._insiders))
+        yield from (age, made, waiting, failures, outside)

@@ -156,7 +156,7 @@ def test_an_anchor_that_is_overdue_is_told_with_what_to_do(
     old = anchor_of(checkpoint_of(build_chain(), 3))
     kept = home.keep(OUTSIDE, "2025-10-09", old)
     home.keep_receipt(kept, b"a receipt")
-    (found,) = check_anchors(home.folder, kept.stamped_ms() + hours * 3_600_000)
+    (found,) = check_anchors(home.folder, kept.stamped_ms() + hours * 3_600_000, None)
     assert found.level is level
     told = f"see what it says: govchain anchor run {home.folder} --once"
     assert found.fix == ("" if level is Level.OK else told)
@@ -199,6 +199,9 @@ def test_who_adds_an_authority_of_the_chain_is_told(
     home = ("--home", network)
     inside = run("anchor", "add", anchors, "own", url, "--ca", own, *home)
     assert (inside.code, "NOT OUTSIDE: own is of org-1" in inside.out) == (0, True)
+    found = run("doctor", *home, "--anchors", anchors, "--json").json["findings"]
+    told = [each["detail"] for each in found if each["check"] == "anchors"]
+    assert told[1:] == ["own: not outside, it is of org-1; its stamps add nothing"]
     outside = run("anchor", "add", anchors, "good", url, "--ca", ROOT, *home, "--json")
     assert (outside.json["outside"], outside.json["insider"]) == (True, None)
     words = ("anchor", "add", anchors, "third", url, "--ca", ROOT, "--json")

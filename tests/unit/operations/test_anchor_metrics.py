@@ -32,7 +32,7 @@ def test_age_count_and_failures_are_told_of_each_authority(tmp_path: Path) -> No
     home = AnchorHome(tmp_path)
     old = anchor_of(checkpoint_of(build_chain(), 3))
     now_ms = [0]
-    metrics = AnchorMetrics(home, lambda: now_ms[0])
+    metrics = AnchorMetrics(home, {OTHER}, lambda: now_ms[0])
     assert not any(line.startswith("govchain") for line in lines(metrics))
     for name in (OUTSIDE, OTHER):
         home.add(name, "https://tsa.example/tsr", [ISSUERS[name].root])
@@ -50,6 +50,8 @@ def test_age_count_and_failures_are_told_of_each_authority(tmp_path: Path) -> No
         'govchain_anchors_unrecorded{authority="outside"} 1.0',
         'govchain_anchor_failures_total{authority="outside"} 2.0',
         'govchain_anchor_failures_total{authority="other"} 0.0',
+        'govchain_anchor_outside{authority="outside"} 1.0',
+        'govchain_anchor_outside{authority="other"} 0.0',
     ):
         assert line in lines(metrics)
     home.keep_receipt(kept, b"a receipt")
@@ -60,7 +62,7 @@ def test_age_count_and_failures_are_told_of_each_authority(tmp_path: Path) -> No
 
 
 def test_they_are_served_until_it_is_ended(tmp_path: Path) -> None:
-    metrics = AnchorMetrics(AnchorHome(tmp_path), lambda: 0)
+    metrics = AnchorMetrics(AnchorHome(tmp_path), (), lambda: 0)
     (port,) = find_free_ports("127.0.0.1", 1)
     stop = serve_metrics(metrics.registry, "127.0.0.1", port)
     with pytest.raises(ConfigError, match="cannot listen") as caught:
