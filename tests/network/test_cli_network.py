@@ -436,3 +436,6 @@ def test_the_doctor_finds_the_network_sound(home: Path) -> None:
     ran = run("doctor", "--home", home, "--json")
     found = [each["level"] for each in ran.json["findings"] if each["check"] == "nodes"]
     assert found == ["ok"] * 4, json.dumps(ran.json)
+    until = [each for each in ran.json["findings"] if each["check"] == "time-stamping identity"]
+    assert [each["level"] for each in until] == ["ok"] * 4
+    assert "org-1-tsa may record requests until" in until[0]["detail"]

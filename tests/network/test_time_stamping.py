@@ -6,6 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -282,6 +283,9 @@ def test_a_receipt_holds_the_same_token_after_a_restart(
 def test_who_asks_too_often_is_told_so(network: LocalNetwork, tmp_path: Path) -> None:
     asked = Asked.make(tmp_path, "a paper asked for often", "-sha256").request.read_bytes()
     granted = network.metric(LIMITED, "timestamp_granted_total")
+    for what in ("certificate", "identity"):
+        ends_s = network.metric(LIMITED, f'timestamp_ends_seconds{{what="{what}"}}')
+        assert ends_s > time.time() + 600 * 86_400
     statuses = [post(network, LIMITED, asked)[0] for _ in range(PER_MINUTE)]
     assert statuses == [200] * PER_MINUTE
     status, reply = post(network, LIMITED, asked)
