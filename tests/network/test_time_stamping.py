@@ -227,7 +227,10 @@ def test_the_command_writes_what_openssl_and_verify_accept(
     )  # fmt: skip
     assert "Verification: OK" in verified.stdout + verified.stderr
     again = run("timestamp", asked.document, *home)
-    assert (again.code, "document.tsr: something else is there already" in again.err + again.out) == (2, True)
+    assert (
+        again.code,
+        "document.tsr: something else is there already" in again.err + again.out,
+    ) == (2, True)
     wrong = run("timestamp", asked.document, *home, "--url", url[:-4] + "/healthz", "--out", "x")
     assert wrong.code == 6
     assert not (tmp_path / "x").exists()
