@@ -106,7 +106,7 @@ def judge(case: Case) -> Judgement[Any]:
     """Return our own answer to a case, by what the file is."""
     data, anchor, document = case.receipt, anchor_of(case.trust), NamedDigest.parse(case.document)
     if data.startswith(STANDING_PREFIX):
-        return verify_standing(data, anchor)
+        return verify_standing(data, anchor, now_ms=case.now_ms)
     if data.startswith(CONSISTENCY_PREFIX):
         return verify_consistency_proof(data, anchor, now_ms=case.now_ms)
     if is_tlog_proof(data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from node.timestamp.refreshed import RefreshedReceipt
@@ -39,6 +40,13 @@ def test_every_proof_by_itself_has_the_same_answer(tmp_path: Path) -> None:
     found = answers([encoded(case) for case in cases], tmp_path)
     assert {answer["outcome"] for answer in found} == {"verified", "not verified", "not rooted"}
     assert {answer["kind"] for answer in found} >= {"standing", "consistency"}
+    assert [each for each in map(difference, cases, found) if each is not None] == []
+
+
+def test_a_proof_by_itself_from_after_the_clock_is_refused_alike(tmp_path: Path) -> None:
+    cases = [replace(case, now_ms=1_577_836_800_000) for case in proof_cases()]  # 2020
+    found = answers([encoded(case) for case in cases], tmp_path)
+    assert "verified" not in {answer["outcome"] for answer in found}
     assert [each for each in map(difference, cases, found) if each is not None] == []
 
 

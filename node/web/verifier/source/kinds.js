@@ -28,7 +28,7 @@ export const KINDS = {
   tlog: { steps: TLOG_STEPS, verify: verifyTlog, algorithmOf: digestAlgorithmOfTlog },
   standing: {
     steps: STANDING_STEPS,
-    verify: (bytes, trust) => verifyStanding(bytes, trust),
+    verify: (bytes, trust, _, now) => verifyStanding(bytes, trust, now),
   },
   consistency: {
     steps: CONSISTENCY_STEPS,

@@ -7,7 +7,7 @@ import { CertifiedClaim } from './claim.js';
 import { checkState } from './state.js';
 import { takeSteps } from './steps.js';
 import { decodeStanding } from './structures.js';
-import { isoTime } from './times.js';
+import { checkPast, isoTime } from './times.js';
 
 export const STANDING_START = ascii('\x89\x71govchain-standing'); // an array of nine, its first item
 export const STANDING_STEPS = [
@@ -23,15 +23,15 @@ const REFERENCE_KIND = 5n;
 const IN_FORCE = 1n;
 
 /** Verify a proof, whatever reference it is of; the answer is like that of `verifyReceipt`. */
-export async function verifyStanding(bytes, trust) {
-  const run = new Verification(bytes, trust);
+export async function verifyStanding(bytes, trust, now) {
+  const run = new Verification(bytes, trust, now);
   const { outcome, steps } = await takeSteps(STANDING_STEPS, (name) => run[name]());
   return { outcome, steps, attested: outcome === 'verified' ? run.attestation() : null };
 }
 
 class Verification {
-  constructor(bytes, trust) {
-    Object.assign(this, { bytes, trust });
+  constructor(bytes, trust, now) {
+    Object.assign(this, { bytes, trust, now });
   }
 
   PROOF() {
@@ -67,7 +67,9 @@ class Verification {
   }
 
   HISTORY() {
-    return this.claim.checkHistory();
+    const told = this.claim.checkHistory();
+    checkPast(this.proof.header.time, this.now);
+    return told;
   }
 
   attestation() {
