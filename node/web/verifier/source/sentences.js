@@ -344,6 +344,7 @@ export const REFUSALS = [
   ["it is of epoch {epoch}, whose keys are retired: the trust file pins {known}", "它属于纪元 {epoch}，其密钥已退役：信任文件锁定的是纪元 {known}"],
   ["item head 0x{head} at byte {position}", "第 {position} 字节处的项头为 0x{head}"],
   ["its certificate leads to no authority of the trust file", "其证书无法追溯到信任文件中的任何颁发方"],
+  ["its certificate leads to no authority that is believed", "其证书无法追溯到任何受信任的机构"],
   ["its key is not believed since {time}", "其密钥自 {time} 起不再可信"],
   ["its key is not the one its certificate names", "其密钥与证书所载不符"],
   ["joined: step {number}: {said}", "相连证明：第 {number} 步：{said}"],
