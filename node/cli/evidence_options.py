@@ -20,6 +20,7 @@ from node.cli.verb import CommandError
 
 if TYPE_CHECKING:
     from node.cli.screen import Screen
+    from node.crypto.revocation import RevocationList
     from node.timestamp.evidence.renewal import Plan
     from node.timestamp.evidence.verify import EvidenceTrust
     from node.timestamp.tokens.request import TimeStampRequest
@@ -112,7 +113,6 @@ class Beliefs:
     @cached_property
     def trust(self) -> EvidenceTrust:
         """What to verify evidence by; wrong usage where nobody is believed."""
-        from node.cli.revocation_lists import read_revocations
         from node.cli.subjects import read_time_ms
         from node.errors import ClientError
         from node.timestamp.evidence.algorithms import STANDARD
@@ -123,7 +123,6 @@ class Beliefs:
             roots += self.anchor.authorities
         if not roots:
             raise click.UsageError(_("say whom to believe: --trust or --ca"))
-        lists = read_revocations(self.list_paths)
         policy = STANDARD
         for text in self.weak:
             name, _at, date = text.partition("@")
@@ -131,7 +130,14 @@ class Beliefs:
                 policy = policy.weaken(name, read_time_ms(date))
             except ClientError as error:
                 raise click.BadParameter(str(error), param_hint="--weak") from error
-        return EvidenceTrust(roots=roots, revocations=lists, algorithms=policy)
+        return EvidenceTrust(roots=roots, revocations=self.revocations, algorithms=policy)
+
+    @cached_property
+    def revocations(self) -> list[RevocationList]:
+        """The lists of revoked certificates that are named."""
+        from node.cli.revocation_lists import read_revocations
+
+        return read_revocations(self.list_paths)
 
     def tell_lists(self, screen: Screen, records: Iterable[bytes]) -> dict[str, Any]:
         """Warn of lists that say nothing of evidence records; return JSON members."""
@@ -146,7 +152,7 @@ class Beliefs:
                 record = EvidenceRecord.decode(data)
                 tokens += [each.token for each in record.time_stamps]
                 beside += record.certificates
-        return tell_lists(screen, self.list_paths, self.trust.revocations, tokens, beside)
+        return tell_lists(screen, self.list_paths, self.revocations, tokens, beside)
 
 
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:

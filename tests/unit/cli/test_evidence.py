@@ -13,9 +13,11 @@ import pytest
 
 from node.cli import evidence_options
 from node.cli.evidence_files import Folders, hash_subjects
+from node.cli.evidence_options import Beliefs
 from node.cli.exit_codes import ExitCode
 from node.cli.inputs import Document
 from node.cli.receipt_files import name_receipts
+from node.cli.screen import Screen
 from node.crypto.certificate import encode_pem
 from node.crypto.suite import SHA_256
 from node.timestamp.evidence.record import EvidenceRecord
@@ -27,6 +29,7 @@ from tests.unit.cli.command import CHINESE, run
 from tests.unit.cli.stamping import StampingServer
 from tests.unit.timestamp.reference_token import certificate_of
 from tests.vectors.evidence.authorities import FIRST, SECOND, STRANGER, year
+from tests.vectors.evidence.generate import FOLDER as EVIDENCE
 from tests.vectors.receipt.chain import signer
 from tests.vectors.receipt.generate import FOLDER as RECEIPTS
 from tests.vectors.receipt.story import FIRST_OF_EPOCH_2, PLAIN, build_chain
@@ -283,6 +286,12 @@ def test_what_an_auditor_knows_of_keys_and_algorithms_counts(
     assert json_of(*words, "--crl", stolen, code=ExitCode.USAGE)["error"]["code"] == "GC-1001"
     ran = json_of(*words, "--weak", "md5@2020-01-01", code=ExitCode.USAGE)
     assert "expected one of" in ran["error"]["message"]
+
+
+def test_lists_are_told_of_whoever_is_believed() -> None:
+    """Where a network is asked, its founders are, and no option names them."""
+    record = (EVIDENCE / "document.txt.ers").read_bytes()
+    assert Beliefs(None, (), (), ()).tell_lists(Screen("x", as_json=True), [record]) == {}
 
 
 def test_a_refusal_is_told(files: Path, url: str, roots: Path, server: StampingServer) -> None:
