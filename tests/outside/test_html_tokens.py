@@ -5,6 +5,7 @@ The vectors hold what one kind of authority gives rise to; here are the others, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from node.timestamp.tokens.issuing import POLICY, TokenIssuer
-from tests.outside.html_verifier import Case, answers, compare, encoded
+from node.timestamp.tokens.issuing import POLICY, TokenIssuer, encode_granted
+from node.timestamp.trust import TrustFile
+from tests.outside.html_verifier import Case, answers, compare, difference, encoded
+from tests.unit.timestamp.authority import DOCUMENT as STAMPED
+from tests.unit.timestamp.authority import ROOT, TIME_MS
+from tests.unit.timestamp.reference_token import Forgery, Pss, certificate_of
+from tests.unit.timestamp.tokens.test_check import ACCEPTED, REFUSED
 from tests.vectors.receipt.case import DIGEST
 from tests.vectors.receipt.chain import CREATED_MS, Chain, record_of
 from tests.vectors.receipt.story import DOCUMENT
@@ -136,6 +142,46 @@ def test_tokens_are_judged_as_ours_whoever_vouches(tmp_path: Path) -> None:
     found = answers([encoded(case) for case in made], tmp_path)
     assert [answer["outcome"] for answer in found] == [*expected]
     assert compare(made, tmp_path) == []
+
+
+def trust_of(root: bytes) -> bytes:
+    """Return a trust file of a genesis whose organisations all have this authority."""
+    found = Chain.found().genesis
+    kept = (replace(each, ca_certificate=root) for each in found.organisations)
+    genesis = replace(found, organisations=tuple(kept))
+    return TrustFile(chain_id=genesis.chain_id, genesis=genesis).encode()
+
+
+def alone() -> Iterator[Case]:
+    """Yield tokens without a receipt: what single verifiers get wrong, and keys of every kind."""
+    trust = trust_of(ROOT)
+    forgeries = {name: row[0] for name, row in REFUSED.items()} | ACCEPTED
+    key, short = (rsa.generate_private_key(65_537, bits) for bits in (2_048, 1_024))
+    for digest in ("sha256", "sha384", "sha512"):
+        for pss in (None, Pss(), Pss(salt_bytes=20), Pss(mask_digest="sha512")):
+            forgery = Forgery(key=key, leaf=certificate_of(key), digest=digest, pss=pss)
+            forgeries[f"RSA, {digest}, {pss}"] = forgery
+    forgeries["a short key of RSA"] = Forgery(key=short, leaf=certificate_of(short))
+    ed25519_key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    leaf = certificate_of(ed25519_key)
+    forgeries["Ed25519"] = Forgery(key=ed25519_key, leaf=leaf, digest="sha512")
+    forgeries["another's signature"] = Forgery(key=key, leaf=certificate_of(TSA_KEY.private_key))
+    document = f"sha-256:{hashlib.sha256(STAMPED).hexdigest()}"
+    for name, forgery in forgeries.items():
+        token = forgery.token()
+        yield Case(name, trust, token, document)
+        yield Case(f"{name}, granted", trust, encode_granted(token), document, TIME_MS - 90_000)
+        yield Case(f"{name}, of another", trust, token, DIGEST)
+    yield Case("by nobody it knows", trust_of(b"none"), Forgery().token(), document)
+
+
+def test_tokens_alone_are_judged_as_ours(tmp_path: Path) -> None:
+    made = list(alone())
+    found = answers([encoded(case) for case in made], tmp_path)
+    ended = {(answer["outcome"], answer["steps"][-1]["name"]) for answer in found}
+    assert {step for outcome, step in ended if outcome == "not rooted"} == {"AUTHORITY", "CHAIN"}
+    assert len({step for outcome, step in ended if outcome == "not verified"}) == 7
+    assert [each for each in map(difference, made, found) if each is not None] == []
 
 
 def test_of_an_authority_of_another_kind_the_page_says_not_rooted(tmp_path: Path) -> None:
