@@ -102,6 +102,7 @@ def anchor_of(trust: bytes) -> TrustAnchor:
     return load_trust(trust)
 
 
+@cache
 def judge(case: Case) -> Judgement[Any]:
     """Return our own answer to a case, by what the file is."""
     data, anchor, document = case.receipt, anchor_of(case.trust), NamedDigest.parse(case.document)
@@ -391,6 +392,14 @@ def _changed(random: Random, item: Any) -> Any:  # noqa: ANN401 - CBOR
             choices = (item[:at] + item[at + 1 :], [*item, item[at]], item[::-1], None)
             return random.choice(choices)
     return random.choice((None, 0, b"", [], "x"))
+
+
+def sentence_difference(case: Case, answer: Json) -> str | None:
+    """Say where the page says why a step failed in other words than ours; None if in the same."""
+    failure, last = judge(case).failure, answer["steps"][-1]
+    if failure is None or failure.detail == last["detail"]:
+        return None
+    return f"{case.name}: expected {failure.detail!r}, got {last['detail']!r}"
 
 
 def compare(cases: Sequence[Case], folder: Path) -> list[str]:

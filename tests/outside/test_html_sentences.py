@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import node.web.verifier
 from node.cli.sentences.telling import tell_finding, tell_refusal
-from tests.outside.html_verifier import answers, format_cases, judge, proof_cases, vector_cases
+from tests.outside.html_verifier import (
+    answers,
+    encoded,
+    format_cases,
+    judge,
+    mutants,
+    proof_cases,
+    vector_cases,
+)
 from tests.unit.cli.command import CHINESE
 from tests.unit.cli.sentences import spoken
 
+SOURCES = Path(node.web.verifier.__file__).parent / "source"
+WITHOUT_STEPS = {"texts.js", "sentences.js", "telling.js", "report.js", "page.js", "json.js"}
+"""Nor is what a parser of JSON says told in Chinese, here or there."""
+LITERAL = re.compile(r"'((?:[^'\\\n]|\\.)+)'|\"([^\"\n]+)\"|`((?:[^`\\]|\\.)+)`")
+PART = re.compile(r"\$\{(?:[^{}]|\{[^{}]*\})*\}")
+MUTANTS, SEED = 60, 21
 INNER = {True: ("pinned at genesis", "§0§"), False: ("expected signed data", "x: y")}
 
 
@@ -58,6 +74,33 @@ def test_of_every_vector_all_that_is_said_is_told(tmp_path: Path) -> None:
     ]
     assert silent == []
     assert os.environ["LANGUAGE"] == CHINESE["LANGUAGE"]
+
+
+def test_whatever_the_page_refuses_it_can_say_in_chinese(tmp_path: Path) -> None:
+    """Its own words, where what is malformed is told otherwise than by ours."""
+    sources = (path for path in sorted(SOURCES.glob("*.js")) if path.name not in WITHOUT_STEPS)
+    found = {
+        PART.sub("x", next(filter(None, match.groups())))
+        for path in sources
+        for match in LITERAL.finditer(path.read_text(encoding="utf-8"))
+    }
+    listed = sorted(each for each in found if each.startswith(("expected ", "the ", "it ", "no ")))
+    assert len(listed) > 150
+    told = answers([{"passed": False, "detail": each} for each in listed], tmp_path)
+    silent = [one for one, answer in zip(listed, told, strict=True) if answer["told"] == one]
+    assert silent == []
+
+
+def test_of_mutants_too_all_that_is_said_is_told(tmp_path: Path) -> None:
+    said = answers([encoded(case) for case in mutants(MUTANTS, SEED)], tmp_path)
+    steps = [step for answer in said for step in answer["steps"]]
+    found = answers(steps, tmp_path)
+    silent = [
+        step["detail"]
+        for step, answer in zip(steps, found, strict=True)
+        if answer["told"] == step["detail"] and not is_value(step["detail"])
+    ]
+    assert silent == []
 
 
 def is_value(detail: str) -> bool:

@@ -9,6 +9,7 @@ const DEPTH_MAX = 10;
 const WIDTHS = { 24: 1, 25: 2, 26: 4, 27: 8 };
 const LEAST = { 1: 24n, 2: 0x100n, 4: 0x10000n, 8: 0x100000000n };
 const UNSIGNED = 0;
+const NEGATIVE = 1; // read, but no structure has a place for it
 const BYTES = 2;
 const TEXT = 3;
 const ARRAY = 4;
@@ -44,42 +45,55 @@ class Reader {
     this.what = what;
     this.at = 0;
     this.items = 0;
+    this.expected = 1; // still to come
   }
 
   item(depth) {
     const start = this.at;
     this.items += 1;
+    this.expected -= 1;
     if (this.items > ITEMS_MAX) this.refuse(`expected at most ${ITEMS_MAX} items`);
     const head = this.take(1)[0];
     if (SIMPLE.has(head)) return SIMPLE.get(head);
     const major = head >> 5;
-    const argument = this.argument(head & 0x1f, start);
+    const argument = this.argument(head, start);
     if (major === UNSIGNED) return argument;
+    if (major === NEGATIVE) return -1n - argument;
     if (major === BYTES) return this.take(argument).slice();
     if (major === TEXT) {
       const text = fromUtf8(this.take(argument));
-      if (text === null) this.refuse(`text at byte ${start} is not UTF-8`);
+      if (text === null) this.refuse('not well-formed CBOR: error decoding text string');
       return text;
     }
-    if (major !== ARRAY) this.refuse(`item head 0x${head.toString(16)} at byte ${start}`);
+    if (major !== ARRAY) this.refuse(`item head 0x${head.toString(16).padStart(2, '0')} at byte ${start}`);
     if (argument > 0n && depth === DEPTH_MAX) this.refuse(`nested deeper than ${DEPTH_MAX} arrays`);
+    this.expected += Number(argument);
     const found = [];
     for (let left = argument; left > 0n; left -= 1n) found.push(this.item(depth + 1));
     return found;
   }
 
-  argument(low, start) {
+  argument(head, start) {
+    const low = head & 0x1f;
     if (low < 24) return BigInt(low);
+    const met = `item head 0x${head.toString(16).padStart(2, '0')} at byte ${start}`;
     const width = WIDTHS[low];
-    if (width === undefined) this.refuse(`item head at byte ${start}`);
+    if (width === undefined) this.refuse(met);
     const argument = fromBigEndian(this.take(width));
-    if (argument < LEAST[width]) this.refuse(`not the canonical encoding: item at byte ${start}`);
+    if (argument < LEAST[width]) this.refuse(`not the canonical encoding: ${met}`);
     return argument;
   }
 
   take(size) {
     const left = this.bytes.length - this.at;
-    if (BigInt(size) > BigInt(left)) this.refuse(`expected more bytes after ${this.bytes.length}`);
+    if (BigInt(size) > BigInt(left)) {
+      const isLast = this.expected === 0 && left > 0;
+      this.refuse(
+        isLast
+          ? `expected ${BigInt(this.at) + BigInt(size)} bytes, got ${this.bytes.length}`
+          : `expected more bytes after ${this.bytes.length}`,
+      );
+    }
     const start = this.at;
     this.at += Number(size);
     return this.bytes.subarray(start, this.at);

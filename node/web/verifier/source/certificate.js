@@ -116,7 +116,7 @@ function readAlgorithm(content) {
 /** Return the bytes of a BIT STRING that has no spare bits. */
 function readBits(reader) {
   const { content } = reader.read(BIT_STRING);
-  need(content[0] === 0, WHAT, 'expected whole bytes');
+  need(content[0] === 0, WHAT, 'expected X.509 in PEM or DER form');
   return content.subarray(1);
 }
 
@@ -124,15 +124,15 @@ function readTime(reader) {
   const { tag, content } = reader.read();
   const digits = String.fromCharCode(...content.subarray(0, 20));
   const isUtc = tag === UTC_TIME;
-  need(isUtc || tag === GENERALIZED_TIME, WHAT, 'expected a time');
+  need(isUtc || tag === GENERALIZED_TIME, WHAT, 'expected X.509 in PEM or DER form');
   const found = (isUtc ? /^(\d\d)(\d{10})Z$/ : /^(\d{4})(\d{10})Z$/).exec(digits);
-  need(found !== null, WHAT, 'expected YYMMDDhhmmssZ or YYYYMMDDhhmmssZ');
+  need(found !== null, WHAT, 'expected X.509 in PEM or DER form');
   const year = isUtc ? Number(found[1]) + (Number(found[1]) < 50 ? 2000 : 1900) : Number(found[1]);
   const [month, day, hour, minute, second] = found[2].match(/../g).map(Number);
   const moment = new Date(Date.UTC(2000, month - 1, day, hour, minute, second));
   moment.setUTCFullYear(year, month - 1, day);
   const written = moment.toISOString().replace(/[-:T]/g, '');
-  need(written.slice(4, 14) === found[2], WHAT, 'expected a time of the calendar');
+  need(written.slice(4, 14) === found[2], WHAT, 'expected X.509 in PEM or DER form');
   return BigInt(moment.getTime());
 }
 
@@ -175,7 +175,7 @@ function readExtensions(wrapper) {
     extension.finish();
     const isCritical = flag !== null;
     need(!isCritical || equal(flag.content, Uint8Array.of(0xff)), WHAT, 'expected TRUE or nothing');
-    need(!found.has(name), WHAT, () => `extension ${name} twice`);
+    need(!found.has(name), WHAT, 'malformed extensions');
     need(
       !isCritical || UNDERSTOOD.includes(name),
       WHAT,
@@ -276,7 +276,7 @@ function checkAuthority({ extensions, key }, between) {
   let isAuthority = false;
   let lengthMax = null;
   if (constraints !== undefined) {
-    const reader = readOnly(constraints.value, SEQUENCE, 'basic constraints');
+    const reader = readOnly(constraints.value, SEQUENCE, 'extension');
     isAuthority = reader.readIf(BOOLEAN) !== null;
     lengthMax = reader.isEmpty ? null : reader.readNatural();
     reader.finish();

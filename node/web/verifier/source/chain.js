@@ -6,7 +6,7 @@ import { encode } from './cbor.js';
 import { tagged } from './hashes.js';
 import { breathe } from './pause.js';
 import { need, needEqual } from './refusal.js';
-import { isVoteKey, isVoteSignature } from './signatures.js';
+import { isVoteKey, isVoteSignature, VOTE_KEY_BYTES } from './signatures.js';
 
 const COMMIT = 2n;
 const VOTE_TAG = ascii('govchain/v1/vote\x00');
@@ -25,14 +25,15 @@ export function quorumOf(set) {
 
 /** Refuse unless the certificate is a commit certificate about this header. */
 export function checkAbout({ header, certificate }) {
-  needEqual('certificate-phase', COMMIT, certificate.phase);
+  const isCommit = certificate.phase === COMMIT;
+  need(isCommit, 'certificate-phase', 'expected COMMIT, got PREPARE');
   needEqual('certificate-epoch', header.epoch, certificate.epoch);
   needEqual('certificate-height', header.height, certificate.height);
   needEqual('certificate-digest', headerDigest(header), hex(certificate.headerDigest));
   need(
     certificate.view >= header.view,
     'certificate-view',
-    () => `expected at least ${header.view}`,
+    () => `expected at least view ${header.view}, got ${certificate.view}`,
   );
 }
 
@@ -41,18 +42,21 @@ export async function checkCertified(block, chainId, set) {
   const { header, certificate } = block;
   needEqual('header-chain', hex(chainId), hex(header.chainId));
   checkAbout(block);
-  needEqual('certificate-set', set.epoch, certificate.epoch);
-  needEqual('certificate-set', setHash(set), hex(certificate.setHash));
+  const [known, named] = [setHash(set), hex(certificate.setHash)];
+  need(set.epoch === certificate.epoch && known === named, 'certificate-set', () => {
+    const [wanted, got] = [known, named].map((each) => each.slice(0, 16));
+    return `expected epoch ${set.epoch} and set ${wanted}, got epoch ${certificate.epoch} and set ${got}`;
+  });
   const quorum = quorumOf(set);
   const { votes } = certificate;
   need(
     votes.length >= quorum,
     'certificate-quorum',
-    () => `expected ${quorum} votes, got ${votes.length}`,
+    () => `expected ${quorum} distinct votes, got ${votes.length}`,
   );
   for (const member of set.members) {
     await breathe();
-    need(isVoteKey(member.voteKey), 'vote-key', () => `that of ${member.id} is no point of P-256`);
+    checkVoteKey(member.voteKey);
   }
   for (const vote of votes) {
     await breathe();
@@ -76,6 +80,12 @@ export async function checkCertified(block, chainId, set) {
       () => `the vote of validator ${vote.voter} does not verify`,
     );
   }
+}
+
+function checkVoteKey(key) {
+  const isWhole = key.length === VOTE_KEY_BYTES;
+  need(isWhole, 'public key', () => `expected ${VOTE_KEY_BYTES} bytes, got ${key.length}`);
+  need(isVoteKey(key), 'public key', 'expected a compressed point of P-256');
 }
 
 /** Refuse unless a set handed over to the next; return that one. */
@@ -108,7 +118,9 @@ function checkSuccessive({ header: old }, { header, certificate }) {
   }
   checkRise('history-time', old.time, header.time, blocks);
   checkRise('history-log-size', old.logSize, header.logSize, blocks);
-  need(header.epoch >= old.epoch, 'history-epoch', () => `expected at least ${old.epoch}`);
+  need(header.epoch >= old.epoch, 'history-epoch', () => {
+    return `expected at least ${old.epoch}, got ${header.epoch}`;
+  });
   if (blocks === 1n) needEqual('history-parent', digest, hex(header.parent));
   needEqual('history-set', hex(old.nextSetHash), hex(certificate.setHash));
 }

@@ -81,8 +81,9 @@ async function findSet({ header, handovers }, trust, isJoined) {
     throw new NotRooted(`expected chain ${hex(chainId)}, got ${hex(header.chainId)}`);
   }
   if (isRetired(header, trust) && !isJoined) {
-    const got = `got ${header.epoch}: its keys are retired`;
-    throw new NotRooted(`expected epoch ${anchorEpoch} or later, ${got}`);
+    throw new NotRooted(
+      `expected epoch ${anchorEpoch} or later, got ${header.epoch}: its keys are retired`,
+    );
   }
   const first = handovers.length > 0 ? handovers[0].header.epoch : header.epoch;
   if (first > anchorEpoch) {

@@ -23,11 +23,15 @@ export function isStatedBy(certificate, header) {
 export function checkCompactCertificate(certificate, chainId, set) {
   const { epoch, signers } = certificate;
   const { members } = set;
-  needEqual('compact-epoch', set.epoch, epoch);
-  need(signers >> BigInt(members.length) === 0n, 'compact-signer', 'the set has no such member');
+  need(set.epoch === epoch, 'compact-epoch', () => `expected epoch ${set.epoch}, got ${epoch}`);
+  const highest = BigInt(signers.toString(2).length - 1);
+  const areMembers = signers >> BigInt(members.length) === 0n;
+  need(areMembers, 'compact-signer', () => `the set has no member ${highest}`);
   const chosen = members.filter((_, at) => (signers >> BigInt(at)) & 1n);
   const quorum = quorumOf(set);
-  need(chosen.length >= quorum, 'compact-quorum', () => `expected ${quorum}, got ${chosen.length}`);
+  need(chosen.length >= quorum, 'compact-quorum', () => {
+    return `expected ${quorum} of ${members.length}, got ${chosen.length}`;
+  });
   const hasKeys = chosen.every((member) => member.aggregateKey !== null);
   need(hasKeys, 'compact-keys', 'the validators of this chain have no BLS keys');
   const statement = encode([

@@ -16,7 +16,7 @@ const INCLUSION = Uint8Array.of(0xa1, 0x20, 0x81); // {-1: [
 const DETACHED = Uint8Array.of(0xf6);
 const HASH_BYTES = 32;
 
-const readProof = structure({
+const readProof = structure('inclusion proof', {
   logSize: uint(),
   logIndex: uint(),
   logPath: list(bytesOf(HASH_BYTES), 64),
@@ -56,7 +56,8 @@ export function decodeCose(bytes) {
   reader.skip(DETACHED);
   found.signature = reader.byteString();
   need(proof !== null, WHAT, 'expected header 396');
-  need(found.signature.length === 64, WHAT, 'expected a signature of 64 bytes');
+  const { length } = found.signature;
+  need(length === 64, 'COSE signature', () => `expected 64 bytes, got ${length} bytes`);
   Object.assign(
     found,
     readProof(decode(proof, 'inclusion proof', RECEIPT_BYTES_MAX), 'inclusion proof'),
@@ -98,14 +99,14 @@ class Pieces {
 
   mapSize() {
     const head = this.bytes[this.at];
-    need(head >= 0xa0 && head < 0xb8, WHAT, `expected headers at byte ${this.at}`);
+    need(head >= 0xa0 && head < 0xb8, WHAT, () => `expected unprotected header at byte ${this.at}`);
     this.at += 1;
     return head - 0xa0;
   }
 
   byteString() {
     const low = this.bytes[this.at] - 0x40;
-    need(low >= 0 && low < 27, WHAT, `expected a byte string at byte ${this.at}`);
+    need(low >= 0 && low < 27, WHAT, () => `expected signature at byte ${this.at}`);
     const width = { 24: 1, 25: 2, 26: 4 }[low] ?? 0;
     const start = this.at + 1 + width;
     const size =
@@ -113,7 +114,7 @@ class Pieces {
     need(
       start + size <= this.bytes.length,
       WHAT,
-      `a byte string ends after byte ${this.bytes.length}`,
+      () => `signature ends after byte ${this.bytes.length}`,
     );
     this.at = start + size;
     return this.bytes.slice(start, this.at);

@@ -23,7 +23,7 @@ const LENGTH_BYTES_MAX = 4;
 const OID_BYTES_MAX = 64;
 const INTEGER_BYTES_MAX = 512;
 
-const shown = (tag) => `0x${tag.toString(16).padStart(2, '0')}`;
+const digits = (tag) => tag.toString(16).padStart(2, '0');
 
 /** Return one element around these parts. */
 export function element(tag, ...parts) {
@@ -72,9 +72,11 @@ export class Reader {
     need(bytes.length >= start + 2, this.what, 'expected more elements, got the end');
     const found = bytes[start];
     const isShortTag = (found & 0x1f) !== 0x1f;
-    need(isShortTag, this.what, () => `expected a tag of one byte, got ${shown(found)}`);
+    need(isShortTag, this.what, () => `expected a tag of one byte, got 0x${digits(found)}`);
     const isWanted = tag === undefined || found === tag;
-    need(isWanted, this.what, () => `expected tag ${shown(tag)}, got ${shown(found)}`);
+    need(isWanted, this.what, () => {
+      return `expected tag 0x${digits(tag)}, got 0x${digits(found)}`;
+    });
     let size = bytes[start + 1];
     let contentAt = start + 2;
     if (size >= 0x80) {
@@ -134,7 +136,7 @@ export class Reader {
   readNatural() {
     const { content } = this.read(INTEGER);
     checkInteger(content, this.what);
-    need(content[0] < 0x80, this.what, 'expected no negative integer');
+    need(content[0] < 0x80, this.what, 'expected an integer in its shortest form');
     return fromBigEndian(content);
   }
 
@@ -161,12 +163,6 @@ export class Reader {
     }
     const first = arcs[0] / 40n < 2n ? arcs[0] / 40n : 2n;
     return [first, arcs[0] - first * 40n, ...arcs.slice(1)].join('.');
-  }
-
-  /** Expect the next element to be this one, byte for byte. */
-  expect(encoded, rule) {
-    const got = this.read();
-    need(equal(got.encoded, encoded), rule, 'expected another');
   }
 
   finish() {

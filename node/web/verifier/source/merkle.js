@@ -9,23 +9,18 @@ const NODE = Uint8Array.of(1);
 
 /** Return the root that a path leads to from a leaf's bytes; it must be used up exactly. */
 export function rootOf(leaf, index, size, path) {
-  need(index < size, 'inclusion-index', () => `expected an index below ${size}, got ${index}`);
-  let root = sha256(LEAF, leaf);
-  let used = 0;
-  for (let at = index, last = size - 1n; last > 0n; at >>= 1n, last >>= 1n) {
-    const isRight = (at & 1n) === 1n;
-    if (!isRight && at >= last) continue;
-    need(used < path.length, 'inclusion-path', 'expected more hashes');
-    root = isRight ? sha256(NODE, path[used], root) : sha256(NODE, root, path[used]);
-    used += 1;
-  }
-  need(used === path.length, 'inclusion-path', () => `expected ${used} hashes, got ${path.length}`);
-  return root;
+  need(index < size, 'proof-index', () => `expected an index below size ${size}, got ${index}`);
+  const sides = sidesOf(index, size - 1n);
+  checkLength(path, sides.length);
+  return sides.reduce(
+    (root, isLeft, at) => (isLeft ? sha256(NODE, path[at], root) : sha256(NODE, root, path[at])),
+    sha256(LEAF, leaf),
+  );
 }
 
 /** Refuse unless a path leads from a leaf to this root. */
 export function checkInclusion(leaf, index, size, path, root) {
-  needEqual('inclusion-root', hex(root), hex(rootOf(leaf, index, size, path)));
+  needEqual('proof-root', hex(root), hex(rootOf(leaf, index, size, path)));
 }
 
 /**
@@ -33,26 +28,39 @@ export function checkInclusion(leaf, index, size, path, root) {
  * consistency path (RFC 9162 section 2.1.4.2); the old size is the lesser.
  */
 export function checkPrefix(oldSize, oldRoot, size, root, path) {
-  need(oldSize > 0n && oldSize < size, 'proof-sizes', () => `expected 0 < ${oldSize} < ${size}`);
-  let [at, last] = [oldSize - 1n, size - 1n];
+  need(oldSize > 0n && oldSize <= size, 'proof-sizes', () => {
+    return `expected 0 < old size <= new size < 2**64, got ${oldSize} and ${size}`;
+  });
+  need(oldSize < size, 'proof-sizes', () => `expected a proper prefix, got ${size} of ${size}`);
+  let [at, last] = [oldSize - 1n, size - 1n]; // of the last perfect subtree, once it is found
   for (; (at & 1n) === 1n; at >>= 1n) last >>= 1n;
   // Where the old tree is perfect its root comes first, which the RFC does not send.
-  const [first, ...rest] = at === 0n ? [oldRoot, ...path] : path;
-  need(first !== undefined, 'proof-path-length', 'expected more hashes');
+  const hashes = at === 0n ? [oldRoot, ...path] : path;
+  const sides = sidesOf(at, last);
+  checkLength(hashes, sides.length + 1);
+  const [first, ...siblings] = hashes;
   let [oldFound, found] = [first, first];
-  for (const node of rest) {
-    need(last > 0n, 'proof-path-length', 'expected fewer hashes');
-    if ((at & 1n) === 1n || at === last) {
-      oldFound = sha256(NODE, node, oldFound);
-      found = sha256(NODE, node, found);
-      for (; (at & 1n) === 0n && at !== 0n; at >>= 1n) last >>= 1n;
-    } else {
-      found = sha256(NODE, found, node);
-    }
-    at >>= 1n;
-    last >>= 1n;
-  }
-  need(last === 0n, 'proof-path-length', 'expected more hashes');
+  siblings.forEach((node, step) => {
+    if (sides[step]) oldFound = sha256(NODE, node, oldFound); // else it is beyond the old tree
+    found = sides[step] ? sha256(NODE, node, found) : sha256(NODE, found, node);
+  });
   needEqual('proof-old-root', hex(oldRoot), hex(oldFound));
   needEqual('proof-root', hex(root), hex(found));
+}
+
+/** Tell of each sibling on the way to the root whether it is on the left; `last` is its level's. */
+function sidesOf(index, last) {
+  const sides = [];
+  for (let [at, end] = [index, last]; end > 0n; at >>= 1n, end >>= 1n) {
+    const isRight = (at & 1n) === 1n;
+    if (isRight || at < end) sides.push(isRight); // else it is the odd last one, and moves up
+  }
+  return sides;
+}
+
+function checkLength(path, expected) {
+  need(path.length === expected, 'proof-path-length', () => {
+    const problem = path.length < expected ? 'too short' : 'too long';
+    return `${problem}: expected ${expected} hashes, got ${path.length}`;
+  });
 }

@@ -90,7 +90,7 @@ function openCose(bytes) {
     written.logIndex === logIndex &&
     compare(concat(...written.logPath), concat(...logPath)) === 0 &&
     equal(written.signature, cose.signature);
-  need(isOwn, 'cose-header', 'expected those of the receipt it carries');
+  need(isOwn, 'cose-header', 'expected that of the receipt it carries');
   if (written.token === null) return found;
   const signed = encode(written.signature);
   return { ...found, stamped: checkStamp(written.token, signed, header.time) };

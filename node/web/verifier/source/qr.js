@@ -89,9 +89,11 @@ class Verification {
       throw new NotRooted(`expected chain ${hex(trust.chainId)}, got ${hex(chainId)}`);
     }
     if (epoch !== anchorEpoch) {
-      const why =
-        epoch < anchorEpoch ? 'its keys are retired' : 'a newer trust file knows its keys';
-      throw new NotRooted(`expected epoch ${anchorEpoch}, got ${epoch}: ${why}`);
+        throw new NotRooted(
+        epoch < anchorEpoch
+          ? `expected epoch ${anchorEpoch}, got ${epoch}: its keys are retired`
+          : `expected epoch ${anchorEpoch}, got ${epoch}: a newer trust file knows its keys`,
+      );
     }
     this.set = trust.sets[Number(epoch)];
     return `epoch ${epoch}, ${this.set.members.length} validators`;
@@ -110,7 +112,7 @@ class Verification {
     need(
       leaf.height <= receipt.height,
       'compact-height',
-      () => `expected at most ${receipt.height}`,
+      () => `expected at most ${receipt.height}, got ${leaf.height}`,
     );
     checkRise('compact-time', trust.genesis.created, leaf.time, leaf.height);
     checkPast(leaf.time, this.now);
@@ -153,7 +155,7 @@ function checkAgainst(header, receipt) {
     need(
       isStatedBy(receipt, header),
       'compact-fork',
-      () => `another header of height ${header.height}`,
+      () => `another header is pinned at ${header.height}`,
     );
   } else if (header.height < receipt.height) {
     checkRise('compact-log-size', header.logSize, receipt.logSize, receipt.height - header.height);
@@ -161,7 +163,7 @@ function checkAgainst(header, receipt) {
     need(
       header.epoch >= receipt.epoch,
       'compact-epoch',
-      () => `epoch ${receipt.epoch} began above`,
+      () => `epoch ${receipt.epoch} began above ${header.height}`,
     );
     checkRise('compact-log-size', receipt.logSize, header.logSize, header.height - receipt.height);
   }
@@ -169,7 +171,7 @@ function checkAgainst(header, receipt) {
   need(
     isIn === leaf.height <= header.height,
     'compact-place',
-    () => `the log held ${header.logSize}`,
+    () => `the log held ${header.logSize} at ${header.height}`,
   );
   if (leaf.height === header.height) needEqual('compact-time', header.time, leaf.time);
   else if (leaf.height < header.height)

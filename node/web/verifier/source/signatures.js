@@ -6,7 +6,7 @@ import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import { concat, equal, fromBigEndian, hex, toBigEndian } from './bytes.js';
 
 export const P256_ORDER = p256.Point.Fn.ORDER;
-const VOTE_KEY_BYTES = 33;
+export const VOTE_KEY_BYTES = 33;
 const ED25519_ORDER = ed25519Point.Fn.ORDER;
 export const P256 = '1.2.840.10045.3.1.7';
 export const SIGNING_CURVES = new Map([

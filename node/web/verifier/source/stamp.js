@@ -112,8 +112,9 @@ class TokenCheck {
     const path = this.path ?? [this.leaf];
     named.forEach(({ hash, digest }, at) => {
       const isOf = at < path.length && equal(hash(path[at].encoded), digest);
-      const which = at === 0 ? "the signer's first" : 'those of its path, in order';
-      need(isOf, 'signing-certificate', `expected the digests of ${which}`);
+      const ofPath = 'expected the digests of those of its path, in order';
+      const wanted = at === 0 ? "expected the digests of the signer's first" : ofPath;
+      need(isOf, 'signing-certificate', wanted);
     });
     this.checkName();
     return `${token.certificates.length} in the token, ${named.length} named by what is signed`;

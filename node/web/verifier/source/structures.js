@@ -26,19 +26,21 @@ const STATE_VALUE_BYTES_MAX = 65536;
 const VALIDATORS_MAX = 64;
 const DAY_MS = 86400000n;
 
-const VERSION = only(1n);
-const SUITE = only(1n);
+const VERSION = only(1n, 'expected version 1');
+const SUITE = only(1n, 'suite: expected one of [1]');
 const DIGEST = bytes(HASH_BYTES);
 const ID = text(64);
 const UINT = uint();
 const VALIDATOR_AT = uint(BigInt(VALIDATORS_MAX - 1));
 
-function checkDigest({ algorithm, digest }, what) {
-  const size = DOCUMENT_DIGESTS.get(algorithm)?.size ?? HASH_BYTES;
-  if (digest.length !== size) refuse(`${what} digest`, `expected ${size} bytes`);
+function checkDigestOf(what) {
+  return ({ algorithm, digest }) => {
+    bytes(DOCUMENT_DIGESTS.get(algorithm)?.size ?? HASH_BYTES)(digest, what);
+  };
 }
 
 const readRecord = structure(
+  'record',
   {
     algorithm: uint(255n),
     digest: blob(64),
@@ -46,27 +48,33 @@ const readRecord = structure(
     reference: optional(text(128)),
     action: uint(2n),
   },
-  checkDigest,
+  { labels: { algorithm: 'record digest algorithm' }, check: checkDigestOf('record digest') },
 );
 
-const readLeafFields = structure({
+const readLeafFields = structure('record leaf', {
   version: VERSION,
-  kind: only(1n),
+  kind: only(1n, 'expected kind 1'),
   height: UINT,
   time: UINT,
   txId: DIGEST,
   operation: uint(9999n),
   sender: ID,
   record: readRecord,
-});
+}, { prefix: 'leaf', labels: { txId: 'leaf transaction id' } });
 
 /** A record leaf inside a byte string; `bytes` are those that the log hashes. */
 function readLeaf(value, what) {
   const encoded = blob(LEAF_BYTES_MAX)(value, what);
-  return { ...readLeafFields(decode(encoded, what, LEAF_BYTES_MAX), what), bytes: encoded };
+  return { ...readLeafFields(decode(encoded, 'record leaf', LEAF_BYTES_MAX)), bytes: encoded };
 }
 
-const readHeader = structure({
+const HEADER_LABELS = {
+  timeDegraded: 'header degraded flag',
+  txRoot: 'header transaction root',
+  nextSetHash: 'header set hash',
+};
+
+const readHeader = structure('header', {
   version: VERSION,
   chainId: DIGEST,
   epoch: UINT,
@@ -83,62 +91,83 @@ const readHeader = structure({
   resultsRoot: DIGEST,
   nextSetHash: DIGEST,
   parametersHash: DIGEST,
-});
+}, { labels: HEADER_LABELS });
 
-const readVote = structure({ voter: VALIDATOR_AT, time: UINT, signature: bytes(64) });
+const readVote = structure(
+  'certificate vote',
+  { voter: VALIDATOR_AT, time: UINT, signature: bytes(64) },
+  { prefix: 'certificate', labels: { time: 'certificate vote time' } },
+);
 
 const readCertificate = structure(
+  'certificate',
   {
     version: VERSION,
     epoch: UINT,
     setHash: DIGEST,
-    phase: uint(2n, 1n),
+    phase: uint(2n, 1n, '1 (prepare) or 2 (commit)'),
     view: UINT,
     height: UINT,
     headerDigest: DIGEST,
     votes: list(readVote, VALIDATORS_MAX),
   },
-  ({ votes }, what) => {
-    const ascends = votes.every((vote, at) => at === 0 || votes[at - 1].voter < vote.voter);
-    if (!ascends) refuse(what, 'expected voters in ascending order');
+  {
+    labels: { phase: 'vote phase', headerDigest: 'certificate digest' },
+    check: ({ votes }, what) => {
+      const at = votes.findIndex((vote, index) => vote.voter <= (votes[index - 1]?.voter ?? -1n));
+      if (at < 0) return;
+      const [before, got] = [votes[at - 1].voter, votes[at].voter];
+      refuse(what, `expected voters in ascending order, got ${got} after ${before}`);
+    },
   },
 );
 
-const readAggregateKey = structure({ key: bytes(48), possession: bytes(96) });
+const readAggregateKey = structure(
+  'BLS key',
+  { key: bytes(48), possession: bytes(96) },
+  { labels: { key: 'BLS key', possession: 'BLS proof of possession' } },
+);
 
-const readValidator = structure({
+const readValidator = structure('validator', {
   id: ID,
   organisation: ID,
   voteKey: blob(128),
   cosignatureKey: bytes(32),
   aggregateKey: optional(readAggregateKey),
-});
+}, { labels: { voteKey: 'vote key', cosignatureKey: 'cosignature key' } });
 
 const readValidatorSet = structure(
+  'validator set',
   { version: VERSION, epoch: UINT, members: list(readValidator, VALIDATORS_MAX, 1) },
-  ({ members }, what) => {
-    const isDistinct = (values) => new Set(values).size === values.length;
-    const shared = members.filter((member) => member.aggregateKey !== null);
-    const distinct =
-      isDistinct(members.map((member) => member.id)) &&
-      isDistinct(members.map((member) => hex(member.voteKey))) &&
-      isDistinct(shared.map((member) => hex(member.aggregateKey.key)));
-    if (!distinct) refuse(what, 'an id or a key occurs twice');
-    if (shared.length > 0 && shared.length < members.length) {
-      refuse(what, 'expected a BLS key of every member or of none');
-    }
-  },
+  { labels: { members: 'validator set' }, check: checkMembers },
 );
 
-const readHandover = structure({
+function checkMembers({ members }, what) {
+  const isDistinct = (values) => new Set(values).size === values.length;
+  const shared = members.filter((member) => member.aggregateKey !== null);
+  const isNamed =
+    isDistinct(members.map((member) => member.id)) &&
+    isDistinct(members.map((member) => hex(member.voteKey)));
+  if (!isNamed) refuse(what, 'an id or a vote key occurs twice');
+  if (shared.length > 0 && shared.length < members.length) {
+    refuse(what, 'expected BLS keys of all members or of none');
+  }
+  const isSharedOnce = isDistinct(shared.map((member) => hex(member.aggregateKey.key)));
+  if (!isSharedOnce) refuse(what, 'a BLS key occurs twice');
+}
+
+const readHandover = structure('handover', {
   header: readHeader,
   certificate: readCertificate,
   nextSet: readValidatorSet,
 });
 
-const readCertified = structure({ header: readHeader, certificate: readCertificate });
+const readCertified = structure('certified header', {
+  header: readHeader,
+  certificate: readCertificate,
+});
 
-const readParameters = structure({
+const readParameters = structure('parameters', {
   version: VERSION,
   precision: uint(DAY_MS, 1n),
   messageDelay: uint(DAY_MS, 1n),
@@ -153,20 +182,30 @@ const readParameters = structure({
   rotationBlocks: uint(1000000n, 1n),
   rotation: uint(DAY_MS, 20n),
   fairness: uint(DAY_MS, 10n),
-});
+}, { prefix: 'parameter' });
 
-const readOrganisation = structure({ id: ID, name: text(128), caCertificate: blob(8192) });
+const readOrganisation = structure(
+  'organisation',
+  { id: ID, name: text(128), caCertificate: blob(8192) },
+  { labels: { caCertificate: 'organisation certificate' } },
+);
 
-const readIdentity = structure({
+const IDENTITY_LABELS = {
+  publicKey: 'identity key',
+  notBefore: 'identity not-before',
+  notAfter: 'identity not-after',
+};
+
+const readIdentity = structure('identity', {
   id: ID,
   organisation: ID,
-  role: uint(5n, 1n),
+  role: uint(5n, 1n, '1..5'),
   publicKey: blob(128),
   notBefore: UINT,
   notAfter: UINT,
-});
+}, { labels: IDENTITY_LABELS });
 
-const readGenesisFields = structure({
+const readGenesisFields = structure('genesis', {
   version: VERSION,
   suite: SUITE,
   name: text(128),
@@ -176,13 +215,21 @@ const readGenesisFields = structure({
   organisations: list(readOrganisation, 1024),
   validators: readValidatorSet,
   identities: list(readIdentity, 4096),
-});
+}, { labels: { created: 'genesis time', testnet: 'genesis testnet flag' } });
 
-const readCose = structure({ voteKey: bytes(33), signature: bytes(64) });
+const readCose = structure(
+  'COSE signature',
+  { voteKey: bytes(33), signature: bytes(64) },
+  { labels: { voteKey: 'COSE key', signature: 'COSE signature' } },
+);
 
-const readPublic = structure({ note: blob(65536), path: list(DIGEST, 64) });
+const readPublic = structure(
+  'receipt checkpoint',
+  { note: blob(65536), path: list(DIGEST, 64) },
+  { labels: { note: 'receipt checkpoint' } },
+);
 
-const readCompactCertificate = structure({
+const readCompactCertificate = structure('compact certificate', {
   version: VERSION,
   epoch: UINT,
   height: UINT,
@@ -192,10 +239,11 @@ const readCompactCertificate = structure({
   stateRoot: DIGEST,
   signers: UINT,
   aggregate: bytes(96),
-});
+}, { prefix: 'checkpoint', labels: { aggregate: 'checkpoint signature' } });
 
 /** Hashes joined in one byte string. */
-function readJoinedPath(value, what) {
+function readJoinedPath(value) {
+  const what = 'compact log path';
   const joined = blob(64 * HASH_BYTES)(value, what);
   if (joined.length % HASH_BYTES !== 0) refuse(what, `expected a multiple of ${HASH_BYTES} bytes`);
   return Array.from({ length: joined.length / HASH_BYTES }, (_, at) =>
@@ -203,9 +251,12 @@ function readJoinedPath(value, what) {
   );
 }
 
-const readCompactProof = structure({ path: readJoinedPath, certificate: readCompactCertificate });
+const readCompactProof = structure('compact proof', {
+  path: readJoinedPath,
+  certificate: readCompactCertificate,
+});
 
-const readReceiptFields = structure({
+const readReceiptFields = structure('receipt', {
   version: VERSION,
   chainId: DIGEST,
   suite: SUITE,
@@ -221,7 +272,15 @@ const readReceiptFields = structure({
   compact: optional(readCompactProof),
 });
 
-const readCompactReceiptFields = structure({
+const COMPACT_LABELS = Object.fromEntries(
+  ['epoch', 'height', 'headerDigest', 'logSize', 'stateRoot', 'signers'].map((name) => [
+    name,
+    `checkpoint ${name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)}`,
+  ]),
+);
+COMPACT_LABELS.aggregate = 'checkpoint signature';
+
+const readCompactReceiptFields = structure('compact receipt', {
   version: VERSION,
   chainId: DIGEST,
   suite: SUITE,
@@ -235,10 +294,10 @@ const readCompactReceiptFields = structure({
   stateRoot: DIGEST,
   signers: UINT,
   aggregate: bytes(96),
-});
+}, { labels: COMPACT_LABELS });
 
-const readConsistency = structure({
-  format: only('govchain-consistency'),
+const readConsistency = structure('consistency proof', {
+  format: only('govchain-consistency', "expected 'govchain-consistency'"),
   version: VERSION,
   suite: SUITE,
   old: readHeader,
@@ -250,9 +309,10 @@ const readConsistency = structure({
 });
 
 const readStatusFields = structure(
+  'reference status',
   {
     version: VERSION,
-    standing: uint(2n, 1n),
+    standing: uint(2n, 1n, '1 (in force) or 2 (withdrawn)'),
     count: UINT,
     height: UINT,
     time: UINT,
@@ -260,32 +320,46 @@ const readStatusFields = structure(
     algorithm: uint(255n),
     digest: blob(64),
   },
-  checkDigest,
+  {
+    prefix: 'reference',
+    labels: { count: 'reference version', algorithm: 'reference digest algorithm' },
+    check: checkDigestOf('reference digest'),
+  },
 );
 
 /** The status of a reference inside a byte string; `bytes` are those that the state holds. */
 function readStatus(value, what) {
   const encoded = blob(STATE_VALUE_BYTES_MAX)(value, what);
-  return { ...readStatusFields(decode(encoded, what, STATE_VALUE_BYTES_MAX), what), bytes: encoded };
+  return { ...readStatusFields(decode(encoded, 'reference status', STATE_VALUE_BYTES_MAX)), bytes: encoded };
 }
 
-const readStanding = structure({
-  format: only('govchain-standing'),
+const readStateLeaf = structure(
+  'state proof other leaf',
+  { keyPath: DIGEST, valueDigest: DIGEST },
+  { prefix: 'state proof' },
+);
+
+const readStanding = structure('standing proof', {
+  format: only('govchain-standing', "expected 'govchain-standing'"),
   version: VERSION,
   suite: SUITE,
-  name: structure({ issuer: ID, type: text(32), reference: text(128) }),
+  name: structure(
+    'reference name',
+    { issuer: ID, type: text(32), reference: text(128) },
+    { prefix: 'record', labels: { issuer: 'issuer' } },
+  ),
   status: optional(readStatus),
-  state: structure({
+  state: structure('state proof', {
     siblings: list(DIGEST, 256),
-    otherLeaf: optional(structure({ keyPath: DIGEST, valueDigest: DIGEST })),
+    otherLeaf: optional(readStateLeaf),
   }),
   header: readHeader,
   certificate: readCertificate,
   handovers: list(readHandover, HANDOVERS_MAX),
 });
 
-const readRefreshed = structure({
-  format: only('govchain-refreshed'),
+const readRefreshed = structure('refreshed receipt', {
+  format: only('govchain-refreshed', "expected 'govchain-refreshed'"),
   version: VERSION,
   receipt: blob(RECEIPT_BYTES_MAX),
   proof: blob(RECEIPT_BYTES_MAX),

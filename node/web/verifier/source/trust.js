@@ -9,6 +9,7 @@ import { decodeCertified, decodeGenesis, decodeHandover, HANDOVERS_MAX } from '.
 
 export const TRUST_BYTES_MAX = 4194304;
 const WHAT = 'trust file';
+const FORMAT = 'govchain-trust';
 const FIELDS = ['format', 'version', 'chain_id', 'genesis', 'handovers', 'pinned'];
 
 /**
@@ -18,7 +19,8 @@ const FIELDS = ['format', 'version', 'chain_id', 'genesis', 'handovers', 'pinned
 export async function loadTrust(bytes) {
   const { chainId, genesis, handovers, pinned } = decodeTrust(bytes);
   needEqual('trust-chain-id', chainIdOf(genesis), hex(chainId));
-  needEqual('genesis validators', 0n, genesis.validators.epoch);
+  const { epoch } = genesis.validators;
+  need(epoch === 0n, 'genesis validators', () => `expected epoch 0, got ${epoch}`);
   const sets = [genesis.validators];
   for (const handover of handovers) {
     sets.push(await checkHandover(handover, chainId, sets[sets.length - 1]));
@@ -34,17 +36,19 @@ function decodeTrust(bytes) {
   const text = fromUtf8(bytes);
   need(text !== null, WHAT, 'expected a JSON object: not UTF-8');
   const fields = parseJson(text, WHAT);
-  need(fields instanceof Map, WHAT, 'expected a JSON object');
-  needEqual(`${WHAT} format`, 'govchain-trust', fields.get('format'));
+  need(fields instanceof Map, WHAT, 'expected a JSON object, got another value');
+  need(fields.get('format') === FORMAT, WHAT, `expected format '${FORMAT}'`);
   const version = fields.get('version');
-  need(version instanceof WrittenNumber && version.digits === '1', `${WHAT} version`, 'expected 1');
+  const isFirst = version instanceof WrittenNumber && version.digits === '1';
+  need(isFirst, `${WHAT} version`, () => `expected 1, got ${version?.digits ?? 'another value'}`);
   const missing = FIELDS.find((name) => !fields.has(name));
-  need(missing === undefined, WHAT, `missing field ${missing}`);
-  need(fields.size === FIELDS.length, WHAT, 'unknown field');
+  need(missing === undefined, WHAT, () => `missing field '${missing}'`);
+  const unknown = [...fields.keys()].find((name) => !FIELDS.includes(name));
+  need(unknown === undefined, WHAT, () => `unknown field '${unknown.slice(0, 38)}'`);
   const [handovers, pinned] = [fields.get('handovers'), fields.get('pinned')];
   const isList = Array.isArray(handovers) && handovers.length <= HANDOVERS_MAX;
   need(isList, `${WHAT} handovers`, `expected a list of at most ${HANDOVERS_MAX}`);
-  need(pinned !== null || handovers.length === 0, `${WHAT} pinned`, 'expected a header, got null');
+  need(pinned !== null || handovers.length === 0, `${WHAT} pinned`, 'expected a header after the handovers, got null');
   const chainId = fields.get('chain_id');
   const isHex = typeof chainId === 'string' && chainId.length === 64 && fromHex(chainId) !== null;
   need(isHex, `${WHAT} chain_id`, 'expected 64 lower-case hex digits');
