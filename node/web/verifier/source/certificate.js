@@ -28,7 +28,6 @@ import {
   isEcdsaSignature,
   isPssSignature,
   isRsaSignature,
-  P256,
   SIGNING_CURVES,
 } from './signatures.js';
 
@@ -284,7 +283,8 @@ function checkAuthority({ extensions, key }, between) {
   const mayIssue = isAuthority && (usage === null || usage.has(KEY_CERT_SIGN));
   need(mayIssue, 'issuing certificate', 'expected one that may sign certificates');
   const purposes = purposesOf(extensions);
-  const isFor = purposes === null || [TIME_STAMPING, ANY_PURPOSE].some((at) => purposes.includes(at));
+  const allowed = [TIME_STAMPING, ANY_PURPOSE];
+  const isFor = purposes === null || allowed.some((each) => purposes.includes(each));
   need(isFor, 'issuing certificate', 'expected no purposes, or time-stamping too');
   const isLong = key.kind !== RSA_KEY || isLongKey(key);
   need(isLong, 'issuing certificate', `expected at least ${RSA_BITS_MIN} bits`);

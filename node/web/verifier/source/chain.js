@@ -45,7 +45,8 @@ export async function checkCertified(block, chainId, set) {
   const [known, named] = [setHash(set), hex(certificate.setHash)];
   need(set.epoch === certificate.epoch && known === named, 'certificate-set', () => {
     const [wanted, got] = [known, named].map((each) => each.slice(0, 16));
-    return `expected epoch ${set.epoch} and set ${wanted}, got epoch ${certificate.epoch} and set ${got}`;
+    const { epoch } = certificate;
+    return `expected epoch ${set.epoch} and set ${wanted}, got epoch ${epoch} and set ${got}`;
   });
   const quorum = quorumOf(set);
   const { votes } = certificate;

@@ -31,7 +31,7 @@ const SECOND_US = 1000000n;
 const DAY_US = 86400n * SECOND_US;
 const TIME = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{0,11}[1-9]))?Z$/;
 /** How documents may be hashed, by the object identifier of the algorithm. */
-export const IMPRINT_DIGESTS = new Map([
+const IMPRINT_DIGESTS = new Map([
   ['2.16.840.1.101.3.4.2.1', DOCUMENT_DIGESTS.get(1n)],
   ['1.2.156.10197.1.401', DOCUMENT_DIGESTS.get(2n)],
   ['2.16.840.1.101.3.4.2.2', DOCUMENT_DIGESTS.get(3n)],

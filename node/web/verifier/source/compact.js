@@ -3,7 +3,7 @@
 import { ascii, concat, hex } from './bytes.js';
 import { headerDigest, quorumOf } from './chain.js';
 import { encode } from './cbor.js';
-import { need, needEqual } from './refusal.js';
+import { need } from './refusal.js';
 import { isAggregate } from './signatures.js';
 
 const SHARE_TAG = ascii('govchain/v1/checkpoint-share\x00');

@@ -15,6 +15,7 @@ import { carriesChainProof } from './token.js';
 import { STEPS, verifyReceipt } from './verify.js';
 
 const NATIVE_START = Uint8Array.of(0x8d, 0x01, 0x58, 0x20); // 13 items: version 1, a chain id
+const RECEIPT_STARTS = [NATIVE_START, COSE_START, REFRESHED_START, PDF_START];
 const EQUIVOCATION_START = Uint8Array.of(0x8d, 0x01); // 13 items as well: version 1, an epoch
 const ANCHOR_START = ascii('\x85\x6fgovchain-anchor'); // an array of five, its first item
 const INTEGER_1 = Uint8Array.of(0x02, 0x01, 0x01);
@@ -48,8 +49,8 @@ const TEXTS = [
 ];
 
 /**
- * Return what a file is: a name of `KINDS`, or of a text that says of a file of another kind what it
- * is and which command takes it (`is-` before it); null for what is nothing of these.
+ * Return what a file is: a name of `KINDS`, or of one that another command takes; null for what is
+ * none of ours.
  */
 export function kindOf(bytes) {
   if (isCompact(bytes)) return 'compact';
@@ -58,8 +59,7 @@ export function kindOf(bytes) {
   if (startsWith(bytes, CONSISTENCY_START)) return 'consistency';
   if (startsWith(bytes, ANCHOR_START)) return 'anchor';
   if (isTokenOrAnswer(bytes)) return kindOfDer(bytes);
-  if ([NATIVE_START, COSE_START, REFRESHED_START, PDF_START].some((start) => startsWith(bytes, start)))
-    return 'receipt';
+  if (RECEIPT_STARTS.some((start) => startsWith(bytes, start))) return 'receipt';
   if (startsWith(bytes, EQUIVOCATION_START) && bytes[2] < 0x1c) return 'equivocation';
   const head = textOf(bytes.subarray(0, HEAD_BYTES)).trimStart();
   const [found] = TEXTS.find(([, pattern]) => pattern.test(head)) ?? [null];

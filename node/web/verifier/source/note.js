@@ -8,8 +8,8 @@ import { need } from './refusal.js';
 import { isCosignature, isCosignatureKey } from './signatures.js';
 
 export const NOTE_BYTES_MAX = 65536;
-export const LOG_LINE = 0x01; // the key signs the text
-export const COSIGNATURE = 0x04; // a line that says so, one with a time, and the text
+const LOG_LINE = 0x01; // the key signs the text
+const COSIGNATURE = 0x04; // a line that says so, one with a time, and the text
 const SIGNATURES_MAX = 256;
 const SIGNATURE_BYTES_MAX = 8192;
 const NAME_BYTES_MAX = 512;
@@ -46,14 +46,14 @@ export function readDecimal(text, what) {
   return BigInt(text);
 }
 
-export function decodeNote(bytes) {
+function decodeNote(bytes) {
   return splitNote(decodeText(bytes, 'note', NOTE_BYTES_MAX));
 }
 
 /** Return the `text` of a note, and its `lines`, each with `name`, `keyId` (hex) and `signature`. */
 export function splitNote(note) {
   const gap = note.lastIndexOf('\n\n');
-  const isWhole = gap >= 0 && note.endsWith('\n', note.length) && note.length > gap + 2;
+  const isWhole = gap >= 0 && note.endsWith('\n') && note.length > gap + 2;
   need(isWhole, 'note', 'expected text, an empty line, and signature lines');
   const listed = note.slice(gap + 2, -1).split('\n');
   const isFew = listed.length <= SIGNATURES_MAX;
@@ -160,7 +160,9 @@ export function checkNote(bytes, chainId, set) {
   const checkpoint = readCheckpoint(note.text);
   const origin = originOf(chainId);
   const isOwn = checkpoint.origin === origin;
-  need(isOwn, 'checkpoint-origin', () => `expected ${origin}, got ${checkpoint.origin.slice(0, 80)}`);
+  need(isOwn, 'checkpoint-origin', () => {
+    return `expected ${origin}, got ${checkpoint.origin.slice(0, 80)}`;
+  });
   const { logs, cosigners } = keysOf(origin, set);
   const [byLog, byMembers] = [signedBy(note, logs), signedBy(note, cosigners)];
   const isOne = byLog.length === 1;
@@ -171,7 +173,8 @@ export function checkNote(bytes, chainId, set) {
     return `expected ${quorum} cosignatures, got ${byMembers.length}`;
   });
   const ordered = [...byLog, ...byMembers].map((each) => each.line);
-  const isAll = note.lines.length === ordered.length && ordered.every((each, at) => each === note.lines[at]);
+  const isAll =
+    note.lines.length === ordered.length && ordered.every((each, at) => each === note.lines[at]);
   need(isAll, 'checkpoint-lines', 'expected no other lines, in the order of the set');
   return checkpoint;
 }

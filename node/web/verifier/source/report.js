@@ -108,8 +108,9 @@ export function show(place, language, answer, about) {
   if (about.trust.genesis.testnet) body.append(make('p', 'notice', tell('testnet')));
   if (answer.attested !== null) {
     const facts = FACTS[about.kind] ?? recordFacts;
-    const rows = facts(tell, answer.attested, about).map(([key, ...values]) => [tell(key), ...values]);
-    body.append(make('h3', '', tell('attested')), listOf(rows));
+    const rows = facts(tell, answer.attested, about);
+    const told = rows.map(([key, ...values]) => [tell(key), ...values]);
+    body.append(make('h3', '', tell('attested')), listOf(told));
   }
   body.append(make('h3', '', tell('trustUsed')), trustOf(tell, about.trust));
   if (answer.attested !== null) {

@@ -330,7 +330,8 @@ const readStatusFields = structure(
 /** The status of a reference inside a byte string; `bytes` are those that the state holds. */
 function readStatus(value, what) {
   const encoded = blob(STATE_VALUE_BYTES_MAX)(value, what);
-  return { ...readStatusFields(decode(encoded, 'reference status', STATE_VALUE_BYTES_MAX)), bytes: encoded };
+  const fields = decode(encoded, 'reference status', STATE_VALUE_BYTES_MAX);
+  return { ...readStatusFields(fields), bytes: encoded };
 }
 
 const readStateLeaf = structure(

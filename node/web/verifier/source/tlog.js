@@ -1,7 +1,6 @@
 // Verification of a C2SP tlog-proof by the validators that a trust file knows, in six steps: those
 // of `govchain verify`. What each says, proto/verify/tlog.md tells those who have other tools.
 
-import { hex, utf8 } from './bytes.js';
 import { anchorEpochOf } from './claim.js';
 import { quorumOf } from './chain.js';
 import { DOCUMENT_DIGESTS } from './hashes.js';

@@ -48,7 +48,8 @@ function decodeTrust(bytes) {
   const [handovers, pinned] = [fields.get('handovers'), fields.get('pinned')];
   const isList = Array.isArray(handovers) && handovers.length <= HANDOVERS_MAX;
   need(isList, `${WHAT} handovers`, `expected a list of at most ${HANDOVERS_MAX}`);
-  need(pinned !== null || handovers.length === 0, `${WHAT} pinned`, 'expected a header after the handovers, got null');
+  const isPinned = pinned !== null || handovers.length === 0;
+  need(isPinned, `${WHAT} pinned`, 'expected a header after the handovers, got null');
   const chainId = fields.get('chain_id');
   const isHex = typeof chainId === 'string' && chainId.length === 64 && fromHex(chainId) !== null;
   need(isHex, `${WHAT} chain_id`, 'expected 64 lower-case hex digits');
