@@ -122,6 +122,27 @@ def test_rsa_on_wycheproof(tmp_path: Path) -> None:
     assert {*expected} == {True, False}
 
 
+def test_a_key_of_rsa_that_would_take_hours_is_refused_at_once(tmp_path: Path) -> None:
+    """A token may hold any certificate: the bounds are those that OpenSSL has, and so ours."""
+    keys = ((2**4_096 - 1, 2**4_095), (2**4_096 - 1, 2**64), (2**65_536 - 1, 2**65_535))
+    calls = [
+        [
+            {"number": hex(modulus)},
+            {"number": hex(exponent)},
+            "30",
+            "00" * (len(hex(modulus)) // 2 - 1),
+        ]
+        for modulus, exponent in keys
+    ]
+    assert call("isRsaSignature", calls, tmp_path) == [False] * len(calls)
+
+
+def test_sha_1_is_that_of_everybody(tmp_path: Path) -> None:
+    messages = [bytes(range(256))[:size] * 3 for size in (0, 1, 18, 21, 54, 55, 56, 63, 64, 200)]
+    found = call("sha1", [[each.hex()] for each in messages], tmp_path)
+    assert found == [hashlib.sha1(each).hexdigest() for each in messages]
+
+
 def test_documents_are_hashed_as_ours_in_whatever_pieces(tmp_path: Path) -> None:
     random = Random(2)
     calls, expected = [], []

@@ -28,7 +28,7 @@ WITHOUT_STEPS = {"texts.js", "sentences.js", "telling.js", "report.js", "page.js
 """Nor is what a parser of JSON says told in Chinese, here or there."""
 LITERAL = re.compile(r"'((?:[^'\\\n]|\\.)+)'|\"([^\"\n]+)\"|`((?:[^`\\]|\\.)+)`")
 PART = re.compile(r"\$\{(?:[^{}]|\{[^{}]*\})*\}")
-MUTANTS, SEED = 60, 21
+MUTANTS, SEED = 25, 21
 INNER = {True: ("pinned at genesis", "§0§"), False: ("expected signed data", "x: y")}
 
 

@@ -14,6 +14,9 @@ export const SIGNING_CURVES = new Map([
   ['1.3.132.0.34', p384],
   ['1.3.132.0.35', p521],
 ]);
+const RSA_BITS_MAX = 16384n;
+const RSA_SMALL_BITS = 3072n; // up to which the exponent may be of any size
+const RSA_EXPONENT_BITS = 64n;
 const AGGREGATE_TAG = 'BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_';
 const INFINITY_BIT = 0x40;
 // A receipt brings handovers along that its trust file holds too: what was valid once is so again.
@@ -57,9 +60,11 @@ export function isEcdsaSignature(curve, key, digest, r, s) {
 
 /** Tell whether a signature of PKCS #1 version 1.5 is over `DigestInfo`, which is DER. */
 export function isRsaSignature(modulus, exponent, digestInfo, signature) {
+  if (!isRsaKey(modulus, exponent)) return false;
   const size = Math.ceil(modulus.toString(16).length / 2);
   const value = fromBigEndian(signature);
-  if (signature.length !== size || value >= modulus || size < digestInfo.length + 11) return false;
+  const isWhole = signature.length === size && value < modulus && size >= digestInfo.length + 11;
+  if (!isWhole) return false;
   const padding = new Uint8Array(size - digestInfo.length - 3).fill(0xff);
   const wanted = concat(Uint8Array.of(0, 1), padding, Uint8Array.of(0), digestInfo);
   return power(value, exponent, modulus) === fromBigEndian(wanted);
@@ -67,11 +72,13 @@ export function isRsaSignature(modulus, exponent, digestInfo, signature) {
 
 /** Tell whether a signature of PSS (RFC 8017) is over a message; the mask is by the same hash. */
 export function isPssSignature({ modulus, exponent }, { hash, size }, message, saltSize, signature) {
+  if (!isRsaKey(modulus, exponent)) return false;
   const bits = modulus.toString(2).length - 1;
   const encodedSize = Math.ceil(bits / 8);
   const value = fromBigEndian(signature);
   const isWhole = signature.length === Math.ceil((bits + 1) / 8) && value < modulus;
-  if (!isWhole || saltSize < 0 || encodedSize < size + saltSize + 2) return false;
+  const isRoomy = saltSize >= 0 && encodedSize >= size + saltSize + 2;
+  if (!isWhole || !isRoomy) return false;
   const opened = power(value, exponent, modulus);
   if (opened >> BigInt(8 * encodedSize) !== 0n) return false;
   const encoded = toBigEndian(opened, encodedSize);
@@ -143,6 +150,12 @@ function decodePoint(Point, bytes) {
   } catch {
     return null;
   }
+}
+
+/** Tell whether a key is one that takes no hours to use: the bounds are those of OpenSSL. */
+function isRsaKey(modulus, exponent) {
+  const isSmall = modulus < 1n << RSA_BITS_MAX && exponent < modulus;
+  return isSmall && (modulus < 1n << RSA_SMALL_BITS || exponent < 1n << RSA_EXPONENT_BITS);
 }
 
 function power(base, exponent, modulus) {
