@@ -20,7 +20,7 @@ from typing import Final, Self
 from node.crypto.authority import AuthorityCertificate, read_timestamp_certificate
 from node.crypto.certificate import encode_der
 from node.crypto.signature import Signer
-from node.errors import CryptoError, DecodeError
+from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.tokens import der
 from node.timestamp.tokens.request import Failure, Imprint, TimeStampRefused, TimeStampRequest
 
@@ -92,15 +92,21 @@ class Coordinates:
 
     @property
     def serial_number(self) -> int:
-        """Return the serial number of the record's tokens: 20 bytes, unique for ever."""
+        """Return the serial number of the record's tokens: 20 bytes, unique for ever.
+
+        Raises `ProofError` for numbers beyond 48 bits: no chain gets there, but a receipt may say
+        so.
+        """
         return int.from_bytes(self._bytes, "big")
 
     def encode(self) -> bytes:
-        """Return the serial number's DER."""
+        """Return the serial number's DER; raises like `serial_number`."""
         return der.encode(der.INTEGER, self._bytes)
 
     @property
     def _bytes(self) -> bytes:
+        if max(self.height, self.log_index) >= 1 << 8 * _NUMBER_BYTES:
+            raise ProofError("token-serial", "expected the coordinates of a record")
         height = self.height.to_bytes(_NUMBER_BYTES, "big")
         index = self.log_index.to_bytes(_NUMBER_BYTES, "big")
         return b"%c%b%b%b" % (_SERIAL_HEAD, self.chain_prefix, height, index)

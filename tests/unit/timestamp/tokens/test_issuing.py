@@ -9,7 +9,7 @@ import pytest
 
 from node.crypto.certificate import Authority, Member, build_identity_certificate, encode_pem
 from node.crypto.suite import DOCUMENT_DIGESTS, DocumentDigest
-from node.errors import CryptoError, DecodeError
+from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import (
     POLICY,
@@ -179,6 +179,15 @@ def test_coordinates_are_read_from_the_serial_number_they_give() -> None:
     for serial_number in (0, -1, 1 << 152 - 1, 2 << 152, 1 << 160, 1 << 1_000, 7):
         with pytest.raises(DecodeError, match="expected the coordinates of a record"):
             Coordinates.from_serial(serial_number)
+
+
+@pytest.mark.parametrize(("height", "log_index"), [(2**48, 0), (0, 2**48), (2**64 - 1, 0)])
+def test_no_serial_number_is_for_coordinates_that_no_chain_reaches(
+    height: int, log_index: int
+) -> None:
+    """A receipt's header may state any height: that is refused by rule, and is no crash."""
+    with pytest.raises(ProofError, match="expected the coordinates of a record"):
+        _ = Coordinates.of(bytes(32), height, log_index).serial_number
 
 
 def test_the_chain_proof_comes_out_as_it_went_in() -> None:
