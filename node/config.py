@@ -20,6 +20,8 @@ NODE_FILE: Final = "node.toml"
 PROFILE_FILE: Final = "profile.toml"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
+STORAGE_ENGINES: Final = ("auto", "leveldb", "rocksdb")
+
 SNAPSHOT_GAP_BLOCKS: Final = 50_000
 SNAPSHOT_GAP_BLOCKS_MIN: Final = 20
 """Less would take a validator that only missed a moment for one far behind."""
@@ -31,6 +33,8 @@ _PORT_MAX: Final = 65_535
 _VERIFY_THREADS_MAX: Final = 256
 _TIMESTAMPS_PER_MINUTE_MAX: Final = 1_000_000
 _SNAPSHOT_GAP_BLOCKS_MAX: Final = 1_000_000_000
+_CACHE_MIB_MAX: Final = 65_536
+_WRITE_BUFFER_MIB_MAX: Final = 1_024
 _CHAIN_ID_BYTES: Final = 32
 _ABSENT: Final = object()
 
@@ -72,6 +76,18 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StorageConfig:
+    """The table `storage` of a node's file: its database, and what memory that may take."""
+
+    engine: str = "auto"
+    """One of `STORAGE_ENGINES`; auto: what made the database, for a new one what is installed."""
+    cache_mib: int = 32
+    """Blocks of the database kept in memory, beside the operating system's own cache."""
+    write_buffer_mib: int = 16
+    """What was written lately, until it is sorted into a table; up to twice this is held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """One validator process: who it is, where it listens, whom it connects to."""
 
@@ -98,6 +114,7 @@ class NodeConfig:
     """Threads that check transaction signatures."""
     log_level: str = "info"
     """One of `LOG_LEVELS`."""
+    storage: StorageConfig = StorageConfig()
     snapshot_gap_blocks: int = SNAPSHOT_GAP_BLOCKS
     """Further behind than this, the state is fetched instead of the blocks that led to it.
 
@@ -129,6 +146,7 @@ class NodeConfig:
                 "verify_threads", least=1, most=_VERIFY_THREADS_MAX, default=2
             ),
             log_level=fields.choice("log_level", LOG_LEVELS, default="info"),
+            storage=fields.storage("storage"),
             snapshot_gap_blocks=fields.integer(
                 "snapshot_gap_blocks",
                 least=SNAPSHOT_GAP_BLOCKS_MIN,
@@ -339,6 +357,28 @@ class _Fields:
         if len(frozenset(ids)) != len(ids):
             self.refuse(name, "expected each validator once")
         return endpoints
+
+    def storage(self, name: str) -> StorageConfig:
+        """Take the table of the database, each field of which has a default."""
+        value = self._take(name, {})
+        if not isinstance(value, dict):
+            self.refuse(name, f"expected a table [{name}], got {value!r:.80}")
+        fields = _Fields(self._path, value, f"{name}.")
+        defaults = StorageConfig()
+        storage = StorageConfig(
+            engine=fields.choice("engine", STORAGE_ENGINES, default=defaults.engine),
+            cache_mib=fields.integer(
+                "cache_mib", least=1, most=_CACHE_MIB_MAX, default=defaults.cache_mib
+            ),
+            write_buffer_mib=fields.integer(
+                "write_buffer_mib",
+                least=1,
+                most=_WRITE_BUFFER_MIB_MAX,
+                default=defaults.write_buffer_mib,
+            ),
+        )
+        fields.finish()
+        return storage
 
     def _endpoint(self, name: str, at: int, item: object, *, with_authority: bool) -> Endpoint:
         if not isinstance(item, dict):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from node.assembly.engines import open_database
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
 from node.execution.apply import Executor
@@ -17,8 +18,8 @@ from node.service.home import log_identity
 from node.service.recovery import Recovery, recover
 from node.storage.checkpoints import CheckpointStore
 from node.storage.draft_folder import DraftFolder, install_draft
+from node.storage.kv import KeyValueStore
 from node.storage.ledger import LedgerStore
-from node.storage.leveldb import LevelDBStore
 from node.storage.lock import InstanceLock
 from node.storage.scratch import DATA_NAME, scratch_folder
 from node.storage.wal import WriteAheadLog
@@ -45,9 +46,10 @@ def open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[Stores]:
         wal, replay = WriteAheadLog.open(config.wal, log_identity(genesis, config.validator_id))
         stack.callback(wal.close)
         install_draft(config.data)
-        drafts = DraftFolder(config.data, partial(LevelDBStore.open, create=True))
+        begin = partial(open_database, create=True, storage=config.storage)
+        drafts = DraftFolder(config.data, begin)
         stack.callback(drafts.close)
-        database = LevelDBStore.open(config.data, create=True)
+        database = begin(config.data)
         stack.callback(database.close)
         executor = Executor(genesis)
         ledger = LedgerStore.open(database, genesis.suite, executor.genesis_block())
@@ -68,27 +70,27 @@ def open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[Stores]:
 @contextmanager
 def open_ledger_at_rest(
     config: NodeConfig, genesis: Genesis
-) -> Iterator[tuple[LevelDBStore, LedgerStore]]:
+) -> Iterator[tuple[KeyValueStore, LedgerStore]]:
     """Open the ledger of a validator that does not run, and keep it from starting meanwhile.
 
     Raises `StorageError`: it runs (GC-3002), or its ledger is damaged, or not of this chain.
     """
     with InstanceLock(config.home), ExitStack() as stack:
         install_draft(config.data)
-        database = LevelDBStore.open(config.data, create=False)
+        database = open_database(config.data, create=False, storage=config.storage)
         stack.callback(database.close)
         genesis_block = Executor(genesis).genesis_block()
         yield database, LedgerStore.open(database, genesis.suite, genesis_block)
 
 
 @contextmanager
-def open_scratch(folder: Path) -> Iterator[LevelDBStore]:
+def open_scratch(folder: Path) -> Iterator[KeyValueStore]:
     """Open an empty database in `folder`, which is gone again at the end; raises `StorageError`.
 
     What such a process left there that was killed is removed first.
     """
     with (
         scratch_folder(folder) as home,
-        closing(LevelDBStore.open(home / DATA_NAME, create=True)) as database,
+        closing(open_database(home / DATA_NAME, create=True)) as database,
     ):
         yield database

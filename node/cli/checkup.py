@@ -39,9 +39,10 @@ from node.operations.topology import is_port_free
 from node.rpc.port import Health, NodeStatus
 from node.storage.ledger_check import verify_store
 
-PACKAGES: Final = ("cbor2", "click", "cryptography", "grpcio", "msgspec", "plyvel", "protobuf")
+PACKAGES: Final = ("cbor2", "click", "cryptography", "grpcio", "msgspec", "protobuf")
+ENGINES: Final = ("plyvel", "rocksdict")  # one of them is enough
 
-_PYTHON_VERSIONS: Final = ((3, 11), (3, 12))
+_PYTHON_VERSIONS: Final = ((3, 11), (3, 12), (3, 13))
 _DISK_PROBLEM_BYTES: Final = 1 << 30
 _DISK_WARNING_BYTES: Final = 5 << 30
 _SYNC_ROUNDS: Final = 16
@@ -87,18 +88,24 @@ def check_versions() -> Iterator[Finding]:
     got = sys.version_info[:2]
     detail = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     if got not in _PYTHON_VERSIONS or platform.system() != "Linux":
-        fix = _("use Python 3.11 or 3.12 on Linux")
+        fix = _("use Python 3.11, 3.12 or 3.13 on Linux")
         yield Finding("versions", Level.PROBLEM, detail, fix)
-    found, missing = [], []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(package)
+    versions = {package: _version_of(package) for package in (*PACKAGES, *ENGINES)}
+    found = [f"{package} {version}" for package, version in versions.items() if version]
+    missing = [package for package in PACKAGES if not versions[package]]
+    if not any(versions[package] for package in ENGINES):
+        missing.append(" / ".join(ENGINES))
     if missing:
         fix = _("install the locked packages again: ./run does")
         yield Finding("versions", Level.PROBLEM, _("missing: ") + ", ".join(missing), fix)
     yield Finding("versions", Level.OK, ", ".join((f"govchain {node.__version__}", detail, *found)))
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def check_disk(folder: Path) -> Iterator[Finding]:

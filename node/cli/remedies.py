@@ -385,6 +385,18 @@ _ROWS: Final = (
         N_("the log is older than the database"),
         N_("put the newest back; if it is lost, take a new key: govchain node rotate"),
     ),
+    (
+        "GC-3013",
+        _UNAVAILABLE,
+        N_("another engine made the database"),
+        N_("let storage.engine in node.toml be auto, or move the folder away: it is made again"),
+    ),
+    (
+        "GC-3014",
+        _UNAVAILABLE,
+        N_("the engine of the database is not installed"),
+        N_("install it, as the extra [leveldb] or [rocksdb] of govchain"),
+    ),
     (DEFECT_CODE, ExitCode.DEFECT, N_("a defect of this program"), N_("report it, with its log")),
     (
         "GC-9002",

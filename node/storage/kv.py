@@ -1,7 +1,7 @@
 """The key-value port: what every store behind it promises. No implementation may live here.
 
-`node.storage.leveldb` keeps the promise on disk and `node.storage.memory` in memory; one set of
-contract tests holds both to it.
+`node.storage.leveldb` and `node.storage.rocksdb` keep the promise on disk, `node.storage.memory` in
+memory; one set of contract tests holds all to it.
 """
 
 from __future__ import annotations

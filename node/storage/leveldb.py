@@ -17,10 +17,8 @@ binding shape the code and its use:
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -28,31 +26,11 @@ from typing import Any, Final
 import plyvel
 
 from node.errors import StorageError
+from node.storage.disk_engine import EngineOptions, FailStop, damaged, in_use, refused_by_disk
 from node.storage.filesystem import sync_path
 from node.storage.kv import WriteBatch, scan_bounds
 
 _FOREIGN_ERRORS: Final = (plyvel.Error, OSError, RuntimeError)  # the last: the store is closed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LevelDBOptions:
-    """What one process may tune; nothing here changes what is stored."""
-
-    bloom_bits_per_key: int = 10
-    """Filter per table, so that looking up an absent key reads no block: 10 bits err in 1%."""
-
-    cache_bytes: int = 32 * 2**20
-    """Blocks kept in memory, beside the operating system's own cache."""
-
-    write_buffer_bytes: int = 16 * 2**20
-    """Written data kept in memory before it becomes a sorted table. Up to twice this is held, and
-    as much is replayed when the store opens."""
-
-    table_bytes: int = 8 * 2**20
-    """Size of one sorted table: larger than LevelDB's 2 MiB, as a ledger grows to many tables."""
-
-    open_files_max: int = 500
-    """File descriptors LevelDB may hold."""
 
 
 class LevelDBView:
@@ -113,20 +91,19 @@ class LevelDBStore(LevelDBView):
 
     def __init__(self, database: Any, path: Path) -> None:  # noqa: ANN401 - the binding has no types
         super().__init__(database, path)
-        self._write_lock = threading.Lock()
+        self._fail_stop = FailStop(path)
         self._unsynced = False
-        self._failure: StorageError | None = None
 
     @classmethod
     def open(
-        cls, path: Path, *, create: bool, options: LevelDBOptions | None = None
+        cls, path: Path, *, create: bool, options: EngineOptions | None = None
     ) -> LevelDBStore:
         """Open the store at `path`; with `create` an absent one is made, in an existing parent.
 
         Raises `StorageError`: in use by a process (GC-3002), damaged (GC-3003), disk full
         (GC-3004), or any other refusal of the disk (GC-3001).
         """
-        options = options or LevelDBOptions()
+        options = options or EngineOptions()
         with _foreign_errors_explained(path):
             database = plyvel.DB(
                 os.fspath(path),
@@ -152,18 +129,8 @@ class LevelDBStore(LevelDBView):
 
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         """Apply `batch` whole or not at all, as `KeyValueStore.write` promises."""
-        with self._write_lock:
-            if self._failure is not None:
-                raise StorageError(
-                    f"{self._path}: refused after a failed write: {self._failure}",
-                    fix="stop the node, repair what failed and start it again",
-                ) from self._failure
-            try:
-                with _foreign_errors_explained(self._path):
-                    self._write(batch, sync=sync)
-            except StorageError as error:
-                self._failure = error
-                raise
+        with self._fail_stop.writing(), _foreign_errors_explained(self._path):
+            self._write(batch, sync=sync)
 
     def _write(self, batch: WriteBatch, *, sync: bool) -> None:
         if sync and self._unsynced:
@@ -203,21 +170,7 @@ def _explain(error: Exception, path: Path) -> StorageError:
     cause = error.args[0] if error.args else ""
     text = cause.decode(errors="replace") if isinstance(cause, bytes) else str(error)
     if text.startswith("IO error: lock "):
-        return StorageError(
-            f"{path}: the database is in use by a running process",
-            code="GC-3002",
-            fix="stop the other process, or give this node a directory of its own",
-        )
+        return in_use(path)
     if isinstance(error, plyvel.CorruptionError):
-        return StorageError(
-            f"{path}: the database is damaged: {text}",
-            code="GC-3003",
-            fix="move the directory away; the node rebuilds it from the other validators",
-        )
-    if "No space left on device" in text:
-        return StorageError(
-            f"{path}: the disk is full: {text}",
-            code="GC-3004",
-            fix="free space here and start the node again; nothing synced is lost",
-        )
-    return StorageError(f"{path}: {text}", fix="check the path, its permissions and the disk")
+        return damaged(path, text)
+    return refused_by_disk(path, text)

@@ -12,17 +12,20 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
 from node.cli.exit_codes import ExitCode
+from node.errors import StorageError
 from node.operations.supervisor import NODE_COMMAND
+from node.storage.kv import KeyValueStore, WriteBatch
 from tests.network.local_network import Load, LocalNetwork, running_network
 from tests.unit.cli.command import ENGLISH
+from tests.unit.storage.engines import DISK_ENGINES, DiskEngine
 
 VICTIM: Final = "validator-3"
 DISK_BYTES: Final = 64 << 20
@@ -60,6 +63,33 @@ def start(home: Path, log: Path, words: Path) -> subprocess.Popen[bytes]:
             stderr=stream,
             env={**os.environ, **ENGLISH},
         )
+
+
+def write_on(store: KeyValueStore, synced: list[int]) -> NoReturn:
+    """Write numbers, and keep those that were synced, until the store refuses."""
+    while True:
+        batch = WriteBatch()
+        batch.put(b"%06d" % len(synced), os.urandom(4_000))
+        store.write(batch, sync=True)
+        synced.append(len(synced))
+
+
+@pytest.mark.parametrize("engine", DISK_ENGINES, ids=lambda engine: engine.name)
+def test_an_engine_names_the_disk_and_keeps_all_it_had_synced(
+    tmp_path: Path, engine: DiskEngine
+) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        store = engine.open(disk / "db", create=True)
+        ballast = fill(disk)
+        synced: list[int] = []
+        with pytest.raises(StorageError) as caught:
+            write_on(store, synced)
+        assert caught.value.code == "GC-3004"
+        store.close()
+        ballast.unlink()
+        with closing(engine.open(disk / "db", create=False)) as reopened:
+            kept = [int(key) for key, _ in reopened.scan(b"")]
+        assert kept in (synced, [*synced, len(synced)])
 
 
 def test_it_ends_names_the_disk_and_goes_on_when_there_is_room(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Real processes writing to the log and to LevelDB, killed in full flight."""
+"""Real processes writing to the log and to each engine, killed in full flight."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from node.storage.leveldb import LevelDBStore
 from node.storage.wal import WriteAheadLog
+from tests.unit.storage.engines import DISK_ENGINES, DiskEngine
 
 IDENTITY = bytes(range(32))
 
@@ -33,9 +33,11 @@ STORE_WRITER = """
 import sys
 from pathlib import Path
 from node.storage.kv import WriteBatch
-from node.storage.leveldb import LevelDBOptions, LevelDBStore
-options = LevelDBOptions(write_buffer_bytes=65_536)
-store = LevelDBStore.open(Path(sys.argv[1]), create=True, options=options)
+from node.storage.disk_engine import EngineOptions
+from tests.unit.storage.engines import DISK_ENGINES
+(engine,) = (each for each in DISK_ENGINES if each.name == sys.argv[2])
+options = EngineOptions(write_buffer_bytes=65_536)
+store = engine.open(Path(sys.argv[1]), create=True, options=options)
 number = int(store.get(b"left") or b"0")
 while True:
     number += 1
@@ -48,10 +50,10 @@ while True:
 """
 
 
-def last_number_before_the_kill(program: str, directory: Path, lines: int) -> int:
+def last_number_before_the_kill(program: str, directory: Path, lines: int, *more: str) -> int:
     """Run `program` until it has reported `lines` times, kill it, return its last whole report."""
     with subprocess.Popen(
-        [sys.executable, "-c", program, directory], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(directory), *more], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         reports = [process.stdout.readline() for _ in range(lines)]
@@ -78,12 +80,13 @@ def test_a_killed_writer_of_the_log_loses_nothing_it_had_synced(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("lines", [1, 100])
+@pytest.mark.parametrize("engine", DISK_ENGINES, ids=lambda engine: engine.name)
 def test_a_killed_writer_of_the_store_leaves_whole_batches_and_all_it_had_written(
-    tmp_path: Path, lines: int
+    tmp_path: Path, engine: DiskEngine, lines: int
 ) -> None:
     for _ in range(2):
-        reported = last_number_before_the_kill(STORE_WRITER, tmp_path / "db", lines)
-        store = LevelDBStore.open(tmp_path / "db", create=False)
+        reported = last_number_before_the_kill(STORE_WRITER, tmp_path / "db", lines, engine.name)
+        store = engine.open(tmp_path / "db", create=False)
         left = int(store.get(b"left") or b"0")
         assert left >= reported
         assert store.get(b"right") == b"%d" % left

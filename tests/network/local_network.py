@@ -76,6 +76,11 @@ class LocalNetwork:
     def folder(self, validator_id: str) -> Path:
         return self.home / "nodes" / validator_id
 
+    def use_engine(self, validator_id: str, engine: str) -> None:
+        """Have a validator that does not run keep its database by this engine."""
+        settings = self.folder(validator_id) / "node.toml"
+        settings.write_text(f'storage.engine = "{engine}"\n{settings.read_text()}')
+
     # --- Processes ---
 
     def process(self, validator_id: str) -> ProcessRecord:

@@ -85,6 +85,7 @@ async def test_without_its_data_but_with_its_log(network: LocalNetwork) -> None:
     height = await make_block(network, FIRST)
     network.end(VICTIM, signal.SIGKILL)
     shutil.rmtree(network.folder(VICTIM) / "data")
+    network.use_engine(VICTIM, "rocksdb")  # how a validator comes to another engine
     await asyncio.to_thread(network.supervisor.up)
     await network.until_height(VICTIM, height)
     await until_certifying(network, VICTIM, FIRST)
@@ -96,6 +97,7 @@ async def test_without_its_data_but_with_its_log(network: LocalNetwork) -> None:
 def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the home of a network that did not run yet, of which all but one have a long past."""
     network = make_network(tmp_path_factory.mktemp("past") / "network", created_ago_ms=3_600_000)
+    network.use_engine(VICTIM, "rocksdb")
     others = [name for name in network.ids if name != VICTIM]
     give_past(network, others, PAST_BLOCKS, old_blocks=OLD_BLOCKS)
     return network.home

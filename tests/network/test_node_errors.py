@@ -72,6 +72,12 @@ def take_the_data_of_another_chain(home: Path) -> None:
     database.close()
 
 
+def ask_for_another_engine(home: Path) -> None:
+    LevelDBStore.open(home / "data", create=True).close()
+    settings = home / "node.toml"
+    settings.write_text(f'storage.engine = "rocksdb"\n{settings.read_text()}')
+
+
 def take_another_secret(home: Path) -> None:
     secret = home.parents[1] / "secret.key"
     secret.write_bytes(bytes(32))
@@ -100,6 +106,7 @@ def lose_all_peers(home: Path) -> None:
         (damage_the_log, "GC-3006"),
         (take_the_log_of_another, "GC-3007"),
         (take_the_data_of_another_chain, "GC-3011"),
+        (ask_for_another_engine, "GC-3013"),
         (take_another_secret, "GC-1002"),
         (take_the_genesis_of_another_chain, "GC-2002"),
         (take_another_name, "GC-2002"),

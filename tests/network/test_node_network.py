@@ -1,4 +1,7 @@
-"""Four validators as four processes over real gRPC: they agree, survive kill -9, stop in order."""
+"""Four validators as four processes over real gRPC: they agree, survive kill -9, stop in order.
+
+One of them keeps its ledger by RocksDB, the others by LevelDB.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from node.assembly.engines import engine_of
 from node.chain.admission import AdmissionCode
 from node.chain.block import ResultCode
 from node.chain.record import RecordLeaf
@@ -19,16 +23,27 @@ from node.crypto.suite import SHA_256
 from node.operations.supervisor import NODE_COMMAND
 from node.rpc.port import PAGE_TOKEN_BYTES_MAX, RecordFilter, RecordPage
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
-from tests.network.local_network import Load, LocalNetwork, running_network
+from tests.network.local_network import Load, LocalNetwork, make_network
 
 STOP_S_MAX = 3.0
+ON_ROCKSDB = "validator-3"  # of which the tests ask most
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    with running_network(tmp_path_factory.mktemp("node") / "network") as network:
+    network = make_network(tmp_path_factory.mktemp("node") / "network")
+    network.use_engine(ON_ROCKSDB, "rocksdb")
+    try:
+        network.supervisor.up()
         asyncio.run(network.until_ready(network.ids))
         yield network
+    finally:
+        network.supervisor.down()
+
+
+def test_each_has_the_engine_it_was_told_or_the_usual_one(network: LocalNetwork) -> None:
+    engines = {name: engine_of(network.folder(name) / "data") for name in network.ids}
+    assert engines == dict.fromkeys(network.ids, "leveldb") | {ON_ROCKSDB: "rocksdb"}
 
 
 async def test_all_commit_the_same_chain_whoever_is_asked(network: LocalNetwork) -> None:

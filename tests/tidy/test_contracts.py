@@ -17,8 +17,8 @@ LAYERS = "Dependencies point one way"
 PURITY = "The pure rooms do no IO, read no clock and draw no randomness, not even indirectly"
 CORE = "The consensus core knows the standard library, node.chain and node.crypto"
 TRANSPORT = "Generated transport code stays behind node.rpc"
-ENGINE = "Only the composition root picks the LevelDB engine"
-BINDING = "Only the LevelDB engine imports its binding"
+ENGINE = "Only the composition root picks the engine of the store"
+BINDING = "Only the engines import their bindings"
 
 # Per violation: the modules to write, as path and text, and every contract that breaks.
 VIOLATIONS: list[tuple[dict[str, str], set[str]]] = [
@@ -40,7 +40,9 @@ VIOLATIONS: list[tuple[dict[str, str], set[str]]] = [
     ({"node/consensus/ordering.py": "import cbor2"}, {CORE}),
     ({"node/cli/verify.py": "import node.rpc.pb.peer_pb2"}, {TRANSPORT}),
     ({"node/service/driver.py": "import node.storage.leveldb"}, {ENGINE}),
+    ({"node/service/driver.py": "import node.storage.rocksdb"}, {ENGINE}),
     ({"node/storage/blocks.py": "import plyvel"}, {BINDING}),
+    ({"node/storage/blocks.py": "import rocksdict"}, {BINDING}),
 ]
 
 
@@ -50,7 +52,7 @@ def contract_names() -> list[str]:
 
 
 def make_tree(root: Path) -> None:
-    """Make a tree with every room named by the layers, and an innocent import of LevelDB."""
+    """Make a tree with every room named by the layers, and an innocent import of each engine."""
     text = (ROOT / "pyproject.toml").read_text()
     (root / "pyproject.toml").write_text(text)
     layers = tomllib.loads(text)["tool"]["importlinter"]["contracts"][0]["layers"]
@@ -61,7 +63,10 @@ def make_tree(root: Path) -> None:
     (root / "node/rpc/pb/peer_pb2.py").touch()
     (root / "node/rpc/server.py").write_text("import node.rpc.pb.peer_pb2\n")
     (root / "node/storage/leveldb.py").write_text("import plyvel\n")
-    (root / "node/assembly/__init__.py").write_text("import node.storage.leveldb\n")
+    (root / "node/storage/rocksdb.py").write_text("import rocksdict\n")
+    (root / "node/assembly/__init__.py").write_text(
+        "import node.storage.leveldb\nimport node.storage.rocksdb\n"
+    )
 
 
 def broken_contracts(root: Path) -> set[str]:

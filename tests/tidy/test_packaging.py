@@ -16,10 +16,10 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
 def declared(*, dev: bool) -> list[str]:
-    """Return the `name==version` entries of pyproject.toml."""
+    """Return the `name==version` entries of pyproject.toml, without the markers of platforms."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extra: list[str] = project["optional-dependencies"]["dev"] if dev else []
-    return [*project["dependencies"], *extra]
+    return [entry.partition(";")[0] for entry in (*project["dependencies"], *extra)]
 
 
 def unlocked(requirements: list[str], locked: str) -> list[str]:

@@ -73,7 +73,7 @@ def test_a_python_too_old_or_too_new_or_broken_is_none(machine: Machine) -> None
         machine.has(name, "exit 127")
     done = machine.run("run")
     assert done.returncode == 2
-    assert "Python 3.11 or 3.12 is needed" in done.stderr
+    assert "Python 3.11, 3.12 or 3.13 is needed" in done.stderr
 
 
 def test_without_ensurepip_it_prints_the_one_line(machine: Machine) -> None:

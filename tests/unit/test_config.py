@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node.config import Address, ClientProfile, Endpoint, NodeConfig
+from node.config import Address, ClientProfile, Endpoint, NodeConfig, StorageConfig
 from node.errors import ConfigError
 
 NODE = """\
@@ -20,6 +20,9 @@ http_address = "127.0.0.1:7103"
 key_file = "../../secret.key"
 verify_threads = 4
 log_level = "debug"
+storage.engine = "rocksdb"
+storage.cache_mib = 8
+storage.write_buffer_mib = 4
 
 [[peers]]
 validator_id = "validator-2"
@@ -65,6 +68,7 @@ def test_a_complete_node_file_is_read(tmp_path: Path) -> None:
         key_file=tmp_path.resolve() / "../../secret.key",
         verify_threads=4,
         log_level="debug",
+        storage=StorageConfig(engine="rocksdb", cache_mib=8, write_buffer_mib=4),
     )
 
 
@@ -75,6 +79,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert config.peers == ()
     assert (config.verify_threads, config.log_level) == (2, "info")
     assert config.snapshot_gap_blocks == 50_000
+    assert config.storage == StorageConfig(engine="auto", cache_mib=32, write_buffer_mib=16)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,18 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
         ('"127.0.0.1:7103"', '"127.0.0.1:7100"', "client_address: expected an address of its own"),
         ("verify_threads = 4", "verify_threads = 0", "verify_threads: expected a whole number"),
         ("verify_threads = 4", "snapshot_gap_blocks = 19", "snapshot_gap_blocks: expected a whole"),
+        ("storage.engine", "storage.motor", "storage.motor: unknown field"),
+        (
+            'engine = "rocksdb"',
+            'engine = "sqlite"',
+            "storage.engine: expected one of auto, leveldb",
+        ),
+        ("cache_mib = 8", "cache_mib = 0", "storage.cache_mib: expected a whole number of 1.."),
+        (
+            "storage.write_buffer_mib = 4",
+            "storage.write_buffer_mib = 1025",
+            "write_buffer_mib: expected",
+        ),
         ("verify_threads = 4", "verify_threads = true", "verify_threads: expected a whole number"),
         ('"debug"', '"loud"', "log_level: expected one of debug, info, warning, error"),
         ("log_level", "log_levle", "log_levle: unknown field"),
@@ -174,3 +191,8 @@ def test_a_bad_field_of_a_profile_is_named(tmp_path: Path, old: str, new: str, n
 @pytest.mark.parametrize("text", ["127.0.0.1:1", "[::1]:65535", "validator-1.example:443"])
 def test_an_address_is_written_as_it_is_read(text: str) -> None:
     assert str(Address.parse(text)) == text
+
+
+def test_a_storage_that_is_no_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="storage: expected a table"):
+        load_node(tmp_path, "storage = 1\n" + "\n".join(NODE.splitlines()[:4]))

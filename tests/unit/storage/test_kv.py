@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,42 +12,12 @@ from hypothesis import strategies as st
 
 from node.errors import StorageError
 from node.storage.kv import KeyValueStore, WriteBatch, scan_bounds
-from node.storage.leveldb import LevelDBStore
-from node.storage.memory import MemoryStore
+from tests.unit.storage.engines import ENGINES, Engine
 
 Change = tuple[bytes, bytes | None]
 
 
-@dataclass
-class Engine:
-    """A store under test, and how a process that stopped finds it again."""
-
-    store: KeyValueStore
-    reopen: Callable[[KeyValueStore], KeyValueStore]
-
-
-def leveldb_engine(directory: Path) -> Engine:
-    path = directory / "db"
-
-    def reopen(store: KeyValueStore) -> KeyValueStore:
-        store.close()
-        return LevelDBStore.open(path, create=False)
-
-    return Engine(LevelDBStore.open(path, create=True), reopen)
-
-
-def memory_engine(_directory: Path) -> Engine:
-    def reopen(store: KeyValueStore) -> KeyValueStore:
-        assert isinstance(store, MemoryStore)
-        return store.crash(keep=store.unsynced_batches)
-
-    return Engine(MemoryStore(), reopen)
-
-
-ENGINES = [leveldb_engine, memory_engine]
-
-
-@pytest.fixture(params=ENGINES, ids=["leveldb", "memory"])
+@pytest.fixture(params=ENGINES.values(), ids=list(ENGINES))
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     made: Engine = request.param(tmp_path)
     yield made
@@ -230,7 +199,7 @@ changes = st.lists(st.tuples(keys, st.none() | st.binary(max_size=3)), max_size=
     reverse=st.booleans(),
     limit=st.none() | st.integers(0, 4),
 )
-@pytest.mark.parametrize("make_engine", ENGINES)
+@pytest.mark.parametrize("make_engine", ENGINES.values(), ids=list(ENGINES))
 def test_a_store_behaves_like_a_sorted_dict(
     make_engine: Callable[[Path], Engine],
     *,

@@ -1,4 +1,4 @@
-"""The ledger on both engines: what was committed is found again, and damage is noticed."""
+"""The ledger on every engine: what was committed is found again, and damage is noticed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from node.errors import InvariantViolation, ProofError, StorageError
 from node.execution.apply import ExecutedBlock
 from node.execution.overlay import Overlay
 from node.storage import keys, ledger
-from node.storage.kv import KeyValueStore, WriteBatch
+from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.ledger_check import verify_store
-from node.storage.leveldb import LevelDBStore
 from node.storage.memory import MemoryStore
 from node.storage.stored_block import encode_header_value
 from tests.unit.execution.small_chain import (
@@ -38,6 +37,7 @@ from tests.unit.execution.small_chain import (
     payload,
     tx,
 )
+from tests.unit.storage import engines
 
 SUITE = GENESIS.suite
 GENESIS_BLOCK = SmallChain().executor.genesis_block()
@@ -45,11 +45,8 @@ HASH = SUITE.hash
 
 
 @dataclass
-class Engine:
-    """A store under test, and how a process that stopped finds it again."""
-
-    store: KeyValueStore
-    reopen: Callable[[KeyValueStore], KeyValueStore]
+class Engine(engines.Engine):
+    """A store under test, and the ledger in it."""
 
     def ledger(self) -> LedgerStore:
         return LedgerStore.open(self.store, SUITE, GENESIS_BLOCK)
@@ -59,27 +56,10 @@ class Engine:
         return self.ledger()
 
 
-def leveldb_engine(directory: Path) -> Engine:
-    path = directory / "db"
-
-    def reopen(store: KeyValueStore) -> KeyValueStore:
-        store.close()
-        return LevelDBStore.open(path, create=False)
-
-    return Engine(LevelDBStore.open(path, create=True), reopen)
-
-
-def memory_engine(_directory: Path) -> Engine:
-    def reopen(store: KeyValueStore) -> KeyValueStore:
-        assert isinstance(store, MemoryStore)
-        return store.crash(keep=store.unsynced_batches)
-
-    return Engine(MemoryStore(), reopen)
-
-
-@pytest.fixture(params=[leveldb_engine, memory_engine], ids=["leveldb", "memory"])
+@pytest.fixture(params=engines.ENGINES.values(), ids=list(engines.ENGINES))
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    made: Engine = request.param(tmp_path)
+    under_test: engines.Engine = request.param(tmp_path)
+    made = Engine(under_test.store, under_test.reopen)
     yield made
     made.store.close()
 
