@@ -6,6 +6,8 @@ All validators share one thread. Signatures are keyed hashes (bench/keyed_hash.p
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -38,6 +40,7 @@ def test_core_100_blocks(benchmark: BenchmarkFixture, say: Say, validators: int)
     benchmark(network.run, BLOCKS)
     counts = network.counts.per_block()
     assert counts == expected_counts(validators)
+    benchmark.extra_info["per_block"] = asdict(counts)
     say(
         lambda best_s: (
             f"core, n = {validators}, keyed-hash signatures, one thread for all: "
@@ -62,6 +65,9 @@ def test_engine_10_blocks_of_100(benchmark: BenchmarkFixture, say: Say, validato
     assert network.votes_sent == blocks * expected.votes_sent
     assert votes_signed == expected.votes_signed
     assert votes_checked <= expected.votes_checked
+    benchmark.extra_info["per_block"] = {
+        name: count / blocks for name, count in network.counts().items()
+    }
     say(
         lambda best_s: (
             f"engine, n = {validators}, keyed-hash signatures, no IO: "

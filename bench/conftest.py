@@ -17,6 +17,12 @@ _LINES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that adds a line to the end of the run's output, whatever was measured."""
+    return request.config.stash.setdefault(_LINES, []).append
+
+
+@pytest.fixture
 def say(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Say:
     """Return a function that adds a line to the end of the run's output.
 

@@ -1,7 +1,8 @@
 """n engines in one thread, their ledgers in memory, every write durable when made: no IO at all.
 
 What a shell does for an engine is done at once; messages between validators keep their order and
-come one per frame. Signatures are keyed hashes, so what is left is the cost of everything else.
+come one by one. What one turn has for a peer is one frame, what waits for its log one sync.
+Signatures are keyed hashes, so what is left is the cost of everything else.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from node.service.engine import Engine, Outgoing
 from node.service.mempool import Mempool
 from node.service.recovery import recover
 from node.service.wire import MessageKind
+from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 
@@ -40,6 +42,16 @@ class MemoryLog:
         return self.last_lsn
 
 
+class CountingStore(MemoryStore):
+    """A database that counts its syncs."""
+
+    syncs = 0
+
+    def write(self, batch: WriteBatch, *, sync: bool) -> None:
+        self.syncs += sync
+        super().write(batch, sync=sync)
+
+
 class EngineNetwork:
     """A network of engines at rest; each batch handed to the first of them becomes one block."""
 
@@ -47,10 +59,15 @@ class EngineNetwork:
         genesis = keyed_hash_genesis(validator_count)
         self._genesis = genesis
         self._logs = [MemoryLog() for _ in range(validator_count)]
-        self._engines = [_start(genesis, me, log) for me, log in enumerate(self._logs)]
+        self._stores = [CountingStore() for _ in range(validator_count)]
+        self._engines = [
+            _start(genesis, me, *disk)
+            for me, disk in enumerate(zip(self._stores, self._logs, strict=True))
+        ]
         self._durable = [0] * validator_count
         self._queue: deque[tuple[int, int, bytes]] = deque()  # from, to, message
         self._nonce = 0
+        self._frames = self._log_syncs = self._transactions_checked = 0
         self.messages = self.votes_sent = 0
         for me, engine in enumerate(self._engines):
             engine.start(self._now)
@@ -68,12 +85,26 @@ class EngineNetwork:
             engine = self._engines[0]
             verdicts = engine.gate.screen(batch, engine.reckon(self._now))
             candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
+            self._transactions_checked += len(candidates)
             engine.admit(check_signatures(candidates), self._now, from_client=True)
             self._after_turn(0)
             self._run_until_at_rest()
         heights = {engine.height for engine in self._engines}
         if len(heights) != 1:
             raise InvariantViolation(f"expected one height, got {heights}")
+
+    def counts(self) -> dict[str, int]:
+        """Return what all did together so far, by name."""
+        return {
+            "messages": self.messages,
+            "frames": self._frames,
+            "votes_sent": self.votes_sent,
+            "votes_signed": self.votes_signed,
+            "votes_checked": self.votes_checked,
+            "transactions_checked": self._transactions_checked,
+            "log_syncs": self._log_syncs,
+            "ledger_syncs": sum(store.syncs for store in self._stores),
+        }
 
     @property
     def blocks(self) -> int:
@@ -107,9 +138,12 @@ class EngineNetwork:
         while True:
             engine.flush_gossip()
             output = engine.drain()
+            peers = {peer for message in output.messages for peer in self._peers(me, message)}
+            self._frames += len(peers)
             for message in output.messages:
                 self._post(me, message)
             for job in output.jobs:
+                self._transactions_checked += len(job.candidates)
                 engine.checked(job, check_signatures(job.candidates), self._now)
             lsn = self._logs[me].last_lsn
             if lsn == self._durable[me]:
@@ -117,11 +151,15 @@ class EngineNetwork:
                     continue
                 return
             self._durable[me] = lsn
+            self._log_syncs += engine.waits_for_log
             engine.durable(lsn, self._now)
 
-    def _post(self, me: int, message: Outgoing) -> None:
+    def _peers(self, me: int, message: Outgoing) -> list[int]:
         everybody = range(len(self._engines)) if message.to is None else (message.to,)
-        others = [other for other in everybody if other != me]
+        return [other for other in everybody if other != me]
+
+    def _post(self, me: int, message: Outgoing) -> None:
+        others = self._peers(me, message)
         self.messages += len(others)
         self.votes_sent += len(others) if message.kind in VOTING else 0
         self._queue.extend((me, other, message.data) for other in others)
@@ -145,9 +183,9 @@ class EngineNetwork:
         return sign_transaction(body, signer(AGENCY), KEYED_HASH).encoded
 
 
-def _start(genesis: Genesis, me: int, log: MemoryLog) -> Engine:
+def _start(genesis: Genesis, me: int, store: MemoryStore, log: MemoryLog) -> Engine:
     executor = Executor(genesis)
-    ledger = LedgerStore.open(MemoryStore(), genesis.suite, executor.genesis_block())
+    ledger = LedgerStore.open(store, genesis.suite, executor.genesis_block())
     name = genesis.validators.validators[me].validator_id
     return Engine(
         genesis=genesis,

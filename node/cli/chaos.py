@@ -103,7 +103,7 @@ def kill_primary(screen: Screen, home: Path, duration_ms: int, within_ms: int) -
     """Kill the primary."""
     said = _("kill the primary, {nodes}")
     times = _Times(duration_ms, within_ms)
-    return _take_out(screen, home, "kill-primary", said, lambda net: [_primary(net)], times)
+    return _take_out(screen, home, "kill-primary", said, lambda net: [current_primary(net)], times)
 
 
 @chaos.command("kill", help=_("Kill COUNT validators as a crash does; start them again after."))
@@ -315,7 +315,7 @@ def _resolve(names: Sequence[str], text: str) -> str:
     raise click.UsageError(_("{text}: no such validator").format(text=text))
 
 
-def _primary(network: Network) -> str:
+def current_primary(network: Network) -> str:
     """Return who is primary now, by the word of the one that is furthest."""
     from node.rpc.client import HeardDiagnosis
 

@@ -73,7 +73,7 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "anchor": _Verb(
         "node.cli.anchor", "anchor", _("Have authorities outside the chain stamp its checkpoints.")
     ),
-    "bench": _Verb("node.cli.bench.saturate", "bench", _("What this machine can do.")),
+    "bench": _Verb("node.cli.bench.verbs", "bench", _("What this machine can do.")),
     "audit": _Verb("node.cli.audit", "audit", _("Check a chain, a ledger, or growth.")),
     "doctor": _Verb("node.cli.doctor", "doctor", _("Find what is wrong with this machine.")),
 }

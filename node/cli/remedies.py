@@ -318,6 +318,18 @@ _ROWS: Final = (
         N_("wait for the next one, or make one: govchain anchor run --once --newest"),
     ),
     (
+        "GC-2380",
+        ExitCode.INTERRUPTED,
+        N_("a measurement took too long"),
+        N_("allow more, or measure less: --limit-minutes, --seconds, --runs"),
+    ),
+    (
+        "GC-2381",
+        _USAGE,
+        N_("not the result of a measurement"),
+        N_("give what a round of govchain bench printed with --json"),
+    ),
+    (
         "GC-2352",
         _FAILED,
         N_("the audit found what must not be"),

@@ -1,4 +1,4 @@
-"""Readings from outside the processes: CPU time from /proc, metrics pages, the disk.
+"""Readings from outside the processes: CPU time and memory from /proc, metrics pages, the disk.
 
 Linux only. What the figures come to is for report.py.
 """
@@ -20,7 +20,7 @@ from typing import Any, Final
 from prometheus_client.parser import text_string_to_metric_families
 
 import node
-from node.cli.bench.report import Reading
+from node.cli.bench.figures import Reading, Tick
 from node.errors import ClientError
 
 _METRICS_TIMEOUT_S: Final = 5.0
@@ -30,15 +30,23 @@ _PACKAGES: Final = ("grpcio", "cryptography", "cbor2", "plyvel", "uvloop")
 _BUSY_FIELDS: Final = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal
 
 
-def take_reading(pids: Mapping[str, int], addresses: Mapping[str, str]) -> Reading:
-    """Read CPU times by process, and metrics by validator from the `addresses` of their pages.
+def take_tick(pids: Mapping[str, int]) -> Tick:
+    """Read CPU times and memory by process, in a fraction of a millisecond for each."""
+    return Tick(
+        time_s=time.monotonic(),
+        cpu_s={name: _cpu_s(pid) for name, pid in pids.items()},
+        machine_busy_s=_machine_busy_s(),
+        memory_bytes={name: _memory_bytes(pid) for name, pid in pids.items()},
+    )
+
+
+def take_reading(addresses: Mapping[str, str]) -> Reading:
+    """Read metrics by validator from the `addresses` of their pages.
 
     Raises `ClientError` where a validator does not answer.
     """
     return Reading(
         time_s=time.monotonic(),
-        cpu_s={name: _cpu_s(pid) for name, pid in pids.items()},
-        machine_busy_s=_machine_busy_s(),
         metrics={name: _metrics(address) for name, address in addresses.items()},
     )
 
@@ -80,10 +88,19 @@ def _cpu_s(pid: int) -> float:
     """Return the CPU time a process has used, by itself and in the kernel; 0 once it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return 0.0
     user_ticks, system_ticks = stat.rpartition(")")[2].split()[11:13]
     return (int(user_ticks) + int(system_ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory_bytes(pid: int) -> int:
+    """Return what a process keeps in memory; 0 once it has ended."""
+    try:
+        resident_pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(resident_pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _machine_busy_s() -> float:

@@ -16,7 +16,7 @@ def test_transactions_of_the_load_are_sound_distinct_and_of_the_size_they_claim(
 ) -> None:
     assert run("testnet", "init", "--home", tmp_path / "net", "-n", 1).code == 0
     network = Network.open(tmp_path / "net", None, None)
-    stocks = [Stock(network, 3), Stock(network, 3)]  # two processes
+    stocks = [Stock(network, 3, "1/1/1"), Stock(network, 3, "1/1/2")]  # two processes
     stocks[0].fill(4)
     assert stocks[0].signed == 6  # whole batches
     encoded = [each for stock in stocks for _ in range(3) for each in stock.take()]
@@ -30,3 +30,6 @@ def test_transactions_of_the_load_are_sound_distinct_and_of_the_size_they_claim(
     references = [(p.references or ())[0] for p in payloads if isinstance(p, Notarization)]
     assert len(set(references)) == len({each.tx_id for each in transactions}) == 18
     assert stocks[0].signing_s > 0
+    again = Stock(network, 3, "1/1/1").take()
+    repeated = [Transaction.decode(each, network.suite).body.payload for each in again]
+    assert all(payload in payloads for payload in repeated)  # the same name, the same records

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from node.cli.bench.machine import (
     bytes_on_disk,
     describe_machine,
     parse_metrics,
-    take_reading,
+    take_tick,
 )
 
 METRICS = """\
@@ -32,10 +33,17 @@ def test_metrics_are_summed_over_their_labels_and_histograms_left_out() -> None:
     }
 
 
-def test_a_reading_is_of_processes_that_run(tmp_path: Path) -> None:
-    first = take_reading({"init": 1}, {})
-    assert take_reading({"init": 1}, {}).machine_busy_s >= first.machine_busy_s > 0
-    assert take_reading({"none": 2**22 + 1}, {}).cpu_s == {"none": 0.0}
+def test_a_tick_is_of_processes_that_run() -> None:
+    first = take_tick({"me": os.getpid()})
+    later = take_tick({"me": os.getpid()})
+    assert later.machine_busy_s >= first.machine_busy_s > 0
+    assert later.cpu_s["me"] >= first.cpu_s["me"] > 0
+    assert later.memory_bytes["me"] > 2**20
+    gone = take_tick({"none": 2**22 + 1})
+    assert (gone.cpu_s, gone.memory_bytes) == ({"none": 0.0}, {"none": 0})
+
+
+def test_a_machine_is_described(tmp_path: Path) -> None:
     described = describe_machine(tmp_path)
     assert described["cores"] >= 1
     assert described["fdatasync_ms"] > 0
