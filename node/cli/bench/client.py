@@ -201,6 +201,12 @@ def generate_load(home: Path, parent: Connection) -> None:
         return
     except NodeError as error:
         parent.send(LoadFailed(error.code, str(error)))
+    except BaseExceptionGroup as group:  # of the batches of an open loop
+        errors = group.subgroup(NodeError)
+        if errors is None:
+            raise
+        failed = errors.exceptions[0]
+        parent.send(LoadFailed(getattr(failed, "code", ""), str(failed)))
 
 
 async def _submit_until(go: Go, prepare: Prepare, network: Network, stock: Stock) -> list[Sample]:

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 SCHEMA: Final = 1
 _DIGITS: Final = 4
+_UNLIKE: Final = "not what a round of `govchain bench` prints"
 _APART: Final = ("seconds",)
 """Members of a run that have no median."""
 
@@ -64,13 +65,30 @@ class Result:
                 for each in given["cases"]
             ]
             rest = {name: given[name] for name in ("round", "machine", "settings")}
-            flat = [*map(dict, (rest["machine"], rest["settings"]))]
-            flat += [dict(part) for case in cases for part in (case.settings, case.load)]
+            json.dumps(given, ensure_ascii=False, allow_nan=False).encode()  # it can be written
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             if isinstance(error, NotAResultError):
                 raise
-            raise NotAResultError("not what a round of `govchain bench` prints") from error
-        return cls(**rest, cases=cases)
+            raise NotAResultError(_UNLIKE) from error
+        result = cls(**rest, cases=cases)
+        if not _is_shaped(result):
+            raise NotAResultError(_UNLIKE)
+        return result
+
+
+def _is_shaped(result: Result) -> bool:
+    """Tell whether parts read from a file are of the types that they are to be."""
+    objects: list[object] = [result.machine, result.settings]
+    for case in result.cases:
+        if not isinstance(case.runs, list):
+            return False
+        objects += [case.settings, case.load, case.figures, *case.runs]
+    texts: list[object] = [result.round, *(case.name for case in result.cases)]
+    return (
+        all(isinstance(each, dict) for each in objects)
+        and all(isinstance(each, str) for each in texts)
+        and len({*texts[1:]}) == len(result.cases)
+    )
 
 
 def make_case(
@@ -139,7 +157,7 @@ def compare(before: Result, after: Result) -> list[Ratio]:
 
 
 def differences(before: Result, after: Result) -> list[str]:
-    """Return the settings and facts of the machine that differ: ratios then say little of code.
+    """Return the settings and facts of the machine that differ, for ratios tell of those, too.
 
     What a commit changes (its name, versions) is left out, and so is the load of the moment.
     """
@@ -150,7 +168,14 @@ def differences(before: Result, after: Result) -> list[str]:
     ):
         ours, theirs = getattr(before, where), getattr(after, where)
         found += [f"{where}.{name}" for name in names if ours.get(name) != theirs.get(name)]
-    return found
+    earlier = {case.name: case.settings for case in before.cases}
+    return found + [
+        f"{case.name}.{name}"
+        for case in after.cases
+        if (known := earlier.get(case.name)) is not None
+        for name in dict.fromkeys([*known, *case.settings])
+        if known.get(name) != case.settings.get(name)
+    ]
 
 
 def _numbers(case: Case) -> dict[str, float]:

@@ -68,7 +68,7 @@ def _rows(result: Result) -> list[tuple[str, _Find]]:
         (_("the same against the live rate"), _load("catch_up", "ratio_to_live")),
         (_("all caught up after a start, ms"), _load("catch_up", "whole_after_ms")),
         (_("medians of turns: all / some dead / ratio"), _dead),
-        (_("not accepted or not final"), lambda case: case.load["failures"] or None),
+        (_("not accepted or not final"), _failures),
         (_("view changes, which no quiet machine has"), lambda c: c.load["view_changes"] or None),
         (_("submit to final, p50 / p95 / p99 ms"), lambda case: _three(case.load["latency"])),
         (
@@ -130,6 +130,11 @@ def _load(*path: str) -> _Find:
         return value
 
     return find
+
+
+def _failures(case: Case) -> str | None:
+    failures = case.load["failures"]
+    return ", ".join(f"{name} {count}" for name, count in failures.items()) or None
 
 
 def _dead(case: Case) -> str | None:

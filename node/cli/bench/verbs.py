@@ -431,6 +431,7 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
     )
     began_ms = time.time_ns() // 1_000_000
     machine = describe_machine(_standing(options["home"] or Path(tempfile.gettempdir())))
+    machine["began_ms"] = began_ms
     result = Result(
         round=name,
         machine=machine,
@@ -439,7 +440,6 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
             "clients": options["clients"],
             "runs": options["runs"],
             "transaction_bytes": TRANSACTION_BYTES,
-            "began_ms": began_ms,
         },
         cases=list(ROUNDS[name](field, plan)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -68,6 +69,14 @@ def test_a_result_survives_its_json() -> None:
         b'{"schema": 1, "round": "x", "machine": {}, "settings": {},'  # noqa: ISC004 - one text
         b' "cases": [{"name": "4", "settings": [1], "load": {}, "runs": [], "figures": {}}]}',
         b"[" * 100_000,
+        b'{"schema": 1, "round": "x", "machine": {"cpu": NaN}, "settings": {}, "cases": []}',
+        b'{"schema": 1, "round": "x", "machine": {"cpu": 1e999}, "settings": {}, "cases": []}',
+        b'{"schema": 1, "round": "\\ud800", "machine": {}, "settings": {}, "cases": []}',
+        b'{"schema": 1, "round": 7, "machine": {}, "settings": {}, "cases": []}',
+        json.dumps(result(case(4), case(4)).to_json()).encode(),
+        json.dumps({**result().to_json(), "cases": [{**asdict(case()), "name": []}]}).encode(),
+        json.dumps({**result().to_json(), "cases": [{**asdict(case()), "load": []}]}).encode(),
+        json.dumps({**result().to_json(), "cases": [{**asdict(case()), "runs": {}}]}).encode(),
     ],
 )
 def test_what_no_round_printed_is_refused(text: bytes) -> None:
@@ -90,3 +99,5 @@ def test_results_are_compared_by_case_and_figure() -> None:
 def test_what_else_differs_is_told() -> None:
     assert differences(result(), result()) == []
     assert differences(result(), result(cpu="another", seed=2)) == ["machine.cpu", "settings.seed"]
+    larger = replace(case(), settings={**case().settings, "batch": 500})
+    assert differences(result(case(), case(7)), result(larger)) == ["4.batch"]
