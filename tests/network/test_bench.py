@@ -98,7 +98,7 @@ def test_the_installed_command_leaves_no_folder_and_its_lines_tell_the_figures(
     tmp_path: Path,
 ) -> None:
     """Load generators are spawned, so they import the program started: here the real launcher."""
-    report, how = tmp_path / "report.html", "--seconds 1 -n 1 --clients 2 --runs 1 --sizes 5,10"
+    report, how = tmp_path / "report.html", "--seconds 1 -n 1 --clients 2 --runs 1 --sizes 5"
     launcher = Path(sys.executable).with_name("govchain")
     done = subprocess.run(
         [launcher, "bench", "batch", *how.split(), "--report", report],
@@ -110,8 +110,8 @@ def test_the_installed_command_leaves_no_folder_and_its_lines_tell_the_figures(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = (each for each in done.stdout.splitlines() if "transactions final per second" in each)
-    assert min(map(float, line.split()[-2:])) > 0
-    assert "1 validators, batches of 5  1 validators, batches of 10" in done.stdout
+    assert float(line.split()[-1]) > 0
+    assert "1 validators, batches of 5" in done.stdout
     assert "client-2" in done.stdout
-    assert b"batch-10" in report.read_bytes()
+    assert b"batch-5" in report.read_bytes()
     assert [*tmp_path.iterdir()] == [report]
