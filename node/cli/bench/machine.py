@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -26,7 +26,7 @@ from node.errors import ClientError
 _METRICS_TIMEOUT_S: Final = 5.0
 _FSYNC_TRIES: Final = 100
 _FSYNC_BYTES: Final = 4_096
-_PACKAGES: Final = ("grpcio", "cryptography", "cbor2", "plyvel", "uvloop")
+_PACKAGES: Final = ("grpcio", "cryptography", "cbor2", "plyvel", "rocksdict", "uvloop")
 _BUSY_FIELDS: Final = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal
 
 
@@ -75,7 +75,7 @@ def describe_machine(home: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "govchain": node.__version__,
         "commit": _commit(),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {name: _version(name) for name in _PACKAGES},
     }
 
 
@@ -147,6 +147,14 @@ def _fdatasync_ms(folder: Path) -> float:
             os.fdatasync(file.fileno())
             taken_ms.append((time.perf_counter() - began_s) * 1_000)
     return median(taken_ms)
+
+
+def _version(package: str) -> str | None:
+    """Return its version; None where it is not installed, as one of the two databases may not be."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _commit() -> str | None:
