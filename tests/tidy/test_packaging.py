@@ -52,12 +52,15 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
     assert not [part for part in parts if part[:2] == ("node", "adr")]
 
 
-def test_the_wheel_holds_what_the_html_verifier_is_made_of(wheel: zipfile.ZipFile) -> None:
-    room = ROOT / "node" / "web" / "verifier"
-    made_of = [path for path in room.rglob("*") if path.suffix in {".js", ".css", ".html"}]
-    made_of += room.rglob("LICENSE")
+@pytest.mark.parametrize(("room", "least"), [("web/verifier", 40), ("cli/bench/page", 8)])
+def test_the_wheel_holds_what_pages_are_made_of(
+    wheel: zipfile.ZipFile, room: str, least: int
+) -> None:
+    folder = ROOT / "node" / room
+    made_of = [path for path in folder.rglob("*") if path.suffix in {".js", ".css", ".html"}]
+    made_of += folder.rglob("LICENSE")
     assert {str(path.relative_to(ROOT)) for path in made_of} <= set(wheel.namelist())
-    assert len(made_of) > 40
+    assert len(made_of) >= least
 
 
 def test_the_wheel_is_typed_licensed_and_has_the_command(wheel: zipfile.ZipFile) -> None:

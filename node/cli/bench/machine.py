@@ -150,7 +150,7 @@ def _fdatasync_ms(folder: Path) -> float:
 
 
 def _version(package: str) -> str | None:
-    """Return its version; None where it is not installed, as one of the two databases may not be."""
+    """Return its version; None where it is not installed: one of the two databases is enough."""
     try:
         return version(package)
     except PackageNotFoundError:
