@@ -314,6 +314,17 @@ def test_another_python_and_missing_packages_are_problems(monkeypatch: pytest.Mo
     assert "no-such-package" in packages.detail
 
 
+def test_one_engine_is_enough_and_none_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "ENGINES", ("no-such-engine", "rocksdict"))
+    (found,) = checkup.check_versions()
+    assert found.level is Level.OK
+    assert "rocksdict 0." in found.detail
+    monkeypatch.setattr(checkup, "ENGINES", ("no-such-engine", "nor-this"))
+    missing, _all = checkup.check_versions()
+    assert missing.level is Level.PROBLEM
+    assert "no-such-engine / nor-this" in missing.detail
+
+
 @pytest.fixture
 def validator(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NodeConfig:
     """Return a validator whose ledger holds the genesis block, in a network of its own.

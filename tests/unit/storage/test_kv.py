@@ -225,9 +225,10 @@ def test_a_store_behaves_like_a_sorted_dict(
             for key, value in travelled
             if key.startswith(prefix) and (not start or (key <= start if reverse else key >= start))
         ]
-        for _ in ("before reopening", "after"):
+        for reopened in (False, True):
+            if reopened:
+                engine.store = engine.reopen(engine.store)
             found = engine.store.scan(prefix, start=start, reverse=reverse, limit=limit)
             assert list(found) == expected[:limit]
             assert all(engine.store.get(key) == value for key, value in model.items())
-            engine.store = engine.reopen(engine.store)
         engine.store.close()
