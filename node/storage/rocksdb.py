@@ -14,8 +14,8 @@ binding, rocksdict, that shape the code and its use:
 - `items` ends at damage as if at the end. Views use the raw iterator, and ask it why it ended.
 - An iterator keeps the database open, and locked, after `close`. All are let go first.
 - The binding raises `Exception` itself for whatever RocksDB refuses; only its text tells more.
-- It takes a folder of LevelDB for its own, and rewrites it so that LevelDB reads it no more. Who opens
-  a folder finds out first who made it, as `node.assembly.engines` does.
+- It takes a folder of LevelDB for its own, and rewrites it so that LevelDB reads it no more. Who
+  opens a folder finds out first who made it, as `node.assembly.engines` does.
 - Replaying its logs, RocksDB by default ends at the first damage and drops what follows. Here it
   takes a torn end of a log, and refuses any other damage.
 """
