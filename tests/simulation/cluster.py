@@ -240,20 +240,31 @@ class Cluster:
             self._judge_counts()
 
     def _demand_progress(self) -> None:
-        """Oracle L: all that must become final does, everywhere, one block soon after another."""
+        """Oracle L: all that must become final does, everywhere, one block soon after another.
+
+        Or soon after somebody correct was asked for it, where that comes later.
+        """
+        world = self.world
+        blocks, from_us = len(self.oracles.headers), self.plan.chaos_us
         while not self._is_done():
-            blocks = len(self.oracles.headers)
-            end_us = self.world.now_us + progress_bound_us(self.plan)
-            self.world.run_until(end_us, self._is_done)
-            if not self._is_done() and len(self.oracles.headers) == blocks:
+            began_us = world.now_us
+            world.run_until(began_us + progress_bound_us(self.plan), self._is_done)
+            if len(self.oracles.headers) != blocks:
+                blocks, from_us = len(self.oracles.headers), began_us
+            elif not self._is_done() and self._is_held_up(from_us, began_us):
                 raise Violation(f"L: {self._describe_stall()}")
+
+    def _is_held_up(self, from_us: int, before_us: int) -> bool:
+        """Say whether a validator lacks a block, or somebody correct heard of what is not final."""
+        return not self._are_level() or self.clients.was_heard(self.correct, from_us, before_us)
 
     def _is_done(self) -> bool:
         """Whether all that must become final is, at every correct validator."""
+        return self._are_level() and not any(True for _ in self.clients.overdue(self.correct))
+
+    def _are_level(self) -> bool:
         height = len(self.oracles.headers) - 1
-        if any(validator.ledger.tip_height != height for validator in self.correct):
-            return False
-        return not any(True for _ in self.clients.overdue(self.correct))
+        return all(validator.ledger.tip_height == height for validator in self.correct)
 
     def _heal(self) -> None:
         self._tell("all faults end")

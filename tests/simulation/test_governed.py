@@ -7,7 +7,8 @@ import pytest
 from node.chain.block import ResultCode
 from tests.simulation.governed import run_governed
 
-SEEDS = (*range(6), 51)  # 51: no faults, and a set that grows
+SEEDS = (*range(6), 51, 143)
+"""51: no faults, and a set that grows; 143: a client comes to the same liar four times in a row."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)

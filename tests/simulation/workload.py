@@ -9,12 +9,15 @@ lifetime of the request is over, or too far ahead, and nothing that validator ca
 otherwise: it has started since its clock was set, or a step of the clock is a minute ago, and no
 votes came. It answers then as who is right would, and "one node's opinion" is all an admission
 says: another validator takes the request. Who knows its clock to be unfit refuses nothing by it.
+
+And when it must be final is counted from when somebody correct was asked who is not so misled. Who
+comes back to anybody may by chance come back to the same liar, again and again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 
@@ -73,6 +76,8 @@ class Request:
     """Index among the validators of the one that is asked first."""
     not_after_ms: int
     attempts: int = 0
+    askings: list[tuple[int, int]] = field(default_factory=list)
+    """When (us) it was handed in at which place, but for those whose wrong clock refuses it."""
 
 
 class Clients:
@@ -133,6 +138,25 @@ class Clients:
                 or any(engine.mempool.is_pending(tx_id) for engine in engines)
             ):
                 yield tx_id
+
+    def was_heard(
+        self, correct: Sequence[SimulatedValidator], from_us: int, before_us: int
+    ) -> bool:
+        """Say whether somebody correct holds, or was asked then for, what is overdue.
+
+        Or it comes too late for that: its time is over.
+        """
+        places = {validator.place for validator in correct}
+        engines = [validator.engine for validator in correct if validator.engine is not None]
+        return any(
+            self.lasting[tx_id].not_after_ms < self._world.utc_ms
+            or any(engine.mempool.is_pending(tx_id) for engine in engines)
+            or any(
+                from_us <= asked_us < before_us and place in places
+                for asked_us, place in self.lasting[tx_id].askings
+            )
+            for tx_id in self.overdue(correct)
+        )
 
     def _ask(self, count: int) -> None:
         if self._are_away:
@@ -201,6 +225,8 @@ class Clients:
         for validator in chosen:
             form = request.forms[request.attempts % len(request.forms)]
             request.attempts += 1
+            if not _is_misled_about(request, validator):
+                request.askings.append((self._world.now_us, validator.place))
             validator.submit([form])
         if request.is_lasting and request.habit is not Habit.ONCE:
             delay_us = self._profile.retry_us + random.randrange(100 * MS)
