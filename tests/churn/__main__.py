@@ -6,13 +6,13 @@ import argparse
 import asyncio
 import json
 import secrets
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.churn.run import Plan, Report, churn
+from tests.commands import above_zero, at_least, end_tidily
 from tests.network.local_network import running_network
 
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         transactions_per_s=options.rate,
     )
     _say(f"seed {seed}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the network is taken down
+    end_tidily()
     with tempfile.TemporaryDirectory(prefix="govchain-churn-") as folder:
         with running_network(Path(folder) / "network", options.nodes) as network:
             report = asyncio.run(churn(network, plan, _say))
@@ -43,10 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.churn", description=__doc__)
     add = parser.add_argument
-    add("--minutes", type=float, default=20.0, help="for how long faults are made")
-    add("--every", type=float, default=10.0, help="seconds from a fault to the next, at least")
-    add("--nodes", type=int, default=4, help="validators")
-    add("--rate", type=float, default=100.0, help="transactions submitted per second, all in all")
+    add("--minutes", type=above_zero, default=20.0, help="for how long faults are made")
+    add("--every", type=above_zero, default=10.0, help="seconds from a fault to the next, at least")
+    add("--nodes", type=at_least(4), default=4, help="validators")
+    add(
+        "--rate",
+        type=above_zero,
+        default=100.0,
+        help="transactions submitted per second, all in all",
+    )
     add("--seed", type=int, help="which faults are drawn; told, where it is not given")
     add("--logs", type=Path, help="keep the logs of the validators in this folder")
     add("--json", action="store_true", help="tell the result as one JSON object")

@@ -15,15 +15,17 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.commands import at_least, end_tidily
 from tests.crash.cells import cover, matrix, select, tables
 from tests.crash.network import trapped_network
 from tests.crash.restarts import restart_all
 from tests.crash.trial import Death, Trial, judge_at_rest
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Try the cells asked for; 0 when each was died in and cost nothing, 1 otherwise."""
-    options = _parse()
+    options = _parse(arguments)
+    end_tidily()
     if options.restarts:
         return _restart(range(options.start, options.start + options.restarts))
     cells = select(cover() if options.cover else matrix(), options.only)
@@ -134,15 +136,20 @@ def _revision() -> str:
     return said.stdout.strip() or "unknown"
 
 
-def _parse() -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.crash", description=__doc__)
     add = parser.add_argument
     add("--only", default="", help="POINT,TYPE, or how they begin; either may be left out")
     add("--cover", action="store_true", help="each point and each kind, in as few cells as can be")
-    add("--restarts", type=int, default=0, help="so many seeds of all four restarted, instead")
-    add("--start", type=int, default=0, help="the first of these seeds")
+    add(
+        "--restarts",
+        type=at_least(1),
+        default=0,
+        help="so many seeds of all four restarted, instead",
+    )
+    add("--start", type=at_least(0), default=0, help="the first of these seeds")
     add("--json", action="store_true", help="print one JSON object at the end")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

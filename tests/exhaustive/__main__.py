@@ -6,18 +6,20 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from tests.commands import at_least, not_below_zero
 from tests.exhaustive.explorer import Outcome, explore, replay
 from tests.exhaustive.plants import PLANTS, planted, unplanted
 from tests.exhaustive.setups import setups
 from tests.exhaustive.system import Setup, System
 
 
-def main() -> int:
-    """Explore the setups asked for; 0 when no rule was broken, 1 otherwise."""
-    options = _parse()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Explore the setups asked for; 0 when all was visited and no rule broken, 1 otherwise."""
+    options = _parse(arguments)
     core, new_view = unplanted() if options.plant is None else planted(options.plant)
     chosen = [
         setup
@@ -30,37 +32,59 @@ def main() -> int:
         sys.stderr.write("".join(f"  {s.name}\n" for s in setups(options.slots, options.views)))
         return 2
     if options.replay is not None:
-        lines = options.replay.read_text().splitlines()
-        broken = replay(System(chosen[0], core, new_view), lines)
+        try:
+            broken = replay(System(chosen[0], core, new_view), options.replay)
+        except LookupError as error:
+            sys.stderr.write(f"--replay: {error.args[0]}\n")
+            return 2
         sys.stdout.write(f"{broken or 'no rule is broken'}\n")
         return 1 if broken else 0
-    delays = None if options.delays == "all" else int(options.delays)
     ends = time.monotonic() + options.minutes * 60
     outcomes = []
     for at, setup in enumerate(chosen):
         seconds = max(1.0, (ends - time.monotonic()) / (len(chosen) - at)) if options.minutes else 0
-        outcome = explore(System(setup, core, new_view), delays, seconds=seconds)
+        outcome = explore(System(setup, core, new_view), options.delays, seconds=seconds)
         outcomes.append(outcome)
         _tell(setup, outcome, as_json=options.json)
         if outcome.violation:
             break
     _sum_up(outcomes, as_json=options.json)
-    return 1 if any(outcome.violation for outcome in outcomes) else 0
+    return 0 if all(each.is_complete and not each.violation for each in outcomes) else 1
 
 
-def _parse() -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.exhaustive", description=__doc__)
     parser.add_argument("--slots", type=int, default=2, choices=(1, 2), help="heights to decide")
-    parser.add_argument("--views", type=int, default=2, help="how many views there can be")
-    parser.add_argument("--delays", default="3", help="departures from the schedule, or `all`")
-    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long in all")
+    parser.add_argument("--views", type=at_least(1), default=2, help="how many views there can be")
+    parser.add_argument(
+        "--delays", type=_delays, default=3, help="departures from the schedule, or `all`"
+    )
+    parser.add_argument(
+        "--minutes", type=not_below_zero, default=0.0, help="stop after so long in all"
+    )
     parser.add_argument("--no-restarts", action="store_true", help="nobody crashes")
     parser.add_argument("--single-votes", action="store_true", help="hand over votes one by one")
     parser.add_argument("--setup", help="explore this one alone, by its name")
     parser.add_argument("--plant", choices=[p.name for p in PLANTS], help="explore with a mistake")
-    parser.add_argument("--replay", type=Path, help="take the steps of a transcript, of --setup")
+    parser.add_argument(
+        "--replay", type=_transcript, help="take the steps of a transcript, of --setup"
+    )
     parser.add_argument("--json", action="store_true", help="one line per setup, one at the end")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def _delays(text: str) -> int | None:
+    return None if text == "all" else at_least(0)(text)
+
+
+def _transcript(path: str) -> list[str]:
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{path} cannot be read: {error}") from error
+    if not lines:
+        raise argparse.ArgumentTypeError(f"{path} has no step")
+    return lines
 
 
 def _tell(setup: Setup, outcome: Outcome, *, as_json: bool) -> None:

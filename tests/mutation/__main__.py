@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
+import subprocess
 import sys
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tests.mutation.copies import copy_with, revision, snapshot
+from tests.commands import above_zero, at_least, end_tidily
+from tests.mutation.copies import copy_with, holds, revision, snapshot
 from tests.mutation.equivalence import PAGE, proved_equivalent
 from tests.mutation.mutant import Mutant, select
 from tests.mutation.operators import generic_mutants
@@ -32,10 +36,10 @@ SEEDS = 20_000
 MINUTES = 10.0
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Try mutants; 0 when all are killed or proved equivalent, 1 otherwise, 2 if none was tried."""
-    options = _parse()
-    options.at = revision(options.commit)
+    options = _parse(arguments)
+    end_tidily()
     with snapshot(options.commit) as sources:
         generic = generic_mutants(sources)
         everything = [*PLANTED, *generic]
@@ -52,6 +56,9 @@ def main() -> int:
         if options.list:
             sys.stdout.write("".join(f"{m.name}  {m.mistake}\n" for m in chosen))
             return 0
+        if not chosen:
+            sys.stderr.write("that leaves no mutant to try\n")
+            return 2
         survivors, unseen = [], []
         way = _until_killed if options.until_killed else _verdicts
         for mutant, verdicts in way(chosen, options, sources):
@@ -77,18 +84,19 @@ def main() -> int:
     return 1 if survivors else 0
 
 
-def _parse() -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.mutation", description=__doc__)
     add = parser.add_argument
     add("--only", default="", help="names, or how they begin, for instance M07,consensus.new_view")
     add("--generic", action="store_true", help="the mutants made by operators")
-    add("--every", type=int, default=1, help="try only one in so many")
-    add("--first", type=int, default=0, help="leave out so many at the beginning")
-    add("--seeds", type=int, default=SEEDS, help="seeds per mutant and starting point")
-    add("--minutes", type=float, default=MINUTES, help="minutes of simulation per mutant")
-    add("--starts", type=int, default=len(STARTS), help="starting points, for the median")
+    add("--every", type=at_least(1), default=1, help="try only one in so many")
+    add("--first", type=at_least(0), default=0, help="leave out so many at the beginning")
+    add("--seeds", type=at_least(1), default=SEEDS, help="seeds per mutant and starting point")
+    add("--minutes", type=above_zero, default=MINUTES, help="minutes of simulation per mutant")
+    starts = at_least(1, len(STARTS))
+    add("--starts", type=starts, default=len(STARTS), help="starting points, for the median")
     add("--oracles", default=",".join(ORACLES), help="what is run of simulation,scenario,unit")
-    add("--jobs", type=int, default=1, help="how many mutants are tried at a time")
+    add("--jobs", type=at_least(1), default=1, help="how many mutants are tried at a time")
     add("--commit", default="", help="the commit to plant in, instead of the sources as they are")
     add("--record", action="store_true", help="write results.json and the tables of README.md")
     add("--open", action="store_true", help="those that no recorded result or proof settles")
@@ -96,7 +104,18 @@ def _parse() -> argparse.Namespace:
     add("--tests", default=_ALL_TESTS, help="files or folders that are tried then, for a start")
     add("--list", action="store_true", help="name the mutants and try none")
     add("--json", action="store_true", help="one line of JSON per mutant")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    oracles = _words(options.oracles)
+    if not oracles or not set(oracles) <= set(ORACLES):
+        parser.error(f"--oracles {options.oracles}: there are {', '.join(ORACLES)}")
+    try:
+        options.at = revision(options.commit)
+    except subprocess.CalledProcessError:
+        parser.error(f"--commit {options.commit}: no such commit")
+    tests = _words(options.tests)
+    if not tests or not all(holds(options.commit, test) for test in tests):
+        parser.error(f"--tests {options.tests}: no such files or folders")
+    return options
 
 
 def _words(text: str) -> list[str]:
@@ -137,9 +156,22 @@ def _first_kill(
 
 def _verdicts(mutants: Sequence[Mutant], options: argparse.Namespace, sources: Path) -> Verdicts:
     yield None, _try(None, options, sources)
-    attempt = partial(_try, options=options, sources=sources)
-    with ProcessPoolExecutor(options.jobs) as pool:
-        yield from zip(mutants, pool.map(attempt, mutants), strict=True)
+    attempt = partial(_attempt, options=options, sources=sources)
+    with ProcessPoolExecutor(options.jobs, initializer=end_tidily) as pool:
+        try:
+            yield from zip(mutants, pool.map(attempt, mutants), strict=True)
+        except BaseException:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+
+
+def _attempt(mutant: Mutant, options: argparse.Namespace, sources: Path) -> dict[str, Any]:
+    """Try a mutant in a process of the pool; once that is to end, it takes no further one."""
+    try:
+        return _try(mutant, options, sources)
+    except SystemExit:
+        os._exit(1)
 
 
 def _try(

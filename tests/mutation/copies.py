@@ -54,6 +54,16 @@ def revision(commit: str = "") -> str:
     return f"{name}+" if differs else name
 
 
+def holds(commit: str, path: str) -> bool:
+    """Whether a snapshot of a commit, else of the sources as they are, has a file or folder."""
+    if not path.startswith("tests/") or ".." in path:
+        return False
+    if not commit:
+        return (ROOT / path).exists()
+    command = ["git", "cat-file", "-e", f"{commit}:{path}"]
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode == 0
+
+
 def _git(*words: str) -> bytes:
     return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True).stdout
 

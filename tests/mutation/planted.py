@@ -432,7 +432,7 @@ PLANTED = (
                 ),
             ),
         ),
-        instead="the validator set does not change yet",
+        instead="a core checks votes of one epoch only, so of transactions",
     ),
     Mutant(
         "M25",

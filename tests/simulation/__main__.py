@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice, product
 
 from node.limits import VALIDATORS_MAX
+from tests.commands import at_least, not_below_zero
 from tests.simulation.cluster import Report, run_plan, run_seed
 from tests.simulation.minimise import minimise, reduced
 from tests.simulation.plan import plan_of
-from tests.simulation.tally import ROOT, read_tally, revision
+from tests.simulation.tally import ROOT, changed_tally, revision
 
 SIZE_MIN = 4
 """Fewer validators tolerate no fault: there is nothing to draw."""
@@ -39,17 +39,18 @@ Run = tuple[int, int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the seeds asked for; 0 when all oracles were content, 1 otherwise."""
+    """Run the seeds asked for; 0 when all oracles were content, 1 if not, or if none was run."""
     options = _parse(arguments)
     started = time.monotonic()
     reports: list[Report] = []
-    repetitions = 0
+    compared: list[Report] = []
     failed: list[dict[str, object]] = []
     for first in _reports(options, started):
         is_repeated = options.repeat and first.seed % REPEAT_EVERY == 0 and not first.violation
-        repetitions += is_repeated
-        report = repeated(first) if is_repeated else first
+        report = repeated(first, options.reduced.split()) if is_repeated else first
         reports.append(report)
+        if is_repeated:
+            compared.append(report)
         if options.json:
             _print_json(_fields(report))
         if report.violation:
@@ -57,27 +58,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     summary: dict[str, object] = {
         "seeds": len(reports),
         "failed": failed if options.json else [failure["run"] for failure in failed],
-        "repeated": repetitions,
+        "repeated": len(compared),
         **_cost(reports),
         "seconds": round(time.monotonic() - started),
     }
     if options.record:
-        summary["clean_seeds"] = _record(reports, repetitions)
+        summary["clean_seeds"] = _record(reports, compared)
     if options.json:
         _print_json(summary)
     else:
         sys.stdout.write("".join(f"{key}: {value}\n" for key, value in summary.items()))
-    return 1 if failed else 0
+    return 1 if failed or not reports else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.simulation", description=__doc__)
     add = parser.add_argument
-    add("--seeds", type=_at_least(1), default=100, help="how many seeds to run")
-    add("--start", type=_at_least(0), default=0, help="the first seed")
+    add("--seeds", type=at_least(1), default=100, help="how many seeds to run")
+    add("--start", type=at_least(0), default=0, help="the first seed")
     add("--n", type=_sizes, default="4", help="validators, as 4,7: each seed is run with each")
-    add("--minutes", type=_minutes, default=0.0, help="begin no seed after so long")
-    add("--jobs", type=_at_least(1), default=1, help="how many processes run seeds")
+    add("--minutes", type=not_below_zero, default=0.0, help="begin no seed after so long")
+    add("--jobs", type=at_least(1), default=1, help="how many processes run seeds")
     add("--reduced", default="", help="leave out of the runs what these words say: minimise.py")
     add("--transcript", action="store_true", help="tell everything that happens")
     add("--no-repeat", dest="repeat", action="store_false", help="run no seed twice")
@@ -86,6 +87,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.jobs > 1 and (options.reduced or options.transcript):
         parser.error("--reduced and --transcript are for --jobs 1")
+    if options.record and (options.reduced or not options.repeat):
+        parser.error(
+            "--record counts whole runs, one in fifty run twice: no --reduced, --no-repeat"
+        )
     if options.reduced:
         try:
             for seed, size in product(_seeds(options), options.n):
@@ -95,27 +100,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if (value := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"expected {least} or more, got {value}")
-        return value
-
-    return number
-
-
-def _minutes(text: str) -> float:
-    if math.isnan(value := float(text)) or value < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text}")
-    return value
-
-
 def _sizes(text: str) -> list[int]:
-    sizes = [int(size) for size in text.split(",")]
-    if not all(SIZE_MIN <= size <= VALIDATORS_MAX for size in sizes):
-        expected = f"{SIZE_MIN} to {VALIDATORS_MAX} validators"
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
-    return sizes
+    size = at_least(SIZE_MIN, VALIDATORS_MAX)
+    return list(dict.fromkeys(size(word) for word in text.split(",")))
 
 
 def _seeds(options: argparse.Namespace) -> range:
@@ -176,10 +163,13 @@ def _run_chunk(runs: list[Run]) -> list[Report]:
     return [run_seed(seed, size) for seed, size in runs]
 
 
-def repeated(report: Report) -> Report:
-    """Run a seed again elsewhere, with nothing shared: a violation if it was another run."""
-    seed, size = report.seed, report.size
-    code = f"from tests.simulation.cluster import run_alone; print(run_alone({seed}, {size}).trace)"
+def repeated(report: Report, words: Sequence[str] = ()) -> Report:
+    """Run a seed again elsewhere, with nothing shared: a violation if it was another run.
+
+    `words` say what the run was reduced by.
+    """
+    seed, run = report.seed, (report.seed, report.size, [*words])
+    code = f"from tests.simulation.cluster import run_alone; print(run_alone(*{run}).trace)"
     again = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -221,17 +211,19 @@ def _tell_failure(report: Report, options: argparse.Namespace) -> dict[str, obje
     return {"run": f"{seed}/{size}", "violation": report.violation, "again": again}
 
 
-def _record(reports: list[Report], repetitions: int) -> dict[str, int]:
-    tally = read_tally()
-    for size in sorted({report.size for report in reports}):
-        clean = [r.seed for r in reports if r.size == size and not r.violation]
-        tally.add(size, clean)
-    tally.failed += [f"{r.seed}/{r.size}" for r in reports if r.violation]
-    tally.repeated += repetitions
-    if revision() not in tally.commits:
-        tally.commits.append(revision())
-    tally.write()
+def _record(reports: list[Report], compared: list[Report]) -> dict[str, int]:
+    with changed_tally() as tally:
+        for size in sorted({report.size for report in reports}):
+            tally.add(size, _clean(reports, size), _clean(compared, size))
+        failed = [f"{r.seed}/{r.size}" for r in reports if r.violation]
+        tally.failed = sorted({*tally.failed, *failed})
+        if revision() not in tally.commits:
+            tally.commits.append(revision())
     return tally.count()
+
+
+def _clean(reports: list[Report], size: int) -> list[int]:
+    return [report.seed for report in reports if report.size == size and not report.violation]
 
 
 def _fields(report: Report) -> dict[str, object]:

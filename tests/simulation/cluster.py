@@ -87,9 +87,9 @@ def run_seed(seed: int, size: int) -> Report:
     return run_plan(seed, size, ())
 
 
-def run_alone(seed: int, size: int) -> Report:
+def run_alone(seed: int, size: int, words: Sequence[str] = ()) -> Report:
     """Run the same with every validator doing all of its work itself (sharing.py)."""
-    return run_plan(seed, size, (), shares=False)
+    return run_plan(seed, size, words, shares=False)
 
 
 def judged(cluster: Cluster, *, shares: bool = True) -> str:

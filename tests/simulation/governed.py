@@ -31,6 +31,7 @@ from node.chain.governance import (
 from node.chain.membership import Validator, ValidatorSet
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.crypto.signature import Ed25519Signer
+from tests.commands import at_least
 from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.cluster import YEAR_MS, Cluster, found_chain, judged
 from tests.simulation.keys import KeyRing
@@ -240,13 +241,18 @@ def run_governed(seed: int, words: Sequence[str] = ()) -> tuple[str, GovernedClu
     return judged(cluster), cluster
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the seeds asked for; 0 when all oracles were content, 1 otherwise."""
     parser = argparse.ArgumentParser("python -m tests.simulation.governed", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--seeds", type=at_least(1), default=50)
+    parser.add_argument("--start", type=at_least(0), default=0)
     parser.add_argument("--reduced", default="", help="as in tests.simulation")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    try:
+        for seed in range(options.start, options.start + options.seeds):
+            reduced(plan_of(seed), options.reduced.split())
+    except (ValueError, KeyError) as error:
+        parser.error(f"--reduced {options.reduced}: {error}")
     failed = epochs = blocks = 0
     codes: dict[str, int] = {}
     for seed in range(options.start, options.start + options.seeds):

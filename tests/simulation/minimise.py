@@ -29,7 +29,7 @@ def reduced(plan: Plan, words: Sequence[str]) -> Plan:
     for word in words:
         kind, *arguments = word.split(":")
         match kind, arguments:
-            case "fault", [index] if int(index) < len(plan.faults):
+            case "fault", [index] if int(index) in range(len(plan.faults)):
                 left_out.append(int(index))
             case "honest", [validator] if int(validator) in plan.byzantine:
                 others = {v: t for v, t in plan.byzantine.items() if v != int(validator)}
@@ -41,7 +41,7 @@ def reduced(plan: Plan, words: Sequence[str]) -> Plan:
                 plan = replace(plan, links=CALM)
             case "alike", []:
                 plan = replace(plan, machines=(Machine(),) * plan.size)
-            case "requests", [count]:
+            case "requests", [count] if int(count) >= 0:
                 plan = replace(plan, workload=replace(plan.workload, requests=int(count)))
             case _:
                 raise ValueError(f"{word} is no reduction of this plan")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
 
 from node.service.engine import Engine
 from node.service.wire import MessageKind
+from tests.commands import at_least
 from tests.simulation.adversaries.validator import ByzantineValidator
 from tests.simulation.cluster import Cluster, judged
 from tests.simulation.node import SimulatedValidator
@@ -141,12 +143,12 @@ def run_snapshots(seed: int) -> tuple[str, SnapshotCluster]:
     return judged(cluster), cluster
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the seeds asked for; 0 when all oracles were content, 1 otherwise."""
     parser = argparse.ArgumentParser("python -m tests.simulation.snapshots", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--start", type=int, default=0)
-    options = parser.parse_args()
+    parser.add_argument("--seeds", type=at_least(1), default=50)
+    parser.add_argument("--start", type=at_least(0), default=0)
+    options = parser.parse_args(arguments)
     failed = snapshots = 0
     for seed in range(options.start, options.start + options.seeds):
         violation, cluster = run_snapshots(seed)

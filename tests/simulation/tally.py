@@ -1,15 +1,20 @@
 """How many clean seeds stand for the sources as they are: a file that only `--record` writes.
 
-Seeds add up over runs while the digest of what they judge stays the same: the consensus core, the
-codecs (chain, messages, log records and their frames) and the simulation itself, but for its tests.
+Seeds add up over runs while a digest stays the same, which is of the consensus core, the codecs
+(chain, messages, log records and their frames) and the simulation, but for its tests, with the
+costs that its oracle C allows. All else that seeds run is not in it: the rest of node/service,
+node/execution and node/storage. What was found there since says nothing of the seeds before.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +27,7 @@ _JUDGED = (
     "node/service/log_records.py",
     "node/storage/segment.py",
     "tests/simulation/**/*.py",
+    "tests/unit/service/block_cost.py",
 )
 
 Ranges = list[list[int]]
@@ -37,25 +43,43 @@ class Tally:
     """Revisions on which it was run, a `+` where the sources had changes on top."""
     clean: dict[str, Ranges] = field(default_factory=dict)
     """By the number of validators, the seeds that no oracle objected to."""
-    repeated: int = 0
-    """How many were run twice, under different hash seeds, and were the same run."""
+    repeated: dict[str, Ranges] = field(default_factory=dict)
+    """Those that were run twice, under different hash seeds, and were the same run."""
     failed: list[str] = field(default_factory=list)
     """SEED/VALIDATORS."""
 
-    def add(self, size: int, seeds: Iterable[int]) -> None:
-        """Add clean seeds; one that is there already counts once."""
-        ranges = self.clean.get(str(size), [])
-        self.clean[str(size)] = _merged([*ranges, *([seed, seed + 1] for seed in seeds)])
+    def add(self, size: int, seeds: Iterable[int], repeated: Iterable[int] = ()) -> None:
+        """Add clean seeds, and those run twice; one that is there already counts once."""
+        for held, added in ((self.clean, seeds), (self.repeated, repeated)):
+            ranges = held.get(str(size), [])
+            if merged := _merged([*ranges, *([seed, seed + 1] for seed in added)]):
+                held[str(size)] = merged
 
     def count(self) -> dict[str, int]:
         """Return how many clean seeds there are, by the number of validators."""
-        return {size: sum(b - a for a, b in ranges) for size, ranges in self.clean.items()}
+        return _count(self.clean)
 
     def write(self) -> None:
-        """Replace the file."""
+        """Replace the file, whole: it is never seen half written."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         fields["total"] = self.count()
-        FILE.write_text(json.dumps(fields, indent=1) + "\n")
+        fields["total_repeated"] = _count(self.repeated)
+        written = FILE.with_name(f"{FILE.name}.{os.getpid()}")
+        written.write_text(json.dumps(fields, indent=1) + "\n")
+        written.replace(FILE)
+
+
+@contextmanager
+def changed_tally() -> Iterator[Tally]:
+    """Hand out the tally and write what has become of it; one process at a time."""
+    folder = os.open(FILE.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        tally = read_tally()
+        yield tally
+        tally.write()
+    finally:
+        os.close(folder)
 
 
 def read_tally() -> Tally:
@@ -63,9 +87,8 @@ def read_tally() -> Tally:
     digest = source_digest()
     if FILE.exists():
         fields = json.loads(FILE.read_text())
-        del fields["total"]
         if fields["digest"] == digest:
-            return Tally(**fields)
+            return Tally(**{name: fields[name] for name in Tally.__slots__})
     return Tally(digest)
 
 
@@ -86,14 +109,16 @@ def source_digest() -> str:
 def revision() -> str:
     """Return the commit the sources are at, with a `+` if they differ from it."""
     hash_of = _git("rev-parse", "--short=12", "HEAD")
-    return hash_of + (
-        "+" if _git("status", "--porcelain", "--", "node", "tests/simulation") else ""
-    )
+    return hash_of + ("+" if _git("status", "--porcelain", "--", "node", *_JUDGED[-2:]) else "")
 
 
 def _git(*words: str) -> str:
     done = subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def _count(held: dict[str, Ranges]) -> dict[str, int]:
+    return {size: sum(end - first for first, end in ranges) for size, ranges in held.items()}
 
 
 def _merged(ranges: Iterable[list[int]]) -> Ranges:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,14 @@ from tests.simulation.__main__ import main
 from tests.simulation.cluster import run_plan, run_seed
 from tests.simulation.minimise import minimise, reduced
 from tests.simulation.plan import Plan, plan_of
-from tests.simulation.tally import ROOT, Tally, judged_sources, read_tally, source_digest
+from tests.simulation.tally import (
+    ROOT,
+    Tally,
+    changed_tally,
+    judged_sources,
+    read_tally,
+    source_digest,
+)
 
 
 def rich_plans() -> Iterator[tuple[int, Plan]]:
@@ -57,7 +65,12 @@ def test_words_that_fit_no_plan_are_refused() -> None:
         ("--start", "-1"),
         ("--minutes", "-1"),
         ("--minutes", "nan"),
+        ("--n", "4,"),
         ("--reduced", "zz"),
+        ("--reduced", "fault:-1"),
+        ("--reduced", "requests:-5"),
+        ("--reduced", "calm", "--record"),
+        ("--no-repeat", "--record"),
         ("--reduced", "fault:x"),
         ("--reduced", "trick:0:zz"),
         ("--reduced", "calm", "--jobs", "2"),
@@ -73,6 +86,36 @@ def test_what_cannot_be_run_is_wrong_usage(
     told = capsys.readouterr()
     assert told.out == ""
     assert "error: " in told.err
+    assert "invalid _" not in told.err
+
+
+def test_a_reduced_run_is_compared_with_the_same_reduced(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = "calm alike requests:3"
+    assert main(["--seeds", "1", "--start", "450", "--reduced", words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["repeated"] == 1
+
+
+def test_a_run_that_had_no_time_for_a_seed_says_so_by_its_code() -> None:
+    assert main(["--minutes", "0.0000000001"]) == 1
+
+
+def test_what_is_recorded_counts_once_however_often_it_is_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run_small(seed: int, size: int) -> cluster.Report:
+        return run_plan(seed, size, ["calm", "alike", "requests:1"])
+
+    monkeypatch.setattr(tally, "FILE", tmp_path / "clean_seeds.json")
+    monkeypatch.setattr("tests.simulation.__main__.run_seed", run_small)
+    monkeypatch.setattr("tests.simulation.__main__.repeated", lambda report, _words: report)
+    for _ in range(2):
+        assert main(["--seeds", "1", "--start", "450", "--n", "4,4", "--record"]) == 0
+    fields = json.loads(tally.FILE.read_text())
+    assert fields["total"] == fields["total_repeated"] == {"4": 1}
+    assert fields["clean"] == fields["repeated"] == {"4": [[450, 451]]}
+    assert [path.name for path in tmp_path.iterdir()] == ["clean_seeds.json"]
 
 
 def test_a_failing_seed_is_told_as_a_small_one_that_replays(
@@ -114,12 +157,27 @@ def test_clean_seeds_add_up_while_the_sources_stay(
     first.write()
     assert read_tally().count() == {"4": 4, "5": 1}
     assert read_tally().clean["4"] == [[1, 4], [7, 8]]
+    assert not read_tally().repeated
     Tally("of other sources", clean={"4": [[0, 1_000]]}).write()
     assert read_tally() == Tally(source_digest())
+
+
+def test_tallies_that_processes_change_at_once_add_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tally, "FILE", tmp_path / "clean_seeds.json")
+
+    def add(seed: int) -> None:
+        with changed_tally() as held:
+            held.add(4, [seed], [seed])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    assert read_tally().clean == read_tally().repeated == {"4": [[0, 40]]}
 
 
 def test_clean_seeds_stand_for_what_runs_and_judges_and_not_for_tests_of_it() -> None:
     names = {f"{path.relative_to(ROOT)}" for path in judged_sources()}
     assert {"node/consensus/core.py", "tests/simulation/oracles.py"} < names
-    assert "tests/simulation/adversaries/tricks.py" in names
+    assert {"tests/simulation/adversaries/tricks.py", "tests/unit/service/block_cost.py"} < names
     assert not [name for name in names if "test_" in name]

@@ -19,6 +19,7 @@ import click
 
 from node.chain.genesis import Parameters
 from node.service.engine import CommittedBlock
+from tests.commands import above_zero, at_least
 from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.cluster import Cluster, judged
 from tests.simulation.network import LinkProfile
@@ -139,11 +140,11 @@ def run_seed(seed: int, size: int, tally: Tally, requests: int = REQUESTS) -> st
 
 
 def main(arguments: Sequence[str], write: Callable[[str], None]) -> int:
-    """Run seeds until there are blocks enough; 1 if an oracle objected."""
+    """Run seeds until there are blocks enough; 1 if an oracle objected, or time was too short."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.time_bounds")
-    parser.add_argument("--blocks", type=int, default=100_000)
-    parser.add_argument("--start", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=120.0)
+    parser.add_argument("--blocks", type=at_least(1), default=100_000)
+    parser.add_argument("--start", type=at_least(0), default=0)
+    parser.add_argument("--minutes", type=above_zero, default=120.0)
     options = parser.parse_args(arguments)
     tally, failed, seed = Tally(), [], options.start
     until_s = time.monotonic() + 60 * options.minutes
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str], write: Callable[[str], None]) -> int:
     write(f"T less the first arrival at a correct validator: {tally.stamped} ms")
     write(f"S less the signing of the transaction: {tally.sealed} ms")
     write(f"failed: {failed}")
-    return 1 if failed else 0
+    return 1 if failed or tally.blocks < options.blocks else 0
 
 
 if __name__ == "__main__":
