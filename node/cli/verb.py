@@ -74,10 +74,8 @@ def verb(name: str) -> Callable[[Callable[..., Answer]], Callable[..., int]]:
             try:
                 refuse_taken(click.get_current_context())
                 answer = function(screen, **arguments)
-            except CommandError as error:
-                answer = Answer(fault=error.fault)
             except NodeError as error:
-                answer = Answer(fault=Fault.of(error))
+                answer = Answer(fault=_fault_of(error))
             except KeyboardInterrupt:
                 message = _("stopped before it was done")
                 answer = Answer(fault=Fault("GC-2313", message, _("run it again")))
@@ -92,6 +90,14 @@ def verb(name: str) -> Callable[[Callable[..., Answer]], Callable[..., int]]:
         return run
 
     return decorate
+
+
+def _fault_of(error: NodeError) -> Fault:
+    """Return how an error is told; wrong usage that says no more leads to the verb's own help."""
+    if error.code == "GC-2303" and not error.fix:
+        command = click.get_current_context().command_path
+        return Fault(error.code, str(error), _("see {command} --help").format(command=command))
+    return error.fault if isinstance(error, CommandError) else Fault.of(error)
 
 
 def home_option(function: _F) -> _F:

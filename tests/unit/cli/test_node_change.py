@@ -178,6 +178,7 @@ def test_a_name_that_is_no_name_is_wrong_usage(home: Path, arguments: tuple[str,
     ran = run("node", *arguments, "--home", home, "--json")
     assert (ran.code, code_of(ran)) == (2, "GC-2303")
     assert "expected" in ran.json["error"]["message"]
+    assert f"govchain node {arguments[0]} --help" in ran.json["error"]["fix"]
     assert sorted(home.rglob("*")) == before
 
 
