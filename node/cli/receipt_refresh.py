@@ -57,6 +57,7 @@ def refresh(
     """Refresh receipts."""
     from node.cli.verify import load_anchor, tell_verdict
     from node.cli.wording import describe_verdict, tell_unchecked
+    from node.errors import ClientError
     from node.timestamp.refreshed import REFRESHED_SUFFIX
 
     found = network.open()
@@ -68,16 +69,22 @@ def refresh(
         target = (out or path.parent) / name_after(path.stem, REFRESHED_SUFFIX)
         try:
             receipt = _read(path)
-            data, verdict = _refresh(receipt, proofs, anchor)
+            if proofs.is_newest(receipt):
+                verdict = _verify(receipt.encode(), receipt, anchor)
+            else:
+                data, verdict = _refresh(receipt, proofs, anchor)
             facts = {"receipt": str(path), "path": None, **describe_verdict(verdict)}
             made.append(facts)
             if verdict.attestation is None:  # a withdrawal is attested as well
                 tell_verdict(screen, str(path), verdict)
                 faults += [fault for fault in (_fault_of(verdict),) if fault is not None]
                 continue
+            if proofs.is_newest(receipt):
+                screen.line(_("{path}: nothing to join yet: no block is newer").format(path=path))
+                continue
             _write(target, data, receipt)
-        except CommandError as error:  # of this receipt: the others may be sound
-            faults.append(error.fault)
+        except (CommandError, ClientError) as error:  # of this receipt: the others may be sound
+            faults.append(error.fault if isinstance(error, CommandError) else Fault.of(error))
             screen.note(faults[-1].sentence)
             continue
         facts["path"] = str(target)
@@ -92,8 +99,17 @@ class _Proofs:
     """What joins blocks to the newest one, asked for once per block."""
 
     def __init__(self, network: Network) -> None:
+        from node.chain.block import Header
+        from node.cli.network import decode_answer
+
         self._network = network
         self._by_height: dict[int, bytes] = {}
+        sent = network.ask(lambda client: client.certified_header())
+        self._newest_height = decode_answer(Header.decode, sent.header).height
+
+    def is_newest(self, receipt: Receipt) -> bool:
+        """Tell whether there was no later block when this run began."""
+        return receipt.block.header.height >= self._newest_height
 
     def of(self, receipt: Receipt) -> bytes:
         height = receipt.block.header.height
@@ -113,16 +129,22 @@ class _Proofs:
 
 def _refresh(receipt: Receipt, proofs: _Proofs, anchor: TrustAnchor) -> tuple[bytes, Verdict]:
     from node.cli.network import decode_answer
-    from node.crypto.suite import document_digest_by_id
     from node.timestamp.consistency import ConsistencyProof
     from node.timestamp.refreshed import RefreshedReceipt
-    from node.timestamp.verify import NamedDigest, verify_receipt
 
     joined = decode_answer(ConsistencyProof.decode, proofs.of(receipt))
     data = RefreshedReceipt(receipt, joined).encode()
+    return data, _verify(data, receipt, anchor)
+
+
+def _verify(data: bytes, receipt: Receipt, anchor: TrustAnchor) -> Verdict:
+    """Verify a receipt, joined or not, against the digest that it tells itself."""
+    from node.crypto.suite import document_digest_by_id
+    from node.timestamp.verify import NamedDigest, verify_receipt
+
     record = receipt.leaf.record  # the document is not at hand
     digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
-    return data, verify_receipt(data, anchor, digest)
+    return verify_receipt(data, anchor, digest)
 
 
 def _read(path: Path) -> Receipt:

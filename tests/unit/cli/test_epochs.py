@@ -178,11 +178,15 @@ def test_what_is_pinned_beside_the_profile_is_never_given_up(
 
 def first_receipt(node: ServedNode, folder: Path) -> Path:
     """Write the receipt of the document that was recorded in epoch 0."""
-    block = node.queries.block(1)
+    return receipt_of_block(1, node, folder / "first.receipt")
+
+
+def receipt_of_block(height: int, node: ServedNode, path: Path) -> Path:
+    """Write the receipt of the first operation of a block."""
+    block = node.queries.block(height)
     assert block is not None
     found = node.queries.receipts(block.transaction(0).tx_id, 0, 1)
     assert found
-    path = folder / "first.receipt"
     path.write_bytes(found[0].encode())
     return path
 
@@ -227,6 +231,43 @@ def test_one_bad_receipt_of_many_does_not_keep_the_others(
     ran = run(*words[:2], receipt, "--out", taken, "--home", home, "--json")
     assert ran.json["error"]["code"] == "GC-2306"
     assert (taken / "first.refreshed").read_bytes() == b"something else"
+
+
+def test_a_receipt_of_the_newest_block_is_told_and_does_not_keep_the_others(
+    home: Path, node: ServedNode, tmp_path: Path
+) -> None:
+    newest = receipt_of_block(5, node, tmp_path / "newest.receipt")
+    words = ("receipt", "refresh", newest, first_receipt(node, tmp_path), "--home", home)
+    ran = run(*words, "--json")
+    assert ran.code == 0
+    paths = [each["path"] for each in ran.json["refreshed"]]
+    assert paths == [None, str(tmp_path / "first.refreshed")]
+    assert not (tmp_path / "newest.refreshed").exists()
+    assert f"{newest}: nothing to join yet" in run(*words).out
+    assert "暂无可连接" in run(*words, env=CHINESE).out
+    forged = newest.read_bytes()
+    newest.write_bytes(forged[:-70] + bytes([forged[-70] ^ 1]) + forged[-69:])
+    ran = run(*words, "--json")
+    assert ran.code != 0, "nothing newer makes no forged receipt sound"
+    assert ran.json["refreshed"][-1]["path"] == str(tmp_path / "first.refreshed")
+
+
+def test_what_a_validator_refuses_of_one_receipt_does_not_keep_the_others(
+    home: Path, node: ServedNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = first_receipt(node, tmp_path)
+    later = receipt_of_block(3, node, tmp_path / "later.receipt")
+    whole = node.queries
+
+    async def lagging(old_height: int, _new_height: int | None) -> bytes | None:
+        proof = whole.consistency_proof(old_height, 5 if old_height == 1 else old_height)
+        return None if proof is None else proof.encode()
+
+    monkeypatch.setattr(node, "consistency_proof", lagging)
+    ran = run("receipt", "refresh", later, first, "--home", home, "--json")
+    assert ran.code != 0
+    assert "two that rise" in ran.json["error"]["message"]
+    assert [each["path"] for each in ran.json["refreshed"]] == [str(tmp_path / "first.refreshed")]
 
 
 def signed_by_the_founders(header: Header) -> QuorumCertificate:
