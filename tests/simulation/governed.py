@@ -17,7 +17,7 @@ from functools import partial
 from random import Random
 
 from node.chain.block import checkpoint_of
-from node.chain.genesis import Genesis, Identity, Organisation, Role
+from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
 from node.chain.governance import (
     AddValidator,
     Approval,
@@ -79,6 +79,17 @@ def member_of(name: str, ring: KeyRing) -> Validator:
         organisation=ORGANISATIONS[0],
         vote_key=ring.signer(name).public_key.encoded,
         cosignature_key=cosigner(name).public_key.encoded,
+    )
+
+
+def other_parameters(held: Parameters, random: Random) -> Parameters:
+    """Return parameters, others than those in force, that a chain can have."""
+    timeout_ms = 700 if held.view_timeout_ms == 1_200 else 1_200
+    return replace(
+        held,
+        view_timeout_ms=timeout_ms,
+        window_slots=random.choice((1, 2, 3, 4)),
+        fairness_ms=max(held.fairness_ms, timeout_ms),  # no chain has less of it than of the other
     )
 
 
@@ -218,11 +229,7 @@ class GovernedCluster(Cluster):
             proof = self.ring.signer(joining.validator_id).sign(message)
             operations.append(AddValidator(joining, proof))
         if kind == "parameters":
-            changed = replace(
-                account.parameters,
-                view_timeout_ms=700 if account.parameters.view_timeout_ms == 1_200 else 1_200,
-                window_slots=random.choice((1, 2, 3, 4)),
-            )
+            changed = other_parameters(account.parameters, random)
             operations.append(SetParameters(changed))
         return operations
 

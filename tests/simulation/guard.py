@@ -295,10 +295,13 @@ class Guard:
         known.doubts |= known.coming
         known.coming = {}
 
-    def heard(self, validator: int, data: bytes) -> None:
-        """Take note of a message delivered to a validator."""
+    def heard(self, validator: int, data: bytes) -> int | None:
+        """Take note of a message delivered to a validator.
+
+        Returns its epoch, if it is kept until the set of that epoch is known.
+        """
         if data[1:2] not in _HEARD or data.startswith(_COMMIT):
-            return
+            return None
         known = self._known[validator]
         facts = self._genuine.get(data)
         if facts is None:
@@ -308,18 +311,19 @@ class Guard:
                 epoch = _epoch_of(kind, value)
                 if epoch not in self.electorates:
                     self._early.setdefault(epoch, []).append((validator, data))
-                    return
+                    return epoch
                 facts = tuple(self._read(kind, value))
             if facts:
                 self._genuine[data] = facts
         if not facts:
-            return
+            return None
         if data not in known.learned:  # what it knows already, it does not know better now
             known.learned[data] = None
             for fact in facts:
                 known.note(fact)
         if data[1] == MessageKind.VIEW_CHANGE:
             self._note_doubt(known, data)
+        return None
 
     def _note_doubt(self, known: Knowledge, data: bytes) -> None:
         """Take note of a clock bit, in the epoch of which nobody heard before it began."""

@@ -145,7 +145,8 @@ class Oracles:
         self._verifiers: dict[int, Verifier] = {}
         """What its members accept of each other, by epoch."""
         self._early: dict[int, list[Callable[[], None]]] = {}
-        """By epoch, what was signed in it before its set was known here."""
+        """By epoch, what was signed in it, and which proposals of it came, before its set was known
+        here."""
         self._begin(first)
         self.codes: Counter[ResultCode] = Counter()
         """Outcomes of governed transactions."""
@@ -411,16 +412,40 @@ class Oracles:
         """Take note of what a validator is about to know."""
         self._guard.hearing(validator.index)
         for data in frame:
-            self._guard.heard(validator.index, data)
+            early_of = self._guard.heard(validator.index, data)
             if data[1:2] == _PROPOSAL:
-                self._note_arrival(validator, self._guard.offered(data))
+                self._note_arrival(validator, data, early_of)
 
-    def _note_arrival(self, validator: SimulatedValidator, offers: Sequence[Ballot]) -> None:
-        tip = self.conduct[validator.index].tip
-        self._timeliness.came(validator.index, offers, Arrival(validator.utc_ms, tip))
-        if validator.index not in self.misled:
+    def _note_arrival(
+        self, validator: SimulatedValidator, data: bytes, early_of: int | None
+    ) -> None:
+        """Take note of when a proposal came; whose it is may be known only as its epoch begins.
+
+        A liar can be the first to have the block that ends an epoch, and to propose in the next.
+        """
+        arrival = Arrival(validator.utc_ms, self.conduct[validator.index].tip)
+        utc_ms = None if validator.index in self.misled else self._world.utc_ms
+        note = partial(self._came, validator, validator.life, data, arrival, utc_ms)
+        if early_of is None:
+            note()
+        else:
+            self._early.setdefault(early_of, []).append(note)
+
+    def _came(
+        self,
+        validator: SimulatedValidator,
+        life: int,
+        data: bytes,
+        arrival: Arrival,
+        utc_ms: int | None,
+    ) -> None:
+        """Keep when proposals came, in which life; `utc_ms` is None if the clock was wrong."""
+        offers = self._guard.offered(data)
+        if validator.life == life:  # else it has forgotten what came
+            self._timeliness.came(validator.index, offers, arrival)
+        if utc_ms is not None:
             for ballot in offers:
-                self.arrivals.setdefault(ballot.digest, []).append(self._world.utc_ms)
+                self.arrivals.setdefault(ballot.digest, []).append(utc_ms)
 
     def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
         """D2."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from node.chain.block import ResultCode
-from tests.simulation.governed import run_governed
+from node.chain.genesis import Parameters
+from tests.simulation.governed import other_parameters, plan_of, run_governed
 
-SEEDS = (*range(6), 51, 143)
-"""51: no faults, and a set that grows; 143: a client comes to the same liar four times in a row."""
+SEEDS = (*range(6), 51, 143, 304, 311)
+"""51: no faults, and a set that grows; 143: a client comes to the same liar four times in a row;
+304: all spares are used, and clients may wait for no longer than a view does; 311: a liar is the
+first to have the block that ends an epoch, and its proposal comes before others have it."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -17,6 +22,15 @@ def test_a_seed_is_clean_and_has_changes(seed: int) -> None:
     assert violation == ""
     assert run.account.epoch >= 1
     assert run.oracles.codes[ResultCode.OK] >= run.account.epoch  # some change nothing
+
+
+def test_parameters_that_are_asked_for_are_some_a_chain_can_have() -> None:
+    for seed in range(300, 400):
+        held, random = plan_of(seed).parameters, Random(seed)
+        for _ in range(3):
+            asked = other_parameters(held, random)
+            assert Parameters.from_value(asked.to_value()) == asked != held
+            held = asked
 
 
 def test_a_seed_is_one_run() -> None:

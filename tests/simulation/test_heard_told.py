@@ -13,9 +13,10 @@ import pytest
 
 from node.chain.block import CertifiedHeader
 from node.consensus.messages import Proposal, Reason
-from tests.simulation.test_oracles_told import addition, governed, set_of
+from tests.simulation.test_oracles_told import grown
 from tests.simulation.test_rules import Case
-from tests.simulation.test_tale import COMMIT, PREPARE, SPARE, VOTERS, Tale, forged, told
+from tests.simulation.test_tale import COMMIT, PREPARE, VOTERS, Tale, forged, told
+from tests.simulation.world import MS, SECOND, UTC_AT_START_MS
 
 CASES: list[Case] = []
 about = partial(told, cases=CASES)
@@ -187,20 +188,40 @@ def what_is_final_in_a_view_is_proposed_again(*, wrong: bool) -> None:
 def what_was_said_of_an_epoch_before_it_began_is_lost(*, wrong: bool) -> None:
     """Have a proposal heard, or not, before it was known who decides in its epoch."""
     tale = Tale(0)
-    ending = tale.block()
-    following = set_of(tale, 1, 0, 1, 2, 3, SPARE)
-    governing = governed(tale, ending, addition(tale, SPARE))
-    header = replace(governing.header, next_set_digest=following.digest)
-    last = tale.altered(governing, header)
-    certificate = tale.decide(last)
-    first = tale.block(on=ending)
-    first = tale.altered(first, replace(first.header, epoch=1, parent=last.digest))
-    tale.set = following
+    last, certificate, first = grown(tale)
     if not wrong:
         tale.propose(first)
     for number in (1, 2):
         tale.turn(number, (last, certificate))
     tale.vote(1, PREPARE, first)
+
+
+@about("G6: T is {}, and it came at {}")
+def a_proposal_comes_too_late_and_before_its_epoch(*, wrong: bool) -> None:
+    tale = Tale(0)
+    last, certificate, first = grown(tale)
+    parameters = tale.genesis.parameters
+    late_ms = parameters.message_delay_ms + parameters.precision_ms + wrong
+    tale.world.run_until((first.header.time_ms - UTC_AT_START_MS + late_ms) * MS)
+    tale.propose(first)
+    tale.turn(1, (last, certificate))
+    tale.vote(1, PREPARE, first)
+    tale.turn(1)
+
+
+@about("G6: T is {}, and it came at {}")
+def what_came_before_its_epoch_and_a_crash_came_in_time(*, wrong: bool) -> None:
+    """Have a proposal come in time, and too late again, with a crash between or without."""
+    tale = Tale(0)
+    last, certificate, first = grown(tale)
+    vote = tale.propose(first)
+    if wrong:
+        tale.restart(1)
+    tale.world.run_until(3 * SECOND)
+    tale.pass_on(first, vote)
+    tale.turn(1, (last, certificate))
+    tale.vote(1, PREPARE, first)
+    tale.turn(1)
 
 
 @about("G6: T is {}, and it came at {}")

@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from node.chain.certificate import QuorumCertificate
 from node.chain.evidence import Evidence
 from node.chain.genesis import Parameters
 from node.chain.governance import AddValidator, Governance, Operation, RemoveValidator
@@ -18,7 +19,7 @@ from node.chain.membership import ValidatorSet
 from node.execution.state import ExecutedBlock
 from tests.simulation.test_rules import Case
 from tests.simulation.test_tale import PREPARE, SPARE, VOTERS, Tale, told
-from tests.simulation.world import MS, SECOND
+from tests.simulation.world import MS, SECOND, UTC_AT_START_MS
 
 CASES: list[Case] = []
 about = partial(told, cases=CASES)
@@ -200,6 +201,21 @@ def removal(tale: Tale, number: int) -> RemoveValidator:
     return RemoveValidator(tale.cluster.roster[number].validator_id)
 
 
+def grown(tale: Tale) -> tuple[ExecutedBlock, QuorumCertificate, ExecutedBlock]:
+    """Return a decided block that adds the spare, its certificate, and one of the next epoch.
+
+    From now on the tale is of that epoch.
+    """
+    adding = governed(tale, tale.block(), addition(tale, SPARE))
+    following = set_of(tale, 1, 0, 1, 2, 3, SPARE)
+    last = tale.altered(adding, replace(adding.header, next_set_digest=following.digest))
+    certificate = tale.decide(last)
+    first = tale.block(on=adding)
+    header = replace(first.header, epoch=1, parent=last.digest, next_set_digest=following.digest)
+    tale.set = following
+    return last, certificate, tale.altered(first, header)
+
+
 @about("E1: block {} names another set than {}")
 def an_addition_names_the_old_set(*, wrong: bool) -> None:
     tale = Tale()
@@ -338,6 +354,21 @@ def a_block_comes_later_than_its_stamp_may_be_off(*, wrong: bool) -> None:
     tale.world.run_until(SECOND + late_ms * MS)
     turn_clocks(tale, -late_ms)
     tale.turn(0, (block, tale.decide(block)))
+
+
+@about("T: block {} is stamped {}, and came to who is correct at {}")
+def a_block_comes_later_than_that_and_before_its_epoch(*, wrong: bool) -> None:
+    """Have it proposed by a liar, while nobody correct has what its epoch begins with."""
+    tale = Tale(0)
+    last, certificate, first = grown(tale)
+    late_ms = tale.genesis.parameters.accuracy_ms + wrong
+    tale.world.run_until((first.header.time_ms - UTC_AT_START_MS + late_ms) * MS)
+    turn_clocks(tale, -late_ms)
+    tale.propose(first)
+    for number in (1, 2, 3):
+        tale.turn(number, (last, certificate))
+    tale.world.run_until(tale.world.now_us + SECOND)
+    tale.turn(1, (first, tale.decide(first, voters=(0, 1, 2, 3))))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

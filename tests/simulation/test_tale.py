@@ -284,6 +284,7 @@ class Tale:
         for number in numbers:
             self.places[number].log.crash(_NothingKept(), power_loss=not spared)
             self.oracles.crashed(self.places[number])
+            self.places[number].life += 1
             self.oracles.started(self.places[number])
 
 
