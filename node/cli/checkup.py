@@ -12,7 +12,6 @@ import re
 import shutil
 import stat
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -50,8 +49,6 @@ _SYNC_BYTES: Final = 4_096
 _SYNC_WARNING_MS: Final = 20.0
 _SYNC_PROBLEM_MS: Final = 200.0
 _CERTIFICATE_WARNING_DAYS: Final = 30
-_TOOL_TIMEOUT_S: Final = 5
-_CHRONY_OFFSET: Final = 4  # position of the system clock's offset, in s, of `chronyc -c tracking`
 _S_PER_DAY: Final = 86_400
 _OTHERS: Final = 0o077
 _LOG_TAIL_BYTES: Final = 16_384
@@ -143,33 +140,6 @@ def _time_syncs(folder: Path) -> Iterator[float]:
             os.write(file.fileno(), bytes(_SYNC_BYTES))
             os.fdatasync(file.fileno())
             yield (time.perf_counter() - started_s) * 1_000
-
-
-def check_clock(bound_ms: int) -> Iterator[Finding]:
-    """Ask the time daemon, whichever runs, how far the clock is off; `bound_ms` is promised."""
-    offset_ms = _ask_chrony()
-    if offset_ms is None:
-        offset_ms = _ask_ntp()
-    if offset_ms is not None:
-        detail = _("{offset:+.1f} ms off, says the time daemon; {bound} ms are promised").format(
-            offset=offset_ms, bound=bound_ms
-        )
-        if abs(offset_ms) <= bound_ms:
-            yield Finding("clock", Level.OK, detail)
-        else:
-            yield Finding("clock", Level.PROBLEM, detail, _("let the time daemon step the clock"))
-    elif (synchronised := _ask_systemd()) is not None:
-        level = Level.OK if synchronised else Level.PROBLEM
-        detail = _("synchronised") if synchronised else _("not synchronised")
-        yield Finding(
-            "clock",
-            level,
-            detail,
-            "" if synchronised else _("turn it on: timedatectl set-ntp true"),
-        )
-    else:
-        detail = _("no time daemon answers: nobody knows how far the clock is off")
-        yield Finding("clock", Level.UNKNOWN, detail, _("install one: apt-get install chrony"))
 
 
 def check_permissions(home: Path) -> Iterator[Finding]:
@@ -325,47 +295,3 @@ def _ending_of(log: Path) -> tuple[str, str] | None:
             told = [line for line in lines[number + 1 :] if line.startswith("  ")]
             return found[1], told[0].strip() if told else lines[number]
     return None
-
-
-def _ask_chrony() -> float | None:
-    fields = _ask("chronyc", "-c", "tracking").split(",")
-    if len(fields) <= _CHRONY_OFFSET or fields[-1].strip() != "Normal":
-        return None
-    return _to_float(fields[_CHRONY_OFFSET], scale=1_000)
-
-
-def _ask_ntp() -> float | None:
-    for field in _ask("ntpq", "-c", "rv 0 offset").replace(",", " ").split():
-        if field.startswith("offset="):
-            return _to_float(field.removeprefix("offset="), scale=1)
-    return None
-
-
-def _ask_systemd() -> bool | None:
-    answer = _ask("timedatectl", "show", "--property=NTPSynchronized", "--value").strip()
-    return {"yes": True, "no": False}.get(answer)
-
-
-def _ask(*command: str) -> str:
-    """Return what a tool of this machine prints; nothing where it is missing or fails."""
-    program = shutil.which(command[0])
-    if program is None:
-        return ""
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, found on the user's own path
-            (program, *command[1:]),
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=_TOOL_TIMEOUT_S,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout
-
-
-def _to_float(text: str, *, scale: int) -> float | None:
-    try:
-        return float(text) * scale
-    except ValueError:
-        return None

@@ -1,17 +1,40 @@
-"""What `govchain doctor` says of validators that do not take their own clocks for right."""
+"""What `govchain doctor` says of clocks: of this machine's, and of validators that doubt theirs."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from gettext import gettext as _
 
 from node.chain.time_rules import UnfitCause
 from node.cli.checkup import Finding, Level
 from node.rpc.port import Diagnosis
+from node.service.clock_fitness import judge_reading
+from node.service.time_daemon import read_time_daemon
 
 CLOCK_CODE = "GC-2220"
 """Of a command that fails because a validator's clock is unfit."""
 CHECK = "clock fitness"
+
+
+def check_clock(clock_error_ms: int, *, is_trial: bool) -> Finding:
+    """Judge this machine's clock by its time daemon, as a validator here would.
+
+    `is_trial`: its validators would go by each other's clocks alone, whatever the daemon says.
+    """
+    reading = asyncio.run(read_time_daemon())
+    judged = judge_reading(reading, clock_error_ms)
+    if reading is not None and judged.is_fit:
+        detail = _("{daemon}: {error:.1f} ms off at most, {bound} ms are promised").format(
+            daemon=reading.daemon, error=reading.error_us / 1_000, bound=clock_error_ms
+        )
+        return Finding("clock", Level.OK, detail)
+    level = Level.PROBLEM
+    if is_trial:
+        level = Level.UNKNOWN if reading is None else Level.WARNING
+    cause, fix = explain_cause(judged.cause)
+    detail = _("this machine: {cause} ({detail})").format(cause=cause, detail=judged.detail)
+    return Finding("clock", level, detail, fix)
 
 
 def check_fitness(heard: Mapping[str, Diagnosis]) -> Iterator[Finding]:

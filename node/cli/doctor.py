@@ -101,13 +101,14 @@ def _trust_of(home: Path) -> TrustAnchor | None:
 
 def _examine(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
     from node.cli import checkup
+    from node.cli.clock_causes import check_clock
     from node.cli.stamping_checkup import check_time_stamping
     from node.operations.topology import is_network
 
     yield from checkup.check_versions()
     if not is_network(home):
         yield from checkup.check_disk(Path.cwd())
-        yield from checkup.check_clock(_CLOCK_ERROR_MS)
+        yield check_clock(_CLOCK_ERROR_MS, is_trial=True)
         detail = _("no network in {home}").format(home=home)
         fix = _("make one: govchain testnet up")
         yield checkup.Finding("nodes", checkup.Level.UNKNOWN, detail, fix)
@@ -125,6 +126,7 @@ def _examine_network(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
     What the validators say goes into `facts`, for programs.
     """
     from node.cli import checkup, stall, stamping_checkup
+    from node.cli.clock_causes import check_clock
     from node.cli.network import Network
     from node.errors import NodeError
     from node.operations.supervisor import Supervisor
@@ -132,7 +134,8 @@ def _examine_network(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
 
     try:
         network = Network.open(home, None, None)
-        yield from checkup.check_clock(network.genesis.parameters.clock_error_ms)
+        bound_ms = network.genesis.parameters.clock_error_ms
+        yield check_clock(bound_ms, is_trial=network.genesis.testnet)
         nodes = Supervisor(home, lambda _step, _node: None).inspect()
         statuses, answers = network.ask(_ask_all)
         members = stall.newest_members(answers)

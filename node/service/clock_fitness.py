@@ -72,6 +72,27 @@ class DaemonReading:
         return abs(self.offset_us) + self.root_dispersion_us + self.root_delay_us // 2
 
 
+def judge_reading(reading: DaemonReading | None, clock_error_ms: int) -> Judgement:
+    """Say whether a clock is fit by what its time daemon says; None where no daemon answers."""
+    if reading is None:
+        return Judgement(UnfitCause.NO_SOURCE, "neither chrony nor ntpd answers")
+    if not reading.is_synchronised:
+        return Judgement(UnfitCause.UNSYNCHRONISED, f"{reading.daemon} follows no source")
+    if reading.sources < SOURCES_MIN:
+        return Judgement(
+            UnfitCause.FEW_SOURCES,
+            f"{reading.sources} sources of {reading.daemon} agree, {SOURCES_MIN} are needed",
+        )
+    if reading.error_us >= clock_error_ms * 1_000:
+        return Judgement(
+            UnfitCause.INACCURATE,
+            f"{reading.daemon} may be off by {reading.error_us} us, less than {clock_error_ms} ms "
+            f"is needed: offset {reading.offset_us}, dispersion {reading.root_dispersion_us}, "
+            f"delay {reading.root_delay_us}",
+        )
+    return FIT
+
+
 @dataclass(slots=True)
 class _Witness:
     """What the votes of one peer showed."""
@@ -176,24 +197,7 @@ class ClockFitness:
     def _by_daemon(self) -> Judgement:
         if self._testnet:
             return FIT
-        reading, eps_ms = self.daemon, self._parameters.clock_error_ms
-        if reading is None:
-            return Judgement(UnfitCause.NO_SOURCE, "neither chrony nor ntpd answers")
-        if not reading.is_synchronised:
-            return Judgement(UnfitCause.UNSYNCHRONISED, f"{reading.daemon} follows no source")
-        if reading.sources < SOURCES_MIN:
-            return Judgement(
-                UnfitCause.FEW_SOURCES,
-                f"{reading.sources} sources of {reading.daemon} agree, {SOURCES_MIN} are needed",
-            )
-        if reading.error_us >= eps_ms * 1_000:
-            return Judgement(
-                UnfitCause.INACCURATE,
-                f"{reading.daemon} may be off by {reading.error_us} us, less than {eps_ms} ms is "
-                f"needed: offset {reading.offset_us}, dispersion {reading.root_dispersion_us}, "
-                f"delay {reading.root_delay_us}",
-            )
-        return FIT
+        return judge_reading(self.daemon, self._parameters.clock_error_ms)
 
     def _by_peers(self) -> Judgement:
         parameters = self._parameters

@@ -18,6 +18,7 @@ import node
 from node.chain.genesis import Genesis
 from node.cli import checkup
 from node.cli.checkup import Finding, Level
+from node.cli.clock_causes import check_clock
 from node.cli.exit_codes import ExitCode
 from node.config import NodeConfig
 from node.execution.apply import Executor
@@ -236,42 +237,51 @@ def test_a_damaged_record_of_a_process_is_told_not_fatal(home: Path) -> None:
     assert "node.pid" in problems[0]["fix"]
 
 
-def tool(folder: Path, name: str, output: str) -> None:
-    """Put a time daemon's tool on the path."""
-    path = folder / name
-    code = int("Cannot" in output)
-    path.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\nexit {code}\n", encoding="utf-8")
-    path.chmod(0o755)
+CHRONY = "A29F,192.0.2.1,4,1700000000.1,{offset},0.0001,0.0002,1.5,0.01,0.1,0.02,{error},64,{leap}"
+THREE = "\n".join(f"^,{state},192.0.2.{state},2,6,377,1,0,0,0" for state in "*+-")
+SOUND = CHRONY.format(offset="-0.004", error="0.001", leap="Normal")
 
 
-CHRONY = "A29F,192.0.2.1,4,1700000000.1,{offset},0.0001,0.0002,1.5,0.01,0.1,0.02,0.001,64,{leap}"
+def chrony(folder: Path, tracking: str, sources: str) -> None:
+    """Put a chronyc on the path that answers both questions."""
+    answers = f"case $* in\n*sources) echo '{sources}';;\n*) echo '{tracking}';;\nesac\n"
+    (folder / "chronyc").write_text(f"#!/bin/sh\n{answers}", encoding="utf-8")
+    (folder / "chronyc").chmod(0o755)
 
 
 @pytest.mark.parametrize(
-    ("name", "output", "level"),
+    ("tracking", "sources", "cause"),
     [
-        ("chronyc", CHRONY.format(offset="-0.004", leap="Normal"), Level.OK),
-        ("chronyc", CHRONY.format(offset="0.4", leap="Normal"), Level.PROBLEM),
-        ("chronyc", CHRONY.format(offset="0.4", leap="Not synchronised"), Level.UNKNOWN),
-        ("chronyc", "506 Cannot talk to daemon", Level.UNKNOWN),
-        ("ntpq", "offset=-3.25", Level.OK),
-        ("ntpq", "offset=320.5", Level.PROBLEM),
-        ("timedatectl", "yes", Level.OK),
-        ("timedatectl", "no", Level.PROBLEM),
-        ("date", "unrelated", Level.UNKNOWN),
+        (SOUND, THREE, None),
+        (SOUND.replace("Normal", "Insert second"), THREE, None),
+        (CHRONY.format(offset="0", error="0.001", leap="Not synchronised"), THREE, "no source"),
+        (SOUND, THREE.splitlines()[0], "too few"),
+        (CHRONY.format(offset="0.4", error="0.001", leap="Normal"), THREE, "400"),
+        (CHRONY.format(offset="0.001", error="0.4", leap="Normal"), THREE, "dispersion 400000"),
+        ("506 Cannot talk to daemon", "", "no time daemon"),
     ],
 )
-def test_the_clock_is_judged_by_the_time_daemon(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    output: str,
-    level: Level,
+def test_the_clock_is_judged_as_a_validator_judges_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: str, sources: str, cause: str | None
 ) -> None:
-    tool(tmp_path, name, output)
-    (tmp_path / "cat").symlink_to("/bin/cat")
+    chrony(tmp_path, tracking, sources)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert only(checkup.check_clock(50)).level is level
+    found = check_clock(50, is_trial=False)
+    assert (found.check, found.level) == ("clock", Level.PROBLEM if cause else Level.OK)
+    assert (cause or "chrony: 15.0 ms") in found.detail
+    assert bool(found.fix) is bool(cause)
+
+
+@pytest.mark.parametrize(
+    ("sources", "level"), [(THREE, Level.OK), ("", Level.WARNING), (None, Level.UNKNOWN)]
+)
+def test_a_network_for_trials_runs_by_any_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: str | None, level: Level
+) -> None:
+    if sources is not None:
+        chrony(tmp_path, SOUND, sources)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert check_clock(50, is_trial=True).level is level
 
 
 @pytest.mark.parametrize(
