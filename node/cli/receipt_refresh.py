@@ -88,9 +88,17 @@ def refresh(
             screen.note(faults[-1].sentence)
             continue
         facts["path"] = str(target)
-        said = _("{path}: joined to block {height} ({time}); written to {target}")
+        said = _("{path}: joined to block {height} of epoch {epoch} ({time}); written to {target}")
         joined = proofs.newest(receipt)
+        facts["ends_epoch"] = joined.pop("ends_epoch")
         screen.line(said.format(path=path, target=target, **joined))
+        if facts["ends_epoch"]:
+            screen.note(
+                _(
+                    "{target}: block {height} ends epoch {epoch}: trust files of the next one will "
+                    "not take it; refresh again once that epoch has a block"
+                ).format(target=target, height=joined["height"], epoch=joined["epoch"])
+            )
         tell_unchecked(screen, verdict.steps)
     return Answer({"refreshed": made}, faults[0] if faults else None)
 
@@ -120,11 +128,19 @@ class _Proofs:
         return self._by_height[height]
 
     def newest(self, receipt: Receipt) -> dict[str, Any]:
+        """Return what to say of the block that a receipt, verified by now, was joined to."""
         from node.timestamp.consistency import ConsistencyProof
+        from node.timestamp.history import is_barrier
         from node.timestamp.receipt import iso_time
 
-        header = ConsistencyProof.decode(self.of(receipt)).block.header
-        return {"height": header.height, "time": iso_time(header.time_ms)}
+        block = ConsistencyProof.decode(self.of(receipt)).block
+        header = block.header
+        return {
+            "height": header.height,
+            "epoch": header.epoch,
+            "time": iso_time(header.time_ms),
+            "ends_epoch": is_barrier(block),
+        }
 
 
 def _refresh(receipt: Receipt, proofs: _Proofs, anchor: TrustAnchor) -> tuple[bytes, Verdict]:

@@ -42,6 +42,8 @@ def trust() -> None:
 @verb("trust export")
 def export(screen: Screen, *, out: Path | None, network: NetworkChoice) -> Answer:
     """Write the trust file."""
+    from node.timestamp.history import is_barrier
+
     found = network.open()
     path = out or found.trust_path
     if out is None:
@@ -53,7 +55,19 @@ def export(screen: Screen, *, out: Path | None, network: NetworkChoice) -> Answe
     said = _("{path} pins chain {chain} at block {height}, epoch {epoch}")
     chain_id = anchor.chain_id.hex()
     screen.line(said.format(path=path, chain=chain_id, height=height, epoch=anchor.epoch))
-    facts = {"chain_id": chain_id, "height": height, "epoch": anchor.epoch}
+    ends_epoch = anchor.pinned is not None and is_barrier(anchor.pinned)
+    if ends_epoch:
+        warned = _(
+            "{path}: block {height} ends epoch {epoch}: the keys that it retires still count by "
+            "this file; export again once the next epoch has a block"
+        )
+        screen.note(warned.format(path=path, height=height, epoch=anchor.epoch))
+    facts = {
+        "chain_id": chain_id,
+        "height": height,
+        "epoch": anchor.epoch,
+        "ends_epoch": ends_epoch,
+    }
     return Answer({"trust": str(path), **facts})
 
 

@@ -104,6 +104,11 @@ def check_about(block: CertifiedHeader, suite: Suite) -> None:
         )
 
 
+def is_barrier(block: CertifiedHeader) -> bool:
+    """Tell whether a block ends its epoch: another set decides the next one."""
+    return block.header.next_set_digest != block.certificate.set_digest
+
+
 def check_certified(block: CertifiedHeader, chain_id: bytes, validators: ValidatorSet) -> None:
     """Check that `validators` certified this header of this chain.
 

@@ -115,7 +115,7 @@ def test_handovers_that_do_not_hold_are_told_and_nothing_is_believed(
 def test_a_trust_file_is_exported_and_walked_through_offline(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "trust"
     made = run("trust", "export", "--out", path, "--home", home, "--json").json
-    assert (made["height"], made["epoch"]) == (5, 2)
+    assert (made["height"], made["epoch"], made["ends_epoch"]) == (5, 2, False)
     ran = run("trust", "show", path, "--json")
     assert ran.code == 0
     assert [each["first_height"] for each in ran.json["epochs"]] == [1, 3, 5]
@@ -212,7 +212,9 @@ def test_a_receipt_of_a_retired_epoch_is_joined_to_a_later_block(
     assert (shown["receipt"]["height"], shown["joined_height"]) == (1, 5)
     again = run("receipt", "refresh", refreshed, "--home", home, "--trust", trust)
     assert again.code == 0, "what is refreshed can be refreshed again"
-    assert "joined to block 5" in again.out
+    assert "joined to block 5 of epoch 2" in again.out
+    assert "ends epoch" not in again.err
+    assert made[0]["ends_epoch"] is False
     said = run(*words[:5], "--receipt", refreshed).out
     assert "the signers are those of block 5" in said
 
@@ -268,6 +270,31 @@ def test_what_a_validator_refuses_of_one_receipt_does_not_keep_the_others(
     assert ran.code != 0
     assert "two that rise" in ran.json["error"]["message"]
     assert [each["path"] for each in ran.json["refreshed"]] == [str(tmp_path / "first.refreshed")]
+
+
+def test_a_block_that_ends_its_epoch_is_pinned_and_joined_to_with_a_warning(
+    home: Path, honest: ServedNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = Chat(*FOUNDERS, FIFTH)
+    notarize(chat, "first")
+    chat.pass_time(2_000)
+    assert govern(chat, adding(FIFTH), members=(*FOUNDERS, FIFTH)) is ResultCode.OK
+    rotated = ServedNode(chat.nodes["validator-1"])
+    for name in ("queries", "engine", "handed_over"):
+        monkeypatch.setattr(honest, name, getattr(rotated, name))
+    export = ("trust", "export", "--home", home, "--out")
+    ran = run(*export, tmp_path / "trust")
+    assert ran.code == 0
+    assert "block 2 ends epoch 0: the keys that it retires still count" in ran.err
+    assert "请再次导出" in run(*export, tmp_path / "zh", env=CHINESE).err
+    assert run(*export, tmp_path / "json", "--json").json["ends_epoch"] is True
+    refresh = ("receipt", "refresh", first_receipt(honest, tmp_path), "--home", home)
+    ran = run(*refresh)
+    assert ran.code == 0
+    assert "joined to block 2 of epoch 0" in ran.out
+    assert "block 2 ends epoch 0: trust files of the next one will not take it" in ran.err
+    assert "请再次刷新" in run(*refresh, env=CHINESE).err
+    assert run(*refresh, "--json").json["refreshed"][0]["ends_epoch"] is True
 
 
 def signed_by_the_founders(header: Header) -> QuorumCertificate:
