@@ -49,7 +49,7 @@ def fault_of(verdict: AnchorVerdict, authority: Path) -> Fault | None:
     `authority` is the file of certificates by which the stamp was judged.
     """
     failure = verdict.failure
-    rooting = _("use the trust file of the chain")
+    rooting = _("use the trust file of the chain, and an anchor by an authority outside it")
     if failure is not None and failure.step is AnchorStep.STAMP:
         said = _(
             "{path} is not of whoever stamped it: name that authority's certificate, --authority"

@@ -161,6 +161,10 @@ REFUSALS: Final = (
     N_("expected chain {expected}, got {got}"),
     N_("expected epoch 0, got {got}"),
     N_("expected epoch {expected} and set {set}, got epoch {got} and set {other}"),
+    N_(
+        "expected a stamp from outside the chain, got one of {insider}: "
+        "the keys of epoch {epoch} are retired"
+    ),
     N_("expected epoch {expected} or later, got {got}: its keys are retired"),
     N_("expected epoch {expected}, got {got}"),
     N_("expected epoch {expected}, got {got}: a newer trust file knows its keys"),

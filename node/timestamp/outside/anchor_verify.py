@@ -103,7 +103,8 @@ def verify_anchor(
     4. STAMP: the token is over the checkpoint, and the authority's: the steps of `stamp.py`.
        *Not rooted where it leads to none of the given certificates.*
     5. ROOT: as of a receipt, but that the epoch may be retired by now if the stamp is from before
-       its end: then its keys decided still.
+       its end, when its keys decided still, and nobody of the chain is behind it: whoever has
+       retired keys has those of that machine's time-stamping too, and dates as they like.
     6. SIGNATURES: as of a receipt.
     7. HISTORY: as of a receipt.
     8. TIME: the stamp is not from before the header's T, by more than both may err.
@@ -197,10 +198,20 @@ class _Verification:
         return f"{iso_time(stamp.time_ms)} by {stamp.authority}"
 
     def _find_validators(self) -> str:  # step 5
-        return self._claim.find_validators(is_joined=self._is_stamped_in_time())
+        in_time = self._is_stamped_in_time()
+        if in_time and (insider := self._insider) is not None:
+            raise NotRootedError(
+                f"expected a stamp from outside the chain, got one of {insider}: "
+                f"the keys of epoch {self._header.epoch} are retired"
+            )
+        return self._claim.find_validators(is_joined=in_time)
+
+    @property
+    def _insider(self) -> str | None:
+        return find_insider(self._stamp.path, self._trust)
 
     def _is_stamped_in_time(self) -> bool:
-        """Tell whether the signatures are known to be from before their keys were retired."""
+        """Tell whether the stamp has the signatures be from before their keys were retired."""
         if not self._claim.is_retired:
             return False
         end = self._trust.handovers[self._header.epoch].block.header
@@ -251,7 +262,7 @@ class _Verification:
             signers=self._claim.signers,
             validator_count=self._claim.validators.size,
             receipt=None if self._record is None else self._receipt,
-            insider=find_insider(self._stamp.path, self._trust),
+            insider=self._insider,
         )
 
 

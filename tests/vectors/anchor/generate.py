@@ -53,7 +53,7 @@ from tests.vectors.writing import write_generated
 
 FOLDER: Final = Path(__file__).parent
 GENESIS, PINNED_8, OTHER_CHAIN = "genesis", "pinned-8", "other-chain"
-OUTSIDE, OTHER, EXPIRED = "outside", "other", "expired"
+OUTSIDE, OTHER, EXPIRED, INSIDER = "outside", "other", "expired", "org-1"
 POLICY: Final = "1.3.6.1.4.1.99999.1"
 ACCURACY_MS: Final = 1_000
 YEAR_MS: Final = 31_536_000_000
@@ -109,6 +109,7 @@ ISSUERS: Final = {
     OUTSIDE: OutsideIssuer("outside"),
     OTHER: OutsideIssuer("other"),
     EXPIRED: OutsideIssuer("expired", not_after_ms=CREATED_MS - 1_000),
+    INSIDER: OutsideIssuer(INSIDER),  # by the key of the chain's own org-1
 }
 
 
@@ -182,6 +183,8 @@ def anchor_cases(chain: Chain) -> Iterator[Case]:
     yield Case("good-handover", "over a handover", join(chain, later, RECORDED), first)
     early = anchor_of(checkpoint_of(chain, ANCHORED), after_ms=-ACCURACY_MS - 1_000)
     yield Case("good-early", "as early as both may err", early)
+    inside = anchor_of(checkpoint_of(chain, ANCHORED), INSIDER)
+    yield Case("good-insider", "stamped by a part of the chain", inside, authority=INSIDER)
     unrooted = replace(first, block=replace(first.block, certificate=_forged(first.block)))
     yield Case("good-receipt-forged-votes", "votes of the receipt count not", joined, unrooted)
     yield from _malformed(anchor, joined)
@@ -244,6 +247,10 @@ def _unstamped(chain: Chain, anchor: Anchor, joined: Anchor, first: Receipt) -> 
     after_ms = end_ms - anchor.checkpoint.block.header.time_ms
     late = replace(joined, token=anchor_of(anchor.checkpoint, after_ms=after_ms).token)
     yield Case("5-retired", "stamped when its keys may be retired", late, first, trust=PINNED_8)
+    # Who has the keys of a validator has that of its time-stamping too.
+    insider = replace(joined, token=ISSUERS[INSIDER].stamp(anchor.checkpoint, end_ms - 2_000))
+    about = "its keys are retired, and what stamped it is of the chain"
+    yield Case("5-insider-retired", about, insider, first, trust=PINNED_8, authority=INSIDER)
 
 
 def _unsigned(chain: Chain, anchor: Anchor) -> Iterator[Case]:

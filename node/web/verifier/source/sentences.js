@@ -207,6 +207,7 @@ export const REFUSALS = [
   ["expected chain {expected}, got {got}", "应为链 {expected}，实为 {got}"],
   ["expected epoch 0, got {got}", "应为纪元 0，实为 {got}"],
   ["expected epoch {expected} and set {set}, got epoch {got} and set {other}", "应为纪元 {expected} 与集合 {set}，实为纪元 {got} 与集合 {other}"],
+  ["expected a stamp from outside the chain, got one of {insider}: the keys of epoch {epoch} are retired", "应为链外机构的时间戳，实为 {insider} 的：纪元 {epoch} 的密钥已停用"],
   ["expected epoch {expected} or later, got {got}: its keys are retired", "应为纪元 {expected} 或以后，实为 {got}：其密钥已停用"],
   ["expected epoch {expected}, got {got}", "应为纪元 {expected}，实为 {got}"],
   ["expected epoch {expected}, got {got}: a newer trust file knows its keys", "应为纪元 {expected}，实为 {got}：更新的信任文件才有其密钥"],

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import cbor2
 from asn1crypto import tsp
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.unit.timestamp import independent_verifier
 from tests.unit.timestamp.independent_proofs import (
@@ -63,6 +66,7 @@ class Token:
         seconds, millis, micros = (
             accuracy.get(unit) or 0 for unit in ("seconds", "millis", "micros")
         )
+        self.certificates = [each.chosen.dump() for each in signed_data["certificates"]]
         self.latest = self.time + 1_000 * seconds + millis + (1 if micros else 0)
 
     def is_good(self, root: Path) -> bool:
@@ -111,7 +115,7 @@ def verify_anchor(  # noqa: PLR0917 - what the page names as input
         found: list[Value] = []
         yield lambda: found.append(stamp(token_bytes, stamped, root, folder))
         token = found[0]
-        yield lambda: found.append(find(header, handovers, trust, token.latest))
+        yield lambda: found.append(find(header, handovers, trust, token, root))
         yield lambda: check_certified(header, certificate, found[1], trust.chain_id)
         pairs = [*trust.pairs, *pairs_of(header, certificate, handovers)]
         yield lambda: check_one_chain(pairs, trust.created)
@@ -133,11 +137,13 @@ def stamp(token_bytes: bytes, stamped: bytes, root: Path, folder: Path) -> Token
     return token
 
 
-def find(header: Value, handovers: Value, trust: Trust, latest: int) -> Value:
+def find(header: Value, handovers: Value, trust: Trust, token: Token, root: Path) -> Value:
     epoch = header[2]
     if header[1] == trust.chain_id and epoch < len(trust.sets) - 1:
         ends = trust.pairs[epoch][0][5]
-        if latest > ends:
+        path = [x509.load_der_x509_certificate(each) for each in token.certificates]
+        path += x509.load_pem_x509_certificates(root.read_bytes())
+        if token.latest > ends or any(is_of_chain(each, trust) for each in path):
             raise UnrootedError
         validators = trust.sets[0]
         for handover in handovers:
@@ -145,6 +151,23 @@ def find(header: Value, handovers: Value, trust: Trust, latest: int) -> Value:
             need(trust.sets[validators[1]] == validators, "known set")
         return validators
     return find_set(header, handovers, trust)
+
+
+def is_of_chain(certificate: x509.Certificate, trust: Trust) -> bool:
+    authorities = [x509.load_der_x509_certificate(each[2]) for each in trust.genesis[6]]
+    points = [each[3] for each in trust.genesis[8]]
+    points += [each[2] for members in trust.sets for each in members[2]]
+    keys: list[Value] = [each.public_key() for each in authorities]
+    keys += [ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), at) for at in points]
+    return certificate.public_key() in keys or any(is_issued(certificate, by) for by in authorities)
+
+
+def is_issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def joins(
