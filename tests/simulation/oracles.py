@@ -102,8 +102,11 @@ class Conduct:
     """Signed and not known to be durable: may not have left. By signature."""
     places: dict[tuple[int | str, ...], None] = field(default_factory=dict)
     """Of everything signed that exists for good or may yet."""
-    commits: dict[int, int] = field(default_factory=dict)
-    """Height to the highest view of a durable COMMIT."""
+    commits: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Epoch and height to the highest view of a durable COMMIT.
+
+    An epoch may end below one: its barrier is another block than the voter had committed to.
+    """
     left_for: dict[int, int] = field(default_factory=dict)
     """Epoch to the highest view of a durable VIEW-CHANGE."""
     prepares: list[Ballot] = field(default_factory=list)
@@ -303,8 +306,8 @@ class Oracles:
     def _judge_leaving(self, validator: int, conduct: Conduct, leaving: Leaving) -> str:
         shown = dict(leaving.shown)
         tip = max(leaving.tip, self._guard.electorates[leaving.epoch].height)
-        for height, view in conduct.commits.items():
-            if height > tip and shown.get(height, -1) < view:
+        for (epoch, height), view in conduct.commits.items():
+            if epoch == leaving.epoch and height > tip and shown.get(height, -1) < view:
                 raise Violation(
                     f"D4: validator {validator} hides its COMMIT at {height} in view {view} "
                     f"when leaving for {leaving.view}: tip {tip}, shown {leaving.shown}"
@@ -366,8 +369,8 @@ class Oracles:
             left_for = conduct.left_for.get(statement.epoch, 0)
             conduct.left_for[statement.epoch] = max(left_for, statement.view)
         elif isinstance(statement, Ballot) and statement.phase == Phase.COMMIT:
-            held = conduct.commits.get(statement.height, -1)
-            conduct.commits[statement.height] = max(held, statement.view)
+            place = (statement.epoch, statement.height)
+            conduct.commits[place] = max(conduct.commits.get(place, -1), statement.view)
 
     def _digest_of(self, block_record: bytes) -> bytes:
         digest = self._logged.get(block_record)

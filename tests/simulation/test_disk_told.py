@@ -13,6 +13,7 @@ import pytest
 from node.chain.block import CertifiedHeader
 from node.consensus.messages import Reason
 from node.service.log_records import ViewChangeRecord, VoteRecord, encode_log_record
+from tests.simulation.test_oracles_told import across_epochs
 from tests.simulation.test_rules import Case
 from tests.simulation.test_tale import COMMIT, PREPARE, VOTERS, Tale, told
 from tests.simulation.world import MS
@@ -136,6 +137,32 @@ def who_has_committed_does_not_show_it(*, wrong: bool) -> None:
     tale.vote(1, COMMIT, block)
     tale.sync(1)
     tale.leave(1, 1, prepared=() if wrong else (prepared,))
+
+
+@about("D4: validator {} hides its COMMIT at {} in view {} when leaving for {}: tip {}, shown {}")
+def what_another_epoch_had_above_its_barrier_is_not_shown(*, wrong: bool) -> None:
+    tale = Tale()
+    block = tale.block()
+    child = tale.block(on=block)
+    for each in (block, child):
+        tale.prepare(each)
+        tale.vote(2, COMMIT, each)
+    tale.sync(2)
+    left = [tale.leave(number, 1) for number in (0, 1, 3)]
+    tale.tell(*left)
+    tale.begin(1, left)
+    barrier, first, following = across_epochs(tale, view=1)
+    certificate = tale.decide(barrier, view=1, voters=(1, 0, 3))
+    for number in range(4):
+        tale.turn(number, (barrier, certificate))
+    tale.set = following
+    if wrong:
+        tale.propose(first)
+        votes = [tale.vote(number, PREPARE, first) for number in (1, 2, 3)]
+        tale.tell(*votes)
+        tale.vote(2, COMMIT, first)
+        tale.sync(2)
+    tale.leave(2, 1)
 
 
 # --- Crashes ---

@@ -193,6 +193,24 @@ def set_of(tale: Tale, epoch: int, *numbers: int) -> ValidatorSet:
     return ValidatorSet(epoch, tuple(tale.cluster.roster[each] for each in numbers), tale.suite)
 
 
+def across_epochs(tale: Tale, view: int = 0) -> tuple[ExecutedBlock, ExecutedBlock, ValidatorSet]:
+    """Return a barrier, of a view, the first block after it, and the set that decides that."""
+    ending = tale.block(view=view)
+    following = set_of(tale, 1, *range(tale.size), SPARE)
+    governing = governed(tale, ending, addition(tale, SPARE))
+    header = replace(governing.header, next_set_digest=following.digest)
+    barrier = tale.altered(governing, header)
+    first = tale.block(on=ending, view=view)
+    header = replace(
+        first.header,
+        epoch=1,
+        view=0,
+        parent=barrier.digest,
+        next_set_digest=following.digest,
+    )
+    return barrier, tale.altered(first, header), following
+
+
 def addition(tale: Tale, number: int) -> AddValidator:
     return AddValidator(tale.cluster.roster[number], b"")
 
