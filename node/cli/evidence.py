@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from node.timestamp.evidence.renewal import Plan
     from node.timestamp.evidence.verify import EvidenceTrust, EvidenceVerdict
     from node.timestamp.trust import TrustAnchor
+    from node.timestamp.verify import Verdict
 
 _DIGESTS: Final = ("sha-256", "sha-384", "sha-512", "sm3")
 
@@ -191,10 +193,13 @@ def verify(
     from node.cli.evidence_files import find_subjects, require_subjects
     from node.cli.evidence_wording import describe_evidence, fault_of, tell_evidence
     from node.cli.subjects import read_time_ms
+    from node.cli.verify import fault_of_receipt, tell_verdict
+    from node.cli.wording import describe_verdict
     from node.timestamp.evidence.verify import verify_evidence
+    from node.timestamp.steps import Outcome
 
     at_ms = now_ms() if at is None else read_time_ms(at)
-    trust = beliefs.trust
+    trust, anchor = beliefs.trust, beliefs.anchor
     found, faults = find_subjects(names, folders)
     subjects = [each for each in found if each.has_record]
     require_subjects(subjects, faults, _("no file has a record: see govchain evidence create"))
@@ -206,17 +211,21 @@ def verify(
             faults.append(error.fault)
             screen.note(error.fault.sentence)
             continue
-        verdict = verify_evidence(record, each.group, trust, at_ms=at_ms)
+        receipt = None if anchor is None else _judge_receipt(each, anchor)
+        is_of_chain = receipt is not None and receipt.verdict.outcome is Outcome.VERIFIED
+        believed = trust if is_of_chain else beliefs.trust_without_receipt
+        verdict = verify_evidence(record, each.group, believed, at_ms=at_ms)
         tell_evidence(screen, each, verdict)
         facts = {
             "record": str(each.record),
             "files": [str(path) for path in each.files],
             **describe_evidence(verdict),
         }
-        fault = fault_of(verdict)
-        if beliefs.anchor is not None and each.receipt is not None:
-            receipt, wrong = _verify_receipt(screen, each, each.receipt, beliefs.anchor)
-            facts["receipt"], fault = receipt, fault or wrong
+        fault = fault_of(verdict, by_trust_file=anchor is not None)
+        if receipt is not None:
+            tell_verdict(screen, str(receipt.path), receipt.verdict)
+            facts["receipt"] = {"path": str(receipt.path), **describe_verdict(receipt.verdict)}
+            fault = fault or fault_of_receipt(receipt.verdict)
         faults += [] if fault is None else [fault]
         told.append(facts)
     lists = beliefs.tell_lists(screen, _records_of(subjects))
@@ -334,22 +343,29 @@ def _told(subject: Subject, verdict: EvidenceVerdict) -> str:
     return said.format(path=subject.record, files=files, time=until)
 
 
-def _verify_receipt(
-    screen: Screen, subject: Subject, path: Path, anchor: TrustAnchor
-) -> tuple[dict[str, Any], Fault | None]:
-    """Verify the receipt that a record covers, of the document beside it.
+@dataclass(frozen=True, slots=True)
+class _JudgedReceipt:
+    """A receipt and what came of it."""
+
+    path: Path
+    verdict: Verdict
+
+
+def _judge_receipt(subject: Subject, anchor: TrustAnchor) -> _JudgedReceipt | None:
+    """Verify the receipt that a record covers, of the document beside it; None if there is none.
 
     A refreshed one beside it serves instead if it carries this very receipt.
     """
     from node.cli.inputs import is_file
     from node.cli.subjects import read_document, read_file
-    from node.cli.verify import fault_of_receipt, tell_verdict
-    from node.cli.wording import describe_verdict
     from node.errors import DecodeError
     from node.timestamp.opening import digest_algorithm_of
     from node.timestamp.refreshed import REFRESHED_SUFFIX, RefreshedReceipt
     from node.timestamp.verify import verify_receipt
 
+    path = subject.receipt
+    if path is None:
+        return None
     receipt, refreshed = read_file(path), path.with_name(name_after(path.stem, REFRESHED_SUFFIX))
     if is_file(refreshed):
         data = read_file(refreshed)
@@ -359,9 +375,7 @@ def _verify_receipt(
         except DecodeError:
             pass
     digest = read_document(str(subject.document), digest_algorithm_of(receipt))
-    verdict = verify_receipt(receipt, anchor, digest, now_ms=now_ms())
-    tell_verdict(screen, str(path), verdict)
-    return {"path": str(path), **describe_verdict(verdict)}, fault_of_receipt(verdict)
+    return _JudgedReceipt(path, verify_receipt(receipt, anchor, digest, now_ms=now_ms()))
 
 
 def _some_failed(screen: Screen, faults: Sequence[Fault]) -> Fault | None:

@@ -54,7 +54,9 @@ def belief_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--trust",
         "trust_path",
         type=FILE,
-        help=_("Trust file: its organisations' authorities are believed."),
+        help=_(
+            "Trust file: its organisations' authorities are believed, with a receipt of the chain."
+        ),
     )
     @click.option(
         "--ca",
@@ -112,17 +114,24 @@ class Beliefs:
 
     @cached_property
     def trust(self) -> EvidenceTrust:
-        """What to verify evidence by; wrong usage where nobody is believed."""
+        """What to verify evidence by; wrong usage where nobody is believed.
+
+        Those of the chain are as good as the receipt of it that the evidence is about: alone, a
+        stamp of a validator is the word of one key.
+        """
+        founders = () if self.anchor is None else self.anchor.authorities
+        if not founders and not self.root_paths:
+            raise click.UsageError(_("say whom to believe: --trust or --ca"))
+        return replace(self.trust_without_receipt, roots=(*self._named, *founders))
+
+    @cached_property
+    def trust_without_receipt(self) -> EvidenceTrust:
+        """What to verify evidence by that is about no receipt of the chain which is verified."""
         from node.cli.subjects import read_time_ms
         from node.errors import ClientError
         from node.timestamp.evidence.algorithms import STANDARD
         from node.timestamp.evidence.verify import EvidenceTrust
 
-        roots = [*read_certificates(self.root_paths)]
-        if self.anchor is not None:
-            roots += self.anchor.authorities
-        if not roots:
-            raise click.UsageError(_("say whom to believe: --trust or --ca"))
         policy = STANDARD
         for text in self.weak:
             name, _at, date = text.partition("@")
@@ -130,7 +139,11 @@ class Beliefs:
                 policy = policy.weaken(name, read_time_ms(date))
             except ClientError as error:
                 raise click.BadParameter(str(error), param_hint="--weak") from error
-        return EvidenceTrust(roots=roots, revocations=self.revocations, algorithms=policy)
+        return EvidenceTrust(roots=self._named, revocations=self.revocations, algorithms=policy)
+
+    @cached_property
+    def _named(self) -> list[bytes]:
+        return read_certificates(self.root_paths)
 
     @cached_property
     def revocations(self) -> list[RevocationList]:

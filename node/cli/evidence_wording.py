@@ -71,14 +71,22 @@ def describe_evidence(verdict: EvidenceVerdict) -> dict[str, Any]:
     }
 
 
-def fault_of(verdict: EvidenceVerdict) -> Fault | None:
-    """Return the fault of the step that failed, with what helps."""
+def fault_of(verdict: EvidenceVerdict, *, by_trust_file: bool = False) -> Fault | None:
+    """Return the fault of the step that failed, with what helps.
+
+    `by_trust_file` where the chain's own authorities were believed, had a receipt been verified.
+    """
     failure = verdict.failure
     is_late = failure is not None and failure.step >= EvidenceStep.VALIDITY
     return step_fault(
         verdict,
         EvidenceStep.FILES,
-        rooting=_("name the certificate of the authority, also if it has expired: --ca"),
+        rooting=_(
+            "a stamp of the chain without a verified receipt is the word of one key: name the "
+            "certificate of whoever you believe, --ca"
+        )
+        if by_trust_file
+        else _("name the certificate of the authority, also if it has expired: --ca"),
         matching=_("use the very files that the record was made of, unchanged"),
         renewing=_("too late to renew it: have evidence of the files made anew, dated now")
         if is_late

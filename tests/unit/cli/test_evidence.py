@@ -20,19 +20,28 @@ from node.cli.receipt_files import name_receipts
 from node.cli.screen import Screen
 from node.crypto.certificate import encode_pem
 from node.crypto.suite import SHA_256
+from node.timestamp.evidence.hash_tree import data_object
 from node.timestamp.evidence.record import EvidenceRecord
-from node.timestamp.receipt import Receipt
+from node.timestamp.evidence.renewal import plan_creation
+from node.timestamp.receipt import Receipt, iso_time
 from node.timestamp.refreshed import RefreshedReceipt
-from node.timestamp.tokens.issuing import POLICY, TokenIssuer, encode_refused
+from node.timestamp.tokens.issuing import (
+    POLICY,
+    Coordinates,
+    Stamp,
+    TokenIssuer,
+    encode_refused,
+)
 from node.timestamp.tokens.request import Failure, TimeStampRefused
 from tests.unit.cli.command import CHINESE, run
 from tests.unit.cli.stamping import StampingServer
 from tests.unit.timestamp.reference_token import certificate_of
 from tests.vectors.evidence.authorities import FIRST, SECOND, STRANGER, year
 from tests.vectors.evidence.generate import FOLDER as EVIDENCE
-from tests.vectors.receipt.chain import signer
+from tests.vectors.receipt.chain import CREATED_MS, signer
 from tests.vectors.receipt.generate import FOLDER as RECEIPTS
 from tests.vectors.receipt.story import FIRST_OF_EPOCH_2, PLAIN, build_chain
+from tests.vectors.receipt.tokens import authority_of, issuer_of
 
 DOCUMENT = RECEIPTS / "document.txt"
 TRUST = RECEIPTS / "trust" / "genesis.json"
@@ -184,6 +193,33 @@ def test_the_receipt_beside_is_verified_with_a_trust_file(
     receipt.unlink()
     (alone,) = json_of(*words)["evidence"]
     assert alone["attestation"]["is_whole"] is False, "it was about a receipt as well"
+
+
+def test_a_stamp_of_the_chain_without_a_receipt_is_the_word_of_one_key(files: Path) -> None:
+    """By a validator's stolen time-stamping key: the file is on no chain."""
+    chain = build_chain()
+    authority = authority_of(chain)
+    root = files.parent / "org-1.pem"
+    root.write_bytes(encode_pem(authority.certificate))
+    for name in ("one", "document.txt"):
+        names = [files / name, files / f"{name}.receipt"]
+        group = [data_object(each.read_bytes()) for each in names if each.exists()]
+        plan = plan_creation([group], SHA_256)
+        where = Coordinates(bytes(7), height=1, log_index=len(name))
+        stamped_ms = CREATED_MS + 6_000
+        stamp = Stamp(imprint=plan.imprint, coordinates=where, time_ms=stamped_ms)
+        (record,) = plan.finish(issuer_of(authority).issue(stamp))
+        (files / f"{name}.ers").write_bytes(record.encode())
+    at = ("--at", iso_time(CREATED_MS + 60_000))
+    verify = ("evidence", "verify", *at, "--trust", TRUST)
+    alone = json_of(*verify, files / "one", code=ExitCode.NOT_ROOTED)
+    assert alone["evidence"][0]["verdict"] == "not rooted"
+    assert "the word of one key" in alone["error"]["fix"]
+    json_of(*verify, files / "one", "--ca", root)
+    (told,) = json_of(*verify, files / "document.txt")["evidence"]
+    assert told["verdict"] == told["receipt"]["verdict"] == "verified"
+    (files / "document.txt.receipt").unlink()
+    json_of(*verify, files / "document.txt", code=ExitCode.NOT_ROOTED)
 
 
 def test_years_later_a_receipt_of_retired_keys_is_verified_with_its_evidence(
