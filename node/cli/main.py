@@ -61,6 +61,9 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "record": _Verb("node.cli.record", "record", _("Look records up.")),
     "block": _Verb("node.cli.block", "block", _("Look a block up.")),
     "tx": _Verb("node.cli.transaction", "transaction", _("Look a transaction up.")),
+    "parameters": _Verb(
+        "node.cli.parameters", "parameters", _("What all validators of a chain go by.")
+    ),
     "trust": _Verb("node.cli.trust", "trust", _("What an auditor pins.")),
     "misbehaviour": _Verb(
         "node.cli.misbehaviour",

@@ -237,6 +237,10 @@ async def test_a_change_that_would_lose_the_quorum_is_refused(tmp_path: Path) ->
         again = await govchain(*leave[:-2])
         assert (again.code, again.json["error"]["code"]) == (2, "GC-2303")
         assert [each.id for each in Topology.load(home).nodes] == [FIRST, "validator-3"]
+        changed = await govchain("parameters", "set", "clock_error_ms=40", "--home", home)
+        assert (changed.code, changed.json["epoch"]) == (0, 2), changed.out
+        shown = await govchain("parameters", "show", "--home", home)
+        assert shown.json["parameters"]["clock_error_ms"]["value"] == 40
 
 
 async def submit_without_evidence(network: LocalNetwork) -> ResultCode:
