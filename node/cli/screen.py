@@ -103,7 +103,7 @@ class Screen:
     def line(self, text: str = "", *, style: str = "") -> None:
         """Say part of the answer to a person. `style` is a colour, shown on a terminal."""
         if not self.as_json:
-            click.echo(_styled(_printable(text), style), color=_colour_of(sys.stdout))
+            _answer(_styled(_printable(text), style))
 
     def note(self, text: str) -> None:
         """Say what goes on, to a person."""
@@ -134,7 +134,12 @@ class Screen:
     def finish(self, answer: Answer) -> ExitCode:
         """Give the answer, with its fault if it has one, and return how the command ends."""
         if self.as_json:
-            self._print_json(answer)
+            try:
+                self._print_json(answer)
+            except NodeError as error:  # no room for the answer: what it was is not known then
+                answer = Answer(fault=Fault.of(error))
+                with _silent_on_full_disk():
+                    _explain(Fault.of(error))
         elif answer.fault is not None:
             with _silent_on_full_disk():
                 _explain(answer.fault)
@@ -148,7 +153,23 @@ class Screen:
             "exit_code": int(answer.exit_code),
         }
         error = {} if answer.fault is None else {"error": answer.fault.to_json()}
-        click.echo(json.dumps({**common, **answer.facts, **error}, ensure_ascii=False))
+        _answer(json.dumps({**common, **answer.facts, **error}, ensure_ascii=False))
+
+
+def _answer(text: str) -> None:
+    """Write to standard output; raises `NodeError` where that is closed or has no room."""
+    message = _("standard output is closed")
+    if sys.stdout is not None:
+        try:
+            click.echo(text, color=_colour_of(sys.stdout))
+        except BrokenPipeError:  # nobody reads any more: click's way out
+            raise
+        except OSError as error:
+            sys.stdout = None  # what it still holds would be tried again at the end, and fail
+            message = _("standard output: {reason}").format(reason=error.strerror)
+        else:
+            return
+    raise NodeError(message, code="GC-2306")
 
 
 @contextmanager
@@ -174,7 +195,7 @@ def _explain(fault: Fault) -> None:
 
 def _colour_of(stream: Any) -> bool | None:  # noqa: ANN401 - whatever stands for a standard stream
     """Return whether to colour: click removes colours where the stream is no terminal (None)."""
-    return False if os.environ.get("NO_COLOR") or not stream.isatty() else None
+    return None if stream and stream.isatty() and not os.environ.get("NO_COLOR") else False
 
 
 def _printable(text: str) -> str:

@@ -258,3 +258,31 @@ def test_a_fix_in_the_users_language_needs_no_introduction(tmp_path: Path) -> No
     (tmp_path / "a").touch()
     ran = run("bench", "saturate", "--home", tmp_path, "--json", env=CHINESE)
     assert ran.json["error"]["fix"] == "请指定尚不存在的目录"
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [("> /dev/full", "No space left on device"), (">&-", "standard output is closed")],
+)
+def test_an_answer_without_room_is_not_given_and_is_no_defect(
+    form: tuple[str, ...], output: str, said: str
+) -> None:
+    vectors = ROOT / "tests/vectors/receipt"
+    proof = ("--receipt", vectors / "document.txt.receipt")
+    options = (*proof, "--trust", vectors / "trust/genesis.json", "--offline", *form)
+    for document in (vectors / "document.txt", "no such file"):
+        words = map(str, ("verify", document, *options))
+        done = subprocess.run(
+            ["sh", "-c", f'"$@" {output}', "sh", sys.executable, "-m", "node", *words],
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+            text=True,
+            env=os.environ | ENGLISH,
+        )
+        assert done.returncode == ExitCode.USAGE
+        assert "Traceback" not in done.stderr
+        if form or document != "no such file":  # whose error goes to the other stream
+            assert "error GC-2306: output cannot be written" in done.stderr
+            assert said in done.stderr
