@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,16 +108,19 @@ class _Proofs:
     """What joins blocks to the newest one, asked for once per block."""
 
     def __init__(self, network: Network) -> None:
+        self._network = network
+        self._by_height: dict[int, bytes] = {}
+
+    @cached_property
+    def _newest_height(self) -> int:
         from node.chain.block import Header
         from node.cli.network import decode_answer
 
-        self._network = network
-        self._by_height: dict[int, bytes] = {}
-        sent = network.ask(lambda client: client.certified_header())
-        self._newest_height = decode_answer(Header.decode, sent.header).height
+        sent = self._network.ask(lambda client: client.certified_header())
+        return decode_answer(Header.decode, sent.header).height
 
     def is_newest(self, receipt: Receipt) -> bool:
-        """Tell whether there was no later block when this run began."""
+        """Tell whether there was no later block when this was asked first."""
         return receipt.block.header.height >= self._newest_height
 
     def of(self, receipt: Receipt) -> bytes:

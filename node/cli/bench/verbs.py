@@ -375,9 +375,7 @@ def compare(screen: Screen, *, before: Path, after: Path) -> Answer:
     help=_("Write one page with plots of the given results, as --json printed them."),
 )
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", required=True, type=OutputFile(may_repeat=True), help=_("HTML file to write.")
-)
+@click.option("--out", required=True, type=OutputFile(), help=_("HTML file to write."))
 @verb("bench report")
 def report(screen: Screen, *, results: tuple[Path, ...], out: Path) -> Answer:
     """Write a page of results."""
