@@ -149,6 +149,9 @@ def test_a_page_that_says_otherwise_than_its_proof_is_told(tmp_path: Path) -> No
     assert pages == {"forged.pdf": "other", "document.txt.pdf": "as proven"}
     told = run("verify", DOCUMENT, "--receipt", forged, "--trust", TRUST, "--offline")
     assert "NOT on the page" in told.out.splitlines()[0]
+    promised = (VECTORS.parents[2] / "proto/verify/pdf.md").read_text()
+    assert "read `page` of `--json`" in promised, "the exit code does not tell"
+    assert all(f"`{status}`" in promised for status in (*pages.values(), "not compared"))
 
 
 def test_a_stamp_is_carried_to_cose_and_missed_aloud_elsewhere(tmp_path: Path) -> None:
