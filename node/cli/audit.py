@@ -149,16 +149,17 @@ def proof(
 
     encoded = found.ask(question)
     verdict = verify_consistency_proof(encoded, anchor)
-    tell_consistency(screen, str(path), verdict)
     facts = describe_consistency(verdict, found.suite)
     attested = verdict.attestation
     if attested is None or (attested.old.height, new or attested.new.height) != (
         old,
         attested.new.height,
     ):
+        tell_consistency(screen, str(path), verdict)
         cause = verdict.steps[-1].detail
         return Answer(facts, Fault("GC-2305", cause, _("look into the validator that gave it")))
-    write_anew(path, encoded)
+    write_anew(path, encoded)  # first: nothing is told of a proof that nobody has
+    tell_consistency(screen, str(path), verdict)
     screen.line(_("written to {path}").format(path=path))
     return Answer({"proof": str(path), **facts})
 

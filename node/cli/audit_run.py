@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from functools import partial
 from gettext import gettext as _
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from node.cli.network import Network
     from node.rpc.client import LedgerClient
     from node.service.audit.replay import Replay
+    from node.storage.kv import KeyValueStore
 
 _BLOCKS_PER_REQUEST: Final = 64
 _HEIGHT_MAX: Final = 2**63 - 1
@@ -91,7 +93,6 @@ def run(
     """Audit a chain over the network and write a signed report."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from node.assembly import open_scratch
     from node.cli.audit_anchors import Anchored, read_anchors
     from node.errors import ProofError
     from node.service.audit.replay import Replay
@@ -109,7 +110,7 @@ def run(
         anchored = read_anchors(anchors, found.pinned, time.time_ns() // 1_000_000)
     trouble: ProofError | None = None
     with (
-        open_scratch(scratch or path.parent) as empty,
+        _scratch(scratch or path.parent) as empty,
         ThreadPoolExecutor(jobs) as workers,
         screen.progress(_("auditing"), last) as advance,
     ):
@@ -235,6 +236,22 @@ def _expect_same(rule: str, header: Header | None, replay: Replay) -> None:
 
     if header is not None and header != replay.header:
         raise ProofError(rule, f"block {replay.header.height} is another there")
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[KeyValueStore]:
+    """Open a database for a while; raises `CommandError` where the disk it is on is full."""
+    from node.assembly import open_scratch
+    from node.errors import StorageError
+
+    try:
+        with open_scratch(folder) as empty:
+            yield empty
+    except StorageError as error:
+        if error.code != "GC-3004":
+            raise
+        fix = _("free space there, or name a folder that has some: --scratch")
+        raise CommandError("GC-2306", str(error), fix) from error
 
 
 def _choose(network: Network, last: int | None) -> tuple[str, str | None, int]:

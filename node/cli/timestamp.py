@@ -93,7 +93,7 @@ def timestamp(
     reply = source.ask(request.encode())
     digest = NamedDigest(request.imprint.algorithm, request.imprint.digest)
     verdict = check_answer(reply, request, digest, anchor, certificates=certificates)
-    write_anew(target, reply)
+    keep_answer(target, reply, verdict)
     tell_verdict(screen, label, verdict)
     screen.line(_("written to {path}").format(path=target))
     return Answer({"token": str(target), "digest": str(digest), **describe_verdict(verdict)})
@@ -173,6 +173,18 @@ def check_answer(
     if (unchecked := unchecked_fault(verdict)) is not None:
         raise CommandError(unchecked.code, unchecked.message, unchecked.fix)
     return verdict
+
+
+def keep_answer(target: Path, answer: bytes, verdict: Verdict) -> None:
+    """Write an answer; raises `CommandError` that names the transaction, which is recorded."""
+    try:
+        write_anew(target, answer)
+    except CommandError as error:
+        if verdict.attestation is None:
+            raise
+        fix = _("write elsewhere (--out): it is recorded already, by transaction {tx_id}")
+        fix = fix.format(tx_id=verdict.attestation.tx_id.hex())
+        raise CommandError(error.code, str(error), fix) from error
 
 
 def _make_request(

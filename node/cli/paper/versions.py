@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gettext import gettext as _
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -13,7 +14,7 @@ TYPST_VERSION: Final = "0.15.2"
 
 
 def has_typst() -> bool:
-    """Tell whether the very version that sets the page is installed."""
+    """Tell whether the very version that sets the page is installed, and can be loaded."""
     return _installed() == TYPST_VERSION
 
 
@@ -29,6 +30,8 @@ def require_typst() -> None:
 
 def _installed() -> str | None:
     try:
-        return version("typst")
-    except PackageNotFoundError:
+        found = version("typst")
+        import_module("typst")  # its library may be of another system, or damaged
+    except (PackageNotFoundError, ImportError):
         return None
+    return found

@@ -12,7 +12,9 @@ import pytest
 from node.chain.block import CertifiedBlock, ResultCode
 from node.cli.exit_codes import ExitCode
 from node.cli.network import Network
+from node.errors import StorageError
 from node.operations.anchor_home import AnchorHome
+from node.service.audit.replay import Replay
 from node.service.audit.report import sign_report
 from node.storage.scratch import DATA_NAME, SCRATCH_PREFIX
 from node.timestamp.trust import TrustFile
@@ -108,6 +110,19 @@ def test_what_is_anchored_is_reported_and_has_to_be_in_the_chain(
     assert "anchored by third" in plain
     assert run("audit", "run", "--out", tmp_path / "no", "--anchors", tmp_path, "--home", home).code
     assert not (tmp_path / "no").exists()
+
+
+def test_a_full_disk_leads_to_another_folder_not_to_a_node(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: object) -> None:
+        raise StorageError("no space left", code="GC-3004")
+
+    monkeypatch.setattr(Replay, "take", refuse)
+    ran = run("audit", "run", "--out", tmp_path / "report.json", "--home", home, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2306")
+    assert "--scratch" in ran.json["error"]["fix"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_heights_that_are_not_there_are_refused(home: Path, tmp_path: Path) -> None:

@@ -130,3 +130,9 @@ def test_growth_is_proved_over_epochs_and_from_what_is_pinned(home: Path, tmp_pa
     ran = run("verify", out, "--trust", home / "trust.json", "--offline")
     assert ran.code == ExitCode.DONE
     assert "none was removed, changed or moved" in ran.out
+    words = ("audit", "proof", "--between", 1, "tip", "--out", out / "below a file")
+    kept = run(*words, "--home", home)
+    assert (kept.code, kept.out) == (ExitCode.USAGE, ""), (
+        "what is not written is not called verified"
+    )
+    assert "GC-2306" in kept.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,6 +128,18 @@ def test_without_typst_it_says_what_to_install(
         *("--receipt", VECTORS / "document.txt.pdf", "--trust", TRUST, "--offline", "--json"),
     )
     assert (verified.code, verified.json["page"]) == (ExitCode.DONE, "not compared")
+
+
+def test_a_typst_that_cannot_be_loaded_compares_no_page_and_is_no_defect(
+    receipt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "node.cli.paper.render", raising=False)
+    monkeypatch.setitem(sys.modules, "typst", None)
+    options = ("--receipt", VECTORS / "document.txt.pdf", "--trust", TRUST, "--offline", "--json")
+    verified = run("verify", DOCUMENT, *options)
+    assert (verified.code, verified.json["page"]) == (ExitCode.DONE, "not compared")
+    ran = run("receipt", "export", receipt, "--format", "pdf", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2341")
 
 
 def test_what_is_no_receipt_is_not_exported(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from node.cli.timestamp import keep_answer
+from node.cli.verb import CommandError
 from node.crypto.certificate import Authority, build_authority_certificate, encode_pem
 from node.crypto.revocation import RevokedSerial, build_revocation_list
 from node.crypto.suite import SHA_256
@@ -14,6 +16,8 @@ from node.timestamp.tokens.issuing import take_chain_proof
 from node.timestamp.tokens.of_record import encode_tsr
 from node.timestamp.tokens.reading import token_of_answer
 from node.timestamp.tokens.request import Imprint, TimeStampRequest
+from node.timestamp.trust import load_trust
+from node.timestamp.verify import NamedDigest, verify_receipt
 from tests.unit.cli.command import run
 from tests.unit.timestamp.authority import ISSUANCE, TSA
 from tests.vectors.receipt.chain import signer
@@ -150,3 +154,14 @@ def test_nothing_is_asked_for_that_could_not_be_checked() -> None:
     ran = run("timestamp", "-q", "request.tsq", "--out", "new.tsr", "--home", "nowhere")
     assert ran.code == 2
     assert "--certificate" in ran.out + ran.err
+
+
+def test_an_answer_that_cannot_be_kept_is_found_again_by_its_transaction(folder: Path) -> None:
+    receipt = (folder / "native.receipt").read_bytes()
+    anchor = load_trust((folder / "trust.json").read_bytes())
+    verdict = verify_receipt(receipt, anchor, NamedDigest(SHA_256, REQUEST.imprint.digest))
+    assert verdict.attestation is not None
+    with pytest.raises(CommandError) as caught:
+        keep_answer(folder / "document" / "below a file", receipt, verdict)
+    assert caught.value.code == "GC-2306"
+    assert verdict.attestation.tx_id.hex() in caught.value.fix
