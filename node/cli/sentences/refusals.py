@@ -212,7 +212,7 @@ REFUSALS: Final = (
     N_("expected one in PEM or DER"),
     N_("expected one in a chain, got {got}"),
     N_("expected one line of the log, got {count}"),
-    N_("expected one list of at least one"),
+    N_("expected a list of at least one"),
     N_("expected one name {scheme}:<role>:<identity id>"),
     N_("expected one of ECDSA or RSA"),
     N_("expected one of P-256 with the low s"),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final
 
 from node.crypto.authority import ED25519, AuthorityCertificate, find_path
@@ -211,12 +211,13 @@ class TokenCheck:
         self.path = find_path(self.leaf, held, _read_roots(self._expected.roots))
         named = _signing_certificates(self._attributes)
         path = self.path or (self.leaf,)
-        for at, (algorithm, digest) in enumerate(named):
+        for at, (algorithm, digest) in chain.from_iterable(map(enumerate, named)):
             if at == len(path) or hashlib.new(algorithm, path[at].encoded).digest() != digest:
                 which = "the signer's first" if at == 0 else "those of its path, in order"
                 raise ProofError("signing-certificate", f"expected the digests of {which}")
         self._check_name()
-        return f"{len(token.certificates)} in the token, {len(named)} named by what is signed"
+        most = max(map(len, named))
+        return f"{len(token.certificates)} in the token, {most} named by what is signed"
 
     def _check_name(self) -> None:
         name, leaf = self.token.info.authority_name, self.leaf
@@ -322,13 +323,14 @@ def _signer_id(certificate: AuthorityCertificate) -> bytes:
     return der.encode_sequence(certificate.issuer_name, serial_number)
 
 
-def _signing_certificates(attributes: dict[str, bytes]) -> list[tuple[str, bytes]]:
+def _signing_certificates(attributes: dict[str, bytes]) -> list[list[tuple[str, bytes]]]:
     """Return the digests, each with its algorithm, of the certificates that what is signed names.
 
-    Raises `ProofError` where there are none; RFC 5816 asks for either form of the attribute.
+    One list for each form of the attribute. Raises `ProofError` where there are none, or one is
+    empty; RFC 5816 asks for either form and allows both.
     """
     forms = ((SIGNING_CERTIFICATE, _read_first_version), (SIGNING_CERTIFICATE_V2, _read_second))
-    named: list[tuple[str, bytes]] = []
+    named: list[list[tuple[str, bytes]]] = []
     for oid, read in forms:
         if oid not in attributes:
             continue
@@ -336,10 +338,12 @@ def _signing_certificates(attributes: dict[str, bytes]) -> list[tuple[str, bytes
         certificates = outer.enter(der.SEQUENCE, "signing certificate")
         outer.read_if(der.SEQUENCE)  # policies, which name nothing that is checked
         outer.finish()
-        if named or certificates.is_empty:
-            raise ProofError("signing-certificate", "expected one list of at least one")
+        digests = []
         while not certificates.is_empty:
-            named.append(read(certificates.enter(der.SEQUENCE, "signing certificate")))
+            digests.append(read(certificates.enter(der.SEQUENCE, "signing certificate")))
+        if not digests:
+            raise ProofError("signing-certificate", "expected a list of at least one")
+        named.append(digests)
     if not named:
         raise ProofError("signing-certificate", "expected the signed attribute, got none")
     return named

@@ -255,7 +255,7 @@ export const REFUSALS = [
   ["expected one in PEM or DER", "应为 PEM 或 DER 形式的一份列表"],
   ["expected one in a chain, got {got}", "一条链中应只有一种，实为 {got}"],
   ["expected one line of the log, got {count}", "应有一行日志签名，实有 {count} 行"],
-  ["expected one list of at least one", "应为一个至少含一项的列表"],
+  ["expected a list of at least one", "应为至少含一项的列表"],
   ["expected one name {scheme}:<role>:<identity id>", "应有一个形如 {scheme}:<role>:<identity id> 的名称"],
   ["expected one of ECDSA or RSA", "应为 ECDSA 或 RSA 密钥"],
   ["expected one of P-256 with the low s", "应为 s 取低值的 P-256 签名"],

@@ -110,14 +110,16 @@ class TokenCheck {
     this.path = findPath(this.leaf, this.held, this.expected.roots);
     const named = signingCertificates(this.attributes);
     const path = this.path ?? [this.leaf];
-    named.forEach(({ hash, digest }, at) => {
+    const checkNamed = ({ hash, digest }, at) => {
       const isOf = at < path.length && equal(hash(path[at].encoded), digest);
       const ofPath = 'expected the digests of those of its path, in order';
       const wanted = at === 0 ? "expected the digests of the signer's first" : ofPath;
       need(isOf, 'signing-certificate', wanted);
-    });
+    };
+    for (const digests of named) digests.forEach(checkNamed);
     this.checkName();
-    return `${token.certificates.length} in the token, ${named.length} named by what is signed`;
+    const most = Math.max(...named.map((digests) => digests.length));
+    return `${token.certificates.length} in the token, ${most} named by what is signed`;
   }
 
   checkName() {
@@ -181,7 +183,7 @@ export function signerIdOf({ issuer, serial }) {
   return element(SEQUENCE, concat(issuer, serial));
 }
 
-/** Return the digests of the certificates that what is signed names, each with how it is hashed. */
+/** Return the digests of the certificates that what is signed names, each with how it is hashed: a list for each form. */
 function signingCertificates(attributes) {
   const named = [];
   for (const [name, read] of [
@@ -193,9 +195,10 @@ function signingCertificates(attributes) {
     const certificates = outer.enter(SEQUENCE);
     outer.readIf(SEQUENCE); // policies, which name nothing that is checked
     outer.finish();
-    const isOne = named.length === 0 && !certificates.isEmpty;
-    need(isOne, 'signing-certificate', 'expected one list of at least one');
-    while (!certificates.isEmpty) named.push(read(certificates.enter(SEQUENCE)));
+    need(!certificates.isEmpty, 'signing-certificate', 'expected a list of at least one');
+    const digests = [];
+    while (!certificates.isEmpty) digests.push(read(certificates.enter(SEQUENCE)));
+    named.push(digests);
   }
   need(named.length > 0, 'signing-certificate', 'expected the signed attribute, got none');
   return named;

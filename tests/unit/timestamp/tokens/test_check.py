@@ -140,6 +140,18 @@ REFUSED: dict[str, tuple[Forgery, TokenStep, str, bool | None]] = {
         Forgery(signing_certificate=ess_2(TSA, ROOT, ROOT)),
         TokenStep.CERTIFICATE, "signing-certificate: expected the digests of those", None,
     ),
+    "ESS of both versions, the first of another": (
+        Forgery(more_attributes=[ess_1(b"another")]),
+        TokenStep.CERTIFICATE, "signing-certificate: expected the digests of the signer's", None,
+    ),
+    "ESS of both versions, the second of another": (
+        Forgery(more_attributes=[ess_1(TSA)], signing_certificate=ess_2(b"another")),
+        TokenStep.CERTIFICATE, "signing-certificate: expected the digests of the signer's", None,
+    ),
+    "ESS of both versions, the second empty": (
+        Forgery(more_attributes=[ess_1(TSA)], signing_certificate=ess_2()),
+        TokenStep.CERTIFICATE, "signing-certificate: expected a list of at least one", None,
+    ),
     "signed attributes not in DER's order": (
         Forgery(is_ordered=False), TokenStep.CERTIFICATE, "attributes-order", True,
     ),
@@ -241,6 +253,10 @@ REFUSED: dict[str, tuple[Forgery, TokenStep, str, bool | None]] = {
 ACCEPTED: dict[str, Forgery] = {
     "the usual one": Forgery(),
     "ESS by SHA-1 only": Forgery(signing_certificate=ess_1(TSA)),
+    "ESS of both versions": Forgery(more_attributes=[ess_1(TSA)]),
+    "ESS of both versions, the second of the path": Forgery(
+        more_attributes=[ess_1(TSA)], signing_certificate=ess_2(TSA, ROOT)
+    ),
     "ESS names the path": Forgery(signing_certificate=ess_2(TSA, ROOT)),
     "ordering and a nonce of 64 bits": with_fields(ordering=True, nonce=2**64 - 1),
     "no accuracy": with_fields(accuracy=None),
