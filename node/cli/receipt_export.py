@@ -161,7 +161,10 @@ def _what_is_missing(wanted: str) -> tuple[str, str]:
             _("fetch it from a validator that stamps time: govchain receipt fetch tx:{operation}"),
         ),
         "tlog": (
-            _("the receipt holds no checkpoint of the public log"),
+            _(
+                "the receipt holds no checkpoint of the public log, "
+                "of a time that the validators vouched for"
+            ),
             _(
                 "they sign one within seconds: export what this writes then: "
                 "govchain receipt fetch tx:{operation}"

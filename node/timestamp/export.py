@@ -64,8 +64,13 @@ def export_tlog(
     receipt: Receipt,
     join: ConsistencyProof | None = None,  # noqa: ARG001 - left out: its policy is of one epoch
 ) -> bytes | None:
-    """Return the C2SP tlog-proof of the record; None without a checkpoint of the public log."""
-    return None if receipt.checkpoint is None else tlog_proof_of(receipt).encode()
+    """Return the C2SP tlog-proof of the record; None without a checkpoint of the public log.
+
+    None for a degraded T too: this form could not show that the validators do not vouch for it.
+    """
+    if receipt.checkpoint is None or receipt.block.header.time_degraded:
+        return None
+    return tlog_proof_of(receipt).encode()
 
 
 def export_qr(
@@ -74,7 +79,7 @@ def export_qr(
 ) -> bytes | None:
     """Return the text of a QR code; None without a compact certificate over the record.
 
-    None for a degraded T too: this form could not show that the validators do not vouch for it.
+    None for a degraded T too, as for a tlog-proof.
     """
     if receipt.compact is None or receipt.block.header.time_degraded:
         return None

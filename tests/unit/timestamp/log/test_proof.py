@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from node.chain.record import RecordAction
 from node.crypto.suite import SHA_256, SM3
 from node.errors import ClientError
+from node.timestamp.export import export_tlog
 from node.timestamp.log.policy import parse_policy, policy_of
 from node.timestamp.log.proof import TlogProof, tlog_proof_of
 from node.timestamp.log.verify import (
@@ -37,10 +38,13 @@ DOCUMENT = b"a document"
 DIGEST = NamedDigest(SHA_256, hashlib.sha256(DOCUMENT).digest())
 
 
-def build(action: RecordAction = RecordAction.RECORD) -> tuple[Chain, Receipt]:
+def build(
+    action: RecordAction = RecordAction.RECORD, *, degraded: bool = False
+) -> tuple[Chain, Receipt]:
     chain = Chain.found()
     chain.append(record_of(b"before"), record_of(b"too"))
-    height = chain.append(record_of(DOCUMENT, action=action), record_of(b"after"))
+    records = (record_of(DOCUMENT, action=action), record_of(b"after"))
+    height = chain.append(*records, degraded=degraded)
     chain.append(record_of(b"later"))
     size = len(chain.leaves)
     receipt = chain.receipt(height)
@@ -115,6 +119,13 @@ def test_every_flipped_byte_is_noticed_and_each_eighth_by_the_script() -> None:
 def test_a_receipt_without_a_checkpoint_makes_no_proof() -> None:
     with pytest.raises(ClientError, match="no checkpoint"):
         tlog_proof_of(replace(RECEIPT, checkpoint=None))
+
+
+def test_a_time_that_nobody_vouches_for_is_exported_in_no_form_that_cannot_show_it() -> None:
+    _, degraded = build(degraded=True)
+    assert degraded.block.header.time_degraded
+    assert export_tlog(degraded) is None
+    assert export_tlog(RECEIPT) == PROOF
 
 
 def failing_step(data: bytes, document: NamedDigest = DIGEST) -> tuple[Outcome, object]:
