@@ -334,15 +334,20 @@ def join_address(host: str, port: int) -> str:
 
 
 def render_toml(table: Mapping[str, Any]) -> bytes:
-    """Render texts, whole numbers and truth values, then lists of tables of texts.
+    """Render texts, whole numbers and truth values, then tables of such, then lists of tables.
 
     A JSON text is a TOML basic string, and so for numbers and truth values.
     """
-    plain = {name: value for name, value in table.items() if not isinstance(value, list)}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in plain.items()]
-    for name, tables in table.items():
-        if isinstance(tables, list):
-            for each in tables:
-                lines += ["", f"[[{name}]]"]
-                lines += [f"{field} = {json.dumps(value)}" for field, value in each.items()]
+    tables = {name: value for name, value in table.items() if isinstance(value, Mapping | list)}
+    lines = _render_fields({name: table[name] for name in table if name not in tables})
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            lines += ["", f"[{name}]", *_render_fields(value)]
+        else:
+            for each in value:
+                lines += ["", f"[[{name}]]", *_render_fields(each)]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _render_fields(table: Mapping[str, Any]) -> list[str]:
+    return [f"{name} = {json.dumps(value)}" for name, value in table.items()]

@@ -22,7 +22,13 @@ from node.crypto.keystore import (
 )
 from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
-from node.operations.provision import NetworkPlan, provision, write_addresses
+from node.operations.provision import (
+    NetworkPlan,
+    provision,
+    render_toml,
+    update_toml,
+    write_addresses,
+)
 from node.operations.topology import PORTS_PER_NODE, Topology, is_vacant
 
 CREATED_MS = 1_700_000_000_000
@@ -221,3 +227,17 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_the_files_of_settings_are_plain_toml(home: Path) -> None:
     for path in [*home.rglob("*.toml")]:
         assert tomllib.loads(path.read_text(encoding="utf-8"))["version"] == 1
+
+
+def test_settings_in_tables_outlive_a_change_of_others(tmp_path: Path) -> None:
+    """A network that finds its ports taken writes new ones: an operator's own tables stay."""
+    path = tmp_path / "node.toml"
+    path.write_text('storage.engine = "rocksdb"\nlisten = "a"\n[[peers]]\nid = "x"\n')
+    update_toml(path, {"listen": "b"})
+    expected = {"listen": "b", "storage": {"engine": "rocksdb"}, "peers": [{"id": "x"}]}
+    assert tomllib.loads(path.read_text()) == expected
+    assert tomllib.loads(render_toml({"t": {"n": 1}, "l": [{"b": True}], "s": "x"}).decode()) == {
+        "t": {"n": 1},
+        "l": [{"b": True}],
+        "s": "x",
+    }
