@@ -158,18 +158,16 @@ class Screen:
 
 def _answer(text: str) -> None:
     """Write to standard output; raises `NodeError` where that is closed or has no room."""
-    message = _("standard output is closed")
-    if sys.stdout is not None:
-        try:
-            click.echo(text, color=_colour_of(sys.stdout))
-        except BrokenPipeError:  # nobody reads any more: click's way out
-            raise
-        except OSError as error:
-            sys.stdout = None  # what it still holds would be tried again at the end, and fail
-            message = _("standard output: {reason}").format(reason=error.strerror)
-        else:
-            return
-    raise NodeError(message, code="GC-2306")
+    if sys.stdout is None:
+        raise NodeError(_("standard output is closed"), code="GC-2306")
+    try:
+        click.echo(text, color=_colour_of(sys.stdout))
+    except BrokenPipeError:  # nobody reads any more: click's way out
+        raise
+    except OSError as error:
+        sys.stdout = None  # what it still holds would be tried again at the end, and fail
+        message = _("standard output: {reason}").format(reason=error.strerror)
+        raise NodeError(message, code="GC-2306") from error
 
 
 @contextmanager

@@ -6,9 +6,10 @@ sentence. What is no such sentence is returned as it is: nothing is ever lost by
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from gettext import gettext as _
 from typing import Final
 
@@ -30,6 +31,10 @@ _VALUES: Final = (rf"(?:(?!{_SEPARATOR}).)+?", _ANY)
 _FREE: Final = (SENTENCE, REFUSAL, "got", "why")
 """What is not ours alone, and may hold anything."""
 _ARTICLE: Final = "the "
+_LANGUAGE_SETTINGS: Final = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+"""Where gettext finds the user's language."""
+_KEPT_MAX: Final = 256
+"""Sentences kept as told: of ten thousand documents that fail, most fail for the same reason."""
 _LENGTH_MAX: Final = 4_096
 """Of what is looked at: longer is no sentence of ours, but what somebody put into one."""
 
@@ -47,6 +52,11 @@ def tell_finding(sentence: str) -> str:
 def _tell_any(sentence: str, sentences: tuple[str, ...]) -> str:
     if len(sentence) > _LENGTH_MAX:
         return sentence
+    return _tell_once(sentence, sentences, tuple(map(os.environ.get, _LANGUAGE_SETTINGS)))
+
+
+@lru_cache(_KEPT_MAX)
+def _tell_once(sentence: str, sentences: tuple[str, ...], _language: tuple[str | None, ...]) -> str:
     told = (_tell(sentence, _templates(sentences, value)) for value in _VALUES)
     return next((each for each in told if each is not None), sentence)
 
