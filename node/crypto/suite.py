@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
-from cryptography.hazmat.primitives import hashes
-
+from node.crypto.hashing import NewHash, Sm3, hash_many
 from node.crypto.signature import (
     P256_SIGNATURE_BYTES,
     Ed25519PublicKey,
@@ -25,23 +24,6 @@ from node.errors import CryptoError
 
 K = TypeVar("K", int, str)
 V = TypeVar("V")
-
-
-class Hasher(Protocol):
-    """A hash being computed over bytes that arrive in pieces."""
-
-    def update(self, data: bytes, /) -> None:
-        """Append `data` to what is hashed."""
-
-    def digest(self) -> bytes:
-        """Return the digest of everything so far; more may follow."""
-
-
-class NewHash(Protocol):
-    """Starts a hash, over `data` if given."""
-
-    def __call__(self, data: bytes = b"", /) -> Hasher:
-        """Return a hasher that has already taken in `data`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +52,13 @@ class Suite:
         """Return the digest of tag, NUL, data, where `tag` is one of `node.crypto.domains`."""
         return self.new_hash(tag + b"\x00" + data).digest()
 
+    def hash_many(self, prefix: bytes, items: bytes, size: int) -> bytes:
+        """Return the joined digests of `prefix` and each of the joined `items`, `size` bytes each.
+
+        For many it is several times faster than `hash` for each; `size` is at least one.
+        """
+        return hash_many(self.new_hash, prefix, items, size)
+
 
 INTERNATIONAL: Final = Suite(
     suite_id=1,
@@ -95,25 +84,6 @@ def suite_by_name(name: str) -> Suite:
     return _row({suite.name: suite for suite in SUITES}, name, "suite")
 
 
-class _Sm3:
-    """SM3 (GB/T 32905) in the shape of `Hasher`.
-
-    `hashlib` offers it only where Python's own OpenSSL was built with it; this library always does.
-    """
-
-    __slots__ = ("_state",)
-
-    def __init__(self, data: bytes = b"", /) -> None:
-        self._state = hashes.Hash(hashes.SM3())
-        self._state.update(data)
-
-    def update(self, data: bytes, /) -> None:
-        self._state.update(data)
-
-    def digest(self) -> bytes:
-        return self._state.copy().finalize()
-
-
 @dataclass(frozen=True, slots=True)
 class DocumentDigest:
     """An algorithm by which a record may name a document. `size` is in bytes.
@@ -130,7 +100,7 @@ class DocumentDigest:
 
 
 SHA_256: Final = DocumentDigest(1, "sha-256", 32, hashlib.sha256, "2.16.840.1.101.3.4.2.1")
-SM3: Final = DocumentDigest(2, "sm3", 32, _Sm3, "1.2.156.10197.1.401")
+SM3: Final = DocumentDigest(2, "sm3", 32, Sm3, "1.2.156.10197.1.401")
 SHA_384: Final = DocumentDigest(3, "sha-384", 48, hashlib.sha384, "2.16.840.1.101.3.4.2.2")
 SHA_512: Final = DocumentDigest(4, "sha-512", 64, hashlib.sha512, "2.16.840.1.101.3.4.2.3")
 

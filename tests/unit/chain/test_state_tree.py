@@ -28,7 +28,8 @@ from node.chain.state_tree import (
     verify_proof,
 )
 from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
-from node.crypto.suite import INTERNATIONAL, Hasher, Suite
+from node.crypto.hashing import Hasher
+from node.crypto.suite import INTERNATIONAL, Suite
 from node.errors import DecodeError, ProofError, StorageError
 
 

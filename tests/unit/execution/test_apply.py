@@ -15,7 +15,8 @@ from node.chain.merkle import TreeHead, inclusion_path, leaf_hash, merkle_root, 
 from node.chain.record import RecordAction, RecordLeaf, encode_header_leaf
 from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.chain.transaction import VerifiedTransaction
-from node.crypto.suite import INTERNATIONAL, Hasher
+from node.crypto.hashing import Hasher
+from node.crypto.suite import INTERNATIONAL
 from node.errors import PeerError
 from node.execution.apply import BlockInputs
 from node.limits import BLOCK_RECORDS_MAX, TX_LIFETIME_MS_MAX
