@@ -15,6 +15,7 @@ CBOR_ITEMS_MAX: Final = 262_144
 # Transactions (consensus).
 TX_BYTES_MAX: Final = 1_048_576
 TX_RECORDS_MAX: Final = 10_000
+TX_REFERENCES_MAX: Final = 1_000  # each moves the state, which takes twenty times as long
 TX_NONCE_BYTES: Final = 16
 TX_LIFETIME_MS_MAX: Final = 600_000
 IDENTITY_ID_BYTES_MAX: Final = 64

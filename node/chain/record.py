@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
+from functools import cache
+from itertools import repeat
 from typing import Any, Final
 
 from node.chain.encoding import (
@@ -29,6 +31,7 @@ from node.limits import (
     RECORD_REFERENCE_BYTES_MAX,
     RECORD_TYPE_BYTES_MAX,
     TX_RECORDS_MAX,
+    TX_REFERENCES_MAX,
 )
 
 DIGEST_BYTES = 32
@@ -57,6 +60,8 @@ class RecordAction(IntEnum):
 
 
 _ACTIONS: Final = tuple(RecordAction)  # by number
+_LEAF_HEAD: Final = encode([None] * 8)[:1]  # of the array itself, as short as any head can be
+_RECORD_HEAD: Final = encode([None] * 5)[:1]
 
 
 class Record(Struct, frozen=True, gc=False, kw_only=True):
@@ -90,7 +95,7 @@ class Record(Struct, frozen=True, gc=False, kw_only=True):
             digest_algorithm=digest_algorithm,
             digest=expect_bytes(digest, "record digest", size=size),
             type_code=expect_text(type_code, "record type", size_max=RECORD_TYPE_BYTES_MAX),
-            reference=_expect_reference(reference),
+            reference=_expect_reference(reference, "record reference"),
             action=_expect_action(action),
         )
 
@@ -113,6 +118,11 @@ class Notarization(Struct, frozen=True, gc=False, kw_only=True):
     def count(self) -> int:
         """Return the number of records."""
         return len(self.digests) // document_digest_bytes(self.digest_algorithm)
+
+    def split_digests(self) -> list[bytes]:
+        """Return the digest of each record, in operation order."""
+        size = document_digest_bytes(self.digest_algorithm)
+        return [self.digests[at : at + size] for at in range(0, len(self.digests), size)]
 
     def record(self, index: int) -> Record:
         """Return the record of operation `index`."""
@@ -156,10 +166,17 @@ class Notarization(Struct, frozen=True, gc=False, kw_only=True):
         listed: tuple[str | None, ...] | None = None
         if references is not None:
             expect_list(references, count, "notarization references")
-            listed = tuple([_expect_reference(reference) for reference in references])
-            if len(listed) != count or listed.count(None) == count:
+            listed = tuple(
+                [
+                    _expect_reference(reference, f"reference of record {index}")
+                    for index, reference in enumerate(references)
+                ]
+            )
+            named = len(listed) - listed.count(None)
+            if len(listed) != count or not 0 < named <= TX_REFERENCES_MAX:
                 raise DecodeError(
-                    f"notarization references: expected {count} entries, not all null, or null"
+                    f"notarization references: expected {count} entries, 1 to {TX_REFERENCES_MAX} "
+                    f"of them not null, or null; got {len(listed)}, {named} of them not null"
                 )
         return cls(
             digest_algorithm=digest_algorithm,
@@ -223,15 +240,46 @@ class RecordLeaf(Struct, frozen=True, gc=False, kw_only=True):
         )
 
 
+def encode_record_leaves(
+    payload: Notarization, *, height: int, time_ms: int, tx_id: bytes, sender: str
+) -> list[bytes]:
+    """Return the leaves of a transaction's records, in operation order.
+
+    Each is what `RecordLeaf.encode` gives, but what they share is encoded once for all of them.
+    """
+    digests = payload.split_digests()
+    digest_head = encode(digests[0])[: -len(digests[0])]
+    before_index = _LEAF_HEAD + b"".join(
+        map(encode, (1, LeafKind.RECORD.value, height, time_ms, tx_id))
+    )
+    before_digest = b"".join(
+        (encode(sender), _RECORD_HEAD, encode(payload.digest_algorithm), digest_head)
+    )
+    type_code, action = encode(payload.type_code), encode(int(payload.action))
+    if payload.references is None:
+        ends = repeat(type_code + encode(None) + action, len(digests))
+    else:
+        ends = (type_code + encode(reference) + action for reference in payload.references)
+    return [
+        before_index + _encode_index(index) + before_digest + digest + end
+        for index, (digest, end) in enumerate(zip(digests, ends, strict=True))
+    ]
+
+
+@cache
+def _encode_index(index: int) -> bytes:
+    return encode(index)
+
+
 def encode_header_leaf(height: int, header_digest: bytes) -> bytes:
     """Return the leaf that commits the header of `height`; the first leaf of the next block."""
     return encode([1, LeafKind.HEADER.value, height, header_digest])
 
 
-def _expect_reference(value: object) -> str | None:
+def _expect_reference(value: object, what: str) -> str | None:
     if value is None:
         return None
-    return expect_text(value, "record reference", size_max=RECORD_REFERENCE_BYTES_MAX)
+    return expect_text(value, what, size_max=RECORD_REFERENCE_BYTES_MAX)
 
 
 def _expect_action(value: object) -> RecordAction:

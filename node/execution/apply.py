@@ -36,7 +36,7 @@ from node.chain.governance import Governance
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileGrowth
 from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hash, merkle_root
-from node.chain.record import RecordLeaf, encode_header_leaf
+from node.chain.record import Notarization, encode_header_leaf, encode_record_leaves
 from node.chain.state_tree import EMPTY, Page, TreeUpdate, update
 from node.chain.transaction import TransactionBody, VerifiedTransaction
 from node.chain.validation import check_header_follows
@@ -240,16 +240,14 @@ class _Run:
                 log_index=at.log_index,
             )
         self.writes.update(outcome)
-        for index, record in enumerate(transaction.body.payload.records()):
-            leaf = RecordLeaf(
+        if isinstance(transaction.body.payload, Notarization):
+            self.leaves += encode_record_leaves(
+                transaction.body.payload,
                 height=at.height,
                 time_ms=at.time_ms,
                 tx_id=transaction.tx_id,
-                operation_index=index,
                 sender=transaction.body.sender,
-                record=record,
             )
-            self.leaves.append(leaf.encode())
         return TransactionResult(
             tx_id=transaction.tx_id, code=ResultCode.OK, operation_index=0, log_index=at.log_index
         )

@@ -57,11 +57,11 @@ def transaction_position(value: bytes) -> tuple[int, int]:
 
 
 def _record_entries(payload: Notarization, first_log_index: int) -> Iterator[tuple[bytes, bytes]]:
-    for log_index, record in enumerate(payload.records(), start=first_log_index):
-        number = keys.number(log_index)
-        yield keys.records_by_digest(record.digest) + number, b""
-        if record.reference is not None:
-            yield keys.records_by_reference(record.reference) + number, b""
+    for log_index, digest in enumerate(payload.split_digests(), start=first_log_index):
+        yield keys.records_by_digest(digest) + keys.number(log_index), b""
+    for log_index, reference in enumerate(payload.references or (), start=first_log_index):
+        if reference is not None:
+            yield keys.records_by_reference(reference) + keys.number(log_index), b""
 
 
 def _type_entries(committed: Iterable[_Committed]) -> Iterator[tuple[bytes, bytes]]:

@@ -1,0 +1,71 @@
+"""Batches of records: read back as they were written, and their leaves as one by one."""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.chain.encoding import decode, encode
+from node.chain.record import (
+    Notarization,
+    RecordAction,
+    RecordLeaf,
+    document_digest_bytes,
+    encode_record_leaves,
+)
+
+TEXTS = st.text(alphabet="ab-9 照证", min_size=1, max_size=10).filter(str.strip)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Notarization:
+    """Draw a batch whose size needs heads of one, two or three bytes for its last index."""
+    count = draw(st.sampled_from([1, 2, 23, 24, 25, 255, 256, 257, 300]))
+    algorithm = draw(st.integers(0, 5))
+    size = document_digest_bytes(algorithm)
+    marks = draw(st.binary(min_size=1, max_size=size))
+    digests = b"".join((marks + bytes((n % 256, n // 256)) * size)[:size] for n in range(count))
+    pattern = draw(st.none() | st.lists(st.none() | TEXTS, min_size=1, max_size=5))
+    references = None if pattern is None else tuple(islice(cycle(pattern), count))
+    return Notarization(
+        digest_algorithm=algorithm,
+        type_code=draw(TEXTS),
+        action=draw(st.sampled_from(RecordAction)),
+        digests=digests,
+        references=references if references and any(references) else None,
+    )
+
+
+@given(batch=batches())
+def test_a_batch_is_read_as_it_was_written(batch: Notarization) -> None:
+    written = encode(batch.to_value())
+    read = Notarization.from_value(decode(written, what="batch", size_max=len(written)))
+    assert read == batch
+    assert read.split_digests() == [record.digest for record in read.records()]
+    assert len(read.split_digests()) == read.count
+
+
+@given(
+    batch=batches(),
+    height=st.integers(0, 2**40),
+    time_ms=st.integers(0, 2**50),
+    sender=TEXTS,
+)
+def test_leaves_of_a_batch_are_those_of_its_records(
+    batch: Notarization, height: int, time_ms: int, sender: str
+) -> None:
+    tx_id = bytes(range(32))
+    leaves = encode_record_leaves(batch, height=height, time_ms=time_ms, tx_id=tx_id, sender=sender)
+    assert leaves == [
+        RecordLeaf(
+            height=height,
+            time_ms=time_ms,
+            tx_id=tx_id,
+            operation_index=index,
+            sender=sender,
+            record=record,
+        ).encode()
+        for index, record in enumerate(batch.records())
+    ]
