@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from node.crypto.suite import DocumentDigest
     from node.timestamp.evidence.record import EvidenceRecord
     from node.timestamp.evidence.renewal import Plan
-    from node.timestamp.evidence.verify import EvidenceTrust, EvidenceVerdict
+    from node.timestamp.evidence.verify import CoveredRecord, EvidenceTrust, EvidenceVerdict
     from node.timestamp.trust import TrustAnchor
     from node.timestamp.verify import Verdict
 
@@ -196,7 +196,6 @@ def verify(
     from node.cli.verify import fault_of_receipt, tell_verdict
     from node.cli.wording import describe_verdict
     from node.timestamp.evidence.verify import verify_evidence
-    from node.timestamp.steps import Outcome
 
     at_ms = now_ms() if at is None else read_time_ms(at)
     trust, anchor = beliefs.trust, beliefs.anchor
@@ -212,9 +211,9 @@ def verify(
             screen.note(error.fault.sentence)
             continue
         receipt = None if anchor is None else _judge_receipt(each, anchor)
-        is_of_chain = receipt is not None and receipt.verdict.outcome is Outcome.VERIFIED
-        believed = trust if is_of_chain else beliefs.trust_without_receipt
-        verdict = verify_evidence(record, each.group, believed, at_ms=at_ms)
+        covered = None if receipt is None else receipt.covered
+        believed = beliefs.trust_without_receipt if covered is None else trust
+        verdict = verify_evidence(record, each.group, believed, at_ms=at_ms, covered=covered)
         tell_evidence(screen, each, verdict)
         facts = {
             "record": str(each.record),
@@ -349,6 +348,8 @@ class _JudgedReceipt:
 
     path: Path
     verdict: Verdict
+    covered: CoveredRecord | None
+    """What it attests; None unless it is verified."""
 
 
 def _judge_receipt(subject: Subject, anchor: TrustAnchor) -> _JudgedReceipt | None:
@@ -359,8 +360,10 @@ def _judge_receipt(subject: Subject, anchor: TrustAnchor) -> _JudgedReceipt | No
     from node.cli.inputs import is_file
     from node.cli.subjects import read_document, read_file
     from node.errors import DecodeError
+    from node.timestamp.evidence.verify import CoveredRecord
     from node.timestamp.opening import digest_algorithm_of
     from node.timestamp.refreshed import REFRESHED_SUFFIX, RefreshedReceipt
+    from node.timestamp.steps import Outcome
     from node.timestamp.verify import verify_receipt
 
     path = subject.receipt
@@ -375,7 +378,10 @@ def _judge_receipt(subject: Subject, anchor: TrustAnchor) -> _JudgedReceipt | No
         except DecodeError:
             pass
     digest = read_document(str(subject.document), digest_algorithm_of(receipt))
-    return _JudgedReceipt(path, verify_receipt(receipt, anchor, digest, now_ms=now_ms()))
+    verdict = verify_receipt(receipt, anchor, digest, now_ms=now_ms())
+    attested = verdict.attestation if verdict.outcome is Outcome.VERIFIED else None
+    covered = None if attested is None else CoveredRecord(attestation=attested, chain=anchor)
+    return _JudgedReceipt(path, verdict, covered)
 
 
 def _some_failed(screen: Screen, faults: Sequence[Fault]) -> Fault | None:

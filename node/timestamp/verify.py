@@ -158,7 +158,8 @@ def verify_receipt(
        signature of a compact certificate is named as `unchecked`: the votes say all that is
        attested, and nothing is taken from that certificate.
     8. HISTORY: header, handovers and the anchor's headers can all stand on one chain, and T is not
-       in the future by `now_ms`, the verifier's clock in ms since 1970 UTC. None asks no clock.
+       in the future by `now_ms`, the verifier's clock in ms since 1970 UTC. None asks no clock. Nor
+       is the time in header 270 of a COSE Receipt.
     9. TOKEN: a time-stamp token, if there is one, says what record and header say, in the one form
        of this chain's tokens, by a key that an organisation of the genesis vouched for then.
     10. RECORD: it is not a withdrawal.
@@ -205,6 +206,7 @@ class _Verification:
         self._document = document
         self._expected = expected
         self._receipt: Receipt
+        self._stamped_ms: int | None
         self._joining: ConsistencyProof | None
         self._joined: ConsistencyAttestation | None = None
         self._claim: CertifiedClaim
@@ -239,9 +241,10 @@ class _Verification:
     def _decode_receipt(self) -> str:  # step 1
         opened = open_receipt(self._data)
         self._receipt, self._joining = opened.receipt, opened.joined
+        self._stamped_ms = opened.stamped_ms
         carrier = "" if opened.format == NATIVE else f"carried by {opened.format}: "
-        if opened.stamped_ms is not None:
-            carrier += f"its signature was stamped at {iso_time(opened.stamped_ms)}: "
+        if self._stamped_ms is not None:
+            carrier += f"its signature was stamped at {iso_time(self._stamped_ms)}: "
         return f"{carrier}version 1, {opened.size_bytes} bytes, suite {self._receipt.suite.name}"
 
     def _check_document(self) -> str:  # step 2
@@ -334,8 +337,9 @@ class _Verification:
     def _check_history(self) -> str:  # step 8
         joined = () if self._joining is None else self._joining.blocks
         found = self._claim.check_history(joined)
-        for block in (self._receipt.block, *joined):
-            expect_past(block.header.time_ms, self._expected.now_ms)
+        times = [block.header.time_ms for block in (self._receipt.block, *joined)]
+        for time_ms in (*times, self._stamped_ms or 0):
+            expect_past(time_ms, self._expected.now_ms)
         return found
 
     def _check_token(self) -> str:  # step 9

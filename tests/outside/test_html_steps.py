@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from node.timestamp.opening import open_receipt
 from node.timestamp.refreshed import RefreshedReceipt
 from tests.outside.html_verifier import (
     GOLDEN,
@@ -74,6 +75,15 @@ def test_the_clock_is_asked_of_every_block_that_comes_along(tmp_path: Path) -> N
     assert compare(cases, tmp_path) == []
     outcomes = [each["outcome"] for each in answers([encoded(each) for each in cases], tmp_path)]
     assert outcomes == ["not verified", "verified"]
+
+
+def test_the_clock_is_asked_of_a_stamp_over_the_signature(tmp_path: Path) -> None:
+    (stamped,) = [each for each in format_cases() if each.name == "document.txt.stamped.cose"]
+    recorded_ms = open_receipt(stamped.receipt).receipt.block.header.time_ms
+    cases = [replace(stamped, now_ms=now_ms) for now_ms in (recorded_ms - 1, recorded_ms)]
+    found = answers([encoded(case) for case in cases], tmp_path)
+    assert [each["outcome"] for each in found] == ["not verified", "verified"]
+    assert compare(cases, tmp_path) == []
 
 
 def test_trust_files_are_usable_alike(tmp_path: Path) -> None:

@@ -22,11 +22,14 @@ from node.timestamp.evidence.hash_tree import DataGroup, root_of
 from node.timestamp.evidence.record import ArchiveTimeStamp, EvidenceRecord
 from node.timestamp.evidence.renewal import rehash
 from node.timestamp.history import expect_equal
+from node.timestamp.outside.kinship import find_insider
 from node.timestamp.outside.stamp import OutsideAuthority, OutsideStamp, verify_stamp
 from node.timestamp.receipt import iso_time
 from node.timestamp.steps import Judgement, NotRootedError, Outcome, expect_past, take_steps
 from node.timestamp.tokens.issuing import encode_signer_id, without_unsigned_attributes
 from node.timestamp.tokens.reading import ReadToken
+from node.timestamp.trust import TrustAnchor
+from node.timestamp.verify import Attestation
 
 _DIGEST_NAMES: Final = {digest.oid: digest.name for digest in DOCUMENT_DIGESTS}
 
@@ -75,14 +78,32 @@ class EvidenceAttestation:
         return self.stamps[0].latest_ms
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoveredRecord:
+    """What a receipt attests that is one of the files, once it is verified: see `verify.py` above.
+
+    It is of a block, so nobody can have stamped it before that.
+    """
+
+    attestation: Attestation
+    chain: TrustAnchor
+
+
 EvidenceVerdict = Judgement[EvidenceAttestation]
 """What is attested is there if all steps have passed."""
 
 
 def verify_evidence(
-    record: bytes, files: DataGroup, trust: EvidenceTrust, *, at_ms: int
+    record: bytes,
+    files: DataGroup,
+    trust: EvidenceTrust,
+    *,
+    at_ms: int,
+    covered: CoveredRecord | None = None,
 ) -> EvidenceVerdict:
     """Verify that files, at least one, existed by the first time stamp. Never raises on any bytes.
+
+    `covered` is of the receipt that is one of the files, where it is verified.
 
     1. RECORD: exactly the DER of an evidence record, with nothing in it that nothing protects; it
        lists the hash algorithms of its chains, each once. A chain has one.
@@ -103,14 +124,22 @@ def verify_evidence(
 
     The first failed step ends it: `NOT_ROOTED` if step 6 lacks a root, else `NOT_VERIFIED`.
     """
-    return _Verification(record, files, trust, at_ms).run()
+    return _Verification(record, files, trust, at_ms, covered).run()
 
 
 class _Verification:
     """One run through the steps."""
 
-    def __init__(self, data: bytes, files: DataGroup, trust: EvidenceTrust, at_ms: int) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        files: DataGroup,
+        trust: EvidenceTrust,
+        at_ms: int,
+        covered: CoveredRecord | None,
+    ) -> None:
         self._data, self._files, self._trust, self._at_ms = data, files, trust, at_ms
+        self._covered = covered
         self._record: EvidenceRecord
         self._algorithms: list[DocumentDigest] = []
         """Of each chain."""
@@ -223,7 +252,17 @@ class _Verification:
                 expected, got = iso_time(before), iso_time(after)
                 raise ProofError("time-order", f"expected {expected} or later, got {got}")
         expect_past(times[-1], self._at_ms)
+        if self._covered is not None:
+            self._check_covered(self._covered)
         return " < ".join(map(iso_time, times))
+
+    def _check_covered(self, covered: CoveredRecord) -> None:
+        first, record = self._stamps[0], covered.attestation
+        if record.time_degraded and find_insider(first.path, covered.chain) is None:
+            return
+        if first.latest_ms + covered.chain.genesis.parameters.accuracy_ms < record.time_ms:
+            expected, got = iso_time(record.time_ms), iso_time(first.latest_ms)
+            raise ProofError("receipt-time", f"expected {expected} or later, got {got}")
 
     def _check_validity(self) -> str:  # step 8
         for stamp, judged_ms in self._judged():

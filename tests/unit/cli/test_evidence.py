@@ -40,7 +40,7 @@ from tests.vectors.evidence.authorities import FIRST, SECOND, STRANGER, year
 from tests.vectors.evidence.generate import FOLDER as EVIDENCE
 from tests.vectors.receipt.chain import CREATED_MS, signer
 from tests.vectors.receipt.generate import FOLDER as RECEIPTS
-from tests.vectors.receipt.story import FIRST_OF_EPOCH_2, PLAIN, build_chain
+from tests.vectors.receipt.story import DEGRADED, FIRST_OF_EPOCH_2, PLAIN, build_chain
 from tests.vectors.receipt.tokens import authority_of, issuer_of
 
 DOCUMENT = RECEIPTS / "document.txt"
@@ -195,21 +195,26 @@ def test_the_receipt_beside_is_verified_with_a_trust_file(
     assert alone["attestation"]["is_whole"] is False, "it was about a receipt as well"
 
 
+def stamp_by_the_chain(
+    files: Path, name: str, stamped_ms: int, *, accuracy_ms: int = 1_000
+) -> None:
+    """Write the record of a file, and of a receipt beside it, by a validator's (stolen) key."""
+    names = [files / name, files / f"{name}.receipt"]
+    group = [data_object(each.read_bytes()) for each in names if each.exists()]
+    plan = plan_creation([group], SHA_256)
+    where = Coordinates(bytes(7), height=1, log_index=len(name))
+    stamp = Stamp(imprint=plan.imprint, coordinates=where, time_ms=stamped_ms)
+    issuer = issuer_of(authority_of(build_chain()), accuracy_ms=accuracy_ms)
+    (record,) = plan.finish(issuer.issue(stamp))
+    (files / f"{name}.ers").write_bytes(record.encode())
+
+
 def test_a_stamp_of_the_chain_without_a_receipt_is_the_word_of_one_key(files: Path) -> None:
     """By a validator's stolen time-stamping key: the file is on no chain."""
-    chain = build_chain()
-    authority = authority_of(chain)
     root = files.parent / "org-1.pem"
-    root.write_bytes(encode_pem(authority.certificate))
+    root.write_bytes(encode_pem(authority_of(build_chain()).certificate))
     for name in ("one", "document.txt"):
-        names = [files / name, files / f"{name}.receipt"]
-        group = [data_object(each.read_bytes()) for each in names if each.exists()]
-        plan = plan_creation([group], SHA_256)
-        where = Coordinates(bytes(7), height=1, log_index=len(name))
-        stamped_ms = CREATED_MS + 6_000
-        stamp = Stamp(imprint=plan.imprint, coordinates=where, time_ms=stamped_ms)
-        (record,) = plan.finish(issuer_of(authority).issue(stamp))
-        (files / f"{name}.ers").write_bytes(record.encode())
+        stamp_by_the_chain(files, name, CREATED_MS + 6_000)
     at = ("--at", iso_time(CREATED_MS + 60_000))
     verify = ("evidence", "verify", *at, "--trust", TRUST)
     alone = json_of(*verify, files / "one", code=ExitCode.NOT_ROOTED)
@@ -220,6 +225,41 @@ def test_a_stamp_of_the_chain_without_a_receipt_is_the_word_of_one_key(files: Pa
     assert told["verdict"] == told["receipt"]["verdict"] == "verified"
     (files / "document.txt.receipt").unlink()
     json_of(*verify, files / "document.txt", code=ExitCode.NOT_ROOTED)
+
+
+@pytest.mark.parametrize("height", [PLAIN, DEGRADED])
+@pytest.mark.parametrize(("early_ms", "code"), [(1_500, 0), (1_501, ExitCode.NOT_VERIFIED)])
+def test_no_stamp_of_a_receipt_is_from_before_its_record(
+    files: Path, height: int, early_ms: int, code: int
+) -> None:
+    """By more than both may err: whoever stole a key dates as they like."""
+    receipt = build_chain().receipt(height, 1)
+    (files / "document.txt.receipt").write_bytes(receipt.encode())
+    recorded_ms = receipt.leaf.time_ms
+    stamp_by_the_chain(files, "document.txt", recorded_ms - early_ms, accuracy_ms=500)
+    words = ("evidence", "verify", files / "document.txt", "--at", iso_time(CREATED_MS + 60_000))
+    ran = json_of(*words, "--trust", TRUST, code=code)
+    assert ran["evidence"][0]["receipt"]["verdict"] == "verified"
+    if code:
+        expected = f"step 7 failed: receipt-time: expected {iso_time(recorded_ms)} or later, got "
+        assert expected + iso_time(recorded_ms - 1_001) in ran["error"]["message"]
+
+
+@pytest.mark.parametrize("height", [PLAIN, DEGRADED])
+def test_a_time_that_nobody_vouches_for_holds_no_outsider_to_it(
+    files: Path, url: str, roots: Path, clock: Years, height: int
+) -> None:
+    receipt = build_chain().receipt(height, 1)
+    (files / "document.txt.receipt").write_bytes(receipt.encode())
+    clock.ms = receipt.leaf.time_ms - 5_000
+    document = files / "document.txt"
+    json_of("evidence", "create", document, "--url", url, "--ca", roots)
+    clock.ms += 10_000
+    json_of("evidence", "verify", document, "--ca", roots)
+    code = 0 if height == DEGRADED else ExitCode.NOT_VERIFIED
+    ran = json_of("evidence", "verify", document, "--ca", roots, "--trust", TRUST, code=code)
+    assert ran["evidence"][0]["receipt"]["verdict"] == "verified"
+    assert code == 0 or "receipt-time" in ran["error"]["message"]
 
 
 def test_years_later_a_receipt_of_retired_keys_is_verified_with_its_evidence(

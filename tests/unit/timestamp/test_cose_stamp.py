@@ -12,7 +12,7 @@ from node.timestamp.cose_stamp import stamp_of_answer
 from node.timestamp.export import export_cose, export_stamped_cose
 from node.timestamp.opening import open_receipt
 from node.timestamp.tokens.issuing import add_chain_proof, encode_granted
-from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
+from node.timestamp.verify import NamedDigest, Outcome, Step, verify_receipt
 from tests.vectors.receipt.case import DIGEST
 from tests.vectors.receipt.formats import golden_receipt, golden_stamped, stamp_of
 from tests.vectors.receipt.story import build_chain
@@ -39,6 +39,19 @@ def test_it_opens_to_the_receipt_and_tells_when_it_was_stamped() -> None:
     verdict = verify_receipt(STAMPED, anchor, NamedDigest.parse(DIGEST))
     assert verdict.outcome is Outcome.VERIFIED
     assert "stamped at 2025-10-09T08:54:22.000Z" in verdict.steps[0].detail
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "outcome"), [(T_MS, Outcome.VERIFIED), (T_MS - 1, Outcome.NOT_VERIFIED)]
+)
+def test_it_is_held_against_the_clock_of_whoever_verifies(now_ms: int, outcome: Outcome) -> None:
+    """A minute behind is fine; the block itself is from no future by either clock."""
+    anchor = CHAIN.trust().establish()
+    document = NamedDigest.parse(DIGEST)
+    verdict = verify_receipt(STAMPED, anchor, document, now_ms=now_ms)
+    assert verdict.outcome is outcome
+    if verdict.failure is not None:
+        assert (verdict.failure.step, verdict.failure.is_from_future) == (Step.HISTORY, True)
 
 
 def test_a_tsr_file_gives_the_token_without_its_chain_proof() -> None:

@@ -52,6 +52,7 @@ class Verification {
     this.receipt = opened.receipt;
     this.claim = new CertifiedClaim(this.receipt, this.trust);
     this.joined = opened.joined;
+    this.stamped = opened.stamped;
     const carrier = opened.format === 'native' ? '' : `carried by ${opened.format}: `;
     const stamped =
       opened.stamped === null ? '' : `its signature was stamped at ${isoTime(opened.stamped)}: `;
@@ -144,7 +145,8 @@ class Verification {
   HISTORY() {
     const joined = this.joined === null ? [] : [...this.joined.handovers, this.joined];
     const found = this.claim.checkHistory(joined);
-    for (const { header } of [this.receipt, ...joined]) checkPast(header.time, this.now);
+    const times = [this.receipt, ...joined].map(({ header }) => header.time);
+    for (const time of [...times, this.stamped ?? 0n]) checkPast(time, this.now);
     return found;
   }
 
