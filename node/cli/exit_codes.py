@@ -20,6 +20,8 @@ class ExitCode(IntEnum):
     REFUSED = 8
     DEFECT = 70
     INTERRUPTED = 130
+    UNREAD = 141
+    """128 + SIGPIPE, by which a shell tells of others that nobody read to the end: `| head`."""
 
     @property
     def meaning(self) -> str:
@@ -36,4 +38,5 @@ class ExitCode(IntEnum):
             ExitCode.REFUSED: _("refused by policy"),
             ExitCode.DEFECT: _("a defect of this program"),
             ExitCode.INTERRUPTED: _("interrupted"),
+            ExitCode.UNREAD: _("nobody read the answer to its end (a closed pipe)"),
         }[self]

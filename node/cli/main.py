@@ -138,7 +138,7 @@ class _Root(click.Group):
         except click.Abort:
             code = ExitCode.INTERRUPTED
         except SystemExit:  # click's way out when nobody reads any more, with 1: not verified
-            code = ExitCode.INTERRUPTED
+            code = ExitCode.UNREAD
         if standalone_mode:
             sys.exit(code)
         return int(code or 0)

@@ -183,5 +183,5 @@ def test_every_row_is_told_in_both_languages(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_exit_codes_are_the_documented_ones() -> None:
-    assert {code.value for code in ExitCode} == {0, 1, 2, 3, 4, 5, 6, 7, 8, 70, 130}
+    assert {code.value for code in ExitCode} == {0, 1, 2, 3, 4, 5, 6, 7, 8, 70, 130, 141}
     assert remedy_of("GC-0000").exit_code is ExitCode.DEFECT
