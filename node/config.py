@@ -7,6 +7,7 @@ to others by paths relative to their own folder, so that a home can be moved.
 
 from __future__ import annotations
 
+import codecs
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,26 @@ _CACHE_MIB_MAX: Final = 65_536
 _WRITE_BUFFER_MIB_MAX: Final = 1_024
 _CHAIN_ID_BYTES: Final = 32
 _ABSENT: Final = object()
+_MARKS: Final = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def is_marked(data: bytes) -> bool:
+    """Tell whether a text begins with a byte order mark: some editors write one, we read none."""
+    return data.startswith(_MARKS)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a settings file; raises `ConfigError` where that is marked.
+
+    Raises `OSError` for what cannot be read, and `ValueError` for what is no UTF-8.
+    """
+    data = path.read_bytes()
+    if is_marked(data):
+        raise ConfigError(
+            f"{path}: begins with a byte order mark (BOM)",
+            fix="save it as UTF-8 without a byte order mark",
+        )
+    return data.decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +271,7 @@ class _Fields:
         if path.exists() and not path.is_file():  # a pipe would keep us waiting
             raise ConfigError(f"{path}: not a file", fix="name a file")
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = tomllib.loads(read_text(path))
         except FileNotFoundError as error:
             raise ConfigError(
                 f"{path}: no such file",

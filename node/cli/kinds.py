@@ -17,6 +17,7 @@ from typing import Final
 from node.cli.remedies import N_
 from node.cli.subjects import read_file
 from node.cli.verb import CommandError
+from node.config import is_marked
 from node.errors import DecodeError
 from node.service.audit.report import REPORT_FORMAT
 from node.timestamp.compact_verify import is_compact
@@ -48,6 +49,8 @@ class Kind:
     """The command that takes it, with `{path}`; nothing if none does."""
     maker: str = ""
     """The command that makes it; nothing if it is not made here."""
+    mending: str = ""
+    """What makes it what it was meant to be, in English; nothing if it is something else."""
 
     @property
     def name(self) -> str:
@@ -55,7 +58,9 @@ class Kind:
         return _(self.english_name)
 
     def fix(self, path: object) -> str:
-        """Return where a file of this kind belongs; it must have a use."""
+        """Return what to do with a file of this kind; it must have a use, or a mending."""
+        if self.mending:
+            return _(self.mending)
         said = _("it belongs here: {command}")
         return said.format(command=self.use.format(path=shlex.quote(str(path))))
 
@@ -102,6 +107,10 @@ GENESIS: Final = Kind(
 )
 CERTIFICATE: Final = Kind(N_("a certificate"), "--certificate, --certificates, --ca")
 REVOCATIONS: Final = Kind(N_("a revocation list"), "--crl {path}", "govchain node revoke")
+MARKED: Final = Kind(
+    N_("a text that begins with a byte order mark (BOM)"),
+    mending=N_("save it as UTF-8 without a byte order mark"),
+)
 _KEY: Final = Kind(N_("a key"))
 _PDF: Final = Kind(N_("a PDF without a receipt in it"))
 _AUDIT_PDF: Final = Kind(
@@ -136,6 +145,7 @@ _BY_START: Final = (
 )
 _PATTERNS: Final = tuple((re.compile(start, re.DOTALL), kind) for start, kind in _BY_START)
 _TESTS: Final[tuple[tuple[Callable[[bytes], bool], Kind], ...]] = (
+    (is_marked, MARKED),
     (lambda data: data.startswith(COSE_START), COSE),
     (lambda data: data.startswith(REFRESHED_PREFIX), REFRESHED),
     (lambda data: data.startswith(STANDING_PREFIX), STANDING),
@@ -199,7 +209,7 @@ def read_claim(path: Path, *wanted: Kind, code: str = "GC-1001") -> bytes:
 
 
 def _fix(found: Kind | None, wanted: Kind, path: object) -> str:
-    if found is not None and found.use:
+    if found is not None and (found.use or found.mending):
         return found.fix(path)
     if wanted.maker:
         said = _("name {wanted}: {command} makes one")

@@ -37,7 +37,7 @@ from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
 from node.rpc.identity import TlsIdentity
 from node.rpc.port import CertifiedHeader as EncodedHeader
 from node.timestamp.history import HANDOVERS_MAX, Handover
-from node.timestamp.trust import TrustAnchor, TrustFile, load_trust
+from node.timestamp.trust import TrustAnchor, TrustFile
 
 TRUST_FILE: Final = "trust.json"
 PASSPHRASE_VARIABLE: Final = "GOVCHAIN_PASSPHRASE"  # noqa: S105 - the name of a variable
@@ -93,12 +93,11 @@ class Network:
     @cached_property
     def pinned(self) -> TrustAnchor:
         """Return what that file pins: the genesis alone, where it is none of this chain."""
-        try:
-            anchor = load_trust(self.trust_path.read_bytes())
-        except FileNotFoundError:
+        from node.cli.verify import load_anchor
+
+        if not os.path.lexists(self.trust_path):
             return self.anchor
-        except (OSError, DecodeError, ProofError) as error:
-            raise CommandError("GC-2308", f"{self.trust_path}: {error}") from error
+        anchor = load_anchor(self.trust_path)
         return anchor if anchor.chain_id == self.profile.chain_id else self.anchor
 
     def follow(self, epoch: int) -> TrustAnchor:

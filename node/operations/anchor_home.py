@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from node.config import read_text
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.certificate import encode_pem, split_pem
 from node.errors import ConfigError, DecodeError, NodeError, ProofError, StorageError
@@ -176,7 +177,7 @@ class AnchorHome:
 def _read_authority(folder: Path) -> PinnedAuthority:
     path = folder / SETTINGS_FILE
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        said = tomllib.loads(read_text(path))
         roots = _read_pem(folder / ROOTS_FILE)
         others = _read_pem(folder / OTHERS_FILE) if (folder / OTHERS_FILE).exists() else ()
     except (OSError, ValueError) as error:

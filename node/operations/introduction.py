@@ -27,7 +27,7 @@ from node.chain.governance import (
     possession_bytes,
 )
 from node.chain.membership import AggregateKey, Validator
-from node.config import Address
+from node.config import Address, read_text
 from node.crypto.certificate import encode_authority_pem, encode_der
 from node.errors import ConfigError, CryptoError, NodeError
 from node.operations.equipment import timestamp_identity_id
@@ -154,7 +154,7 @@ def add_to_profile(profile: Path, introduction: Introduction) -> None:
     node_id, authority = newcomer.identity.identity_id, introduction.authority_pem
     file = f"authority-{hashlib.sha256(authority).hexdigest()[:16]}.pem"
     write_file(profile.parent / file, authority)
-    table = tomllib.loads(profile.read_text(encoding="utf-8"))
+    table = tomllib.loads(read_text(profile))
     kept = [each for each in table["endpoints"] if each["validator_id"] != node_id]
     address = introduction.client_address
     added = {**endpoint_table(node_id, address.host, address.port), "authority": file}

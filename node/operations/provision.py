@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
 from node.chain.membership import Validator, ValidatorSet
+from node.config import read_text
 from node.crypto.certificate import Authority, encode_pem
 from node.crypto.keystore import KeyFileSecret
 from node.crypto.suite import Suite
@@ -176,7 +177,7 @@ def update_toml(path: Path, changes: Mapping[str, Any]) -> None:
 
     Other fields stay as they are; comments do not.
     """
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    table = tomllib.loads(read_text(path))
     write_file(path, render_toml({**table, **changes}))
 
 

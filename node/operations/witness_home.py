@@ -20,7 +20,7 @@ from typing import Final
 
 import uvloop
 
-from node.config import Address
+from node.config import Address, read_text
 from node.crypto.keystore import (
     KeyFileSecret,
     KeyPurpose,
@@ -124,7 +124,7 @@ def read_settings(home: Path) -> Settings:
     """Return the settings of a witness; raises `ConfigError`."""
     path = home / SETTINGS_FILE
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}", fix="make it: govchain witness init") from error
     name, listen = found.pop("name", None), found.pop("listen", None)
@@ -235,7 +235,7 @@ class Witness:
 def _readers(folder: Path) -> tuple[LogReader, ...]:
     path = folder / URLS_FILE
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return tuple(LogReader(line) for line in lines if line)

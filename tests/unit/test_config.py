@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+import node
 from node.config import Address, ClientProfile, Endpoint, NodeConfig, StorageConfig
 from node.errors import ConfigError
 
+ROOT = Path(node.__file__).parent
 NODE = """\
 version = 1
 validator_id = "validator-1"
@@ -145,6 +149,25 @@ def test_a_file_that_is_not_toml_is_refused_by_name(tmp_path: Path, content: byt
     (tmp_path / "node.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"node\.toml"):
         NodeConfig.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "marked", [codecs.BOM_UTF8 + NODE.encode(), NODE.encode("utf-16")], ids=["utf-8", "utf-16"]
+)
+def test_a_byte_order_mark_is_named(tmp_path: Path, marked: bytes) -> None:
+    (tmp_path / "node.toml").write_bytes(marked)
+    with pytest.raises(ConfigError, match="begins with a byte order mark") as refused:
+        NodeConfig.load(tmp_path)
+    assert str(tmp_path / "node.toml") in str(refused.value)
+
+
+def test_every_settings_file_is_read_by_one_function() -> None:
+    """So that a byte order mark is named in each."""
+    reading = re.compile(r"tomllib\.loads?\((?!read_text\()")
+    found = [
+        str(path) for path in ROOT.rglob("*.py") if reading.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
 
 
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:

@@ -466,10 +466,14 @@ def _write_report(screen: Screen, out: Path, results: Sequence[Result]) -> str:
 def _read(path: Path) -> Result:
     from node.cli.bench.result import NotAResultError, Result
     from node.cli.inputs import open_file
+    from node.cli.kinds import MARKED, kind_of
 
     try:
         with open_file(path) as file:
             text = file.read(RESULT_BYTES_MAX)
+        if kind_of(text) is MARKED:
+            message = _("{path} is {kind}").format(path=path, kind=MARKED.name)
+            raise CommandError("GC-2381", message, MARKED.fix(path))
         return Result.from_json(text)
     except OSError as error:
         raise CommandError("GC-2301", f"{path}: {error.strerror}") from error

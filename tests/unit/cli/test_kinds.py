@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import re
 from pathlib import Path
@@ -100,6 +101,8 @@ FILES: dict[str, tuple[Kind | None, bytes]] = {
     "office.docx": (kind_named("an archive, or a document of an office program"), b"PK\3\4\0"),
     "some.json": (kind_named("JSON of another kind"), b'{"version": 1, "ok": true}'),
     "letter.txt": (kind_named("a text"), "一封信。\n".encode()),
+    "marked.json": (kinds.MARKED, codecs.BOM_UTF8 + GENESIS_TRUST.read_bytes()),
+    "wide.json": (kinds.MARKED, GENESIS_TRUST.read_text().encode("utf-16")),
     "long.txt": (kind_named("a text"), "汉".encode() * 4_000),
     "key.pem": (kind_named("a key"), b"-----BEGIN PRIVATE KEY-----\n"),
     "nothing": (None, b""),
@@ -204,7 +207,7 @@ TAKERS: dict[str, tuple[tuple[object, ...], tuple[Kind, ...]]] = {
 }
 """What comes before the file, and the kinds that are taken."""
 OTHERS = {
-    "--profile": "settings, in words of people",
+    "--profile": "settings, in words of people; see tests/unit/test_config.py",
     "--key-file": "what opens keys",
     "--log": "written",
     "--certificates": "read as --certificate",
@@ -274,6 +277,8 @@ def test_the_wrong_kind_of_file_is_called_by_its_name(
         if kind is not None and taker != "verify":
             assert f" is {kind.name}, not " in error["message"], (taker, name, error)
         assert error["fix"]
+        if kind is kinds.MARKED and taker != "verify":
+            assert "without a byte order mark" in error["fix"]
         if kind is not None and kind.use:
             assert kind.use.format(path=path) in error["fix"]
 
@@ -290,6 +295,20 @@ def test_every_verb_that_takes_a_file_is_among_them() -> None:
                 assert options & {*each.opts} or each.opts[0] in OTHERS, (words, each.opts)
             else:
                 assert " ".join(words) in TAKERS, words
+
+
+def test_a_byte_order_mark_in_settings_and_results_is_named_alike(
+    home: Path, tmp_path: Path
+) -> None:
+    """Not by `kind_of`: settings have no kind, and are read by another room."""
+    result, profile = tmp_path / "result.json", home / "marked.toml"
+    result.write_bytes(codecs.BOM_UTF8 + b"{}")
+    profile.write_bytes(codecs.BOM_UTF8 + (home / "profile.toml").read_bytes())
+    for words in (("bench", "compare", result, result), ("record", "list", "--profile", profile)):
+        ran = run(*words, "--json")
+        assert (ran.code, ran.json["error"]["fix"]) == (ExitCode.USAGE, kinds.MARKED.fix("")), words
+        assert "byte order mark (BOM)" in ran.json["error"]["message"]
+        assert "不带字节顺序标记" in run(*words, env=CHINESE).err
 
 
 def test_it_is_said_in_chinese_and_a_name_can_be_copied(tmp_path: Path) -> None:
