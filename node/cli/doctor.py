@@ -134,10 +134,10 @@ def _examine_network(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
 
     try:
         network = Network.open(home, None, None)
-        bound_ms = network.genesis.parameters.clock_error_ms
-        yield check_clock(bound_ms, is_trial=network.genesis.testnet)
-        nodes = Supervisor(home, lambda _step, _node: None).inspect()
         statuses, answers = network.ask(_ask_all)
+        promised = stall.newest_parameters(answers) or network.genesis.parameters
+        yield check_clock(promised.clock_error_ms, is_trial=network.genesis.testnet)
+        nodes = Supervisor(home, lambda _step, _node: None).inspect()
         members = stall.newest_members(answers)
         if not members:
             known = network.pinned.validator_sets[-1]

@@ -148,6 +148,15 @@ _ROWS: Final = (
         N_("ask another one; it needs tsa.pem and timestamp_identity to take them"),
     ),
     (
+        "GC-2210",
+        _UNAVAILABLE,
+        N_("the validators do not say the same"),
+        N_(
+            "ask again: an epoch may have begun just now; if it stays so, look into the validator "
+            "that differs: govchain doctor"
+        ),
+    ),
+    (
         "GC-2220",
         ExitCode.SOME_FAILED,
         N_("a validator's clock is unfit"),

@@ -124,6 +124,12 @@ def newest_members(answers: Answers) -> list[str]:
     return [] if newest is None else list(newest.validators)
 
 
+def newest_parameters(answers: Answers) -> Parameters | None:
+    """Return the parameters of that epoch, by that word; None where nobody answers."""
+    newest = _newest(answers)
+    return None if newest is None else newest.parameters
+
+
 def _newest(answers: Answers) -> Diagnosis | None:
     said = [heard.diagnosis for heard in _heard(answers).values()]
     return max(said, key=lambda each: each.epoch, default=None)
@@ -144,7 +150,7 @@ class _Chain:
         newest = _newest(answers)
         self._epoch = 0 if newest is None else newest.epoch
         self._names = newest_members(answers)
-        self._parameters = Parameters() if newest is None else newest.parameters
+        self._parameters = newest_parameters(answers) or Parameters()
         self._timeout_ms = self._parameters.view_timeout_ms
         self._quorum = quorum_size(len(self._names))
 

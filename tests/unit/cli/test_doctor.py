@@ -8,14 +8,15 @@ import platform
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
 import node
-from node.chain.genesis import Genesis
+from node.chain.genesis import Genesis, Parameters
 from node.cli import checkup
 from node.cli.checkup import Finding, Level
 from node.cli.clock_causes import check_clock
@@ -31,13 +32,15 @@ from node.operations.supervisor import (
     Supervisor,
 )
 from node.operations.topology import NodeEntry
-from node.rpc.port import Health, NodeStatus
+from node.rpc.port import Diagnosis, Health, NodeStatus
 from node.storage import keys
 from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore
 from node.storage.leveldb import LevelDBStore
 from node.storage.lock import InstanceLock
 from tests.unit.cli.command import Ran, run
+from tests.unit.cli.served import served
+from tests.unit.rpc.fake_node import FakeLedger, FakeNode
 
 DAY_S = 86_400
 MEMBERS = [f"validator-{number}" for number in range(1, 5)]
@@ -270,6 +273,30 @@ def test_the_clock_is_judged_as_a_validator_judges_it(
     assert (found.check, found.level) == ("clock", Level.PROBLEM if cause else Level.OK)
     assert (cause or "chrony: 15.0 ms") in found.detail
     assert bool(found.fix) is bool(cause)
+
+
+class _Changed(FakeNode):
+    """A validator of a later epoch, in which more is allowed."""
+
+    async def diagnosis(self) -> Diagnosis:
+        return replace(await super().diagnosis(), epoch=3, parameters=PARAMETERS)
+
+
+PARAMETERS = Parameters(clock_error_ms=200)
+
+
+@pytest.mark.parametrize(("serves", "bound_ms"), [(False, 50), (True, 200)])
+def test_a_clock_is_judged_by_the_parameters_in_force(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, serves: bool, bound_ms: int
+) -> None:
+    chrony(tmp_path, SOUND, THREE)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    chain_id = Genesis.decode((home / "genesis.cbor").read_bytes()).chain_id
+    node = _Changed("validator-1", FakeLedger())
+    with served(node, home, chain_id) if serves else nullcontext():
+        found = run("doctor", "--home", home, "--json").json["findings"]
+    (clock,) = [each for each in found if each["check"] == "clock"]
+    assert clock["detail"].endswith(f"off at most, {bound_ms} ms are promised")
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from node.chain.genesis import Genesis, Parameters
-from node.cli.parameters import BOUNDS
+from node.cli.exit_codes import ExitCode
+from node.cli.network import Network
+from node.cli.parameters import BOUNDS, read_parameters
 from node.cli.proposal import Proposal
+from node.cli.verb import CommandError
 from node.errors import DecodeError
+from node.rpc.client import HeardDiagnosis, NetworkUnavailable
 from tests.unit.cli.command import CHINESE, run
 from tests.unit.cli.served import served
 from tests.unit.rpc.fake_node import FakeLedger, FakeNode
+from tests.vectors.receipt.story import build_chain
 
 
 class _Founder(FakeNode):
@@ -32,6 +39,55 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     genesis = Genesis.decode((home / "genesis.cbor").read_bytes())
     with served(_Founder("validator-1", FakeLedger()), home, genesis.chain_id):
         yield home
+
+
+class _Answers:
+    """Stands for a network of four, one of them faulty: what each says, or that it is silent."""
+
+    def __init__(self, said: Sequence[tuple[int, Parameters] | None]) -> None:
+        genesis = build_chain().genesis
+        self.validators = replace(genesis.validators, epoch=1)
+        self._said = said
+
+    def ask(self, _question: object) -> dict[str, HeardDiagnosis | NetworkUnavailable]:
+        found: dict[str, HeardDiagnosis | NetworkUnavailable] = {}
+        for each, said in zip(self.validators.validators, self._said, strict=True):
+            name = each.validator_id
+            if said is None:
+                found[name] = NetworkUnavailable("silent")
+                continue
+            diagnosis = asyncio.run(FakeNode(name, FakeLedger()).diagnosis())
+            epoch, parameters = said
+            changed = replace(diagnosis, epoch=epoch, parameters=parameters)
+            found[name] = HeardDiagnosis(changed, asked_ms=0, answered_ms=1)
+        return found
+
+
+ONE, TWO, THREE = (Parameters(precision_ms=value) for value in (90, 80, 70))
+
+
+def test_parameters_are_those_that_f_plus_1_say() -> None:
+    said = _Answers([(1, TWO), (1, ONE), None, (1, ONE)])
+    assert read_parameters(cast("Network", said)) == ONE
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "told"),
+    [
+        ([(1, ONE), (1, TWO), (1, THREE), None], "GC-2210", "validator-2: epoch 1, precision_ms 8"),
+        ([(0, ONE), (0, ONE), (2, ONE), (1, ONE)], "GC-2210", "of epoch 1; validator-1: epoch 0; "),
+        ([(1, ONE), None, None, None], "GC-2205", "2 validators have to say the same"),
+    ],
+    ids=["split", "amid a change of epoch", "silent"],
+)
+def test_validators_that_differ_are_told_from_silent_ones(
+    said: Sequence[tuple[int, Parameters] | None], code: str, told: str
+) -> None:
+    with pytest.raises(CommandError) as refused:
+        read_parameters(cast("Network", _Answers(said)))
+    assert (refused.value.code, refused.value.fault.exit_code) == (code, ExitCode.UNAVAILABLE)
+    assert told in str(refused.value)
+    assert ("ask again" in refused.value.fault.fix) == (code == "GC-2210")
 
 
 def test_the_bounds_told_are_those_of_the_chain() -> None:
