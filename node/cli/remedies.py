@@ -273,6 +273,12 @@ _ROWS: Final = (
         N_("install the extra [pdf] of govchain, or that version of typst beside it"),
     ),
     (
+        "GC-2342",
+        _USAGE,
+        N_("a library is missing here that this chain needs"),
+        N_("install pyblst (pip install govchain[bls]), or for verification alone py-ecc"),
+    ),
+    (
         "GC-2350",
         ExitCode.NO_SUCH_RECORD,
         N_("nothing was ever recorded"),

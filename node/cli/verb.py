@@ -82,9 +82,7 @@ def verb(name: str) -> Callable[[Callable[..., Answer]], Callable[..., int]]:
             except (click.ClickException, BrokenPipeError):
                 raise
             except Exception as error:  # noqa: BLE001 - the last resort: say what to report
-                traceback.print_exc()
-                fix = _("report it, with the lines above")
-                answer = Answer(fault=Fault(DEFECT_CODE, repr(error), fix))
+                answer = Answer(fault=_fault_of_unforeseen(error))
             return screen.finish(answer)
 
         return run
@@ -98,6 +96,16 @@ def _fault_of(error: NodeError) -> Fault:
         command = click.get_current_context().command_path
         return Fault(error.code, str(error), _("see {command} --help").format(command=command))
     return error.fault if isinstance(error, CommandError) else Fault.of(error)
+
+
+def _fault_of_unforeseen(error: Exception) -> Fault:
+    """Return how an error is told that is none of ours: a defect, or a library that is not here."""
+    from node.crypto.bls_backend import MissingLibraryError  # it may be the first that is imported
+
+    if isinstance(error, MissingLibraryError):
+        return Fault("GC-2342", str(error), remedy_of("GC-2342").fix)
+    traceback.print_exception(error)
+    return Fault(DEFECT_CODE, repr(error), _("report it, with the lines above"))
 
 
 def home_option(function: _F) -> _F:

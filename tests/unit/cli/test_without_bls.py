@@ -75,6 +75,32 @@ def test_the_votes_verify_a_receipt_and_what_is_not_checked_is_named() -> None:
     assert "compact certificate not checked: no library" in signatures["detail"]
 
 
+def test_keys_that_need_a_library_are_not_made_without(tmp_path: Path) -> None:
+    home = tmp_path / "network"
+    ran = run("testnet", "init", "--home", home, "-n", 1, "--bls", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2342")
+    assert "no library for BLS12-381 here" in ran.json["error"]["message"]
+    assert "govchain[bls]" in ran.json["error"]["fix"]
+    assert ran.err == "", "no defect to be reported"
+    assert not home.exists()
+    told = run("testnet", "init", "--home", home, "-n", 1)
+    assert told.code == ExitCode.DONE, "unless they are asked for, such keys are not made"
+
+
+def test_a_node_whose_chain_needs_the_library_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "network"
+    with monkeypatch.context() as there:
+        for name in ("pyblst", "py_ecc"):
+            there.delitem(sys.modules, name)
+        backend.cache_clear()
+        assert run("testnet", "init", "--home", home, "-n", 1, "--bls").code == ExitCode.DONE
+    backend.cache_clear()
+    ran = run("node", "run", "--home", home / "nodes/validator-1", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2342")
+
+
 def test_it_is_named_in_words_of_either_language() -> None:
     told = verify(GOOD).out.splitlines()
     assert told[0].startswith("VERIFIED")
