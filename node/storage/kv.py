@@ -83,6 +83,13 @@ class KeyValueStore(KeyValueView, Protocol):
         write, and only reopening it tells.
         """
 
+    def compact(self, start: bytes, end: bytes) -> None:
+        """Give back the disk what was replaced or removed from `start` up to `end`, exclusive.
+
+        What is there stays as it is, and others may read and write meanwhile. It takes as long as
+        rewriting the range: whoever may not wait compacts slice by slice.
+        """
+
 
 def scan_bounds(prefix: bytes, start: bytes, *, reverse: bool) -> tuple[bytes, bytes | None]:
     """Return what `scan` covers as [lower, upper); an upper bound of None is the end of the map."""

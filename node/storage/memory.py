@@ -75,6 +75,10 @@ class MemoryStore:
             if sync:
                 self._undo.clear()
 
+    def compact(self, start: bytes, end: bytes) -> None:  # noqa: ARG002
+        """Do nothing: what is replaced or removed takes no memory."""
+        self._refuse_if_closed()
+
     def close(self) -> None:
         """Refuse every later call except `crash`."""
         self._closed = True

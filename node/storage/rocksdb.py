@@ -192,6 +192,11 @@ class RocksDBStore:
             if sync:
                 self._sync_logs()
 
+    def compact(self, start: bytes, end: bytes) -> None:
+        """Rewrite the tables of a range; meanwhile no other thread of this process runs."""
+        with _foreign_errors_explained(self._path):
+            self._opened().compact_range(start, end)
+
     def close(self) -> None:
         """Close it, and with it every view and scan."""
         for view in list(self._views):
