@@ -35,7 +35,6 @@ from node.chain.transaction import (
 )
 from node.config import StorageConfig
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor
-from node.storage import keys
 from node.storage.kv import KeyValueStore
 from node.storage.ledger import LedgerStore
 from node.storage.wal import SEGMENT_BYTES_TARGET
@@ -77,9 +76,7 @@ SHAPES: Final = (
         name="256 bytes, a block each", block_txs=1, tx_records=1, reference_bytes=67, share=0.05
     ),
     Shape(name="of 1,000 records", block_txs=1, tx_records=1_000, share=0.002),
-    Shape(
-        name="with references", block_txs=1, tx_records=1_000, reference_bytes=20, share=0.001
-    ),
+    Shape(name="with references", block_txs=1, tx_records=1_000, reference_bytes=20, share=0.001),
 )
 
 

@@ -261,9 +261,13 @@ class Queries:
 
     def receipt_of_digest(self, digest: bytes) -> Receipt | None:
         """Return the receipt of the earliest record of a document's digest, or None."""
-        for found in self.records(RecordQuery(digest=digest), limit=1, start=0).records:
-            receipts = self.receipts(found.leaf.tx_id, found.leaf.operation_index, 1)
-            return receipts[0] if receipts else None
+        start: int | None = 0
+        while start is not None:
+            page = self.records(RecordQuery(digest=digest), limit=1, start=start)
+            for found in page.records:
+                receipts = self.receipts(found.leaf.tx_id, found.leaf.operation_index, 1)
+                return receipts[0] if receipts else None
+            start = page.next_log_index
         return None
 
     def standing_proof(self, name: ReferenceName) -> StandingProof | None:

@@ -24,6 +24,7 @@ from node.storage import keys
 from node.storage.indexes import index_entries
 from node.storage.kv import KeyValueStore, WriteBatch
 from node.storage.ledger import format_value, put_block, put_state, tip_value
+from node.storage.packing import pack
 from node.storage.past import MissingPast
 from node.storage.stored_block import (
     StoredBlock,
@@ -115,7 +116,7 @@ class LedgerDraft:
         """Write blocks with their index entries, in any order."""
         batch = WriteBatch()
         for block in blocks:
-            put_block(batch, block)
+            put_block(batch, block, self._suite)
         self._store.write(batch, sync=False)
 
     # --- The end ---
@@ -144,8 +145,8 @@ class LedgerDraft:
             value = encode_header_value(barrier.header, barrier.certificate)
             batch.put(keys.header(barrier.header.height), value)
         batch.put(keys.header(0), encode_header_value(genesis.header, None))
-        batch.put(keys.body(0), encode_body_value(genesis))
-        for key, entry in index_entries(genesis.header, 0, (), ()):
+        batch.put(keys.body(0), pack(encode_body_value(genesis)))
+        for key, entry in index_entries(genesis.header, 0, (), (), self._suite):
             batch.put(key, entry)
         for tile, content in zip(edge_tiles(size), log_edge, strict=True):
             if content:

@@ -6,7 +6,6 @@ So records of one type are kept as runs of neighbours: a block whose records sha
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Final
@@ -14,10 +13,12 @@ from typing import Final
 from node.chain.block import Header, ResultCode, TransactionResult
 from node.chain.record import Notarization
 from node.chain.transaction import Transaction
+from node.crypto.suite import Suite
 from node.errors import StorageError
 from node.storage import keys
 
-_POSITION: Final = struct.Struct(">QI")  # height, index in the block
+_INDEX_BITS: Final = 16  # a block has at most 5,000 transactions
+_POSITION_BYTES_MAX: Final = 10
 
 _Committed = tuple[Notarization, int]  # what a transaction wrote, and from which log index on
 
@@ -27,6 +28,7 @@ def index_entries(
     first_log_index: int,
     transactions: Iterable[Transaction],
     results: Iterable[TransactionResult],
+    suite: Suite,
 ) -> Iterator[tuple[bytes, bytes]]:
     """Yield the index keys and values of one block; `keys` says what they are."""
     yield keys.log_index_at_time(header.time_ms), keys.number(first_log_index)
@@ -34,34 +36,39 @@ def index_entries(
         yield keys.block_at_log_index(first_log_index), keys.number(header.height)
     committed: list[_Committed] = []
     for index, (transaction, result) in enumerate(zip(transactions, results, strict=True)):
-        yield keys.transaction(transaction.tx_id), _POSITION.pack(header.height, index)
+        yield keys.transaction(transaction.tx_id), _position_value(header.height, index)
         payload = transaction.body.payload
         if result.code is ResultCode.OK and isinstance(payload, Notarization):
             committed.append((payload, result.log_index))
     for payload, log_index in committed:
-        yield from _record_entries(payload, log_index)
+        yield from _record_entries(payload, log_index, suite)
     yield from _type_entries(committed)
 
 
 def transaction_position(value: bytes) -> tuple[int, int]:
     """Return (height, index in the block) from a transaction's entry; raises `StorageError`."""
-    try:
-        height, index = _POSITION.unpack(value)
-    except struct.error as error:
+    if not 0 < len(value) <= _POSITION_BYTES_MAX:
         raise StorageError(
-            f"stored transaction index: {error}",
+            f"stored transaction index: expected a short number, got {len(value)} bytes",
             code="GC-3003",
             fix="the database is damaged: remove it and start again to rebuild it",
-        ) from error
-    return height, index
+        )
+    return divmod(int.from_bytes(value, "big"), 1 << _INDEX_BITS)
 
 
-def _record_entries(payload: Notarization, first_log_index: int) -> Iterator[tuple[bytes, bytes]]:
+def _position_value(height: int, index: int) -> bytes:
+    position = height << _INDEX_BITS | index
+    return position.to_bytes((position.bit_length() + 7) // 8, "big")
+
+
+def _record_entries(
+    payload: Notarization, first_log_index: int, suite: Suite
+) -> Iterator[tuple[bytes, bytes]]:
     for log_index, digest in enumerate(payload.split_digests(), start=first_log_index):
         yield keys.records_by_digest(digest) + keys.number(log_index), b""
     for log_index, reference in enumerate(payload.references or (), start=first_log_index):
         if reference is not None:
-            yield keys.records_by_reference(reference) + keys.number(log_index), b""
+            yield keys.records_by_reference(reference, suite) + keys.number(log_index), b""
 
 
 def _type_entries(committed: Iterable[_Committed]) -> Iterator[tuple[bytes, bytes]]:

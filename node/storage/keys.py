@@ -9,17 +9,18 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `.`    |                              | the tip: [height, header digest, log frontier]         |
 | `-`    |                              | what of the past is not here yet, see past.py          |
 | `H`    | height                       | [header, certificate or null]                          |
-| `B`    | height                       | transactions and results, see stored_block.py          |
-| `T`    | tx_id                        | height, then the index in the block in 4 bytes         |
+| `B`    | height                       | transactions and results, see stored_block.py, packed  |
+| `T`    | tx_id                        | height, then the index in the block in 2 bytes         |
 | `S`    | key path (32 bytes)          | a state key and its value, see `state_entry`           |
 | `K`    | state key of no reference    | empty: these are few, and are looked for by prefix     |
 | `N`    | place of a state-tree page   | the page, see node.chain.state_page                    |
 | `L`    | level (1 byte), index        | a tile of the log                                      |
 | `I`    | log index of its first leaf  | height of a block                                      |
 | `C`    | T of a block                 | log index of its first leaf                            |
-| `d`    | size of the digest (1 byte), | empty; so is the next one                              |
-|        | digest, log index            |                                                        |
-| `r`    | reference, NUL, log index    |                                                        |
+| `d`    | first 8 bytes of the digest, | empty; so is the next one                              |
+|        | log index                    |                                                        |
+| `r`    | first 8 bytes of the hash of |                                                        |
+|        | the reference, log index     |                                                        |
 | `t`    | type, NUL, log index         | where the run of this type, in one block, has ended    |
 | `e`    | epoch, offence, validator    | evidence: see node.chain.evidence. Not part of the     |
 |        | (1 byte each)                | chain: what this node learned of misbehaviour          |
@@ -28,7 +29,9 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `a`    | epoch                        | its newest compact certificate. Not part of the chain  |
 | `~`    | place of a subtree           | only in a draft: how far it is there, see draft.py     |
 
-Arrays are canonical CBOR; a height or log index as a value is a number as in keys.
+Arrays are canonical CBOR; a height or log index as a value is a number as in keys, but in `T`,
+where it has no leading zeros. Who looks up digests and references finds those of others, too: a
+submitter may choose the 8 bytes. So what is found is compared with what was asked for.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from typing import Final
 
 from node.chain.evidence import Charge
 from node.chain.log import TileId
+from node.crypto.suite import Suite
 from node.execution.registry import StateKind
 
 FORMAT: Final = b"!"
@@ -65,7 +69,8 @@ BESIDE_THE_CHAIN: Final = (EVIDENCE, CHECKPOINT, COMPACT)
 _REFERENCE_KEYS: Final = bytes((0x84, StateKind.REFERENCE))  # [5, issuer, type, reference]
 _NUMBER_BYTES: Final = 8
 _STATE_KEY_LENGTH_BYTES: Final = 2
-_END_OF_TEXT: Final = b"\x00"  # no type and no reference holds a NUL: they are printable
+_END_OF_TEXT: Final = b"\x00"  # no type holds a NUL: they are printable
+_FINGERPRINT_BYTES: Final = 8
 
 
 def header(height: int) -> bytes:
@@ -130,16 +135,16 @@ def log_index_at_time(time_ms: int) -> bytes:
 
 
 def records_by_digest(digest: bytes) -> bytes:
-    """Return the prefix of the records of a document digest.
+    """Return the prefix of the records of a document digest, and of others that begin alike."""
+    return RECORD_BY_DIGEST + digest[:_FINGERPRINT_BYTES]
 
-    Whoever submits a long digest chooses its bytes: for its size it never answers for a short one.
+
+def records_by_reference(reference: str, suite: Suite) -> bytes:
+    """Return the prefix of the records with a reference, of whatever issuer and type.
+
+    References begin alike, hence a hash. Others may share the prefix.
     """
-    return RECORD_BY_DIGEST + bytes((len(digest),)) + digest
-
-
-def records_by_reference(reference: str) -> bytes:
-    """Return the prefix of the records with a reference, of whatever issuer and type."""
-    return RECORD_BY_REFERENCE + reference.encode() + _END_OF_TEXT
+    return RECORD_BY_REFERENCE + suite.hash(reference.encode())[:_FINGERPRINT_BYTES]
 
 
 def records_by_type(type_code: str) -> bytes:

@@ -35,8 +35,10 @@ from node.storage import keys
 from node.storage.held_state import HeldState
 from node.storage.indexes import index_entries, transaction_position
 from node.storage.kv import KeyValueStore, KeyValueView, WriteBatch
+from node.storage.packing import pack, unpack
 from node.storage.past import MissingPast, NotHeldYet
 from node.storage.stored_block import (
+    VALUE_BYTES_MAX,
     StoredBlock,
     damage_explained,
     decode_header_value,
@@ -44,7 +46,7 @@ from node.storage.stored_block import (
     encode_header_value,
 )
 
-FORMAT_VERSION: Final = 4
+FORMAT_VERSION: Final = 5
 STATES_HELD: Final = 2
 RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
@@ -268,7 +270,9 @@ class LedgerStore:
         header = self._store.get(keys.header(height))
         if header is None:
             return None
-        return header, self._require(keys.body(height), f"body of block {height}")
+        packed = self._require(keys.body(height), f"body of block {height}")
+        with damage_explained("block"):
+            return header, unpack(packed, VALUE_BYTES_MAX)
 
     def certified_block(self, height: int) -> CertifiedBlock | None:
         """Return a committed block with its certificate; None for genesis and where none is."""
@@ -388,7 +392,7 @@ class LedgerStore:
         for block in blocks or self._held_blocks(past):
             invariant(block.header.height == past.next_height, "another block is the next missing")
             if blocks:
-                put_block(batch, block)
+                put_block(batch, block, self._suite)
             past = self._with_leaves(past, block, tiles)
         for tile, content in tiles.items():
             if len(self.tile(tile)) < len(content):  # else it grew before its past was here
@@ -533,7 +537,7 @@ class LedgerStore:
         if query.digest is not None:
             prefix = keys.records_by_digest(query.digest)
         elif query.reference is not None:
-            prefix = keys.records_by_reference(query.reference)
+            prefix = keys.records_by_reference(query.reference, self._suite)
         elif query.type_code is not None:
             yield from self._of_type(query.type_code, first, end)
             return
@@ -627,9 +631,12 @@ class _BlockBatch:
         batch, header, height = self._batch, executed.header, executed.header.height
         first_log_index = header.log_size - len(executed.leaves)
         batch.put(keys.header(height), encode_header_value(header, certificate))
-        batch.put(keys.body(height), encode_body_value(executed))
+        batch.put(keys.body(height), pack(encode_body_value(executed)))
         transactions = [verified.transaction for verified in executed.transactions]
-        for key, entry in index_entries(header, first_log_index, transactions, executed.results):
+        entries = index_entries(
+            header, first_log_index, transactions, executed.results, self._suite
+        )
+        for key, entry in entries:
             batch.put(key, entry)
         for key, value in executed.state_writes.items():
             put_state(batch, key, value, self._suite)
@@ -668,14 +675,14 @@ def put_state(batch: WriteBatch, key: bytes, value: bytes | None, suite: Suite) 
         batch.put(listed, b"")
 
 
-def put_block(batch: WriteBatch, block: StoredBlock) -> None:
+def put_block(batch: WriteBatch, block: StoredBlock, suite: Suite) -> None:
     """Put a block, and the entries it is found by."""
     header = block.header
     batch.put(keys.header(header.height), block.header_value)
-    batch.put(keys.body(header.height), block.body_value)
+    batch.put(keys.body(header.height), pack(block.body_value))
     count = len(block.encoded_transactions)
     transactions = [block.transaction(index) for index in range(count)]
-    entries = index_entries(header, block.first_log_index, transactions, block.results())
+    entries = index_entries(header, block.first_log_index, transactions, block.results(), suite)
     for key, entry in entries:
         batch.put(key, entry)
 

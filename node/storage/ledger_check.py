@@ -92,7 +92,8 @@ class _Walk:
         self._expect(header, "tx_root", merkle_root(tx_leaves, hash_function))
         self._expect(header, "results_root", merkle_root(result_leaves, hash_function))
         self._check_log(block)
-        for key, value in index_entries(header, block.first_log_index, transactions, results):
+        entries = index_entries(header, block.first_log_index, transactions, results, self._suite)
+        for key, value in entries:
             if self._store.get(key) != value:
                 _fail(f"block {height}: index entry {key.hex()} is missing or wrong")
             self._index_count += 1

@@ -51,7 +51,7 @@ __all__ = [
     "parse_segment",
 ]
 
-SEGMENT_BYTES_TARGET: Final = 33_554_432  # rotation falls due here; `open` reads and copies it all
+SEGMENT_BYTES_TARGET: Final = 8_388_608  # rotation falls due here; `open` reads and copies it all
 
 _SEGMENT_NAME: Final = re.compile(r"(\d{16})\.wal")
 _TEMPORARY_NAME: Final = re.compile(r"\d{16}\.wal\.tmp")

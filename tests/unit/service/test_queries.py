@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from node.chain.block import CertifiedHeader, Header, ResultCode
@@ -113,6 +114,18 @@ def test_the_receipt_of_a_digest_is_that_of_its_earliest_record(chain: Chain) ->
     receipt = chain.queries.receipt_of_digest(payload("a").digests)
     assert receipt is not None
     assert receipt.leaf.height == 1
+
+
+def test_the_receipt_of_a_digest_is_found_behind_many_that_begin_alike(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.storage.ledger.RECORDS_EXAMINED_MAX", 2)
+    wanted = payload("a")
+    alike = b"".join(wanted.digests[:8] + bytes((number,)) * 24 for number in range(7))
+    chain.commit(tx(msgspec.structs.replace(wanted, digests=alike)), tx(wanted))
+    receipt = chain.queries.receipt_of_digest(wanted.digests)
+    assert receipt is not None
+    assert receipt.log_index == 8
 
 
 def test_final_results_say_where_and_how(chain: Chain) -> None:

@@ -232,3 +232,24 @@ def test_a_store_behaves_like_a_sorted_dict(
             assert list(found) == expected[:limit]
             assert all(engine.store.get(key) == value for key, value in model.items())
         engine.store.close()
+
+
+def test_compaction_changes_nothing_that_is_read(engine: Engine) -> None:
+    for round_number in range(3):
+        changes = [(b"%03d" % each, b"%d" % round_number * 100) for each in range(200)]
+        engine.store.write(batch(*changes), sync=True)
+    engine.store.write(batch(*[(b"%03d" % each, None) for each in range(100)]), sync=True)
+    before = list(engine.store.scan(b""))
+    view = engine.store.view()
+    for start, end in [(b"", b"05"), (b"05", b"05"), (b"05", b"\xff"), (b"z", b"a")]:
+        engine.store.compact(start, end)
+    assert list(view.scan(b"")) == list(engine.store.scan(b"")) == before
+    view.close()
+    engine.store = engine.reopen(engine.store)
+    assert list(engine.store.scan(b"")) == before
+
+
+def test_a_closed_store_compacts_nothing(engine: Engine) -> None:
+    engine.store.close()
+    with pytest.raises(StorageError):
+        engine.store.compact(b"", b"\xff")

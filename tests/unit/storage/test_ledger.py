@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from node.chain.block import CertifiedBlock, ResultCode, TransactionResult
 from node.chain.encoding import encode
 from node.chain.log import TILE_HASHES, TileId
 from node.chain.merkle import TreeHead, leaf_hash, verify_consistency, verify_inclusion
-from node.chain.record import RecordAction, RecordLeaf
+from node.chain.record import Notarization, RecordAction, RecordLeaf
 from node.chain.reference import reference_key
 from node.chain.state_tree import verify_proof
 from node.chain.transaction import VerifiedTransaction
@@ -80,6 +81,10 @@ def random_transaction(rng: random.Random) -> VerifiedTransaction:
         sender=rng.choice(["agency-1", "agency-1", "agency-2", "auditor-1"]),
         not_after_ms=CREATED_MS + 600_000,
     )
+
+
+def replace_digests(notarization: Notarization, digests: bytes) -> Notarization:
+    return msgspec.structs.replace(notarization, digests=digests)
 
 
 @dataclass
@@ -457,6 +462,17 @@ def test_one_call_looks_at_a_bounded_number_of_records(
     assert all_records(opened, RecordQuery(digest=digest), 1_000) == expected
 
 
+def test_digests_that_begin_alike_are_told_apart(engine: Engine) -> None:
+    opened, chain = engine.ledger(), SmallChain()
+    alike = [bytes(8) + bytes((number,)) * 24 for number in range(3)]
+    written = [replace_digests(payload("any"), digest) for digest in [*alike, alike[0]]]
+    executed = chain.commit(*map(tx, written))
+    opened.commit([(executed, certify(executed))], sync=True)
+    for digest, indexes in zip(alike, [[1, 4], [2], [3]], strict=True):
+        found = opened.records(RecordQuery(digest=digest), limit=9).records
+        assert [record.log_index for record in found] == indexes
+
+
 # --- Damage ---
 
 
@@ -501,7 +517,7 @@ def test_no_value_can_change(small_store: dict[bytes, bytes]) -> None:
     "key",
     [
         keys.records_by_type("licence") + keys.number(0),
-        keys.records_by_reference("R-9") + keys.number(1),
+        keys.records_by_reference("R-9", SUITE) + keys.number(1),
         keys.records_by_digest(bytes(32)) + keys.number(1),
         keys.transaction(bytes(32)),
         keys.log_index_at_time(1),
