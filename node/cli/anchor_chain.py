@@ -75,10 +75,10 @@ class ReachedChain:
 
         Where the reference is taken, by an anchor that was lost since, this one supersedes it.
         """
-        recorded = self._record(digest, Outlook(type_code, reference))
+        recorded = self._record(digest, Outlook(type_code, (reference,)))
         fault = recorded.fault
         if fault is not None and fault.code == _REFUSED_BY_THE_CHAIN:
-            outlook = Outlook(type_code, reference, action=RecordAction.SUPERSEDE)
+            outlook = Outlook(type_code, (reference,), action=RecordAction.SUPERSEDE)
             recorded = self._record(digest, outlook)
         if fault is not None and recorded.fault is not None:
             raise CommandError(fault.code, fault.message, fault.fix)

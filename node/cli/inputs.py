@@ -37,6 +37,10 @@ class Document:
     same_as: str | None = None
     """Label of another name of this very file, which stands for it."""
     fault: Fault | None = None
+    reference: str | None = None
+    """Of its record; None: it is to have none."""
+    called: str | None = None
+    """What its receipt is named after; None: after its path."""
 
     @property
     def is_wanted(self) -> bool:

@@ -39,6 +39,7 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "testnet": _Verb("node.cli.testnet", "testnet", _("A whole network on this machine.")),
     "node": _Verb("node.cli.run_node", "node_group", _("One validator.")),
     "notarize": _Verb("node.cli.notarize", "notarize", _("Record the digests of files.")),
+    "watch": _Verb("node.cli.watch", "watch", _("Record the files of a folder as they come.")),
     "supersede": _Verb(
         "node.cli.supersede", "supersede", _("Replace what is in force under a reference.")
     ),

@@ -52,7 +52,8 @@ def move(
 
     `said` is the sentence for a person: reference, file, time, height and receipt are filled in.
     """
-    outlook = Outlook(name.type_code, name.reference, 1, action)
+    document.reference = name.reference
+    outlook = Outlook(name.type_code, action=action)
     items = record_documents(screen, network, [document], outlook, out)
     for item in items:
         attestation = None if item.recorded is None else item.recorded.attestation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from gettext import gettext as _
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +57,15 @@ def recording_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "one receipt of each. The content never leaves this machine."
     ),
 )
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option(
+    "--csv",
+    "table",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_(
+        "Table of what to record: columns file or digest (hex), and name and reference if wanted."
+    ),
+)
 @click.option("--ref", "reference", help=_("Reference of the record; for a single document."))
 @click.option("--supersede", is_flag=True, hidden=True)
 @click.option("--withdraw", is_flag=True, hidden=True)
@@ -64,9 +73,17 @@ def recording_options(function: Callable[..., Any]) -> Callable[..., Any]:
     "--batch",
     "batch_size",
     type=click.IntRange(1, TX_RECORDS_MAX),
-    default=1_000,
+    default=TX_RECORDS_MAX,
     show_default=True,
-    help=_("Documents in one transaction."),
+    help=_("Documents in one transaction, at most; with references, up to 1,000."),
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help=_(
+        "Go on where a run with the same --out was stopped: nothing that has its receipt there, or "
+        "was sent, is recorded again."
+    ),
 )
 @recording_options
 @network_options
@@ -75,6 +92,8 @@ def notarize(  # noqa: PLR0913 - one for each option
     screen: Screen,
     *,
     paths: tuple[str, ...],
+    table: Path | None,
+    resume: bool,
     out: Path,
     type_code: str,
     reference: str | None,
@@ -86,27 +105,56 @@ def notarize(  # noqa: PLR0913 - one for each option
 ) -> Answer:
     """Record documents and keep their receipts."""
     from node.cli.inputs import find_documents
-    from node.cli.recording import record_documents, summarize, tell_recorded
-    from node.cli.submission import Outlook
+    from node.cli.kept import KeptReceipts
+    from node.cli.recording import (
+        expect_folder,
+        is_under_way,
+        record_documents,
+        summarize,
+        tell_recorded,
+    )
+    from node.cli.submission import DIGEST, Outlook
+    from node.cli.tables import read_table
+    from node.operations.topology import lock_folder
 
     if supersede or withdraw:  # they stood here once
         verbs = "govchain supersede REFERENCE FILE, govchain withdraw REFERENCE"
         raise click.UsageError(_("these are verbs of their own: {verbs}").format(verbs=verbs))
-    _check_text("--type", type_code, RECORD_TYPE_BYTES_MAX)
+    check_text("--type", type_code, RECORD_TYPE_BYTES_MAX)
     if reference is not None:
-        _check_text("--ref", reference, RECORD_REFERENCE_BYTES_MAX)
+        check_text("--ref", reference, RECORD_REFERENCE_BYTES_MAX)
+    if not paths and table is None:
+        raise click.UsageError(_("name what to record: PATH..., or a table: --csv TABLE"))
     found = network.open()
-    documents = find_documents(paths, apart_from=(out, found.profile.home))
-    if reference is not None and len(documents) != 1:
-        raise click.UsageError(_("--ref names one record: give a single document with it"))
-    outlook = Outlook(type_code, reference, batch_size)
-    items = record_documents(screen, found, documents, outlook, out, patience_s=patience_s)
+    documents = find_documents(paths, apart_from=(out, found.profile.home)) if paths else []
+    if table is not None:
+        documents += read_table(table, DIGEST)
+    if reference is not None:
+        if len(documents) != 1:
+            raise click.UsageError(_("--ref names one record: give a single document with it"))
+        documents[0].reference = reference
+    outlook = Outlook(type_code, batch_size=batch_size)
+    with ExitStack() as stack:
+        earlier = None
+        if resume:
+            expect_folder(out)
+            stack.enter_context(lock_folder(out, wait=False))
+            earlier = KeptReceipts.read(out, found)
+        elif is_under_way(out):
+            screen.note(
+                _("what an earlier run had sent is under way by {out}: see --resume").format(
+                    out=out
+                )
+            )
+        items = record_documents(
+            screen, found, documents, outlook, out, patience_s=patience_s, earlier=earlier
+        )
     for item in items:
         tell_recorded(screen, item)
     return summarize(items)
 
 
-def _check_text(option: str, text: str, size_max: int) -> None:
+def check_text(option: str, text: str, size_max: int) -> None:
     """Check a text that goes into a record, by the rule of the chain."""
     from node.chain.encoding import expect_text
     from node.errors import DecodeError

@@ -47,7 +47,7 @@ def name_receipts(documents: Sequence[Document]) -> list[str]:
 
 def find_receipts(folder: Path, document: Path) -> Iterator[Path]:
     """Yield the files in a folder that may hold a document's receipt, the likeliest first."""
-    parts = _parts(document.absolute())
+    parts = parts_of(document.absolute())
     for stem in map(_shorten, _longer(parts)):
         yield from _while_there(folder, (stem,))
         yield from _while_there(folder, (f"{stem}.{number}" for number in count(1)))
@@ -144,7 +144,8 @@ def _unwritable(path: Path, error: OSError) -> Fault:
 
 
 def _candidates(document: Document) -> Iterator[str]:
-    parts = (_STANDARD_INPUT_NAME,) if document.path is None else _parts(document.path)
+    named = document.called or document.path
+    parts = (_STANDARD_INPUT_NAME,) if named is None else parts_of(named)
     for stem in chain(_longer(parts), _numbered(parts)):
         yield _shorten(stem) + RECEIPT_SUFFIX
 
@@ -157,7 +158,8 @@ def _numbered(parts: Sequence[str]) -> Iterator[str]:
     return (f"{parts[-1]}-{number}" for number in count(2))
 
 
-def _parts(path: Path) -> tuple[str, ...]:
+def parts_of(path: Path | str) -> tuple[str, ...]:
+    """Return what a receipt is named after: the parts of a path that are names."""
     pure = PurePath(path)
     return tuple(part for part in pure.parts if part not in (pure.anchor, ".."))
 

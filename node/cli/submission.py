@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from gettext import gettext as _
 from itertools import accumulate
 from typing import Final
@@ -26,9 +27,9 @@ from node.chain.transaction import (
 from node.cli.network import Network
 from node.cli.screen import Fault
 from node.cli.wording import unchecked_fault
-from node.crypto.suite import SHA_256
+from node.crypto.suite import SHA_256, document_digest_by_id
 from node.errors import ClientError
-from node.limits import TX_NONCE_BYTES
+from node.limits import TX_NONCE_BYTES, TX_RECORDS_MAX, TX_REFERENCES_MAX
 from node.rpc.client import LedgerClient, NetworkUnavailable, NotFinal, Refused, Submission
 from node.rpc.port import BATCH_TXS_MAX, RECEIPTS_PAGE_MAX, REQUEST_BYTES_MAX
 from node.timestamp.verify import Attestation, NamedDigest, Outcome, verify_receipt
@@ -50,9 +51,10 @@ class Outlook:
     """How documents are to be recorded."""
 
     type_code: str
-    reference: str | None = None
-    batch_size: int = 1_000
-    """Records of one transaction."""
+    references: Sequence[str | None] | None = None
+    """One per document; None where no document has one."""
+    batch_size: int = TX_RECORDS_MAX
+    """Records of one transaction, at most; where references are among them, fewer."""
     action: RecordAction = RecordAction.RECORD
     """What the records do to the standing of their reference."""
 
@@ -66,6 +68,8 @@ class Recorded:
     receipt: bytes = b""
     attestation: Attestation | None = None
     fault: Fault | None = None
+    is_void: bool = False
+    """Whether its transaction has no effect, and never will."""
 
     @property
     def name(self) -> str:
@@ -81,34 +85,56 @@ class Recorded:
 Learn = Callable[[int, Sequence[Recorded]], None]
 """Is told what is known of digests from a place on: as they are sent, and when it is settled."""
 
+Sending = Callable[[int, Transaction], None]
+"""Is told of a transaction before it is sent: its records are the digests from a place on."""
+
 
 def record_digests(
-    network: Network, digests: Sequence[bytes], outlook: Outlook, learn: Learn
+    network: Network,
+    digests: Sequence[bytes],
+    outlook: Outlook,
+    learn: Learn,
+    sending: Sending = lambda _first, _transaction: None,
 ) -> Fault | None:
     """Record digests, in their order, and have `learn` told what becomes of them as it is known.
 
     Returns None once all have been dealt with, and the fault that ended it earlier where the
     validators are gone: of some then nothing is known, or no more than that they were sent.
+    Whatever `sending` raises ends it before the transaction is sent.
     """
-    return asyncio.run(_record(network, digests, outlook, learn))
+    sign = partial(_sign_batches, network, digests, outlook)
+    return asyncio.run(_record(network, sign, learn, sending))
+
+
+def send_again(
+    network: Network, transactions: Sequence[Transaction], learn: Learn, sending: Sending
+) -> Fault | None:
+    """Send signed transactions of records, perhaps not for the first time, as `record_digests`.
+
+    That is safe: a chain takes a transaction once.
+    """
+    return asyncio.run(_record(network, lambda _lead_ms: transactions, learn, sending))
 
 
 async def _record(
-    network: Network, digests: Sequence[bytes], outlook: Outlook, learn: Learn
+    network: Network,
+    sign: Callable[[int], Iterable[Transaction]],
+    learn: Learn,
+    sending: Sending,
 ) -> Fault | None:
     place = 0
     async with network.client() as client:
         lead_ms = await _lead_ms(client)
-        for request in _split(_sign_batches(network, digests, outlook, lead_ms)):
+        for request in _split(sign(lead_ms)):
             counts = [transaction.body.payload.count for transaction in request]
             places = list(accumulate(counts, initial=place))
             for transaction, first, count in zip(request, places, counts, strict=False):
+                sending(first, transaction)
                 learn(first, [Recorded(transaction.tx_id, index) for index in range(count)])
             outcomes = await _submit(client, request)
             for transaction, outcome, first in zip(request, outcomes, places, strict=False):
                 settled = first
-                wanted = digests[first : first + transaction.body.payload.count]
-                async for part in _collect(client, network, transaction, outcome, wanted):
+                async for part in _collect(client, network, transaction, outcome):
                     learn(settled, part)
                     settled += len(part)
             place = places[-1]
@@ -131,8 +157,11 @@ async def _lead_ms(client: LedgerClient) -> int:
 def _sign_batches(
     network: Network, digests: Sequence[bytes], outlook: Outlook, lead_ms: int
 ) -> Iterator[Transaction]:
-    references = None if outlook.reference is None else (outlook.reference,)
-    for first in range(0, len(digests), outlook.batch_size):
+    batch_size = outlook.batch_size
+    if outlook.references is not None:
+        batch_size = min(batch_size, TX_REFERENCES_MAX)
+    for first in range(0, len(digests), batch_size):
+        references = tuple((outlook.references or ())[first : first + batch_size])
         body = TransactionBody(
             chain_id=network.profile.chain_id,
             sender=network.identity,
@@ -143,8 +172,8 @@ def _sign_batches(
                 digest_algorithm=DIGEST.digest_id,
                 type_code=outlook.type_code,
                 action=outlook.action,
-                digests=b"".join(digests[first : first + outlook.batch_size]),
-                references=references,
+                digests=b"".join(digests[first : first + batch_size]),
+                references=references if any(references) else None,
             ),
         )
         yield sign_transaction(body, network.signer, network.suite)
@@ -196,17 +225,26 @@ async def _collect(
     network: Network,
     transaction: Transaction,
     outcome: Submission | ClientError,
-    digests: Sequence[bytes],
 ) -> AsyncIterator[list[Recorded]]:
     """Yield what became of the documents of one transaction, in order, some at a time."""
     tx_id, done = transaction.tx_id, 0
+    digests = [
+        NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
+        for record in transaction.body.payload.records()
+    ]
     try:
         if isinstance(outcome, ClientError):
             raise outcome
         result = outcome.final()
         if result.code is not ResultCode.OK:
-            refusal = _refusal(result.code)
-            yield [Recorded(tx_id, index, fault=refusal) for index in range(len(digests))]
+            refusals = (
+                _refusal(result.code, result.operation_index, index)
+                for index in range(len(digests))
+            )
+            yield [
+                Recorded(tx_id, index, fault=refusal, is_void=True)
+                for index, refusal in enumerate(refusals)
+            ]
             return
         page: list[Recorded] = []
         async for receipt in client.receipts(tx_id):
@@ -222,12 +260,17 @@ async def _collect(
         if page:
             yield page
     except ClientError as error:
-        rest = range(done, len(digests))
-        yield [Recorded(tx_id, at, fault=_fault_of(error, f"{tx_id.hex()}:{at}")) for at in rest]
+        is_void = isinstance(error, Refused) and not error.admission.retry_after_ms
+        yield [
+            Recorded(tx_id, at, fault=_fault_of(error, f"{tx_id.hex()}:{at}"), is_void=is_void)
+            for at in range(done, len(digests))
+        ]
 
 
-def _check(network: Network, tx_id: bytes, index: int, receipt: bytes, digest: bytes) -> Recorded:
-    verdict = verify_receipt(receipt, network.anchor, NamedDigest(DIGEST, digest))
+def _check(
+    network: Network, tx_id: bytes, index: int, receipt: bytes, digest: NamedDigest
+) -> Recorded:
+    verdict = verify_receipt(receipt, network.anchor, digest)
     attestation, unchecked = verdict.attestation, unchecked_fault(verdict)
     if unchecked is not None:
         return Recorded(tx_id, index, receipt, fault=unchecked)
@@ -250,12 +293,16 @@ def _is_proof(outcome: Outcome, attestation: Attestation) -> bool:
     return outcome is (Outcome.NOT_VERIFIED if withdrawn else Outcome.VERIFIED)
 
 
-def _refusal(code: ResultCode) -> Fault:
-    """Return the fault of documents whose transaction the chain recorded as failed."""
+def _refusal(code: ResultCode, broken: int, index: int) -> Fault:
+    """Return the fault of document `index`: its transaction failed, by the one `broken`."""
     from node.cli.outcomes import explain
 
     cause, fix = explain(code)
-    return Fault("GC-2307", f"{code.name}: {cause}", fix)
+    message = f"{code.name}: {cause}"
+    if index != broken:
+        told = _("record {number} of its transaction: {cause}")
+        message = told.format(number=broken + 1, cause=message)
+    return Fault("GC-2307", message, fix)
 
 
 def _fault_of(error: ClientError, operation: str) -> Fault:

@@ -9,12 +9,27 @@ from pathlib import Path
 
 import pytest
 
+from node.chain.record import Notarization, RecordAction
+from node.chain.transaction import Transaction
 from node.cli.exit_codes import ExitCode
 from node.cli.inputs import Document
 from node.cli.recording import Item, tell_trouble
 from node.cli.screen import Fault, Screen
-from node.cli.submission import Learn, Recorded
+from node.cli.submission import Learn, Recorded, Sending
 from tests.unit.cli.command import run
+from tests.unit.execution.small_chain import tx
+
+
+def signed(digests: Sequence[bytes]) -> Transaction:
+    """Return a transaction that records these digests, of whatever chain."""
+    batch = Notarization(
+        digest_algorithm=1,
+        type_code="document",
+        action=RecordAction.RECORD,
+        digests=b"".join(digests),
+    )
+    return tx(batch).transaction
+
 
 FAULT = Fault("GC-2207", "not final in time", "govchain receipt fetch tx:aa:0")
 
@@ -36,8 +51,12 @@ def test_how_to_get_its_receipt_is_told_of_a_document_that_was_sent(
 def test_what_is_not_recorded_is_no_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_network: object, _digests: object, _outlook: object, learn: Learn) -> None:
-        learn(0, [Recorded(b"\xaa", 0, fault=FAULT)])
+    def refuse(
+        _network: object, digests: Sequence[bytes], _outlook: object, learn: Learn, sending: Sending
+    ) -> None:
+        sent = signed(digests)
+        sending(0, sent)
+        learn(0, [Recorded(sent.tx_id, 0, fault=FAULT)])
 
     monkeypatch.setattr("node.cli.recording.record_digests", refuse)
     monkeypatch.setattr("node.cli.recording.await_service", lambda *_arguments: None)
@@ -76,11 +95,16 @@ def test_of_many_documents_each_is_told_by_the_few_messages_it_needs(
 def test_an_interrupted_run_tells_what_was_sent_and_what_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    transactions: list[Transaction] = []
+
     def interrupt(
-        _network: object, digests: Sequence[bytes], _outlook: object, learn: Learn
+        _network: object, digests: Sequence[bytes], _outlook: object, learn: Learn, sending: Sending
     ) -> None:
         assert len(digests) == 3
-        learn(0, [Recorded(b"\xaa", 0, fault=FAULT), Recorded(b"\xaa", 1)])
+        transactions.append(signed(digests[:2]))
+        sending(0, transactions[0])
+        tx_id = transactions[0].tx_id
+        learn(0, [Recorded(tx_id, 0, fault=FAULT), Recorded(tx_id, 1)])
         raise KeyboardInterrupt
 
     monkeypatch.setattr("node.cli.recording.record_digests", interrupt)
@@ -91,10 +115,12 @@ def test_an_interrupted_run_tells_what_was_sent_and_what_was_not(
     assert run("testnet", "init", "--home", home, "-n", 1).code == 0
     ran = run("notarize", *files, "--home", home, "--out", tmp_path / "out", "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.INTERRUPTED, "GC-2313")
+    assert "--resume" in ran.json["error"]["fix"]
     settled, sent, unsent = ran.json["items"]
     assert settled["error"]["code"] == FAULT.code
-    assert (sent["error"]["code"], sent["transaction"]) == ("GC-2313", "aa")
-    assert "receipt fetch tx:aa:1" in sent["error"]["fix"]
+    tx_id = transactions[0].tx_id.hex()
+    assert (sent["error"]["code"], sent["transaction"]) == ("GC-2313", tx_id)
+    assert f"receipt fetch tx:{tx_id}:1" in sent["error"]["fix"]
     assert "not sent" in unsent["error"]["message"]
     assert "transaction" not in unsent
 

@@ -1,0 +1,161 @@
+"""A network of one validator that commits at once: real signatures, blocks, receipts, client API.
+
+It has the keys of a provisioned home, and no engine: each transaction becomes a block of its own
+within the call that brings it. It breaks where a test says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from node.chain.admission import ACCEPTED, Admission, AdmissionCode
+from node.chain.certificate import Phase, Subject, Vote, build_certificate
+from node.chain.genesis import Genesis
+from node.chain.transaction import Transaction, verify_transaction
+from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
+from node.errors import ClientError
+from node.execution.apply import BlockInputs, Executor, sender_key
+from node.rpc.port import Health, NodeStatus
+from node.service.queries import Queries
+from node.storage.ledger import FoundRecord, LedgerStore, RecordQuery
+from node.storage.memory import MemoryStore
+from node.timestamp.receipt import Receipt
+from tests.unit.cli.command import Ran, run
+from tests.unit.rpc.fake_node import FakeLedger, FakeNode, FakeTicket
+
+
+class InstantNode(FakeNode):
+    """The validator of a home."""
+
+    def __init__(self, home: Path) -> None:
+        assert run("testnet", "init", "--home", home, "-n", 1).code == 0
+        super().__init__("validator-1", FakeLedger())
+        self.chain = Genesis.decode((home / "genesis.cbor").read_bytes())
+        secret = KeyFileSecret.load(home / "secret.key")
+        keys = home / "nodes/validator-1/keys"
+        self._voter = load_signer(keys / "vote.key", secret, KeyPurpose.VOTE)
+        self._executor = Executor(self.chain)
+        self._store = LedgerStore.open(
+            MemoryStore(), self.chain.suite, self._executor.genesis_block()
+        )
+        self.queries = Queries(self._store, self.chain)
+        self.is_ready: Callable[[int], bool] = lambda _times: True
+        """Whether it says that it serves, by how often it was asked before."""
+        self._times_asked = 0
+        self.time_ms = 0
+        """What its clock says, if it is ahead of what the next transaction allows."""
+        self.before_commit: Callable[[Transaction], None] = lambda _transaction: None
+        self.after_commit: Callable[[Transaction], None] = lambda _transaction: None
+        """May raise: then the client has no answer."""
+        self.receipts_given = 0
+        self.receipts_max: int | None = None
+        """After so many it gives no more."""
+
+    @property
+    def documents(self) -> Counter[bytes]:
+        """How often each digest is recorded."""
+        return Counter(record.leaf.record.digest for record in self.records_held)
+
+    @property
+    def records_held(self) -> Sequence[FoundRecord]:
+        """All that is recorded."""
+        return self._store.records(RecordQuery(), limit=1_000_000).records
+
+    async def submit_batch(self, transactions: Sequence[bytes], submitter: str) -> FakeTicket:
+        ticket = await super().submit_batch((), submitter)
+        for encoded in transactions:
+            transaction = Transaction.decode(encoded, self.chain.suite)
+            admission = self._judge(transaction)
+            if admission is ACCEPTED:
+                self.before_commit(transaction)
+                self._commit(transaction)
+                self.after_commit(transaction)
+            final = self.queries.final_result(transaction.tx_id)
+            ticket.admissions.append(admission)
+            ticket.results.append(final)
+        return ticket
+
+    def _judge(self, transaction: Transaction) -> Admission:
+        if self._store.find_transaction(transaction.tx_id) is not None:
+            return Admission(AdmissionCode.ALREADY_FINAL)
+        if transaction.body.not_after_ms < self.time_ms:
+            return Admission(AdmissionCode.EXPIRED, "too late")
+        return ACCEPTED
+
+    def _commit(self, transaction: Transaction) -> None:
+        key = sender_key(self._store, transaction.body.sender)
+        assert key is not None
+        verified = verify_transaction(transaction, self.chain.suite.load_public_key(key))
+        parent = self._store.header
+        inputs = BlockInputs(
+            height=parent.height + 1,
+            view=0,
+            time_ms=max(parent.time_ms + 1, transaction.body.not_after_ms - 300_000),
+            time_degraded=False,
+            proposer=0,
+        )
+        executed = self._executor.execute(self._store, inputs, [verified])
+        validators = self.chain.validators
+        subject = Subject(Phase.COMMIT, 0, inputs.height, executed.digest)
+        message = subject.sign_bytes(self.chain.chain_id, validators, inputs.time_ms)
+        vote = Vote(subject, 0, inputs.time_ms, self._voter.sign(message), 0)
+        self._store.commit([(executed, build_certificate([vote], validators))], sync=False)
+
+    async def receipts(
+        self, wanted: bytes, first_operation: int, limit: int
+    ) -> Sequence[bytes] | None:
+        if self.receipts_max is not None and self.receipts_given >= self.receipts_max:
+            raise ClientError("no more receipts today")
+        found = self.queries.receipts(wanted, first_operation, limit)
+        self.receipts_given += 0 if found is None else len(found)
+        return None if found is None else [receipt.encode() for receipt in found]
+
+    async def status(self) -> NodeStatus:
+        header = self._store.header
+        is_ready = self.is_ready(self._times_asked)
+        self._times_asked += 1
+        return replace(
+            await super().status(),
+            chain_id=self.chain.chain_id,
+            height=header.height,
+            time_ms=header.time_ms,
+            health=Health.READY if is_ready else Health.STARTING,
+        )
+
+
+class Office:
+    """A home with a validator, documents, and a folder for receipts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.documents = folder / "net", folder / "documents"
+        self.out = folder / "receipts"
+        self.node = InstantNode(self.home)
+        self.documents.mkdir()
+
+    def write(self, *names: str) -> None:
+        for name in names:
+            (self.documents / name).write_text(f"content of {name}")
+
+    def arguments(self, *more: object) -> Sequence[object]:
+        return ["notarize", *more, "--home", self.home, "--out", self.out, "--wait", 0]
+
+    def notarize(self, *more: object) -> Ran:
+        return run(*self.arguments(self.documents, *more, "--json"))
+
+    @property
+    def under_way(self) -> list[Path]:
+        return [*self.out.glob("*.sent")]
+
+    def expect_all_once(self) -> None:
+        """Check that each document is recorded once, and has its receipt."""
+        contents = [path.read_bytes() for path in self.documents.iterdir()]
+        digests = {hashlib.sha256(content).digest() for content in contents}
+        assert self.node.documents == dict.fromkeys(digests, 1)
+        kept = [Receipt.decode(path.read_bytes()) for path in self.out.glob("*.receipt")]
+        assert {receipt.leaf.record.digest for receipt in kept} == digests
+        assert len(kept) == len(digests)
+        assert self.under_way == []
