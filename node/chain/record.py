@@ -6,7 +6,7 @@ also has a current status in the state tree (see node/chain/reference.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from functools import cache
 from itertools import repeat
@@ -256,6 +256,7 @@ def encode_record_leaves(
         (encode(sender), _RECORD_HEAD, encode(payload.digest_algorithm), digest_head)
     )
     type_code, action = encode(payload.type_code), encode(int(payload.action))
+    ends: Iterable[bytes]
     if payload.references is None:
         ends = repeat(type_code + encode(None) + action, len(digests))
     else:
