@@ -308,7 +308,7 @@ class Api:
             time_degraded=header.time_degraded,
             view=header.view,
             proposer=header.proposer,
-            transactions=len(block.encoded_transactions),
+            transactions=block.count,
             records=max(header.log_size - block.first_log_index - 1, 0),
             signers=0 if certificate is None else len(certificate.votes),
         )

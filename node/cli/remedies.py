@@ -157,6 +157,12 @@ _ROWS: Final = (
         ),
     ),
     (
+        "GC-2210",
+        _UNAVAILABLE,
+        N_("the validator has pruned these transactions"),
+        N_("ask another validator, or look into an archive of these blocks"),
+    ),
+    (
         "GC-2220",
         ExitCode.SOME_FAILED,
         N_("a validator's clock is unfit"),

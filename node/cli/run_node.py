@@ -13,6 +13,7 @@ from node.cli.node_health import health
 from node.cli.node_init import init
 from node.cli.node_list import list_nodes
 from node.cli.node_meet import meet
+from node.cli.node_prune import prune
 from node.cli.node_revoke import revoke
 from node.cli.node_stamping import stamping
 from node.cli.screen import Answer, Screen
@@ -33,6 +34,7 @@ node_group.add_command(leave)
 node_group.add_command(rotate)
 node_group.add_command(stamping)
 node_group.add_command(revoke)
+node_group.add_command(prune)
 
 
 @node_group.command("run", help=_("Run a validator until it is told to stop (SIGTERM, Ctrl-C)."))

@@ -17,7 +17,7 @@ from node.crypto.certificate import CertificateIdentity
 from node.errors import ClientError, DecodeError, NodeError
 from node.rpc.identity import AccessError, Gatekeeper
 from node.rpc.strict import refuse_unknown_fields
-from node.storage.past import NotHeldYet
+from node.storage.past import NotHeldYet, Pruned
 
 CHAIN_ID_KEY: Final = "govchain-chain-id"
 """Metadata by which a client may say, in hexadecimal, which chain it means."""
@@ -55,6 +55,7 @@ _STATUS: Final = (
     (WrongChainError, grpc.StatusCode.FAILED_PRECONDITION),
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (NotHeldYet, grpc.StatusCode.UNAVAILABLE),  # so that another validator is asked
+    (Pruned, grpc.StatusCode.UNAVAILABLE),  # as above
     (NoTimeStamps, grpc.StatusCode.UNAVAILABLE),  # as above
     (ClientError, grpc.StatusCode.INVALID_ARGUMENT),
     (DecodeError, grpc.StatusCode.INVALID_ARGUMENT),

@@ -140,7 +140,8 @@ class Queries:
         result = block.result(index)
         if result.code is not ResultCode.OK:
             return None
-        count = block.transaction(index).body.payload.count
+        written = block.written(index).payload
+        count = 0 if written is None else written.count
         first = result.log_index + first_operation
         log_indexes = range(first, min(result.log_index + count, first + limit))
         paths = self._ledger.inclusion_paths(log_indexes, block.header.log_size)

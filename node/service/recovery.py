@@ -70,7 +70,7 @@ class Ledger(FinalChain, Protocol):
         """Write the next missing blocks, durably, or take another step with those here."""
 
     def block_values(self, height: int) -> tuple[bytes, bytes] | None:
-        """Return a block that is not missing as it is stored; None above the tip."""
+        """Return a block that is not missing as peers store it; None above the tip, or pruned."""
 
     @property
     def held(self) -> Mapping[int, HeldState]:

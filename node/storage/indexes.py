@@ -12,7 +12,7 @@ from typing import Final
 
 from node.chain.block import Header, ResultCode, TransactionResult
 from node.chain.record import Notarization
-from node.chain.transaction import Transaction
+from node.chain.transaction import Payload
 from node.crypto.suite import Suite
 from node.errors import StorageError
 from node.storage import keys
@@ -26,18 +26,20 @@ _Committed = tuple[Notarization, int]  # what a transaction wrote, and from whic
 def index_entries(
     header: Header,
     first_log_index: int,
-    transactions: Iterable[Transaction],
+    written: Iterable[tuple[bytes, Payload | None]],
     results: Iterable[TransactionResult],
     suite: Suite,
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the index keys and values of one block; `keys` says what they are."""
+    """Yield the index keys and values of one block; `keys` says what they are.
+
+    `written` has the id and the payload of each transaction; of one without records, None will do.
+    """
     yield keys.log_index_at_time(header.time_ms), keys.number(first_log_index)
     if header.log_size > first_log_index:  # true of every block but genesis
         yield keys.block_at_log_index(first_log_index), keys.number(header.height)
     committed: list[_Committed] = []
-    for index, (transaction, result) in enumerate(zip(transactions, results, strict=True)):
-        yield keys.transaction(transaction.tx_id), _position_value(header.height, index)
-        payload = transaction.body.payload
+    for index, ((tx_id, payload), result) in enumerate(zip(written, results, strict=True)):
+        yield keys.transaction(tx_id), _position_value(header.height, index)
         if result.code is ResultCode.OK and isinstance(payload, Notarization):
             committed.append((payload, result.log_index))
     for payload, log_index in committed:

@@ -8,6 +8,7 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `!`    |                              | [format version, chain id]                             |
 | `.`    |                              | the tip: [height, header digest, log frontier]         |
 | `-`    |                              | what of the past is not here yet, see past.py          |
+| `<`    |                              | the height below which transactions were pruned        |
 | `H`    | height                       | [header, certificate or null]                          |
 | `B`    | height                       | transactions and results, see stored_block.py, packed  |
 | `T`    | tx_id                        | height, then the index in the block in 2 bytes         |
@@ -46,6 +47,7 @@ from node.execution.registry import StateKind
 FORMAT: Final = b"!"
 TIP: Final = b"."
 MISSING_PAST: Final = b"-"
+PRUNED: Final = b"<"
 HEADER: Final = b"H"
 BODY: Final = b"B"
 TRANSACTION: Final = b"T"

@@ -36,7 +36,7 @@ from node.storage.held_state import HeldState
 from node.storage.indexes import index_entries, transaction_position
 from node.storage.kv import KeyValueStore, KeyValueView, WriteBatch
 from node.storage.packing import pack, unpack
-from node.storage.past import MissingPast, NotHeldYet
+from node.storage.past import MissingPast, NotHeldYet, Pruned
 from node.storage.stored_block import (
     VALUE_BYTES_MAX,
     StoredBlock,
@@ -128,6 +128,8 @@ class LedgerStore:
         self._suite = suite
         self._tip = tip
         self._missing = missing
+        pruned = store.get(keys.PRUNED)
+        self._pruned_below = 0 if pruned is None else keys.last_number(pruned)
         self._held: dict[int, HeldState] = {}
         self._recent_pages: dict[str, Page | None] = {}
         self._older_pages: dict[str, Page | None] = {}
@@ -260,11 +262,14 @@ class LedgerStore:
 
     def block(self, height: int) -> StoredBlock | None:
         """Return a committed block, or None above the tip; raises `NotHeldYet`."""
-        values = self.block_values(height)
+        values = self._values(height)
         return None if values is None else StoredBlock.stored(*values, self._suite)
 
     def block_values(self, height: int) -> tuple[bytes, bytes] | None:
-        """Return the header and the body value of a block, as `block` reads them."""
+        """Return the header and the body value of a block; None above the tip and where pruned."""
+        return None if height < self._pruned_below else self._values(height)
+
+    def _values(self, height: int) -> tuple[bytes, bytes] | None:
         if self._missing is not None and height in self._missing.heights:
             raise self._missing.refusal()
         header = self._store.get(keys.header(height))
@@ -276,13 +281,48 @@ class LedgerStore:
 
     def certified_block(self, height: int) -> CertifiedBlock | None:
         """Return a committed block with its certificate; None for genesis and where none is."""
-        block = None if height in self.missing else self.block(height)
+        block = self.block(height) if self._holds(height) else None
         return None if block is None else block.certified()
 
     def encoded_block(self, height: int) -> bytes | None:
         """Return the canonical bytes of what `certified_block` gives; decodes no transaction."""
-        block = None if height in self.missing else self.block(height)
+        block = self.block(height) if self._holds(height) else None
         return None if block is None or block.certificate is None else block.encode()
+
+    def _holds(self, height: int) -> bool:
+        """Say whether a block up to the tip is here with its transactions as they were signed."""
+        return height >= self._pruned_below and height not in self.missing
+
+    # --- Pruning ---
+
+    @property
+    def pruned_below(self) -> int:
+        """The height below which blocks are pruned: of their transactions, receipts' needs remain.
+
+        0 where none is. Blocks in which governance acted remain as they were.
+        """
+        return self._pruned_below
+
+    def pruned(self) -> Pruned:
+        """Return the error for a question that needs what was pruned."""
+        return Pruned(self._pruned_below)
+
+    def prune(self, below: int) -> None:
+        """Prune the blocks below a height that are not pruned yet, durably and at once.
+
+        Whoever has many to prune does it in steps. Raises `NotHeldYet`.
+        """
+        invariant(below <= self.tip_height, "the tip is never pruned")
+        if self._missing is not None:
+            raise self._missing.refusal()
+        batch = WriteBatch()
+        for height in range(max(self._pruned_below, 1), below):
+            body = self._require_block(height).pruned_body()
+            if body is not None:
+                batch.put(keys.body(height), pack(body))
+        batch.put(keys.PRUNED, keys.number(below))
+        self._store.write(batch, sync=True)
+        self._pruned_below = below
 
     # --- Transactions ---
 
@@ -447,7 +487,7 @@ class LedgerStore:
     def hold(self) -> None:
         """Keep the state at the tip readable, besides the last one kept, whatever comes."""
         height = self.tip_height
-        header, certificate = self._require_header(height)
+        header, certificate = self.require_header(height)
         if height in self._held or certificate is None:
             return
         self._held[height] = HeldState(self._store.view(), CertifiedHeader(header, certificate))
@@ -459,7 +499,8 @@ class LedgerStore:
         """The states kept readable, by height."""
         return self._held
 
-    def _require_header(self, height: int) -> tuple[Header, QuorumCertificate | None]:
+    def require_header(self, height: int) -> tuple[Header, QuorumCertificate | None]:
+        """Return what `header_at` does, of a block that must be here; raises `StorageError`."""
         found = self.header_at(height)
         if found is None:
             raise _damaged(f"the header of block {height} is missing")
@@ -633,9 +674,8 @@ class _BlockBatch:
         batch.put(keys.header(height), encode_header_value(header, certificate))
         batch.put(keys.body(height), pack(encode_body_value(executed)))
         transactions = [verified.transaction for verified in executed.transactions]
-        entries = index_entries(
-            header, first_log_index, transactions, executed.results, self._suite
-        )
+        written = [(each.tx_id, each.body.payload) for each in transactions]
+        entries = index_entries(header, first_log_index, written, executed.results, self._suite)
         for key, entry in entries:
             batch.put(key, entry)
         for key, value in executed.state_writes.items():
@@ -680,9 +720,8 @@ def put_block(batch: WriteBatch, block: StoredBlock, suite: Suite) -> None:
     header = block.header
     batch.put(keys.header(header.height), block.header_value)
     batch.put(keys.body(header.height), pack(block.body_value))
-    count = len(block.encoded_transactions)
-    transactions = [block.transaction(index) for index in range(count)]
-    entries = index_entries(header, block.first_log_index, transactions, block.results(), suite)
+    written = [(each.tx_id, each.payload) for each in map(block.written, range(block.count))]
+    entries = index_entries(header, block.first_log_index, written, block.results(), suite)
     for key, entry in entries:
         batch.put(key, entry)
 

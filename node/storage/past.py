@@ -23,6 +23,19 @@ class NotHeldYet(ClientError):  # noqa: N818 - a state, as the exit codes name i
     code = "GC-2208"
 
 
+class Pruned(ClientError):  # noqa: N818 - a state, as the exit codes name it
+    """What is asked for needs transactions that this node has pruned."""
+
+    code = "GC-2210"
+
+    def __init__(self, below: int) -> None:
+        super().__init__(
+            f"this validator keeps of the transactions below block {below} what receipts need, not "
+            "the transactions as they were signed",
+            fix="ask another validator, or look into an archive of these blocks",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class MissingPast:
     """The gap between the blocks below it and those that came with the snapshot."""

@@ -8,6 +8,10 @@ block, so that headers and certificates can be read without the transactions:
   4 bytes per transaction: how many leaves after the block's first one its own begin. `failures`
   lists [transaction, code, operation] of those that failed.
 
+A pruned body has null for the transactions, and a fifth item, what receipts need of each: [id,
+sender, payload], the payload null where it wrote no records. With the signatures and nonces it has
+lost what the root of the transactions is made of; those of results and log still follow from it.
+
 What this node reads of its own is damaged if it is malformed. What another node hands over in this
 form is not believed (`require_sound`).
 """
@@ -20,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
+from node.chain.block import DIGEST_BYTES, CertifiedBlock, Header, ResultCode, TransactionResult
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import (
     decode,
@@ -29,18 +33,27 @@ from node.chain.encoding import (
     expect_blob,
     expect_bytes,
     expect_list,
+    expect_text,
     expect_uint,
 )
 from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.record import Notarization, RecordLeaf, encode_header_leaf
+from node.chain.struct import Struct
 from node.chain.transaction import Transaction
 from node.crypto.suite import Suite
 from node.errors import DecodeError, InvariantViolation, ProofError, StorageError
 from node.execution.apply import ExecutedBlock
-from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX
+from node.limits import (
+    BLOCK_TXS_MAX,
+    IDENTITY_ID_BYTES_MAX,
+    PEER_MESSAGE_BYTES_MAX,
+    TX_BYTES_MAX,
+)
+from node.storage.past import Pruned
 
 VALUE_BYTES_MAX: Final = PEER_MESSAGE_BYTES_MAX
 _PLACE_BYTES: Final = 4
+_PRUNED_FIELDS: Final = 5
 
 
 @contextmanager
@@ -97,23 +110,63 @@ def _header_value(data: bytes, suite: Suite) -> tuple[Header, QuorumCertificate 
     )
 
 
+class Written(Struct, frozen=True, gc=False):
+    """What receipts, results and indexes need of a transaction."""
+
+    tx_id: bytes
+    sender: str
+    payload: Notarization | None
+    """None where it wrote no records."""
+
+    def to_value(self) -> list[object]:
+        """Return the array of a pruned body."""
+        return [
+            self.tx_id,
+            self.sender,
+            None if self.payload is None else self.payload.to_value(),
+        ]
+
+    @classmethod
+    def from_value(cls, value: object) -> Written:
+        """Read the array of a pruned body; raises `DecodeError`."""
+        tx_id, sender, payload = expect_array(value, 3, "pruned transaction")
+        return cls(
+            expect_bytes(tx_id, "pruned transaction id", size=DIGEST_BYTES),
+            expect_text(sender, "pruned transaction sender", size_max=IDENTITY_ID_BYTES_MAX),
+            None if payload is None else Notarization.from_value(payload),
+        )
+
+
 class StoredBlock:
     """One committed block, its transactions decoded only as they are asked for."""
 
-    def __init__(self, header_value: bytes, body_value: bytes, suite: Suite) -> None:
+    def __init__(
+        self, header_value: bytes, body_value: bytes, suite: Suite, *, may_be_pruned: bool = False
+    ) -> None:
         """Read both values of a block; raises `DecodeError`."""
         self._suite = suite
         self.header_value, self.body_value = header_value, body_value
         self.header, self.certificate = _header_value(header_value, suite)
-        first, encoded, places, failures = expect_array(
-            decode(body_value, what="block body", size_max=VALUE_BYTES_MAX), 4, "block body"
-        )
+        fields = decode(body_value, what="block body", size_max=VALUE_BYTES_MAX)
+        self.is_pruned = may_be_pruned and type(fields) is list and len(fields) == _PRUNED_FIELDS
+        self._pruned: tuple[Written, ...] = ()
+        if self.is_pruned:
+            first, encoded, places, failures, written = fields
+            expect_list(encoded if encoded is not None else [], 0, "pruned block transactions")
+            self._pruned = tuple(
+                Written.from_value(item)
+                for item in expect_list(written, BLOCK_TXS_MAX, "pruned block transactions")
+            )
+            encoded = ()
+        else:
+            first, encoded, places, failures = expect_array(fields, 4, "block body")
+            expect_list(encoded, BLOCK_TXS_MAX, "block transactions")
         self.first_log_index = expect_uint(first, "block first log index")
         self.encoded_transactions: tuple[bytes, ...] = tuple(
-            expect_blob(item, "block transaction", size_max=TX_BYTES_MAX)
-            for item in expect_list(encoded, BLOCK_TXS_MAX, "block transactions")
+            expect_blob(item, "block transaction", size_max=TX_BYTES_MAX) for item in encoded
         )
-        count = len(self.encoded_transactions)
+        """None of a pruned block."""
+        count = self.count = len(self._pruned) or len(self.encoded_transactions)
         self._places = struct.unpack(
             f">{count}I", expect_bytes(places, "block places", size=count * _PLACE_BYTES)
         )
@@ -131,7 +184,7 @@ class StoredBlock:
     def stored(cls, header_value: bytes, body_value: bytes, suite: Suite) -> StoredBlock:
         """Read both values of a block as this node wrote them; raises `StorageError`."""
         with damage_explained("block"):
-            return cls(header_value, body_value, suite)
+            return cls(header_value, body_value, suite, may_be_pruned=True)
 
     def require_sound(self) -> None:
         """Check all that another node may have made up, but for the certificate.
@@ -172,7 +225,11 @@ class StoredBlock:
             raise ProofError("past-results", f"block {header.height}: failures told otherwise")
 
     def encode(self) -> bytes:
-        """Return the canonical `certified-block`, without decoding its transactions."""
+        """Return the canonical `certified-block`, without decoding its transactions.
+
+        Raises `Pruned`, as all that gives transactions.
+        """
+        self._require_transactions()
         certificate = None if self.certificate is None else self.certificate.to_value()
         return encode([1, self.header.to_value(), list(self.encoded_transactions), certificate])
 
@@ -180,17 +237,50 @@ class StoredBlock:
         """Return the block with its certificate; None for genesis, which has none."""
         if self.certificate is None:
             return None
-        count = len(self.encoded_transactions)
-        transactions = tuple(self.transaction(index) for index in range(count))
+        transactions = tuple(self.transaction(index) for index in range(self.count))
         return CertifiedBlock(self.header, transactions, self.certificate)
 
     def transaction(self, index: int) -> Transaction:
         """Return a transaction by its position; raises `StorageError` if it is malformed."""
+        self._require_transactions()
         transaction = self._transactions.get(index)
         if transaction is None:
             with damage_explained("transaction"):
                 transaction = self._decode(index)
         return transaction
+
+    def written(self, index: int) -> Written:
+        """Return what is kept of a transaction, pruned or not."""
+        if self.is_pruned:
+            return self._pruned[index]
+        transaction = self.transaction(index)
+        payload = transaction.body.payload
+        records = payload if isinstance(payload, Notarization) else None
+        return Written(transaction.tx_id, transaction.body.sender, records)
+
+    def pruned_body(self) -> bytes | None:
+        """Return the body value without what receipts do not need.
+
+        None where there is nothing to gain, or where all is needed: by what governance decided,
+        old blocks are judged.
+        """
+        kept = [self.written(index) for index in range(self.count)]
+        governs = any(each.payload is None for each in kept)
+        if self.is_pruned or not kept or governs:
+            return None
+        first, _, places, failures = decode(
+            self.body_value, what="block body", size_max=VALUE_BYTES_MAX
+        )
+        without_leaves = [
+            Written(each.tx_id, each.sender, None if index in self._failures else each.payload)
+            for index, each in enumerate(kept)
+        ]
+        values = [each.to_value() for each in without_leaves]
+        return encode([first, None, places, failures, values])
+
+    def _require_transactions(self) -> None:
+        if self.is_pruned:
+            raise Pruned(self.header.height + 1)
 
     def _decode(self, index: int) -> Transaction:
         transaction = Transaction.decode(self.encoded_transactions[index], self._suite)
@@ -201,7 +291,7 @@ class StoredBlock:
         """Return the result of the transaction at `index`."""
         code, operation_index = self._failures.get(index, (ResultCode.OK, 0))
         return TransactionResult(
-            tx_id=self.transaction(index).tx_id,
+            tx_id=self.written(index).tx_id,
             code=code,
             operation_index=operation_index,
             log_index=self.first_log_index + self._places[index],
@@ -209,7 +299,7 @@ class StoredBlock:
 
     def results(self) -> tuple[TransactionResult, ...]:
         """Return the results of all transactions."""
-        return tuple(self.result(index) for index in range(len(self.encoded_transactions)))
+        return tuple(self.result(index) for index in range(self.count))
 
     def record_leaf(self, log_index: int) -> RecordLeaf | None:
         """Return the record at `log_index`, one of this block's; None at its header leaf."""
@@ -218,18 +308,17 @@ class StoredBlock:
             return None
         # A transaction without leaves has the place of the one after it: the last one counts.
         index = bisect_right(self._places, place) - 1
-        transaction = self.transaction(index)
-        payload = transaction.body.payload
-        if not isinstance(payload, Notarization):
+        written = self.written(index)
+        if written.payload is None:
             raise InvariantViolation(f"leaf {log_index} is of no record")
         operation_index = place - self._places[index]
         return RecordLeaf(
             height=self.header.height,
             time_ms=self.header.time_ms,
-            tx_id=transaction.tx_id,
+            tx_id=written.tx_id,
             operation_index=operation_index,
-            sender=transaction.body.sender,
-            record=payload.record(operation_index),
+            sender=written.sender,
+            record=written.payload.record(operation_index),
         )
 
     def leaf(self, log_index: int) -> bytes:

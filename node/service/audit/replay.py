@@ -24,6 +24,8 @@ from node.service.admission import Candidate, check_signatures
 from node.storage import keys
 from node.storage.kv import KeyValueStore
 from node.storage.ledger import LedgerStore
+from node.storage.packing import unpack
+from node.storage.stored_block import VALUE_BYTES_MAX, damage_explained
 from node.timestamp.history import check_certified
 
 SIGNATURES_PER_JOB: Final = 256
@@ -67,12 +69,15 @@ def audit(
 
     `scratch` is empty and takes as much room as the ledger. Signatures are checked by `workers`.
     `advance` is told how many more blocks were done. Raises `StorageError` for a database that
-    cannot be read or written, and `NotHeldYet` for a ledger whose past is still being fetched.
+    cannot be read or written, `NotHeldYet` for a ledger whose past is still being fetched, and
+    `Pruned` for one that lacks transactions.
     """
     replay = Replay(genesis, scratch, workers)
     ledger = LedgerStore.open(database, genesis.suite, Executor(genesis).genesis_block())
     if not ledger.is_whole:
         raise ledger.not_held_yet()
+    if ledger.pruned_below:
+        raise ledger.pruned()
     for height in range(1, ledger.tip_height + 1):
         block = ledger.certified_block(height)
         if block is None:
@@ -179,6 +184,14 @@ def _compare(stored: Iterator[Pair], rebuilt: Iterator[Pair]) -> None:
     """Compare two databases, both in the order of their keys."""
     of_the_chain = (pair for pair in stored if not pair[0].startswith(keys.BESIDE_THE_CHAIN))
     for one, other in zip_longest(of_the_chain, rebuilt):
-        if one != other:
+        if one != other and not _are_packed_alike(one, other):
             key = min(pair[0] for pair in (one, other) if pair is not None)
             raise ProofError("audit-database", f"key {key.hex()} holds what no block put there")
+
+
+def _are_packed_alike(one: Pair | None, other: Pair | None) -> bool:
+    """Say whether both are the body of one block: another library may have packed the same one."""
+    if one is None or other is None or one[0] != other[0] or not one[0].startswith(keys.BODY):
+        return False
+    with damage_explained("block"):
+        return unpack(one[1], VALUE_BYTES_MAX) == unpack(other[1], VALUE_BYTES_MAX)

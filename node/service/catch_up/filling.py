@@ -165,7 +165,7 @@ class Filling:
     def _descend(self) -> None:
         """Follow the blocks in the draft downwards, as far as they are needed."""
         header = self.target.header
-        reach = _heights_needed(self._draft.value(PARAMETERS_KEY))
+        reach = heights_needed(self._draft.value(PARAMETERS_KEY))
         for _ in range(STEPS_PER_TURN):
             low = self._low
             if low is not None:
@@ -241,7 +241,7 @@ class Filling:
         self._draft.put_blocks(blocks)
 
 
-def _heights_needed(parameters: bytes | None) -> int:
+def heights_needed(parameters: bytes | None) -> int:
     """Return how many blocks below a state execution may look at, by the parameters in it."""
     if parameters is None:
         raise InvariantViolation("a state holds no parameters")

@@ -23,7 +23,7 @@ def families() -> dict[str, bytes]:
 
 def test_every_family_has_a_prefix_of_its_own_that_the_table_names() -> None:
     prefixes = list(families().values())
-    assert len(prefixes) == len(frozenset(prefixes)) == 19
+    assert len(prefixes) == len(frozenset(prefixes)) == 20
     assert all(len(prefix) == 1 for prefix in prefixes)
     table = inspect.getdoc(keys) or ""
     assert all(f"| `{prefix.decode()}`" in table for prefix in prefixes)

@@ -48,6 +48,8 @@ from tests.unit.service.chatting import Chat, govern, notarize
 GENESIS = build_genesis(parameters=Parameters(checkpoint_blocks=2))
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 OLD, HEIGHT = 30, 60
+RANGE, RANGES_AHEAD = 8, 3
+PRUNED_BELOW = OLD - RANGE * RANGES_AHEAD
 CHAIN = long_chain(HEIGHT, old=OLD, genesis=GENESIS)
 
 
@@ -56,8 +58,8 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a state of some sixty keys take many pieces."""
     monkeypatch.setattr(snapshot_serving, "SUBTREE_BYTES_MAX", 600)
     monkeypatch.setattr(filling, "PLACES_PER_REQUEST", 4)
-    monkeypatch.setattr(filling, "PAST_RANGE_BLOCKS", 8)
-    monkeypatch.setattr(filling, "PAST_RANGES_AHEAD", 3)
+    monkeypatch.setattr(filling, "PAST_RANGE_BLOCKS", RANGE)
+    monkeypatch.setattr(filling, "PAST_RANGES_AHEAD", RANGES_AHEAD)
 
 
 def far_behind(chain: Sequence[Any] = CHAIN) -> Catching:
@@ -101,6 +103,25 @@ def test_far_behind_the_state_is_fetched_then_the_past_and_all_is_as_with_the_ot
     net.run(is_whole(net))
     assert contents(net, FETCHER) == contents(net, 0)
     verify_store(net.fetcher.store, net.fetcher.ledger, GENESIS.suite)
+
+
+def test_from_pruned_peers_the_state_is_fetched_and_the_past_from_whoever_has_it() -> None:
+    net = far_behind()
+    for peer in (0, 1, 2):
+        net.nodes[peer].ledger.prune(PRUNED_BELOW)
+    fetch(net)
+    assert net.fetcher.engine.height == HEIGHT
+    net.run(lambda: len(given(net, PastBlocks)) > 9)
+    assert net.fetcher.engine.missing_blocks == OLD - 1, "all pruned it: it works without"
+
+
+def test_what_is_pruned_here_and_there_comes_from_the_one_that_kept_it() -> None:
+    net = far_behind()
+    for peer in (0, 2):
+        net.nodes[peer].ledger.prune(PRUNED_BELOW)
+    fetch(net)
+    net.run(is_whole(net))
+    assert contents(net, FETCHER) == contents(net, 1)
 
 
 def test_what_lived_in_the_last_lifetime_is_known_before_the_past_is_here() -> None:
