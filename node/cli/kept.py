@@ -17,7 +17,7 @@ from node.crypto.suite import document_digest_by_id
 from node.errors import DecodeError
 from node.limits import RECEIPT_BYTES_MAX
 from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
-from node.timestamp.verify import Attestation, NamedDigest, Outcome, verify_receipt
+from node.timestamp.verify import Attestation, NamedDigest, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class KeptReceipts:
 
     def __init__(self, network: Network) -> None:
         """Begin with none."""
-        self._anchor, self._sender = network.anchor, network.identity
+        self._verifier, self._sender = network.verifier, network.identity
         self._by_operation: dict[tuple[bytes, int], Path] = {}
         self._by_record: dict[Record, list[Path]] = {}
 
@@ -66,7 +66,7 @@ class KeptReceipts:
         digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
         for path in self._by_record.get(record, ()):
             try:
-                verdict = verify_receipt(path.read_bytes(), self._anchor, digest)
+                verdict = self._verifier.verify(path.read_bytes(), digest)
             except OSError:
                 continue
             attestation = verdict.attestation

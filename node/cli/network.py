@@ -38,6 +38,7 @@ from node.rpc.identity import TlsIdentity
 from node.rpc.port import CertifiedHeader as EncodedHeader
 from node.timestamp.history import HANDOVERS_MAX, Handover
 from node.timestamp.trust import TrustAnchor, TrustFile
+from node.timestamp.verify import ReceiptVerifier
 
 TRUST_FILE: Final = "trust.json"
 PASSPHRASE_VARIABLE: Final = "GOVCHAIN_PASSPHRASE"  # noqa: S105 - the name of a variable
@@ -84,6 +85,11 @@ class Network:
     def anchor(self) -> TrustAnchor:
         """Return what the genesis alone lets us verify."""
         return TrustFile(chain_id=self.profile.chain_id, genesis=self.genesis).establish()
+
+    @cached_property
+    def verifier(self) -> ReceiptVerifier:
+        """Return what verifies receipts by that."""
+        return ReceiptVerifier(self.anchor)
 
     @property
     def trust_path(self) -> Path:

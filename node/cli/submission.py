@@ -32,7 +32,7 @@ from node.errors import ClientError
 from node.limits import TX_NONCE_BYTES, TX_RECORDS_MAX, TX_REFERENCES_MAX
 from node.rpc.client import LedgerClient, NetworkUnavailable, NotFinal, Refused, Submission
 from node.rpc.port import BATCH_TXS_MAX, RECEIPTS_PAGE_MAX, REQUEST_BYTES_MAX
-from node.timestamp.verify import Attestation, NamedDigest, Outcome, verify_receipt
+from node.timestamp.verify import Attestation, NamedDigest, Outcome
 
 DIGEST: Final = SHA_256
 """How documents are hashed."""
@@ -270,7 +270,7 @@ async def _collect(
 def _check(
     network: Network, tx_id: bytes, index: int, receipt: bytes, digest: NamedDigest
 ) -> Recorded:
-    verdict = verify_receipt(receipt, network.anchor, digest)
+    verdict = network.verifier.verify(receipt, digest)
     attestation, unchecked = verdict.attestation, unchecked_fault(verdict)
     if unchecked is not None:
         return Recorded(tx_id, index, receipt, fault=unchecked)

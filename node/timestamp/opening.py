@@ -54,7 +54,8 @@ def open_receipt(data: bytes) -> OpenedReceipt:
     is_pdf = data.startswith(_PDF_START)
     receipt, join = decode_receipt(attached_file(data) if is_pdf else data)
     found = PDF if is_pdf else NATIVE if join is None else REFRESHED
-    return OpenedReceipt(found, receipt, len(receipt.encode()), joined=join)
+    size_bytes = len(data) if found == NATIVE else len(receipt.encode())
+    return OpenedReceipt(found, receipt, size_bytes, joined=join)
 
 
 def token_in(data: bytes) -> bytes | None:

@@ -6,10 +6,11 @@ shows under that header is the business of its own module. No format is known he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Final, Generic, TypeVar
+from functools import cached_property
+from typing import Any, Final, Generic, TypeVar
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, check_certificate
@@ -23,6 +24,10 @@ from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.trust import TrustAnchor
 
 _Attestation = TypeVar("_Attestation")
+_Found = TypeVar("_Found")
+
+PROVEN_MAX: Final = 256
+"""Checks remembered at most: those of some twenty blocks."""
 
 CLOCK_ERROR_MS: Final = 60_000
 """How far the verifier's clock may be behind before a time counts as from the future."""
@@ -175,6 +180,28 @@ def _passed(step: IntEnum, found: str | Finding) -> StepReport:
     return StepReport(step, passed=True, detail=found.detail, unchecked=found.unchecked)
 
 
+class Proven:
+    """What was checked before, by all that the check depends on: successes alone, the newest.
+
+    Proofs of one block share its header, its certificate and what leads to it: what is signed there
+    need not be checked again for each of them.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._found: dict[Hashable, Any] = {}
+
+    def once(self, subject: Hashable, check: Callable[[], _Found]) -> _Found:
+        """Return what checking a subject found, now or before; raises what `check` raises."""
+        if subject not in self._found:
+            found = check()
+            if len(self._found) >= PROVEN_MAX:
+                self._found.clear()
+            self._found[subject] = found
+        known: _Found = self._found[subject]
+        return known
+
+
 class CertifiedClaim:
     """A certified header with the handovers to its epoch, checked step by step, in this order."""
 
@@ -252,7 +279,7 @@ class CertifiedClaim:
         """The certified headers that the proof brings along."""
         return (*(handover.block for handover in self._handovers), self._block)
 
-    @property
+    @cached_property
     def accuracy_ms(self) -> int | None:
         """How far T may lie from UTC, as genesis promises; None if that must not be stated."""
         header, genesis = self._block.header, self._anchor.genesis

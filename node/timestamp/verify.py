@@ -6,11 +6,13 @@ verifier of their own. Pure: no clock is read, so a receipt verifies in fifty ye
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
+from typing import TypeVar
 
-from node.chain.compact import Checkpoint
+from node.chain.compact import Checkpoint, CompactCertificate
 from node.chain.merkle import TreeHead, leaf_hash, verify_inclusion
 from node.chain.record import Record
 from node.crypto.bls_backend import MissingLibraryError
@@ -37,6 +39,7 @@ from node.timestamp.steps import (
     Judgement,
     NotRootedError,
     Outcome,
+    Proven,
     StepReport,
     expect_document,
     expect_in_force,
@@ -53,6 +56,7 @@ __all__ = [
     "Attestation",
     "NamedDigest",
     "Outcome",
+    "ReceiptVerifier",
     "Step",
     "StepReport",
     "Verdict",
@@ -101,6 +105,7 @@ class Attestation:
     """Of the later block whose votes these are, where the keys of the record's own are retired."""
 
 
+_Found = TypeVar("_Found")
 Verdict = Judgement[Attestation]
 """Of a receipt. What is attested is there once steps 1 to 9 have passed: also for a withdrawal."""
 
@@ -179,10 +184,35 @@ def verify_receipt(
         now_ms=now_ms,
         revocations=revocations,
     )
+    return _judge(receipt, anchor, document, expected, Proven())
+
+
+def _judge(
+    receipt: bytes,
+    anchor: TrustAnchor,
+    document: NamedDigest,
+    expected: Expectation,
+    proven: Proven,
+) -> Verdict:
     if is_token_or_answer(receipt) and not carries_chain_proof(receipt):
         outcome, steps = verify_token(receipt, expected)
         return Judgement(outcome, steps, None)
-    return _Verification(receipt, anchor, document, expected).run()
+    return _Verification(receipt, anchor, document, expected, proven).run()
+
+
+class ReceiptVerifier:
+    """Verifies many receipts by one anchor: what they share is checked once."""
+
+    def __init__(self, anchor: TrustAnchor) -> None:
+        """Begin with nothing checked."""
+        self._anchor, self._proven = anchor, Proven()
+
+    def verify(self, receipt: bytes, document: NamedDigest) -> Verdict:
+        """Return what `verify_receipt` does, by the anchor. Never raises."""
+        expected = Expectation(
+            document=(document.algorithm, document.value), roots=self._anchor.authorities
+        )
+        return _judge(receipt, self._anchor, document, expected, self._proven)
 
 
 def check_record_in_block(receipt: bytes, anchor: TrustAnchor, document: NamedDigest) -> Receipt:
@@ -192,19 +222,26 @@ def check_record_in_block(receipt: bytes, anchor: TrustAnchor, document: NamedDi
     `DecodeError`, `ProofError`, or `NotRootedError` for a format that carries no receipt.
     """
     expected = Expectation(document=(document.algorithm, document.value), roots=())
-    return _Verification(receipt, anchor, document, expected).check_block()
+    return _Verification(receipt, anchor, document, expected, Proven()).check_block()
 
 
 class _Verification:
     """One run through the steps. A step returns what it found or raises what it missed."""
 
     def __init__(
-        self, data: bytes, anchor: TrustAnchor, document: NamedDigest, expected: Expectation
+        self,
+        data: bytes,
+        anchor: TrustAnchor,
+        document: NamedDigest,
+        expected: Expectation,
+        proven: Proven,
     ) -> None:
+        """`proven` holds what was checked before by this anchor."""
         self._data = data
         self._anchor = anchor
         self._document = document
         self._expected = expected
+        self._proven = proven
         self._receipt: Receipt
         self._stamped_ms: int | None
         self._joining: ConsistencyProof | None
@@ -226,12 +263,13 @@ class _Verification:
     def _steps(self) -> Iterator[tuple[Step, Callable[[], str | Finding]]]:
         yield Step.RECEIPT, self._decode_receipt
         receipt = self._receipt
-        claim = CertifiedClaim(receipt.block, receipt.handovers, receipt.suite, self._anchor)
+        subject = (receipt.block, receipt.handovers, receipt.suite)
+        claim = self._proven.once(subject, lambda: CertifiedClaim(*subject, self._anchor))
         self._claim = claim
         yield Step.DOCUMENT, self._check_document
         yield Step.BLOCK, self._check_block
         yield Step.LOG, self._check_log
-        yield Step.CERTIFICATE, claim.check_certificate
+        yield Step.CERTIFICATE, partial(self._once, "certificate", claim.check_certificate)
         yield Step.ROOT, self._find_validators
         yield Step.SIGNATURES, self._check_signatures
         yield Step.HISTORY, self._check_history
@@ -271,7 +309,7 @@ class _Verification:
 
     def _find_validators(self) -> str:  # step 6
         if self._joining is None:
-            return self._claim.find_validators()
+            return self._once("validators", self._claim.find_validators)
         found = verify_consistency_proof(self._joining.encode(), self._anchor)
         self._joined, failure = found.attestation, found.failure
         if failure is not None:
@@ -286,9 +324,10 @@ class _Verification:
         return f"{own_set}; joined to height {later.height} of epoch {later.epoch}"
 
     def _check_signatures(self) -> str | Finding:  # step 7
-        found = self._claim.check_signatures()
-        if self._receipt.cose is not None:
-            self._check_cose(self._receipt.cose)
+        found = self._once("signatures", self._claim.check_signatures)
+        cose = self._receipt.cose
+        if cose is not None:
+            self._once(cose, partial(self._check_cose, cose))
             found = f"{found}; the COSE signature too"
         if self._receipt.checkpoint is not None:
             self._check_checkpoint(self._receipt.checkpoint)
@@ -308,8 +347,11 @@ class _Verification:
 
     def _check_checkpoint(self, public: PublicCheckpoint) -> None:
         receipt, hash_function = self._receipt, self._receipt.suite.hash
-        collected = check_collected(
-            Note.decode(public.note), receipt.chain_id, self._claim.validators
+        collected = self._once(
+            public.note,
+            lambda: check_collected(
+                Note.decode(public.note), receipt.chain_id, self._claim.validators
+            ),
         )
         leaf = leaf_hash(receipt.leaf.encode(), hash_function)
         head = collected.checkpoint.head
@@ -319,11 +361,7 @@ class _Verification:
         """Check it; return what its aggregate signature was not checked for, if it was not."""
         receipt, certificate = self._receipt, proof.certificate
         block, at = receipt.block, certificate.checkpoint
-        missing = None
-        try:
-            certificate.check(receipt.chain_id, self._claim.validators)
-        except MissingLibraryError as error:  # it was all there is to check but that
-            missing = f"not checked: {error}"
+        missing = self._once(certificate, partial(self._check_aggregate, certificate))
         leaf = leaf_hash(receipt.leaf.encode(), receipt.suite.hash)
         head = TreeHead(at.log_size, at.log_root)
         verify_inclusion(leaf, receipt.log_index, proof.log_path, head, receipt.suite.hash)
@@ -334,9 +372,21 @@ class _Verification:
             raise ProofError("compact-fork", f"another header of height {at.height}")
         return missing
 
+    def _check_aggregate(self, certificate: CompactCertificate) -> str | None:
+        """Check all of a compact certificate; return what a library was missing for, if one was."""
+        try:
+            certificate.check(self._receipt.chain_id, self._claim.validators)
+        except MissingLibraryError as error:
+            return f"not checked: {error}"
+        return None
+
+    def _once(self, subject: Hashable, check: Callable[[], _Found]) -> _Found:
+        """Check what rests on the claim alone, unless it was with another receipt."""
+        return self._proven.once((self._claim, subject), check)
+
     def _check_history(self) -> str:  # step 8
         joined = () if self._joining is None else self._joining.blocks
-        found = self._claim.check_history(joined)
+        found = self._once(joined, partial(self._claim.check_history, joined))
         times = [block.header.time_ms for block in (self._receipt.block, *joined)]
         for time_ms in (*times, self._stamped_ms or 0):
             expect_past(time_ms, self._expected.now_ms)
