@@ -14,7 +14,7 @@ every size up to the current one. The heights in between are hashed again when r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -42,6 +42,9 @@ from node.errors import DecodeError, ProofError, StorageError
 TILE_HEIGHT: Final = 8
 TILE_HASHES: Final = 1 << TILE_HEIGHT
 TILE_BYTES: Final = TILE_HASHES * DIGEST_BYTES
+
+TILES_REMEMBERED: Final = 64
+"""By a tree, with all that is hashed over them: 32 KiB each."""
 
 _PEAKS_MAX: Final = 64
 _FRONTIER_BYTES_MAX: Final = 16 + _PEAKS_MAX * (DIGEST_BYTES + 2)
@@ -208,27 +211,6 @@ def _kept(size: int, level: int) -> tuple[int, int]:
     return divmod(size >> level * TILE_HEIGHT, TILE_HASHES)
 
 
-def inclusion_path_from_tiles(
-    index: int, size: int, read_tile: ReadTile, hash_function: HashFunction
-) -> list[bytes]:
-    """Return the path from leaf `index` to the root of the log when it had `size` leaves.
-
-    Raises `ProofError` unless index < size, `StorageError` if a tile is too short.
-    """
-    return inclusion_paths_from_tiles([index], size, read_tile, hash_function)[0]
-
-
-def inclusion_paths_from_tiles(
-    indexes: Iterable[int], size: int, read_tile: ReadTile, hash_function: HashFunction
-) -> list[list[bytes]]:
-    """Return the path of each leaf in turn, as `inclusion_path_from_tiles`.
-
-    Each tile is read and hashed once, so the paths of a whole block cost little more than one.
-    """
-    tree = _TiledTree(size, read_tile, hash_function)
-    return [inclusion_path_of(tree.node_at, index, size) for index in indexes]
-
-
 def consistency_path_from_tiles(
     old_size: int, size: int, read_tile: ReadTile, hash_function: HashFunction
 ) -> list[bytes]:
@@ -236,7 +218,7 @@ def consistency_path_from_tiles(
 
     Raises `ProofError` unless 0 < old_size <= size, `StorageError` if a tile is too short.
     """
-    tree = _TiledTree(size, read_tile, hash_function)
+    tree = LogTree(size, read_tile, hash_function)
     return consistency_path_of(tree.node_at, old_size, size)
 
 
@@ -247,7 +229,7 @@ def root_from_tiles(size: int, read_tile: ReadTile, hash_function: HashFunction)
     """
     if size < 1:
         raise ProofError("proof-sizes", f"expected at least one leaf, got {size}")
-    tree = _TiledTree(size, read_tile, hash_function)
+    tree = LogTree(size, read_tile, hash_function)
     return tree.node_at((size - 1).bit_length(), 0)
 
 
@@ -258,45 +240,57 @@ def prefix_path_from_tiles(
 
     Raises `ProofError` unless 0 < old_size < size, `StorageError` if a tile is too short.
     """
-    tree = _TiledTree(size, read_tile, hash_function)
+    tree = LogTree(size, read_tile, hash_function)
     return prefix_path_of(tree.node_at, old_size, size)
 
 
-class _TiledTree:
-    """The tree over the first `size` leaves of a log; each tile is read and hashed at most once."""
+class LogTree:
+    """The tree over the first `size` leaves of a log, which never changes.
+
+    The tiles last read and hashed are remembered: the paths of a whole block, in whatever portions
+    they are asked for, cost little more than one.
+    """
 
     def __init__(self, size: int, read_tile: ReadTile, hash_function: HashFunction) -> None:
-        self._size = size
+        """Begin with nothing read."""
+        self.size = size
         self._read_tile = read_tile
         self._hash_function = hash_function
-        self._rows: dict[TileId, list[Sequence[bytes]]] = {}
+        self._rows: dict[tuple[int, int], list[Sequence[bytes]]] = {}
         self._right_edge: dict[tuple[int, int], bytes] = {}
+
+    def inclusion_path(self, index: int) -> list[bytes]:
+        """Return the path from leaf `index` to the root.
+
+        Raises `ProofError` unless index < size, `StorageError` if a tile is too short.
+        """
+        return inclusion_path_of(self.node_at, index, self.size)
 
     def node_at(self, height: int, index: int) -> bytes:
         """Return the hash of a node of this tree; at its right edge a node may lack leaves."""
-        if (index + 1) << height <= self._size:
+        if (index + 1) << height <= self.size:
             level, height_in_tile = divmod(height, TILE_HEIGHT)
             tile, index_in_tile = divmod(index, TILE_HASHES >> height_in_tile)
-            return self._rows_of(TileId(level, tile))[height_in_tile][index_in_tile]
+            rows = self._rows.get((level, tile)) or self._read(level, tile)
+            return rows[height_in_tile][index_in_tile]
         node = self._right_edge.get((height, index))
         if node is None:
             node = self.node_at(height - 1, 2 * index)
-            if (2 * index + 1) << (height - 1) < self._size:
+            if (2 * index + 1) << (height - 1) < self.size:
                 right = self.node_at(height - 1, 2 * index + 1)
                 node = node_hash(node, right, self._hash_function)
             self._right_edge[height, index] = node
         return node
 
-    def _rows_of(self, tile: TileId) -> list[Sequence[bytes]]:
-        """Return the rows over the hashes of `tile` that belong to this tree."""
-        rows = self._rows.get(tile)
-        if rows is None:
-            width = (self._size >> tile.level * TILE_HEIGHT) - tile.index * TILE_HASHES
-            content = _read_prefix(self._read_tile, tile, min(width, TILE_HASHES))
-            hashes = [
-                content[at : at + DIGEST_BYTES] for at in range(0, len(content), DIGEST_BYTES)
-            ]
-            rows = self._rows[tile] = tree_rows(hashes, self._hash_function)
+    def _read(self, level: int, tile: int) -> list[Sequence[bytes]]:
+        """Return the rows over the hashes of a tile that belong to this tree."""
+        width = (self.size >> level * TILE_HEIGHT) - tile * TILE_HASHES
+        content = _read_prefix(self._read_tile, TileId(level, tile), min(width, TILE_HASHES))
+        hashes = [content[at : at + DIGEST_BYTES] for at in range(0, len(content), DIGEST_BYTES)]
+        rows = tree_rows(hashes, self._hash_function)
+        if len(self._rows) >= TILES_REMEMBERED:
+            self._rows.clear()
+        self._rows[level, tile] = rows
         return rows
 
 

@@ -19,10 +19,10 @@ from node.chain.encoding import decode, encode, expect_array, expect_bytes, expe
 from node.chain.evidence import Evidence
 from node.chain.log import (
     LogFrontier,
+    LogTree,
     ReadTile,
     TileId,
     consistency_path_from_tiles,
-    inclusion_paths_from_tiles,
     tiles_changed,
 )
 from node.chain.merkle import leaf_hash
@@ -52,6 +52,8 @@ RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
 PAGES_REMEMBERED: Final = 8_192
 """State-tree pages kept in memory, and up to as many older ones, at about 2 KiB each."""
+TREES_REMEMBERED: Final = 6
+"""Sizes of the log whose paths were asked for last: a receipt has paths in three of them."""
 ABSENT_REMEMBERED: Final = 32_768
 """Transaction ids last found absent, and up to as many found earlier, at about 150 bytes each."""
 
@@ -131,6 +133,7 @@ class LedgerStore:
         pruned = store.get(keys.PRUNED)
         self._pruned_below = 0 if pruned is None else keys.last_number(pruned)
         self._held: dict[int, HeldState] = {}
+        self._trees: tuple[LogTree, ...] = ()
         self._recent_pages: dict[str, Page | None] = {}
         self._older_pages: dict[str, Page | None] = {}
         """Pages of the current state tree, written lately: where the next block reads first."""
@@ -367,7 +370,17 @@ class LedgerStore:
         """
         log_indexes = tuple(log_indexes)
         self._require_tiles(min(log_indexes, default=0), size)
-        return inclusion_paths_from_tiles(log_indexes, size, self.tile, self._suite.hash)
+        tree = self._tree(size)
+        return [tree.inclusion_path(log_index) for log_index in log_indexes]
+
+    def _tree(self, size: int) -> LogTree:
+        """Return the log of `size` leaves; those asked for last know what they have read."""
+        for known in self._trees:
+            if known.size == size:
+                return known
+        tree = LogTree(size, self.tile, self._suite.hash)
+        self._trees = (tree, *self._trees[: TREES_REMEMBERED - 1])
+        return tree
 
     def inclusion_path(self, log_index: int, size: int) -> list[bytes]:
         """Return the path of one leaf, as `inclusion_paths`."""

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from node.chain.log import (
     EMPTY_FRONTIER,
     LogFrontier,
+    LogTree,
     TileId,
     consistency_path_from_tiles,
-    inclusion_path_from_tiles,
-    inclusion_paths_from_tiles,
     tiles_changed,
 )
 from node.chain.merkle import consistency_path, inclusion_path, merkle_root
@@ -61,7 +60,7 @@ def test_paths_from_tiles_are_the_paths_of_the_whole_tree(
     old_size = data.draw(st.integers(1, size), "old size")
     read = tiles.__getitem__
     expected = inclusion_path(LEAVES[:size], index, sha256)
-    assert inclusion_path_from_tiles(index, size, read, sha256) == expected
+    assert LogTree(size, read, sha256).inclusion_path(index) == expected
     assert consistency_path_from_tiles(old_size, size, read, sha256) == consistency_path(
         LEAVES[:size], old_size, sha256
     )
@@ -71,8 +70,9 @@ def test_paths_from_tiles_are_the_paths_of_the_whole_tree(
 def test_paths_taken_together_are_the_paths_taken_alone(size: int, indexes: list[int]) -> None:
     _, tiles = grow([700])
     wanted = [index for index in indexes if index < size]
-    together = inclusion_paths_from_tiles(wanted, size, tiles.__getitem__, sha256)
-    alone = [inclusion_path_from_tiles(at, size, tiles.__getitem__, sha256) for at in wanted]
+    tree = LogTree(size, tiles.__getitem__, sha256)
+    together = [tree.inclusion_path(at) for at in wanted]
+    alone = [LogTree(size, tiles.__getitem__, sha256).inclusion_path(at) for at in wanted]
     assert together == alone
 
 
@@ -105,7 +105,7 @@ def test_three_levels_of_tiles() -> None:
     assert {tile.level for tile in tiles} == {0, 1, 2}
     for size, index in ((65_535, 3), (65_536, 65_535), (65_537, 65_536), (66_100, 70)):
         expected = inclusion_path(leaves[:size], index, sha256)
-        assert inclusion_path_from_tiles(index, size, tiles.__getitem__, sha256) == expected
+        assert LogTree(size, tiles.__getitem__, sha256).inclusion_path(index) == expected
     for old_size in (1, 65_536, 65_537, 66_099):
         assert consistency_path_from_tiles(
             old_size, 66_100, tiles.__getitem__, sha256

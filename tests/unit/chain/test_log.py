@@ -12,12 +12,11 @@ from node.chain.log import (
     EMPTY_FRONTIER,
     TILE_BYTES,
     LogFrontier,
+    LogTree,
     TileId,
     consistency_path_from_tiles,
     edge_tiles,
     frontier_of_edge,
-    inclusion_path_from_tiles,
-    inclusion_paths_from_tiles,
     read_edge,
     tiles_changed,
 )
@@ -150,12 +149,31 @@ def test_paths_of_neighbours_share_their_hashing() -> None:
     leaves, size = some_leaves(3000), 2900
     _, tiles = stored(leaves, 1000)
     one = CountingHash()
-    inclusion_path_from_tiles(1000, size, tiles.__getitem__, one)
+    LogTree(size, tiles.__getitem__, one).inclusion_path(1000)
     assert one.calls <= 3 * 255  # the leaf's tile, and the two partial ones at the right edge
     many = CountingHash()
-    paths = inclusion_paths_from_tiles(range(1024, 1280), size, tiles.__getitem__, many)
+    tree = LogTree(size, tiles.__getitem__, many)
+    paths = [tree.inclusion_path(index) for index in range(1024, 1280)]
     assert many.calls <= 3 * 255 + 256
     assert paths == [inclusion_path(leaves[:size], index, sha256) for index in range(1024, 1280)]
+
+
+def test_a_tree_remembers_a_bounded_number_of_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.chain.log.TILES_REMEMBERED", 3)
+    leaves = some_leaves(1100)
+    _, tiles = stored(leaves, 1000)
+    read: list[TileId] = []
+
+    def read_tile(tile: TileId) -> bytes:
+        read.append(tile)
+        return tiles[tile]
+
+    tree = LogTree(1100, read_tile, sha256)
+    for _ in range(2):
+        for index in range(0, 1100, 50):
+            assert tree.inclusion_path(index) == inclusion_path(leaves, index, sha256)
+    assert len(read) > 2 * len({*read})  # it had forgotten some
+    assert len(read) < 22 * 2  # and not all
 
 
 # --- Any size up to the current one ---
@@ -166,7 +184,8 @@ def test_every_leaf_and_size_of_a_log_of_several_tiles() -> None:
     _, tiles = stored(leaves, 90)
     for size in (1, 2, 255, 256, 257, 511, 512, 513, 550):
         head = TreeHead(size, merkle_root(leaves[:size], sha256))
-        paths = inclusion_paths_from_tiles(range(size), size, tiles.__getitem__, sha256)
+        tree = LogTree(size, tiles.__getitem__, sha256)
+        paths = [tree.inclusion_path(index) for index in range(size)]
         for index, path in enumerate(paths):
             verify_inclusion(leaves[index], index, path, head, sha256)
         for old_size in (1, 3, 200, 256, 300, 512):
@@ -183,7 +202,7 @@ def test_paths_beyond_the_log_are_refused() -> None:
     _, tiles = stored(some_leaves(10), 10)
     for index, size in ((10, 10), (-1, 10), (0, 0)):
         with pytest.raises(ProofError, match="proof-index"):
-            inclusion_path_from_tiles(index, size, tiles.__getitem__, sha256)
+            LogTree(size, tiles.__getitem__, sha256).inclusion_path(index)
     for old_size in (0, 11):
         with pytest.raises(ProofError, match="proof-sizes"):
             consistency_path_from_tiles(old_size, 10, tiles.__getitem__, sha256)
@@ -192,7 +211,7 @@ def test_paths_beyond_the_log_are_refused() -> None:
 @pytest.mark.parametrize(
     "operation",
     [
-        lambda read: inclusion_path_from_tiles(3, 9, read, sha256),
+        lambda read: LogTree(9, read, sha256).inclusion_path(3),
         lambda read: consistency_path_from_tiles(7, 9, read, sha256),
         lambda read: tiles_changed(stored(some_leaves(9), 9)[0].append([b"x"], sha256)[1], read),
     ],
@@ -250,7 +269,7 @@ def test_the_edge_gives_the_frontier_and_is_all_that_appending_and_later_paths_r
     tiles |= tiles_changed(growth, tiles.__getitem__)
     root = TreeHead(len(leaves), grown.root(sha256))
     for index in range(size, len(leaves), 37):
-        path = inclusion_path_from_tiles(index, len(leaves), tiles.__getitem__, sha256)
+        path = LogTree(len(leaves), tiles.__getitem__, sha256).inclusion_path(index)
         verify_inclusion(leaves[index], index, path, root, sha256)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from node.chain.transaction import Transaction
 from node.cli.exit_codes import ExitCode
+from node.crypto.signature import P256PublicKey
 from node.errors import ClientError
 from node.timestamp.receipt import Receipt
 from tests.unit.cli.command import CHINESE, ENGLISH, run
@@ -172,6 +173,33 @@ def test_a_table_is_recorded_and_gone_on_with(office: Office, tmp_path: Path) ->
     assert receipt.leaf.record.reference == "No. 1"
     assert (office.out / "照片.receipt").exists()
     assert sorted(office.node.documents.values()) == [1, 1, 1]
+
+
+def test_a_thousand_documents_are_one_transaction_and_a_thousand_receipts(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[bytes] = []
+    verify = P256PublicKey.verify
+
+    def note(key: P256PublicKey, message: bytes, signature: bytes) -> bool:
+        checked.append(signature)
+        return verify(key, message, signature)
+
+    monkeypatch.setattr(P256PublicKey, "verify", note)
+    digests = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(1_000)]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["digest", *digests]))
+    ran = run(*office.arguments("--csv", table, "--json"))
+    assert ran.code == ExitCode.DONE, ran.err
+    rows = ran.json["items"]
+    assert {row["transaction"] for row in rows} == {rows[0]["transaction"]}
+    assert [row["operation"] for row in rows] == [*range(1_000)]
+    assert [row["digest"] for row in rows] == [f"sha-256:{digest}" for digest in digests]
+    kept = [Receipt.decode(Path(row["receipt"]).read_bytes()) for row in rows]
+    assert [receipt.leaf.record.digest.hex() for receipt in kept] == digests
+    assert len({receipt.log_index for receipt in kept}) == 1_000
+    assert len(checked) == 2  # the transaction's, and the vote for the block of all receipts
+    assert office.under_way == []
 
 
 def test_one_bad_record_fails_its_transaction_and_is_named(office: Office, tmp_path: Path) -> None:
