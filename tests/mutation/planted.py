@@ -2,7 +2,7 @@
 
 Thirty of them, M01 to M30, in the order in which they were collected; where a report is about a
 mechanism that this design does not have, `instead` says so and the nearest mistake is made. M31 to
-M35 are mistakes that only this design allows.
+M36 are mistakes that only this design allows.
 """
 
 from __future__ import annotations
@@ -575,6 +575,17 @@ PLANTED = (
                 _PURSUIT,
                 "        matches = executed.header == header\n",
                 "        matches = executed.header == header and not pursuit.asked\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "M36",
+        "a proposal may come the later the higher its view, whether or not views failed",
+        "CometBFT's proposer-based time: delays grow with the round, which starts over by height",
+        (
+            _core(
+                "delay_for(self._failed_views(), self.parameters)",
+                "delay_for(self.view, self.parameters)",
             ),
         ),
     ),

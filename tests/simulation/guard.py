@@ -5,7 +5,8 @@ node/consensus names, on plain CBOR values, and shares no code with the core. Wh
 validator signs must be permitted by what was delivered to it, so a deviation is caught even where
 no fork comes of it.
 
-- G1 PREPARE: for what the view carries over at that height, or else the proposal of its primary.
+- G1 PREPARE: for what the view carries over at that height, or else the proposal of its primary, on
+  what is newest here, or on what the view carries over or its primary proposed below.
 - G2 COMMIT: a quorum of PREPAREs of the view is known, for it and for every slot above the tip, and
   each slot names the one below it.
 - G3 NEW-VIEW: from a quorum of VIEW-CHANGEs for that view, which their senders signed and which
@@ -15,13 +16,14 @@ no fork comes of it.
 - G5 PREPARE for a degraded block: only where the NEW-VIEW has f + 1 clock bits, and only for the
   least T after the parent's or one that a quorum of the clocks in it had reached.
 
-Votes carry the index of a member of an epoch's set; here everybody goes by number, which is for
-good. What is heard of an epoch before its set is known here waits until it is.
+What a primary proposes itself is judged once its block is durable, which tells its header. Votes
+carry the index of a member of an epoch's set; here everybody goes by number, which is for good.
+What is heard of an epoch before its set is known here waits until it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -44,6 +46,7 @@ _HEARD = tuple(
         MessageKind.PROPOSAL,
         MessageKind.VIEW_CHANGE,
         MessageKind.NEW_VIEW,
+        MessageKind.DECIDED,
     )
 )
 
@@ -107,6 +110,8 @@ class Start(NamedTuple):
     view: int
     base: int
     """Height of the newest decided block shown."""
+    decided: tuple[tuple[int, bytes], ...]
+    """Height and digest of that block, and of those below that are shown with it."""
     carried: dict[int, bytes]
     """Height to digest of what must be decided again."""
     left: tuple[int, ...]
@@ -122,7 +127,6 @@ class Stamp(NamedTuple):
 
     time_ms: int
     degraded: bool
-    parent: bytes
 
 
 class Prepare(NamedTuple):
@@ -146,7 +150,15 @@ class Left(NamedTuple):
     sender: int
 
 
-Fact = Prepare | Offer | Start | Left
+class Decided(NamedTuple):
+    """A header with its commit certificate was sent."""
+
+    epoch: int
+    height: int
+    digest: bytes
+
+
+Fact = Prepare | Offer | Start | Left | Decided
 
 
 class Doubt(NamedTuple):
@@ -191,18 +203,24 @@ class Knowledge:
     prepares: dict[Ballot, dict[int, None]] = field(default_factory=dict)
     """Who sent each PREPARE."""
     offers: dict[Ballot, None] = field(default_factory=dict)
-    """What the primaries of views proposed, as the PREPARE for it."""
+    """What the primaries of views proposed, itself too, as the PREPARE for it."""
+    unseen: dict[bytes, tuple[Ballot, int]] = field(default_factory=dict)
+    """Its own proposals of which nobody has seen the header, by digest, and its tip at each."""
     starts: dict[tuple[int, int], list[Start]] = field(default_factory=dict)
     """(epoch, view) to what each of its NEW-VIEWs gives; a Byzantine primary can send several."""
     entered: dict[int, int] = field(default_factory=dict)
     """Epoch to the highest view of which there is a NEW-VIEW."""
     left: dict[int, dict[int, int]] = field(default_factory=dict)
     """Epoch to the highest view that each one left others for."""
+    epoch: int = 0
+    """The one it is in."""
+    hears_members: bool = True
+    """Whether the frame that is being delivered is of a member of that."""
     doubts: dict[int, tuple[int, bool]] = field(default_factory=dict)
-    """The newest VIEW-CHANGE of each correct sender: its view, and whether it has the clock bit."""
+    """The newest VIEW-CHANGE of each correct sender in that epoch: its view, and whether it has the
+    clock bit."""
     coming: dict[int, tuple[int, bool]] = field(default_factory=dict)
     """The same of the frame that is being delivered: it may sign before it has read all of it."""
-
     learned: dict[bytes, None] = field(default_factory=dict)
     """Messages whose facts were added."""
 
@@ -233,6 +251,8 @@ class Guard:
         """By epoch."""
         self._certified: dict[int, int] = {}
         """Epoch to the highest view in which anything is certified."""
+        self._final: dict[tuple[int, bytes], None] = {}
+        """Height and digest of blocks that a quorum signed COMMIT for, or that epochs stand on."""
         self._signed: dict[bytes, tuple[int, bytes]] = {}
         """Every signature in existence, whose it is and over what: no other counts."""
         self._ballots: dict[bytes, tuple[int, Ballot, int]] = {}
@@ -251,7 +271,7 @@ class Guard:
         """Expect to be told what a validator hears and signs."""
         self._known[validator] = Knowledge()
 
-    def started(self, validator: int) -> None:
+    def starts_over(self, validator: int) -> None:
         """Take note that a validator has forgotten which VIEW-CHANGEs it held."""
         known = self._known[validator]
         known.doubts, known.coming = {}, {}
@@ -259,6 +279,7 @@ class Guard:
     def begin(self, epoch: int, electorate: Electorate) -> None:
         """Take note of who decides from now on."""
         self.electorates[epoch] = electorate
+        self._final[electorate.height, electorate.digest] = None
         for validator, data in self._early.pop(epoch, ()):
             self.heard(validator, data)
 
@@ -282,6 +303,18 @@ class Guard:
         """Take note that a quorum signed one vote."""
         view = self._certified.get(ballot.epoch, 0)
         self._certified[ballot.epoch] = max(view, ballot.view)
+        if ballot.phase == Phase.COMMIT:
+            self._final[ballot.height, ballot.digest] = None
+
+    def crashed(self, validator: int, lost: Iterable[Statement]) -> None:
+        """Take note that what a validator had signed, but was not durable, died with it."""
+        known = self._known[validator]
+        known.unseen.clear()
+        for statement in lost:
+            if isinstance(statement, Ballot) and statement.phase == Phase.PREPARE:
+                known.prepares[statement].pop(validator, None)
+                if self.electorates[statement.epoch].primary(statement.view) == validator:
+                    known.offers.pop(statement, None)
 
     def signed_ballot(self, signature: bytes) -> tuple[int, Ballot, int] | None:
         """Return voter, vote and vote time (ms) of a signature, if it is one in existence."""
@@ -289,11 +322,12 @@ class Guard:
 
     # ------------------------------------------------------------------ what is delivered
 
-    def hearing(self, validator: int) -> None:
-        """Take note that a validator has read all that was delivered before."""
+    def hearing(self, validator: int, peer: int, epoch: int) -> None:
+        """Take note that a validator, in an epoch, has read all that was delivered before."""
         known = self._known[validator]
         known.doubts |= known.coming
         known.coming = {}
+        known.epoch, known.hears_members = epoch, peer in self.electorates[epoch].members
 
     def heard(self, validator: int, data: bytes) -> int | None:
         """Take note of a message delivered to a validator.
@@ -326,31 +360,43 @@ class Guard:
         return None
 
     def _note_doubt(self, known: Knowledge, data: bytes) -> None:
-        """Take note of a clock bit, in the epoch of which nobody heard before it began."""
+        """Take note of a clock bit; of one that tells of an epoch to come nothing is kept."""
         doubt = self._doubts.get(data)
         if doubt is None:
             value = cbor2.loads(data)[1]
             sender = self._member(value[1], value[3])
             doubt = self._doubts[data] = Doubt(value[1], value[2], sender, value[_CLOCK_BIT])
-        if doubt.epoch == 0 and doubt.sender in self._known:  # what others show may be refused
+        is_read = doubt.epoch == known.epoch and known.hears_members
+        if is_read and doubt.sender in self._known:  # what others show may be refused
             newest = known.coming.get(doubt.sender, known.doubts.get(doubt.sender, (0, False)))
             if doubt.view > newest[0]:
                 known.coming[doubt.sender] = (doubt.view, doubt.clock_bit)
 
-    def offered(self, data: bytes) -> list[Ballot]:
-        """Return what a delivered message proposes, as the PREPARE for it."""
-        facts = self._genuine.get(data, ())
-        return [fact.ballot for fact in facts if isinstance(fact, Offer)]
+    def facts_in(self, data: bytes) -> tuple[Fact, ...]:
+        """Return what a delivered message teaches."""
+        return self._genuine.get(data, ())
 
     def stamp_of_new(self, validator: int, ballot: Ballot) -> Stamp | None:
         """Return what the header says of time, if its view does not carry it over."""
-        starts = self._known[validator].starts.get((ballot.epoch, ballot.view), ())
-        is_carried = any(each.carried.get(ballot.height) == ballot.digest for each in starts)
+        is_carried = self.is_carried(validator, ballot)
         return None if is_carried else self._stamps.get(ballot.digest)
+
+    def is_carried(self, validator: int, ballot: Ballot) -> bool:
+        """Whether a view that a validator was told of carries over what a vote is for."""
+        starts = self.starts(validator, ballot.epoch, ballot.view)
+        return any(start.carried.get(ballot.height) == ballot.digest for start in starts)
+
+    def parent_of(self, digest: bytes) -> bytes:
+        """Return the digest of what a block stands on, whose header somebody correct has seen."""
+        return self._parents[digest]
+
+    def starts(self, validator: int, epoch: int, view: int) -> Sequence[Start]:
+        """Return what a validator was told, or told others, that a view starts from."""
+        return self._known[validator].starts.get((epoch, view), ())
 
     def is_on_schedule(self, validator: int, epoch: int, view: int) -> bool:
         """Whether a view began on schedule, whichever of its NEW-VIEWs a validator went by."""
-        starts = self._known[validator].starts.get((epoch, view), ())
+        starts = self.starts(validator, epoch, view)
         return bool(starts) and all(start.on_schedule for start in starts)
 
     def _read(self, kind: int, value: list[Any]) -> Iterator[Fact]:
@@ -361,13 +407,19 @@ class Guard:
             for prepare in self._read_prepare(vote):
                 yield prepare
                 ballot, voter = prepare
-                is_about = self._learn_header(header) == ballot.digest
+                is_about = self.learn_header(header) == ballot.digest
                 if is_about and voter == self.electorates[ballot.epoch].primary(ballot.view):
                     yield Offer(ballot)
         elif kind == MessageKind.VIEW_CHANGE:
             epoch, view, sender = value[1], value[2], self._member(value[1], value[3])
             if self._is_genuine(sender, VIEW_CHANGE, value):
                 yield Left(epoch, view, sender)
+        elif kind == MessageKind.DECIDED:
+            header, certificate = value
+            _, epoch, _, phase, _, height, digest, _ = certificate
+            is_about = (header[_HEADER_HEIGHT], self.learn_header(header)) == (height, digest)
+            if is_about and phase == Phase.COMMIT and self._is_certified(certificate):
+                yield Decided(epoch, height, digest)
         else:
             epoch, view, view_changes = value[1], value[2], value[3]
             is_genuine = self._is_genuine(self.electorates[epoch].primary(view), NEW_VIEW, value)
@@ -411,11 +463,11 @@ class Guard:
         )
         return len(voters) == len(votes) >= self.electorates[epoch].quorum
 
-    def _learn_header(self, header: list[Any]) -> bytes:
+    def learn_header(self, header: list[Any]) -> bytes:
+        """Take note of what a header says; return its digest."""
         digest = self._genesis.suite.tagged_hash(HEADER, cbor2.dumps(header))
         self._parents[digest] = header[_HEADER_PARENT]
-        stamp = Stamp(header[_HEADER_TIME], header[_HEADER_DEGRADED], header[_HEADER_PARENT])
-        self._stamps[digest] = stamp
+        self._stamps[digest] = Stamp(header[_HEADER_TIME], header[_HEADER_DEGRADED])
         return digest
 
     def _start_from(self, new_view: list[Any]) -> Start:
@@ -423,16 +475,17 @@ class Guard:
         epoch, view, view_changes = new_view[1:4]
         electorate = self.electorates[epoch]
         base, parent = electorate.height, electorate.digest
+        decided: tuple[tuple[int, bytes], ...] = ()
         prepared: dict[int, list[tuple[int, bytes]]] = {}
         for view_change in view_changes:
             committed, shown = view_change[4], view_change[5]
             for header, certificate in shown:
-                self._learn_header(header)
+                self.learn_header(header)
                 certified = (certificate[4], certificate[6])
                 prepared.setdefault(header[_HEADER_HEIGHT], []).append(certified)
             if committed and committed[-1][0][_HEADER_HEIGHT] > base:
-                base = committed[-1][0][_HEADER_HEIGHT]
-                parent = committed[-1][1][6]
+                decided = tuple((item[0][_HEADER_HEIGHT], item[1][6]) for item in committed)
+                base, parent = decided[-1]
         carried: dict[int, bytes] = {}
         height = base + 1
         while on_parent := [c for c in prepared.get(height, ()) if self._parents[c[1]] == parent]:
@@ -447,7 +500,7 @@ class Guard:
             reached_ms = clocks_ms[len(clocks_ms) - electorate.quorum]
         rotations = sum(1 for vc in view_changes if vc[_REASON] == _ROTATION)
         on_schedule = rotations > electorate.faults
-        return Start(epoch, view, base, carried, left, reached_ms, on_schedule)
+        return Start(epoch, view, base, decided, carried, left, reached_ms, on_schedule)
 
     # ------------------------------------------------------------------ what is signed
 
@@ -457,8 +510,18 @@ class Guard:
         if ballot.phase == Phase.COMMIT:
             return self._object_to_commit(known, ballot, tip)
         known.note(Prepare(ballot, validator))
-        is_own = self.electorates[ballot.epoch].primary(ballot.view) == validator
-        return self._object_to_prepare(known, ballot, proposed=is_own or ballot in known.offers)
+        if self.electorates[ballot.epoch].primary(ballot.view) == validator:
+            known.note(Offer(ballot))
+            if ballot.digest not in self._stamps:
+                known.unseen[ballot.digest] = (ballot, tip)
+                return ""
+        return self._object_to_prepare(known, ballot, tip)
+
+    def object_to_block(self, validator: int, digest: bytes) -> str:
+        """Judge a validator's own proposal, if it is one, as its block has become durable."""
+        known = self._known[validator]
+        unseen = known.unseen.pop(digest, None)
+        return "" if unseen is None else self._object_to_prepare(known, *unseen)
 
     def object_to_new_view(self, validator: int, new_view: list[Any]) -> str:
         """Judge a NEW-VIEW, unsigned, that a validator signs as primary; take note of it."""
@@ -473,7 +536,7 @@ class Guard:
         shown = [self._member(epoch, vc[3]) for vc in view_changes if vc[_CLOCK_BIT]]
         known = self._known[validator]
         held = [sender for sender, doubt in known.doubts.items() if doubt == (view, True)]
-        if len(shown) <= electorate.faults < len(frozenset(held + shown)) and epoch == 0:
+        if len(shown) <= electorate.faults < len(frozenset(held + shown)):
             return f"G3: a NEW-VIEW for {view} leaves out the clock bits of {held}"
         return ""
 
@@ -494,30 +557,49 @@ class Guard:
             return f"G4: leaves for view {view} although only {supporters} have left for {own}"
         return ""
 
-    def _object_to_prepare(self, known: Knowledge, ballot: Ballot, *, proposed: bool) -> str:
+    def _object_to_prepare(self, known: Knowledge, ballot: Ballot, tip: int) -> str:
+        stamp = self._stamps.get(ballot.digest)
+        is_degraded = stamp is not None and stamp.degraded
+        is_proposed = ballot in known.offers
         if ballot.view == 0:
-            stamp = self._stamps.get(ballot.digest)
-            if stamp is not None and stamp.degraded:
+            if is_degraded:
                 return "G5: degraded in a view that nobody left another for"
-            return "" if proposed else "G1: not proposed"
+            if not is_proposed:
+                return "G1: not proposed"
+            return self._object_to_parent(known, ballot, tip, {})
+        objection = ""
         for start in known.starts.get((ballot.epoch, ballot.view), ()):
             if ballot.height <= start.base:
                 continue
             carried = start.carried.get(ballot.height)
             if carried == ballot.digest:
                 return ""
-            if carried is None and proposed and self._may_be_stamped(ballot.digest, start):
-                return ""
-        if ballot.digest in self._stamps and self._stamps[ballot.digest].degraded:
+            if carried is None and is_proposed and self._may_be_stamped(ballot.digest, start):
+                objection = self._object_to_parent(known, ballot, tip, start.carried)
+                if not objection:
+                    return ""
+        if objection:
+            return objection
+        if is_degraded:
             return "G5: degraded, and nothing allows it, or its T"
         return "G1: neither carried over nor proposed above what is"
+
+    def _object_to_parent(
+        self, known: Knowledge, ballot: Ballot, tip: int, carried: dict[int, bytes]
+    ) -> str:
+        parent, below = self._parents[ballot.digest], ballot.height - 1
+        is_newest = below == tip and (below, parent) in self._final
+        is_decided_about = ballot._replace(height=below, digest=parent) in known.offers
+        if is_newest or is_decided_about or carried.get(below) == parent:
+            return ""
+        return "G1: stands on what is neither final here nor decided about in its view"
 
     def _may_be_stamped(self, digest: bytes, start: Start) -> bool:
         """Whether a block of a view may have its T; those of whose parent nobody told may."""
         stamp = self._stamps.get(digest)
         if stamp is None or not stamp.degraded:
             return True
-        parent = self._stamps.get(stamp.parent)
+        parent = self._stamps.get(self._parents[digest])
         if start.reached_ms is None:
             return False
         return (
@@ -541,6 +623,8 @@ def _epoch_of(kind: int, value: list[Any]) -> int:
     """Return the epoch a message of the kinds that are read is of."""
     if kind == MessageKind.VOTE:
         epoch = value[7]
+    elif kind == MessageKind.DECIDED:
+        epoch = value[1][1]
     elif kind == MessageKind.PROPOSAL:
         epoch = value[3][7]
     else:

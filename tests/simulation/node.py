@@ -84,8 +84,8 @@ class Observer(Protocol):
     def turned(self, validator: SimulatedValidator, output: Output) -> None:
         """Note that it took a turn, of which nothing has left yet."""
 
-    def hearing(self, validator: SimulatedValidator, frame: Sequence[bytes]) -> None:
-        """Note that a frame is about to be delivered to it."""
+    def hearing(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
+        """Note that a frame of a peer is about to be delivered to it."""
 
     def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
         """Note that it is about to hand a frame to the network."""
@@ -299,7 +299,7 @@ class SimulatedValidator:
             return
         if self.engine is not None:
             self.world.note_bytes(self.place, frame)
-            self.observer.hearing(self, frame)
+            self.observer.hearing(self, peer, frame)
             if self.world.transcript is not None:
                 name = str(self.place)
                 self.world.transcript.received(self.world.now_us, name, peer, frame)

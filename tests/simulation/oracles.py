@@ -15,8 +15,8 @@ read signed bytes with the plain CBOR library. A broken rule raises `Violation` 
 - P no pool gives out what is final.
 - R a validator notices that its log is damaged.
 - B memory stays bounded, whatever a peer sends.
-- W while nothing is lost or late, who knows a block to be decided is given its bodies soon, as at
-  most f of those that have them keep them back.
+- W while nothing is lost or late, who was sent a certificate for the next block is given its bodies
+  soon, as at most f of those that have them keep them back.
 - T agreed time, while at most f clocks or their validators are wrong: T is at most PRECISION and
   the clock error ahead of when somebody correct received the block, and, unless it is degraded, not
   further behind that, or the signing of a transaction in it, than promised. The seal time S is at
@@ -57,12 +57,22 @@ from node.consensus.messages import ViewChange
 from node.consensus.verification import Verifier
 from node.crypto import domains
 from node.errors import DecodeError, PeerError
-from node.service.engine import CommittedBlock, Engine, Output
+from node.service.engine import CommittedBlock, Output
 from node.service.log_records import RecordType
 from node.service.wire import MessageKind
 from node.storage import keys
 from node.storage.segment import parse_segment
-from tests.simulation.guard import Ballot, Beginning, Electorate, Guard, Leaving, Statement
+from tests.simulation.guard import (
+    Ballot,
+    Beginning,
+    Decided,
+    Electorate,
+    Guard,
+    Leaving,
+    Offer,
+    Start,
+    Statement,
+)
 from tests.simulation.memory import held_bytes
 from tests.simulation.node import LogRecords, SimulatedValidator
 from tests.simulation.timeliness import Arrival, Timeliness
@@ -76,6 +86,8 @@ _ANY = 1 << 40
 _BLOCK = RecordType.BLOCK
 _OF_VIEWS = (RecordType.VIEW_CHANGE, RecordType.NEW_VIEW)
 _PROPOSAL = bytes((MessageKind.PROPOSAL,))
+_STARTS_OR_ENDS = (bytes((MessageKind.NEW_VIEW,)), bytes((MessageKind.DECIDED,)))
+"""What starts a view, and what decides a height."""
 _NEW_VIEW = domains.tagged(domains.NEW_VIEW, b"")
 _VIEW_CHANGE = domains.tagged(domains.VIEW_CHANGE, b"")
 
@@ -109,16 +121,23 @@ class Conduct:
     """
     left_for: dict[int, int] = field(default_factory=dict)
     """Epoch to the highest view of a durable VIEW-CHANGE."""
-    prepares: list[Ballot] = field(default_factory=list)
-    """Its PREPAREs of the turn under way."""
+    entered: dict[int, int] = field(default_factory=dict)
+    """Epoch to the highest view that it may have entered."""
+    entering: list[Start] = field(default_factory=list)
+    """What it enters in the turn under way, unless it leaves for a later view before."""
+    prepares: list[tuple[Ballot, int]] = field(default_factory=list)
+    """Its PREPAREs of the turn under way, and the height of its newest block at each."""
     blocks: dict[bytes, None] = field(default_factory=dict)
     """Digests of the blocks whose bodies its disk holds."""
     tip: int = 0
     """Height of the newest block it committed, as of its last whole turn."""
     final_height: Callable[[], int] = lambda: 0
     """The same, in the middle of a turn too."""
+    decided: dict[int, bytes] = field(default_factory=dict)
+    """Blocks above its newest that it was sent certificates for, by height, in this epoch and
+    life."""
     awaited: tuple[bytes, int] = (b"", 0)
-    """The next block, where that is known to be decided, and since when (us)."""
+    """The next block, where that is among them, and since when (us)."""
 
 
 class Oracles:
@@ -138,7 +157,8 @@ class Oracles:
         founders = genesis.validators.validators
         self._roster = (*founders, *spares)
         self._numbers = {each.validator_id: n for n, each in enumerate(self._roster)}
-        self._guard, self._timeliness = Guard(genesis), Timeliness()
+        self._guard = Guard(genesis)
+        self._timeliness = Timeliness(self._guard)
         first = Account(0, tuple(range(len(founders))), genesis.parameters)
         self.accounts: list[Account] = [first, first]
         """By height: what is in force for it; one more than there are headers."""
@@ -298,9 +318,9 @@ class Oracles:
         if ballot.view < _left_for(conduct, ballot.epoch):
             raise Violation(f"D4: validator {validator} votes in {ballot.place} after leaving it")
         if self._guard.is_on_schedule(validator, ballot.epoch, ballot.view):
-            self._timeliness.voted_on_schedule(validator, ballot.epoch, ballot.view)
+            self._timeliness.was_in_on_schedule(validator, ballot.epoch, ballot.view)
         if ballot.phase == Phase.PREPARE:
-            conduct.prepares.append(ballot)
+            conduct.prepares.append((ballot, tip))
         return self._guard.object_to(validator, ballot, tip)
 
     def _judge_leaving(self, validator: int, conduct: Conduct, leaving: Leaving) -> str:
@@ -332,10 +352,13 @@ class Oracles:
         conduct = self.conduct[validator.index]
         for kind, payload in records:
             if kind == _BLOCK:
-                conduct.blocks[self._digest_of(payload)] = None
+                self._keep_block(validator.index, conduct, payload)
             for signature in [s for s in conduct.volatile if s in payload]:
                 statement = conduct.volatile.pop(signature)
                 self._bind(conduct, statement)
+                if isinstance(statement, Beginning):
+                    begun = self._guard.starts(validator.index, statement.epoch, statement.view)
+                    self._note_beginning(conduct, begun[-1])
                 if (
                     isinstance(statement, Ballot)
                     and statement.phase == Phase.PREPARE
@@ -372,29 +395,38 @@ class Oracles:
             place = (statement.epoch, statement.height)
             conduct.commits[place] = max(conduct.commits.get(place, -1), statement.view)
 
-    def _digest_of(self, block_record: bytes) -> bytes:
+    def _keep_block(self, validator: int, conduct: Conduct, block_record: bytes) -> None:
+        """Take note of a durable block; G1 and G5, if its validator proposed it."""
         digest = self._logged.get(block_record)
         if digest is None:
-            header = cbor2.loads(block_record)[0]
-            digest = self._genesis.suite.tagged_hash(domains.HEADER, cbor2.dumps(header))
+            digest = self._guard.learn_header(cbor2.loads(block_record)[0])
             self._logged[block_record] = digest
-        return digest
+        conduct.blocks[digest] = None
+        objection = self._guard.object_to_block(validator, digest)
+        if objection:
+            raise Violation(f"{objection}: validator {validator} proposes {digest.hex()}")
 
     def crashed(self, validator: SimulatedValidator) -> None:
         """Forget the signatures that died with the process: they never left it (D2)."""
         conduct = self.conduct[validator.index]
         kept = bytes(validator.log.durable_bytes)
+        lost = []
         for signature, statement in conduct.volatile.items():
             if signature in kept:
                 self._bind(conduct, statement)
                 continue
+            lost.append(statement)
             conduct.places.pop(statement.place, None)
             if isinstance(statement, Ballot):
                 self._uncount(validator.index, statement)
         conduct.volatile.clear()
         conduct.prepares.clear()
-        found = parse_segment(kept).records
-        conduct.blocks = {self._digest_of(r.payload): None for r in found if r.kind == _BLOCK}
+        conduct.entering.clear()
+        conduct.blocks.clear()
+        for record in parse_segment(kept).records:
+            if record.kind == _BLOCK:
+                self._keep_block(validator.index, conduct, record.payload)
+        self._guard.crashed(validator.index, lost)
 
     def started(self, validator: SimulatedValidator) -> None:
         """A1 for what a restarted validator still holds."""
@@ -402,53 +434,90 @@ class Oracles:
         tip = ledger.tip_height
         if tip >= len(self.digests) or ledger.header_digest != self.digests[tip]:
             raise Violation(f"A1: validator {validator.index} restarts on a foreign block {tip}")
-        self._guard.started(validator.index)
         self._timeliness.started(validator.index)
         conduct, engine = self.conduct[validator.index], validator.engine
+        self._starts_over(validator.index, conduct)
         conduct.tip = tip
         if engine is not None:  # what the turn under way made final is not in the ledger yet
             conduct.final_height = lambda: engine.height
 
     # ------------------------------------------------------------------ the network
 
-    def hearing(self, validator: SimulatedValidator, frame: Sequence[bytes]) -> None:
+    def hearing(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
         """Take note of what a validator is about to know."""
-        self._guard.hearing(validator.index)
+        number, conduct = validator.index, self.conduct[validator.index]
+        account = self._account_above(conduct.tip)
+        self._guard.hearing(number, peer, account.epoch)
         for data in frame:
-            early_of = self._guard.heard(validator.index, data)
+            early_of = self._guard.heard(number, data)
             if data[1:2] == _PROPOSAL:
-                self._note_arrival(validator, data, early_of)
+                self._note_arrival(validator, peer, data, early_of)
+            elif early_of is None and data[1:2] in _STARTS_OR_ENDS:
+                for fact in self._guard.facts_in(data):
+                    if isinstance(fact, Start):
+                        self._timeliness.may_enter_view(number)
+                        if peer in account.members and fact.epoch == account.epoch:
+                            self._note_beginning(conduct, fact)
+                    elif isinstance(fact, Decided) and fact.epoch == account.epoch:
+                        self._note_decided(conduct, fact.height, fact.digest)
 
     def _note_arrival(
-        self, validator: SimulatedValidator, data: bytes, early_of: int | None
+        self, validator: SimulatedValidator, peer: int, data: bytes, early_of: int | None
     ) -> None:
         """Take note of when a proposal came; whose it is may be known only as its epoch begins.
 
         A liar can be the first to have the block that ends an epoch, and to propose in the next.
         """
-        arrival = Arrival(validator.utc_ms, self.conduct[validator.index].tip)
-        utc_ms = None if validator.index in self.misled else self._world.utc_ms
-        note = partial(self._came, validator, validator.life, data, arrival, utc_ms)
+        true_ms = None if validator.index in self.misled else self._world.utc_ms
+        tip = self.conduct[validator.index].tip
+        arrival = Arrival(peer, validator.utc_ms, true_ms, tip)
+        note = partial(self._came, validator, validator.life, data, arrival)
         if early_of is None:
             note()
         else:
             self._early.setdefault(early_of, []).append(note)
 
     def _came(
-        self,
-        validator: SimulatedValidator,
-        life: int,
-        data: bytes,
-        arrival: Arrival,
-        utc_ms: int | None,
+        self, validator: SimulatedValidator, life: int, data: bytes, arrival: Arrival
     ) -> None:
-        """Keep when proposals came, in which life; `utc_ms` is None if the clock was wrong."""
-        offers = self._guard.offered(data)
-        if validator.life == life:  # else it has forgotten what came
-            self._timeliness.came(validator.index, offers, arrival)
-        if utc_ms is not None:
-            for ballot in offers:
-                self.arrivals.setdefault(ballot.digest, []).append(utc_ms)
+        """Keep when a proposal came, in which life.
+
+        Who is in a view of an epoch takes what is within its window. Of the next epoch it keeps
+        some, for its first view; of other epochs and views it keeps nothing.
+        """
+        account = self._account_above(arrival.tip)
+        for fact in self._guard.facts_in(data):
+            if not isinstance(fact, Offer):
+                continue
+            epoch, _, view, height, digest = fact.ballot
+            if arrival.true_ms is not None:
+                self.arrivals.setdefault(digest, []).append(arrival.true_ms)
+            is_begun = view == 0 or bool(self._guard.starts(validator.index, epoch, view))
+            is_current = epoch == account.epoch and is_begun
+            is_next = epoch == account.epoch + 1 and view == 0
+            if validator.life == life and (is_current or is_next):  # else it knows nothing of it
+                in_window = height <= arrival.tip + account.parameters.window_slots
+                is_taken = is_current and in_window and arrival.peer in account.members
+                self._timeliness.came(
+                    validator.index, fact.ballot, data, arrival, is_taken=is_taken
+                )
+
+    def _note_beginning(self, conduct: Conduct, start: Start) -> None:
+        """Take note of a NEW-VIEW, which its validator surely adopts if it is newer than all.
+
+        And if somebody correct made it: of others it may not like what they made it of.
+        """
+        is_new = start.view > conduct.entered.get(start.epoch, 0)
+        conduct.entered[start.epoch] = max(start.view, conduct.entered.get(start.epoch, 0))
+        primary = self._guard.electorates[start.epoch].primary(start.view)
+        if is_new and primary in self.conduct:
+            conduct.entering.append(start)
+
+    def _note_decided(self, conduct: Conduct, height: int, digest: bytes) -> None:
+        """Take note of a certificate that its validator keeps, as it is not far ahead."""
+        window_slots = self._account_above(conduct.tip).parameters.window_slots
+        if conduct.tip < height <= conduct.tip + window_slots:
+            conduct.decided[height] = digest
 
     def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
         """D2."""
@@ -460,54 +529,67 @@ class Oracles:
                 if signature in data:
                     raise Violation(f"D2: validator {validator.index} sends {statement} unsynced")
 
+    def _enter_views(self, validator: int, conduct: Conduct) -> None:
+        """Take note of the views that a validator has surely entered in a turn."""
+        entering, conduct.entering = conduct.entering, []
+        for start in entering:
+            if _left_for(conduct, start.epoch) > start.view:
+                continue  # perhaps before it came to that
+            if start.on_schedule:
+                self._timeliness.was_in_on_schedule(validator, start.epoch, start.view)
+            if start.epoch == self._account_above(conduct.tip).epoch:
+                for height, digest in start.decided:
+                    self._note_decided(conduct, height, digest)
+
+    def _starts_over(self, validator: int, conduct: Conduct) -> None:
+        """Take note that a validator begins an epoch, or a life: what was only heard is void."""
+        self._guard.starts_over(validator)
+        self._timeliness.starts_over(validator)
+        conduct.decided, conduct.awaited = {}, (b"", 0)
+
     # ------------------------------------------------------------------ blocks
 
     def turned(self, validator: SimulatedValidator, output: Output) -> None:
         """Judge the blocks that became final in a turn."""
+        conduct = self.conduct[validator.index]
         for block in output.committed:
             self._judge_block(validator, block)
+        if conduct.entering:
+            self._enter_views(validator.index, conduct)
         self._judge_timeliness(validator)
+        if output.term is not None:
+            self._starts_over(validator.index, conduct)
         if output.cut_off:
             self._judge_cut_off(validator, output.cut_off)
         if validator.engine is not None:
             self.view_max = max(self.view_max, validator.engine.core.view)
-            if self.wait_max_us is not None:
-                self._judge_wait(validator, validator.engine, self.wait_max_us)
+        if self.wait_max_us is not None:
+            self._judge_wait(validator.index, conduct, self.wait_max_us)
 
     def _judge_timeliness(self, validator: SimulatedValidator) -> None:
         """G6, once it is known what the turn made final."""
         conduct, number = self.conduct[validator.index], validator.index
         prepares, conduct.prepares = conduct.prepares, []
-        for ballot in prepares:
+        for ballot, tip in prepares:
+            self._timeliness.prepared(number, ballot)
             stamp = self._guard.stamp_of_new(number, ballot)
             is_own = self._guard.electorates[ballot.epoch].primary(ballot.view) == number
             if stamp is None or stamp.degraded or is_own:
                 continue
-            objection = self._timeliness.object_to(number, ballot, stamp.time_ms, conduct.tip)
+            objection = self._timeliness.object_to(number, ballot, stamp.time_ms, tip)
             if objection:
                 raise Violation(f"{objection}: validator {number} signs {ballot}")
 
-    def _judge_wait(self, validator: SimulatedValidator, engine: Engine, max_us: int) -> None:
-        """W, where the judged core itself says what is decided.
-
-        Whether it is depends on the view and the window a validator was in when each COMMIT and
-        the proposal came, so that to work it out here were to write the core again. A core that
-        forgets what is decided is not judged by this rule but by L: it never gets the block.
-        """
-        conduct, now_us = self.conduct[validator.index], self._world.now_us
-        slot = engine.core.slots.get(engine.height + 1)
-        if slot is None or slot.decided is None:
-            conduct.awaited = (b"", 0)
-            return
-        digest = slot.decided.certificate.subject.header_digest
+    def _judge_wait(self, validator: int, conduct: Conduct, max_us: int) -> None:
+        """W. COMMITs alone make nobody wait: they count where the block is held and executed."""
+        height, now_us = conduct.tip + 1, self._world.now_us
+        digest = conduct.decided.get(height, b"")
         awaited, since_us = conduct.awaited
-        if awaited != digest:
+        if not digest or awaited != digest:
             conduct.awaited = (digest, now_us)
         elif now_us > since_us + max_us:
             waited_ms = (now_us - since_us) // MS
-            raise Violation(
-                f"W: validator {validator.index} waits {waited_ms} ms for {slot.height}"
-            )
+            raise Violation(f"W: validator {validator} waits {waited_ms} ms for {height}")
 
     def _judge_cut_off(self, validator: SimulatedValidator, peers: Sequence[int]) -> None:
         """N."""
@@ -536,6 +618,7 @@ class Oracles:
                 f"A4: validator {validator.index} commits {height} on top of {conduct.tip}"
             )
         conduct.tip = height
+        conduct.decided.pop(height, None)
         decided_in = block.certificate.subject.view
         self._timeliness.committed(validator.index, height, header.epoch, decided_in)
         self._judge_certificate(block.certificate, height, digest)

@@ -1,6 +1,7 @@
-"""That the rules on what a validator may sign, given what it heard, object: G1 to G6 and V.
+"""That the rules on what a validator may sign, given what it heard, object: G1 to G5 and V.
 
-Each is told (test_tale.py) of a mistake and of the same without it.
+Each is told (test_tale.py) of a mistake and of the same without it. When it has to have been heard,
+G6, is told in test_timely_told.py.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import pytest
 from node.chain.block import CertifiedHeader
 from node.consensus.messages import Proposal, Reason
 from node.execution.state import ExecutedBlock
+from tests.simulation.test_oracles_told import grown
 from tests.simulation.test_rules import Case
-from tests.simulation.test_tale import COMMIT, PREPARE, VOTERS, Tale, forged, told
-from tests.simulation.world import MS, UTC_AT_START_MS
+from tests.simulation.test_tale import COMMIT, PREPARE, SPARE, VOTERS, Tale, forged, told
 
 CASES: list[Case] = []
 about = partial(told, cases=CASES)
@@ -106,6 +107,92 @@ def what_is_carried_over_stands_on_another_block(*, wrong: bool) -> None:
     tale.vote(0, PREPARE, second, view=2)
 
 
+NO_FOOTING = "G1: stands on what is neither final here nor decided about in its view"
+
+
+@about(NO_FOOTING)
+def what_it_stands_on_was_never_proposed(*, wrong: bool) -> None:
+    tale = Tale(0)
+    first = tale.block()
+    second = tale.block(on=first)
+    if not wrong:
+        tale.propose(first)
+    tale.propose(second)
+    tale.vote(1, PREPARE, second)
+
+
+@about(NO_FOOTING)
+def what_it_stands_on_is_final_elsewhere(*, wrong: bool) -> None:
+    tale = Tale(1)
+    first = tale.block()
+    certificate = tale.decide(first)
+    final = [CertifiedHeader(first.header, certificate)]
+    left = [tale.leave(number, 1, committed=final) for number in VOTERS]
+    tale.tell(*left)
+    tale.begin(1, left)
+    second = tale.block(on=first, view=1)
+    tale.propose(second, view=1)
+    if not wrong:
+        tale.turn(3, (first, certificate))
+    tale.vote(3, PREPARE, second, view=1)
+
+
+@about(NO_FOOTING)
+def what_it_stands_on_was_proposed_in_an_earlier_view(*, wrong: bool) -> None:
+    tale = Tale(1)
+    first = tale.block()
+    if wrong:
+        tale.propose(first)
+    changed(tale, 1, carried=None if wrong else first)
+    second = tale.block(on=first, view=1)
+    tale.propose(second, view=1)
+    tale.vote(2, PREPARE, second, view=1)
+
+
+@about(NO_FOOTING)
+def a_primary_builds_on_what_it_never_proposed(*, wrong: bool) -> None:
+    """Which only its disk tells, as nobody else has seen the block."""
+    tale = Tale()
+    first = tale.block()
+    second = tale.block(on=first)
+    if not wrong:
+        tale.vote(0, PREPARE, first)
+    tale.vote(0, PREPARE, second)
+    tale.sync(0)
+
+
+@about(NO_FOOTING)
+def a_primary_that_dies_has_built_on_what_it_never_proposed(*, wrong: bool) -> None:
+    tale = Tale()
+    first = tale.block()
+    second = tale.block(on=first)
+    if not wrong:
+        tale.vote(0, PREPARE, first)
+    tale.vote(0, PREPARE, second)
+    tale.restart(0, spared=True)
+
+
+@about(NO_FOOTING)
+def a_primary_builds_on_a_proposal_that_died_with_it(*, wrong: bool) -> None:
+    tale = Tale()
+    first = tale.block()
+    tale.vote(0, PREPARE, first)
+    tale.restart(0, spared=not wrong)
+    tale.vote(0, PREPARE, tale.block(on=first))
+    tale.sync(0)
+
+
+@about("G2: {} is not prepared, only by {}")
+def a_vote_that_died_with_its_voter_counts(*, wrong: bool) -> None:
+    tale = Tale(3)
+    block = tale.block()
+    tale.propose(block)
+    tale.hear(1, tale.vote(2, PREPARE, block))
+    tale.vote(1, PREPARE, block)
+    tale.restart(1, spared=not wrong)
+    tale.vote(1, COMMIT, block)
+
+
 @about("G2: {} is not prepared, only by {}")
 def what_too_few_have_prepared_is_committed(*, wrong: bool) -> None:
     tale = Tale()
@@ -169,7 +256,7 @@ def a_primary_picks_whom_it_begins_with(*, wrong: bool) -> None:
     tale = Tale()
     left = [tale.leave(number, 1, clock_bit=number in (0, 2)) for number in range(4)]
     tale.tell(*left)
-    tale.oracles.hearing(tale.places[1], [])
+    tale.hear(1)
     tale.begin(1, left[1:] if wrong else left[:3])
 
 
@@ -179,7 +266,52 @@ def one_doubt_more_than_may_be_false_is_left_out(*, wrong: bool) -> None:
     doubters = (0, 2) if wrong else (0,)
     left = [tale.leave(number, 1, clock_bit=number in doubters) for number in range(4)]
     tale.tell(*left)
-    tale.oracles.hearing(tale.places[1], [])
+    tale.hear(1)
+    tale.begin(1, left[1:])
+
+
+def grown_to_five(tale: Tale) -> None:
+    """Have a fifth validator join: the next epoch begins at all that are correct."""
+    last, certificate, _ = grown(tale)
+    for number in range(4):
+        tale.turn(number, (last, certificate))
+
+
+@about("G3: a NEW-VIEW for {} leaves out the clock bits of {}")
+def doubts_of_a_later_epoch_are_left_out(*, wrong: bool) -> None:
+    tale = Tale()
+    grown_to_five(tale)
+    left = [tale.leave(number, 1, clock_bit=number in (0, 2)) for number in range(5)]
+    tale.tell(*left)
+    tale.hear(1)
+    tale.begin(1, left[1:] if wrong else left[:4])
+
+
+@about("G3: a NEW-VIEW for {} leaves out the clock bits of {}")
+def doubts_heard_in_an_epoch_are_left_out(*, wrong: bool) -> None:
+    """Where they were heard before it began they are not held: who is not in it keeps none."""
+    tale = Tale()
+    last, certificate, _ = grown(tale)
+    left = [tale.leave(number, 1, clock_bit=number in (0, 2)) for number in range(5)]
+    if not wrong:
+        tale.tell(*left)
+    for number in range(4):
+        tale.turn(number, (last, certificate))
+    tale.tell(*left[wrong ^ 1 :])
+    tale.hear(1)
+    tale.begin(1, left[1:])
+
+
+@about("G3: a NEW-VIEW for {} leaves out the clock bits of {}")
+def doubts_that_a_member_passes_on_are_left_out(*, wrong: bool) -> None:
+    """From who is no member they are not taken, whoever signed them."""
+    tale = Tale()
+    grown_to_five(tale)
+    left = [tale.leave(number, 1, clock_bit=number in (0, 2)) for number in range(5)]
+    for view_change in left[2:]:
+        tale.hear(1, view_change)
+    tale.hear(1, left[0], peer=SPARE if wrong else SPARE + 1)
+    tale.hear(1)
     tale.begin(1, left[1:])
 
 
@@ -229,6 +361,21 @@ def one_doubt_is_enough_to_degrade(*, wrong: bool) -> None:
 
 
 @about("G5: degraded, and nothing allows it, or its T")
+def a_primary_degrades_what_it_proposes_itself(*, wrong: bool) -> None:
+    tale = Tale()
+    doubted(tale, (0,) if wrong else (0, 2))
+    tale.vote(1, PREPARE, tale.block(view=1, degraded=True), view=1)
+    tale.sync(1)
+
+
+@about("G5: degraded in a view that nobody left another for")
+def the_first_primary_degrades_what_it_proposes_itself(*, wrong: bool) -> None:
+    tale = Tale()
+    tale.vote(0, PREPARE, tale.block(degraded=wrong))
+    tale.sync(0)
+
+
+@about("G5: degraded, and nothing allows it, or its T")
 def a_degraded_block_is_later_than_a_quorum_of_clocks(*, wrong: bool) -> None:
     tale = Tale(1)
     now_ms = tale.world.utc_ms
@@ -244,67 +391,6 @@ def a_degraded_block_is_later_than_a_quorum_of_clocks(*, wrong: bool) -> None:
     tale.prepare(block, view=1, voters=(1, 0, 2))
     tale.propose(other, view=1)
     tale.vote(2, PREPARE, other, view=1)
-
-
-# --- When it was heard: G6 ---
-
-
-@about("G6: T is {}, and it came at {}")
-def a_proposal_comes_too_late(*, wrong: bool) -> None:
-    tale = Tale(0)
-    parameters = tale.genesis.parameters
-    tale.vote_late(2, parameters.message_delay_ms + parameters.precision_ms + wrong)
-
-
-@about("G6: T is {}, and it came at {}")
-def a_proposal_comes_too_early(*, wrong: bool) -> None:
-    tale = Tale(0)
-    tale.vote_late(2, -tale.genesis.parameters.precision_ms - wrong)
-
-
-@about("G6: T is {}, and it came at {}")
-def a_view_that_failed_lets_more_time(*, wrong: bool) -> None:
-    tale = Tale(1)
-    changed(tale, 1)
-    parameters = tale.genesis.parameters
-    grown_ms = parameters.message_delay_ms * 11 // 10
-    tale.vote_late(2, grown_ms + parameters.precision_ms + wrong, view=1)
-
-
-@about("G6: T is {}, and it came at {}")
-def a_view_that_began_on_schedule_is_taken_for_a_failed_one(*, wrong: bool) -> None:
-    tale = Tale(1)
-    changed(tale, 1, reason=Reason.ROTATION if wrong else Reason.TIMEOUT)
-    parameters = tale.genesis.parameters
-    tale.vote_late(2, parameters.message_delay_ms + parameters.precision_ms + 1, view=1)
-
-
-@about("G6: T is {}, and it came at {}")
-def a_view_with_a_final_block_is_taken_for_a_failed_one(*, wrong: bool) -> None:
-    """Have the block be final before the proposal came, or in the turn in which it is voted for."""
-    tale = Tale(1)
-    changed(tale, 1)
-    first = tale.block(view=1)
-    certificate = tale.decide(first, view=1, voters=(1, 0, 2))
-    parameters = tale.genesis.parameters
-    block = tale.block(on=first, view=1)
-    late_ms = parameters.message_delay_ms + parameters.precision_ms + 1
-    tale.world.run_until(block.header.time_ms * MS - UTC_AT_START_MS * MS + late_ms * MS)
-    if wrong:
-        tale.turn(2, (first, certificate))
-    tale.propose(block, view=1)
-    tale.vote(2, PREPARE, block, view=1)
-    tale.turn(2, *(() if wrong else ((first, certificate),)))
-
-
-@about("G6: T is {}, and it came at {}")
-def many_failed_views_let_more_time_than_is_promised(*, wrong: bool) -> None:
-    tale = Tale(1, 3)
-    tale.tell(*(left := [tale.leave(number, 9) for number in (1, 3)]))
-    tale.begin(9, [left[0], tale.leave(2, 9), left[1]])
-    parameters = tale.genesis.parameters
-    most_ms = parameters.accuracy_ms - parameters.clock_error_ms
-    tale.vote_late(2, most_ms + wrong, view=9)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -174,7 +174,9 @@ def what_too_few_have_prepared_is_carried_over(*, wrong: bool) -> None:
 def what_is_final_in_a_view_is_proposed_again(*, wrong: bool) -> None:
     tale = Tale(1)
     first = tale.block()
-    final = CertifiedHeader(first.header, tale.decide(first, voters=(0, 1, 2)))
+    certificate = tale.decide(first, voters=(0, 1, 2))
+    tale.turn(2, (first, certificate))
+    final = CertifiedHeader(first.header, certificate)
     left = [tale.leave(0, 1, committed=[final]), tale.leave(1, 1)]
     left.append(tale.leave(2, 1, committed=[final]))
     tale.tell(*left)
@@ -237,6 +239,82 @@ def one_that_says_it_was_time_makes_a_schedule(*, wrong: bool) -> None:
     tale.begin(1, left)
     parameters = tale.genesis.parameters
     tale.vote_late(2, parameters.message_delay_ms + parameters.precision_ms + 1, view=1)
+
+
+# --- Certificates: W ---
+
+WAITS = "W: validator {} waits {} ms for {}"
+WAIT_US = 3 * SECOND
+
+
+def wait_for_two(tale: Tale, wait_us: int, *, knows: bool, becomes_known: bool = False) -> None:
+    """Have two blocks be decided, and one that hears so of the second wait for its bodies."""
+    tale.oracles.wait_max_us = WAIT_US
+    first = tale.block()
+    second = tale.block(on=first)
+    certificates = [tale.decide(each) for each in (first, second)]
+    decided = CertifiedHeader(second.header, certificates[1])
+    if knows:
+        tale.hear(3, decided)
+    tale.turn(3, (first, certificates[0]))
+    tale.world.run_until(tale.world.now_us + wait_us)
+    if becomes_known:
+        tale.hear(3, decided)
+    tale.turn(3)
+
+
+@about(WAITS)
+def bodies_of_the_next_block_do_not_come(*, wrong: bool) -> None:
+    wait_for_two(Tale(), WAIT_US + wrong, knows=True)
+
+
+@about(WAITS)
+def bodies_of_what_is_known_to_be_decided_do_not_come(*, wrong: bool) -> None:
+    wait_for_two(Tale(), 2 * WAIT_US, knows=wrong, becomes_known=True)
+
+
+@about(WAITS)
+def who_has_not_started_again_knows_what_it_heard(*, wrong: bool) -> None:
+    tale = Tale()
+    tale.oracles.wait_max_us = WAIT_US
+    first = tale.block()
+    tale.hear(3, CertifiedHeader(first.header, tale.decide(first)))
+    tale.turn(3)
+    if not wrong:
+        tale.restart(3)
+    tale.world.run_until(tale.world.now_us + WAIT_US + MS)
+    tale.turn(3)
+
+
+@about(WAITS)
+def bodies_of_what_a_view_starts_from_do_not_come(*, wrong: bool) -> None:
+    """Of a liar nobody knows whether its NEW-VIEW was taken."""
+    tale = Tale(0 if wrong else 1)
+    tale.oracles.wait_max_us = WAIT_US
+    first = tale.block()
+    final = CertifiedHeader(first.header, tale.decide(first))
+    left = [tale.leave(number, 1, committed=[final]) for number in VOTERS]
+    tale.tell(*left)
+    tale.begin(1, left)
+    tale.turn(3)
+    tale.world.run_until(tale.world.now_us + WAIT_US + MS)
+    tale.turn(3)
+
+
+@about(WAITS)
+def what_was_left_before_it_was_entered_may_not_have_been_read(*, wrong: bool) -> None:
+    tale = Tale()
+    tale.oracles.wait_max_us = WAIT_US
+    first = tale.block()
+    final = CertifiedHeader(first.header, tale.decide(first))
+    left = [tale.leave(number, 1, committed=[final]) for number in VOTERS]
+    tale.tell(*left)
+    tale.begin(1, left)
+    if not wrong:
+        tale.leave(3, 2)
+    tale.turn(3)
+    tale.world.run_until(tale.world.now_us + WAIT_US + MS)
+    tale.turn(3)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

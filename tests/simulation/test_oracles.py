@@ -308,6 +308,11 @@ def bodies_are_asked_of_the_proposer_alone(patch: Patch) -> None:
     patch.setattr(Pursuits, "begin", ask_the_proposer)
 
 
+@finds("W: validator {} waits {} ms for {}", Trick.ALTER, parameters=ONE_PRIMARY)
+def what_is_decided_is_forgotten(patch: Patch) -> None:
+    patch.setattr(Core, "_on_decided", lambda *_: None)
+
+
 @finds("N: validator {} cuts off {}")
 def votes_of_who_is_correct_are_refused(patch: Patch) -> None:
     decode = wire.decode_message

@@ -150,11 +150,11 @@ def a_block_is_committed_before_the_one_below_it(*, wrong: bool) -> None:
 
 @about("A4: block {} does not follow its parent")
 def a_block_names_another_parent(*, wrong: bool) -> None:
-    tale = Tale()
+    tale = Tale(*VOTERS)
     block = tale.block()
     if wrong:
         block = tale.altered(block, replace(block.header, parent=bytes(32)))
-    tale.turn(0, (block, tale.decide(block)))
+    tale.turn(3, (block, tale.decide(block)))
 
 
 @about("A4: block {} does not follow its parent")

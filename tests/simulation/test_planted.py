@@ -1,7 +1,8 @@
 """That for all the oracles can say there is a planted mistake at which they say it.
 
 The mistakes are in test_oracles.py and in those that tell of them, test_oracles_told.py,
-test_guard_told.py, test_heard_told.py and test_disk_told.py, and are tried there.
+test_guard_told.py, test_timely_told.py, test_heard_told.py and test_disk_told.py, and are tried
+there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tests.simulation import (
     test_heard_told,
     test_oracles,
     test_oracles_told,
+    test_timely_told,
 )
 from tests.simulation.test_rules import SAYS
 
@@ -22,6 +24,7 @@ PLANTED = (
     *test_oracles_told.CASES,
     *test_guard_told.CASES,
     *test_heard_told.CASES,
+    *test_timely_told.CASES,
     *test_disk_told.CASES,
 )
 

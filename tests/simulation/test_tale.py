@@ -195,16 +195,18 @@ class Tale:
     ) -> NewView:
         """Have the primary of a view, or another, sign and log its NEW-VIEW, and tell it."""
         number = view % self.size if by is None else by
-        unsigned = NewView(epoch=0, view=view, view_changes=tuple(view_changes))
+        unsigned = NewView(epoch=self.set.epoch, view=view, view_changes=tuple(view_changes))
         signature = self.places[number].signer.sign(unsigned.sign_bytes(self.genesis.chain_id))
         new_view = replace(unsigned, signature=signature)
         self.write(number, NewViewRecord(new_view))
         self.tell(new_view, but=number)
         return new_view
 
-    def hear(self, number: int, message: Message) -> None:
-        """Tell that a message is delivered to a correct validator."""
-        self.oracles.hearing(self.places[number], [encode_message(message)])
+    def hear(self, number: int, *messages: Message, peer: int | None = None) -> None:
+        """Tell that a frame is delivered to a correct validator, of the next one or another."""
+        frame = [encode_message(message) for message in messages]
+        sender = (number + 1) % self.size if peer is None else peer
+        self.oracles.hearing(self.places[number], sender, frame)
 
     def tell(self, *messages: Message, but: int | None = None) -> None:
         """Have all that are correct hear messages, but who says them."""

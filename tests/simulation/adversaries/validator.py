@@ -63,7 +63,7 @@ class Unobserved:
     def turned(self, validator: SimulatedValidator, output: Output) -> None:
         """Ignore it."""
 
-    def hearing(self, validator: SimulatedValidator, frame: Sequence[bytes]) -> None:
+    def hearing(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
         """Ignore it."""
 
     def sending(self, validator: SimulatedValidator, peer: int, frame: Sequence[bytes]) -> None:
