@@ -92,10 +92,10 @@ def test_a_step_is_known_at_once() -> None:
     assert not bench.last(1, clock_ms=10_001).fitness.judge().is_fit
 
 
-def test_a_step_is_held_against_a_clock_for_a_minute() -> None:
-    bench = Bench().last(1, clock_ms=10_001).last(STEP_REMEMBERED_MS - 1 - JUDGED_EVERY_MS)
-    assert bench.cause() is UnfitCause.STEPPED
-    assert bench.cause() is UnfitCause.NONE
+@pytest.mark.parametrize(("short_ms", "cause"), [(1, UnfitCause.STEPPED), (0, UnfitCause.NONE)])
+def test_a_step_is_held_against_a_clock_for_a_minute(short_ms: int, cause: UnfitCause) -> None:
+    bench = Bench().last(1, clock_ms=10_001)
+    assert bench.last(STEP_REMEMBERED_MS - short_ms - JUDGED_EVERY_MS).cause() is cause
 
 
 @pytest.mark.parametrize("ppm", [500, -500, 12])
@@ -140,13 +140,25 @@ def test_what_the_time_daemon_must_say(reading: DaemonReading | None, cause: Unf
     assert trial.cause() is UnfitCause.NONE, "for a trial the word of its peers is enough"
 
 
-def test_a_time_daemon_that_answers_no_more_counts_no_more() -> None:
+@pytest.mark.parametrize(("short_ms", "cause"), [(1, UnfitCause.NONE), (0, UnfitCause.NO_SOURCE)])
+def test_a_time_daemon_that_answers_no_more_counts_no_more(
+    short_ms: int, cause: UnfitCause
+) -> None:
     bench = Bench(testnet=False)
     bench.fitness.note_daemon(SOUND)
-    bench.last(DAEMON_WORD_MS - 1 - JUDGED_EVERY_MS)
+    bench.last(DAEMON_WORD_MS - short_ms - JUDGED_EVERY_MS)
     bench.fitness.note_daemon(None)
-    assert bench.cause() is UnfitCause.NONE
+    assert bench.cause() is cause
+
+
+def test_a_judgement_stands_for_a_tenth_of_a_second() -> None:
+    bench = Bench(testnet=False)
     assert bench.cause() is UnfitCause.NO_SOURCE
+    bench.fitness.note_daemon(SOUND)
+    bench.last(JUDGED_EVERY_MS - 1)
+    assert bench.fitness.judge().cause is UnfitCause.NO_SOURCE
+    bench.last(1)
+    assert bench.fitness.judge().cause is UnfitCause.NONE
 
 
 def test_a_day_without_sources_ends_before_the_error_is_exceeded() -> None:
@@ -210,9 +222,67 @@ def test_what_peers_said_of_a_clock_is_void_once_it_is_stepped() -> None:
     assert bench.hear((-5, -5, -5)).cause() is UnfitCause.NONE
 
 
-def test_the_word_of_peers_holds_while_the_chain_is_idle_and_not_for_ever() -> None:
+@pytest.mark.parametrize(("short_ms", "cause"), [(1, UnfitCause.AHEAD), (0, UnfitCause.NONE)])
+def test_the_word_of_peers_holds_while_the_chain_is_idle_and_not_for_ever(
+    short_ms: int, cause: UnfitCause
+) -> None:
     bench = Bench().hear((-3_600_000,) * 3)
-    assert bench.last(PEER_WORD_MS - 1 - JUDGED_EVERY_MS).cause() is UnfitCause.AHEAD
+    assert bench.last(PEER_WORD_MS - short_ms - JUDGED_EVERY_MS).cause() is cause
+
+
+def test_a_vote_that_was_little_delayed_tells_for_ten_to_twenty_seconds() -> None:
+    bench = Bench().hear((-10, -10), times=1).hear((-5_000, -5_000), times=19)
+    assert bench.cause() is UnfitCause.NONE
+    assert bench.hear((-5_000, -5_000), times=1).cause() is UnfitCause.AHEAD
+
+
+def test_that_votes_were_new_counts_no_longer_than_they_do() -> None:
+    bench = Bench().hear((-5_000, -5_000))
+    assert bench.cause() is UnfitCause.AHEAD
+    signed_ms = bench.utc_ms - 5_000 - JUDGED_EVERY_MS  # that of the last
+    for _ in range(21):
+        bench.last(SECOND_MS)
+        for peer in range(2):
+            bench.fitness.note_peer(peer, signed_ms, bench.utc_ms)
+    assert bench.cause() is UnfitCause.NONE
+
+
+@pytest.mark.parametrize(
+    ("apart_ms", "signed_apart_ms", "cause"),
+    [
+        (200, 200, UnfitCause.AHEAD),
+        (199, 199, UnfitCause.NONE),
+        (1_000, 500, UnfitCause.AHEAD),
+        (1_000, 499, UnfitCause.NONE),
+        (1_000, 1_500, UnfitCause.AHEAD),
+        (1_000, 1_501, UnfitCause.NONE),
+    ],
+)
+def test_votes_are_new_whose_times_advance_as_fast_as_they_come(
+    apart_ms: int, signed_apart_ms: int, cause: UnfitCause
+) -> None:
+    bench = Bench().hear((-5_000, -5_000), times=1)
+    signed_ms = bench.utc_ms - 5_000 + signed_apart_ms
+    bench.last(apart_ms)
+    for peer in range(2):
+        bench.fitness.note_peer(peer, signed_ms, bench.utc_ms)
+    assert bench.cause() is cause
+
+
+def test_peers_are_told_in_their_order() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.last(SECOND_MS)
+        for peer in (2, 0, 1):
+            bench.fitness.note_peer(peer, bench.utc_ms + PRECISION_MS + 1 + peer, bench.utc_ms)
+    bench.last(JUDGED_EVERY_MS)
+    assert bench.fitness.judge().detail.endswith("0: 101 ms, 1: 102 ms, 2: 103 ms")
+
+
+def test_what_peers_said_in_an_epoch_is_void_in_the_next() -> None:
+    bench = Bench().hear((-700, -700))
+    assert bench.cause() is UnfitCause.AHEAD
+    bench.fitness.begin(Parameters(), 1)
     assert bench.cause() is UnfitCause.NONE
 
 

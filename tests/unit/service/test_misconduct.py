@@ -117,6 +117,15 @@ def test_evidence_that_proves_nothing_is_refused_and_what_came_before_it_kept() 
     assert node.engine.counters.messages_refused == 1
 
 
+def test_what_is_proven_already_is_not_looked_at_again() -> None:
+    node = Lone(3)
+    sound = evidence_against(1)
+    forged = replace(sound, first=replace(sound.first, signature=bytes(64)))
+    node.hear(0, Accusations((sound,)), 1)
+    node.hear(0, Accusations((forged,)), 2)
+    assert (node.engine.evidence, node.engine.counters.messages_refused) == ((sound,), 0)
+
+
 def test_evidence_of_another_epoch_is_left_alone() -> None:
     node = Lone(3)
     node.hear(0, Accusations((replace(evidence_against(1), epoch=9),)), 1)
@@ -279,6 +288,34 @@ def test_a_certificate_in_a_view_change_is_held_against_votes() -> None:
     assert [each.charge for each in node.engine.evidence] == [Charge(0, Offence.PREPARE, 2)]
 
 
+def test_a_checked_vote_that_another_brought_is_remembered() -> None:
+    node = Lone(3)
+    other = replace(FIRST.header, time_ms=FIRST.header.time_ms + 1)
+    node.hear(1, vote(Phase.COMMIT, 0, FIRST.header, 2), 1)
+    node.hear(1, new_view(1, [view_change(voter, 1) for voter in (0, 1, 2)]), 2)
+    node.hear(2, vote(Phase.COMMIT, 0, other, 2), 3)
+    assert [each.charge for each in node.engine.evidence] == [Charge(0, Offence.COMMIT, 2)]
+
+
+def test_the_votes_of_a_certificate_are_remembered_before_its_block_is_there() -> None:
+    node = Lone(3)
+    other = replace(FIRST.header, time_ms=FIRST.header.time_ms + 1)
+    node.hear(0, certified(FIRST.header, Phase.COMMIT, voters=(0, 1, 2)), 1)
+    node.hear(1, vote(Phase.COMMIT, 0, other, 1), 2)
+    assert [each.charge for each in node.engine.evidence] == [Charge(0, Offence.COMMIT, 1)]
+
+
+def test_who_votes_otherwise_is_shown_what_a_certificate_says_that_the_primary_signed() -> None:
+    node = Lone(3)
+    prepared = certified(FIRST.header, Phase.PREPARE, voters=(0, 1, 3))
+    node.hear(1, view_change(1, 1, prepared=[prepared]), 1)
+    node.said()
+    other = replace(FIRST.header, time_ms=FIRST.header.time_ms + 1)
+    node.hear(2, vote(Phase.PREPARE, 0, other, 2), 2)
+    (shown,) = [message for message in node.said() if isinstance(message, Vote)]
+    assert (shown.validator, shown.subject.header_digest) == (0, FIRST.digest)
+
+
 def test_votes_are_forgotten_in_time_each_validators_own_alone() -> None:
     outlet = Outlet(view=lambda: 0)
     watching = misconduct(MemoryStore(), outlet)
@@ -329,6 +366,15 @@ def test_a_view_change_shown_in_a_new_view_is_held_against_the_one_that_came() -
     assert len(node.engine.evidence) == 1
 
 
+def test_a_second_view_change_for_a_view_that_is_over_is_evidence() -> None:
+    node = Lone(3)
+    one, other = two_view_changes(2)
+    node.hear(2, one, 1)
+    node.hear(2, new_view(2, [view_change(voter, 2) for voter in (0, 1, 2)]), 2)
+    node.hear(2, other, 3)
+    assert [each.charge for each in node.engine.evidence] == [Charge(0, Offence.VIEW_CHANGE, 2)]
+
+
 def test_two_new_views_of_one_view_are_evidence_also_when_none_is_wanted_any_more() -> None:
     node = Lone(3)
     one, other = two_new_views(1)
@@ -376,7 +422,7 @@ def test_two_checkpoints_above_the_tip_contradict_each_other_and_later_the_chain
     assert not watching.evidence
     watching.note_checkpoint(statement("validator-4", above[1]))
     assert [each.charge for each in watching.evidence] == [Charge(0, Offence.CHECKPOINT, 3)]
-    for number in range(4):
+    for number in range(3):  # the last of them when the height in question is written
         notarize(chat, f"more {number}")
     assert [each.charge for each in watching.evidence] == [
         Charge(0, Offence.CHECKPOINT, 3),
@@ -385,11 +431,24 @@ def test_two_checkpoints_above_the_tip_contradict_each_other_and_later_the_chain
     ]
 
 
+def test_what_the_chain_has_is_not_held_against_what_comes() -> None:
+    """Only genesis shows it, which no certificate holds against anybody."""
+    chat = Chat(*FOUNDERS)
+    node = chat.nodes["validator-1"]
+    watching = node.engine._misconduct  # noqa: SLF001 - no message brings it
+    for time_ms in (0, 1):
+        stated = replace(node.ledger.header, time_ms=node.ledger.header.time_ms + time_ms)
+        watching.note_checkpoint(statement("validator-4", stated))
+    assert not watching.evidence
+
+
 def test_a_checkpoint_of_nobody_or_of_another_chain_is_left_alone() -> None:
     watching = misconduct(MemoryStore(), Outlet(view=lambda: 0))
     genesis = Executor(GOVERNED).genesis_block().header
     for stated in (
         statement("nobody", genesis),
+        statement("nobody", replace(genesis, height=9)),
+        statement("nobody", replace(genesis, height=9, time_ms=1)),
         statement("validator-1", replace(genesis, height=9)),
         statement("validator-1", replace(genesis, height=9, time_ms=1)),
         replace(statement("validator-1", genesis), header=b"none"),
