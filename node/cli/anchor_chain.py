@@ -15,6 +15,7 @@ from node.chain.record import RecordAction
 from node.cli.network import Network, decode_answer, decode_certified
 from node.cli.submission import Outlook, Recorded, record_digests
 from node.cli.verb import CommandError
+from node.cli.wording import unchecked_fault
 from node.errors import CryptoError, PeerError, ProofError
 from node.rpc.client import LedgerClient, NotFound
 from node.rpc.port import CertifiedHeader as SentHeader
@@ -59,7 +60,10 @@ class ReachedChain:
         return checkpoint
 
     def find_record(self, digest: bytes) -> bytes | None:
-        """Return the verified receipt of a record of this digest that our identity made."""
+        """Return the verified receipt of a record of this digest that our identity made.
+
+        Raises `CommandError` where that cannot be checked whole here: it is to be kept.
+        """
         try:
             receipt = self.network.ask(lambda client: client.receipt_of_digest(digest))
         except NotFound:
@@ -68,7 +72,11 @@ class ReachedChain:
         verdict = verify_receipt(receipt, self.network.anchor, named)
         attestation = verdict.attestation
         is_ours = attestation is not None and attestation.sender == self.network.identity
-        return receipt if is_ours and verdict.outcome is Outcome.VERIFIED else None
+        if not is_ours or verdict.outcome is not Outcome.VERIFIED:
+            return None
+        if (unchecked := unchecked_fault(verdict)) is not None:
+            raise CommandError(unchecked.code, unchecked.message, unchecked.fix)
+        return receipt
 
     def record(self, digest: bytes, type_code: str, reference: str) -> bytes:
         """Record a digest and return the receipt, verified.

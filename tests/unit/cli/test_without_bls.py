@@ -5,23 +5,36 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from node.chain.admission import ACCEPTED, FinalResult
+from node.chain.block import ResultCode
+from node.cli.anchor_chain import ReachedChain
 from node.cli.exit_codes import ExitCode
+from node.cli.network import Network
 from node.cli.receipt_files import save_receipts
+from node.cli.verb import CommandError
 from node.cli.wording import unchecked_fault
 from node.crypto.bls_backend import MissingLibraryError, backend
+from node.crypto.certificate import Authority
 from node.timestamp.receipt import Receipt
+from node.timestamp.tokens.issuing import Stamp
+from node.timestamp.tokens.of_record import coordinates_of, encode_tsr
+from node.timestamp.tokens.request import TimeStampRequest
 from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest, verify_receipt
 from tests.unit.cli.command import CHINESE, Ran, run
 from tests.unit.cli.served import prepare_home, served
-from tests.unit.rpc.fake_node import FakeLedger, FakeNode
+from tests.unit.cli.stamping import StampingServer
+from tests.unit.rpc.fake_node import FakeLedger, FakeNode, FakeTicket
+from tests.vectors.evidence.authorities import FIRST
 from tests.vectors.receipt.case import DIGEST
+from tests.vectors.receipt.chain import signer
+from tests.vectors.receipt.tokens import issuer_of
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 DOCUMENT = VECTORS / "document.txt"
@@ -51,6 +64,24 @@ class Giver(FakeNode):
 
     async def receipt_of_digest(self, digest: bytes) -> bytes | None:  # noqa: ARG002 - whichever
         return self.receipt
+
+
+class Recorder(Giver):
+    """Takes every transaction, and proves it by that receipt."""
+
+    async def submit_batch(self, transactions: Sequence[bytes], submitter: str) -> FakeTicket:
+        ticket = await super().submit_batch((), submitter)
+        ticket.admissions = [ACCEPTED] * len(transactions)
+        ticket.results = [FinalResult(ResultCode.OK, 1, 1, 0, 1)] * len(transactions)
+        return ticket
+
+    async def receipts(
+        self,
+        wanted: bytes,  # noqa: ARG002 - whichever
+        first_operation: int,
+        limit: int,  # noqa: ARG002
+    ) -> Sequence[bytes]:
+        return [self.receipt][first_operation:]
 
 
 def verify(receipt: Path, *options: str, env: dict[str, str] | None = None) -> Ran:
@@ -161,6 +192,70 @@ def test_a_receipt_that_cannot_be_checked_whole_is_fetched_in_vain(tmp_path: Pat
     with served(Giver(sound), home, genesis.chain_id):
         assert run(*words).code == ExitCode.DONE
     assert [path.read_bytes() for path in out.iterdir()] == [sound]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return the folder of a network of the chain whose receipts cannot be checked whole here."""
+    return prepare_home(tmp_path / "net", load_trust(TRUST.read_bytes()).genesis)
+
+
+def test_a_receipt_that_cannot_be_checked_whole_is_not_kept_of_a_new_record(
+    home: Path, tmp_path: Path
+) -> None:
+    """`supersede`, `withdraw` and `quickstart` record and keep by the same function."""
+    given, out = from_case(tmp_path, "7-compact-more").read_bytes(), tmp_path / "receipts"
+    chain_id = Receipt.decode(given).chain_id
+    words = ("notarize", DOCUMENT, "--home", home, "--out", out, "--json")
+    with served(Recorder(given), home, chain_id):
+        ran = run(*words)
+    assert ran.code == ExitCode.NOT_ROOTED
+    error = ran.json["items"][0]["error"]
+    assert (error["code"], "govchain[bls]" in error["fix"]) == ("GC-2310", True)
+    assert not out.exists() or not [*out.iterdir()]
+
+
+def test_a_time_stamp_whose_receipt_cannot_be_checked_whole_is_not_kept(tmp_path: Path) -> None:
+    receipt, out = Receipt.decode(GOOD.read_bytes()), tmp_path / "it.tsr"
+    genesis = load_trust(TRUST.read_bytes()).genesis
+    authority = Authority(genesis.organisations[0].ca_certificate, signer("org-1 authority"))
+
+    class Stamping(StampingServer):
+        def answer(self, request: TimeStampRequest) -> bytes:
+            stamp = Stamp(
+                imprint=request.imprint,
+                coordinates=coordinates_of(receipt),
+                time_ms=receipt.leaf.time_ms,
+                nonce=request.nonce,
+            )
+            token = issuer_of(authority).issue(stamp)
+            return encode_tsr(replace(receipt, token=token)) or b""
+
+    with Stamping(FIRST).serving() as url:
+        ran = run("timestamp", DOCUMENT, "--url", url, "--trust", TRUST, "--out", out, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_ROOTED, "GC-2310")
+    assert "govchain[bls]" in ran.json["error"]["fix"]
+    assert not out.exists()
+
+
+def test_an_anchor_is_not_given_a_receipt_that_cannot_be_checked_whole(home: Path) -> None:
+    given = GOOD.read_bytes()
+    receipt = Receipt.decode(given)
+    network = Network.open(home, None, receipt.leaf.sender)
+    with served(Giver(given), home, receipt.chain_id), pytest.raises(CommandError) as refused:
+        ReachedChain(network).find_record(receipt.leaf.record.digest)
+    assert refused.value.code == "GC-2310"
+    sound = replace(receipt, compact=None).encode()
+    with served(Giver(sound), home, receipt.chain_id):
+        assert ReachedChain(network).find_record(receipt.leaf.record.digest) == sound
+
+
+def test_a_receipt_is_exported_from_its_file_alone_and_nothing_is_said_of_it(tmp_path: Path) -> None:
+    """A pure function of a file that somebody has already: nothing of it is verified, or kept."""
+    out = tmp_path / "it.receipt"
+    ran = run("receipt", "export", GOOD, "--format", "native", "--out", out)
+    assert (ran.code, out.read_bytes()) == (ExitCode.DONE, GOOD.read_bytes())
+    assert "Nothing was verified: see govchain verify." in ran.out
 
 
 def test_an_unchecked_receipt_does_not_stand_in_for_a_new_one(tmp_path: Path) -> None:
