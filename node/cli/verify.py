@@ -95,6 +95,7 @@ def verify(  # noqa: PLR0913 - one for each option
     network: NetworkChoice,
 ) -> Answer:
     """Verify a document against its receipt, or a proof by itself."""
+    from node.cli.kinds import kind_of
     from node.cli.revocation_lists import read_revocations, tell_lists
     from node.cli.verify_compact import verify_text
     from node.cli.verify_proof import verify_proof
@@ -109,8 +110,21 @@ def verify(  # noqa: PLR0913 - one for each option
     certificates = read_certificates(certificate_paths)
     revocations = read_revocations(crl_paths)
     receipt = b"" if receipt_path is None else _read_receipt(receipt_path, document)
-    if request is not None and (not receipt or is_compact(receipt) or is_tlog_proof(receipt)):
+    is_whole = not (receipt_path is None or is_compact(receipt) or is_tlog_proof(receipt))
+    if request is not None and not is_whole:
         raise click.UsageError(_("a request is answered by a time-stamp token: --receipt"))
+    if standing_path is not None and not is_whole:
+        raise click.UsageError(
+            _(
+                "a proof of standing goes with a receipt that holds the record: give that as "
+                "--receipt, or verify the proof by itself: govchain verify PROOF --trust FILE"
+            )
+        )
+    asks_standing = is_whole and (standing_path is not None or found is not None)
+    if max_age_ms is not None and receipt_path is not None and not asks_standing:
+        raise click.UsageError(
+            _("--max-age is of a proof of standing: --standing, or --home or --profile to ask")
+        )
     now_ms = time.time_ns() // 1_000_000
     if receipt_path is None:
         answer = verify_proof(screen, document, anchor, max_age_ms)
@@ -123,6 +137,8 @@ def verify(  # noqa: PLR0913 - one for each option
             now_ms, request, certificates, revocations, standing_path, max_age_ms, found
         )
         answer = _verify_receipt(screen, document, receipt, anchor, beside)
+    if answer.fault is not None and receipt_path is not None and kind_of(receipt) is None:
+        answer = Answer(answer.facts, _unlike_any(receipt_path, answer.fault))
     lists = tell_lists(screen, crl_paths, revocations, _tokens_in(receipt), certificates)
     return Answer({**answer.facts, **lists}, answer.fault)
 
@@ -190,6 +206,16 @@ def _verify_receipt(
     held, age_ms = open_receipt(receipt).receipt, beside.max_age_ms
     told, fault = follow_record(screen, held, attestation, anchor, source, max_age_ms=age_ms)
     return Answer({**facts, "asked": standing is None, **told}, fault)
+
+
+def _unlike_any(path: Path, fault: Fault) -> Fault:
+    """Return a fault of a file that does not begin as any that is taken: it need not be a proof."""
+    from node.cli.kinds import QR_TEXT, RECEIPTS, TLOG
+
+    message = _("{path} does not begin as any of these does: {kinds} ({why})")
+    kinds = ", ".join(each.name for each in (*RECEIPTS, TLOG, QR_TEXT))
+    fix = _("name the file that govchain notarize wrote, or get it again, whole and unchanged")
+    return Fault(fault.code, message.format(path=path, kinds=kinds, why=fault.message), fix)
 
 
 def _tokens_in(receipt: bytes) -> list[bytes]:

@@ -47,6 +47,8 @@ def verify_proof(screen: Screen, path: str, anchor: TrustAnchor, max_age_ms: int
         facts = {"proof": path, "format": "standing", **describe_standing(verdict)}
         return Answer(facts, fault_of(verdict, max_age_ms))
     if kind is CONSISTENCY:
+        if max_age_ms is not None:
+            raise click.UsageError(_("--max-age is of a proof of standing, and this is another"))
         joined = verify_consistency_proof(data, anchor, now_ms=now_ms)
         tell_consistency(screen, path, joined)
         facts = {"proof": path, "format": "consistency"}

@@ -44,6 +44,46 @@ def save_receipt(folder: Path, vector: dict[str, Any]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("data", [b"", b"noise \xff\xfe", bytes(range(256))])
+def test_what_is_like_no_receipt_at_all_is_told_with_what_one_is(
+    tmp_path: Path, data: bytes
+) -> None:
+    path = tmp_path / "what.receipt"
+    path.write_bytes(data)
+    words = ("verify", DOCUMENT, "--receipt", path, "--trust", TRUST)
+    ran = run(*words, "--json")
+    assert (ran.code, ran.json["verdict"]) == (ExitCode.NOT_VERIFIED, "not verified")
+    message = ran.json["error"]["message"]
+    assert message.startswith(f"{path} does not begin as any of these does: a receipt, ")
+    for kind in ("a COSE Receipt", "a PDF certificate", "a time-stamp token", "a tlog-proof"):
+        assert kind in message
+    assert "govchain notarize" in ran.json["error"]["fix"]
+    assert "均不相符" in run(*words, env=CHINESE).err
+
+
+@pytest.mark.parametrize("name", ["compact.qr.txt", "document.txt.tlog-proof"])
+def test_a_standing_beside_what_holds_no_record_is_wrong_usage(name: str, tmp_path: Path) -> None:
+    standing = tmp_path / "standing"
+    vector = VECTORS.parent / "standing" / "standing" / "good-1.json"
+    standing.write_bytes(base64.b64decode(json.loads(vector.read_bytes())["proof"]))
+    words = ("verify", DOCUMENT, "--receipt", VECTORS / name, "--trust", TRUST, "--json")
+    for said in (("--standing", standing), ("--max-age", "1d")):
+        ran = run(*words, *said)
+        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2303")
+        assert (
+            said[0] in ran.json["error"]["message"] or "--receipt" in ran.json["error"]["message"]
+        )
+    alone = run("verify", standing, "--trust", TRUST, "--standing", standing, "--json")
+    assert alone.code == ExitCode.USAGE
+
+
+def test_an_age_that_nothing_is_held_to_is_wrong_usage() -> None:
+    words = ("verify", DOCUMENT, "--receipt", RECEIPT, "--trust", TRUST, "--max-age", "1d")
+    ran = run(*words, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2303")
+    assert "--standing, or --home or --profile" in ran.json["error"]["message"]
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_every_vector_ends_with_the_code_of_its_outcome(path: Path, tmp_path: Path) -> None:
     vector = json.loads(path.read_bytes())

@@ -117,6 +117,14 @@ def test_how_old_a_proof_may_be_is_for_the_reader_to_say(files: Path) -> None:
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.NOT_VERIFIED, "GC-2351")
 
 
+def test_an_age_of_what_has_none_is_wrong_usage(tmp_path: Path) -> None:
+    vector = json.loads((VECTORS / "consistency" / "good-retired.json").read_bytes())
+    path = tmp_path / "it.consistency"
+    path.write_bytes(base64.b64decode(vector["proof"]))
+    ran = run("verify", path, "--trust", TRUST, "--max-age", "1d", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2303")
+
+
 def test_a_verdict_is_in_the_language_of_the_reader(files: Path) -> None:
     ran = run("verify", files / "3.standing", "--trust", TRUST, env=CHINESE)
     assert "已于 2025-10-09T08:53:23.000Z 撤销" in ran.out

@@ -250,7 +250,9 @@ def test_an_anchor_is_not_given_a_receipt_that_cannot_be_checked_whole(home: Pat
         assert ReachedChain(network).find_record(receipt.leaf.record.digest) == sound
 
 
-def test_a_receipt_is_exported_from_its_file_alone_and_nothing_is_said_of_it(tmp_path: Path) -> None:
+def test_a_receipt_is_exported_from_its_file_alone_and_nothing_is_said_of_it(
+    tmp_path: Path,
+) -> None:
     """A pure function of a file that somebody has already: nothing of it is verified, or kept."""
     out = tmp_path / "it.receipt"
     ran = run("receipt", "export", GOOD, "--format", "native", "--out", out)
