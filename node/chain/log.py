@@ -222,17 +222,6 @@ def consistency_path_from_tiles(
     return consistency_path_of(tree.node_at, old_size, size)
 
 
-def root_from_tiles(size: int, read_tile: ReadTile, hash_function: HashFunction) -> bytes:
-    """Return the root of the log when it had `size` leaves, at least one.
-
-    Raises `ProofError` for no leaves, `StorageError` if a tile is too short.
-    """
-    if size < 1:
-        raise ProofError("proof-sizes", f"expected at least one leaf, got {size}")
-    tree = LogTree(size, read_tile, hash_function)
-    return tree.node_at((size - 1).bit_length(), 0)
-
-
 def prefix_path_from_tiles(
     old_size: int, size: int, read_tile: ReadTile, hash_function: HashFunction
 ) -> list[bytes]:

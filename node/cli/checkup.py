@@ -23,8 +23,6 @@ from gettext import gettext as _
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-
 import node
 from node.assembly import open_ledger_at_rest
 from node.chain.genesis import Genesis
@@ -32,7 +30,8 @@ from node.chain.membership import quorum_size
 from node.cli.remedies import remedy_of
 from node.cli.screen import Fault
 from node.config import NodeConfig
-from node.errors import NodeError
+from node.crypto.authority import AuthorityCertificate
+from node.errors import CryptoError, NodeError
 from node.operations.supervisor import LOG_FILE, NodeProcess
 from node.operations.topology import is_port_free
 from node.rpc.port import Health, NodeStatus
@@ -50,6 +49,7 @@ _SYNC_WARNING_MS: Final = 20.0
 _SYNC_PROBLEM_MS: Final = 200.0
 _CERTIFICATE_WARNING_DAYS: Final = 30
 _S_PER_DAY: Final = 86_400
+_MS: Final = 1_000
 _OTHERS: Final = 0o077
 _LOG_TAIL_BYTES: Final = 16_384
 _ENDED: Final = re.compile(r'"event": "ended".*"code": "(GC-\d{4})"')
@@ -161,12 +161,12 @@ def check_certificates(home: Path, now_s: float) -> Iterator[Finding]:
     soonest: tuple[float, Path] | None = None
     for path in sorted([*home.rglob("tls.pem"), *home.rglob("client.pem"), *home.rglob("ca.pem")]):
         try:
-            certificate = x509.load_pem_x509_certificate(path.read_bytes())
-        except (OSError, ValueError) as error:
+            certificate = AuthorityCertificate.read(path.read_bytes())
+        except (OSError, CryptoError) as error:
             fix = _("restore the file from a backup")
             yield Finding("certificates", Level.PROBLEM, f"{path}: {error}", fix)
             continue
-        days = (certificate.not_valid_after_utc.timestamp() - now_s) / _S_PER_DAY
+        days = (certificate.not_after_ms / _MS - now_s) / _S_PER_DAY
         if days < _CERTIFICATE_WARNING_DAYS:
             level = Level.PROBLEM if days < 0 else Level.WARNING
             detail = _("{path}: valid for {days:.0f} more days").format(path=path, days=days)

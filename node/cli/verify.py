@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -168,6 +168,7 @@ def _verify_receipt(
     from node.cli.subjects import read_document
     from node.cli.wording import describe_verdict
     from node.timestamp.opening import digest_algorithm_of, open_receipt
+    from node.timestamp.tokens.check import TokenStep
     from node.timestamp.verify import Outcome, verify_receipt
 
     path = beside.standing_path
@@ -188,6 +189,9 @@ def _verify_receipt(
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}
     attestation = verdict.attestation
+    last = verdict.steps[-1].step
+    if last is TokenStep.CHAIN and verdict.outcome is Outcome.NOT_ROOTED:
+        facts |= _tell_coordinates(screen, receipt, anchor)
     if page is not None:
         if page.status != "other":
             screen.line(f"  {page.sentence}")
@@ -206,6 +210,27 @@ def _verify_receipt(
     held, age_ms = open_receipt(receipt).receipt, beside.max_age_ms
     told, fault = follow_record(screen, held, attestation, anchor, source, max_age_ms=age_ms)
     return Answer({**facts, "asked": standing is None, **told}, fault)
+
+
+def _tell_coordinates(screen: Screen, token: bytes, anchor: TrustAnchor) -> dict[str, Any]:
+    """Say where the record of a sound token alone stands, by its serial number; JSON members.
+
+    Nothing is said of a token of another chain, or of another authority: its numbers are its own.
+    """
+    from node.errors import DecodeError
+    from node.timestamp.tokens.issuing import Coordinates
+    from node.timestamp.tokens.reading import ReadToken, token_of_answer
+
+    try:
+        serial_number = ReadToken.decode(token_of_answer(token)).info.serial_number
+        at = Coordinates.from_serial(serial_number)
+    except DecodeError:
+        return {}
+    if at != Coordinates.of(anchor.chain_id, at.height, at.log_index):
+        return {}
+    said = _("by its serial number it is of block {height}, entry {index} of the log of this chain")
+    screen.line("  " + said.format(height=at.height, index=at.log_index))
+    return {"height": at.height, "log_index": at.log_index}
 
 
 def _unlike_any(path: Path, fault: Fault) -> Fault:

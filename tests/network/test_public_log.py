@@ -11,26 +11,26 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from node.chain.log import TileId, root_from_tiles
-from node.chain.merkle import TreeHead, leaf_hash, verify_consistency
+from node.chain.log import TileId
+from node.chain.merkle import TreeHead, leaf_hash, merkle_root, verify_consistency
 from node.chain.record import Notarization, RecordAction
 from node.storage.cosigned_file import COSIGNED_FILE
 from node.timestamp.log.checkpoint import Checkpoint
 from node.timestamp.log.note import Note
 from node.timestamp.log.policy import Cosigned, parse_policy
 from node.timestamp.log.proof import sha256, tlog_proof_of
-from node.timestamp.log.tiles import decode_bundle, file_of
+from node.timestamp.log.tiles import file_of
 from node.timestamp.receipt import Receipt
 from node.web.verifier.bundle import bundle
 from tests.network.local_network import LocalNetwork, running_network, until
 from tests.outside.html_verifier import Case, answers, difference, encoded
 from tests.unit.cli.command import run
 from tests.unit.timestamp import independent_tlog
+from tests.unit.timestamp.log.bundles import read_bundle
 
 
 @pytest.fixture(scope="module")
@@ -102,16 +102,16 @@ async def test_every_validator_serves_the_whole_log_under_a_quorums_cosignatures
         cosigned = await files.until_covered(size)
         assert len(cosigned.witnesses) == 3
         head = cosigned.checkpoint.head
-        tiles = partial(files.tile, head.size)
-        assert root_from_tiles(head.size, tiles, sha256) == head.root
         last = (head.size - 1) // 256
         entries = [
             entry
             for index in range(last + 1)
-            for entry in decode_bundle(files.read(f"/tile/{file_of(None, index, size).path}"))
+            for entry in read_bundle(files.read(f"/tile/{file_of(None, index, head.size).path}"))
         ]
-        assert sha256(b"".join(leaf_hash(each, sha256) for each in entries)) == sha256(
-            b"".join(tiles(TileId(0, index)) for index in range(last + 1))
+        hashes = [leaf_hash(each, sha256) for each in entries]
+        assert merkle_root(hashes, sha256) == head.root
+        assert b"".join(hashes) == b"".join(
+            files.tile(head.size, TileId(0, index)) for index in range(last + 1)
         )
         held = b"".join(entries)
         assert all(

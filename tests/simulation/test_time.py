@@ -141,3 +141,5 @@ def test_t_and_s_keep_their_bounds_among_liars() -> None:
     parameters = Parameters()
     assert tally.sealed.least is not None
     assert tally.sealed.least >= -parameters.clock_error_ms
+    assert tally.stamped.least is not None
+    assert tally.stamped.least >= -parameters.accuracy_ms

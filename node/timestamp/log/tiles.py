@@ -96,18 +96,3 @@ def encode_bundle(entries: Sequence[bytes]) -> bytes:
         if len(entry) > ENTRY_BYTES_MAX:
             raise InvariantViolation(f"an entry of {len(entry)} bytes fits in no bundle")
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
-
-
-def decode_bundle(data: bytes) -> tuple[bytes, ...]:
-    """Return the entries of a bundle, 1..256; raises `DecodeError`."""
-    entries: list[bytes] = []
-    position = 0
-    while position < len(data):
-        start = position + 2
-        position = start + int.from_bytes(data[start - 2 : start])
-        if start > len(data) or position > len(data) or len(entries) == TILE_HASHES:
-            raise DecodeError(f"entry bundle: entry {len(entries)} does not fit")
-        entries.append(data[start:position])
-    if not entries:
-        raise DecodeError("entry bundle: expected at least one entry")
-    return tuple(entries)

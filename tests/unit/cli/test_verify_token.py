@@ -12,7 +12,7 @@ from node.cli.verb import CommandError
 from node.crypto.certificate import Authority, build_authority_certificate, encode_pem
 from node.crypto.revocation import RevokedSerial, build_revocation_list
 from node.crypto.suite import SHA_256
-from node.timestamp.tokens.issuing import take_chain_proof
+from node.timestamp.tokens.issuing import Coordinates, Stamp, take_chain_proof
 from node.timestamp.tokens.of_record import encode_tsr
 from node.timestamp.tokens.reading import token_of_answer
 from node.timestamp.tokens.request import Imprint, TimeStampRequest
@@ -88,6 +88,24 @@ def test_the_verdict_is_by_what_is_beside_the_token(
     )
     assert ran.code == code, ran.out
     assert detail in ran.json["steps"][-1]["detail"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_where_the_record_of_a_token_alone_stands_is_told() -> None:
+    """By its serial number: so that its receipt can be asked for, from the token alone."""
+    words = ("verify", "document", "--receipt", "bare.tsr", "--trust", "trust.json")
+    beside = ("--certificate", "tsa.pem")
+    receipt, told = CHAIN.receipt(PLAIN, 1), run(*words, *beside, "--json").json
+    height, index = receipt.block.header.height, receipt.log_index
+    assert (told["height"], told["log_index"]) == (height, index)
+    assert f"of block {height}, entry {index} of the log" in run(*words, *beside).out
+    assert "height" not in run(*words, *beside, "--crl", "revoked.crl", "--json").json
+    assert "height" not in run(*words, "--json").json
+    elsewhere = Coordinates(bytes(7), height, index)
+    stamp = Stamp(imprint=REQUEST.imprint, coordinates=elsewhere, time_ms=receipt.leaf.time_ms)
+    Path("bare.tsr").write_bytes(issuer_of(authority_of(CHAIN)).issue(stamp))
+    ran = run(*words, "--json")
+    assert (ran.code, "height" in ran.json) == (5, False)
 
 
 @pytest.mark.parametrize(

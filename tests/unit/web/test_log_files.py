@@ -11,9 +11,9 @@ from node.chain.merkle import TreeHead, verify_consistency
 from node.timestamp.log.note import Note
 from node.timestamp.log.policy import parse_policy
 from node.timestamp.log.proof import sha256
-from node.timestamp.log.tiles import decode_bundle
 from node.web.log_files import FOR_A_MOMENT, FOR_EVER, routes
 from tests.unit.operations.served_log import ServedLog
+from tests.unit.timestamp.log.bundles import read_bundle
 from tests.unit.web.http_client import ask, serving
 from tests.vectors.receipt.chain import Chain, record_of, validator_set
 from tests.vectors.receipt.cosigned import checkpoint_at
@@ -98,8 +98,7 @@ async def test_what_is_served_fits_together() -> None:
         policy = parse_policy(await read("/policy/1"))
         head = policy.check(Note.decode(await read("/checkpoint"))).checkpoint.head
         assert head.size == SIZE
-        entries = decode_bundle(await read("/tile/entries/000"))
-        assert list(entries) == CHAIN.leaves[:256]
+        assert read_bundle(await read("/tile/entries/000")) == CHAIN.leaves[:256]
         answer = json.loads(await read(f"/consistency/5/{SIZE}"))
         assert (answer["old_size"], answer["new_size"]) == (5, SIZE)
         path = [base64.b64decode(each) for each in answer["consistency"]]
