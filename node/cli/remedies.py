@@ -285,6 +285,16 @@ _ROWS: Final = (
         N_("install pyblst (pip install govchain[bls]), or for verification alone py-ecc"),
     ),
     (
+        "GC-2343",
+        ExitCode.SOME_FAILED,
+        N_("the page of a certificate is not that of its proof"),
+        N_(
+            "show nobody the page: rely on what was attested, or export the receipt anew "
+            "(govchain receipt export). A file that was only signed or annotated since is told so "
+            "too"
+        ),
+    ),
+    (
         "GC-2350",
         ExitCode.NO_SUCH_RECORD,
         N_("nothing was ever recorded"),

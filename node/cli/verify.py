@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from node.cli.age import AgeType
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.remedies import remedy_of
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.token_options import (
     FILE,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from node.timestamp.tokens.request import TimeStampRequest
     from node.timestamp.trust import TrustAnchor
     from node.timestamp.verify import Verdict
+
+
+_OTHER_PAGE: Final = "other"
 
 
 @click.command(
@@ -139,6 +143,10 @@ def verify(  # noqa: PLR0913 - one for each option
         answer = _verify_receipt(screen, document, receipt, anchor, beside)
     if answer.fault is not None and receipt_path is not None and kind_of(receipt) is None:
         answer = Answer(answer.facts, _unlike_any(receipt_path, answer.fault))
+    if answer.fault is None and answer.facts.get("page") == _OTHER_PAGE:
+        message = _("{path}: the proof holds, and gives another page than this")
+        altered = message.format(path=receipt_path)
+        answer = Answer(answer.facts, Fault("GC-2343", altered, remedy_of("GC-2343").fix))
     lists = tell_lists(screen, crl_paths, revocations, _tokens_in(receipt), certificates)
     return Answer({**answer.facts, **lists}, answer.fault)
 
@@ -184,7 +192,7 @@ def _verify_receipt(
         revocations=beside.revocations,
     )
     page = None if verdict.attestation is None else _compare_page(receipt)
-    if page is not None and page.status == "other":  # before anybody believes what is printed
+    if page is not None and page.status == _OTHER_PAGE:  # before anybody believes what is printed
         screen.line(page.sentence, style="yellow")
     tell_verdict(screen, document, verdict)
     facts = {"document": document, "digest": str(digest), **describe_verdict(verdict)}
@@ -193,7 +201,7 @@ def _verify_receipt(
     if last is TokenStep.CHAIN and verdict.outcome is Outcome.NOT_ROOTED:
         facts |= _tell_coordinates(screen, receipt, anchor)
     if page is not None:
-        if page.status != "other":
+        if page.status != _OTHER_PAGE:
             screen.line(f"  {page.sentence}")
         facts["page"] = page.status
     if attestation is None or verdict.outcome is not Outcome.VERIFIED:
@@ -323,7 +331,9 @@ def _compare_page(receipt: bytes) -> _Page | None:
 
     if render_pdf(opened.receipt, opened.joined) == receipt:
         return _Page("as proven", _("the page says what the proof says"))
-    return _Page("other", _("rely on what stands here, NOT on the page: this proof gives another"))
+    return _Page(
+        _OTHER_PAGE, _("rely on what stands here, NOT on the page: this proof gives another")
+    )
 
 
 def fault_of_receipt(verdict: Verdict) -> Fault | None:

@@ -36,6 +36,10 @@ _REFERENCE: Final = re.compile(
 _OBJECT: Final = re.compile(
     rb"([0-9]{1,10})%b{1,8}([0-9]{1,5})%b{1,8}obj%b" % (_SPACES, _SPACES, _END)
 )
+_NUMBER_OBJECT: Final = re.compile(
+    rb"(?<![0-9])%b%b*+([0-9]{1,10})%b++endobj%b" % (_OBJECT.pattern, _SPACES, _SPACES, _END)
+)
+"""An object that is a whole number, as the length of a stream may be."""
 _ENTRIES: Final = re.compile(rb"[0-9nf\0\t\n\f\r ]*+")
 _NAME: Final = re.compile(rb"/([^\0\t\n\f\r ()<>\[\]{}/%]*+)")
 _ESCAPE: Final = re.compile(r"#([0-9A-Fa-f]{2})")
@@ -170,6 +174,10 @@ class _Reading:
     """How often the word `obj` stands outside streams."""
     _outside: int = 0
     """Where the newest stream ended."""
+    _numbers: dict[Reference, int] | None = None
+    """What looks like an object that is a number, anywhere; looked for once it is asked for."""
+    _lengths: dict[Reference, int] = field(default_factory=dict)
+    """Of streams whose length is such an object, which may stand behind them."""
 
     def read(self) -> None:
         """Read all of it."""
@@ -192,6 +200,10 @@ class _Reading:
         self._leave_outline()
         if self._named != sum(each.reference.number != 0 for each in self.stored):
             raise _refused("it holds objects where none can be")
+        for reference, size in self._lengths.items():
+            found = [each for each in self.stored if each.reference.number == reference.number]
+            if found != [_Stored(reference, size, None)]:
+                raise _refused("a stream does not say how long it is")
 
     def expect_nothing_packed(self) -> None:
         """Expect of streams that hold objects, packed, that no file is attached there."""
@@ -221,6 +233,8 @@ class _Reading:
 
     def _read_stream(self, value: Value, start: int) -> bytes:
         size = value.get("Length") if isinstance(value, dict) else None
+        if isinstance(size, Reference):
+            size = self._length_of(size)
         if not isinstance(size, int) or not 0 <= size <= len(self.data) - start:
             raise _refused("a stream does not say how long it is")
         self._streams += 1
@@ -235,6 +249,16 @@ class _Reading:
         self.at = self._outside = start + size
         self._expect(_STREAM_END)
         return stream
+
+    def _length_of(self, reference: Reference) -> int | None:
+        """Return the number that an object ahead or behind seems to be: `read` makes sure of it."""
+        if self._numbers is None:
+            found = _NUMBER_OBJECT.finditer(self.data)
+            self._numbers = {Reference(int(each[1]), int(each[2])): int(each[3]) for each in found}
+        size = self._numbers.get(reference)
+        if size is not None:
+            self._lengths[reference] = size
+        return size
 
     def _leave_outline(self) -> None:
         """Note what stood between the newest stream and here."""

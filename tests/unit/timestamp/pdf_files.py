@@ -28,9 +28,20 @@ def stream(
     )
 
 
+def pointed(content: bytes, where: bytes = b"9 0 R") -> bytes:
+    """Return the attached file as a stream that says its length by an object of its own."""
+    length = b"/Length %d" % len(content)
+    return embedded(content).replace(length, b"/Length " + where)
+
+
 def embedded(content: bytes, head: bytes = b"", *, number: int = 7) -> bytes:
     """Return a stream that says that it is an attached file."""
     return stream(content, b"/Type/EmbeddedFile" + head, number=number)
+
+
+def number(of: int, value: int) -> bytes:
+    """Return an object that is a whole number."""
+    return b"%d 0 obj\n%d\nendobj\n" % (of, value)
 
 
 def packed(content: bytes, head: bytes = b"/Type/ObjStm/N 1/First 4") -> bytes:
@@ -60,6 +71,8 @@ def sound(content: bytes) -> dict[str, bytes]:
         "a string that looks like one": file_of(plain, b"8 0 obj (/EF<</F 9 0 R>>\\)) endobj\n"),
         "a packed object": file_of(plain, packed(b"8 0 <</Title(x)>>")),
         "a profile": file_of(plain, packed(bytes(range(256)), b"/N 3/Range[0 1]")),
+        "its length behind it": file_of(LISTED, pointed(content), number(9, len(content))),
+        "its length before it": file_of(number(9, len(content)), LISTED, pointed(content)),
         "revised": file_of(plain, TAIL, b"1 0 obj<</Type/Catalog>>endobj\n1 0 obj 4 endobj\n"),
     }
 
@@ -73,6 +86,29 @@ def hostile(content: bytes, other: bytes) -> Mapping[str, tuple[bytes, str]]:
     hidden = listed + untyped
     return {
         "none": (file_of(), "got 0"),
+        "its length nowhere": (file_of(LISTED, pointed(content)), "how long"),
+        "its length no number": (
+            file_of(LISTED, pointed(content), b"9 0 obj\n(1)\nendobj\n"), "how long"
+        ),
+        "its length of another generation": (
+            file_of(LISTED, pointed(content, b"9 1 R"), number(9, len(content))), "how long"
+        ),
+        "its length said twice": (
+            file_of(LISTED, pointed(content), number(9, 1), number(9, len(content))), "how long"
+        ),
+        "its length said in a comment": (
+            file_of(
+                LISTED,
+                pointed(content),
+                b"%%9 0 obj %d endobj\n" % len(content),
+                number(9, 1),
+            ),
+            "cannot be read from",
+        ),
+        "its length said in a string": (
+            file_of(LISTED, pointed(content), b"8 0 obj(%b)endobj\n" % number(9, len(content))),
+            "where none can",
+        ),
         "typed, but not listed": (file_of(embedded(content)), "is not listed"),
         "two typed": (file_of(plain, embedded(other, number=8)), "got 2"),
         "two listed": (file_of(plain, hidden), "got 2"),

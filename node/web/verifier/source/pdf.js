@@ -18,6 +18,10 @@ const NUMBER = here(`[+-]?(?:[0-9]+(?:\\.[0-9]*)?|\\.[0-9]+)${END}`);
 const INTEGER = here(`[0-9]{1,10}${END}`);
 const REFERENCE = here(`([0-9]{1,10})${SPACES}{1,8}([0-9]{1,5})${SPACES}{1,8}R${END}`);
 const OBJECT = here(`([0-9]{1,10})${SPACES}{1,8}([0-9]{1,5})${SPACES}{1,8}obj${END}`);
+const NUMBER_OBJECT = new RegExp( // that is a whole number, as the length of a stream may be
+  `(?<![0-9])${OBJECT.source}${SPACES}*([0-9]{1,10})${SPACES}+endobj${END}`,
+  'g',
+);
 const ENTRIES = here('[0-9nf\\0\\t\\n\\f\\r ]*');
 const NAME = here('/([^\\0\\t\\n\\f\\r ()<>\\[\\]{}/%]*)');
 const HEX_STRING = here('<[0-9A-Fa-f\\0\\t\\n\\f\\r ]*>');
@@ -108,6 +112,13 @@ function unpack({ value, stream }, sizeMax) {
   return packing === '' ? stream.slice(0, sizeMax) : inflate(stream, sizeMax);
 }
 
+const keyOf = (number, generation) => `${Number(number)} ${Number(generation)}`;
+
+/** Tell whether an object is that of a key, and this number. */
+function isNumber({ reference, value, stream }, key, size) {
+  return keyOf(reference.number, reference.generation) === key && value === size && stream === null;
+}
+
 /** Return every dictionary in a value. */
 function mapsOf(value) {
   if (value instanceof Map) return [value, ...[...value.values()].flatMap(mapsOf)];
@@ -148,6 +159,8 @@ class Reading {
     this.streamed = 0;
     this.named = 0; // how often the word `obj` stands outside streams
     this.outside = 0; // where the newest stream ended
+    this.numbers = null; // what looks like an object that is a number, looked for once asked for
+    this.lengths = new Map(); // of streams whose length is such an object, by that
   }
 
   read() {
@@ -166,6 +179,12 @@ class Reading {
     this.leaveOutline();
     const objects = this.stored.filter((each) => each.reference.number !== 0).length;
     expect(this.named === objects, () => 'it holds objects where none can be');
+    for (const [key, size] of this.lengths) {
+      const isOf = ({ reference }) => reference.number === Number(key.split(' ')[0]);
+      const found = this.stored.filter(isOf);
+      const isSo = found.length === 1 && isNumber(found[0], key, size);
+      expect(isSo, () => 'a stream does not say how long it is');
+    }
   }
 
   /** Expect of streams that hold objects, packed, that no file is attached there. */
@@ -196,7 +215,8 @@ class Reading {
 
   readStream(value) {
     const start = this.at;
-    const size = value instanceof Map ? value.get('Length') : null;
+    let size = value instanceof Map ? value.get('Length') : null;
+    if (size instanceof Reference) size = this.lengthOf(size);
     expect(
       Number.isInteger(size) && size <= this.text.length - start,
       () => 'a stream does not say how long it is',
@@ -213,6 +233,18 @@ class Reading {
     this.outside = this.at;
     this.expectMatch(STREAM_END);
     return this.bytes.slice(start, start + size);
+  }
+
+  /** Return the number that an object ahead or behind seems to be: `read` makes sure of it. */
+  lengthOf({ number, generation }) {
+    if (this.numbers === null) {
+      const found = [...this.text.matchAll(NUMBER_OBJECT)];
+      this.numbers = new Map(found.map((each) => [keyOf(each[1], each[2]), Number(each[3])]));
+    }
+    const key = keyOf(number, generation);
+    const size = this.numbers.get(key) ?? null;
+    if (size !== null) this.lengths.set(key, size);
+    return size;
   }
 
   /** Note what stood between the newest stream and here. */
