@@ -201,8 +201,8 @@ class _Reading:
         if self._named != sum(each.reference.number != 0 for each in self.stored):
             raise _refused("it holds objects where none can be")
         for reference, size in self._lengths.items():
-            found = [each for each in self.stored if each.reference.number == reference.number]
-            if found != [_Stored(reference, size, None)]:
+            same = [each for each in self.stored if each.reference.number == reference.number]
+            if same != [_Stored(reference, size, None)]:
                 raise _refused("a stream does not say how long it is")
 
     def expect_nothing_packed(self) -> None:
