@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import hashlib
 import json
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from node.cli.sentences.telling import tell_finding
+from node.crypto.certificate import encode_der
+from node.crypto.revocation import build_revocation_list, encode_list_pem
 from node.timestamp.receipt import Receipt
 from node.timestamp.tokens.issuing import without_unsigned_attributes
 from node.timestamp.tokens.reading import token_of_answer
@@ -19,11 +22,15 @@ from node.timestamp.verify import NamedDigest, verify_receipt
 from node.web.verifier.bundle import FILE_NAME, bundle
 from tests.outside.chromium import Browser, Tab, browser, new_tab
 from tests.outside.html_verifier import GOLDEN, STANDING
+from tests.unit.timestamp.authority import TSA
 from tests.vectors.receipt.chain import Chain, record_of
+from tests.vectors.receipt.story import PLAIN, build_chain
+from tests.vectors.receipt.tokens import authority_of, issuer_of, with_token
 
 DOCUMENT, RECEIPT = GOLDEN / "document.txt", GOLDEN / "document.txt.receipt"
 TRUST = GOLDEN / "trust"
 STEPS = 10
+REVOCATIONS = build_revocation_list(authority_of(build_chain()), [], made_ms=0, next_ms=0)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +185,16 @@ def test_a_token_alone_is_one_keys_word(tab: Tab, tmp_path: Path) -> None:
     assert verdict(tab) == "NOT ROOTED"
     assert steps(tab) == [*["passed"] * 8, "failed"]
     assert "at best it is the word of one key" in text(tab, ".verdict")
+    assert "govchain verify (--query, --certificate, --crl)" in text(tab, ".verdict")
     assert "existed no later" not in text(tab, "#result")
+    chain = build_chain()
+    without = with_token(
+        chain.receipt(PLAIN, 1), issuer_of(authority_of(chain)), has_certificates=False
+    )
+    give(tab, receipt=write(tmp_path, "without.receipt", without.encode()))
+    tab.wait_until("document.getElementById('state-receipt').innerText.includes('without.receipt')")
+    assert verdict(tab) == "NOT VERIFIED"
+    assert "govchain verify does (--certificate)" in text(tab, ".verdict")
 
 
 @pytest.mark.parametrize(
@@ -206,6 +222,10 @@ def test_it_says_what_it_is_given_that_is_for_another_verb(tab: Tab, tmp_path: P
         "govchain anchor verify": base64.b64decode(anchor),
         "govchain evidence verify": (GOLDEN.parent / "evidence/document.txt.ers").read_bytes(),
         "govchain witness verify": b"govchain.fork-proof@v1\n",
+        "beside a token (--crl)": REVOCATIONS,
+        "is a list of revoked certificates": encode_list_pem(REVOCATIONS),
+        "beside a token (--certificate)": encode_der(TSA),
+        "save it as UTF-8 without one": codecs.BOM_UTF8 + b"GOVCHAIN1:",
         "give it as the third": (TRUST / "genesis.json").read_bytes(),
     }
     give(tab, document=DOCUMENT, trust=TRUST / "genesis.json")
@@ -221,6 +241,10 @@ def test_it_says_what_it_is_given_that_is_for_another_verb(tab: Tab, tmp_path: P
     give(tab, receipt=RECEIPT, trust=RECEIPT)
     tab.wait_until("document.querySelector('#card-trust.wrong')")
     assert "is no trust file, but a receipt" in text(tab, "#state-trust")
+    marked = codecs.BOM_UTF8 + (TRUST / "genesis.json").read_bytes()
+    give(tab, trust=write(tmp_path, "marked.json", marked))
+    tab.wait_until("document.getElementById('state-trust').innerText.includes('marked.json')")
+    assert "begins with a byte order mark (BOM)" in text(tab, "#state-trust")
 
 
 @pytest.mark.parametrize("suffix", [".cose", ".stamped.cose", ".tsr", ".pdf"])

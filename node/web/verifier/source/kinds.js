@@ -5,7 +5,7 @@ import { ascii, fromUtf8, startsWith } from './bytes.js';
 import { isTokenOrAnswer } from './cms.js';
 import { CONSISTENCY_START, CONSISTENCY_STEPS, verifyConsistency } from './consistency.js';
 import { COSE_START } from './cose.js';
-import { OCTET_STRING, Reader, SEQUENCE } from './der.js';
+import { CONTEXT_0, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE } from './der.js';
 import { digestAlgorithmOf, PDF_START, REFRESHED_START } from './opening.js';
 import { COMPACT_STEPS, digestAlgorithmOfCompact, isCompact, verifyCompact } from './qr.js';
 import { digestAlgorithmOfToken, TOKEN_STEPS, verifyToken } from './stamp.js';
@@ -18,6 +18,8 @@ const NATIVE_START = Uint8Array.of(0x8d, 0x01, 0x58, 0x20); // 13 items: version
 const RECEIPT_STARTS = [NATIVE_START, COSE_START, REFRESHED_START, PDF_START];
 const EQUIVOCATION_START = Uint8Array.of(0x8d, 0x01); // 13 items as well: version 1, an epoch
 const ANCHOR_START = ascii('\x85\x6fgovchain-anchor'); // an array of five, its first item
+// Byte order marks: of UTF-8, and of UTF-16 in either order.
+const MARKS = [Uint8Array.of(0xef, 0xbb, 0xbf), Uint8Array.of(0xff, 0xfe), Uint8Array.of(0xfe, 0xff)];
 const INTEGER_1 = Uint8Array.of(0x02, 0x01, 0x01);
 const HEAD_BYTES = 512; // all that is looked at of a text
 
@@ -43,6 +45,7 @@ const TEXTS = [
   ['report', /^\{[^]*"govchain-audit-report"/],
   ['privateKey', /^\{[^]*"govchain-key\/|^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/],
   ['certificate', /^-----BEGIN CERTIFICATE-----/],
+  ['revocations', /^-----BEGIN X509 CRL-----/],
   ['fork', /^govchain\.fork-proof@v1\n/],
   ['checkpoint', /^govchain\/[0-9a-f]{64}\n/],
   ['policy', /^(?:#[^\n]*\n|\n)*log /],
@@ -53,6 +56,7 @@ const TEXTS = [
  * none of ours.
  */
 export function kindOf(bytes) {
+  if (MARKS.some((mark) => startsWith(bytes, mark))) return 'marked';
   if (isCompact(bytes)) return 'compact';
   if (isTlogProof(bytes)) return 'tlog';
   if (startsWith(bytes, STANDING_START)) return 'standing';
@@ -69,6 +73,8 @@ export function kindOf(bytes) {
 /** A token begins with its type, an answer with its status, and others of ours with a version 1. */
 function kindOfDer(bytes) {
   const inside = afterHead(bytes);
+  if (afterHead(inside)[0] === CONTEXT_0 && inside[0] === SEQUENCE) return 'certificate';
+  if (isRevocationList(inside)) return 'revocations';
   if (!startsWith(inside, INTEGER_1)) return carriesChainProof(bytes) ? 'receipt' : 'token';
   try {
     const fields = new Reader(inside.subarray(INTEGER_1.length), '').enter(SEQUENCE);
@@ -77,6 +83,14 @@ function kindOfDer(bytes) {
   } catch {
     return 'token'; // cut off: its verification says so
   }
+}
+
+/** A list holds its version and an algorithm, where an answer has its status, and text if any. */
+function isRevocationList(inside) {
+  const fields = afterHead(inside);
+  const algorithm = fields.subarray(INTEGER_1.length);
+  const isNamed = algorithm[0] === SEQUENCE && afterHead(algorithm)[0] === OBJECT_IDENTIFIER;
+  return startsWith(fields, INTEGER_1) && isNamed;
 }
 
 /** Return what follows the first tag and length of bytes. */

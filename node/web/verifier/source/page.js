@@ -110,7 +110,12 @@ class Page {
   }
 
   async takeTrust(name, bytes, isLatest) {
-    const kind = KIND_NAMES[kindOf(bytes)];
+    const found = kindOf(bytes);
+    const kind = KIND_NAMES[found];
+    if (found === 'marked') {
+      this.tell('trust', OTHER_KINDS[found], { name }, true);
+      return;
+    }
     if (kind !== undefined) {
       this.tell('trust', 'trustOther', { name, kind }, true);
       return;

@@ -58,6 +58,8 @@ export const OTHER_KINDS = {
   report: 'isReport',
   request: 'isRequest',
   certificate: 'isCertificate',
+  revocations: 'isRevocations',
+  marked: 'isMarked',
   checkpoint: 'isCheckpoint',
   policy: 'isPolicy',
   trust: 'isTrust',
@@ -70,7 +72,7 @@ const STANDS = {
 };
 const UNROOTED = {
   RECEIPT: { why: 'notRootedAlone', fix: 'fixAlone' },
-  CHAIN: { why: 'notRootedAlone', fix: 'fixAlone' },
+  CHAIN: { why: 'notRootedAlone', fix: 'fixToken' },
   AUTHORITY: { why: 'notRootedAlone', fix: 'fixRoot' },
   TOKEN: { why: 'notRootedToken', fix: 'fixReceipt' },
 };
@@ -79,7 +81,9 @@ const UNKNOWN = {
   standing: ['unknownAfter', 'unknownTrust'],
   consistency: ['unknownAfter', 'unknownTrust'],
 };
-const UNKNOWN_OF_RECEIPTS = ['unknownLater', 'unknownTruth', 'unknownTrust'];
+const UNKNOWN_OF_RECEIPTS = ['unknownLater', 'unknownAnchor', 'unknownTruth', 'unknownTrust'];
+/** What helps where a step failed for this reason. */
+const FIXES = { 'time-future': 'fixClock', 'certificate-missing': 'fixCertificate' };
 const BEIJING_MS = 8n * 3600000n;
 
 /** Return a file's name as it can stand in a sentence: in quotes, with nothing in it that hides. */
@@ -205,9 +209,9 @@ function refusalOf(tell, outcome, steps, attested, { name, kind }) {
     const found = UNROOTED[failed.name] ?? { why, fix: 'fixRoot' };
     return [tell(found.why, values), tell(found.fix)];
   }
-  const isFuture = failed.detail.startsWith('time-future');
   const renewing = isReceipt ? 'fixReceipt' : 'fixProof';
-  const fix = failed.name === 'DOCUMENT' ? 'fixDocument' : isFuture ? 'fixClock' : renewing;
+  const [rule] = failed.detail.split(':');
+  const fix = failed.name === 'DOCUMENT' ? 'fixDocument' : (FIXES[rule] ?? renewing);
   return [tell(isReceipt ? 'notVerified' : 'notVerifiedProof', values), tell(fix)];
 }
 

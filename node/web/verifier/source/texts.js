@@ -55,6 +55,10 @@ const EN = {
     'Use the receipt, or a file that carries it: in that, the validators vouch for the time.',
   notRootedToken:
     'The time-stamp token in this receipt is by a key that no organisation of the trust file vouches for. Step {number} ended the check.',
+  fixToken:
+    'Use the receipt, or a file that carries it: in that, the validators vouch for the time. What is beside a token, its request, certificates or a revocation list, is for govchain verify (--query, --certificate, --crl).',
+  fixCertificate:
+    'The token was asked for without certificates, and this page takes none beside it: govchain verify does (--certificate).',
   fixDocument: 'Use the receipt of this very document, unchanged.',
   fixRoot:
     "Use the trust file of the receipt's chain, as new as the receipt; or have the receipt refreshed.",
@@ -94,7 +98,9 @@ const EN = {
   unknown: 'What this does not say',
   unknownTruth: 'It does not say that what the document states is true, nor who wrote it.',
   unknownLater:
-    'It does not say whether the record was replaced or withdrawn after this block: ask the chain, or for a proof of standing.',
+    'It does not say whether the record was replaced or withdrawn after this block. A proof of standing tells: give it here as the receipt, and compare the digest that it names; or have both verified together by govchain verify --standing.',
+  unknownAnchor:
+    'It does not hold this against authorities outside the chain: an anchor of this receipt is for govchain anchor verify, an evidence record for govchain evidence verify.',
   unknownTrust: 'It rests on the trust file: if that is false, so is this.',
   steps: 'Steps taken',
   passed: 'ok',
@@ -148,6 +154,10 @@ const EN = {
     '{name} is a request for a time stamp: it proves nothing. govchain verify takes it beside the token (--query).',
   isCertificate:
     '{name} is a certificate: it proves nothing of a document. govchain verify takes it beside a token (--certificate).',
+  isRevocations:
+    '{name} is a list of revoked certificates: it proves nothing of a document. govchain verify takes it beside a token (--crl).',
+  isMarked:
+    '{name} begins with a byte order mark (BOM), which none of these files has: save it as UTF-8 without one.',
   isCheckpoint:
     '{name} is a checkpoint of the public log and holds no record. govchain receipt export --format tlog gives the proof of one.',
   isPolicy:
@@ -231,6 +241,10 @@ const ZH = {
   fixAlone: '请使用回执，或含有回执的文件：其中由验证节点为时间作担保。',
   notRootedToken:
     '此回执中的时间戳令牌，其签发密钥未获信任文件中任何机构担保。核验止于第 {number} 步。',
+  fixToken:
+    '请使用回执，或含有回执的文件：其中由验证节点为时间作担保。令牌旁的请求、证书或吊销列表，请交给 govchain verify（--query、--certificate、--crl）。',
+  fixCertificate:
+    '该令牌索取时未要求附带证书，而本页不接受令牌旁的证书：请用 govchain verify（--certificate）。',
   fixDocument: '请使用此文件未经改动的回执。',
   fixRoot: '请使用回执所属链的信任文件，且不旧于回执；或将回执更新。',
   fixClock: '请检查本机时钟：按其时间，此回执来自未来。',
@@ -266,7 +280,10 @@ const ZH = {
   compare: '请将此指纹（SHA-256）与发布者公布的值核对。',
   unknown: '未说明的事项',
   unknownTruth: '不说明文件内容是否属实，也不说明由谁撰写。',
-  unknownLater: '不说明该记录在此区块之后是否被替代或撤回：请向链查询，或索取状态证明。',
+  unknownLater:
+    '不说明该记录在此区块之后是否被替代或撤回。状态证明可以说明：可在此处当作回执给出，并比对其中的摘要；或由 govchain verify --standing 一并核验。',
+  unknownAnchor:
+    '不与链外机构相印证：此回执的锚定请交给 govchain anchor verify，证据记录请交给 govchain evidence verify。',
   unknownTrust: '一切以信任文件为准：信任文件若为假，本结论亦不成立。',
   steps: '核验步骤',
   passed: '正常',
@@ -311,6 +328,9 @@ const ZH = {
   isReport: '{name} 是审计报告。请用 govchain audit report 核验。',
   isRequest: '{name} 是时间戳请求，不证明任何内容。请与令牌一起交给 govchain verify（--query）。',
   isCertificate: '{name} 是证书，不证明文件的任何情况。请与令牌一起交给 govchain verify（--certificate）。',
+  isRevocations:
+    '{name} 是证书吊销列表，不证明文件的任何情况。请与令牌一起交给 govchain verify（--crl）。',
+  isMarked: '{name} 以字节顺序标记（BOM）开头，此类文件均不含该标记：请另存为不带该标记的 UTF-8。',
   isCheckpoint: '{name} 是公开日志的检查点，不含记录。用 govchain receipt export --format tlog 可导出记录的证明。',
   isPolicy: '{name} 是供其他程序使用的公开日志策略文件：本页与 govchain verify 均使用信任文件。',
   isTrust: '{name} 是信任文件：请作为第三项给出。',
