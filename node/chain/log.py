@@ -28,15 +28,16 @@ from node.chain.encoding import (
 )
 from node.chain.merkle import (
     DIGEST_BYTES,
-    HashFunction,
     consistency_path_of,
+    digest_at,
     hash_pairs,
     inclusion_path_of,
-    merkle_root,
     node_hash,
     prefix_path_of,
+    row_root,
     tree_rows,
 )
+from node.crypto.hashing import HashFunction
 from node.errors import DecodeError, ProofError, StorageError
 
 TILE_HEIGHT: Final = 8
@@ -66,11 +67,11 @@ ReadTile = Callable[[TileId], bytes]
 class TileGrowth:
     """The hashes that one append adds to the tiles of a log of `old_size` leaves.
 
-    `rows[level]` holds what is added at that level, in order; `rows[0]` are the leaf hashes.
+    `rows[level]` holds what is added at that level, joined in order; `rows[0]` are the leaf hashes.
     """
 
     old_size: int
-    rows: tuple[tuple[bytes, ...], ...]
+    rows: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +92,15 @@ class LogFrontier:
         Each inner node is hashed once, when it is complete: less than one hash per leaf over time.
         """
         old_peaks, new_peaks = list(self.peaks), list[bytes]()
-        tile_rows: list[tuple[bytes, ...]] = []
-        height, row = 0, list(leaf_hashes)  # the nodes completed by this append at this height
+        tile_rows: list[bytes] = []
+        height, row = 0, b"".join(leaf_hashes)  # the nodes completed by this append at this height
         while self.size >> height or row:
             if row and height % TILE_HEIGHT == 0:
-                tile_rows.append(tuple(row))
+                tile_rows.append(row)
             if self.size >> height & 1:
-                row.insert(0, old_peaks.pop())
-            if len(row) % 2:
-                new_peaks.append(row[-1])
+                row = old_peaks.pop() + row
+            if len(row) // DIGEST_BYTES % 2:
+                new_peaks.append(row[-DIGEST_BYTES:])
             height, row = height + 1, hash_pairs(row, hash_function)
         frontier = LogFrontier(self.size + len(leaf_hashes), tuple(reversed(new_peaks)))
         return frontier, TileGrowth(self.size, tuple(tile_rows))
@@ -158,7 +159,7 @@ def tiles_changed(growth: TileGrowth, read_tile: ReadTile) -> dict[TileId, bytes
     for level, row in enumerate(growth.rows):
         first, kept = _kept(growth.old_size, level)
         content = _read_prefix(read_tile, TileId(level, first), kept) if kept else b""
-        content += b"".join(row)
+        content += row
         for start in range(0, len(content), TILE_BYTES):
             tile = TileId(level, first + start // TILE_BYTES)
             changed[tile] = content[start : start + TILE_BYTES]
@@ -193,11 +194,11 @@ def frontier_of_edge(size: int, edge: Sequence[bytes], hash_function: HashFuncti
         kept, content = _kept(size, level)[1], edge[level]
         if len(content) != kept * DIGEST_BYTES:
             raise ProofError("log-edge", f"level {level}: expected {kept} hashes")
-        hashes = [content[at : at + DIGEST_BYTES] for at in range(0, len(content), DIGEST_BYTES)]
         start = 0
         for width in (1 << bit for bit in reversed(range(TILE_HEIGHT)) if kept >> bit & 1):
-            peaks.append(merkle_root(hashes[start : start + width], hash_function))
-            start += width
+            end = start + width * DIGEST_BYTES
+            peaks.append(row_root(content[start:end], hash_function))
+            start = end
     return LogFrontier(size, tuple(peaks))
 
 
@@ -245,7 +246,7 @@ class LogTree:
         self.size = size
         self._read_tile = read_tile
         self._hash_function = hash_function
-        self._rows: dict[tuple[int, int], list[Sequence[bytes]]] = {}
+        self._rows: dict[tuple[int, int], list[bytes]] = {}
         self._right_edge: dict[tuple[int, int], bytes] = {}
 
     def inclusion_path(self, index: int) -> list[bytes]:
@@ -261,7 +262,7 @@ class LogTree:
             level, height_in_tile = divmod(height, TILE_HEIGHT)
             tile, index_in_tile = divmod(index, TILE_HASHES >> height_in_tile)
             rows = self._rows.get((level, tile)) or self._read(level, tile)
-            return rows[height_in_tile][index_in_tile]
+            return digest_at(rows[height_in_tile], index_in_tile)
         node = self._right_edge.get((height, index))
         if node is None:
             node = self.node_at(height - 1, 2 * index)
@@ -271,12 +272,11 @@ class LogTree:
             self._right_edge[height, index] = node
         return node
 
-    def _read(self, level: int, tile: int) -> list[Sequence[bytes]]:
+    def _read(self, level: int, tile: int) -> list[bytes]:
         """Return the rows over the hashes of a tile that belong to this tree."""
         width = (self.size >> level * TILE_HEIGHT) - tile * TILE_HASHES
         content = _read_prefix(self._read_tile, TileId(level, tile), min(width, TILE_HASHES))
-        hashes = [content[at : at + DIGEST_BYTES] for at in range(0, len(content), DIGEST_BYTES)]
-        rows = tree_rows(hashes, self._hash_function)
+        rows = tree_rows(content, self._hash_function)
         if len(self._rows) >= TILES_REMEMBERED:
             self._rows.clear()
         self._rows[level, tile] = rows

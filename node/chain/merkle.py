@@ -1,10 +1,11 @@
 """RFC 9162 section 2.1 Merkle trees over a list of leaf hashes. Only that algebra lives here.
 
 Trees here are held whole, as the list of their leaf hashes; `node.chain.log` does the same for a
-log too large to hold. A tree is seen as rows: row 0 holds the leaf hashes, and each further row the
-hashes of neighbouring pairs, a last odd one moving up as it is. This is the tree the RFC defines by
-splitting at the largest power of two, without the recursion. The node at (height, index) covers
-the leaves from index * 2**height up to (index + 1) * 2**height, or to the end of the tree.
+log too large to hold. A tree is seen as rows of digests, each row joined, so that it is hashed at
+once: row 0 holds the leaf hashes, and each further row the hashes of neighbouring pairs, a last odd
+one moving up as it is. This is the tree the RFC defines by splitting at the largest power of two,
+without the recursion. The node at (height, index) covers the leaves from index * 2**height up to
+(index + 1) * 2**height, or to the end of the tree.
 
 Where the RFC is silent or loose, these verifiers are strict:
 
@@ -18,17 +19,17 @@ Where the RFC is silent or loose, these verifiers are strict:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from node.chain.encoding import UINT64_MAX
+from node.crypto.hashing import HashFunction
 from node.errors import ProofError
 
 DIGEST_BYTES: Final = 32
-
-HashFunction = Callable[[bytes], bytes]
-"""The hash of the chain's suite: `Suite.hash`."""
+_PAIR_BYTES: Final = 2 * DIGEST_BYTES
 
 NodeAt = Callable[[int, int], bytes]
 """Gives the hash of the node at (height, index) of one tree."""
@@ -58,23 +59,52 @@ def node_hash(left: bytes, right: bytes, hash_function: HashFunction) -> bytes:
     return hash_function(_NODE_PREFIX + left + right)
 
 
-def hash_pairs(row: Sequence[bytes], hash_function: HashFunction) -> list[bytes]:
-    """Return the hashes of the neighbouring pairs of `row`; a last odd one is left out."""
-    return [
-        hash_function(_NODE_PREFIX + left + right)
-        for left, right in zip(row[::2], row[1::2], strict=False)
-    ]
+def leaf_hashes(leaves: Iterable[bytes], hash_function: HashFunction) -> list[bytes]:
+    """Return the hash of each entry in turn, as `leaf_hash`; fast for runs of equal length."""
+    hashes: list[bytes] = []
+    for size, run in groupby(leaves, len):
+        if size:
+            hashes += digests_of(hash_function.many(_LEAF_PREFIX, b"".join(run), size))
+        else:
+            hashes += [leaf_hash(leaf, hash_function) for leaf in run]
+    return hashes
 
 
-def tree_rows(leaf_hashes: Sequence[bytes], hash_function: HashFunction) -> list[Sequence[bytes]]:
-    """Return the rows of the tree, from the leaves to the root; see the head of this module."""
-    rows = [leaf_hashes]
-    while len(rows[-1]) > 1:
-        row = hash_pairs(rows[-1], hash_function)
-        if len(rows[-1]) % 2:
-            row.append(rows[-1][-1])
+def digest_at(row: bytes, index: int) -> bytes:
+    """Return one of the digests that are joined in a row."""
+    return row[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
+
+
+def digests_of(row: bytes) -> list[bytes]:
+    """Return the digests that are joined in a row."""
+    return [row[at : at + DIGEST_BYTES] for at in range(0, len(row), DIGEST_BYTES)]
+
+
+def hash_pairs(row: bytes, hash_function: HashFunction) -> bytes:
+    """Return the row of the hashes of the neighbouring pairs; a last odd one is left out."""
+    pairs = row[: len(row) - len(row) % _PAIR_BYTES]
+    return hash_function.many(_NODE_PREFIX, pairs, _PAIR_BYTES)
+
+
+def tree_rows(row: bytes, hash_function: HashFunction) -> list[bytes]:
+    """Return the rows of a tree, from that of its leaf hashes to that of its root."""
+    rows = [row]
+    while len(row) > DIGEST_BYTES:
+        row = _row_above(row, hash_function)
         rows.append(row)
     return rows
+
+
+def row_root(row: bytes, hash_function: HashFunction) -> bytes:
+    """Return the root over a row of leaf hashes, as `merkle_root`."""
+    while len(row) > DIGEST_BYTES:
+        row = _row_above(row, hash_function)
+    return row or hash_function(b"")
+
+
+def _row_above(row: bytes, hash_function: HashFunction) -> bytes:
+    odd = row[-DIGEST_BYTES:] if len(row) % _PAIR_BYTES else b""
+    return hash_pairs(row, hash_function) + odd
 
 
 def merkle_root(leaf_hashes: Sequence[bytes], hash_function: HashFunction) -> bytes:
@@ -82,9 +112,7 @@ def merkle_root(leaf_hashes: Sequence[bytes], hash_function: HashFunction) -> by
 
     Takes one hash less than there are leaves.
     """
-    if not leaf_hashes:
-        return hash_function(b"")
-    return tree_rows(leaf_hashes, hash_function)[-1][0]
+    return row_root(b"".join(leaf_hashes), hash_function)
 
 
 def inclusion_path(
@@ -94,8 +122,10 @@ def inclusion_path(
 
     Raises `ProofError` if there is no such leaf.
     """
-    rows = tree_rows(leaf_hashes, hash_function)
-    return inclusion_path_of(lambda height, at: rows[height][at], index, len(leaf_hashes))
+    rows = tree_rows(b"".join(leaf_hashes), hash_function)
+    return inclusion_path_of(
+        lambda height, at: digest_at(rows[height], at), index, len(leaf_hashes)
+    )
 
 
 def consistency_path(
@@ -105,8 +135,10 @@ def consistency_path(
 
     Raises `ProofError` unless 0 < old_size <= len(leaf_hashes).
     """
-    rows = tree_rows(leaf_hashes, hash_function)
-    return consistency_path_of(lambda height, at: rows[height][at], old_size, len(leaf_hashes))
+    rows = tree_rows(b"".join(leaf_hashes), hash_function)
+    return consistency_path_of(
+        lambda height, at: digest_at(rows[height], at), old_size, len(leaf_hashes)
+    )
 
 
 def inclusion_path_of(node_at: NodeAt, index: int, size: int) -> list[bytes]:

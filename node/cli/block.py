@@ -43,7 +43,7 @@ def show(screen: Screen, *, height: str, network: NetworkChoice) -> Answer:
 def _check(network: Network, encoded: bytes) -> CertifiedBlock:
     """Return the block if the validators certified its header, and the header its transactions."""
     from node.chain.block import CertifiedBlock, CertifiedHeader
-    from node.chain.merkle import leaf_hash, merkle_root
+    from node.chain.merkle import leaf_hashes, merkle_root
     from node.cli.network import decode_answer
     from node.cli.verb import CommandError
     from node.errors import CryptoError, PeerError, ProofError
@@ -57,7 +57,7 @@ def _check(network: Network, encoded: bytes) -> CertifiedBlock:
         header = CertifiedHeader(block.header, block.certificate)
         check_certified(header, network.profile.chain_id, history.validator_sets[epoch])
         check_one_chain(network.genesis, [*history.blocks, header])
-        leaves = [leaf_hash(each.tx_hash, suite.hash) for each in block.transactions]
+        leaves = leaf_hashes((each.tx_hash for each in block.transactions), suite.hash)
         root = merkle_root(leaves, suite.hash)
         expect_equal("block-transactions", block.header.tx_root.hex(), root.hex())
     except (CryptoError, PeerError, ProofError) as error:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, check_certificate
 from node.chain.membership import ValidatorSet
-from node.chain.merkle import leaf_hash, merkle_root
+from node.chain.merkle import leaf_hashes, merkle_root
 from node.consensus.messages import NewView, Proposal, ViewChange
 from node.crypto.suite import Suite
 from node.errors import PeerError
@@ -65,8 +65,7 @@ class Verifier:
 
     def check_tx_root(self, header: Header, tx_hashes: tuple[bytes, ...]) -> None:
         """Check that a list of transaction hashes is the one a header commits to."""
-        hash_bytes = self.suite.hash
-        root = merkle_root([leaf_hash(tx_hash, hash_bytes) for tx_hash in tx_hashes], hash_bytes)
+        root = merkle_root(leaf_hashes(tx_hashes, self.suite.hash), self.suite.hash)
         if root != header.tx_root:
             raise PeerError("tx-root", "the transaction list does not give the header's root")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives import hashes
@@ -52,6 +53,21 @@ class Sm3:
     def digest(self) -> bytes:
         """Return the digest of everything so far; more may follow."""
         return self._state.copy().finalize()
+
+
+@dataclass(frozen=True, slots=True)
+class HashFunction:
+    """A hash, of one message or of many. `new` starts it over bytes that arrive in pieces."""
+
+    new: NewHash
+
+    def __call__(self, data: bytes, /) -> bytes:
+        """Return the digest of `data`."""
+        return self.new(data).digest()
+
+    def many(self, prefix: bytes, items: bytes, size: int) -> bytes:
+        """Return the joined digests of `prefix` and each of the joined `items`, as `hash_many`."""
+        return hash_many(self.new, prefix, items, size)
 
 
 HashMany = Callable[[bytes, bytes, int], bytes]

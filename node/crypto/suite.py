@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from node.crypto.hashing import NewHash, Sm3, hash_many
+from node.crypto.hashing import HashFunction, NewHash, Sm3
 from node.crypto.signature import (
     P256_SIGNATURE_BYTES,
     Ed25519PublicKey,
@@ -30,8 +30,9 @@ V = TypeVar("V")
 class Suite:
     """The algorithms of one chain. Sizes are in bytes.
 
-    `new_hash` starts a streaming hash; `load_public_key` decodes the key of a vote or transaction,
-    `load_cosignature_key` that of a checkpoint cosignature; both raise `CryptoError`.
+    `new_hash` starts a streaming hash, `hash` is that of whole messages. `load_public_key` decodes
+    the key of a vote or transaction, `load_cosignature_key` that of a checkpoint cosignature; both
+    raise `CryptoError`.
     `signer_type` is what the key store makes and loads for votes and transactions.
     """
 
@@ -43,10 +44,10 @@ class Suite:
     load_public_key: Callable[[bytes], PublicKey]
     load_cosignature_key: Callable[[bytes], PublicKey]
     signer_type: type[SoftwareSigner]
+    hash: HashFunction = field(init=False, compare=False, repr=False)
 
-    def hash(self, data: bytes) -> bytes:
-        """Return the digest of `data`."""
-        return self.new_hash(data).digest()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hash", HashFunction(self.new_hash))
 
     def tagged_hash(self, tag: bytes, data: bytes) -> bytes:
         """Return the digest of tag, NUL, data, where `tag` is one of `node.crypto.domains`."""
@@ -57,7 +58,7 @@ class Suite:
 
         For many it is several times faster than `hash` for each; `size` is at least one.
         """
-        return hash_many(self.new_hash, prefix, items, size)
+        return self.hash.many(prefix, items, size)
 
 
 INTERNATIONAL: Final = Suite(

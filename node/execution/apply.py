@@ -35,7 +35,7 @@ from node.chain.genesis import Genesis, Identity, Role
 from node.chain.governance import Governance
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileGrowth
 from node.chain.membership import ValidatorSet
-from node.chain.merkle import leaf_hash, merkle_root
+from node.chain.merkle import leaf_hashes, merkle_root
 from node.chain.record import Notarization, encode_header_leaf, encode_record_leaves
 from node.chain.state_tree import EMPTY, Page, TreeUpdate, update
 from node.chain.transaction import TransactionBody, VerifiedTransaction
@@ -121,7 +121,7 @@ class Executor:
         )
         hash_function = self._suite.hash
         frontier, log_growth = parent.log_frontier.append(
-            [leaf_hash(leaf, hash_function) for leaf in run.leaves], hash_function
+            leaf_hashes(run.leaves, hash_function), hash_function
         )
         tree = update(parent.header.state_root, run.writes, parent.page, self._suite)
         header = self._header(
@@ -192,8 +192,8 @@ class Executor:
     ) -> Header:
         hash_function = self._suite.hash
         tx_hashes = [verified.transaction.tx_hash for verified in transactions]
-        tx_leaves = [leaf_hash(tx_hash, hash_function) for tx_hash in tx_hashes]
-        result_leaves = [leaf_hash(result.encode(), hash_function) for result in results]
+        tx_leaves = leaf_hashes(tx_hashes, hash_function)
+        result_leaves = leaf_hashes((result.encode() for result in results), hash_function)
         return Header(
             chain_id=epoch.chain_id,
             epoch=epoch.number,

@@ -25,7 +25,7 @@ from node.chain.log import (
     consistency_path_from_tiles,
     tiles_changed,
 )
-from node.chain.merkle import leaf_hash
+from node.chain.merkle import leaf_hashes
 from node.chain.record import Record, RecordLeaf
 from node.chain.state_tree import Page, StateProof, key_path, prove
 from node.crypto.suite import Suite
@@ -467,10 +467,9 @@ class LedgerStore:
     ) -> MissingPast:
         """Return what is missing once a block's leaves are in `tiles`, which it adds them to."""
         header, hash_function = block.header, self._suite.hash
-        leaves = [
-            leaf_hash(block.leaf(log_index), hash_function)
-            for log_index in range(block.first_log_index, header.log_size)
-        ]
+        leaves = leaf_hashes(
+            map(block.leaf, range(block.first_log_index, header.log_size)), hash_function
+        )
         frontier, growth = past.frontier.append(leaves, hash_function)
         if block.first_log_index != past.frontier.size or header.log_roots != (
             frontier.root(hash_function),

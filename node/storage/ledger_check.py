@@ -7,7 +7,7 @@ from typing import Final, Never
 
 from node.chain.block import Header
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileId, tiles_changed
-from node.chain.merkle import leaf_hash, merkle_root
+from node.chain.merkle import leaf_hashes, merkle_root
 from node.chain.state_tree import EMPTY, Page, key_path, update
 from node.crypto.suite import Suite
 from node.errors import StorageError
@@ -86,10 +86,10 @@ class _Walk:
             _fail(f"block {height} has the certificate of another block, or none")
         written = [(each.tx_id, each.payload) for each in map(block.written, range(block.count))]
         results = block.results()
-        result_leaves = [leaf_hash(result.encode(), hash_function) for result in results]
+        result_leaves = leaf_hashes((result.encode() for result in results), hash_function)
         if not block.is_pruned:
             transactions = map(block.transaction, range(block.count))
-            tx_leaves = [leaf_hash(each.tx_hash, hash_function) for each in transactions]
+            tx_leaves = leaf_hashes((each.tx_hash for each in transactions), hash_function)
             self._expect(header, "tx_root", merkle_root(tx_leaves, hash_function))
         self._expect(header, "results_root", merkle_root(result_leaves, hash_function))
         self._check_log(block)
@@ -103,10 +103,9 @@ class _Walk:
         header, hash_function = block.header, self._suite.hash
         if block.first_log_index != self.frontier.size:
             _fail(f"block {header.height}: its leaves do not follow those of the one before")
-        leaves = [
-            leaf_hash(block.leaf(log_index), hash_function)
-            for log_index in range(block.first_log_index, header.log_size)
-        ]
+        leaves = leaf_hashes(
+            map(block.leaf, range(block.first_log_index, header.log_size)), hash_function
+        )
         self.frontier, growth = self.frontier.append(leaves, hash_function)
         self._tiles |= tiles_changed(growth, self._tiles.__getitem__)
         self._expect(header, "log_roots", (self.frontier.root(hash_function),))

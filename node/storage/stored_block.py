@@ -36,7 +36,7 @@ from node.chain.encoding import (
     expect_text,
     expect_uint,
 )
-from node.chain.merkle import leaf_hash, merkle_root
+from node.chain.merkle import leaf_hashes, merkle_root
 from node.chain.record import Notarization, RecordLeaf, encode_header_leaf
 from node.chain.struct import Struct
 from node.chain.transaction import Transaction
@@ -201,7 +201,7 @@ class StoredBlock:
         for index in range(count):
             self._decode(index)
         transactions = [self.transaction(index) for index in range(count)]
-        tx_leaves = [leaf_hash(transaction.tx_hash, hash_function) for transaction in transactions]
+        tx_leaves = leaf_hashes((each.tx_hash for each in transactions), hash_function)
         if merkle_root(tx_leaves, hash_function) != header.tx_root:
             raise ProofError("past-transactions", f"block {header.height}: not its transactions")
         place = 1  # the first leaf is the parent's header
@@ -214,7 +214,7 @@ class StoredBlock:
                 place += transaction.body.payload.count
         if self.first_log_index + place != header.log_size:
             raise ProofError("past-log", f"block {header.height}: begins elsewhere in the log")
-        result_leaves = [leaf_hash(result.encode(), hash_function) for result in self.results()]
+        result_leaves = leaf_hashes((each.encode() for each in self.results()), hash_function)
         if merkle_root(result_leaves, hash_function) != header.results_root:
             raise ProofError("past-results", f"block {header.height}: not its results")
         failures = [

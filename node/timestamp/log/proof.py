@@ -13,6 +13,7 @@ from typing import Final
 
 from node.chain.merkle import DIGEST_BYTES
 from node.chain.record import LEAF_BYTES_MAX
+from node.crypto.hashing import HashFunction
 from node.errors import ClientError, DecodeError
 from node.timestamp.log.checkpoint import parse_decimal
 from node.timestamp.log.note import (
@@ -30,10 +31,8 @@ FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
 PATH_HASHES_MAX: Final = 63
 TLOG_PROOF_BYTES_MAX: Final = NOTE_BYTES_MAX + 16_384
 
-
-def sha256(data: bytes) -> bytes:
-    """Return the SHA-256 of `data`: the hash of every log in this form."""
-    return hashlib.sha256(data).digest()
+sha256: Final = HashFunction(hashlib.sha256)
+"""The hash of every log in this form."""
 
 
 @dataclass(frozen=True, slots=True)

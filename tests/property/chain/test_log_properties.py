@@ -16,10 +16,9 @@ from node.chain.log import (
     tiles_changed,
 )
 from node.chain.merkle import consistency_path, inclusion_path, merkle_root
+from node.crypto.hashing import Hasher, HashFunction
 
-
-def sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+sha256 = HashFunction(hashlib.sha256)
 
 
 LEAVES = [sha256(index.to_bytes(4, "big")) for index in range(3000)]
@@ -80,13 +79,13 @@ def test_paths_taken_together_are_the_paths_taken_alone(size: int, indexes: list
 def test_an_append_hashes_each_completed_inner_node_once(size: int, count: int) -> None:
     calls = 0
 
-    def counting(data: bytes) -> bytes:
+    def counting(data: bytes = b"", /) -> Hasher:
         nonlocal calls
         calls += 1
-        return sha256(data)
+        return hashlib.sha256(data)
 
     frontier, _ = EMPTY_FRONTIER.append(LEAVES[:size], sha256)
-    frontier.append(LEAVES[size : size + count], counting)
+    frontier.append(LEAVES[size : size + count], HashFunction(counting))
 
     def inner_nodes(leaves: int) -> int:
         return leaves - leaves.bit_count()

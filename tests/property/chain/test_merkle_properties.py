@@ -18,11 +18,10 @@ from node.chain.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from node.crypto.hashing import HashFunction
 from node.errors import ProofError
 
-
-def sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+sha256 = HashFunction(hashlib.sha256)
 
 
 # --- RFC 9162 sections 2.1.1, 2.1.3.1 and 2.1.4.1, transcribed ---

@@ -28,11 +28,10 @@ from node.chain.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from node.crypto.hashing import Hasher, HashFunction
 from node.errors import DecodeError, ProofError, StorageError
 
-
-def sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+sha256 = HashFunction(hashlib.sha256)
 
 
 class CountingHash:
@@ -41,9 +40,9 @@ class CountingHash:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, data: bytes) -> bytes:
+    def __call__(self, data: bytes = b"", /) -> Hasher:
         self.calls += 1
-        return sha256(data)
+        return hashlib.sha256(data)
 
 
 def some_leaves(count: int) -> list[bytes]:
@@ -132,27 +131,28 @@ def test_an_append_may_be_repeated_over_tiles_already_written() -> None:
 
 @pytest.mark.parametrize("batch", [1, 10, 256, 1000])
 def test_appending_costs_two_hashes_per_leaf_the_leaf_hash_included(batch: int) -> None:
-    hashing, leaf_count = CountingHash(), 10_000
+    counting, leaf_count = CountingHash(), 10_000
+    hashing = HashFunction(counting)
     leaves = [leaf_hash(index.to_bytes(4, "big"), hashing) for index in range(leaf_count)]
     frontier = EMPTY_FRONTIER
     for start in range(0, leaf_count, batch):
         frontier, growth = frontier.append(leaves[start : start + batch], hashing)
         assert tiles_changed(growth, lambda _: bytes(TILE_BYTES))  # hashes nothing
-    assert hashing.calls == 2 * leaf_count - len(frontier.peaks)
+    assert counting.calls == 2 * leaf_count - len(frontier.peaks)
 
-    hashing.calls = 0
+    counting.calls = 0
     frontier.root(hashing)
-    assert hashing.calls == len(frontier.peaks) - 1
+    assert counting.calls == len(frontier.peaks) - 1
 
 
 def test_paths_of_neighbours_share_their_hashing() -> None:
     leaves, size = some_leaves(3000), 2900
     _, tiles = stored(leaves, 1000)
     one = CountingHash()
-    LogTree(size, tiles.__getitem__, one).inclusion_path(1000)
+    LogTree(size, tiles.__getitem__, HashFunction(one)).inclusion_path(1000)
     assert one.calls <= 3 * 255  # the leaf's tile, and the two partial ones at the right edge
     many = CountingHash()
-    tree = LogTree(size, tiles.__getitem__, many)
+    tree = LogTree(size, tiles.__getitem__, HashFunction(many))
     paths = [tree.inclusion_path(index) for index in range(1024, 1280)]
     assert many.calls <= 3 * 255 + 256
     assert paths == [inclusion_path(leaves[:size], index, sha256) for index in range(1024, 1280)]
