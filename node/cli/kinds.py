@@ -33,7 +33,9 @@ from node.timestamp.trust import TRUST_FORMAT
 
 PROPOSAL_FORMAT: Final = "govchain-proposal-2"
 _INTRODUCTION_FORMAT: Final = "govchain-introduction-1"  # its module takes long to load
-_LOOKED_AT_BYTES: Final = 4_096
+_ARCHIVE_START: Final = b"govchain-archive-1\n"  # as above
+LOOKED_AT_BYTES: Final = 4_096
+"""Of a file: so many tell what it is, unless it is a PDF."""
 _CHAIN_ID: Final = rb"\x58\x20"
 _UINT: Final = rb"(?:[\x00-\x17]|\x18.|\x19..|\x1a.{4}|\x1b.{8})"
 _SHORT_TEXT: Final = rb"[\x60-\x78]"
@@ -118,7 +120,12 @@ _AUDIT_PDF: Final = Kind(
 )
 _PAGE: Final = Kind(N_("a web page (HTML)"))
 _PICTURE: Final = Kind(N_("a picture"))
-_ARCHIVE: Final = Kind(N_("an archive, or a document of an office program"))
+_ZIPPED: Final = Kind(N_("an archive, or a document of an office program"))
+ARCHIVE: Final = Kind(
+    N_("an archive of blocks"),
+    "govchain archive verify {path} --trust TRUST",
+    "govchain archive export",
+)
 _JSON: Final = Kind(N_("JSON of another kind"))
 _TEXT: Final = Kind(N_("a text"))
 
@@ -141,7 +148,8 @@ _BY_START: Final = (
     (rb"-----BEGIN [A-Z ]*KEY-", _KEY),
     (rb"(?i:\s*(?:<!--.{0,2000}?-->\s*)?<(?:!doctype html|html)\b)", _PAGE),
     (rb"\x89PNG|\xff\xd8\xff|GIF8|\s*(?:<\?xml[^>]*>\s*)?<svg\b", _PICTURE),
-    (rb"PK\x03\x04", _ARCHIVE),
+    (rb"PK\x03\x04", _ZIPPED),
+    (_ARCHIVE_START, ARCHIVE),
 )
 _PATTERNS: Final = tuple((re.compile(start, re.DOTALL), kind) for start, kind in _BY_START)
 _TESTS: Final[tuple[tuple[Callable[[bytes], bool], Kind], ...]] = (
@@ -159,7 +167,7 @@ _TESTS: Final[tuple[tuple[Callable[[bytes], bool], Kind], ...]] = (
 
 def kind_of(data: bytes) -> Kind | None:
     """Return what a file is by how it begins; None for what looks like nothing known."""
-    start = data[:_LOOKED_AT_BYTES]
+    start = data[:LOOKED_AT_BYTES]
     if data.startswith(b"%PDF-"):
         return _kind_of_pdf(data)
     for matches, kind in _TESTS:
@@ -250,9 +258,9 @@ def _kind_of_der(data: bytes) -> Kind | None:
 
 def _kind_of_text(data: bytes) -> Kind | None:
     """Tell what text is; members of JSON stand in any order."""
-    start = data[:_LOOKED_AT_BYTES]
+    start = data[:LOOKED_AT_BYTES]
     try:
-        is_whole = len(start) < _LOOKED_AT_BYTES
+        is_whole = len(start) < LOOKED_AT_BYTES
         text = codecs.getincrementaldecoder("utf-8")().decode(start, final=is_whole)
     except UnicodeDecodeError:
         return None

@@ -79,6 +79,9 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     ),
     "bench": _Verb("node.cli.bench.verbs", "bench", _("What this machine can do.")),
     "audit": _Verb("node.cli.audit", "audit", _("Check a chain, a ledger, or growth.")),
+    "archive": _Verb(
+        "node.cli.archive", "archive", _("Keep blocks in files that prove themselves.")
+    ),
     "doctor": _Verb("node.cli.doctor", "doctor", _("Find what is wrong with this machine.")),
 }
 

@@ -327,6 +327,29 @@ class LedgerStore:
         self._store.write(batch, sync=True)
         self._pruned_below = below
 
+    def put_back(self, block: StoredBlock) -> None:
+        """Write a pruned block as it was; raises `ProofError` for another one.
+
+        It is sound. It counts as pruned until `end_pruning_at` says that all above it are back.
+        """
+        held = self.require_header(block.header.height)[0]
+        if held != block.header:
+            raise ProofError("archive-block", f"another block {held.height} is held here")
+        batch = WriteBatch()
+        batch.put(keys.body(held.height), pack(block.body_value))
+        self._store.write(batch, sync=False)
+
+    def end_pruning_at(self, below: int) -> None:
+        """Have the blocks from a height on, all put back, count as whole, durably."""
+        invariant(below <= self._pruned_below, "only what is whole counts as whole")
+        batch = WriteBatch()
+        if below > 1:
+            batch.put(keys.PRUNED, keys.number(below))
+        else:
+            batch.delete(keys.PRUNED)
+        self._store.write(batch, sync=True)
+        self._pruned_below = below if below > 1 else 0
+
     # --- Transactions ---
 
     def find_transaction(self, tx_id: bytes) -> tuple[int, int] | None:

@@ -77,6 +77,7 @@ FILES: dict[str, tuple[Kind | None, bytes]] = {
         vector("standing/consistency/good-retired.json", "proof"),
     ),
     "it.anchor": (kinds.ANCHOR, vector("anchor/anchor/good-record.json", "anchor")),
+    "it.archive": (kinds.ARCHIVE, (VECTORS / "archive" / "blocks.archive").read_bytes()),
     "it.ers": (kinds.EVIDENCE, (VECTORS / "evidence" / "document.txt.ers").read_bytes()),
     "it.tsq": (kinds.REQUEST, TimeStampRequest(imprint=Imprint.of(SHA_256, bytes(32))).encode()),
     "trust.json": (kinds.TRUST, GENESIS_TRUST.read_bytes()),
@@ -131,6 +132,8 @@ TAKERS: dict[str, tuple[tuple[object, ...], tuple[Kind, ...]]] = {
         (kinds.REVOCATIONS,),
     ),
     "verify": (("verify", "--trust", GENESIS_TRUST), (kinds.STANDING, kinds.CONSISTENCY)),
+    "archive verify": (("archive", "verify", "--trust", GENESIS_TRUST), (kinds.ARCHIVE,)),
+    "archive import": (("archive", "import", "--home", "{home}"), (kinds.ARCHIVE,)),
     "receipt show": (("receipt", "show"), RECEIPTS),
     "receipt export": (("receipt", "export", "--format", "tsr", "--out", "{new}"), RECEIPTS),
     "receipt export --stamp": (

@@ -14,8 +14,9 @@ from node.chain.genesis import Parameters
 from node.chain.governance import SetParameters
 from node.chain.state_page import Page
 from node.consensus.messages import Status
-from node.errors import PeerError
+from node.errors import PeerError, ProofError
 from node.execution.apply import Executor
+from node.service.archived import blocks_of, take_in
 from node.service.catch_up import block_sync, filling, snapshot_serving
 from node.service.catch_up.backfill import RANGE_BLOCKS
 from node.service.catch_up.block_sync import ANSWER_WITHIN_MS, DISTRUST_MS
@@ -75,6 +76,12 @@ def fetch(net: Catching) -> None:
     net.greet()
 
 
+def far_behind_with_state() -> Catching:
+    net = far_behind()
+    fetch(net)
+    return net
+
+
 def given(net: Catching, kind: type[Message]) -> list[int]:
     """Return who gave the fetcher messages of a kind."""
     return [peer for peer, to, said in net.said if to == FETCHER and isinstance(said, kind)]
@@ -113,6 +120,16 @@ def test_from_pruned_peers_the_state_is_fetched_and_the_past_from_whoever_has_it
     assert net.fetcher.engine.height == HEIGHT
     net.run(lambda: len(given(net, PastBlocks)) > 9)
     assert net.fetcher.engine.missing_blocks == OLD - 1, "all pruned it: it works without"
+    whole = LedgerStore.open(MemoryStore(), GENESIS.suite, Executor(GENESIS).genesis_block())
+    whole.commit(CHAIN, sync=False)
+    for first, last in ((1, 10), (9, HEIGHT)):
+        kept = [StoredBlock(*values, GENESIS.suite) for values in blocks_of(whole, first, last)]
+        taken = take_in(net.fetcher.ledger, kept, lambda _blocks: None)
+        assert taken == (10 if first == 1 else OLD - 11)
+    with pytest.raises(ProofError, match="archive-gap"):
+        take_in(far_behind_with_state().fetcher.ledger, kept, lambda _blocks: None)
+    net.run(is_whole(net))
+    verify_store(net.fetcher.store, net.fetcher.ledger, GENESIS.suite)
 
 
 def test_what_is_pruned_here_and_there_comes_from_the_one_that_kept_it() -> None:
