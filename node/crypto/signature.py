@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar, Final, Protocol, Self
 
 from cryptography.exceptions import InvalidSignature
@@ -216,6 +217,7 @@ class Ed25519Signer:
         return self._private_key.sign(message)
 
 
+@lru_cache(maxsize=1_024)  # the validators', read anew with every receipt and checkpoint
 def _is_sound_ed25519_point(data: bytes) -> bool:
     """Tell whether `data` is a canonical encoding of a curve point outside the small subgroup."""
     y = int.from_bytes(data, "little") & ((1 << 255) - 1)

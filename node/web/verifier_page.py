@@ -5,6 +5,8 @@ It is for convenience: whoever does not trust the node takes the page from elsew
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,10 +16,10 @@ from node.web.verifier.bundle import MEDIA_TYPE, bundle
 
 
 def routes() -> Routes:
-    """Return what serves the page, which is made here: it takes a moment."""
-    content = bundle()
+    """Return what serves the page, which is made when it is first asked for."""
 
     async def page(_request: Request) -> Response:
+        content = await asyncio.to_thread(bundle)  # a moment in which a validator goes on
         headers = {
             "Cache-Control": "no-cache",
             "Content-Security-Policy": "frame-ancestors 'none'",  # the rest is in the page itself

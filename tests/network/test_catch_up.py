@@ -26,8 +26,8 @@ from tests.network.local_network import (
 from tests.network.long_past import give_past
 from tests.unit.cli.command import run
 
-PAST_BLOCKS = 3_000
-OLD_BLOCKS = 2_500
+PAST_BLOCKS = 2_000
+OLD_BLOCKS = 1_500
 GAP_BLOCKS = 200
 VICTIM, FIRST = "validator-4", "validator-1"
 

@@ -159,6 +159,29 @@ def test_the_status_of_check_is_its_verdict(
     assert (done.returncode, last[:2]) == (status, ["total", total]), done.stderr
 
 
+@pytest.mark.parametrize(("its_status", "taken"), [(0, "distribution"), (1, "bin")])
+def test_the_python_of_the_distribution_is_taken_where_it_makes_environments(
+    tmp_path: Path, its_status: int, taken: str
+) -> None:
+    stand_ins = {
+        "checkout/.ci/programs": "true",
+        "checkout/check": "command -v python3.11",
+        "distribution/python3.11": f"exit {its_status}",
+        "bin/python3.11": "true",
+        "bin/git": "true",
+    }
+    for name, script in stand_ins.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    run = tmp_path / "checkout/.ci/run"
+    run.write_text((ROOT / ".ci/run").read_text().replace("/usr/bin", f"{tmp_path}/distribution"))
+    env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "GOVCHAIN_DOCKER_ENGINE": ""}
+    done = subprocess.run(["bash", run], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == f"{tmp_path}/{taken}/python3.11"
+
+
 @pytest.mark.parametrize("script", ["run", "check", ".ci/run", ".ci/venv", ".ci/lock"])
 def test_a_script_is_executable_and_parses(script: str) -> None:
     path = ROOT / script

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -286,6 +287,7 @@ def path_root(leaf: bytes, i: int, n: int, path: list[bytes]) -> bytes:
     return r
 
 
+@cache
 def is_sound(key: bytes) -> bool:
     """Tell whether an Ed25519 key is a canonical point, not one of small order."""
     p = 2**255 - 19

@@ -247,14 +247,13 @@ def test_whatever_byte_changes_the_code_reads_nothing_that_the_rule_refuses(
     rule: str, data: bytes, read: Callable[[bytes], object]
 ) -> None:
     for position in range(min(len(data), 2_000)):
-        for mask in (0x01, 0x20):
-            changed = bytearray(data)
-            changed[position] ^= mask
-            try:
-                read(bytes(changed))
-            except DecodeError:
-                continue
-            assert SCHEMA.matches(rule, bytes(changed)), (position, mask)
+        changed = bytearray(data)
+        changed[position] ^= 1 << position % 8
+        try:
+            read(bytes(changed))
+        except DecodeError:
+            continue
+        assert SCHEMA.matches(rule, bytes(changed)), position
 
 
 def test_a_vote_signs_the_statement_that_the_rule_says() -> None:

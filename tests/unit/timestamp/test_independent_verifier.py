@@ -9,7 +9,6 @@ import ast
 import base64
 import hashlib
 import json
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -87,23 +86,16 @@ def test_it_verifies_the_plain_files() -> None:
     assert verify(receipt, f"sha-256:{document}", trust) == ("verified", None)
 
 
-@pytest.mark.parametrize(
-    ("name", "masks"),
-    [
-        ("good-all-signed", (0x01, 0xFF)),
-        ("good-epoch-2-pinned", (0x10,)),
-        ("good-public", (0x20,)),
-    ],
-)
-def test_both_refuse_every_flipped_byte_at_the_same_step(name: str, masks: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("name", ["good-all-signed", "good-epoch-2-pinned", "good-public"])
+def test_both_refuse_every_flipped_byte_at_the_same_step(name: str) -> None:
     case = json.loads((VECTORS / "cases" / f"{name}.json").read_text(encoding="utf-8"))
     data, text = base64.b64decode(case["receipt"]), trust_file(case["trust"])
     trust, anchor, document = Trust(text), load_trust(text), NamedDigest.parse(case["digest"])
-    for position, mask in product(range(len(data)), masks):
+    for position in range(len(data)):
         flipped = bytearray(data)
-        flipped[position] ^= mask
+        flipped[position] ^= 1 << position % 8
         ours = verify_receipt(bytes(flipped), anchor, document)
         failed = ours.failure
         assert failed is not None
         theirs = verify(bytes(flipped), case["digest"], trust)
-        assert theirs == (ours.outcome.value, failed.step), (position, mask, failed.detail)
+        assert theirs == (ours.outcome.value, failed.step), (position, failed.detail)

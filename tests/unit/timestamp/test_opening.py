@@ -91,12 +91,11 @@ def test_no_flipped_byte_of_a_cose_receipt_verifies(chain: Chain, receipt: Recei
     data = cose_of(receipt).encode()
     anchor, document = chain.trust().establish(), NamedDigest.parse(DIGEST)
     for position in range(len(data)):
-        for mask in (0x01, 0x80):
-            flipped = bytearray(data)
-            flipped[position] ^= mask
-            verdict = verify_receipt(bytes(flipped), anchor, document)
-            assert verdict.outcome is Outcome.NOT_VERIFIED, (position, mask)
-            assert verdict.failure is not None
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        verdict = verify_receipt(bytes(flipped), anchor, document)
+        assert verdict.outcome is Outcome.NOT_VERIFIED, position
+        assert verdict.failure is not None
 
 
 def test_the_file_attached_to_a_pdf_is_what_is_opened(receipt: Receipt) -> None:

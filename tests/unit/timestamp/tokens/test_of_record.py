@@ -87,12 +87,11 @@ def test_a_proof_of_another_record_is_refused() -> None:
 
 def test_no_flipped_byte_of_the_file_verifies() -> None:
     for position in range(len(TSR)):
-        for mask in (0x01, 0x20, 0x80, 0xFF):
-            flipped = bytearray(TSR)
-            flipped[position] ^= mask
-            verdict = verify_receipt(bytes(flipped), ANCHOR, NAMED)
-            assert verdict.outcome is not Outcome.VERIFIED, (position, mask)
-            assert verdict.failure is not None
+        flipped = bytearray(TSR)
+        flipped[position] ^= 1 << position % 8
+        verdict = verify_receipt(bytes(flipped), ANCHOR, NAMED)
+        assert verdict.outcome is not Outcome.VERIFIED, position
+        assert verdict.failure is not None
 
 
 def test_no_part_of_the_file_can_be_left_out() -> None:
