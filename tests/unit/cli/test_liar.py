@@ -17,9 +17,9 @@ from tests.unit.cli.command import run
 ROOT = Path(node.__file__).parent.parent
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "net"
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("liar") / "net"
     assert run("testnet", "init", "--home", folder, "-n", 1).code == 0
     command = [sys.executable, "-m", "tests.unit.cli.liar", str(folder / "nodes/validator-1")]
     with subprocess.Popen(

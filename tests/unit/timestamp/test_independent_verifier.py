@@ -86,12 +86,15 @@ def test_it_verifies_the_plain_files() -> None:
     assert verify(receipt, f"sha-256:{document}", trust) == ("verified", None)
 
 
-@pytest.mark.parametrize("name", ["good-all-signed", "good-epoch-2-pinned", "good-public"])
-def test_both_refuse_every_flipped_byte_at_the_same_step(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "pace"),
+    [("good-all-signed", 1), ("good-epoch-2-pinned", 3), ("good-public", 3)],  # long, much alike
+)
+def test_both_refuse_flipped_bytes_at_the_same_step(name: str, pace: int) -> None:
     case = json.loads((VECTORS / "cases" / f"{name}.json").read_text(encoding="utf-8"))
     data, text = base64.b64decode(case["receipt"]), trust_file(case["trust"])
     trust, anchor, document = Trust(text), load_trust(text), NamedDigest.parse(case["digest"])
-    for position in range(len(data)):
+    for position in range(0, len(data), pace):
         flipped = bytearray(data)
         flipped[position] ^= 1 << position % 8
         ours = verify_receipt(bytes(flipped), anchor, document)
