@@ -22,6 +22,7 @@ PROFILE_FILE: Final = "profile.toml"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 STORAGE_ENGINES: Final = ("auto", "leveldb", "rocksdb")
+HASHING: Final = ("hashlib", "kernels")
 
 SNAPSHOT_GAP_BLOCKS: Final = 50_000
 SNAPSHOT_GAP_BLOCKS_MIN: Final = 20
@@ -133,6 +134,8 @@ class NodeConfig:
     """The secret that opens the keys; None means a passphrase from the environment."""
     verify_threads: int = 2
     """Threads that check transaction signatures."""
+    hashing: str = "hashlib"
+    """One of `HASHING`: `kernels` hash many things at once (extra `[kernels]`), for 140 MB."""
     log_level: str = "info"
     """One of `LOG_LEVELS`."""
     storage: StorageConfig = StorageConfig()
@@ -166,6 +169,7 @@ class NodeConfig:
             verify_threads=fields.integer(
                 "verify_threads", least=1, most=_VERIFY_THREADS_MAX, default=2
             ),
+            hashing=fields.choice("hashing", HASHING, default="hashlib"),
             log_level=fields.choice("log_level", LOG_LEVELS, default="info"),
             storage=fields.storage("storage"),
             snapshot_gap_blocks=fields.integer(

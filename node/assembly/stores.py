@@ -13,6 +13,7 @@ import structlog
 from node.assembly.engines import open_database
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
+from node.crypto.hashing import load_kernel
 from node.execution.apply import Executor
 from node.service.home import log_identity
 from node.service.recovery import Recovery, recover
@@ -42,6 +43,7 @@ class Stores:
 @contextmanager
 def open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[Stores]:
     """Open log and ledger, and bring the ledger to where the log shows that it was."""
+    _prepare_hashing(config, genesis)
     with ExitStack() as stack:
         wal, replay = WriteAheadLog.open(config.wal, log_identity(genesis, config.validator_id))
         stack.callback(wal.close)
@@ -75,6 +77,7 @@ def open_ledger_at_rest(
 
     Raises `StorageError`: it runs (GC-3002), or its ledger is damaged, or not of this chain.
     """
+    _prepare_hashing(config, genesis)
     with InstanceLock(config.home), ExitStack() as stack:
         install_draft(config.data)
         database = open_database(config.data, create=False, storage=config.storage)
@@ -94,3 +97,9 @@ def open_scratch(folder: Path) -> Iterator[KeyValueStore]:
         closing(open_database(home / DATA_NAME, create=True)) as database,
     ):
         yield database
+
+
+def _prepare_hashing(config: NodeConfig, genesis: Genesis) -> None:
+    """Load what is configured before anything is hashed: it takes a second, at first several."""
+    if config.hashing == "kernels" and not load_kernel(genesis.suite.new_hash):
+        log.warning("no-hash-kernels", fix="pip install govchain[kernels]; hashlib does it so far")

@@ -90,7 +90,7 @@ def load_kernel(new_hash: NewHash) -> bool:
     """Let `hash_many` use a compiled kernel for this hash in this process, and tell whether it can.
 
     It cannot where numba is not installed (extra `[kernels]`), or nothing compiled can be kept.
-    Loading takes half a second of the processor, the first time ever five more, and 140 MiB of
+    Loading takes half a second of the processor, the first time ever five more, and 140 MB of
     memory: it is for processes that hash by the million. Others hash one by one, with the same
     results. May run on a thread of its own.
     """

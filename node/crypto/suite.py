@@ -53,13 +53,6 @@ class Suite:
         """Return the digest of tag, NUL, data, where `tag` is one of `node.crypto.domains`."""
         return self.new_hash(tag + b"\x00" + data).digest()
 
-    def hash_many(self, prefix: bytes, items: bytes, size: int) -> bytes:
-        """Return the joined digests of `prefix` and each of the joined `items`, `size` bytes each.
-
-        For many it is several times faster than `hash` for each; `size` is at least one.
-        """
-        return self.hash.many(prefix, items, size)
-
 
 INTERNATIONAL: Final = Suite(
     suite_id=1,

@@ -23,6 +23,7 @@ metrics_address = "127.0.0.1:7102"
 http_address = "127.0.0.1:7103"
 key_file = "../../secret.key"
 verify_threads = 4
+hashing = "kernels"
 log_level = "debug"
 storage.engine = "rocksdb"
 storage.cache_mib = 8
@@ -71,6 +72,7 @@ def test_a_complete_node_file_is_read(tmp_path: Path) -> None:
         peers=(Endpoint("validator-2", Address("node-2.example", 7110)),),
         key_file=tmp_path.resolve() / "../../secret.key",
         verify_threads=4,
+        hashing="kernels",
         log_level="debug",
         storage=StorageConfig(engine="rocksdb", cache_mib=8, write_buffer_mib=4),
     )
@@ -82,6 +84,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert config.key_file is None
     assert config.peers == ()
     assert (config.verify_threads, config.log_level) == (2, "info")
+    assert config.hashing == "hashlib"
     assert config.snapshot_gap_blocks == 50_000
     assert config.storage == StorageConfig(engine="auto", cache_mib=32, write_buffer_mib=16)
 
@@ -117,6 +120,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
         ),
         ("verify_threads = 4", "verify_threads = true", "verify_threads: expected a whole number"),
         ('"debug"', '"loud"', "log_level: expected one of debug, info, warning, error"),
+        ('"kernels"', '"fast"', "hashing: expected one of hashlib, kernels"),
         ("log_level", "log_levle", "log_levle: unknown field"),
         ('address = "node-2', 'adress = "node-2', "peers[0].address: missing field"),
         ('"validator-2"', '"validator-1"', "peers: 'validator-1' is this node itself"),

@@ -1,0 +1,48 @@
+"""What is prepared before a ledger is opened."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from node.assembly import stores
+from node.cli.network import read_genesis
+from node.config import NodeConfig
+from node.crypto import hashing
+from node.crypto.hashing import HashMany, NewHash
+from node.operations.topology import GENESIS_FILE
+from tests.unit.cli.command import run
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("hashlib", True, [], []),
+        ("kernels", True, [hashlib.sha256], []),
+        ("kernels", False, [], ["no-hash-kernels"]),
+    ],
+)
+def test_kernels_are_loaded_where_they_are_configured(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[str, bool, list[NewHash], list[str]],
+) -> None:
+    configured, is_installed, loaded, warnings = case
+    kernels: dict[NewHash, HashMany] = {}
+    monkeypatch.setattr(hashing, "_kernels", kernels)
+    if not is_installed:
+        monkeypatch.setattr(stores, "load_kernel", lambda _: False)
+    assert run("testnet", "init", "--home", tmp_path / "network", "-n", 1, "--json").code == 0
+    home = tmp_path / "network" / "nodes" / "validator-1"
+    config = replace(NodeConfig.load(home), hashing=configured)
+    with (
+        capture_logs() as logged,
+        stores.open_stores(config, read_genesis(home / GENESIS_FILE)) as opened,
+    ):
+        assert opened.ledger.tip_height == 0
+    assert list(kernels) == loaded
+    assert [each["event"] for each in logged if each["log_level"] == "warning"] == warnings
