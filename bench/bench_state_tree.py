@@ -1,16 +1,47 @@
-"""The state tree: one batch update of a block, and a proof, in a tree of many keys."""
+"""The state tree: one batch update of a block, and a proof, in a tree of many keys.
+
+As a command it builds trees of so many keys in a store on disk, and tells what updates cost there:
+
+    python -m bench.bench_state_tree 10000 100000 1000000
+
+Half of each batch are new keys, half are keys that get another value, all of them chosen at random.
+Times are of the processor: of the thread that updates, a median, and of the process, a mean, as it
+holds what the store does in threads of its own; updates/s are by that. Beside them stands how long
+one hash took meanwhile, to compare runs on a machine with other work.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import gc
+import platform
+import random
+import statistics
+import tempfile
+import time
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from node.chain.state_tree import EMPTY, Page, prove, update, verify_proof
-from node.crypto.suite import INTERNATIONAL
+from node.assembly.engines import open_database
+from node.chain.state_tree import EMPTY, Page, key_path, prove, update, verify_proof
+from node.config import StorageConfig
+from node.crypto.hashing import Hasher
+from node.crypto.suite import INTERNATIONAL, Suite
+from node.storage.kv import KeyValueStore, KeyValueView, WriteBatch
+from node.storage.state_pages import StatePages, put_pages
 
 NO_PAGES: Mapping[str, Page] = {}
+CHANGES: Final = 1_000
+BUILT_AT_ONCE: Final = 20_000
+HASHES_TIMED: Final = 2_000
 
 
 class Tree:
@@ -49,3 +80,137 @@ def test_update(benchmark: BenchmarkFixture, tree: Tree, changes: int) -> None:
 def test_prove(benchmark: BenchmarkFixture, tree: Tree) -> None:
     proof = benchmark(prove, tree.root, key(7), tree.pages.get, INTERNATIONAL)
     verify_proof(tree.root, key(7), value(7), proof, INTERNATIONAL)
+
+
+# --- As a command: trees in a store ---
+
+
+class CountedHash:
+    """The hash of the suite, counted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, data: bytes = b"", /) -> Hasher:
+        self.count += 1
+        return INTERNATIONAL.new_hash(data)
+
+
+class CountedReads:
+    """A store to read, each read counted."""
+
+    def __init__(self, view: KeyValueView) -> None:
+        self._view = view
+        self.scan, self.close = view.scan, view.close
+        self.count = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        self.count += 1
+        return self._view.get(key)
+
+
+class StoredTree:
+    """A tree in a store, updated as a ledger does it."""
+
+    def __init__(self, store: KeyValueStore, suite: Suite, root: bytes) -> None:
+        self._store, self._suite = store, suite
+        self.root = root
+        self.reads = CountedReads(store)
+        self._pages = StatePages(self.reads, suite)
+
+    def apply(self, changes: Mapping[bytes, bytes]) -> WriteBatch:
+        """Update the tree; return what was written."""
+        done = update(self.root, changes, self._pages.page, self._suite)
+        batch = WriteBatch()
+        put_pages(batch, done.pages)
+        self._store.write(batch, sync=False)
+        self._pages.remember(done.pages)
+        self.root = done.root
+        return batch
+
+
+def build(store: KeyValueStore, size: int) -> bytes:
+    """Build the tree of so many keys, in the order of their paths; return its root."""
+    tree = StoredTree(store, INTERNATIONAL, EMPTY)
+    by_first_byte = [array("I") for _ in range(256)]
+    for number in range(size):
+        by_first_byte[key_path(key(number), INTERNATIONAL)[0]].append(number)
+    changes: dict[bytes, bytes] = {}
+    for first_byte, numbers in enumerate(by_first_byte):
+        changes |= {key(number): value(number) for number in numbers}
+        if len(changes) >= BUILT_AT_ONCE or first_byte == len(by_first_byte) - 1:
+            tree.apply(changes)
+            changes.clear()
+    return tree.root
+
+
+def batches(size: int, count: int) -> Iterator[dict[bytes, bytes]]:
+    """Yield batches: half new keys, half keys there were, that get another value."""
+    rng = random.Random(size)
+    for number in range(count):
+        old = rng.sample(range(size), CHANGES // 2)
+        changes = {key(at): b"value of batch %d" % number for at in old}
+        first_new = size + number * (CHANGES - len(old))
+        changes |= {key(at): value(at) for at in range(first_new, first_new + CHANGES - len(old))}
+        yield changes
+
+
+def hash_cost_us() -> float:
+    """Return what one hash takes now, in microseconds of the processor."""
+    start = time.thread_time()
+    for number in range(HASHES_TIMED):
+        INTERNATIONAL.hash(b"%090d" % number)
+    return (time.thread_time() - start) * 1e6 / HASHES_TIMED
+
+
+def measure(size: int, rounds: int, folder: Path) -> str:
+    """Return a line of what updates cost in a tree of so many keys."""
+    with closing(open_database(folder / "db", create=True, storage=StorageConfig())) as store:
+        tree = StoredTree(store, INTERNATIONAL, build(store, size))
+        gc.collect()
+        gc.freeze()
+        changes = batches(size, 2 * rounds)
+        own, whole, hash_us = list[float](), list[float](), list[float]()
+        for batch in islice(changes, rounds):
+            starts = time.thread_time(), time.process_time()
+            tree.apply(batch)
+            own.append((time.thread_time() - starts[0]) * 1e6 / CHANGES)
+            whole.append((time.process_time() - starts[1]) * 1e6 / CHANGES)
+            hash_us.append(hash_cost_us())
+        counted = CountedHash()
+        suite = replace(INTERNATIONAL, new_hash=counted)
+        tree = StoredTree(store, suite, tree.root)
+        writes = bytes_written = 0
+        for number, batch in enumerate(changes):
+            if number == rounds // 2:  # with as much at hand as there will be
+                counted.count = tree.reads.count = writes = bytes_written = 0
+            written = tree.apply(batch)
+            writes += len(written)
+            bytes_written += sum(len(name) + len(page or b"") for name, page in written.changes())
+        updates = (rounds - rounds // 2) * CHANGES
+    counts = (count / updates for count in (counted.count, tree.reads.count, writes))
+    both = statistics.median(own), statistics.mean(whole)
+    return (
+        f"{size:>10,} {1e6 / both[1]:>10,.0f} {both[0]:>8.1f} {both[1]:>8.1f} "
+        f"{statistics.median(hash_us):>6.2f} "
+        + " ".join(f"{count:>7.2f}" for count in counts)
+        + f" {bytes_written / updates:>8,.0f}"
+    )
+
+
+def main() -> None:
+    """Measure the sizes that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="+", type=int, help="keys of each tree")
+    parser.add_argument("--rounds", type=int, default=40, help="batches timed, and as many counted")
+    parser.add_argument("--folder", type=Path, help="where the stores are made, and removed")
+    options = parser.parse_args()
+    print(f"Python {platform.python_version()}, {CHANGES} updates a batch; times in us per update")
+    print("      keys  updates/s   thread  process   hash  hashes   reads  writes    bytes")
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            print(measure(size, options.rounds, Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

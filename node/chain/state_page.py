@@ -26,6 +26,7 @@ from typing import Final
 from node.chain.merkle import DIGEST_BYTES
 from node.chain.struct import Struct
 from node.crypto import domains
+from node.crypto.hashing import NewHash
 from node.crypto.suite import Suite
 from node.errors import StorageError
 
@@ -43,7 +44,7 @@ TOP: Final = 1
 LEAF_BYTES: Final = 2 * DIGEST_BYTES
 
 _LONE_LEAF_BYTES: Final = LEAF_BYTES + DIGEST_BYTES
-_LENGTHS_TO_KEEP: Final = (0, _LONE_LEAF_BYTES)
+_DIGITS: Final = "0123456789abcdef"
 _PLACE_DIGITS_MAX: Final = DEPTH_MAX // PAGE_LEVELS - 1
 _LEAF_TAG: Final = domains.tagged(domains.STATE_LEAF, b"")
 _NODE_TAG: Final = domains.tagged(domains.STATE_NODE, b"")
@@ -81,48 +82,64 @@ class Page(Struct, frozen=True, gc=False):
         """
         if not changed:
             return self
-        subtrees, new_hash = list(self.subtrees), suite.new_hash
-        touched = 0
+        subtrees, touched = list(self.subtrees), 0
         for slot, subtree in changed.items():
             subtrees[SLOTS + slot] = subtree
             touched |= 1 << slot
+        new_hash = suite.new_hash
         for node in _nodes_above(touched):
-            left, right = subtrees[2 * node], subtrees[2 * node + 1]
-            pair = left + right  # for two hashes, or a lone leaf beside nothing, all there is to do
-            if len(pair) not in _LENGTHS_TO_KEEP:
-                if len(pair) != 2 * DIGEST_BYTES:
-                    pair = hash_of(left) + hash_of(right)
-                pair = new_hash(_NODE_TAG + pair).digest()
-            subtrees[node] = pair
+            subtrees[node] = _above(subtrees[2 * node], subtrees[2 * node + 1], new_hash)
         return Page(tuple(subtrees))
 
     def encode(self) -> bytes:
         """Return the stored form."""
         slots = self.subtrees[SLOTS:]
-        return bytes(map(len, slots)) + b"".join([slot[:LEAF_BYTES] for slot in slots if slot])
+        sizes = bytes(map(len, slots))
+        if _LONE_LEAF_BYTES in sizes:
+            slots = tuple([slot[:LEAF_BYTES] for slot in slots])
+        return sizes + b"".join(slots)
 
     @classmethod
     def decode(cls, data: bytes, place: str, suite: Suite) -> Page:
         """Read the page stored for `place`; raises `StorageError`."""
-        slots: dict[int, bytes] = {}
-        at = SLOTS
-        for slot, size in enumerate(data[:SLOTS]):
-            stored = data[at : at + min(size, LEAF_BYTES)]
-            at += len(stored)
-            if size == _LONE_LEAF_BYTES and stored.hex().startswith(f"{place}{slot:x}"):
-                slots[slot] = lone_leaf(stored, suite)
-            elif size == DIGEST_BYTES and len(place) < _PLACE_DIGITS_MAX:
-                slots[slot] = stored
+        row: list[bytes] = []
+        end = SLOTS
+        for digit, size in zip(_DIGITS, data, strict=False):  # too few of either fail below
+            start = end
+            if size == DIGEST_BYTES and len(place) < _PLACE_DIGITS_MAX:
+                end += DIGEST_BYTES
+                row.append(data[start:end])
             elif size:
-                raise malformed(place, f"slot {slot} cannot hold {stored.hex()}")
-        page = EMPTY_PAGE.with_slots(slots, suite)
-        if page.encode() != data:
-            raise malformed(place, f"expected {len(page.encode())} bytes, got {len(data)}")
-        return page
+                end += LEAF_BYTES
+                leaf = data[start:end]
+                if size != _LONE_LEAF_BYTES or not leaf.hex().startswith(place + digit):
+                    raise malformed(place, f"slot {len(row)} cannot hold {leaf.hex()}")
+                row.append(lone_leaf(leaf, suite))
+            else:
+                row.append(b"")
+        if len(data) != end:
+            raise malformed(place, f"expected {end} bytes, got {len(data)}")
+        new_hash, subtrees = suite.new_hash, row
+        while len(row) > 1:
+            pairs = zip(row[::2], row[1::2], strict=True)
+            row = [_above(left, right, new_hash) for left, right in pairs]
+            subtrees = row + subtrees
+        return Page((b"", *subtrees))
 
 
 EMPTY_PAGE: Final = Page((b"",) * 2 * SLOTS)
 """The page without keys, which is never stored."""
+
+
+def _above(left: bytes, right: bytes, new_hash: NewHash) -> bytes:
+    """Return the subtree above two: what there is if only one has a key, and no more than one."""
+    if left and right:
+        return new_hash(_NODE_TAG + left[-DIGEST_BYTES:] + right[-DIGEST_BYTES:]).digest()
+    if len(left) == DIGEST_BYTES:
+        return new_hash(_NODE_TAG + left + EMPTY).digest()
+    if len(right) == DIGEST_BYTES:
+        return new_hash(_NODE_TAG + EMPTY + right).digest()
+    return left or right
 
 
 @lru_cache(maxsize=4_096)

@@ -272,6 +272,9 @@ class _Batch:
 
     def apply_to_leaf(self, held: bytes, place: str, changes: list[_Change]) -> bytes:
         """Return the subtree `held`, which has one key or none, after `changes`."""
+        if len(changes) == 1 and not held:
+            leaf = changes[0][1]
+            return lone_leaf(leaf, self._suite) if leaf else held
         leaves = dict(changes)
         if held:
             leaves.setdefault(held[:DIGEST_BYTES].hex(), held[:LEAF_BYTES])

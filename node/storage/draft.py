@@ -26,6 +26,7 @@ from node.storage.kv import KeyValueStore, WriteBatch
 from node.storage.ledger import format_value, put_block, put_state, tip_value
 from node.storage.packing import pack
 from node.storage.past import MissingPast
+from node.storage.state_pages import put_pages, read_page
 from node.storage.stored_block import (
     StoredBlock,
     decode_header_value,
@@ -57,8 +58,8 @@ class LedgerDraft:
         mark = self._store.get(keys.draft_mark(place))
         if mark is None or mark[1:] != subtree_hash:
             return None
-        page = self._store.get(keys.state_page(place)) if mark[:1] == _SPLIT else None
-        return [] if page is None else subtrees_of(Page.decode(page, place, self._suite), place)
+        page = read_page(self._store, place, self._suite) if mark[:1] == _SPLIT else None
+        return [] if page is None else subtrees_of(page, place)
 
     def value(self, key: bytes) -> bytes | None:
         """Return the value under a state key, if it has come."""
@@ -73,9 +74,7 @@ class LedgerDraft:
         self._clear(subtree[0], batch)
         for key, value in values.items():
             put_state(batch, key, value, self._suite)
-        for place, page in pages.items():
-            if page is not None:
-                batch.put(keys.state_page(place), page.encode())
+        put_pages(batch, pages)
         batch.put(keys.draft_mark(subtree[0]), _WHOLE + subtree[1])
         self._store.write(batch, sync=False)
 
@@ -86,7 +85,7 @@ class LedgerDraft:
         for slot, held in enumerate(page.subtrees[SLOTS:]):
             if not held:
                 self._clear(f"{place}{slot:x}", batch)
-        batch.put(keys.state_page(place), page.encode())
+        put_pages(batch, {place: page})
         batch.put(keys.draft_mark(place), _SPLIT + subtree[1])
         self._store.write(batch, sync=False)
 

@@ -37,6 +37,7 @@ from node.storage.indexes import index_entries, transaction_position
 from node.storage.kv import KeyValueStore, KeyValueView, WriteBatch
 from node.storage.packing import pack, unpack
 from node.storage.past import MissingPast, NotHeldYet, Pruned
+from node.storage.state_pages import StatePages, put_pages, read_page
 from node.storage.stored_block import (
     VALUE_BYTES_MAX,
     StoredBlock,
@@ -50,8 +51,6 @@ FORMAT_VERSION: Final = 5
 STATES_HELD: Final = 2
 RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
-PAGES_REMEMBERED: Final = 8_192
-"""State-tree pages kept in memory, and up to as many older ones, at about 2 KiB each."""
 TREES_REMEMBERED: Final = 6
 """Sizes of the log whose paths were asked for last: a receipt has paths in three of them."""
 ABSENT_REMEMBERED: Final = 32_768
@@ -134,9 +133,7 @@ class LedgerStore:
         self._pruned_below = 0 if pruned is None else keys.last_number(pruned)
         self._held: dict[int, HeldState] = {}
         self._trees: tuple[LogTree, ...] = ()
-        self._recent_pages: dict[str, Page | None] = {}
-        self._older_pages: dict[str, Page | None] = {}
-        """Pages of the current state tree, written lately: where the next block reads first."""
+        self._pages = StatePages(store, suite)
         self._recent_absent: dict[bytes, None] = {}
         self._older_absent: dict[bytes, None] = {}
         """Ids found absent: a transaction is asked for when it comes, and again when executed."""
@@ -187,11 +184,7 @@ class LedgerStore:
 
     def page(self, place: str) -> Page | None:
         """Return a page of the current state tree, or None where there is none."""
-        for remembered in (self._recent_pages, self._older_pages):
-            if place in remembered:
-                return remembered[place]
-        stored = self._store.get(keys.state_page(place))
-        return None if stored is None else Page.decode(stored, place, self._suite)
+        return self._pages.page(place)
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether the chain holds this transaction, failed or not.
@@ -231,7 +224,7 @@ class LedgerStore:
             tip = _Tip(header, executed.digest, executed.frontier)
         self._store.write(batch.whole(), sync=sync)
         self._tip = tip
-        self._remember_pages(batch.pages)
+        self._pages.remember(batch.pages)
         for executed, _ in blocks:
             for result in executed.results:
                 self._recent_absent.pop(result.tx_id, None)
@@ -556,15 +549,16 @@ class LedgerStore:
             if certificate is None:
                 return None
 
-            def page(place: str) -> Page | None:
-                stored = view.get(keys.state_page(place))
-                return None if stored is None else Page.decode(stored, place, self._suite)
-
             entry = view.get(keys.state(key_path(key, self._suite)))
             return ProvenState(
                 CertifiedHeader(header, certificate),
                 None if entry is None else keys.split_state_entry(entry)[1],
-                prove(header.state_root, key, page, self._suite),
+                prove(
+                    header.state_root,
+                    key,
+                    lambda place: read_page(view, place, self._suite),
+                    self._suite,
+                ),
             )
 
     # --- Evidence of misbehaviour: no part of the chain, but as durable ---
@@ -596,12 +590,6 @@ class LedgerStore:
             return None if stored is None else CompactCertificate.decode(stored)
 
     # --- Reading ---
-
-    def _remember_pages(self, pages: Mapping[str, Page | None]) -> None:
-        """Keep the newest pages at hand. Only the writer changes them, so readers need no lock."""
-        self._recent_pages |= pages
-        if len(self._recent_pages) > PAGES_REMEMBERED:
-            self._older_pages, self._recent_pages = self._recent_pages, {}
 
     def _candidates(self, query: RecordQuery, start: int) -> Iterator[int]:
         """Yield the log indexes worth looking at, in order, from the narrowest index there is."""
@@ -722,11 +710,7 @@ class _BlockBatch:
     def whole(self) -> WriteBatch:
         """Return the batch, with what each block replaces as the last one left it."""
         batch = self._batch
-        for place, page in self.pages.items():
-            if page is None:
-                batch.delete(keys.state_page(place))
-            else:
-                batch.put(keys.state_page(place), page.encode())
+        put_pages(batch, self.pages)
         for tile, content in self._tiles.items():
             batch.put(keys.log_tile(tile), content)
         batch.put(keys.TIP, self._tip)

@@ -183,6 +183,21 @@ def test_history_does_not_show(content: dict[bytes, bytes], random: object) -> N
 
 
 @given(worlds)
+def test_a_batch_is_its_changes_one_at_a_time(world: World) -> None:
+    suite, changes = world
+    together, alone = Store(suite), Store(suite)
+    root = EMPTY
+    for batch in changes:
+        done = update(root, batch, together.read, suite)
+        together.apply(done)
+        for key, value in batch.items():
+            one = update(root, {key: value}, alone.read, suite)
+            alone.apply(one)
+            root = one.root
+        assert (root, alone.pages) == (done.root, together.pages)
+
+
+@given(worlds)
 def test_updates_stacked_on_each_other_equal_updates_stored(world: World) -> None:
     """As blocks executed ahead do: each reads the pages of those below it, none of them stored."""
     suite, batches = world

@@ -22,7 +22,7 @@ from node.chain.transaction import VerifiedTransaction
 from node.errors import InvariantViolation, ProofError, StorageError
 from node.execution.apply import ExecutedBlock
 from node.execution.overlay import Overlay
-from node.storage import keys, ledger
+from node.storage import keys, ledger, state_pages
 from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.ledger_check import verify_store
@@ -313,7 +313,8 @@ def test_a_deleted_state_value_is_gone(engine: Engine, committed: Committed) -> 
 def test_pages_no_longer_at_hand_are_read_again(
     engine: Engine, committed: Committed, monkeypatch: pytest.MonkeyPatch, remembered: int
 ) -> None:
-    monkeypatch.setattr(ledger, "PAGES_REMEMBERED", remembered)
+    monkeypatch.setattr(state_pages, "UPPER_DIGITS", -1)
+    monkeypatch.setattr(state_pages, "LOWER_BYTES_MAX", 2 * remembered * state_pages.PAGE_BYTES_MAX)
     opened, state = engine.ledger(), SmallChain().state
     for block in committed.blocks:
         opened.commit([(block, certify(block))], sync=False)
