@@ -37,6 +37,7 @@ from node.config import StorageConfig
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor
 from node.storage.kv import KeyValueStore
 from node.storage.ledger import LedgerStore
+from node.storage.packing import pack
 from node.storage.wal import SEGMENT_BYTES_TARGET
 
 VALIDATORS: Final = 4
@@ -90,6 +91,7 @@ def measure(shape: Shape, transactions: int, engine: str) -> dict[str, Any]:
         with closing(open_database(path, create=True, storage=storage)) as store:
             fill(store, shape, count)
             parts = _parts(store)
+            pruned = _pruned_bodies(store)
         written = _bytes_in(path)
         with closing(open_database(path, create=False, storage=storage)) as store:
             store.compact(b"", b"\xff")
@@ -101,6 +103,7 @@ def measure(shape: Shape, transactions: int, engine: str) -> dict[str, Any]:
         "parts": {name: round(size / records, 1) for name, size in parts.items()},
         "engine": round((compacted - live) / records, 1),
         "all": round(compacted / records, 1),
+        "bodies, once pruned": round(pruned / records, 1),
         "before_compaction": round(written / records, 1),
     }
 
@@ -174,6 +177,14 @@ def _parts(store: KeyValueStore) -> dict[str, int]:
     return dict(sizes)
 
 
+def _pruned_bodies(store: KeyValueStore) -> int:
+    """Return what bodies would take if all blocks were pruned, without their keys."""
+    genesis_block = Executor(keyed_hash_genesis(VALIDATORS)).genesis_block()
+    ledger = LedgerStore.open(store, KEYED_HASH, genesis_block)
+    blocks = map(ledger.block, range(1, ledger.tip_height + 1))
+    return sum(len(pack((block and block.pruned_body()) or b"")) for block in blocks)
+
+
 def _bytes_in(folder: Path) -> int:
     return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
@@ -189,6 +200,7 @@ def _print(results: list[dict[str, Any]]) -> None:
         ("the engine's", "engine"),
         ("all", "all"),
         ("all, before compaction", "before_compaction"),
+        ("bodies, once pruned", "bodies, once pruned"),
     ]
     print("| bytes per record | " + " | ".join(each["shape"] for each in results) + " |")
     print("|---|" + "---:|" * len(results))

@@ -157,7 +157,7 @@ def import_archive(screen: Screen, *, path: Path, home: Path) -> Answer:
             with _opened(path, genesis.suite) as reader:
                 count = reader.head.last - reader.head.first + 1
                 with screen.progress(_("importing"), count) as advance:
-                    taken = take_in(ledger, reader.blocks(), advance)
+                    taken = take_in(ledger, reader.blocks(), genesis.suite, advance)
         except ProofError as error:
             fix = _("take an archive of this chain that reaches up to what is held here")
             return Answer({**facts, "rule": error.rule}, Fault("GC-2309", str(error), fix))

@@ -9,6 +9,7 @@ from node.chain.block import CertifiedHeader
 from node.chain.genesis import Genesis
 from node.chain.log import frontier_of_edge, read_edge
 from node.chain.merkle import leaf_hash
+from node.crypto.suite import Suite
 from node.errors import CryptoError, PeerError, ProofError
 from node.execution.apply import Executor
 from node.service.queries import Queries
@@ -143,7 +144,10 @@ def anchor_of(ledger: LedgerStore, genesis: Genesis) -> TrustAnchor:
 
 
 def take_in(
-    ledger: LedgerStore, blocks: Iterable[StoredBlock], advance: Callable[[int], None]
+    ledger: LedgerStore,
+    blocks: Iterable[StoredBlock],
+    suite: Suite,
+    advance: Callable[[int], None] = lambda _blocks: None,
 ) -> int:
     """Give a ledger what of checked blocks it lacks, missing or pruned; return how many.
 
@@ -156,6 +160,9 @@ def take_in(
         height = block.header.height
         if height in ledger.missing:
             expect_equal("archive-gap", ledger.missing.start, height)
+            above = ledger.header_at(height + 1)
+            if above is not None and above[0].parent != block.header.digest(suite):
+                raise ProofError("archive-block", f"block {height + 1} follows another block here")
             ledger.fill([block])
             taken += 1
         elif height < ledger.pruned_below:

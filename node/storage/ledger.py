@@ -311,6 +311,8 @@ class LedgerStore:
         invariant(below <= self.tip_height, "the tip is never pruned")
         if self._missing is not None:
             raise self._missing.refusal()
+        if below <= self._pruned_below:
+            return
         batch = WriteBatch()
         for height in range(max(self._pruned_below, 1), below):
             body = self._require_block(height).pruned_body()

@@ -244,7 +244,7 @@ def test_another_block_is_not_put_back(grown: Node) -> None:
 
 
 def taken_in(ledger: LedgerStore, data: bytes) -> int:
-    return take_in(ledger, ArchiveReader(io.BytesIO(data), SUITE).blocks(), lambda _blocks: None)
+    return take_in(ledger, ArchiveReader(io.BytesIO(data), SUITE).blocks(), SUITE)
 
 
 # --- The vector, and the description for others ---

@@ -124,12 +124,22 @@ def test_from_pruned_peers_the_state_is_fetched_and_the_past_from_whoever_has_it
     whole.commit(CHAIN, sync=False)
     for first, last in ((1, 10), (9, HEIGHT)):
         kept = [StoredBlock(*values, GENESIS.suite) for values in blocks_of(whole, first, last)]
-        taken = take_in(net.fetcher.ledger, kept, lambda _blocks: None)
+        taken = take_in(net.fetcher.ledger, kept, GENESIS.suite)
         assert taken == (10 if first == 1 else OLD - 11)
     with pytest.raises(ProofError, match="archive-gap"):
-        take_in(far_behind_with_state().fetcher.ledger, kept, lambda _blocks: None)
+        take_in(far_behind_with_state().fetcher.ledger, kept, GENESIS.suite)
     net.run(is_whole(net))
     verify_store(net.fetcher.store, net.fetcher.ledger, GENESIS.suite)
+
+
+def test_an_archive_of_another_past_is_not_taken_in() -> None:
+    net = far_behind_with_state()
+    other = LedgerStore.open(MemoryStore(), GENESIS.suite, Executor(GENESIS).genesis_block())
+    other.commit(long_chain(HEIGHT, old=OLD, genesis=GENESIS), sync=False)
+    kept = [StoredBlock(*values, GENESIS.suite) for values in blocks_of(other, 1, OLD - 1)]
+    assert other.digest_at(OLD) != net.fetcher.ledger.digest_at(OLD)
+    with pytest.raises(ProofError, match="archive-block"):
+        take_in(net.fetcher.ledger, kept, GENESIS.suite)
 
 
 def test_what_is_pruned_here_and_there_comes_from_the_one_that_kept_it() -> None:
