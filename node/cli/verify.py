@@ -238,7 +238,7 @@ def _tell_coordinates(screen: Screen, token: bytes, anchor: TrustAnchor) -> dict
         return {}
     said = _("by its serial number it is of block {height}, entry {index} of the log of this chain")
     screen.line("  " + said.format(height=at.height, index=at.log_index))
-    return {"height": at.height, "log_index": at.log_index}
+    return {"coordinates": {"height": at.height, "log_index": at.log_index}}
 
 
 def _unlike_any(path: Path, fault: Fault) -> Fault:

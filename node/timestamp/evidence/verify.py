@@ -80,9 +80,9 @@ class EvidenceAttestation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoveredRecord:
-    """What a receipt attests that is one of the files, once it is verified: see `verify.py` above.
+    """What a receipt attests that is one of the files, once it is verified by what is pinned.
 
-    It is of a block, so nobody can have stamped it before that.
+    It holds the votes on its block, so nobody can have stamped it before that.
     """
 
     attestation: Attestation

@@ -97,15 +97,15 @@ def test_where_the_record_of_a_token_alone_stands_is_told() -> None:
     beside = ("--certificate", "tsa.pem")
     receipt, told = CHAIN.receipt(PLAIN, 1), run(*words, *beside, "--json").json
     height, index = receipt.block.header.height, receipt.log_index
-    assert (told["height"], told["log_index"]) == (height, index)
+    assert told["coordinates"] == {"height": height, "log_index": index}
     assert f"of block {height}, entry {index} of the log" in run(*words, *beside).out
-    assert "height" not in run(*words, *beside, "--crl", "revoked.crl", "--json").json
-    assert "height" not in run(*words, "--json").json
+    assert "coordinates" not in run(*words, *beside, "--crl", "revoked.crl", "--json").json
+    assert "coordinates" not in run(*words, "--json").json
     elsewhere = Coordinates(bytes(7), height, index)
     stamp = Stamp(imprint=REQUEST.imprint, coordinates=elsewhere, time_ms=receipt.leaf.time_ms)
     Path("bare.tsr").write_bytes(issuer_of(authority_of(CHAIN)).issue(stamp))
     ran = run(*words, "--json")
-    assert (ran.code, "height" in ran.json) == (5, False)
+    assert (ran.code, "coordinates" in ran.json) == (5, False)
 
 
 @pytest.mark.parametrize(
