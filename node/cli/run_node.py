@@ -80,5 +80,7 @@ def _load_structlog() -> None:
     """Load it without rich, a fifteenth of the start: none of our logs draws a traceback by it."""
     if "rich" not in sys.modules:
         sys.modules["rich"] = None  # type: ignore[assignment]  # is not there, to who imports it
-        importlib.import_module("structlog")
-        del sys.modules["rich"]
+        try:
+            importlib.import_module("structlog")
+        finally:
+            del sys.modules["rich"]

@@ -59,7 +59,7 @@ def public_key_of() -> Callable[[int], bytes]:
     return function
 
 
-def chosen(library: Backend, cases: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def cases_for(library: Backend, cases: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """Return those of Wycheproof's cases that a library runs."""
     if library.name == "native" or os.environ.get("GOVCHAIN_LONG_TESTS"):
         return cases
@@ -106,7 +106,7 @@ def test_wycheproof_signatures_of_our_ciphersuite(
     (group,) = vectors["testGroups"]
     assert group["ciphersuite"] == "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_"
     key = BlsPublicKey.decode(bytes.fromhex(group["publicKey"]["pk"]))
-    for case in chosen(library, group["tests"]):
+    for case in cases_for(library, group["tests"]):
         message, signature = bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"])
         assert key.verify(message, signature) == (case["result"] == "valid"), case["tcId"]
     assert len(group["tests"]) == vectors["numberOfTests"]
@@ -214,7 +214,7 @@ def test_wycheproof_signatures_of_the_basic_ciphersuite(
     monkeypatch.setattr(bls_backend, "_SIGNATURE_TAG", tag)
     for group in vectors["testGroups"]:
         key = bytes.fromhex(group["publicKey"]["pk"])
-        for case in chosen(library, group["tests"]):
+        for case in cases_for(library, group["tests"]):
             message, signature = bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"])
             is_sound = library.is_key(key) and library.is_signature(signature)
             assert is_sound == bool(SOUND.intersection(case["flags"])), case["tcId"]
@@ -259,7 +259,7 @@ def test_wycheproof_hashing_to_the_curve(
     vectors = read_vectors("wycheproof/bls_hash_to_g2_test.json")
     (group,) = vectors["testGroups"]
     tag = group["dst"].encode()
-    for case in chosen(library, group["tests"]):
+    for case in cases_for(library, group["tests"]):
         message = bytes.fromhex(case["msg"])
         assert hashed(library, message, tag).hex() == case["expected"], case["tcId"]
     assert len(group["tests"]) == vectors["numberOfTests"]
