@@ -18,19 +18,22 @@ from typing import Any
 
 import pytest
 
+from node.chain.log import EMPTY_FRONTIER
 from node.chain.merkle import (
     TreeHead,
     consistency_path,
     hash_pairs,
     inclusion_path,
     leaf_hash,
+    leaf_hashes,
     merkle_root,
     node_hash,
     root_from_inclusion,
     verify_consistency,
     verify_inclusion,
 )
-from node.crypto.hashing import Hasher, HashFunction
+from node.crypto import hashing
+from node.crypto.hashing import Hasher, HashFunction, NewHash, Sm3, load_kernel
 from node.errors import ProofError
 
 sha256 = HashFunction(hashlib.sha256)
@@ -225,6 +228,37 @@ def test_a_root_costs_one_hash_less_than_it_has_leaves(size: int) -> None:
 
     merkle_root(some_leaves(size), HashFunction(counting))
     assert count == size - 1
+
+
+# --- Many hashes at once ---
+
+
+def test_the_hashes_of_leaves_are_those_of_each() -> None:
+    leaves = [b"", b"", b"a", b"b", b"cd", b"", *(bytes([index]) * 40 for index in range(40)), b"e"]
+    assert leaf_hashes(leaves, sha256) == [leaf_hash(leaf, sha256) for leaf in leaves]
+    assert leaf_hashes([], sha256) == []
+
+
+@pytest.mark.parametrize("new_hash", [hashlib.sha256, Sm3])
+def test_kernels_build_the_same_trees(monkeypatch: pytest.MonkeyPatch, new_hash: NewHash) -> None:
+    hash_function = HashFunction(new_hash)
+    leaves = [index.to_bytes(4, "big") for index in range(1025)]
+
+    def trees() -> list[object]:
+        hashes = leaf_hashes(leaves, hash_function)
+        sizes = (0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 255, 256, 257, 1023, 1024, 1025)
+        return [
+            hashes,
+            [merkle_root(hashes[:size], hash_function) for size in sizes],
+            [inclusion_path(hashes[:size], size // 2, hash_function) for size in sizes[1:]],
+            [consistency_path(hashes[:size], 1, hash_function) for size in sizes[1:]],
+            EMPTY_FRONTIER.append(hashes, hash_function),
+        ]
+
+    monkeypatch.setattr(hashing, "_kernels", {})
+    one_by_one = trees()
+    assert load_kernel(new_hash)
+    assert trees() == one_by_one
 
 
 # --- Each refusal names its rule ---
