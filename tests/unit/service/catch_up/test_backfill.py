@@ -1,0 +1,184 @@
+"""The past behind a snapshot: who is asked for what, and when, and how much a turn takes.
+
+On the ledger of a node that fetched a state. What is false is in test_snapshot_sync.py.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from node.chain.genesis import Parameters
+from node.consensus.events import Now
+from node.execution.apply import Executor
+from node.service.catch_up import backfill
+from node.service.catch_up.backfill import ASK_AGAIN_AFTER_MS, STEP_EVERY_MS, Backfill
+from node.service.catch_up.lineage import Lineage
+from node.service.catch_up.sources import ANSWER_WITHIN_MS
+from node.service.output import Outlet
+from node.service.wire import PastBlocks, WantPast, decode_message, encode_message
+from node.storage.ledger import LedgerStore
+from node.storage.memory import MemoryStore
+from tests.unit.execution.small_chain import CREATED_MS, build_genesis
+from tests.unit.service.catch_up.catching import FETCHER, Catching, long_chain
+
+GENESIS = build_genesis(parameters=Parameters(checkpoint_blocks=2))
+HEIGHT = 40
+
+
+@cache
+def fetched() -> tuple[dict[bytes, bytes], PastBlocks]:
+    """Return what a ledger holds that began with a snapshot, and all that it misses."""
+    net = Catching(long_chain(HEIGHT, old=30, genesis=GENESIS), GENESIS)
+    net.greet()
+    net.run(lambda: net.fetcher.engine.is_superseded)
+    net.fetcher.start()
+    missing = net.fetcher.ledger.missing
+    wanted = WantPast(missing.start, len(missing))
+    net.nodes[0].engine.drain()
+    net.nodes[0].engine.receive(FETCHER, [encode_message(wanted)], net.now())
+    (given,) = [each for each in net.outgoing(0) if isinstance(each, PastBlocks)]
+    assert len(given.blocks) == len(missing) > 10
+    return dict(net.fetcher.store.scan(b"")), given
+
+
+class Fetching:
+    """The part alone, the time, and peers that are at the heights they are said to be at."""
+
+    def __init__(self, **heights: int) -> None:
+        held, self.past = fetched()
+        store = MemoryStore()
+        for key, value in held.items():
+            store._set(key, value)  # noqa: SLF001 - one store as another
+        executor = Executor(GENESIS)
+        self.ledger = LedgerStore.open(store, GENESIS.suite, executor.genesis_block())
+        self.outlet = Outlet(view=lambda: 0)
+        self.part = Backfill(
+            suite=GENESIS.suite,
+            ledger=self.ledger,
+            lineage=Lineage(GENESIS, self.ledger),
+            outlet=self.outlet,
+        )
+        self.missing = self.ledger.missing
+        self.heights = {int(peer[1:]): height for peer, height in heights.items()}
+        self.now_ms = 100_000
+
+    @property
+    def now(self) -> Now:
+        return Now(self.now_ms, CREATED_MS)
+
+    def chase(self, after_ms: int = 0) -> list[tuple[int | None, object]]:
+        """Go on after a while; return who was asked for what."""
+        self.now_ms += after_ms
+        self.part.chase(self.now, self.heights)
+        size = GENESIS.suite.signature_size
+        return [(each.to, decode_message(each.data, size)) for each in self.outlet.drain().messages]
+
+    def give(self, peer: int, count: int) -> None:
+        blocks = self.past.blocks[:count]
+        self.part.take(peer, PastBlocks(self.past.from_height, blocks), self.now)
+
+    def all_of_it(self) -> WantPast:
+        return WantPast(self.missing.start, len(self.missing))
+
+
+def test_one_peer_at_a_time_is_asked_for_what_is_missing_next() -> None:
+    both = Fetching(p0=HEIGHT, p1=HEIGHT)
+    assert both.chase() == [(0, both.all_of_it())]
+    assert both.chase(1) == []
+
+
+def test_no_more_is_asked_for_than_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "RANGE_BLOCKS", 3)
+    one = Fetching(p0=HEIGHT)
+    assert one.chase() == [(0, WantPast(one.missing.start, 3))]
+
+
+@pytest.mark.parametrize(("short", "is_asked"), [(0, True), (1, False)])
+def test_who_is_not_beyond_what_is_missing_is_not_asked(short: int, *, is_asked: bool) -> None:
+    stop = Fetching().missing.stop
+    assert bool(Fetching(p0=stop - short).chase()) is is_asked
+
+
+def test_who_has_nothing_is_left_alone_for_a_while() -> None:
+    one = Fetching(p0=HEIGHT)
+    assert one.chase() != []
+    one.give(0, 0)
+    assert one.chase(ASK_AGAIN_AFTER_MS - 1) == []
+    assert one.chase(1) == [(0, one.all_of_it())]
+
+
+def test_who_does_not_answer_is_passed_over() -> None:
+    two = Fetching(p0=HEIGHT, p1=HEIGHT)
+    assert two.chase() == [(0, two.all_of_it())]
+    assert two.chase(ANSWER_WITHIN_MS - 1) == []
+    assert two.chase(1) == [(1, two.all_of_it())]
+
+
+def test_a_turn_takes_few_blocks_and_the_next_comes_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backfill, "STEP_BYTES_AIM", 1)
+    one = Fetching(p0=HEIGHT)
+    assert one.chase() != []
+    one.give(0, 3)
+    first = one.missing.start
+    assert one.part.due_ms() == [one.now_ms + STEP_EVERY_MS]
+    assert one.chase(STEP_EVERY_MS - 1) == []
+    assert one.ledger.missing.start == first
+    for taken in (1, 2):
+        assert one.chase(1 if taken == 1 else STEP_EVERY_MS) == [], "some of it waits"
+        assert one.ledger.missing.start == first + taken
+    rest = WantPast(first + 3, len(one.missing) - 3)
+    assert one.chase(STEP_EVERY_MS) == [(0, rest)]
+    assert one.outlet.counters.past_blocks == 3
+
+
+def test_blocks_are_as_many_as_fit_the_smallest_counted_as_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    longest = max(len(header) + len(body) for header, body in fetched()[1].blocks)
+    monkeypatch.setattr(backfill, "BLOCK_BYTES_LEAST", longest)
+    for aim, taken in ((2 * longest, 2), (2 * longest + 1, 3)):
+        monkeypatch.setattr(backfill, "STEP_BYTES_AIM", aim)
+        one = Fetching(p0=HEIGHT)
+        one.chase()
+        one.give(0, 5)
+        one.chase(STEP_EVERY_MS)
+        assert one.ledger.missing.start == one.missing.start + taken
+
+
+def test_once_all_blocks_are_here_none_is_asked_for_and_the_log_is_completed() -> None:
+    one = Fetching(p0=HEIGHT)
+    assert one.chase() != []
+    assert one.part.due_ms() == [one.now_ms + ANSWER_WITHIN_MS]
+    one.give(0, len(one.missing))
+    while one.ledger.missing:
+        assert one.chase(STEP_EVERY_MS) == []
+    assert not one.ledger.is_whole
+    assert one.part.due_ms() == [one.now_ms + STEP_EVERY_MS]
+    while not one.ledger.is_whole:
+        assert one.chase(STEP_EVERY_MS) == []
+    assert one.part.due_ms() == []
+    assert one.outlet.counters.messages_refused == 0
+
+
+def test_no_more_is_taken_than_was_asked_for_and_not_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "RANGE_BLOCKS", 3)
+    one = Fetching(p0=HEIGHT)
+    one.chase()
+    one.give(0, 5)
+    one.give(0, 5)  # an answer to nothing any more
+    one.chase(STEP_EVERY_MS)
+    assert one.ledger.missing.start == one.missing.start + 3
+
+
+def test_an_answer_is_known_by_where_it_begins() -> None:
+    one = Fetching(p0=HEIGHT, p1=HEIGHT)
+    start = one.missing.start
+    assert not one.part.wants(0, PastBlocks(start, ()))
+    one.chase()
+    assert one.part.wants(0, PastBlocks(start, ()))
+    assert not one.part.wants(0, PastBlocks(start + 1, ()))
+    assert not one.part.wants(1, PastBlocks(start, ()))
