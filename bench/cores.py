@@ -22,6 +22,7 @@ from node.consensus import events as ev
 from node.consensus.core import Core
 from node.consensus.messages import Proposal, Status
 from node.consensus.state import Recovered
+from node.crypto.suite import Suite
 from node.errors import InvariantViolation
 from node.execution.apply import Executor
 
@@ -51,11 +52,11 @@ class Counts:
         return Counts(blocks=1, **divided)
 
 
-def keyed_hash_genesis(validator_count: int) -> Genesis:
-    """Return the genesis of `validator_count` validators and one agency under cheap signatures."""
+def genesis_of(validator_count: int, suite: Suite = KEYED_HASH) -> Genesis:
+    """Return the genesis of `validator_count` validators and one agency with fixed keys."""
     numbers = range(1, validator_count + 1)
     return Genesis(
-        suite=KEYED_HASH,
+        suite=suite,
         name="bench",
         created_ms=CREATED_MS,
         testnet=True,
@@ -70,19 +71,19 @@ def keyed_hash_genesis(validator_count: int) -> Genesis:
                 Validator(
                     validator_id=f"validator-{n}",
                     organisation=f"org-{n}",
-                    vote_key=signer(f"validator-{n}").public_key.encoded,
+                    vote_key=signer(f"validator-{n}", suite).public_key.encoded,
                     cosignature_key=n.to_bytes(32, "big"),
                 )
                 for n in numbers
             ),
-            KEYED_HASH,
+            suite,
         ),
         identities=(
             Identity(
                 identity_id=AGENCY,
                 organisation="org-1",
                 role=Role.AGENCY,
-                public_key=signer(AGENCY).public_key.encoded,
+                public_key=signer(AGENCY, suite).public_key.encoded,
                 not_before_ms=CREATED_MS,
                 not_after_ms=CREATED_MS + YEAR_MS,
             ),
@@ -94,7 +95,7 @@ class CoreNetwork:
     """A network of cores at rest after genesis; `run` makes it decide blocks."""
 
     def __init__(self, validator_count: int) -> None:
-        genesis = keyed_hash_genesis(validator_count)
+        genesis = genesis_of(validator_count)
         self._genesis = genesis
         self._signers = [signer(v.validator_id) for v in genesis.validators.validators]
         first = Executor(genesis).genesis_block()

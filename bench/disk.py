@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.cores import AGENCY, CREATED_MS, keyed_hash_genesis
+from bench.cores import AGENCY, CREATED_MS, genesis_of
 from bench.keyed_hash import KEYED_HASH, signer
 from node.assembly.engines import LEVELDB, installed_engines, open_database
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
@@ -110,7 +110,7 @@ def measure(shape: Shape, transactions: int, engine: str) -> dict[str, Any]:
 
 def fill(store: KeyValueStore, shape: Shape, transactions: int) -> None:
     """Make a ledger in `store` of so many transactions in blocks, as a validator writes it."""
-    genesis = keyed_hash_genesis(VALIDATORS)
+    genesis = genesis_of(VALIDATORS)
     executor = Executor(genesis)
     ledger = LedgerStore.open(store, KEYED_HASH, executor.genesis_block())
     made = _transactions(genesis, shape, transactions)
@@ -179,7 +179,7 @@ def _parts(store: KeyValueStore) -> dict[str, int]:
 
 def _pruned_bodies(store: KeyValueStore) -> int:
     """Return what bodies would take if all blocks were pruned, without their keys."""
-    genesis_block = Executor(keyed_hash_genesis(VALIDATORS)).genesis_block()
+    genesis_block = Executor(genesis_of(VALIDATORS)).genesis_block()
     ledger = LedgerStore.open(store, KEYED_HASH, genesis_block)
     blocks = map(ledger.block, range(1, ledger.tip_height + 1))
     return sum(len(pack((block and block.pruned_body()) or b"")) for block in blocks)

@@ -1,8 +1,9 @@
-"""n engines in one thread, their ledgers in memory, every write durable when made: no IO at all.
+"""n engines in one thread, every write durable when made: no IO at all where ledgers are in memory.
 
 What a shell does for an engine is done at once; messages between validators keep their order and
 come one by one. What one turn has for a peer is one frame, what waits for its log one sync.
-Signatures are keyed hashes, so what is left is the cost of everything else.
+Signatures are keyed hashes unless another suite is asked for, so what is left is the cost of
+everything else.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 
-from bench.cores import AGENCY, CREATED_MS, keyed_hash_genesis
+from bench.cores import AGENCY, CREATED_MS, genesis_of
 from bench.keyed_hash import KEYED_HASH, signer
 from node.chain.genesis import Genesis
 from node.chain.record import Notarization, RecordAction
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.consensus.events import Now
+from node.crypto.suite import Suite
 from node.errors import InvariantViolation
 from node.execution.apply import Executor
 from node.service.admission import Candidate, check_signatures
@@ -24,7 +26,7 @@ from node.service.engine import Engine, Outgoing
 from node.service.mempool import Mempool
 from node.service.recovery import recover
 from node.service.wire import MessageKind
-from node.storage.kv import WriteBatch
+from node.storage.kv import KeyValueStore, WriteBatch
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 
@@ -55,14 +57,21 @@ class CountingStore(MemoryStore):
 class EngineNetwork:
     """A network of engines at rest; each batch handed to the first of them becomes one block."""
 
-    def __init__(self, validator_count: int) -> None:
-        genesis = keyed_hash_genesis(validator_count)
+    def __init__(
+        self,
+        validator_count: int,
+        *,
+        suite: Suite = KEYED_HASH,
+        stores: Sequence[KeyValueStore] | None = None,
+    ) -> None:
+        """Start on empty `stores`, one for each; without any, in memory, syncs counted."""
+        genesis = genesis_of(validator_count, suite)
         self._genesis = genesis
         self._logs = [MemoryLog() for _ in range(validator_count)]
-        self._stores = [CountingStore() for _ in range(validator_count)]
+        self._counting = [CountingStore() for _ in range(validator_count)]
         self._engines = [
             _start(genesis, me, *disk)
-            for me, disk in enumerate(zip(self._stores, self._logs, strict=True))
+            for me, disk in enumerate(zip(stores or self._counting, self._logs, strict=True))
         ]
         self._durable = [0] * validator_count
         self._queue: deque[tuple[int, int, bytes]] = deque()  # from, to, message
@@ -75,9 +84,11 @@ class EngineNetwork:
         self._run_until_at_rest()  # each says once where it stands
         self.messages = self.votes_sent = 0
 
-    def sign_batches(self, batches: int, batch_txs: int) -> list[list[bytes]]:
-        """Return encoded transactions of one record each."""
-        return [[self._sign() for _ in range(batch_txs)] for _ in range(batches)]
+    def sign_batches(
+        self, batches: int, batch_txs: int, *, references: bool = False
+    ) -> list[list[bytes]]:
+        """Return encoded transactions of one record each, each under a reference if asked for."""
+        return [[self._sign(references) for _ in range(batch_txs)] for _ in range(batches)]
 
     def run(self, batches: Sequence[Sequence[bytes]]) -> None:
         """Make every batch a block, final everywhere, one after the other."""
@@ -103,7 +114,7 @@ class EngineNetwork:
             "votes_checked": self.votes_checked,
             "transactions_checked": self._transactions_checked,
             "log_syncs": self._log_syncs,
-            "ledger_syncs": sum(store.syncs for store in self._stores),
+            "ledger_syncs": sum(store.syncs for store in self._counting),
         }
 
     @property
@@ -164,7 +175,7 @@ class EngineNetwork:
         self.votes_sent += len(others) if message.kind in VOTING else 0
         self._queue.extend((me, other, message.data) for other in others)
 
-    def _sign(self) -> bytes:
+    def _sign(self, references: bool) -> bytes:  # noqa: FBT001 - in here alone
         self._nonce += 1
         nonce = self._nonce.to_bytes(16, "big")
         body = TransactionBody(
@@ -178,19 +189,21 @@ class EngineNetwork:
                 type_code="licence",
                 action=RecordAction.RECORD,
                 digests=hashlib.sha256(nonce).digest(),
+                references=(nonce.hex(),) if references else None,
             ),
         )
-        return sign_transaction(body, signer(AGENCY), KEYED_HASH).encoded
+        suite = self._genesis.suite
+        return sign_transaction(body, signer(AGENCY, suite), suite).encoded
 
 
-def _start(genesis: Genesis, me: int, store: MemoryStore, log: MemoryLog) -> Engine:
+def _start(genesis: Genesis, me: int, store: KeyValueStore, log: MemoryLog) -> Engine:
     executor = Executor(genesis)
     ledger = LedgerStore.open(store, genesis.suite, executor.genesis_block())
     name = genesis.validators.validators[me].validator_id
     return Engine(
         genesis=genesis,
         validator_id=name,
-        signer=signer(name),
+        signer=signer(name, genesis.suite),
         executor=executor,
         ledger=ledger,
         log=log,

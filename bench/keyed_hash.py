@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Self
 
+from node.crypto.signature import Signer
 from node.crypto.suite import INTERNATIONAL, Suite
 
 
@@ -51,9 +52,9 @@ KEYED_HASH: Final[Suite] = replace(
 )
 
 
-def signer(name: str) -> KeyedHashSigner:
+def signer(name: str, suite: Suite = KEYED_HASH) -> Signer:
     """Return the fixed key of a validator or an identity."""
-    return KeyedHashSigner(KeyedHashKey(hashlib.sha256(name.encode()).digest()))
+    return suite.signer_type.from_secret(hashlib.sha256(name.encode()).digest())
 
 
 def _mac(key: bytes, message: bytes) -> bytes:
