@@ -25,7 +25,7 @@ from typing import Final
 from msgspec import Struct
 
 from node.chain.block import ResultCode
-from node.chain.record import Notarization, Record, RecordAction
+from node.chain.record import Notarization, RecordAction
 from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError, InvariantViolation
@@ -64,18 +64,27 @@ def notarize(
             return _NO_WRITES
         return Failure(ResultCode.REFERENCE_MISSING)  # N2
     writes: dict[bytes, bytes] = {}
-    for index, record in enumerate(payload.records()):
-        if record.reference is None:
-            if record.action is RecordAction.RECORD:
+    columns = zip(payload.split_digests(), payload.references, strict=True)
+    for index, (digest, reference) in enumerate(columns):
+        if reference is None:
+            if payload.action is RecordAction.RECORD:
                 continue
             return Failure(ResultCode.REFERENCE_MISSING, index)  # N2
-        key = reference_key(issuer, record.type_code, record.reference)
+        key = reference_key(issuer, payload.type_code, reference)
         before = _status(writes.get(key) or read(key))
-        refusal = _refusal(record.action, before)
+        refusal = _refusal(payload.action, before)
         if refusal is not None:
             return Failure(refusal, index)
-        version = 1 if before is None else before.version + 1
-        writes[key] = _status_after(record, version, at, index).encode()
+        withdrawn = payload.action is RecordAction.WITHDRAW
+        writes[key] = ReferenceStatus(
+            standing=Standing.WITHDRAWN if withdrawn else Standing.IN_FORCE,
+            version=1 if before is None else before.version + 1,
+            height=at.height,
+            time_ms=at.time_ms,
+            log_index=at.log_index + index,
+            digest_algorithm=payload.digest_algorithm,
+            digest=digest,
+        ).encode()
     return writes
 
 
@@ -84,19 +93,6 @@ def _refusal(action: RecordAction, before: ReferenceStatus | None) -> ResultCode
     if action is RecordAction.RECORD:
         return ResultCode.REFERENCE_IN_FORCE if in_force else None  # N3
     return None if in_force else ResultCode.REFERENCE_NOT_IN_FORCE  # N4
-
-
-def _status_after(record: Record, version: int, at: Position, index: int) -> ReferenceStatus:
-    withdrawn = record.action is RecordAction.WITHDRAW
-    return ReferenceStatus(
-        standing=Standing.WITHDRAWN if withdrawn else Standing.IN_FORCE,
-        version=version,
-        height=at.height,
-        time_ms=at.time_ms,
-        log_index=at.log_index + index,
-        digest_algorithm=record.digest_algorithm,
-        digest=record.digest,
-    )
 
 
 def _status(value: bytes | None) -> ReferenceStatus | None:
