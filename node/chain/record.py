@@ -15,6 +15,7 @@ from typing import Any, Final
 from node.chain.encoding import (
     decode,
     encode,
+    encode_sequence,
     expect_array,
     expect_blob,
     expect_bytes,
@@ -248,19 +249,15 @@ def encode_record_leaves(
     Each is what `RecordLeaf.encode` gives, but what they share is encoded once for all of them.
     """
     digests = payload.split_digests()
-    digest_head = encode(digests[0])[: -len(digests[0])]
-    before_index = _LEAF_HEAD + b"".join(
-        map(encode, (1, LeafKind.RECORD.value, height, time_ms, tx_id))
-    )
-    before_digest = b"".join(
-        (encode(sender), _RECORD_HEAD, encode(payload.digest_algorithm), digest_head)
-    )
-    type_code, action = encode(payload.type_code), encode(int(payload.action))
+    type_code, action = payload.type_code, int(payload.action)
+    before_index = _LEAF_HEAD + encode_sequence(1, LeafKind.RECORD.value, height, time_ms, tx_id)
+    before_digest = encode_sequence(sender) + _RECORD_HEAD
+    before_digest += encode_sequence(payload.digest_algorithm, digests[0])[: -len(digests[0])]
     ends: Iterable[bytes]
     if payload.references is None:
-        ends = repeat(type_code + encode(None) + action, len(digests))
+        ends = repeat(encode_sequence(type_code, None, action), len(digests))
     else:
-        ends = (type_code + encode(reference) + action for reference in payload.references)
+        ends = (encode_sequence(type_code, each, action) for each in payload.references)
     return [
         before_index + _encode_index(index) + before_digest + digest + end
         for index, (digest, end) in enumerate(zip(digests, ends, strict=True))
