@@ -48,6 +48,13 @@ def test_what_is_counted_is_what_the_protocol_says(measured: Counts) -> None:
     }
 
 
+def test_a_record_of_a_batch_costs_its_leaf_and_its_share_of_the_tree(measured: Counts) -> None:
+    """One signature, one message, one sync serve the whole batch, however many its records."""
+    record = measured[NETWORK]["per record of a batch"]
+    assert {name for name, count in record.items() if count} == {"hashes"}
+    assert 4 < record["hashes"] <= 4 * 2.1  # by each validator: a leaf, less than one node
+
+
 def test_a_count_that_grew_or_went_missing_is_told() -> None:
     def counts(**block: float) -> Counts:
         return {NETWORK: {"per block": block}}

@@ -1,7 +1,8 @@
 """What blocks cost in counts, which no machine changes: measured, and compared with a baseline.
 
 Counts are of all validators together, of real engines without IO (engines.py). What a transaction
-costs is what a block of many costs more than a block of one. The baseline is `counts.json`; after
+costs is what a block of many costs more than a block of one; what a record of a batch costs, what a
+transaction of many costs more than one of a single record. The baseline is `counts.json`; after
 a change that is meant to cost more, or that saves something, it is written anew, for review:
 
     python -m bench.counts > bench/counts.json
@@ -25,6 +26,8 @@ VALIDATORS: Final = (4, 7)
 BLOCKS: Final = 3
 MANY: Final = 50
 """Transactions of a full block."""
+RECORDS: Final = 513
+"""Of a transaction that is a batch."""
 
 _DIGITS: Final = 3
 
@@ -63,6 +66,7 @@ def load_baseline() -> Counts:
 
 def _measure(validators: int) -> Mapping[str, Mapping[str, float]]:
     one, many = (_count(validators, transactions) for transactions in (1, MANY))
+    batch = _count(validators, 1, RECORDS)
     per_transaction = {
         name: round((many[name] - one[name]) / (BLOCKS * (MANY - 1)), _DIGITS) for name in one
     }
@@ -71,13 +75,17 @@ def _measure(validators: int) -> Mapping[str, Mapping[str, float]]:
             name: round(one[name] / BLOCKS - per_transaction[name], _DIGITS) for name in one
         },
         "per transaction": per_transaction,
+        "per record of a batch": {
+            name: round((batch[name] - one[name]) / (BLOCKS * (RECORDS - 1)), _DIGITS)
+            for name in one
+        },
     }
 
 
-def _count(validators: int, transactions: int) -> dict[str, int]:
-    """Return what `BLOCKS` blocks of so many transactions cost."""
+def _count(validators: int, transactions: int, records: int = 1) -> dict[str, int]:
+    """Return what `BLOCKS` blocks of so many transactions cost, each of so many records."""
     network = EngineNetwork(validators)
-    batches = network.sign_batches(BLOCKS, transactions)
+    batches = network.sign_batches(BLOCKS, transactions, records)
     before = network.counts()
     with _hashes_counted() as hashes:
         network.run(batches)

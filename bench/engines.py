@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from bench.cores import AGENCY, CREATED_MS, genesis_of
 from bench.keyed_hash import KEYED_HASH, signer
 from node.chain.genesis import Genesis
-from node.chain.record import Notarization, RecordAction
+from node.chain.record import DIGEST_BYTES, Notarization, RecordAction
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.consensus.events import Now
 from node.crypto.suite import Suite
@@ -85,10 +85,13 @@ class EngineNetwork:
         self.messages = self.votes_sent = 0
 
     def sign_batches(
-        self, batches: int, batch_txs: int, *, references: bool = False
+        self, batches: int, batch_txs: int, *, references: bool = False, records: int = 1
     ) -> list[list[bytes]]:
-        """Return encoded transactions of one record each, each under a reference if asked for."""
-        return [[self._sign(references) for _ in range(batch_txs)] for _ in range(batches)]
+        """Return encoded transactions of so many records each.
+
+        A single one is under a reference of its own if asked for.
+        """
+        return [[self._sign(references, records) for _ in range(batch_txs)] for _ in range(batches)]
 
     def run(self, batches: Sequence[Sequence[bytes]]) -> None:
         """Make every batch a block, final everywhere, one after the other."""
@@ -175,7 +178,7 @@ class EngineNetwork:
         self.votes_sent += len(others) if message.kind in VOTING else 0
         self._queue.extend((me, other, message.data) for other in others)
 
-    def _sign(self, references: bool) -> bytes:  # noqa: FBT001 - in here alone
+    def _sign(self, references: bool, records: int) -> bytes:  # noqa: FBT001 - in here alone
         self._nonce += 1
         nonce = self._nonce.to_bytes(16, "big")
         body = TransactionBody(
@@ -188,7 +191,7 @@ class EngineNetwork:
                 digest_algorithm=1,
                 type_code="licence",
                 action=RecordAction.RECORD,
-                digests=hashlib.sha256(nonce).digest(),
+                digests=hashlib.shake_256(nonce).digest(DIGEST_BYTES * records),
                 references=(nonce.hex(),) if references else None,
             ),
         )

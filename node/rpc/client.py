@@ -276,7 +276,7 @@ class LedgerClient:
 
     async def receipts(
         self, tx_id: bytes, first_operation: int = 0, timeout_ms: int = TIMEOUT_MS
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Yield the canonical receipts of a transaction from one operation on, in order.
 
         Each page of them has `timeout_ms`. Raises `NotFound` if the transaction wrote no records.

@@ -69,6 +69,11 @@ def test_rounds_on_one_network_find_what_they_are_for(tmp_path: Path) -> None:
         assert fetched["transactions"] >= caught_up.load["transactions"] > 0
         assert fetched["whole_after_ms"] > 0
 
+        many = one(ROUNDS["batch"](field, Plan(nodes=[4], runs=1, load=short, records=[1_500])))
+        assert many.load["transactions"] > 0
+        assert many.load["records_per_s"] == 1_500 * many.load["transactions_per_s"]
+        assert many.figures["receipts"]["count"] == 1_000  # each of them verified
+
         loaded = one(ROUNDS["saturate"](field, Plan(nodes=[4], runs=1, load=short, dead=1)))
         load_s, idle = loaded.load, loaded.figures["idle"]
         assert load_s["transactions"] > 0
@@ -98,7 +103,10 @@ def test_the_installed_command_leaves_no_folder_and_its_lines_tell_the_figures(
     tmp_path: Path,
 ) -> None:
     """Load generators are spawned, so they import the program started: here the real launcher."""
-    report, how = tmp_path / "report.html", "--seconds 1 -n 1 --clients 2 --runs 1 --sizes 5"
+    report, how = (
+        tmp_path / "report.html",
+        "--seconds 1 -n 1 --clients 2 --runs 1 --sizes 5 --records 20",
+    )
     launcher = Path(sys.executable).with_name("govchain")
     done = subprocess.run(
         [launcher, "bench", "batch", *how.split(), "--report", report],
@@ -112,6 +120,8 @@ def test_the_installed_command_leaves_no_folder_and_its_lines_tell_the_figures(
     (line,) = (each for each in done.stdout.splitlines() if "transactions final per second" in each)
     assert float(line.split()[-1]) > 0
     assert "1 validators, batches of 5" in done.stdout
+    assert "1 validators, 20 records each" in done.stdout
+    assert "CPU us to fetch and verify a receipt" in done.stdout
     assert "client-2" in done.stdout
     assert b"batch-5" in report.read_bytes()
     assert [*tmp_path.iterdir()] == [report]

@@ -30,6 +30,7 @@ from node.chain.record import Notarization, RecordAction
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.cli.bench.figures import FINAL, NOT_SENT, Sample
 from node.cli.network import Network
+from node.crypto.suite import SHA_256
 from node.errors import NodeError, invariant
 from node.limits import RECORD_REFERENCE_BYTES_MAX, TX_LIFETIME_MS_MAX, TX_NONCE_BYTES
 from node.rpc.client import BatchStream, Submission
@@ -59,6 +60,8 @@ class Prepare:
     """How many to sign in advance; it signs more when these are used up."""
     unary: bool
     """Whether each batch is a call of its own, in place of a message on a stream."""
+    records: int = 1
+    """Of each transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +107,12 @@ class Stock:
     """Signed batches: those made in advance, then more as they are wanted.
 
     Each transaction notarizes one digest, under a reference of its own that makes it
-    `TRANSACTION_BYTES` long: so each also moves the state tree. The same `name` gives the same
-    digests and references.
+    `TRANSACTION_BYTES` long: so each also moves the state tree. Or it notarizes as many digests as
+    `records` says, without references. The same `name` gives the same digests and references.
     """
 
-    def __init__(self, network: Network, batch: int, name: str) -> None:
-        self._network, self._batch = network, batch
+    def __init__(self, network: Network, batch: int, name: str, records: int = 1) -> None:
+        self._network, self._batch, self._records = network, batch, records
         self._names = _distinct_names(name, self._name_length())
         self._ready: list[list[bytes]] = []
         self.signed = 0
@@ -133,24 +136,27 @@ class Stock:
         return made
 
     def _encode(self, name: str, not_after_ms: int) -> bytes:
-        network, digest = self._network, hashlib.sha256(name.encode()).digest()
+        network, many = self._network, self._records > 1
+        digests = hashlib.shake_256(name.encode()).digest(self._records * SHA_256.size)
         body = TransactionBody(
             chain_id=network.profile.chain_id,
             sender=network.identity,
-            nonce=digest[:TX_NONCE_BYTES],
+            nonce=digests[:TX_NONCE_BYTES],
             not_after_ms=not_after_ms,
             kind=TransactionKind.NOTARIZE,
             payload=Notarization(
-                digest_algorithm=1,
+                digest_algorithm=SHA_256.digest_id,
                 type_code=_TYPE_CODE,
                 action=RecordAction.RECORD,
-                digests=digest,
-                references=(name,),
+                digests=digests,
+                references=None if many else (name,),
             ),
         )
         return sign_transaction(body, network.signer, network.suite).encoded
 
     def _name_length(self) -> int:
+        if self._records > 1:
+            return _NAME_LENGTH_MIN
         now_ms = time.time_ns() // 1_000_000
         lengths = range(_NAME_LENGTH_MIN, RECORD_REFERENCE_BYTES_MAX + 1)
         sizes = {len(self._encode("x" * length, now_ms)): length for length in lengths}
@@ -188,7 +194,7 @@ def generate_load(home: Path, parent: Connection) -> None:
         network = Network.open(home, None, None)
         while True:
             prepare: Prepare = parent.recv()
-            stock = Stock(network, prepare.batch, prepare.name)
+            stock = Stock(network, prepare.batch, prepare.name, prepare.records)
             stock.fill(prepare.transactions)
             in_advance, in_advance_s = stock.signed, stock.signing_s
             parent.send(LoadReady(in_advance, in_advance_s))

@@ -14,13 +14,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from gettext import gettext as _
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from node.chain.block import CertifiedBlock
 from node.cli.bench.client import Go, LoadReady, LoadResult, Prepare, measure_idle
 from node.cli.bench.figures import BENCH, COMMITTED, Reading, Tick, Window, latencies, summarise
 from node.cli.bench.generators import Generator, generators, wait_until
@@ -30,11 +32,14 @@ from node.cli.network import Network
 from node.cli.screen import Screen
 from node.cli.testnet import bring_up
 from node.cli.verb import CommandError
+from node.crypto.suite import document_digest_by_id
 from node.errors import ClientError
 from node.operations.chaos import killed
 from node.operations.supervisor import Supervisor
 from node.operations.topology import is_network, is_vacant
-from node.rpc.port import Health, NodeStatus
+from node.rpc.client import LedgerClient
+from node.rpc.port import Block, Health, NodeStatus
+from node.timestamp.verify import NamedDigest
 
 IDLE_RUNS: Final = 50
 BEFORE_S: Final = 0.5
@@ -43,6 +48,8 @@ AFTER_S: Final = 0.5
 
 _SIGNED_IN_ADVANCE_PER_S: Final = 4_000
 """For each second of a closed loop; a faster network has the rest signed while the load runs."""
+_RECORDS_IN_ADVANCE_PER_S: Final = 200_000
+"""The same where transactions have many."""
 _SIGNED_IN_ADVANCE_MAX: Final = 240_000
 """Signing more takes so long that they would be old when they are sent."""
 _OPENING_S: Final = 1.0
@@ -67,6 +74,15 @@ class Load:
     """Whether every validator is submitted to, or the first primary alone."""
     unary: bool = False
     """Whether each batch is a call of its own, in place of a message on a stream."""
+    records: int = 1
+    """Of each transaction."""
+
+    @property
+    def signed_in_advance_per_s(self) -> float:
+        """Return how many transactions are signed for each second of it."""
+        if self.rate_per_s or self.records == 1:
+            return self.rate_per_s or _SIGNED_IN_ADVANCE_PER_S
+        return max(_RECORDS_IN_ADVANCE_PER_S / self.records, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +175,9 @@ class Rig:
         end = take_reading(addresses)
         answers = [generator.result() for generator in self._generators]
         self._results += answers
-        return _see(answers, ticks, begin, end)
+        seen = _see(answers, ticks, begin, end)
+        seen.figures["records_per_s"] = round(seen.figures["transactions_per_s"] * load.records, 1)
+        return seen
 
     @contextmanager
     def dead(self, validator_ids: Sequence[str]) -> Iterator[None]:
@@ -210,6 +228,29 @@ class Rig:
             time.sleep(_POLL_S)
         raise CommandError("GC-2106", _("the validators that were dead do not catch up"))
 
+    def verify_receipts(self, count: int) -> dict[str, Any]:
+        """Fetch receipts of a transaction in the newest block, `count` at most, and verify each.
+
+        Returns what that took, in all of this process. Raises `CommandError` for one that fails.
+        """
+        self._limit.check()
+        block = self._network.ask(_newest_block)
+        transaction = CertifiedBlock.decode(block.block, self._network.suite).transactions[-1]
+        began_s, began_cpu_s = time.monotonic(), time.process_time()
+        receipts = self._network.ask(partial(_receipts, transaction.tx_id, count))
+        fetched_s = time.monotonic()
+        for receipt, record in zip(receipts, transaction.body.payload.records(), strict=False):
+            digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
+            verdict = self._network.verifier.verify(receipt, digest)
+            if verdict.failure is not None:
+                raise CommandError("GC-2305", verdict.failure.detail)
+        return {
+            "count": len(receipts),
+            "fetching_ms": round((fetched_s - began_s) * 1_000),
+            "verifying_ms": round((time.monotonic() - fetched_s) * 1_000),
+            "cpu_us_each": round((time.process_time() - began_cpu_s) / len(receipts) * 1e6, 1),
+        }
+
     def tell_signing(self) -> dict[str, Any]:
         """Return what signing the transactions cost, in advance and while they were sent."""
         count = sum(each.signed for each in self._signed)
@@ -236,7 +277,7 @@ class Rig:
 
     def _prepare(self, load: Load) -> None:
         count = len(self._generators)
-        per_s = load.rate_per_s or _SIGNED_IN_ADVANCE_PER_S
+        per_s = load.signed_in_advance_per_s
         load_s = load.warm_up_s + load.seconds + _OPENING_S + BEFORE_S + AFTER_S
         self._loads += 1
         for number, generator in enumerate(self._generators, 1):
@@ -246,6 +287,7 @@ class Rig:
                 outstanding=load.outstanding,
                 transactions=int(min(per_s * load_s, _SIGNED_IN_ADVANCE_MAX) / count) + load.batch,
                 unary=load.unary,
+                records=load.records,
             )
             generator.prepare(how)
         with self._screen.progress(_("signing transactions"), count) as advance:
@@ -320,6 +362,20 @@ def told_to_end_as_by_a_key() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+async def _newest_block(client: LedgerClient) -> Block:
+    return await client.block((await client.status()).height)
+
+
+async def _receipts(tx_id: bytes, count: int, client: LedgerClient) -> list[bytes]:
+    found: list[bytes] = []
+    async with aclosing(client.receipts(tx_id)) as receipts:
+        async for receipt in receipts:
+            found.append(receipt)
+            if len(found) == count:
+                break
+    return found
 
 
 def _see(

@@ -21,6 +21,8 @@ STABLE_SHARE: Final = 0.2
 """Of the rate that was committed under pressure: what spike and stability are loaded with."""
 OPEN_OUTSTANDING: Final = 32
 """Batches under way per validator in open loops: as many as a stream takes."""
+RECEIPTS_VERIFIED: Final = 1_000
+"""Of a transaction of many records, after each load of those."""
 KILL_AT_S: Final = 3
 """When the primary is killed, in the window."""
 
@@ -37,6 +39,8 @@ class Plan:
     dead: int = 0
     sizes: Sequence[int] = ()
     """Of batches."""
+    records: Sequence[int] = ()
+    """Of transactions."""
     rate_per_s: float | None = None
     """Transactions due per second; None: `share` of what is committed under pressure."""
     share: float = 1.0
@@ -77,16 +81,22 @@ def latency(field: Field, plan: Plan) -> Iterator[Case]:
 
 
 def batch(field: Field, plan: Plan) -> Iterator[Case]:
-    """Load networks as far as they go, with batches of several sizes on a stream."""
+    """Load networks as far as they go: with batches of several sizes, and of many records each."""
+    loads = {f"batch-{size}": replace(plan.load, batch=size) for size in plan.sizes}
+    for records in plan.records:
+        loads[f"records-{records}"] = replace(plan.load, batch=1, records=records)
     for nodes, rig in _rigs(field, plan):
         with rig as network:
-            loads = {size: replace(plan.load, batch=size) for size in plan.sizes}
-            seen: dict[int, list[dict[str, Any]]] = {size: [] for size in loads}
+            seen: dict[str, list[dict[str, Any]]] = {kind: [] for kind in loads}
+            receipts: dict[str, dict[str, Any]] = {}
             for _run in range(plan.runs):
-                for size, load in loads.items():
-                    seen[size].append(network.load(load).figures)
-            for size, runs in seen.items():
-                yield _case(nodes, loads[size], runs, kind=f"batch-{size}")
+                for kind, load in loads.items():
+                    seen[kind].append(network.load(load).figures)
+                    if load.records > 1:
+                        receipts[kind] = network.verify_receipts(RECEIPTS_VERIFIED)
+            for kind, runs in seen.items():
+                figures = {"receipts": receipts[kind]} if kind in receipts else None
+                yield _case(nodes, loads[kind], runs, figures, kind=kind)
 
 
 def catch_up(field: Field, plan: Plan) -> Iterator[Case]:

@@ -25,6 +25,8 @@ def label(case: Case) -> str:
     kind = str(case.settings.get("kind", ""))
     if kind.startswith("batch-"):
         said.append(_("batches of {count}").format(count=case.settings.get("batch")))
+    elif kind.startswith("records-"):
+        said.append(_("{count} records each").format(count=case.settings.get("records")))
     elif kind in KINDS:
         said.append(_(KINDS[kind]))
     return ", ".join(said)
@@ -62,6 +64,8 @@ def _rows(result: Result) -> list[tuple[str, _Find]]:
     )
     return [
         (_("transactions final per second"), _load("transactions_per_s")),
+        (_("records final per second"), _records),
+        (_("CPU us to fetch and verify a receipt"), _receipts),
         (_("transactions due per second"), lambda case: case.settings["rate_per_s"] or None),
         (_("for how long nothing was final once the primary was killed, ms"), _load("outage_ms")),
         (_("transactions caught up per second"), _load("catch_up", "transactions_per_s")),
@@ -130,6 +134,16 @@ def _load(*path: str) -> _Find:
         return value
 
     return find
+
+
+def _records(case: Case) -> float | None:
+    found: float | None = case.load.get("records_per_s")
+    return found if case.settings.get("records", 1) > 1 else None
+
+
+def _receipts(case: Case) -> float | None:
+    found: float | None = case.figures.get("receipts", {}).get("cpu_us_each")
+    return found
 
 
 def _failures(case: Case) -> str | None:

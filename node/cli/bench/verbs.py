@@ -14,6 +14,7 @@ import click
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, VerbGroup, verb
+from node.limits import TX_RECORDS_MAX
 
 if TYPE_CHECKING:
     from node.cli.bench.result import Result
@@ -213,7 +214,10 @@ def latency(screen: Screen, *, rate: float | None, share: int, **options: Any) -
 
 @bench.command(
     "batch",
-    help=_("Load a network as far as it goes with batches of several sizes on a stream."),
+    help=_(
+        "Load a network as far as it goes with batches of several sizes on a stream, then with "
+        "transactions of many records, of which receipts are fetched and verified."
+    ),
 )
 @_options()
 @click.option(
@@ -223,10 +227,18 @@ def latency(screen: Screen, *, rate: float | None, share: int, **options: Any) -
     show_default=True,
     help=_("Transactions per batch, one size after the other; --batch does not count."),
 )
+@click.option(
+    "--records",
+    type=_Numbers(TX_RECORDS_MAX),
+    default="1000,10000",
+    show_default=True,
+    help=_("Records per transaction, one number after the other; --batch does not count."),
+)
 @verb("bench batch")
-def batch(screen: Screen, *, sizes: tuple[int, ...], **options: Any) -> Answer:  # noqa: ANN401 - click's
+def batch(screen: Screen, **options: Any) -> Answer:  # noqa: ANN401 - click's
     """Load with batches of several sizes and report."""
-    return _measure(screen, "batch", _plan(options, sizes=sizes), options)
+    plan = _plan(options, sizes=options["sizes"], records=options["records"])
+    return _measure(screen, "batch", plan, options)
 
 
 @bench.command(

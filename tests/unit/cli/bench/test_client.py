@@ -33,3 +33,18 @@ def test_transactions_of_the_load_are_sound_distinct_and_of_the_size_they_claim(
     again = Stock(network, 3, "1/1/1").take()
     repeated = [Transaction.decode(each, network.suite).body.payload for each in again]
     assert all(payload in payloads for payload in repeated)  # the same name, the same records
+
+
+def test_transactions_of_many_records_are_as_sound(tmp_path: Path) -> None:
+    assert run("testnet", "init", "--home", tmp_path / "net", "-n", 1).code == 0
+    network = Network.open(tmp_path / "net", None, None)
+    stock = Stock(network, 1, "1/1/1", 10_000)
+    transactions = [Transaction.decode(stock.take()[0], network.suite) for _ in range(2)]
+    digests = set()
+    for transaction in transactions:
+        verify_transaction(transaction, network.signer.public_key)
+        payload = transaction.body.payload
+        assert isinstance(payload, Notarization)
+        assert (payload.count, payload.references) == (10_000, None)
+        digests |= {*payload.split_digests()}
+    assert len(digests) == 20_000

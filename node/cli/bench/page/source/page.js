@@ -44,9 +44,10 @@ function table(caption, heads, rows) {
 }
 
 function nameOf(entry, texts) {
-  const { kind = "", validators, batch } = entry.settings;
+  const { kind = "", validators, batch, records } = entry.settings;
   const parts = [texts.validators(validators)];
   if (kind.startsWith("batch-")) parts.push(texts.batches(batch));
+  else if (kind.startsWith("records-")) parts.push(texts.records(records));
   else if (["pressure", "spike", "stability"].includes(kind)) parts.push(texts[kind]);
   return parts.join(", ");
 }
