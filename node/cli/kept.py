@@ -16,7 +16,8 @@ from node.cli.network import Network
 from node.crypto.suite import document_digest_by_id
 from node.errors import DecodeError
 from node.limits import RECEIPT_BYTES_MAX
-from node.timestamp.receipt import RECEIPT_SUFFIX, Receipt
+from node.timestamp.receipt import RECEIPT_SUFFIX
+from node.timestamp.refreshed import decode_receipt
 from node.timestamp.verify import Attestation, NamedDigest, Outcome
 
 
@@ -56,7 +57,7 @@ class KeptReceipts:
 
     def add(self, path: Path, encoded: bytes) -> None:
         """Take note of a receipt; raises `DecodeError` for what is none."""
-        leaf = Receipt.decode(encoded).leaf
+        leaf = decode_receipt(encoded)[0].leaf
         if leaf.sender == self._sender:
             self._by_operation[leaf.tx_id, leaf.operation_index] = path
             self._by_record.setdefault(leaf.record, []).append(path)

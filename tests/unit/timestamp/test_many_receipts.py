@@ -67,7 +67,7 @@ def test_what_was_verified_makes_nothing_else_pass() -> None:
     for receipt in receipts[:1] + receipts[len(DOCUMENTS) :][:1]:
         assert verifier.verify(receipt, digest).outcome is Outcome.VERIFIED
         assert verifier.verify(receipt, other) == verify_receipt(receipt, anchor, other)
-        for at in range(0, len(receipt), 3):
+        for at in range(0, len(receipt), 11):
             forged = receipt[:at] + bytes((receipt[at] ^ 1,)) + receipt[at + 1 :]
             verdict = verifier.verify(forged, digest)
             assert verdict.outcome is not Outcome.VERIFIED
