@@ -85,7 +85,7 @@ def _measure(validators: int) -> Mapping[str, Mapping[str, float]]:
 def _count(validators: int, transactions: int, records: int = 1) -> dict[str, int]:
     """Return what `BLOCKS` blocks of so many transactions cost, each of so many records."""
     network = EngineNetwork(validators)
-    batches = network.sign_batches(BLOCKS, transactions, records)
+    batches = network.sign_batches(BLOCKS, transactions, records=records)
     before = network.counts()
     with _hashes_counted() as hashes:
         network.run(batches)
