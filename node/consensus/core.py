@@ -54,6 +54,7 @@ from node.consensus.new_view import ViewStart, is_rotation, new_view
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.state import Offer, Recovered, Slot, Stage, slots_prepared
 from node.consensus.verification import DigestOf
+from node.consensus.view_changes import ViewChanges
 from node.errors import InvariantViolation, PeerError, invariant
 
 HEIGHTS_AHEAD_MAX = 64
@@ -101,10 +102,7 @@ class Core:
         self._came_too_late = False
         """Whether this view had a header so late that no growth of D could have made it timely."""
         self._announced_view = 0
-        self._view_changes: dict[int, ViewChange] = {}
-        """The VIEW-CHANGE of the highest view of each validator."""
-        self._highest_left_for = 0
-        """The highest view any of them is for."""
+        self._view_changes = ViewChanges(validators)
         self._slots: dict[int, Slot] = {}
         self._verdicts: dict[bytes, bool] = {}
         """Whether execution confirmed an undecided header, by digest."""
@@ -155,10 +153,8 @@ class Core:
                 self._on_decided(event.decided)
             case StatusReceived():
                 self._on_status(event.validator, event.status)
-            case ViewChangeReceived():
-                self._on_view_change(event.view_change)
-            case OwnViewChangeDurable():
-                self._on_view_change(event.view_change)
+            case ViewChangeReceived() | OwnViewChangeDurable():
+                self._view_changes.add(event.view_change)
             case NewViewReceived():
                 self._on_new_view(event.new_view)
             case OwnNewViewDurable():
@@ -220,8 +216,7 @@ class Core:
     @property
     def leaving(self) -> tuple[int, ...]:
         """Return whose VIEW-CHANGE for the current view or a later one is here, ascending."""
-        changes = self._view_changes.items()
-        return tuple(sorted(index for index, change in changes if change.view >= self.view))
+        return tuple(sorted(each.validator for each in self._view_changes.since(self.view)))
 
     @property
     def is_degraded(self) -> bool:
@@ -546,12 +541,6 @@ class Core:
 
     # ------------------------------------------------------------------ view change (section 4.4)
 
-    def _on_view_change(self, message: ViewChange) -> None:
-        held = self._view_changes.get(message.validator)
-        if held is None or held.view < message.view:
-            self._view_changes[message.validator] = message
-            self._highest_left_for = max(self._highest_left_for, message.view)
-
     def _on_new_view(self, message: NewView) -> None:
         if message.view > self.view or (message.view == self.view and not self.view_active):
             self._enter_view(message)
@@ -559,29 +548,23 @@ class Core:
 
     def _advance_view_change(self, now: Now) -> None:
         """Join a higher view on f + 1 (section 4.5.2), and start a view as its primary."""
-        if self.view_active and self._highest_left_for <= self.view:
+        if self.view_active and not self._view_changes.has_above(self.view):
             return  # nobody is known to leave
         self._follow_primary(now)
-        while True:
-            above = [vc for vc in self._view_changes.values() if vc.view > self.view]
-            target = min((vc.view for vc in above), default=0)
-            if len(above) <= self.validators.faults or target <= self._highest_certified_view():
+        while above := self._view_changes.joined_above(self.view):
+            target = min(vc.view for vc in above)
+            if target <= self._highest_certified_view():
                 break
             rotates = is_rotation(above, self.validators.faults)
             self._leave_view(target, Reason.ROTATION if rotates else Reason.OTHERS, now)
         if self.view_active or self.validators.primary(self.view) != self.me:
             return
-        gathered = [vc for _, vc in sorted(self._view_changes.items()) if vc.view == self.view]
+        gathered = self._view_changes.quorum_for(self.view)
         mine = any(view_change.validator == self.me for view_change in gathered)
-        if mine and len(gathered) >= self.validators.quorum and self._announced_view < self.view:
+        if mine and self._announced_view < self.view:
             self._announced_view = self.view
-            self._out.append(
-                AnnounceNewView(
-                    NewView(
-                        epoch=self.validators.epoch, view=self.view, view_changes=tuple(gathered)
-                    )
-                )
-            )
+            made = NewView(epoch=self.validators.epoch, view=self.view, view_changes=gathered)
+            self._out.append(AnnounceNewView(made))
 
     def _follow_primary(self, now: Now) -> None:
         """Leave a view that its primary has left: it proposes and votes there no more.
@@ -589,7 +572,7 @@ class Core:
         Only to the next view, whichever the primary is for. That it left on schedule is believed if
         the schedule is near here too: else faulty primaries would keep timeouts from growing.
         """
-        left = self._view_changes.get(self.validators.primary(self.view))
+        left = self._view_changes.of(self.validators.primary(self.view))
         if not self.view_active or left is None or left.view <= self.view:
             return
         if self._highest_certified_view() > self.view:
@@ -661,8 +644,8 @@ class Core:
     def _can_vouch(self, shown: Sequence[CertifiedHeader], reason: Reason, now: Now) -> bool:
         """Whether, as far as this validator can tell, T and its clock are right (section 5)."""
         newest_ms = max([self.tip.time_ms, *(item.header.time_ms for item in shown)])
-        others = [vc for vc in self._view_changes.values() if vc.validator != self.me]
-        others_doubt = any(vc.clock_bit and vc.view >= self.view for vc in others)
+        leaving = self._view_changes.since(self.view)
+        others_doubt = any(vc.clock_bit and vc.validator != self.me for vc in leaving)
         return (
             now.is_fit
             and newest_ms <= now.utc_ms + self.parameters.precision_ms
@@ -732,9 +715,7 @@ class Core:
         )
         if expired.view:
             if not self.view_active:
-                for view_change in self._view_changes.values():
-                    if view_change.view >= self.view:
-                        self._out.append(Send(None, view_change))
+                self._out += [Send(None, held) for held in self._view_changes.since(self.view)]
             target = max(self.view, self._highest_certified_view()) + 1
             self._leave_view(target, Reason.TIMEOUT, now)
         if expired.repeat:
@@ -759,10 +740,10 @@ class Core:
         status = Status(self.validators.epoch, self.view, self.view_active, self.tip.height)
         self._out.append(Send(None, status))
         if not self.view_active:
-            own = self._view_changes.get(self.me)
+            own = self._view_changes.of(self.me)
             if own is not None and own.view == self.view:  # else the new one is not durable yet
                 self._out.append(Send(None, own))
-            left = self._view_changes.get(self.validators.primary(self.view - 1))
+            left = self._view_changes.of(self.validators.primary(self.view - 1))
             if left is not None and left.validator != self.me and left.view >= self.view:
                 self._out.append(Send(None, left))  # others may not know that the primary left
             return
@@ -798,7 +779,7 @@ class Core:
             return
         if self.view_active and self.new_view is not None:
             self._out.append(Send(validator, self.new_view))
-        own = self._view_changes.get(self.me)
+        own = self._view_changes.of(self.me)
         if not self.view_active and own is not None and own.view == self.view:
             self._out.append(Send(validator, own))
 
@@ -811,7 +792,7 @@ class Core:
     def _restore(self, recovered: Recovered) -> None:
         """Rebuild slots from durable state; what is undecided is validated again."""
         if recovered.view_change is not None:
-            self._on_view_change(recovered.view_change)
+            self._view_changes.add(recovered.view_change)
         if recovered.new_view is not None:
             self._enter_view(recovered.new_view)
             self.view, self.view_active = recovered.view, recovered.view_active

@@ -146,7 +146,7 @@ class Instance:
                 held.append(tuple(sorted(key for key in kept if any(key[1:]))))
             elif name == "_view_changes":
                 floor = core.view + core.view_active
-                late = {v: chain.number(vc) for v, vc in value.items() if vc.view >= floor}
+                late = {vc.validator: chain.number(vc) for vc in value.since(floor)}
                 held.append(chain.canonical(late))
             else:
                 held.append(chain.canonical(value))

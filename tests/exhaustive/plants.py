@@ -1,6 +1,6 @@
 """Mistakes known from real systems, each planted in a copy of the core's source.
 
-The copy is made in memory: the text of three modules with a few lines replaced. A plant whose text
+The copy is made in memory: the text of four modules with a few lines replaced. A plant whose text
 is no longer found fails, so that none is left behind by a change of the core.
 """
 
@@ -55,9 +55,9 @@ PLANTS = (
         "a new view starts from f + 1 VIEW-CHANGEs",
         (
             (
-                "core",
-                "mine and len(gathered) >= self.validators.quorum",
-                "mine and len(gathered) > self.validators.faults",
+                "view_changes",
+                "if len(gathered) >= self.validators.quorum else ()",
+                "if len(gathered) > self.validators.faults else ()",
             ),
         ),
     ),
@@ -69,9 +69,9 @@ PLANTS = (
                 "core",
                 "        self.view, self.view_active = target, False\n",
                 (
-                    "        said = self._view_changes.get(self.me)\n"
-                    "        held = self._view_changes.values()\n"
-                    "        others = [v for v in held if v.view > self.view and v is not said]\n"
+                    "        said = self._view_changes.of(self.me)\n"
+                    "        above = self._view_changes.since(self.view + 1)\n"
+                    "        others = [v for v in above if v is not said]\n"
                     "        joins = len(others) > self.validators.faults\n"
                     "        if joins or not self.view_active or (said and said.view >= target):\n"
                     "            self.view, self.view_active = target, False\n"
@@ -146,9 +146,13 @@ def planted(name: str) -> tuple[type[Core], NewViewRule]:
     plant = next(plant for plant in PLANTS if plant.name == name)
     new_view = _edited("new_view", plant)
     state = _edited("state", plant)
+    view_changes = _edited("view_changes", plant)
     core = _edited("core", plant)
     vars(core).update(
-        new_view=new_view.new_view, Slot=state.Slot, slots_prepared=state.slots_prepared
+        new_view=new_view.new_view,
+        Slot=state.Slot,
+        slots_prepared=state.slots_prepared,
+        ViewChanges=view_changes.ViewChanges,
     )
     return core.Core, new_view.new_view
 

@@ -201,10 +201,7 @@ class System:
                         masks[vote.subject.header_digest != slot.digest] |= 1 << voter
                     bit = chain.bit(Subject(phase, core.view, height, slot.digest))
                     awaits.append(Await(bit, *masks))
-        holds = ()
-        if not core.view_active:
-            held = vars(core)["_view_changes"].values()
-            holds = tuple(sorted(vc.validator for vc in held if vc.view >= core.view))
+        holds = () if core.view_active else core.leaving
         return Local(
             number=number,
             instance=instance,

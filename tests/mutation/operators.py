@@ -34,6 +34,7 @@ MODULES = (
     "node/consensus/standing.py",
     "node/consensus/state.py",
     "node/consensus/verification.py",
+    "node/consensus/view_changes.py",
     "node/service/ballots.py",
     "node/service/catch_up/backfill.py",
     "node/service/catch_up/block_sync.py",

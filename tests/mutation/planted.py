@@ -14,6 +14,7 @@ _NEW_VIEW = "node/consensus/new_view.py"
 _PACEMAKER = "node/consensus/pacemaker.py"
 _STATE = "node/consensus/state.py"
 _VERIFICATION = "node/consensus/verification.py"
+_VIEW_CHANGES = "node/consensus/view_changes.py"
 _BALLOTS = "node/service/ballots.py"
 _BLOCK_SYNC = "node/service/catch_up/block_sync.py"
 _ENGINE = "node/service/engine.py"
@@ -247,10 +248,9 @@ PLANTED = (
                 "            if own is not None and own.view < 0:  # else the new one",
             ),
             _core(
-                "                for view_change in self._view_changes.values():\n"
-                "                    if view_change.view >= self.view:\n",
-                "                for view_change in self._view_changes.values():\n"
-                "                    if view_change.view < 0:\n",
+                "                self._out += [Send(None, held) for held in"
+                " self._view_changes.since(self.view)]\n",
+                "                pass\n",
             ),
             _core(
                 "        if self.view_active and self.new_view is not None:\n"
@@ -269,9 +269,10 @@ PLANTED = (
         "one VIEW-CHANGE for a higher view pulls everybody along",
         "FISCO BCOS #2211",
         (
-            _core(
-                "            if len(above) <= self.validators.faults or",
-                "            if not above or",
+            Edit(
+                _VIEW_CHANGES,
+                "return above if len(above) > self.validators.faults else []",
+                "return above",
             ),
         ),
     ),
@@ -310,11 +311,11 @@ PLANTED = (
                 ),
             ),
             _core(
-                "            if len(above) <= self.validators.faults or",
+                "            target = min(vc.view for vc in above)\n",
                 (
                     "            if any(slot.commit_cast for slot in self._slots.values()):\n"
                     "                break\n"
-                    "            if len(above) <= self.validators.faults or"
+                    "            target = min(vc.view for vc in above)\n"
                 ),
             ),
         ),
