@@ -255,6 +255,19 @@ def test_the_bit_of_one_is_taken_up_when_the_timer_runs_out(
     assert leaving(rig).view_change.clock_bit == bit
 
 
+def test_the_own_bit_is_not_taken_up_once_the_clock_is_fit_again() -> None:
+    rig = Rig()
+    rig.clock_is_fit = False
+    assert leaving(rig.leave()).view_change.clock_bit
+    rig.clock_is_fit = True
+    for validator in (0, 1, 2):
+        if validator != rig.me:
+            rig.feed(ViewChangeReceived(view_change(validator, 1)))
+    rig.last(2 * TIMEOUT_MS)
+    said = leaving(rig).view_change
+    assert (said.view, said.clock_bit) == (2, False)
+
+
 @pytest.mark.parametrize(("view", "bit"), [(1, True), (2, False)])
 def test_a_bit_is_taken_up_as_long_as_it_is_about_this_view_or_a_later_one(
     view: int, *, bit: bool
