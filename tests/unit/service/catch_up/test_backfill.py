@@ -63,6 +63,8 @@ class Fetching:
         self.missing = self.ledger.missing
         self.heights = {int(peer[1:]): height for peer, height in heights.items()}
         self.now_ms = 100_000
+        self.rules: list[str] = []
+        """Of all that was told."""
 
     @property
     def now(self) -> Now:
@@ -73,7 +75,9 @@ class Fetching:
         self.now_ms += after_ms
         self.part.chase(self.now, self.heights)
         size = GENESIS.suite.signature_size
-        return [(each.to, decode_message(each.data, size)) for each in self.outlet.drain().messages]
+        output = self.outlet.drain()
+        self.rules += [trace.rule for trace in output.traces]
+        return [(each.to, decode_message(each.data, size)) for each in output.messages]
 
     def give(self, peer: int, count: int) -> None:
         blocks = self.past.blocks[:count]
@@ -161,6 +165,7 @@ def test_once_all_blocks_are_here_none_is_asked_for_and_the_log_is_completed() -
     while not one.ledger.is_whole:
         assert one.chase(STEP_EVERY_MS) == []
     assert one.part.due_ms() == []
+    assert one.rules == ["past-whole"]
     assert one.outlet.counters.messages_refused == 0
 
 
@@ -182,3 +187,30 @@ def test_an_answer_is_known_by_where_it_begins() -> None:
     assert one.part.wants(0, PastBlocks(start, ()))
     assert not one.part.wants(0, PastBlocks(start + 1, ()))
     assert not one.part.wants(1, PastBlocks(start, ()))
+
+
+def test_a_late_answer_is_of_no_use_and_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "RANGE_BLOCKS", 3)
+    for steps in (0, 1):  # while what the other gave waits, and once it was taken
+        two = Fetching(p0=HEIGHT, p1=HEIGHT)
+        two.chase()
+        two.chase(ANSWER_WITHIN_MS)
+        two.give(1, 3)
+        for _ in range(steps):
+            two.chase(STEP_EVERY_MS)
+        two.give(0, 3)
+        two.chase(STEP_EVERY_MS)
+        two.chase(STEP_EVERY_MS)
+        assert two.ledger.missing.start == two.missing.start + 3
+        assert two.outlet.counters.messages_refused == 0
+
+
+def test_who_gives_a_false_block_is_left_alone_and_what_came_with_it_dropped() -> None:
+    two = Fetching(p0=HEIGHT, p1=HEIGHT)
+    two.chase()
+    first, second, third = two.past.blocks[:3]
+    two.part.take(0, PastBlocks(two.past.from_height, (first, third, second)), two.now)
+    assert [peer for peer, _ in two.chase(STEP_EVERY_MS)] == [1]
+    assert two.chase(ANSWER_WITHIN_MS) == [], "not who gave what is false, though the other waits"
+    assert two.ledger.missing.start == two.missing.start + 1
+    assert two.outlet.counters.messages_refused == 1
