@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from node.chain.block import Header
 from node.chain.certificate import Phase, Vote
 from node.chain.epoch import Anchor, Epoch
 from node.chain.evidence import Charge, Evidence, Offence, Statement
@@ -188,12 +189,14 @@ def test_evidence_of_the_epoch_in_force_needs_no_look_into_the_ledger() -> None:
     """Which may begin with a later block than where the epoch begins."""
     watch = Watch(epoch=1)
     validators = watch.part._validators  # noqa: SLF001 - the set in force
-    votes = []
-    for header in (HEADER, OTHER):
+
+    def cast(header: Header) -> Vote:
         subject = vote(Phase.COMMIT, 0, header, 2).subject
         message = subject.sign_bytes(GENESIS.chain_id, validators, 5)
-        votes.append(Vote(subject, 2, 5, validator_signer(2).sign(message), 1))
-    watch.part.take(Accusations((Evidence.of(*votes, validators),)))
+        return Vote(subject, 2, 5, validator_signer(2).sign(message), 1)
+
+    evidence = Evidence.of(cast(HEADER), cast(OTHER), validators)
+    watch.part.take(Accusations((evidence,)))
     assert watch.accused() == [2]
 
 

@@ -14,8 +14,8 @@ from node.consensus.events import Now
 from node.execution.apply import Executor
 from node.service.catch_up import backfill
 from node.service.catch_up.backfill import ASK_AGAIN_AFTER_MS, STEP_EVERY_MS, Backfill
+from node.service.catch_up.block_sync import ANSWER_WITHIN_MS
 from node.service.catch_up.lineage import Lineage
-from node.service.catch_up.sources import ANSWER_WITHIN_MS
 from node.service.output import Outlet
 from node.service.wire import PastBlocks, WantPast, decode_message, encode_message
 from node.storage.ledger import LedgerStore
@@ -82,6 +82,9 @@ class Fetching:
     def give(self, peer: int, count: int) -> None:
         blocks = self.past.blocks[:count]
         self.part.take(peer, PastBlocks(self.past.from_height, blocks), self.now)
+
+    def is_whole(self) -> bool:
+        return self.ledger.is_whole
 
     def all_of_it(self) -> WantPast:
         return WantPast(self.missing.start, len(self.missing))
@@ -160,9 +163,9 @@ def test_once_all_blocks_are_here_none_is_asked_for_and_the_log_is_completed() -
     one.give(0, len(one.missing))
     while one.ledger.missing:
         assert one.chase(STEP_EVERY_MS) == []
-    assert not one.ledger.is_whole
+    assert not one.is_whole()
     assert one.part.due_ms() == [one.now_ms + STEP_EVERY_MS]
-    while not one.ledger.is_whole:
+    while not one.is_whole():
         assert one.chase(STEP_EVERY_MS) == []
     assert one.part.due_ms() == []
     assert one.rules == ["past-whole"]
