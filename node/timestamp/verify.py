@@ -335,7 +335,9 @@ class _Verification:
         if self._receipt.compact is not None:
             missing = self._check_compact(self._receipt.compact)
             if missing is not None:
-                return Finding(f"{found}; {COMPACT_CERTIFICATE} {missing}", COMPACT_CERTIFICATE)
+                return Finding(
+                    f"{found}; {COMPACT_CERTIFICATE} not checked: {missing}", COMPACT_CERTIFICATE
+                )
             found = f"{found}; the {COMPACT_CERTIFICATE} too"
         return found
 
@@ -358,7 +360,7 @@ class _Verification:
         verify_inclusion(leaf, receipt.log_index, public.path, head, hash_function)
 
     def _check_compact(self, proof: CompactProof) -> str | None:
-        """Check it; return what its aggregate signature was not checked for, if it was not."""
+        """Check it; return why its aggregate signature was not checked, if it was not."""
         receipt, certificate = self._receipt, proof.certificate
         block, at = receipt.block, certificate.checkpoint
         missing = self._once(certificate, partial(self._check_aggregate, certificate))
@@ -373,11 +375,11 @@ class _Verification:
         return missing
 
     def _check_aggregate(self, certificate: CompactCertificate) -> str | None:
-        """Check all of a compact certificate; return what a library was missing for, if one was."""
+        """Check all of a compact certificate; return which library it takes, if that is missing."""
         try:
             certificate.check(self._receipt.chain_id, self._claim.validators)
         except MissingLibraryError as error:
-            return f"not checked: {error}"
+            return str(error)
         return None
 
     def _once(self, subject: Hashable, check: Callable[[], _Found]) -> _Found:

@@ -58,7 +58,6 @@ NAMES: Final = (
     N_("endpoint"),
     N_("endpoint of a validator"),
     N_("endpoint's"),
-    N_("entry bundle"),
     N_("epoch"),
     N_("evidence"),
     N_("evidence record"),
@@ -201,3 +200,6 @@ NAMES: Final = (
     N_("witness"),
 )
 """The longest that fits is taken first."""
+
+NUMBERED_NAMES: Final = (N_("reference of record {number}"),)
+"""Names of one of many."""

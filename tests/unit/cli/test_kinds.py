@@ -213,6 +213,7 @@ OTHERS = {
     "--profile": "settings, in words of people; see tests/unit/test_config.py",
     "--key-file": "what opens keys",
     "--log": "written",
+    "--csv": "a table, in words of people; see test_tables.py",
     "--certificates": "read as --certificate",
     "--previous": "read as --crl",
 }
