@@ -6,7 +6,7 @@ also has a current status in the state tree (see node/chain/reference.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache
 from itertools import repeat
@@ -167,12 +167,7 @@ class Notarization(Struct, frozen=True, gc=False, kw_only=True):
         listed: tuple[str | None, ...] | None = None
         if references is not None:
             expect_list(references, count, "notarization references")
-            listed = tuple(
-                [
-                    _expect_reference(reference, f"reference of record {index}")
-                    for index, reference in enumerate(references)
-                ]
-            )
+            listed = _expect_references(references)
             named = len(listed) - listed.count(None)
             if len(listed) != count or not 0 < named <= TX_REFERENCES_MAX:
                 raise DecodeError(
@@ -272,6 +267,17 @@ def _encode_index(index: int) -> bytes:
 def encode_header_leaf(height: int, header_digest: bytes) -> bytes:
     """Return the leaf that commits the header of `height`; the first leaf of the next block."""
     return encode([1, LeafKind.HEADER.value, height, header_digest])
+
+
+def _expect_references(values: Sequence[object]) -> tuple[str | None, ...]:
+    found: list[str | None] = []
+    try:
+        for value in values:
+            # Where one fails, those found tell which it is.
+            found.append(_expect_reference(value, "record reference"))  # noqa: PERF401
+    except DecodeError as error:
+        raise DecodeError(f"notarization references: entry {len(found)}: {error}") from error
+    return tuple(found)
 
 
 def _expect_reference(value: object, what: str) -> str | None:

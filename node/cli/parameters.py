@@ -157,7 +157,7 @@ def read_parameters(network: Network) -> Parameters:
     """Return the parameters in force for the next height, by the word of f + 1 validators.
 
     One of these at least is correct. Raises `CommandError` where not so many say the same: GC-2205
-    where not so many answer, GC-2210 where an epoch begins, or somebody says what is not so.
+    where not so many answer, GC-2211 where an epoch begins, or somebody says what is not so.
     """
     from node.rpc.client import HeardDiagnosis
 
@@ -179,7 +179,7 @@ def read_parameters(network: Network) -> Parameters:
     message = _("{needed} validators have to say the same of epoch {epoch}; {answers}")
     answered = _tell_apart(heard)
     raise CommandError(
-        "GC-2210", message.format(needed=needed, epoch=validators.epoch, answers=answered)
+        "GC-2211", message.format(needed=needed, epoch=validators.epoch, answers=answered)
     )
 
 

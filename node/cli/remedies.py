@@ -150,17 +150,17 @@ _ROWS: Final = (
     (
         "GC-2210",
         _UNAVAILABLE,
+        N_("the validator has pruned these transactions"),
+        N_("ask another validator, or look into an archive of these blocks"),
+    ),
+    (
+        "GC-2211",
+        _UNAVAILABLE,
         N_("the validators do not say the same"),
         N_(
             "ask again: an epoch may have begun just now; if it stays so, look into the validator "
             "that differs: govchain doctor"
         ),
-    ),
-    (
-        "GC-2210",
-        _UNAVAILABLE,
-        N_("the validator has pruned these transactions"),
-        N_("ask another validator, or look into an archive of these blocks"),
     ),
     (
         "GC-2220",

@@ -200,6 +200,3 @@ NAMES: Final = (
     N_("witness"),
 )
 """The longest that fits is taken first."""
-
-NUMBERED_NAMES: Final = (N_("reference of record {number}"),)
-"""Names of one of many."""

@@ -264,6 +264,7 @@ REFUSALS: Final = (
     N_("expected version 1, issuer and serial number"),
     N_("expected version {expected}, got {got}"),
     N_("expected voters in ascending order, got {got} after {before}"),
+    N_("entry {number}: {refusal}"),
     N_(
         "expected {count} entries, 1 to {most} of them not null, or null; "
         "got {got}, {named} of them not null"

@@ -14,7 +14,7 @@ from gettext import gettext as _
 from typing import Final
 
 from node.cli.sentences.findings import FINDINGS
-from node.cli.sentences.names import NAMES, NUMBERED_NAMES
+from node.cli.sentences.names import NAMES
 from node.cli.sentences.refusals import REFUSALS
 
 Template = tuple[str, re.Pattern[str]]
@@ -98,9 +98,6 @@ def _join(parts: list[str]) -> str:
 
 def _tell_name(name: str) -> str:
     """Return the name of a thing told word by word; as it is where it has others than ours."""
-    numbered = _fill(name, _templates(NUMBERED_NAMES, _VALUES[0]))
-    if numbered is not None:
-        return numbered
     words = list(_words(name))
     told = [_(english) for _word, english in words]
     is_whole = " ".join(word for word, _english in words) == name

@@ -69,7 +69,7 @@ def test_every_flipped_byte_is_refused_or_fails_its_signature() -> None:
         (6, [1, "t", 0, bytes(32), [None]], "references"),
         (6, [1, "t", 0, bytes(32), ["a", "b"]], "references"),
         (6, [1, "t", 0, bytes(64), ["a"]], "references"),
-        (6, [1, "t", 0, bytes(64), ["a", "\n"]], "reference of record 1: "),
+        (6, [1, "t", 0, bytes(64), ["a", "\n"]], "references: entry 1: record reference: "),
         (6, [1, "t", 0, bytes(32 * 10_001), None], "digests"),
         (6, [1, "t", 0, bytes(32 * 1_001), [str(n) for n in range(1_001)]], "1 to 1000 of them"),
         (6, [1, "t" * 33, 0, bytes(32), None], "type"),

@@ -74,8 +74,8 @@ def test_parameters_are_those_that_f_plus_1_say() -> None:
 @pytest.mark.parametrize(
     ("said", "code", "told"),
     [
-        ([(1, ONE), (1, TWO), (1, THREE), None], "GC-2210", "validator-2: epoch 1, precision_ms 8"),
-        ([(0, ONE), (0, ONE), (2, ONE), (1, ONE)], "GC-2210", "of epoch 1; validator-1: epoch 0; "),
+        ([(1, ONE), (1, TWO), (1, THREE), None], "GC-2211", "validator-2: epoch 1, precision_ms 8"),
+        ([(0, ONE), (0, ONE), (2, ONE), (1, ONE)], "GC-2211", "of epoch 1; validator-1: epoch 0; "),
         ([(1, ONE), None, None, None], "GC-2205", "2 validators have to say the same"),
     ],
     ids=["split", "amid a change of epoch", "silent"],
@@ -87,7 +87,7 @@ def test_validators_that_differ_are_told_from_silent_ones(
         read_parameters(cast("Network", _Answers(said)))
     assert (refused.value.code, refused.value.fault.exit_code) == (code, ExitCode.UNAVAILABLE)
     assert told in str(refused.value)
-    assert ("ask again" in refused.value.fault.fix) == (code == "GC-2210")
+    assert ("ask again" in refused.value.fault.fix) == (code == "GC-2211")
 
 
 def test_the_bounds_told_are_those_of_the_chain() -> None:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import node
+from node.cli import remedies
 from node.cli.exit_codes import ExitCode
 from node.cli.remedies import REMEDIES, remedy_of
 from node.cli.screen import Answer, Fault, Screen
@@ -170,6 +171,12 @@ def test_every_code_raised_anywhere_has_a_row() -> None:
         for code in re.findall(r"\bGC-\d{4}\b", module.read_text(encoding="utf-8"))
     }
     assert raised - {NodeError.code} == REMEDIES.keys()
+
+
+def test_every_code_has_one_row() -> None:
+    written = Path(remedies.__file__).read_text(encoding="utf-8")
+    rows = re.findall(r'\(\s*"(GC-\d{4})",', written)
+    assert len(rows) == len({*rows}) > 50
 
 
 def test_every_row_is_told_in_both_languages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -307,6 +307,7 @@ export const REFUSALS = [
   ["expected version 1, issuer and serial number", "应为版本 1，并以颁发方和序列号指明"],
   ["expected version {expected}, got {got}", "应为版本 {expected}，实为 {got}"],
   ["expected voters in ascending order, got {got} after {before}", "投票者应按升序排列，{before} 之后却是 {got}"],
+  ["entry {number}: {refusal}", "第 {number} 项：{refusal}"],
   ["expected {count} entries, 1 to {most} of them not null, or null; got {got}, {named} of them not null", "应为 {count} 项，其中 1 至 {most} 项不为空，或整体为空；实得 {got} 项，其中 {named} 项不为空"],
   ["expected {count} hashes", "应有 {count} 个哈希"],
   ["expected {expected}", "应为 {expected}"],
