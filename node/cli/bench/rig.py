@@ -189,15 +189,16 @@ class Rig:
     def await_all(self) -> None:
         """Wait until every validator is ready, and has every block."""
         deadline_s = time.monotonic() + _CATCH_UP_S
+        statuses: dict[str, NodeStatus | ClientError] = {}
         while time.monotonic() < deadline_s:
             self._limit.check()
-            statuses = self._network.ask(lambda client: client.statuses(_STATUS_MS)).values()
-            known = [each for each in statuses if isinstance(each, NodeStatus)]
+            statuses = self._network.ask(lambda client: client.statuses(_STATUS_MS))
+            known = [each for each in statuses.values() if isinstance(each, NodeStatus)]
             ready = all(each.health is Health.READY for each in known)
             if ready and len(known) == len(self._entries) and len({e.height for e in known}) == 1:
                 return
             time.sleep(_POLL_S)
-        raise CommandError("GC-2106", _("the validators that were dead do not catch up"))
+        raise _behind("; ".join(map(_told, statuses, statuses.values())))
 
     def time_catch_up(self, name: str) -> dict[str, Any]:
         """Return how fast a validator, dead so far, gets what the others have: they are idle.
@@ -212,6 +213,7 @@ class Rig:
         self._supervisor.start(name)
         first: Reading | None = None
         first_tick: Tick | None = None
+        reached = 0
         while time.monotonic() < deadline_s:
             self._limit.check()
             try:
@@ -221,12 +223,13 @@ class Rig:
                 continue
             if first is None or first_tick is None:
                 first, first_tick = reading, take_tick(self._pids())
-            if reading.metrics[name]["govchain_height"] >= whole:
+            reached = int(reading.metrics[name]["govchain_height"])
+            if reached >= whole:
                 return _caught_up(
                     name, began_s, first, first_tick, reading, take_tick(self._pids())
                 )
             time.sleep(_POLL_S)
-        raise CommandError("GC-2106", _("the validators that were dead do not catch up"))
+        raise _behind(f"{name}: {reached} < {int(whole)}")
 
     def verify_receipts(self, count: int) -> dict[str, Any]:
         """Fetch receipts of a transaction in the newest block, `count` at most, and verify each.
@@ -403,3 +406,14 @@ def _caught_up(  # noqa: PLR0917 - two moments, and what was seen at each
         "transactions_per_s": round(fetched / took_s, 1) if fetched else None,
         "cpu_us_per_transaction": round(cpu_s * 1e6 / fetched, 1) if fetched else None,
     }
+
+
+def _behind(how_far: str) -> CommandError:
+    message = _("the validators that were dead do not catch up: {how_far}")
+    return CommandError("GC-2106", message.format(how_far=how_far))
+
+
+def _told(name: str, status: NodeStatus | ClientError) -> str:
+    if isinstance(status, ClientError):
+        return f"{name}: {status}"
+    return f"{name}: {status.height} {status.health.name} {status.health_detail}".rstrip()
