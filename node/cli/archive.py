@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from gettext import gettext as _
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from node.cli.choice import HEIGHT_MAX, validator_home
 from node.cli.outputs import OutputFile
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.token_options import FILE
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from node.service.archived import ArchiveCheck
     from node.storage.archive import ArchiveReader
     from node.timestamp.trust import TrustAnchor
-
-_HEIGHT_MAX: Final = 2**63 - 1
-_home_option = click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help=_("Folder of the validator."),
-)
 
 
 @click.group("archive", cls=VerbGroup, help=_("Keep blocks in files that prove themselves."))
@@ -46,17 +39,17 @@ def archive() -> None:
         "in the newest epoch: retired keys could have made up what comes after."
     ),
 )
-@_home_option
+@validator_home
 @click.option(
     "--from",
     "first",
-    type=click.IntRange(1, _HEIGHT_MAX),
+    type=click.IntRange(1, HEIGHT_MAX),
     default=1,
     show_default=True,
     help=_("First block."),
 )
 @click.option(
-    "--to", "last", type=click.IntRange(1, _HEIGHT_MAX), help=_("Last block, if not the newest.")
+    "--to", "last", type=click.IntRange(1, HEIGHT_MAX), help=_("Last block, if not the newest.")
 )
 @click.option("--out", "path", type=OutputFile(), required=True, help=_("File to write."))
 @verb("archive export")
@@ -132,7 +125,7 @@ def verify(screen: Screen, *, path: Path, trust_path: Path) -> Answer:
     ),
 )
 @click.argument("path", metavar="ARCHIVE", type=FILE)
-@_home_option
+@validator_home
 @verb("archive import")
 def import_archive(screen: Screen, *, path: Path, home: Path) -> Answer:
     """Take an archive in."""

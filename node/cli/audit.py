@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from node.cli.audit_run import report, run
-from node.cli.choice import NetworkChoice, network_options
+from node.cli.choice import HEIGHT_MAX, NetworkChoice, network_options, validator_home
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import VerbGroup, verb
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from node.timestamp.trust import TrustAnchor
 
 _TIP: Final = "tip"
-_HEIGHT_MAX: Final = 2**63 - 1
 
 
 @click.group(
@@ -52,12 +51,7 @@ audit.add_command(report)
         "gives. It needs as much room again as the ledger, for as long as it runs."
     ),
 )
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help=_("Folder of the validator."),
-)
+@validator_home
 @click.option(
     "--scratch",
     type=click.Path(path_type=Path, file_okay=False),
@@ -181,6 +175,6 @@ def _read_old(text: str, network: Network) -> tuple[int, TrustAnchor]:
 
 
 def _read_height(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= _HEIGHT_MAX:
+    if text.isascii() and text.isdigit() and int(text) <= HEIGHT_MAX:
         return int(text)
     raise click.UsageError(_("{text}: expected the height of a block").format(text=text))

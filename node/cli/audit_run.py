@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from node.cli.choice import NetworkChoice, network_options
+from node.cli.choice import HEIGHT_MAX, NetworkChoice, network_options
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, Verb, verb
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from node.storage.kv import KeyValueStore
 
 _BLOCKS_PER_REQUEST: Final = 64
-_HEIGHT_MAX: Final = 2**63 - 1
 
 
 @click.command(
@@ -42,7 +41,7 @@ _HEIGHT_MAX: Final = 2**63 - 1
 @click.option(
     "--from",
     "first",
-    type=click.IntRange(1, _HEIGHT_MAX),
+    type=click.IntRange(1, HEIGHT_MAX),
     default=1,
     show_default=True,
     help=_("First block to compare and to report on; those below are executed, too."),
@@ -50,7 +49,7 @@ _HEIGHT_MAX: Final = 2**63 - 1
 @click.option(
     "--to",
     "last",
-    type=click.IntRange(1, _HEIGHT_MAX),
+    type=click.IntRange(1, HEIGHT_MAX),
     help=_("Last block, instead of the newest."),
 )
 @click.option(

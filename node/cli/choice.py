@@ -1,4 +1,4 @@
-"""The options by which verbs say which network they mean, who asks, and by which algorithms."""
+"""The options by which verbs say which network or validator they mean, who asks, and more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from node.chain.reference import ReferenceName
     from node.cli.network import Network
     from node.crypto.suite import Suite
+
+HEIGHT_MAX: Final = 2**63 - 1
+"""The highest that an option takes."""
+validator_home = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help=_("Folder of the validator."),
+)
+"""Adds `--home`, of one validator."""
 
 
 def choose_suite(name: str) -> Suite:

@@ -8,7 +8,6 @@ and one of them hands it in (`--submit`).
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -297,11 +296,8 @@ def _approve(screen: Screen, course: Course, path: Path) -> Answer:
 
 def _ask(screen: Screen, course: Course, question: str, refusal: str) -> None:
     """Go on if the user says so, or said so before; wrong usage where there is nobody to ask."""
-    if course.is_confirmed:
-        return
-    if screen.as_json or not sys.stdin.isatty():
-        raise click.UsageError(refusal)
-    click.confirm(question, abort=True, err=True)
+    if not course.is_confirmed:
+        screen.confirm(question, refusal)
 
 
 def _submit(screen: Screen, course: Course, path: Path) -> Answer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from node.cli.choice import validator_home
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import Verb, verb
 
@@ -21,12 +22,7 @@ _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who lis
 
 
 @click.command("health", cls=Verb, help=_("Ask the running validator of a home whether it serves."))
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help=_("Folder of the validator."),
-)
+@validator_home
 @verb("node health")
 def health(screen: Screen, home: Path) -> Answer:
     """Ask a validator whether it serves."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from gettext import gettext as _
 from pathlib import Path
 
 import click
 
+from node.cli.choice import validator_home
 from node.cli.screen import Answer, Screen
 from node.cli.verb import Verb, verb
 
@@ -23,12 +23,7 @@ from node.cli.verb import Verb, verb
         "up is never pruned."
     ),
 )
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help=_("Folder of the validator."),
-)
+@validator_home
 @click.option(
     "--below",
     type=click.IntRange(2),
@@ -57,7 +52,9 @@ def prune(screen: Screen, *, home: Path, below: int | None, yes: bool) -> Answer
         before = _bytes_in(config.data)
         if count:
             question = _("Prune the blocks from {first} to {last} for good?")
-            _ask(screen, question.format(first=first, last=end - 1), is_confirmed=yes)
+            if not yes:
+                nobody = _("nobody can be asked: prune with --yes")
+                screen.confirm(question.format(first=first, last=end - 1), nobody)
             with screen.progress(_("pruning"), count) as advance:
                 prune_blocks(database, ledger, end, advance)
         pruned_below = ledger.pruned_below
@@ -73,14 +70,6 @@ def prune(screen: Screen, *, home: Path, below: int | None, yes: bool) -> Answer
             "bytes_after": after,
         }
     )
-
-
-def _ask(screen: Screen, question: str, *, is_confirmed: bool) -> None:
-    if is_confirmed:
-        return
-    if screen.as_json or not sys.stdin.isatty():
-        raise click.UsageError(_("nobody can be asked: prune with --yes"))
-    click.confirm(question, abort=True, err=True)
 
 
 def _bytes_in(folder: Path) -> int:

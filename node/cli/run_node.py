@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from node.cli.choice import validator_home
 from node.cli.node_change import join, leave, rotate
 from node.cli.node_health import health
 from node.cli.node_init import init
@@ -40,12 +41,7 @@ node_group.add_command(prune)
 
 
 @node_group.command("run", help=_("Run a validator until it is told to stop (SIGTERM, Ctrl-C)."))
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help=_("Folder of the validator."),
-)
+@validator_home
 @click.option(
     "--log",
     "log_path",

@@ -131,6 +131,12 @@ class Screen:
         else:
             yield _PlainProgress(what, total, self.note)
 
+    def confirm(self, question: str, refusal: str) -> None:
+        """Go on if the user says so; where nobody can be asked, wrong usage: `refusal`."""
+        if self.as_json or not sys.stdin.isatty():
+            raise click.UsageError(refusal)
+        click.confirm(question, abort=True, err=True)
+
     def finish(self, answer: Answer) -> ExitCode:
         """Give the answer, with its fault if it has one, and return how the command ends."""
         if self.as_json:

@@ -16,7 +16,6 @@ from node.errors import DecodeError, InvariantViolation
 
 LEVEL_MAX: Final = 63
 ENTRY_BYTES_MAX: Final = 65_535
-BUNDLE_BYTES_MAX: Final = TILE_HASHES * (ENTRY_BYTES_MAX + 2)
 
 _GROUP: Final = 1_000
 _INDEX_BITS_MAX: Final = 64 - TILE_HEIGHT
