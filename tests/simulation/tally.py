@@ -3,7 +3,8 @@
 Seeds add up over runs while a digest stays the same, which is of the consensus core, the codecs
 (chain, messages, log records and their frames) and the simulation, but for its tests, with the
 costs that its oracle C allows. All else that seeds run is not in it: the rest of node/service,
-node/execution and node/storage. What was found there since says nothing of the seeds before.
+node/execution, node/storage, and of node/chain the state tree, which only execution and storage
+use. What was found there since says nothing of the seeds before.
 """
 
 from __future__ import annotations
@@ -93,9 +94,9 @@ def read_tally() -> Tally:
 
 
 def judged_sources() -> list[Path]:
-    """Return the files on which a seed's verdict rests: tests of the simulation change none."""
+    """Return the files on which a seed's verdict rests: not its tests, nor the state tree."""
     found = [path for pattern in _JUDGED for path in sorted(ROOT.glob(pattern))]
-    return [path for path in found if not path.name.startswith("test_")]
+    return [path for path in found if not path.name.startswith(("test_", "state_"))]
 
 
 def source_digest() -> str:

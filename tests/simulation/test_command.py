@@ -181,3 +181,4 @@ def test_clean_seeds_stand_for_what_runs_and_judges_and_not_for_tests_of_it() ->
     assert {"node/consensus/core.py", "tests/simulation/oracles.py"} < names
     assert {"tests/simulation/adversaries/tricks.py", "tests/unit/service/block_cost.py"} < names
     assert not [name for name in names if "test_" in name]
+    assert "node/chain/state_tree.py" not in names

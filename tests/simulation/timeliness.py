@@ -117,8 +117,11 @@ class Timeliness:
                 return ""
         return f"G6: T is {time_ms}, and it came at {[each.clock_ms for each in arrivals]}"
 
-    def _tip_min(self, validator: int, ballot: Ballot, arrival: Arrival) -> int:
-        """Return the least that the newest block can have been when a proposal was accepted."""
+    def _tip_min(self, validator: int, ballot: Ballot, arrival: Arrival, known_min: int = 0) -> int:
+        """Return the least that the newest block can have been when a proposal was accepted.
+
+        Or any less, where that is not above `known_min`: the caller knows as much already.
+        """
         past, starts = (
             self._pasts[validator],
             self._guard.starts(validator, ballot.epoch, ballot.view),
@@ -126,12 +129,16 @@ class Timeliness:
         base = max((start.base for start in starts), default=0)
         window_low = ballot.height - self._parameters[ballot.epoch].window_slots
         tip = arrival.tip if window_low <= base else max(arrival.tip, window_low)
+        known_min = max(known_min, tip)
+        if ballot.height - 1 <= known_min:
+            return tip  # what it stands on can tell no more
         parent = self._guard.parent_of(ballot.digest)
         below = ballot._replace(height=ballot.height - 1, digest=parent)
         is_given = below.height <= base or self._guard.is_carried(validator, below)
         if is_given or below in past.restored:
             return tip
-        accepted = [self._tip_min(validator, below, each) for each in past.arrivals.get(below, ())]
+        came = past.arrivals.get(below, ())
+        accepted = [self._tip_min(validator, below, each, known_min) for each in came]
         return max(tip, min([below.height, *accepted]))
 
     def _failed_views_max(self, validator: int, ballot: Ballot, tips: range) -> int:
