@@ -7,10 +7,9 @@ the genesis before it counts.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from gettext import gettext as _
 from itertools import accumulate
@@ -18,32 +17,27 @@ from typing import Final
 
 from node.chain.block import ResultCode
 from node.chain.record import Notarization, RecordAction
-from node.chain.transaction import (
-    Transaction,
-    TransactionBody,
-    TransactionKind,
-    sign_transaction,
-)
+from node.chain.transaction import Transaction
+from node.cli.effect import Effect, find_effect
 from node.cli.network import Network
 from node.cli.screen import Fault
+from node.cli.signing import clock_ms, sign_records
 from node.cli.wording import unchecked_fault
 from node.crypto.suite import SHA_256, document_digest_by_id
 from node.errors import ClientError
-from node.limits import TX_NONCE_BYTES, TX_RECORDS_MAX, TX_REFERENCES_MAX
+from node.limits import TX_RECORDS_MAX, TX_REFERENCES_MAX
 from node.rpc.client import LedgerClient, NetworkUnavailable, NotFinal, Refused, Submission
 from node.rpc.port import BATCH_TXS_MAX, RECEIPTS_PAGE_MAX, REQUEST_BYTES_MAX
+from node.timestamp.receipt import iso_time
 from node.timestamp.verify import Attestation, NamedDigest, Outcome
 
 DIGEST: Final = SHA_256
 """How documents are hashed."""
 TIMEOUT_MS: Final = 30_000
 
-_LIFETIME_MS: Final = 300_000
-"""How long a transaction may wait to be included; afterwards it is void."""
 _REQUEST_BYTES: Final = REQUEST_BYTES_MAX * 3 // 4
 _REQUEST_TXS: Final = BATCH_TXS_MAX // 2
 _RETRY_MS: Final = 200
-_NS_PER_MS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +140,12 @@ async def _record(
 
 async def _lead_ms(client: LedgerClient) -> int:
     """Return how far the time that validators reckon with is ahead of the clock here."""
-    clock_ms = time.time_ns() // _NS_PER_MS
+    here_ms = clock_ms()
     try:
         status = await client.status()
     except ClientError:
         return 0  # submitting will tell
-    return status.reckoned_ms(clock_ms) - clock_ms
+    return status.reckoned_ms(here_ms) - here_ms
 
 
 def _sign_batches(
@@ -162,21 +156,14 @@ def _sign_batches(
         batch_size = min(batch_size, TX_REFERENCES_MAX)
     for first in range(0, len(digests), batch_size):
         references = tuple((outlook.references or ())[first : first + batch_size])
-        body = TransactionBody(
-            chain_id=network.profile.chain_id,
-            sender=network.identity,
-            nonce=secrets.token_bytes(TX_NONCE_BYTES),
-            not_after_ms=time.time_ns() // _NS_PER_MS + lead_ms + _LIFETIME_MS,
-            kind=TransactionKind.NOTARIZE,
-            payload=Notarization(
-                digest_algorithm=DIGEST.digest_id,
-                type_code=outlook.type_code,
-                action=outlook.action,
-                digests=b"".join(digests[first : first + batch_size]),
-                references=references if any(references) else None,
-            ),
+        payload = Notarization(
+            digest_algorithm=DIGEST.digest_id,
+            type_code=outlook.type_code,
+            action=outlook.action,
+            digests=b"".join(digests[first : first + batch_size]),
+            references=references if any(references) else None,
         )
-        yield sign_transaction(body, network.signer, network.suite)
+        yield sign_records(network, payload, lead_ms)
 
 
 def _split(transactions: Iterable[Transaction]) -> Iterator[list[Transaction]]:
@@ -235,17 +222,20 @@ async def _collect(
     try:
         if isinstance(outcome, ClientError):
             raise outcome
-        result = outcome.final()
-        if result.code is not ResultCode.OK:
-            refusals = (
-                _refusal(result.code, result.operation_index, index)
-                for index in range(len(digests))
-            )
-            yield [
-                Recorded(tx_id, index, fault=refusal, is_void=True)
-                for index, refusal in enumerate(refusals)
-            ]
-            return
+        if refusals := _refusals(outcome, len(digests)):
+            effect = await find_effect(network, client, transaction)
+            if effect is not Effect.RECORDED:
+                is_void = effect is Effect.NONE
+                faults = (
+                    refusals if is_void else [_in_doubt(each, transaction) for each in refusals]
+                )
+                yield [
+                    Recorded(tx_id, index, fault=fault, is_void=is_void)
+                    for index, fault in enumerate(faults)
+                ]
+                return
+        else:
+            outcome.final()
         page: list[Recorded] = []
         async for receipt in client.receipts(tx_id):
             index = done + len(page)
@@ -260,9 +250,8 @@ async def _collect(
         if page:
             yield page
     except ClientError as error:
-        is_void = isinstance(error, Refused) and not error.admission.retry_after_ms
         yield [
-            Recorded(tx_id, at, fault=_fault_of(error, f"{tx_id.hex()}:{at}"), is_void=is_void)
+            Recorded(tx_id, at, fault=_fault_of(error, f"{tx_id.hex()}:{at}"))
             for at in range(done, len(digests))
         ]
 
@@ -291,6 +280,26 @@ def _is_proof(outcome: Outcome, attestation: Attestation) -> bool:
     """Say whether a receipt proves what was asked for: of a withdrawal, that it was recorded."""
     withdrawn = attestation.record.action is RecordAction.WITHDRAW
     return outcome is (Outcome.NOT_VERIFIED if withdrawn else Outcome.VERIFIED)
+
+
+def _refusals(outcome: Submission, count: int) -> list[Fault]:
+    """Return why each record has no effect, by the word of the one who answered; [] if it may."""
+    admission, result = outcome.admission, outcome.result
+    if result is not None and result.code is not ResultCode.OK:
+        return [_refusal(result.code, result.operation_index, index) for index in range(count)]
+    if result is not None or admission.code.is_admitted or admission.retry_after_ms:
+        return []
+    return [Fault.of(Refused(admission))] * count
+
+
+def _in_doubt(refusal: Fault, transaction: Transaction) -> Fault:
+    """Return a refusal as told while too few validators say that there is no effect."""
+    until = _("mend that, or wait: it may be recorded until {time}; then go on with --resume")
+    fix = until.format(time=iso_time(transaction.body.not_after_ms))
+    if refusal.code == Refused.code:
+        return replace(refusal, fix=fix)
+    said = _("one validator says so, too few others do: {refusal}")
+    return Fault("GC-2211", said.format(refusal=refusal.message), fix)
 
 
 def _refusal(code: ResultCode, broken: int, index: int) -> Fault:

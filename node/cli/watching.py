@@ -24,7 +24,7 @@ from node.limits import TX_RECORDS_MAX
 FILES_MAX: Final = 100_000
 """A folder of more is not watched: each look visits them all."""
 
-_TRANSIENT: Final = (ExitCode.UNAVAILABLE, ExitCode.NOT_FINAL)
+_TRANSIENT: Final = (ExitCode.UNAVAILABLE, ExitCode.NOT_FINAL, ExitCode.REFUSED)
 """How what may be over by the next look would end another verb."""
 
 _PAUSE_AFTER_FAILURE: Final = 5

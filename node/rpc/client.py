@@ -13,11 +13,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 from itertools import cycle
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import grpc
 
 from node.chain.admission import AdmissionCode
+from node.chain.block import ResultCode
 from node.chain.governance import CheckpointStatement
 from node.chain.reference import ReferenceName
 from node.errors import ClientError, DecodeError, invariant
@@ -54,6 +55,9 @@ from node.rpc.submission import BatchCall, BatchStream, NotFinal, Refused, Submi
 from node.timestamp.tokens.refusal import read_refusal
 from node.timestamp.tokens.request import Failure
 
+if TYPE_CHECKING:
+    from node.rpc.pb.ledger_pb2_grpc import LedgerAsyncStub
+
 __all__ = [
     "AccessError",
     "BatchStream",
@@ -85,6 +89,8 @@ _ELSEWHERE: Final = (
 
 _NOT_NOW: Final = (Failure.TIME_NOT_AVAILABLE, Failure.SYSTEM_FAILURE)
 
+_Request = TypeVar("_Request")
+_Reply = TypeVar("_Reply")
 _Answer = TypeVar("_Answer")
 
 
@@ -138,9 +144,9 @@ class LedgerClient:
 
         Validators are tried in turn with the same bytes, which is safe: a transaction takes effect
         once. A refusal for want of room or readiness, or by one validator's clock, is tried
-        elsewhere before it counts. After `timeout_ms` it returns what is known by then
-        (`Submission.final` tells). Raises `NetworkUnavailable` if no validator answered at all,
-        `ClientError` for too large a request.
+        elsewhere before it counts, as is that a transaction expired: no block shows that. After
+        `timeout_ms` it returns what is known by then (`Submission.final` tells). Raises
+        `NetworkUnavailable` if no validator answered at all, `ClientError` for too large a request.
         """
         check_request(transactions)
         deadline_s = after_ms(timeout_ms)
@@ -224,7 +230,9 @@ class LedgerClient:
 
     async def statuses(self, timeout_ms: int = TIMEOUT_MS) -> dict[str, NodeStatus | ClientError]:
         """Return how every validator is, by validator id, or why it did not say; asked at once."""
-        return await self._ask_each(lambda endpoint: self._status_of(endpoint, timeout_ms))
+        return await self._ask_each(
+            lambda api: api.GetStatus, pb.GetStatusRequest(), convert.status_from_pb, timeout_ms
+        )
 
     async def diagnoses(
         self, timeout_ms: int = TIMEOUT_MS
@@ -233,7 +241,7 @@ class LedgerClient:
 
         By validator id; all are asked at once.
         """
-        return await self._ask_each(lambda endpoint: self._diagnosis_of(endpoint, timeout_ms))
+        return await self._gather(lambda endpoint: self._diagnosis_of(endpoint, timeout_ms))
 
     async def evidence(
         self, timeout_ms: int = TIMEOUT_MS
@@ -243,7 +251,7 @@ class LedgerClient:
         By validator id; all are asked at once, each page has `timeout_ms`. Each proof is canonical
         `evidence`, unchecked.
         """
-        return await self._ask_each(lambda endpoint: self._evidence_of(endpoint, timeout_ms))
+        return await self._gather(lambda endpoint: self._evidence_of(endpoint, timeout_ms))
 
     async def membership(self, timeout_ms: int = TIMEOUT_MS) -> Membership:
         """Return who decides the next height, by the word of the first node that answers."""
@@ -261,7 +269,12 @@ class LedgerClient:
 
         By validator id; all are asked at once.
         """
-        return await self._ask_each(lambda endpoint: self._checkpoint_of(endpoint, timeout_ms))
+        return await self._ask_each(
+            lambda api: api.GetCheckpoint,
+            pb.GetCheckpointRequest(),
+            lambda reply: CheckpointStatement(reply.validator_id, reply.header, reply.signature),
+            timeout_ms,
+        )
 
     async def receipt_of_operation(
         self, tx_id: bytes, operation_index: int = 0, timeout_ms: int = TIMEOUT_MS
@@ -317,7 +330,12 @@ class LedgerClient:
         By validator id; all are asked at once. Each is canonical `standing-proof` after the newest
         block there, unchecked: the newest one that verifies tells most.
         """
-        return await self._ask_each(lambda endpoint: self._standing_of(endpoint, name, timeout_ms))
+        request = pb.GetStandingProofRequest(
+            issuer=name.issuer, type_code=name.type_code, reference=name.reference
+        )
+        return await self._ask_each(
+            lambda api: api.GetStandingProof, request, lambda reply: reply.proof, timeout_ms
+        )
 
     async def consistency_proof(
         self, old_height: int, new_height: int | None = None, timeout_ms: int = TIMEOUT_MS
@@ -344,6 +362,18 @@ class LedgerClient:
         """Return a committed transaction; raises `NotFound`."""
         request = pb.GetTransactionRequest(tx_id=tx_id)
         return await self._connections.ask(
+            lambda api: api.GetTransaction, request, convert.transaction_from_pb, timeout_ms
+        )
+
+    async def transactions(
+        self, tx_id: bytes, timeout_ms: int = TIMEOUT_MS
+    ) -> dict[str, CommittedTransaction | ClientError]:
+        """Return what every validator has of one transaction, `NotFound` where that is nothing.
+
+        By validator id; all are asked at once.
+        """
+        request = pb.GetTransactionRequest(tx_id=tx_id)
+        return await self._ask_each(
             lambda api: api.GetTransaction, request, convert.transaction_from_pb, timeout_ms
         )
 
@@ -443,42 +473,29 @@ class LedgerClient:
                 stream.cancel()
 
     async def _ask_each(
+        self,
+        method: Callable[[LedgerAsyncStub], grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply]],
+        request: _Request,
+        read: Callable[[_Reply], _Answer],
+        timeout_ms: int,
+    ) -> dict[str, _Answer | ClientError]:
+        async def ask(endpoint: LedgerEndpoint) -> _Answer | ClientError:
+            call = method(self._connections.stub(endpoint))
+            metadata = self._connections.metadata
+            try:
+                return read(await call(request, timeout=timeout_ms / 1_000, metadata=metadata))
+            except (grpc.aio.AioRpcError, DecodeError) as error:
+                return read_failure(endpoint, error)
+
+        return await self._gather(ask)
+
+    async def _gather(
         self, question: Callable[[LedgerEndpoint], Awaitable[_Answer]]
     ) -> dict[str, _Answer]:
         endpoints = self._connections.endpoints
         found = await asyncio.gather(*map(question, endpoints))
         ids = [endpoint.validator_id for endpoint in endpoints]
         return dict(zip(ids, found, strict=True))
-
-    async def _standing_of(
-        self, endpoint: LedgerEndpoint, name: ReferenceName, timeout_ms: int
-    ) -> bytes | ClientError:
-        stub = self._connections.stub(endpoint)
-        try:
-            reply = await stub.GetStandingProof(
-                pb.GetStandingProofRequest(
-                    issuer=name.issuer, type_code=name.type_code, reference=name.reference
-                ),
-                timeout=timeout_ms / 1_000,
-                metadata=self._connections.metadata,
-            )
-        except grpc.aio.AioRpcError as error:
-            return read_failure(endpoint, error)
-        return reply.proof
-
-    async def _status_of(
-        self, endpoint: LedgerEndpoint, timeout_ms: int
-    ) -> NodeStatus | ClientError:
-        stub = self._connections.stub(endpoint)
-        try:
-            reply = await stub.GetStatus(
-                pb.GetStatusRequest(),
-                timeout=timeout_ms / 1_000,
-                metadata=self._connections.metadata,
-            )
-            return convert.status_from_pb(reply)
-        except (grpc.aio.AioRpcError, DecodeError) as error:
-            return read_failure(endpoint, error)
 
     async def _diagnosis_of(
         self, endpoint: LedgerEndpoint, timeout_ms: int
@@ -516,20 +533,6 @@ class LedgerClient:
             if not reply.evidence or len(held) == EVIDENCE_HELD_MAX:
                 return tuple(held)
 
-    async def _checkpoint_of(
-        self, endpoint: LedgerEndpoint, timeout_ms: int
-    ) -> CheckpointStatement | ClientError:
-        stub = self._connections.stub(endpoint)
-        try:
-            reply = await stub.GetCheckpoint(
-                pb.GetCheckpointRequest(),
-                timeout=timeout_ms / 1_000,
-                metadata=self._connections.metadata,
-            )
-        except grpc.aio.AioRpcError as error:
-            return read_failure(endpoint, error)
-        return CheckpointStatement(reply.validator_id, reply.header, reply.signature)
-
     async def _receipt(self, request: pb.GetReceiptRequest, timeout_ms: int) -> bytes:
         return await self._connections.ask(
             lambda api: api.GetReceipt, request, lambda reply: reply.receipt, timeout_ms
@@ -547,7 +550,9 @@ def _is_settled(outcome: Submission | None) -> bool:
     if outcome is None:
         return False
     code = outcome.admission.code
-    return outcome.result is not None or not (code.is_admitted or code in _ELSEWHERE)
+    if outcome.result is not None:
+        return outcome.result.code is not ResultCode.EXPIRED
+    return not (code.is_admitted or code in _ELSEWHERE)
 
 
 def _is_pending(outcome: Submission) -> bool:
@@ -556,6 +561,6 @@ def _is_pending(outcome: Submission) -> bool:
 
 def _merge(known: Submission | None, answer: Submission) -> Submission:
     """Return what is known after another answer: no refusal undoes an admission."""
-    if known is not None and _is_pending(known) and not answer.admission.code.is_admitted:
-        return known
-    return answer
+    if known is None or answer.admission.code.is_admitted:
+        return answer
+    return known if known.admission.code.is_admitted else answer

@@ -1,4 +1,4 @@
-"""A network of one validator that commits at once: real signatures, blocks, receipts, client API.
+"""A chain whose blocks are committed at once: real signatures, blocks, receipts, client API.
 
 It has the keys of a provisioned home, and no engine: each transaction becomes a block of its own
 within the call that brings it. It breaks where a test says.
@@ -19,7 +19,7 @@ from node.chain.transaction import Transaction, verify_transaction
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
 from node.errors import ClientError
 from node.execution.apply import BlockInputs, Executor, sender_key
-from node.rpc.port import Health, NodeStatus
+from node.rpc.port import CommittedTransaction, Health, NodeStatus
 from node.service.queries import Queries
 from node.storage.ledger import FoundRecord, LedgerStore, RecordQuery
 from node.storage.memory import MemoryStore
@@ -29,15 +29,17 @@ from tests.unit.rpc.fake_node import FakeLedger, FakeNode, FakeTicket
 
 
 class InstantNode(FakeNode):
-    """The validator of a home."""
+    """The validators of a home, all in one."""
 
-    def __init__(self, home: Path) -> None:
-        assert run("testnet", "init", "--home", home, "-n", 1).code == 0
+    def __init__(self, home: Path, size: int = 1) -> None:
+        assert run("testnet", "init", "--home", home, "-n", size).code == 0
         super().__init__("validator-1", FakeLedger())
         self.chain = Genesis.decode((home / "genesis.cbor").read_bytes())
         secret = KeyFileSecret.load(home / "secret.key")
-        keys = home / "nodes/validator-1/keys"
-        self._voter = load_signer(keys / "vote.key", secret, KeyPurpose.VOTE)
+        self._voters = [
+            load_signer(home / f"nodes/validator-{n}/keys/vote.key", secret, KeyPurpose.VOTE)
+            for n in range(1, self.chain.validators.quorum + 1)
+        ]
         self._executor = Executor(self.chain)
         self._store = LedgerStore.open(
             MemoryStore(), self.chain.suite, self._executor.genesis_block()
@@ -64,6 +66,11 @@ class InstantNode(FakeNode):
     def records_held(self) -> Sequence[FoundRecord]:
         """All that is recorded."""
         return self._store.records(RecordQuery(), limit=1_000_000).records
+
+    @property
+    def height(self) -> int:
+        """Of the newest block."""
+        return self._store.header.height
 
     async def submit_batch(self, transactions: Sequence[bytes], submitter: str) -> FakeTicket:
         ticket = await super().submit_batch((), submitter)
@@ -102,8 +109,11 @@ class InstantNode(FakeNode):
         validators = self.chain.validators
         subject = Subject(Phase.COMMIT, 0, inputs.height, executed.digest)
         message = subject.sign_bytes(self.chain.chain_id, validators, inputs.time_ms)
-        vote = Vote(subject, 0, inputs.time_ms, self._voter.sign(message), 0)
-        self._store.commit([(executed, build_certificate([vote], validators))], sync=False)
+        votes = [
+            Vote(subject, place, inputs.time_ms, voter.sign(message), 0)
+            for place, voter in enumerate(self._voters)
+        ]
+        self._store.commit([(executed, build_certificate(votes, validators))], sync=False)
 
     async def receipts(
         self, wanted: bytes, first_operation: int, limit: int
@@ -113,6 +123,18 @@ class InstantNode(FakeNode):
         found = self.queries.receipts(wanted, first_operation, limit)
         self.receipts_given += 0 if found is None else len(found)
         return None if found is None else [receipt.encode() for receipt in found]
+
+    async def transaction(self, wanted: bytes) -> CommittedTransaction | None:
+        found = self.queries.transaction(wanted)
+        if found is None:
+            return None
+        return CommittedTransaction(
+            height=found.height,
+            index=found.index,
+            time_ms=found.time_ms,
+            transaction=found.transaction.encoded,
+            result=found.result.encode(),
+        )
 
     async def status(self) -> NodeStatus:
         header = self._store.header
@@ -130,10 +152,10 @@ class InstantNode(FakeNode):
 class Office:
     """A home with a validator, documents, and a folder for receipts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int = 1) -> None:
         self.home, self.documents = folder / "net", folder / "documents"
         self.out = folder / "receipts"
-        self.node = InstantNode(self.home)
+        self.node = InstantNode(self.home, size)
         self.documents.mkdir()
 
     def write(self, *names: str) -> None:

@@ -116,9 +116,14 @@ def prepare_home(folder: Path, genesis: Genesis = GOVERNED) -> Path:
 
 
 @contextmanager
-def served(node: FakeNode, home: Path, chain_id: bytes = GOVERNED.chain_id) -> Iterator[None]:
-    """Serve a node of a chain on a thread of its own."""
-    folder = home / "nodes/validator-1"
+def served(
+    node: FakeNode,
+    home: Path,
+    chain_id: bytes = GOVERNED.chain_id,
+    validator: str = "validator-1",
+) -> Iterator[None]:
+    """Serve a node of a chain on a thread of its own, as one validator of a home."""
+    folder = home / "nodes" / validator
     config = NodeConfig.load(folder)
     assert config.key_file is not None
     key = load_tls_key_pem(config.keys / "tls.key", KeyFileSecret.load(config.key_file))

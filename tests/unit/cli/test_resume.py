@@ -106,22 +106,6 @@ def test_receipts_that_are_missing_are_fetched(office: Office) -> None:
     office.expect_all_once()
 
 
-def test_what_lapsed_unrecorded_is_recorded_anew(office: Office) -> None:
-    office.write("a")
-
-    def lose(_transaction: Transaction) -> None:
-        raise ClientError("lost")
-
-    office.node.before_commit = lose
-    assert office.notarize().code != ExitCode.DONE
-    office.node.before_commit = lambda _transaction: None
-    office.node.time_ms = 1 << 60
-    assert office.notarize("--resume").code != ExitCode.DONE  # a new one lapses, too
-    office.node.time_ms = 0
-    assert office.notarize("--resume").code == ExitCode.DONE
-    office.expect_all_once()
-
-
 @pytest.mark.parametrize("strike", ["before_commit", "after_commit"])
 def test_killed_in_the_middle_it_goes_on(office: Office, strike: str) -> None:
     names = [f"document {number}" for number in range(12)]
