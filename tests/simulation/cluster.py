@@ -17,11 +17,13 @@ from node.service.pursuit import FETCH_AFTER_MS
 from node.service.wire import MessageKind
 from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.adversaries.validator import ByzantineValidator, Unobserved
+from tests.simulation.at_rest import judge_evidence, judge_memory, judge_pools, judge_stores
+from tests.simulation.history import History
 from tests.simulation.keys import KeyRing
 from tests.simulation.minimise import reduced
 from tests.simulation.network import CALM, Network
 from tests.simulation.node import Armed, CrashPoint, Machine, SimulatedValidator
-from tests.simulation.oracles import Oracles, Violation
+from tests.simulation.oracles import Oracles
 from tests.simulation.plan import (
     ARMED_US,
     Blackout,
@@ -41,6 +43,7 @@ from tests.simulation.plan import (
 from tests.simulation.sharing import shared_work
 from tests.simulation.stages import Director
 from tests.simulation.transcript import Transcript
+from tests.simulation.violation import Violation
 from tests.simulation.workload import Clients
 from tests.simulation.world import MS, SECOND, UTC_AT_START_MS, World
 from tests.unit.service.block_cost import most_per_block
@@ -120,14 +123,13 @@ def run_plan(
         write(f"{plan}")
         cluster.world.transcript = Transcript(write, cluster.genesis.suite.signature_size)
     violation = judged(cluster, shares=shares)
-    oracles = cluster.oracles
     return Report(
         seed=seed,
         size=size,
         violation=violation,
-        blocks=len(oracles.headers) - 1,
+        blocks=len(cluster.history.headers) - 1,
         steps=cluster.world.steps,
-        views=oracles.view_max,
+        views=cluster.oracles.view_max,
         healing_ms=(cluster.healed_at_us - cluster.plan.chaos_us) // MS,
         trace=cluster.world.trace_digest,
         cpu_us=time.process_time_ns() // 1_000 - started_us,
@@ -138,7 +140,7 @@ class Cluster:
     """The validators, clients and judges of one run."""
 
     correct_type: type[SimulatedValidator] = SimulatedValidator
-    oracles_type: type[Oracles] = Oracles
+    history_type: type[History] = History
     byzantine_type: type[ByzantineValidator] = ByzantineValidator
 
     def __init__(self, plan: Plan, random: Random) -> None:
@@ -153,7 +155,8 @@ class Cluster:
         """All nodes, by number."""
         self.executor = Executor(genesis)
         first = self.executor.genesis_block().header
-        self.oracles = self.oracles_type(world, genesis, first, self.spares)
+        self.history = self.history_type(world, genesis, first, self.spares)
+        self.oracles = Oracles(world, self.history)
         self.healed_at_us = 0
         self.places: list[SimulatedValidator] = []
         """By place: one per validator, then the second places of twins."""
@@ -173,10 +176,10 @@ class Cluster:
             genesis=genesis,
             signers={name: ring.signer(name) for name in AGENCIES},
             validators=self.places,
-            submitted=self.oracles.submitted,
-            is_final=lambda tx_id: tx_id in self.oracles.executed,
+            submitted=self.history.submitted,
+            is_final=lambda tx_id: tx_id in self.history.executed,
         )
-        self.oracles.on_final = self.clients.settle
+        self.history.on_final = self.clients.settle
         profiles = [fault.profile for fault in plan.faults if isinstance(fault, Burst)]
         self.oracles.carries_damage = any(p.corrupt_permille for p in [plan.links, *profiles])
 
@@ -222,8 +225,7 @@ class Cluster:
         self.clients.schedule(0, asking_us, plan.workload.requests)
         world.run_until(plan.chaos_us)
         if any(Trick.FLOOD in tricks for tricks in plan.byzantine.values()):
-            for validator in self.correct:
-                self.oracles.judge_memory(validator)
+            judge_memory(self.correct, self.history)
         self._heal()
         self._demand_progress()  # of what is there: that nothing new comes may hide nothing
         self.healed_at_us = world.now_us
@@ -233,9 +235,9 @@ class Cluster:
         self._demand_progress()
         world.run_until(world.now_us + QUIET_US)
         self._demand_progress()
-        self.oracles.judge_evidence(self.correct)
-        self.oracles.judge_stores(self.correct)
-        self.oracles.judge_pools(self.correct)
+        judge_evidence(self.correct, self.history)
+        judge_stores(self.correct)
+        judge_pools(self.correct, self.history)
         if plan.is_faultless:
             self._judge_counts()
 
@@ -245,12 +247,12 @@ class Cluster:
         Or soon after somebody correct was asked for it, where that comes later.
         """
         world = self.world
-        blocks, from_us = len(self.oracles.headers), self.plan.chaos_us
+        blocks, from_us = len(self.history.headers), self.plan.chaos_us
         while not self._is_done():
             began_us = world.now_us
             world.run_until(began_us + progress_bound_us(self.plan), self._is_done)
-            if len(self.oracles.headers) != blocks:
-                blocks, from_us = len(self.oracles.headers), began_us
+            if len(self.history.headers) != blocks:
+                blocks, from_us = len(self.history.headers), began_us
             elif not self._is_done() and self._is_held_up(from_us, began_us):
                 raise Violation(f"L: {self._describe_stall()}")
 
@@ -263,7 +265,7 @@ class Cluster:
         return self._are_level() and not any(True for _ in self.clients.overdue(self.correct))
 
     def _are_level(self) -> bool:
-        height = len(self.oracles.headers) - 1
+        height = len(self.history.headers) - 1
         return all(validator.ledger.tip_height == height for validator in self.correct)
 
     def _heal(self) -> None:
@@ -297,9 +299,9 @@ class Cluster:
     def _judge_counts(self) -> None:
         """Hold a run without faults to the exact cost of its blocks."""
         # Where the set changes, each block costs at most what the largest set would pay.
-        n = max(len(account.members) for account in self.oracles.accounts)
+        n = max(len(account.members) for account in self.history.accounts)
         most = most_per_block(n)
-        blocks = len(self.oracles.headers) - 1
+        blocks = len(self.history.headers) - 1
         messages = self.oracles.messages
         parameters = self.plan.parameters
         views = blocks // parameters.rotation_blocks
@@ -372,7 +374,7 @@ class Cluster:
     def _step_clocks(self, fault: Step) -> None:
         for index in fault.validators:
             self.places[index].step_clock(fault.by_ms)
-            self.oracles.misled[index] = None
+            self.history.misled[index] = None
 
     def _stage(self, fault: Staged) -> None:
         parameters = self.plan.parameters

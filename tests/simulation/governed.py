@@ -33,12 +33,14 @@ from node.chain.transaction import TransactionBody, TransactionKind, sign_transa
 from node.crypto.signature import Ed25519Signer
 from tests.commands import at_least
 from tests.simulation.adversaries.tricks import Trick
+from tests.simulation.at_rest import judge_evidence, judge_stores
 from tests.simulation.cluster import YEAR_MS, Cluster, found_chain, judged
+from tests.simulation.history import Account
 from tests.simulation.keys import KeyRing
 from tests.simulation.minimise import reduced
 from tests.simulation.node import SimulatedValidator
-from tests.simulation.oracles import Account, Violation
 from tests.simulation.plan import Plan, draw_plan
+from tests.simulation.violation import Violation
 from tests.simulation.world import SECOND, UTC_AT_START_MS
 
 SIZES = (4, 4, 5, 6)
@@ -135,7 +137,7 @@ class GovernedCluster(Cluster):
     @property
     def account(self) -> Account:
         """What is in force for the next block that nobody has yet."""
-        return self.oracles.account
+        return self.history.account
 
     def run(self) -> None:
         """Run the plan to its end, and see one more change come through; raises `Violation`."""
@@ -151,8 +153,8 @@ class GovernedCluster(Cluster):
         self.clients.schedule(world.now_us, world.now_us + SECOND, 1)
         world.run_until(world.now_us + SECOND)
         self._demand_progress()
-        self.oracles.judge_evidence(self.correct)
-        self.oracles.judge_stores(self.correct)
+        judge_evidence(self.correct, self.history)
+        judge_stores(self.correct)
 
     # ------------------------------------------------------------------ administrators
 
@@ -200,12 +202,12 @@ class GovernedCluster(Cluster):
             payload=payload,
         )
         transaction = sign_transaction(body, self.ring.signer(sender), self.genesis.suite)
-        self.oracles.submitted[transaction.tx_id] = self.world.utc_ms
+        self.history.submitted[transaction.tx_id] = self.world.utc_ms
         self._try(transaction.tx_id, transaction.encoded)
 
     def _try(self, tx_id: bytes, encoded: bytes) -> None:
         """Hand in at any member, again until it is final."""
-        if tx_id in self.oracles.executed:
+        if tx_id in self.history.executed:
             return
         number = self.world.random.choice(self.account.members)
         self.places[number].submit([encoded])
@@ -213,7 +215,7 @@ class GovernedCluster(Cluster):
 
     def _draw_operations(self, account: Account) -> list[Operation]:
         random = self.world.random
-        used = {number for each in self.oracles.accounts for number in each.members}
+        used = {number for each in self.history.accounts for number in each.members}
         spares = [number for number in range(len(self.roster)) if number not in used]
         kinds = ["parameters"]
         kinds += ["add", "add"] if spares else []
@@ -265,8 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for seed in range(options.start, options.start + options.seeds):
         violation, cluster = run_governed(seed, options.reduced.split())
         epochs += cluster.account.epoch
-        blocks += len(cluster.oracles.headers) - 1
-        for code, count in cluster.oracles.codes.items():
+        blocks += len(cluster.history.headers) - 1
+        for code, count in cluster.history.codes.items():
             codes[code.name] = codes.get(code.name, 0) + count
         if violation:
             failed += 1

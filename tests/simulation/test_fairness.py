@@ -32,16 +32,16 @@ def longest_wait_ms(parameters: Parameters, tricks: tuple[Trick, ...]) -> tuple[
         chaos_us=LASTS_US,
     )
     cluster = Cluster(plan, Random(1))
-    world, submitted = cluster.world, cluster.oracles.submitted
+    world, submitted = cluster.world, cluster.history.submitted
     started_ms = world.utc_ms
     waits_ms: dict[bytes, int] = {}
-    settle = cluster.oracles.on_final
+    settle = cluster.history.on_final
 
     def became_final(tx_id: bytes) -> None:
         waits_ms.setdefault(tx_id, world.utc_ms - submitted[tx_id])
         settle(tx_id)
 
-    cluster.oracles.on_final = became_final
+    cluster.history.on_final = became_final
     for validator in cluster.places:
         validator.start()
     cluster.clients.schedule(0, LASTS_US - TOLERANCE_MS * MS, REQUESTS)

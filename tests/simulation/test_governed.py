@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
 
 def run_anew(seed: int) -> Outcome:
     violation, run = run_governed(seed)
-    codes, trace = run.oracles.codes, run.world.trace_digest
+    codes, trace = run.history.codes, run.world.trace_digest
     return Outcome(violation, run.account.epoch, codes[ResultCode.OK], trace)
 
 

@@ -53,9 +53,9 @@ from tests.simulation.cluster import Cluster, Report, judged
 from tests.simulation.governed import GovernedCluster
 from tests.simulation.network import CALM
 from tests.simulation.node import Machine, SimulatedValidator
-from tests.simulation.oracles import Violation
 from tests.simulation.plan import PATIENT_MS, Fault, Plan, Rot
 from tests.simulation.test_rules import Case
+from tests.simulation.violation import Violation
 from tests.simulation.workload import Habit, WorkloadProfile
 from tests.simulation.world import MS, SECOND, UTC_AT_START_MS
 

@@ -17,6 +17,7 @@ from node.chain.genesis import Parameters
 from node.chain.governance import AddValidator, Governance, Operation, RemoveValidator
 from node.chain.membership import ValidatorSet
 from node.execution.state import ExecutedBlock
+from tests.simulation.at_rest import judge_evidence
 from tests.simulation.test_rules import Case
 from tests.simulation.test_tale import PREPARE, SPARE, VOTERS, Tale, told
 from tests.simulation.world import MS, SECOND, UTC_AT_START_MS
@@ -80,7 +81,7 @@ def a_transaction_is_made_up(*, wrong: bool) -> None:
     tale = Tale()
     request = tale.request()
     if wrong:
-        del tale.oracles.submitted[request.transaction.tx_id]
+        del tale.history.submitted[request.transaction.tx_id]
     block = tale.block(request)
     tale.turn(0, (block, tale.decide(block)))
 
@@ -314,7 +315,7 @@ def accused(tale: Tale, number: int) -> Evidence:
 def a_vote_that_was_lost_accuses(*, wrong: bool) -> None:
     tale = Tale(0, 3)
     tale.places[2].ledger.keep_evidence(accused(tale, 1 if wrong else 3))
-    tale.oracles.judge_evidence(tale.places[:3])
+    judge_evidence(tale.places[:3], tale.history)
 
 
 @about("E3: validator {} keeps {}")
@@ -323,7 +324,7 @@ def evidence_names_the_next_in_line(*, wrong: bool) -> None:
     evidence = accused(tale, 3)
     kept = replace(evidence, validator=0) if wrong else evidence
     tale.places[2].ledger.keep_evidence(kept)
-    tale.oracles.judge_evidence(tale.places[:3])
+    judge_evidence(tale.places[:3], tale.history)
 
 
 # --- Time: T ---

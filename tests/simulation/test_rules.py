@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.oracles import Violation
+from tests.simulation.violation import Violation
 
 HERE = Path(__file__).parent
 RULE = re.compile(r"([A-Z]\d?): ")

@@ -68,7 +68,8 @@ class Tale:
             byzantine=dict.fromkeys(liars, (Trick.LIE,)),
         )
         self.cluster = GovernedCluster(plan, Random(1))
-        self.oracles, self.places = self.cluster.oracles, self.cluster.places
+        self.oracles, self.history = self.cluster.oracles, self.cluster.history
+        self.places = self.cluster.places
         self.world, self.genesis = self.cluster.world, self.cluster.genesis
         self.suite, self.set = self.genesis.suite, self.genesis.validators
         self.correct = [number for number in range(size) if number not in liars]
@@ -100,7 +101,7 @@ class Tale:
         )
         signer = self.cluster.ring.signer(AGENCIES[0])
         transaction = sign_transaction(body, signer, self.suite)
-        self.oracles.submitted[transaction.tx_id] = self.world.utc_ms
+        self.history.submitted[transaction.tx_id] = self.world.utc_ms
         return VerifiedTransaction(transaction, signer.public_key.encoded)
 
     def block(
@@ -340,4 +341,4 @@ def test_oracles_are_content_with_a_tale_of_blocks_views_and_crashes() -> None:
         tale.turn(number, (second, certificate))
     third = tale.block(on=second, view=1)
     tale.prepare(third, view=1, voters=(1, 0, 2))
-    assert [header.height for header in tale.oracles.headers] == [0, 1, 2]
+    assert [header.height for header in tale.history.headers] == [0, 1, 2]

@@ -45,11 +45,11 @@ def cause_of(validator: SimulatedValidator) -> UnfitCause:
 
 
 def degraded_since(cluster: Cluster, height: int) -> list[bool]:
-    return [header.time_degraded for header in cluster.oracles.headers[height + 1 :]]
+    return [header.time_degraded for header in cluster.history.headers[height + 1 :]]
 
 
 def top(cluster: Cluster) -> int:
-    return len(cluster.oracles.headers) - 1
+    return len(cluster.history.headers) - 1
 
 
 @pytest.mark.parametrize("by_ms", [3_600_000, -1_000, 200])
@@ -105,7 +105,7 @@ def test_a_clock_that_drifts_is_found_before_it_misleads() -> None:
     slow = cluster.places[2]
     for tenth in range(1, 600):  # 500 ppm of a minute are 30 ms: within the clock error; then more
         cluster.world.after(tenth * 100 * MS, lambda: slow.step_clock(-1))
-    cluster.oracles.misled[2] = None
+    cluster.history.misled[2] = None
     cluster.world.run_until(60 * SECOND)
     assert cause_of(slow) is UnfitCause.BEHIND
     assert not any(degraded_since(cluster, 0))
@@ -120,7 +120,7 @@ def test_the_chain_rests_and_the_next_block_has_the_time_of_its_own() -> None:
     cluster.clients.schedule(cluster.world.now_us, cluster.world.now_us + SECOND, 1)
     cluster.world.run_until(1_105 * SECOND)
     assert top(cluster) == height + 1
-    assert cluster.world.utc_ms - cluster.oracles.headers[-1].time_ms <= 5_000
+    assert cluster.world.utc_ms - cluster.history.headers[-1].time_ms <= 5_000
 
 
 def test_a_validator_that_does_not_run_for_a_while_is_no_validator_with_a_bad_clock() -> None:

@@ -14,8 +14,8 @@ from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.cluster import Cluster, progress_bound_us
 from tests.simulation.network import CALM
 from tests.simulation.node import CrashPoint, Machine, SimulatedValidator
-from tests.simulation.oracles import Violation
 from tests.simulation.plan import Crash, Fault, Plan, Step
+from tests.simulation.violation import Violation
 from tests.simulation.workload import LIFETIME_MS, Habit, WorkloadProfile
 from tests.simulation.world import MS, SECOND
 

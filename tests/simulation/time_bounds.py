@@ -2,7 +2,7 @@
 
 Runs whose only faults are in time: clocks anywhere within the clock error, messages that take long,
 processes that stop, and f validators that lie about time as they like, whose clocks are far off or
-who stamp their blocks falsely. Oracle T judges each block (oracles.py); this counts them, and tells
+who stamp their blocks falsely. Oracle T judges each block (history.py); this counts them, and tells
 how much of what is promised was used up.
 """
 
@@ -22,9 +22,9 @@ from node.service.engine import CommittedBlock
 from tests.commands import above_zero, at_least
 from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.cluster import Cluster, judged
+from tests.simulation.history import History
 from tests.simulation.network import LinkProfile
 from tests.simulation.node import Machine
-from tests.simulation.oracles import Oracles
 from tests.simulation.plan import Plan, Stop
 from tests.simulation.workload import Habit, WorkloadProfile
 from tests.simulation.world import MS, SECOND
@@ -104,14 +104,14 @@ def plan_of(seed: int, size: int, requests: int = REQUESTS) -> Plan:
     )
 
 
-class _Measuring(Oracles):
+class _Measured(History):
     """The judge, which also measures."""
 
     tally: Tally
 
-    def judge_time(self, block: CommittedBlock, digest: bytes, parameters: Parameters) -> None:
+    def judge_time(self, block: CommittedBlock, digest: bytes) -> None:
         """T, and by how much."""
-        super().judge_time(block, digest, parameters)
+        super().judge_time(block, digest)
         header, tally = block.executed.header, self.tally
         tally.blocks += 1
         tally.degraded += header.time_degraded
@@ -126,14 +126,14 @@ class _Measuring(Oracles):
 
 
 class _TimedCluster(Cluster):
-    oracles_type = _Measuring
+    history_type = _Measured
 
 
 def run_seed(seed: int, size: int, tally: Tally, requests: int = REQUESTS) -> str:
     """Run a seed and add what it came to; return the violation, empty for none."""
     cluster = _TimedCluster(plan_of(seed, size, requests), Random(2 * (seed * 64 + size) + 1))
-    if isinstance(cluster.oracles, _Measuring):
-        cluster.oracles.tally = tally
+    if isinstance(cluster.history, _Measured):
+        cluster.history.tally = tally
     violation = judged(cluster)
     tally.views += cluster.oracles.view_max
     return violation
