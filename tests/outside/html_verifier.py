@@ -26,6 +26,11 @@ from typing import Any, Final, TypeAlias
 import cbor2
 import pytest
 
+from node.cli.kinds import CERTIFICATE, REQUEST, REVOCATIONS, kind_of
+from node.cli.kinds import STANDING as STANDING_PROOF
+from node.crypto.certificate import split_pem
+from node.crypto.revocation import RevocationList
+from node.crypto.suite import document_digest_by_id
 from node.errors import DecodeError, ProofError
 from node.timestamp.compact_verify import is_compact, verify_compact
 from node.timestamp.consistency import (
@@ -34,10 +39,13 @@ from node.timestamp.consistency import (
     verify_consistency_proof,
 )
 from node.timestamp.log.verify import TlogAttestation, is_tlog_proof, verify_tlog_by_trust
+from node.timestamp.opening import open_receipt
+from node.timestamp.receipt import Receipt
 from node.timestamp.standing import STANDING_PREFIX, StandingAttestation, verify_standing
-from node.timestamp.steps import Judgement
+from node.timestamp.steps import Judgement, Outcome
 from node.timestamp.tokens.issuing import without_unsigned_attributes
 from node.timestamp.tokens.reading import token_of_answer
+from node.timestamp.tokens.request import TimeStampRequest
 from node.timestamp.trust import TrustAnchor, load_trust
 from node.timestamp.verify import NamedDigest, verify_receipt
 from node.web.verifier.bundle import bundle
@@ -53,6 +61,8 @@ BATCH: Final = 500
 CLOCKS_MS: Final = (None, None, 1_759_999_940_000, 1_760_000_003_000, 2_000_000_000_000)
 """What the clocks of mutants say: nothing, a minute before the chain, amid it, long after."""
 
+_BESIDE: Final = (STANDING_PROOF, REQUEST, CERTIFICATE, REVOCATIONS)
+
 Json: TypeAlias = Any  # what the page answers
 
 
@@ -66,6 +76,8 @@ class Case:
     document: str
     now_ms: int | None = None
     """What the clock of both says; None: they have none."""
+    beside: tuple[bytes, ...] = ()
+    """Files beside it: a proof of standing, a request, certificates, revocation lists."""
 
 
 def find_node() -> str:
@@ -94,6 +106,7 @@ def encoded(case: Case) -> dict[str, Json]:
         "trust": base64.b64encode(case.trust).decode(),
         "receipt": base64.b64encode(case.receipt).decode(),
         "document": case.document,
+        "beside": [base64.b64encode(each).decode() for each in case.beside],
     }
 
 
@@ -114,12 +127,47 @@ def judge(case: Case) -> Judgement[Any]:
         return verify_tlog_by_trust(data, anchor, document, now_ms=case.now_ms)
     if is_compact(data):
         return verify_compact(data, anchor, document, now_ms=case.now_ms)
-    return verify_receipt(data, anchor, document, now_ms=case.now_ms)
+    kinds = [(kind_of(each), each) for each in case.beside]
+    if any(kind not in _BESIDE for kind, _ in kinds):
+        raise DecodeError("it is nothing that goes beside a receipt")
+    requests = [TimeStampRequest.decode(each) for kind, each in kinds if kind is REQUEST]
+    return verify_receipt(
+        data,
+        anchor,
+        document,
+        now_ms=case.now_ms,
+        request=requests[0] if requests else None,
+        certificates=[
+            certificate
+            for kind, each in kinds
+            if kind is CERTIFICATE
+            for certificate in (split_pem(each) if each.startswith(b"-") else [each])
+        ],
+        revocations=[RevocationList.read(each) for kind, each in kinds if kind is REVOCATIONS],
+    )
+
+
+@cache
+def follow(case: Case) -> Judgement[Any] | None:
+    """Return our own answer to the proof of standing beside a case that is verified, if it is."""
+    proofs = [each for each in case.beside if each.startswith(STANDING_PREFIX)]
+    if not proofs or judge(case).outcome is not Outcome.VERIFIED:
+        return None
+    receipt = open_receipt(case.receipt).receipt
+    return verify_standing(proofs[0], anchor_of(case.trust), receipt=receipt, now_ms=case.now_ms)
 
 
 def difference(case: Case, answer: Json) -> str | None:
     """Say in what an answer differs from ours; None if in nothing."""
-    ours = judge(case)
+    followed, theirs = follow(case), answer.get("followed")
+    if (followed is None) is not (theirs is None):
+        return f"{case.name}: expected {followed}, got {theirs}"
+    if followed is not None and (said := _difference(case, followed, theirs)) is not None:
+        return f"standing beside {said}"
+    return _difference(case, judge(case), answer)
+
+
+def _difference(case: Case, ours: Judgement[Any], answer: Json) -> str | None:
     theirs = [step["detail"] for step in answer["steps"] if step["passed"]]
     failed = [(step["number"], step["name"]) for step in answer["steps"] if not step["passed"]]
     if any(step["detail"].startswith("unforeseen") for step in answer["steps"]):
@@ -216,6 +264,21 @@ def proof_cases() -> list[Case]:
         trust = (STANDING / "trust" / vector["trust"]).read_bytes()
         proof = base64.b64decode(vector["proof"])
         found.append(Case(f"{path.parent.name}/{path.name}", trust, proof, NO_DOCUMENT))
+    return found
+
+
+def followed_cases() -> list[Case]:
+    """Return every vector of a proof of standing beside a receipt."""
+    found = []
+    for path in sorted(STANDING.glob("standing/*.json")):
+        vector = json.loads(path.read_text())
+        if vector["receipt"] is None:
+            continue
+        trust = (STANDING / "trust" / vector["trust"]).read_bytes()
+        proof, receipt = (base64.b64decode(vector[name]) for name in ("proof", "receipt"))
+        record = Receipt.decode(receipt).leaf.record
+        document = f"{document_digest_by_id(record.digest_algorithm).name}:{record.digest.hex()}"
+        found.append(Case(path.name, trust, receipt, document, beside=(proof,)))
     return found
 
 
@@ -396,10 +459,11 @@ def _changed(random: Random, item: Any) -> Any:  # noqa: ANN401 - CBOR
 
 def sentence_difference(case: Case, answer: Json) -> str | None:
     """Say where the page says why a step failed in other words than ours; None if in the same."""
-    failure, last = judge(case).failure, answer["steps"][-1]
-    if failure is None or failure.detail == last["detail"]:
-        return None
-    return f"{case.name}: expected {failure.detail!r}, got {last['detail']!r}"
+    for ours, theirs in ((judge(case), answer), (follow(case), answer.get("followed"))):
+        failure = None if ours is None else ours.failure
+        if failure is not None and failure.detail != (got := theirs["steps"][-1]["detail"]):
+            return f"{case.name}: expected {failure.detail!r}, got {got!r}"
+    return None
 
 
 def compare(cases: Sequence[Case], folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from node.cli.sentences.telling import tell_finding
-from node.crypto.certificate import encode_der
+from node.crypto.certificate import Authority, build_authority_certificate, encode_der
 from node.crypto.revocation import build_revocation_list, encode_list_pem
 from node.timestamp.receipt import Receipt
 from node.timestamp.tokens.issuing import without_unsigned_attributes
@@ -22,10 +22,15 @@ from node.timestamp.verify import NamedDigest, verify_receipt
 from node.web.verifier.bundle import FILE_NAME, bundle
 from tests.outside.chromium import Browser, Tab, browser, new_tab
 from tests.outside.html_verifier import GOLDEN, STANDING
-from tests.unit.timestamp.authority import TSA
-from tests.vectors.receipt.chain import Chain, record_of
+from tests.unit.timestamp.authority import ISSUANCE, TSA
+from tests.vectors.receipt.chain import Chain, record_of, signer
 from tests.vectors.receipt.story import PLAIN, build_chain
-from tests.vectors.receipt.tokens import authority_of, issuer_of, with_token
+from tests.vectors.receipt.tokens import (
+    authority_of,
+    issuer_of,
+    tsa_certificate_of,
+    with_token,
+)
 
 DOCUMENT, RECEIPT = GOLDEN / "document.txt", GOLDEN / "document.txt.receipt"
 TRUST = GOLDEN / "trust"
@@ -77,6 +82,13 @@ def steps(tab: Tab) -> list[str]:
         "Array.from(document.querySelectorAll('.steps li'), (item) => item.className)"
     )
     return found
+
+
+def build_list_of_another() -> bytes:
+    """Return an empty list by an authority of no organisation."""
+    key = signer("nobody's authority")
+    certificate = build_authority_certificate(key, "nobody", ISSUANCE)
+    return build_revocation_list(Authority(certificate, key), [], made_ms=0, next_ms=0)
 
 
 def write(folder: Path, name: str, data: bytes) -> Path:
@@ -185,7 +197,6 @@ def test_a_token_alone_is_one_keys_word(tab: Tab, tmp_path: Path) -> None:
     assert verdict(tab) == "NOT ROOTED"
     assert steps(tab) == [*["passed"] * 8, "failed"]
     assert "at best it is the word of one key" in text(tab, ".verdict")
-    assert "govchain verify (--query, --certificate, --crl)" in text(tab, ".verdict")
     assert "existed no later" not in text(tab, "#result")
     chain = build_chain()
     without = with_token(
@@ -194,7 +205,10 @@ def test_a_token_alone_is_one_keys_word(tab: Tab, tmp_path: Path) -> None:
     give(tab, receipt=write(tmp_path, "without.receipt", without.encode()))
     tab.wait_until("document.getElementById('state-receipt').innerText.includes('without.receipt')")
     assert verdict(tab) == "NOT VERIFIED"
-    assert "govchain verify does (--certificate)" in text(tab, ".verdict")
+    assert "give that of its key as the fourth" in text(tab, ".verdict")
+    give(tab, beside=write(tmp_path, "tsa.pem", tsa_certificate_of(authority_of(chain))))
+    tab.wait_until("document.querySelector('.verdict.verified')")
+    assert "\u201ctsa.pem\u201d: certificates" in text(tab, "#state-beside")
 
 
 @pytest.mark.parametrize(
@@ -216,15 +230,69 @@ def test_proofs_by_themselves_need_no_document(
     assert {*steps(tab)} == {"passed"}
 
 
+@pytest.mark.parametrize(
+    ("vector", "words", "said"),
+    [
+        ("good-record-1", ["VERIFIED", "IN FORCE"], "still in force at 2025-"),
+        ("good-record-2", ["SUPERSEDED", "VERIFIED"], "superseded by 2025-"),
+        ("good-record-3", ["WITHDRAWN", "VERIFIED"], "WITHDRAWN at 2025-"),
+        ("8-name", ["NOT VERIFIED", "VERIFIED"], "Step 8 failed"),
+        ("6-two-of-four", ["NOT VERIFIED", "VERIFIED"], "Step 6 failed"),
+    ],
+)
+def test_what_became_of_a_record_is_said_by_a_proof_beside_its_receipt(
+    tab: Tab, tmp_path: Path, vector: str, words: list[str], said: str
+) -> None:
+    case = json.loads((STANDING / "standing" / f"{vector}.json").read_text())
+    beside = json.loads((STANDING / "standing/good-record-2.json").read_text())["receipt"]
+    receipt = base64.b64decode(case["receipt"] or beside)
+    record = Receipt.decode(receipt).leaf.record
+    tab.run(
+        "(() => { const field = document.getElementById('digest');"
+        f"field.value = {json.dumps(record.digest.hex())};"
+        "field.dispatchEvent(new Event('change')); })()"
+    )
+    give(
+        tab,
+        receipt=write(tmp_path, "x.receipt", receipt),
+        trust=STANDING / "trust" / case["trust"],
+        beside=write(tmp_path, "x.standing", base64.b64decode(case["proof"])),
+    )
+    tab.wait_until("document.querySelectorAll('.verdict').length === 2")
+    heads = "Array.from(document.querySelectorAll('.verdict .word'), (each) => each.innerText)"
+    assert [each.split("\n")[-1] for each in tab.run(heads)] == words
+    assert said in text(tab, "#result")
+    is_shown = "NOT VERIFIED" not in words
+    assert ("How old that may be is for you to decide" in text(tab, "#result")) is is_shown
+
+
+def test_what_had_no_say_is_told_and_what_cannot_be_read_stops_it(tab: Tab, tmp_path: Path) -> None:
+    stranger = write(tmp_path, "other.crl", build_list_of_another())
+    give(tab, document=DOCUMENT, receipt=RECEIPT, trust=TRUST / "genesis.json", beside=stranger)
+    assert verdict(tab) == "VERIFIED"
+    assert "says nothing of this: it is by" in text(tab, "#result")
+    give(tab, beside=DOCUMENT)
+    tab.wait_until("document.querySelector('#card-beside.wrong')")
+    assert "is none of these" in text(tab, "#state-beside")
+    assert tab.run("document.getElementById('result').hidden")
+    give(tab, beside=write(tmp_path, "cut.crl", REVOCATIONS[:-1]))
+    tab.wait_until("document.getElementById('state-beside').innerText.includes('cut.crl')")
+    tab.wait_until("document.getElementById('state-beside').innerText.includes('cannot be used')")
+    assert tab.run("document.getElementById('result').hidden")
+    give(tab, receipt=GOLDEN / "document.txt.tlog-proof", beside=stranger)
+    assert verdict(tab) == "VERIFIED"
+    assert "What is given as the fourth had no say" in text(tab, "#result")
+
+
 def test_it_says_what_it_is_given_that_is_for_another_verb(tab: Tab, tmp_path: Path) -> None:
     anchor = json.loads((GOLDEN.parent / "anchor/anchor/good-alone.json").read_text())["anchor"]
     others = {
         "govchain anchor verify": base64.b64decode(anchor),
         "govchain evidence verify": (GOLDEN.parent / "evidence/document.txt.ers").read_bytes(),
         "govchain witness verify": b"govchain.fork-proof@v1\n",
-        "beside a token (--crl)": REVOCATIONS,
+        "is a list of revoked certificates: it proves nothing": REVOCATIONS,
         "is a list of revoked certificates": encode_list_pem(REVOCATIONS),
-        "beside a token (--certificate)": encode_der(TSA),
+        "Give it as the fourth, beside a token": encode_der(TSA),
         "save it as UTF-8 without one": codecs.BOM_UTF8 + b"GOVCHAIN1:",
         "give it as the third": (TRUST / "genesis.json").read_bytes(),
     }

@@ -16,6 +16,7 @@ from tests.outside.html_verifier import (
     compare,
     difference,
     encoded,
+    followed_cases,
     format_cases,
     is_usable,
     mutants,
@@ -44,6 +45,17 @@ def test_every_proof_by_itself_has_the_same_answer(tmp_path: Path) -> None:
     found = answers([encoded(case) for case in cases], tmp_path)
     assert {answer["outcome"] for answer in found} == {"verified", "not verified", "not rooted"}
     assert {answer["kind"] for answer in found} >= {"standing", "consistency"}
+    assert [each for each in map(sentence_difference, cases, found) if each is not None] == []
+    assert [each for each in map(difference, cases, found) if each is not None] == []
+
+
+def test_every_proof_of_standing_beside_a_receipt_has_the_same_answer(tmp_path: Path) -> None:
+    cases = followed_cases()
+    found = answers([encoded(case) for case in cases], tmp_path)
+    assert {answer["outcome"] for answer in found} == {"verified"}
+    followed = [answer["followed"] for answer in found]
+    fates = {(each["attested"] or {}).get("fate") for each in followed}
+    assert fates == {None, "in_force", "superseded", "withdrawn"}
     assert [each for each in map(sentence_difference, cases, found) if each is not None] == []
     assert [each for each in map(difference, cases, found) if each is not None] == []
 

@@ -1,7 +1,7 @@
 // Runs the script of the HTML verifier under Node, which gives it no page and no network:
 //   node with_node.mjs PAGE <cases >answers
-// A line of JSON each. A case is {trust} or {trust, receipt, document, now}, trust and receipt base64,
-// now (ms since 1970 UTC) only where a clock is to be asked; or
+// A line of JSON each. A case is {trust} or {trust, receipt, document, now, beside}, trust and receipt
+// base64, as are the files beside, and now (ms since 1970 UTC) only where a clock is to be asked; or
 // {detail, passed}, which is to be told in Chinese; {file}, base64, of which the kind is asked; or
 // {primitive, arguments}, of which a string is bytes in hex, {number} a bigint and {text} a text.
 
@@ -49,12 +49,17 @@ async function answer(line) {
   return primitive === undefined ? verify(line) : callPrimitive(primitive, values);
 }
 
-async function verify({ trust: text, receipt, document, now }) {
+async function verify({ trust: text, receipt, document, now, beside = [] }) {
   const trust = await loadOnce(text);
   if (receipt === undefined || 'refused' in trust) return { refused: trust.refused ?? null };
   const bytes = bytesOf(receipt);
   const clock = now === undefined ? undefined : BigInt(now);
-  return { kind: kindOf(bytes), ...(await verifyAny(bytes, trust, document, clock)) };
+  try {
+    const files = beside.map(bytesOf);
+    return { kind: kindOf(bytes), ...(await verifyAny(bytes, trust, document, clock, files)) };
+  } catch (error) {
+    return { refused: error.message }; // a file beside it that cannot be read
+  }
 }
 
 function plain(_, value) {

@@ -1,6 +1,6 @@
 // Certificates (X.509) as far as time-stamping needs them: read, and who issued whom.
 
-import { equal } from './bytes.js';
+import { equal, fromUtf8, hex } from './bytes.js';
 import { readPss, RSA_PSS } from './cms.js';
 import {
   BIT_STRING,
@@ -18,6 +18,7 @@ import {
   Reader,
   sequence,
   SEQUENCE,
+  SET,
   UTC_TIME,
 } from './der.js';
 import { SHA_2 } from './hashes.js';
@@ -44,6 +45,20 @@ const ALTERNATIVE_NAMES = '2.5.29.17';
 const UNDERSTOOD = [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE, ALTERNATIVE_NAMES];
 const TIME_STAMPING = '1.3.6.1.5.5.7.3.8';
 const ANY_PURPOSE = '2.5.29.37.0';
+/** What RFC 4514 calls the attributes of names. */
+const ATTRIBUTES = new Map([
+  ['2.5.4.3', 'CN'],
+  ['2.5.4.7', 'L'],
+  ['2.5.4.8', 'ST'],
+  ['2.5.4.10', 'O'],
+  ['2.5.4.11', 'OU'],
+  ['2.5.4.6', 'C'],
+  ['2.5.4.9', 'STREET'],
+  ['0.9.2342.19200300.100.1.25', 'DC'],
+  ['0.9.2342.19200300.100.1.1', 'UID'],
+]);
+const TEXT_TAGS = [0x0c, 0x13, 0x16]; // UTF8String, PrintableString, IA5String
+const OTHER_TEXT_TAGS = [0x14, 0x1c, 0x1e]; // TeletexString, UniversalString, BMPString
 const [SHA256, SHA384, SHA512] = SHA_2.keys();
 // What a key of which kind signs, and the digest that goes with it.
 const ALGORITHMS = new Map([
@@ -60,14 +75,27 @@ const NON_REPUDIATION = 1;
 const KEY_CERT_SIGN = 5;
 const CRL_SIGN = 6;
 
-/** Read a certificate (DER). One with a critical extension that is not understood is refused. */
-export function readCertificate(encoded) {
-  const outer = readOnly(encoded, SEQUENCE, WHAT);
+/**
+ * Read what certificates and revocation lists have in common: a body, here as a `reader`, and a
+ * signature. `signedWith` returns these, given the algorithm that the body names.
+ */
+export function readOuter(encoded, what) {
+  const outer = readOnly(encoded, SEQUENCE, what);
   const body = outer.read(SEQUENCE);
   const algorithm = outer.read(SEQUENCE);
   const signature = readBits(outer);
   outer.finish();
-  const reader = new Reader(body.content, WHAT);
+  const signedWith = (inner) => {
+    const isOneAlgorithm = equal(algorithm.encoded, inner);
+    const read = isOneAlgorithm ? readAlgorithm(algorithm.content) : null;
+    return { encoded, body: body.encoded, algorithm: read, signature };
+  };
+  return { reader: new Reader(body.content, what), signedWith };
+}
+
+/** Read a certificate (DER). One with a critical extension that is not understood is refused. */
+export function readCertificate(encoded) {
+  const { reader, signedWith } = readOuter(encoded, WHAT);
   const version = reader.readIf(CONTEXT_0);
   const isThird = version === null || equal(version.content, Uint8Array.of(INTEGER, 1, 2));
   need(isThird, WHAT, 'expected X.509 in PEM or DER form');
@@ -78,21 +106,17 @@ export function readCertificate(encoded) {
     WHAT,
     'expected a positive serial number',
   );
-  const inner = reader.read(SEQUENCE);
+  const inner = reader.read(SEQUENCE).encoded;
   const issuer = reader.read(SEQUENCE).encoded;
   const validity = reader.enter(SEQUENCE);
   const [notBefore, notAfter] = [readTime(validity), readTime(validity)];
   validity.finish();
   const subject = reader.read(SEQUENCE).encoded;
   const key = readKey(reader.enter(SEQUENCE));
-  const extensions = readExtensions(reader.enterIf(CONTEXT_3));
+  const extensions = readExtensions(reader.enterIf(CONTEXT_3), (name) => UNDERSTOOD.includes(name));
   reader.finish();
-  const isOneAlgorithm = equal(algorithm.encoded, inner.encoded);
   return {
-    encoded,
-    body: body.encoded,
-    algorithm: isOneAlgorithm ? readAlgorithm(algorithm.content) : null,
-    signature,
+    ...signedWith(inner),
     serial: serial.encoded,
     issuer,
     subject,
@@ -119,7 +143,8 @@ function readBits(reader) {
   return content.subarray(1);
 }
 
-function readTime(reader) {
+/** Read UTCTime or GeneralizedTime as RFC 5280 writes them: ms since 1970 UTC. */
+export function readTime(reader) {
   const { tag, content } = reader.read();
   const digits = String.fromCharCode(...content.subarray(0, 20));
   const isUtc = tag === UTC_TIME;
@@ -161,7 +186,8 @@ function readKey(reader) {
   return { kind };
 }
 
-function readExtensions(wrapper) {
+/** Return extensions by name; a critical one that is not understood is refused. */
+export function readExtensions(wrapper, isUnderstood) {
   const found = new Map();
   if (wrapper === null) return found;
   const reader = wrapper.enter(SEQUENCE);
@@ -176,7 +202,7 @@ function readExtensions(wrapper) {
     need(!isCritical || equal(flag.content, Uint8Array.of(0xff)), WHAT, 'expected TRUE or nothing');
     need(!found.has(name), WHAT, 'malformed extensions');
     need(
-      !isCritical || UNDERSTOOD.includes(name),
+      !isCritical || isUnderstood(name),
       WHAT,
       () => `critical extension ${name} is not understood`,
     );
@@ -198,6 +224,12 @@ function isIssuedBy({ issuer, body, signature, algorithm }, { subject, key }) {
   }
   const { kind, digest } = ALGORITHMS.get(name) ?? {};
   return kind !== undefined && kind === key.kind && isSignedBy(key, body, signature, digest);
+}
+
+/** Tell whether a list of revocations is by an issuer whose key is for such lists. */
+export function hasSigned(issuer, list) {
+  const usage = usageOf(issuer.extensions);
+  return (usage === null || usage.has(CRL_SIGN)) && isIssuedBy(list, issuer);
 }
 
 /** Tell whether a signature, ECDSA or RSA of PKCS #1, is a key's over a message. */
@@ -309,6 +341,28 @@ function purposesOf(extensions) {
   const found = [];
   while (!reader.isEmpty) found.push(reader.readOid());
   return found;
+}
+
+/** Return a name (DER) as text, as RFC 4514 writes it. */
+export function nameText(name) {
+  const parts = readOnly(name, SEQUENCE, 'name');
+  const found = [];
+  while (!parts.isEmpty) {
+    const part = parts.enter(SET);
+    const values = [];
+    while (!part.isEmpty) values.push(valueText(part.enter(SEQUENCE)));
+    found.unshift(values.join('+'));
+  }
+  return found.join(',');
+}
+
+function valueText(reader) {
+  const name = reader.readOid();
+  const { tag, content } = reader.read();
+  const text = TEXT_TAGS.includes(tag) ? fromUtf8(content) : `#${hex(content)}`;
+  need(text !== null && [...TEXT_TAGS, ...OTHER_TEXT_TAGS].includes(tag), WHAT, 'expected X.509 in PEM or DER form');
+  const escaped = text.replace(/[\\",+;<>]|^[# ]|(?<=.) $/g, '\\$&');
+  return `${ATTRIBUTES.get(name) ?? name}=${escaped}`;
 }
 
 /** Return the other names (GeneralName, DER) of whom a certificate is for. */

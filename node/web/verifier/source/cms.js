@@ -24,6 +24,7 @@ export const SIGNED_DATA = '1.2.840.113549.1.7.2';
 export const TST_INFO = '1.2.840.113549.1.9.16.1.4';
 export const RSA_PSS = '1.2.840.113549.1.1.10';
 const MGF1 = '1.2.840.113549.1.1.8';
+const REQUEST_BYTES_MAX = 1024;
 const ANSWER_BYTES_MAX = 8388608;
 const THOUSANDTHS = 0x80;
 const MILLIONTHS = 0x81;
@@ -37,6 +38,20 @@ const IMPRINT_DIGESTS = new Map([
   ['2.16.840.1.101.3.4.2.2', DOCUMENT_DIGESTS.get(3n)],
   ['2.16.840.1.101.3.4.2.3', DOCUMENT_DIGESTS.get(4n)],
 ]);
+
+/** Read a request for a time stamp (RFC 3161 section 2.4.1): what its token has to repeat. */
+export function readRequest(bytes) {
+  need(bytes.length <= REQUEST_BYTES_MAX, 'request', `expected at most ${REQUEST_BYTES_MAX} bytes`);
+  const reader = readOnly(bytes, SEQUENCE, 'request');
+  expectVersion(reader, 1n, 'request');
+  const imprint = readImprint(reader);
+  const policy = reader.bytes[reader.at] === OBJECT_IDENTIFIER ? reader.readOid() : null;
+  const nonce = reader.readIf(INTEGER);
+  if (nonce !== null) checkInteger(nonce.content, 'request nonce');
+  const wantsCertificates = reader.readTrue();
+  reader.finish();
+  return { imprint, policy, nonce: nonce?.encoded ?? new Uint8Array(0), wantsCertificates };
+}
 
 /** Tell whether bytes begin as a time-stamp token or an answer does: nothing else of ours. */
 export function isTokenOrAnswer(bytes) {

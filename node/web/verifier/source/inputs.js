@@ -8,12 +8,19 @@ import { PDF_START } from './opening.js';
 
 const SLICE_BYTES = 4194304;
 const HEAD_BYTES = 512;
+const BESIDE = ['certificate', 'revocations'];
 const PROOFS = ['anchor', 'fork', 'equivocation', ...Object.keys(KINDS)];
 
-/** Tell of each file whether it is the 'trust' file, the 'receipt' or the 'document'. */
-export async function guessKinds(files) {
+/**
+ * Tell of each file whether it is the 'trust' file, the 'receipt', the 'document' or goes 'beside':
+ * so does a proof of standing where there is a receipt.
+ */
+export async function guessKinds(files, hasReceipt) {
   const heads = await Promise.all(files.map((file) => readBytes(file.slice(0, HEAD_BYTES))));
   const kinds = files.map((file, at) => guessKind(file.name, heads[at]));
+  const isStanding = heads.map((head) => kindOf(head) === 'standing');
+  const isFollowed = hasReceipt || kinds.some((kind, at) => kind === 'receipt' && !isStanding[at]);
+  if (isFollowed) isStanding.forEach((is, at) => is && (kinds[at] = 'beside'));
   // A PDF is a document like any other, unless the receipt is missing and a document is there.
   const documents = kinds.filter((kind) => kind === 'document').length;
   const pdf = heads.findIndex((head) => startsWith(head, PDF_START));
@@ -24,8 +31,12 @@ export async function guessKinds(files) {
 function guessKind(name, head) {
   const kind = kindOf(head);
   if (kind === 'trust') return 'trust';
+  if (!isTokenOrAnswer(head) && BESIDE.includes(kind)) return 'beside';
   // What begins as DER may be anything that begins with a zero; and a PDF is judged with the others.
-  if (isTokenOrAnswer(head)) return /\.(?:tsr|tsq|ers)$/i.test(name) ? 'receipt' : 'document';
+  if (isTokenOrAnswer(head)) {
+    if (/\.(?:tsq|crl|cer|crt|der)$/i.test(name)) return 'beside';
+    return /\.(?:tsr|ers)$/i.test(name) ? 'receipt' : 'document';
+  }
   return PROOFS.includes(kind) && !startsWith(head, PDF_START) ? 'receipt' : 'document';
 }
 

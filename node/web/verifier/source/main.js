@@ -1,5 +1,6 @@
 // Where the script begins: the page where there is one, and what tests call without it.
 
+import { gather, readBeside } from './beside.js';
 import { isTokenOrAnswer } from './cms.js';
 import { DOCUMENT_DIGESTS } from './hashes.js';
 import { inflate } from './inflate.js';
@@ -19,10 +20,10 @@ function digest(name, ...pieces) {
 }
 
 /** Verify what was given as a receipt, by what it is; what is nothing known is no receipt. */
-function verify(bytes, trust, document, now) {
+function verify(bytes, trust, document, now, beside) {
   const other = isTokenOrAnswer(bytes) ? KINDS.token : KINDS.receipt;
   const { verify: take } = KINDS[kindOf(bytes)] ?? other;
-  return take(bytes, trust, document, now);
+  return take(bytes, trust, document, now, gather((beside ?? []).map(readBeside)));
 }
 
 globalThis.govchainVerifier = {

@@ -1,17 +1,23 @@
-// The page: takes the three inputs in any order, and verifies as soon as all of them are there.
+// The page: takes the inputs in any order, and verifies as soon as the first three are there.
 // Whatever is given anew makes void what was found before, and what is still being computed of it.
 
+import { certificatesIn, gather, isBeside, ONCE, readBeside } from './beside.js';
 import { hex, utf8 } from './bytes.js';
 import { guessKinds, hashFile, parseDigest, readBytes } from './inputs.js';
 import { kindOf, KINDS } from './kinds.js';
 import { KIND_NAMES, OTHER_KINDS, pinOf, quotedName, show } from './report.js';
+import { concerns } from './revocations.js';
 import { RECEIPT_FILE_BYTES_MAX } from './structures.js';
 import { tellRefusal } from './telling.js';
 import { say, TEXTS } from './texts.js';
 import { loadTrust, TRUST_BYTES_MAX } from './trust.js';
 
-const SLOTS = ['document', 'receipt', 'trust'];
-const BYTES_MAX = { document: Infinity, receipt: RECEIPT_FILE_BYTES_MAX, trust: TRUST_BYTES_MAX };
+const SLOTS = ['document', 'receipt', 'trust', 'beside'];
+const BYTES_MAX = {
+  receipt: RECEIPT_FILE_BYTES_MAX,
+  trust: TRUST_BYTES_MAX,
+  beside: RECEIPT_FILE_BYTES_MAX,
+};
 
 /** Make the page of a document work. */
 export function startPage(root) {
@@ -26,7 +32,7 @@ class Page {
     this.language = language.toLowerCase().startsWith('zh') ? 'zh' : 'en';
     this.given = {}; // by kind: what is to be verified
     this.states = {}; // by kind: what is said of it, {key, values, isWrong}
-    this.turns = { document: 0, receipt: 0, trust: 0, verdict: 0 }; // each the latest begun
+    this.turns = { document: 0, receipt: 0, trust: 0, beside: 0, verdict: 0 }; // each the latest begun
     this.isBusy = false;
     this.verdict = null;
   }
@@ -35,7 +41,7 @@ class Page {
     for (const kind of SLOTS) {
       const input = this.at(`file-${kind}`);
       input.addEventListener('change', () => {
-        if (input.files.length > 0) this.takeFile(kind, input.files[0]);
+        if (input.files.length > 0) this.takeFiles(kind, [...input.files]);
       });
     }
     this.at('digest').addEventListener('change', (event) => this.takeDigest(event.target.value));
@@ -69,33 +75,72 @@ class Page {
 
   /** One file dropped on a card is for that card; others are told apart by what they are. */
   async takeDropped(files, kind) {
-    const kinds = kind !== undefined && files.length === 1 ? [kind] : await guessKinds(files);
-    await Promise.all(files.map((file, at) => this.takeFile(kinds[at], file)));
+    const isFor = kind === 'beside' || (kind !== undefined && files.length === 1);
+    const hasReceipt = this.given.receipt?.kind === 'receipt';
+    const kinds = isFor ? files.map(() => kind) : await guessKinds(files, hasReceipt);
+    const take = (slot) => this.takeFiles(slot, files.filter((_, at) => kinds[at] === slot));
+    await Promise.all(SLOTS.filter((slot) => kinds.includes(slot)).map(take));
+  }
+
+  /** Of several files for a card that takes one, the last counts. */
+  async takeFiles(kind, files) {
+    if (kind === 'beside') await this.takeBeside(files);
+    else await this.takeFile(kind, files[files.length - 1]);
+  }
+
+  /** Take all files that go beside; one that does not is told, and nothing verified meanwhile. */
+  async takeBeside(files) {
+    const isLatest = this.begin('beside');
+    const taken = [];
+    for (const file of files) {
+      const name = quotedName(file.name);
+      const bytes = await this.readSmall('beside', file, isLatest);
+      if (bytes === null) return;
+      const kind = kindOf(bytes);
+      const isSecond = ONCE.includes(kind) && taken.some((each) => each.kind === kind);
+      if (isSecond || !isBeside(kind)) {
+        this.tell('beside', isSecond ? 'besideTwice' : 'besideOther', { name }, true);
+        return;
+      }
+      try {
+        taken.push({ name, ...readBeside(bytes) });
+      } catch (error) {
+        this.tell('beside', 'besideWrong', { name, why: error.message }, true);
+        return;
+      }
+    }
+    this.give('beside', taken, null, { files: taken });
   }
 
   async takeFile(kind, file) {
     const isLatest = this.begin(kind);
     const { size } = file;
     const name = quotedName(file.name);
-    this.tell(kind, 'reading', { name });
-    if (size > BYTES_MAX[kind]) {
-      this.tell(kind, 'tooLarge', { name }, true);
-      return;
-    }
     if (kind === 'document') {
       this.give(kind, { name, file, digests: new Map() }, 'chosen', { name, size });
       return;
     }
-    let bytes;
-    try {
-      bytes = await readBytes(file);
-    } catch (error) {
-      if (isLatest()) this.tell(kind, 'unreadable', { name, why: error.message }, true);
-      return;
-    }
-    if (!isLatest()) return;
+    const bytes = await this.readSmall(kind, file, isLatest);
+    if (bytes === null) return;
     if (kind === 'receipt') this.takeReceipt(name, bytes);
     else await this.takeTrust(name, bytes, isLatest);
+  }
+
+  /** Return the bytes of a file, or null where it is too large, unreadable or not wanted any more. */
+  async readSmall(kind, file, isLatest) {
+    const name = quotedName(file.name);
+    this.tell(kind, 'reading', { name });
+    if (file.size > BYTES_MAX[kind]) {
+      this.tell(kind, 'tooLarge', { name }, true);
+      return null;
+    }
+    try {
+      const bytes = await readBytes(file);
+      return isLatest() ? bytes : null;
+    } catch (error) {
+      if (isLatest()) this.tell(kind, 'unreadable', { name, why: error.message }, true);
+      return null;
+    }
   }
 
   /** Take what is to be verified, or say what it is instead, and which command takes it. */
@@ -177,7 +222,7 @@ class Page {
   async verify() {
     this.dropVerdict();
     const { document, receipt, trust } = this.given;
-    if (receipt === undefined || trust === undefined) return;
+    if (receipt === undefined || trust === undefined || this.states.beside?.isWrong) return;
     const { algorithmOf, verify } = KINDS[receipt.kind];
     const isOfDocument = algorithmOf !== undefined;
     if (isOfDocument && document === undefined) return;
@@ -190,14 +235,26 @@ class Page {
       ? (document.digest ?? (await this.digestOf(document, algorithmOf(bytes), isLatest)))
       : undefined;
     if (digest === null || !isLatest()) return;
-    const answer = await verify(bytes, trust, digest, BigInt(Date.now()));
+    const beside = gather(this.given.beside ?? []);
+    const answer = await verify(bytes, trust, digest, BigInt(Date.now()), beside);
     if (!isLatest()) return;
     this.isBusy = false;
     const { name } = isOfDocument ? document : receipt;
-    const about = { name, trust, kind, checked: new Date() };
+    const idle = this.idleOf(receipt, beside, answer);
+    const about = { name, trust, kind, idle, checked: new Date() };
     this.verdict = { answer, about };
     this.drawVerdict();
     this.at('result').focus();
+  }
+
+  /** Return what to say, each with its values, of what is given beside and had no say. */
+  idleOf({ bytes, kind }, { standing, certificates, revocations }, { followed }) {
+    if (kind !== 'receipt' && kind !== 'token')
+      return this.given.beside === undefined ? [] : [['besideIdle', {}]];
+    const found = standing !== null && !followed ? [['standingIdle', {}]] : [];
+    const held = [...certificatesIn(bytes), ...certificates];
+    const strangers = revocations.filter((list) => !concerns(list, held));
+    return [...found, ...strangers.map(({ by }) => ['listIdle', { issuer: by }])];
   }
 
   /** Return the digest of a document by its algorithm, or null where it is not wanted any more. */
@@ -242,8 +299,12 @@ class Page {
 
   describe({ key, values }) {
     const tell = (name, filled) => say(this.language, name, filled);
-    if (key === 'trustWrong') {
-      return tell(key, { why: this.language === 'en' ? values.why : tellRefusal(values.why) });
+    if (key === 'trustWrong' || key === 'besideWrong') {
+      const why = this.language === 'en' ? values.why : tellRefusal(values.why);
+      return tell(key, { ...values, why });
+    }
+    if ('files' in values) {
+      return values.files.map(({ name, kind }) => `${name}: ${tell(KIND_NAMES[kind])}`).join('; ');
     }
     if ('kind' in values) return tell(key, { ...values, kind: tell(values.kind) });
     if (key !== 'trustGood') return tell(key, values);

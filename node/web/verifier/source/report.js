@@ -5,6 +5,7 @@ import { hex } from './bytes.js';
 import { KINDS } from './kinds.js';
 import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
 import { INVISIBLE } from './shapes.js';
+import { FOLLOWING_STEPS } from './standing.js';
 import { tellDetail } from './telling.js';
 import { say } from './texts.js';
 import { isoTime } from './times.js';
@@ -32,7 +33,12 @@ const TITLES = {
     CHECKPOINT: 'TLOG_CHECKPOINT',
     INCLUSION: 'TLOG_INCLUSION',
   },
-  standing: { PROOF: 'STANDING_PROOF', NAME: 'STANDING_NAME', STATE: 'STANDING_STATE' },
+  standing: {
+    PROOF: 'STANDING_PROOF',
+    NAME: 'STANDING_NAME',
+    STATE: 'STANDING_STATE',
+    RECORD: 'STANDING_RECORD',
+  },
   consistency: {
     PROOF: 'CONSISTENCY_PROOF',
     ORDER: 'CONSISTENCY_ORDER',
@@ -48,6 +54,9 @@ export const KIND_NAMES = {
   tlog: 'kindTlog',
   standing: 'kindStanding',
   consistency: 'kindConsistency',
+  request: 'kindRequest',
+  certificate: 'kindCertificate',
+  revocations: 'kindRevocations',
 };
 /** What is said of those that it does not. */
 export const OTHER_KINDS = {
@@ -70,6 +79,12 @@ const STANDS = {
   in_force: 'stands_in_force',
   withdrawn: 'stands_withdrawn',
 };
+/** What became of a record, by a proof of standing beside its receipt. */
+const FATES = {
+  in_force: { word: 'recordInForce', said: 'followedInForce', className: 'verified' },
+  superseded: { word: 'recordSuperseded', said: 'followedSuperseded', className: 'not-rooted' },
+  withdrawn: { word: 'recordWithdrawn', said: 'followedWithdrawn', className: 'not-verified' },
+};
 const UNROOTED = {
   RECEIPT: { why: 'notRootedAlone', fix: 'fixAlone' },
   CHAIN: { why: 'notRootedAlone', fix: 'fixToken' },
@@ -82,6 +97,7 @@ const UNKNOWN = {
   consistency: ['unknownAfter', 'unknownTrust'],
 };
 const UNKNOWN_OF_RECEIPTS = ['unknownLater', 'unknownAnchor', 'unknownTruth', 'unknownTrust'];
+const UNKNOWN_FOLLOWED = ['unknownSince', 'unknownAnchor', 'unknownTruth', 'unknownTrust'];
 /** What helps where a step failed for this reason. */
 const FIXES = { 'time-future': 'fixClock', 'certificate-missing': 'fixCertificate' };
 const BEIJING_MS = 8n * 3600000n;
@@ -104,12 +120,14 @@ function make(tag, className, ...content) {
 
 /**
  * Fill `place` with an answer. `about` has the `name` of the document, or of a proof about none, the
- * `trust`, the `kind` of what was verified, and when it was `checked` by the clock of this device.
+ * `trust`, the `kind` of what was verified, what is `idle` of the files beside it, and when it was
+ * `checked` by the clock of this device.
  */
 export function show(place, language, answer, about) {
   const tell = (key, values) => say(language, key, values);
   const body = make('div', 'body');
   if (about.trust.genesis.testnet) body.append(make('p', 'notice', tell('testnet')));
+  for (const [key, values] of about.idle) body.append(make('p', 'notice', tell(key, values)));
   if (answer.attested !== null) {
     const facts = FACTS[about.kind] ?? recordFacts;
     const rows = facts(tell, answer.attested, about);
@@ -118,28 +136,58 @@ export function show(place, language, answer, about) {
   }
   body.append(make('h3', '', tell('trustUsed')), trustOf(tell, about.trust));
   if (answer.attested !== null) {
-    const said = (UNKNOWN[about.kind] ?? UNKNOWN_OF_RECEIPTS).map((key) =>
-      make('li', '', tell(key)),
-    );
+    const ofRecord = answer.followed?.attested ? UNKNOWN_FOLLOWED : UNKNOWN_OF_RECEIPTS;
+    const said = (UNKNOWN[about.kind] ?? ofRecord).map((key) => make('li', '', tell(key)));
     body.append(make('h3', '', tell('unknown')), make('ul', 'plain', ...said));
   }
   body.append(make('h3', '', tell('steps')), stepsOf(language, answer.steps, about.kind));
-  place.replaceChildren(verdictOf(tell, answer, about), body);
+  const verdicts = [verdictOf(tell, answer, about)];
+  if (answer.followed) {
+    const { followed } = answer;
+    const steps = stepsOf(language, followed.steps, 'standing', FOLLOWING_STEPS);
+    body.append(make('h3', '', tell('stepsOfStanding')), steps);
+    const isInForce = followed.attested?.fate === 'in_force';
+    verdicts.splice(isInForce ? 1 : 0, 0, fateOf(tell, answer));
+  }
+  place.replaceChildren(...verdicts, body);
+}
+
+/** What became of the record after its receipt: said first, unless it still is in force. */
+function fateOf(tell, { attested: recorded, followed }) {
+  const { outcome, steps, attested } = followed;
+  if (attested === null) {
+    const failed = steps[steps.length - 1];
+    const why = outcome === 'not rooted' ? 'notRootedProof' : 'notVerifiedProof';
+    const said = [tell('standingFailed'), tell(why, failed), tell('fixStanding')];
+    return blockOf(tell, outcome, outcome.replace(' ', '-'), said);
+  }
+  const { word, said, className } = FATES[attested.fate];
+  const values = {
+    reference: attested.name.reference,
+    committed: isoTime(recorded.timeDegraded ? recorded.sealTime : recorded.time),
+    known: isoTime(attested.timeDegraded ? attested.sealTime : attested.time),
+    moved: isoTime(attested.status.time),
+  };
+  return blockOf(tell, word, className, [tell(said, values), stoodAt(tell, attested)]);
+}
+
+function blockOf(tell, word, className, sentences) {
+  const mark = make('span', 'mark', MARKS[className.replace('-', ' ')]);
+  mark.setAttribute('aria-hidden', 'true');
+  const said = sentences.map((sentence) => make('p', '', sentence));
+  const title = make('h2', 'word', mark, make('span', '', tell(word)));
+  return make('div', `verdict ${className}`, title, ...said);
 }
 
 function verdictOf(tell, { outcome, steps, attested }, { name, kind, checked }) {
-  const mark = make('span', 'mark', MARKS[outcome]);
-  mark.setAttribute('aria-hidden', 'true');
-  const word = make('h2', 'word', mark, make('span', '', tell(outcome)));
   const sentences =
     outcome === 'verified'
       ? (SHOWN[kind] ?? existence)(tell, attested, name)
       : refusalOf(tell, outcome, steps, attested, { name, kind });
-  word.id = 'verdict-word';
-  const className = `verdict ${outcome.replace(' ', '-')}`;
-  const when = make('p', 'checked', tell('checked', { time: checked.toISOString() }));
-  const said = sentences.map((sentence) => make('p', '', sentence));
-  return make('div', className, word, ...said, when);
+  const block = blockOf(tell, outcome, outcome.replace(' ', '-'), sentences);
+  block.querySelector('.word').id = 'verdict-word';
+  block.append(make('p', 'checked', tell('checked', { time: checked.toISOString() })));
+  return block;
 }
 
 function existence(tell, attested, name) {
@@ -172,13 +220,16 @@ function standing(tell, { name, status, fate, ...known }) {
           height: status.height,
           count: status.count,
         };
-  const when = tell(known.timeDegraded ? 'standsSealed' : 'standsAt', {
-    time: isoTime(known.timeDegraded ? known.sealTime : known.time),
-    height: known.height,
-    signers: known.signers.length,
-    validators: known.validatorCount,
+  return [tell(STANDS[fate], { ...name, ...latest }), stoodAt(tell, known)];
+}
+
+function stoodAt(tell, { timeDegraded, sealTime, time, height, signers, validatorCount }) {
+  return tell(timeDegraded ? 'standsSealed' : 'standsAt', {
+    time: isoTime(timeDegraded ? sealTime : time),
+    height,
+    signers: signers.length,
+    validators: validatorCount,
   });
-  return [tell(STANDS[fate], { ...name, ...latest }), when];
 }
 
 function growth(tell, { old, height, time, logSize, signers, validatorCount }) {
@@ -304,9 +355,9 @@ export function pinOf(tell, { pinned }) {
     : tell('pinnedHeight', { height: pinned.header.height });
 }
 
-function stepsOf(language, steps, kind) {
+function stepsOf(language, steps, kind, names = KINDS[kind].steps) {
   const tell = (key) => say(language, key);
-  const items = KINDS[kind].steps.map((name, at) => {
+  const items = names.map((name, at) => {
     const step = steps[at];
     const state = step === undefined ? 'not-taken' : step.passed ? 'passed' : 'failed';
     const title = tell(TITLES[kind][name] ?? name);

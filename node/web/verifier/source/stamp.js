@@ -14,6 +14,7 @@ import { readAttributes, readToken, TST_INFO, tokenOfAnswer } from './cms.js';
 import { CONTEXT_4, element, NULL, OCTET_STRING, oid, readOnly, SEQUENCE, SET } from './der.js';
 import { DOCUMENT_DIGESTS, SHA_2 } from './hashes.js';
 import { need, NotRooted, Refused } from './refusal.js';
+import { revokedSince } from './revocations.js';
 import { sha1 } from './sha1.js';
 import { takeSteps } from './steps.js';
 import { checkPast, isoTime } from './times.js';
@@ -29,7 +30,8 @@ export const TOKEN_STEPS = [
   'AUTHORITY',
   'CHAIN',
 ];
-const CERTIFICATES_MAX = 8;
+const CERTIFICATES_MAX = 8; // in a token
+const BESIDE_MAX = 64; // beside it
 const CONTENT_TYPE = '1.2.840.113549.1.9.3';
 const MESSAGE_DIGEST = '1.2.840.113549.1.9.4';
 const SIGNING_CERTIFICATE = '1.2.840.113549.1.9.16.2.12'; // of the first version, by SHA-1
@@ -50,8 +52,8 @@ export function digestAlgorithmOfToken(bytes) {
  * Verify a token, or an answer that grants one, without a receipt; the answer is like that of
  * `verifyReceipt`, but nothing is ever attested.
  */
-export async function verifyToken(bytes, trust, document, now) {
-  const check = new TokenCheck(bytes, { document, roots: rootsOf(trust.genesis), now });
+export async function verifyToken(bytes, trust, document, now, beside) {
+  const check = new TokenCheck(bytes, { document, roots: rootsOf(trust.genesis), now, ...beside });
   const { outcome, steps } = await takeSteps(TOKEN_STEPS, (name) => check[name]());
   return { outcome, steps, attested: null };
 }
@@ -78,11 +80,14 @@ export function rootsOf({ organisations }) {
   });
 }
 
-/** One run through the steps, against the `document` (name, colon, hex), `roots` and `now`. */
+/**
+ * One run through the steps, against the `document` (name, colon, hex), `roots` and `now`; and, where
+ * they are at hand, the `request` it answers, `certificates`, and lists of `revocations`.
+ */
 class TokenCheck {
   constructor(bytes, expected) {
     this.bytes = bytes;
-    this.expected = expected;
+    this.expected = { request: null, certificates: [], revocations: [], ...expected };
   }
 
   ANSWER() {
@@ -95,7 +100,22 @@ class TokenCheck {
     const got = `${algorithm.name}:${hex(digest)}`;
     const { document } = this.expected;
     need(document === got, 'imprint', () => `expected ${document}, got ${got}`);
-    return got;
+    if (this.expected.request === null) return got;
+    this.checkRequest(this.expected.request);
+    return `${got}, as the request asks`;
+  }
+
+  checkRequest({ imprint, policy, nonce, wantsCertificates }) {
+    const { info, certificates } = this.token;
+    const isAsked = (condition, rule) => need(condition, rule, 'expected that of the request');
+    const { algorithm, digest } = imprint;
+    const isSame = algorithm === info.imprint.algorithm && equal(digest, info.imprint.digest);
+    isAsked(isSame, 'imprint');
+    isAsked(policy === null || policy === info.policy, 'policy');
+    isAsked(equal(nonce, info.nonce), 'nonce');
+    need(wantsCertificates === certificates.length > 0, 'certificates', () => {
+      return `expected ${wantsCertificates ? 'some' : 'none'} in the token, as the request asks`;
+    });
   }
 
   CERTIFICATE() {
@@ -103,7 +123,10 @@ class TokenCheck {
     this.attributes = readAttributes(token.signedAttributes);
     const isFew = token.certificates.length <= CERTIFICATES_MAX;
     need(isFew, 'certificates', `expected at most ${CERTIFICATES_MAX}`);
-    this.held = token.certificates.map(readCertificate);
+    const beside = this.expected.certificates;
+    const areFew = beside.length <= BESIDE_MAX;
+    need(areFew, 'certificates', `expected at most ${BESIDE_MAX} beside the token`);
+    this.held = [...token.certificates.map(readCertificate), ...beside];
     this.leaf = this.held.find((each) => equal(signerIdOf(each), token.signerId));
     const isThere = this.leaf !== undefined;
     need(isThere, 'certificate-missing', "expected the signer's in the token, or at hand");
@@ -174,7 +197,14 @@ class TokenCheck {
   }
 
   CHAIN() {
+    const since = this.revokedSince;
+    need(since === null, 'revoked', () => `its key is not believed since ${isoTime(since)}`);
     throw new NotRooted('without a chain proof a time-stamp token is the word of one key');
+  }
+
+  /** Since when a certificate of its path is revoked, or null. */
+  get revokedSince() {
+    return revokedSince(this.path ?? [], this.expected.revocations, this.token.info.time);
   }
 }
 

@@ -1,9 +1,11 @@
 // Verification of a proof of standing: what stands, or never stood, under a reference after a block.
-// Its seven steps are the first of proto/STANDING.md; the eighth is of a receipt beside it.
+// Its steps are those of proto/STANDING.md; the eighth is of a receipt beside it.
 
-import { ascii } from './bytes.js';
+import { ascii, hex } from './bytes.js';
 import { encode } from './cbor.js';
+import { checkOneChain } from './chain.js';
 import { CertifiedClaim } from './claim.js';
+import { need, needEqual } from './refusal.js';
 import { checkState } from './state.js';
 import { takeSteps } from './steps.js';
 import { decodeStanding } from './structures.js';
@@ -19,19 +21,25 @@ export const STANDING_STEPS = [
   'SIGNATURES',
   'HISTORY',
 ];
+/** Those of a proof beside a receipt: the last is whether the two are of one record. */
+export const FOLLOWING_STEPS = [...STANDING_STEPS, 'RECORD'];
 const REFERENCE_KIND = 5n;
 const IN_FORCE = 1n;
 
-/** Verify a proof, whatever reference it is of; the answer is like that of `verifyReceipt`. */
-export async function verifyStanding(bytes, trust, now) {
-  const run = new Verification(bytes, trust, now);
-  const { outcome, steps } = await takeSteps(STANDING_STEPS, (name) => run[name]());
+/**
+ * Verify a proof, whatever reference it is of, or of the record of a verified `receipt`; the answer
+ * is like that of `verifyReceipt`, with the `fate` of the reference or of that record.
+ */
+export async function verifyStanding(bytes, trust, now, receipt = null) {
+  const run = new Verification(bytes, trust, now, receipt);
+  const names = receipt === null ? STANDING_STEPS : FOLLOWING_STEPS;
+  const { outcome, steps } = await takeSteps(names, (name) => run[name]());
   return { outcome, steps, attested: outcome === 'verified' ? run.attestation() : null };
 }
 
 class Verification {
-  constructor(bytes, trust, now) {
-    Object.assign(this, { bytes, trust, now });
+  constructor(bytes, trust, now, receipt) {
+    Object.assign(this, { bytes, trust, now, receipt });
   }
 
   PROOF() {
@@ -41,8 +49,7 @@ class Verification {
   }
 
   NAME() {
-    const { issuer, type, reference } = this.proof.name;
-    return `${reference} (${type}, ${issuer})`;
+    return nameOf(this.proof.name);
   }
 
   STATE() {
@@ -72,13 +79,41 @@ class Verification {
     return told;
   }
 
+  RECORD() {
+    const { leaf, logIndex, handovers } = this.receipt;
+    const { height, time, record } = leaf;
+    const { name, status, header } = this.proof;
+    const { trust } = this;
+    const hasName = record.reference !== null;
+    need(hasName, 'standing-record', 'expected a record with a reference, got none');
+    const named = { issuer: leaf.sender, type: record.type, reference: record.reference };
+    const [ours, theirs] = [nameOf(name), nameOf(named)];
+    const isOne = ['issuer', 'type', 'reference'].every((each) => name[each] === named[each]);
+    need(isOne, 'standing-record', () => `expected ${ours}, got ${theirs}`);
+    need(header.height >= height, 'standing-older', () => {
+      return `expected height ${height} or later, got ${header.height}`;
+    });
+    const own = [...this.proof.handovers, this.proof];
+    checkOneChain(trust.genesis, [...trust.blocks, ...handovers, this.receipt, ...own]);
+    const isLater = status !== null && status.logIndex >= logIndex;
+    need(isLater, 'standing-contradicts', () => {
+      return `expected log index ${logIndex} or later, got ${status?.logIndex ?? 'none'}`;
+    });
+    this.fate = fateOf(status);
+    if (status.logIndex === logIndex) {
+      const recorded = written({ ...record, height, time });
+      needEqual('standing-contradicts', recorded, written(status));
+    } else if (this.fate === 'in_force') this.fate = 'superseded';
+    return this.fate;
+  }
+
   attestation() {
     const { name, status, header } = this.proof;
     const { accuracy, sealTime, signers, set } = this.claim;
     return {
       name,
       status,
-      fate: status === null ? 'absent' : status.standing === IN_FORCE ? 'in_force' : 'withdrawn',
+      fate: this.fate ?? fateOf(status),
       height: header.height,
       epoch: header.epoch,
       time: header.time,
@@ -89,4 +124,14 @@ class Verification {
       validatorCount: set.members.length,
     };
   }
+}
+
+const written = ({ height, time, algorithm, digest }) =>
+  `(${height}, ${time}, ${algorithm}, '${hex(digest)}')`;
+
+const nameOf = ({ issuer, type, reference }) => `${reference} (${type}, ${issuer})`;
+
+function fateOf(status) {
+  if (status === null) return 'absent';
+  return status.standing === IN_FORCE ? 'in_force' : 'withdrawn';
 }

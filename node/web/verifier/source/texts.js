@@ -18,7 +18,7 @@ const EN = {
   trust: 'The trust file',
   trustHint:
     'Names the chain and its validators. All rests on it: take it from a source you trust, not from whoever gave you the receipt.',
-  drop: 'You may also drop the three files anywhere on this page, together or one by one.',
+  drop: 'You may also drop the files anywhere on this page, together or one by one.',
   print: 'Print',
   again: 'Start over',
   privacy:
@@ -56,9 +56,9 @@ const EN = {
   notRootedToken:
     'The time-stamp token in this receipt is by a key that no organisation of the trust file vouches for. Step {number} ended the check.',
   fixToken:
-    'Use the receipt, or a file that carries it: in that, the validators vouch for the time. What is beside a token, its request, certificates or a revocation list, is for govchain verify (--query, --certificate, --crl).',
+    'Use the receipt, or a file that carries it: in that, the validators vouch for the time.',
   fixCertificate:
-    'The token was asked for without certificates, and this page takes none beside it: govchain verify does (--certificate).',
+    'The token was asked for without certificates: give that of its key as the fourth. A node serves its own (GET /tsa/certificates).',
   fixDocument: 'Use the receipt of this very document, unchanged.',
   fixRoot:
     "Use the trust file of the receipt's chain, as new as the receipt; or have the receipt refreshed.",
@@ -98,9 +98,9 @@ const EN = {
   unknown: 'What this does not say',
   unknownTruth: 'It does not say that what the document states is true, nor who wrote it.',
   unknownLater:
-    'It does not say whether the record was replaced or withdrawn after this block. A proof of standing tells: give it here as the receipt, and compare the digest that it names; or have both verified together by govchain verify --standing.',
+    'It does not say whether the record was replaced or withdrawn after this block. A proof of standing tells: give it as the fourth.',
   unknownAnchor:
-    'It does not hold this against authorities outside the chain: an anchor of this receipt is for govchain anchor verify, an evidence record for govchain evidence verify.',
+    'It does not hold this against authorities outside the chain: this page believes the trust file alone. An anchor of this receipt is for govchain anchor verify, an evidence record for govchain evidence verify, which are told whom else to believe.',
   unknownTrust: 'It rests on the trust file: if that is false, so is this.',
   steps: 'Steps taken',
   passed: 'ok',
@@ -118,6 +118,35 @@ const EN = {
   RECORD: 'the record states that the document exists',
   COMPACT_RECEIPT: 'the text is that of a compact receipt',
   SIGNATURE: 'a quorum of them signed together the log that holds the record',
+  beside: 'What goes with it, if you have it',
+  besideHint:
+    'A proof of what became of the record (.standing); beside a time stamp its request (.tsq), certificates (.pem) and lists of revoked ones (.crl).',
+  chooseSome: 'Choose files …',
+  besideWrong: '{name} cannot be used: {why}',
+  besideOther:
+    '{name} is none of these: a proof of standing, a request, a certificate, a list of revoked ones.',
+  besideTwice: '{name} is the second of its kind: only one can be held against a receipt.',
+  besideIdle:
+    'What is given as the fourth had no say: it goes with a receipt or a time-stamp token.',
+  standingIdle: 'The proof of standing was not looked at: it goes with a receipt that is verified.',
+  listIdle:
+    'A list of revoked certificates says nothing of this: it is by {issuer}, who issued no certificate here.',
+  kindRequest: 'a request for a time stamp',
+  kindCertificate: 'certificates',
+  kindRevocations: 'a list of revoked certificates',
+  recordInForce: 'IN FORCE',
+  recordSuperseded: 'SUPERSEDED',
+  recordWithdrawn: 'WITHDRAWN',
+  followedInForce: '{reference}: recorded at {committed}, still in force at {known}',
+  followedSuperseded: '{reference}: recorded at {committed}, superseded by {moved}, so at {known}',
+  followedWithdrawn: '{reference}: recorded at {committed}, WITHDRAWN at {moved}',
+  standingFailed: 'What became of the record is not shown.',
+  fixStanding:
+    'Use a newer proof of the standing of this very record: govchain record status --prove.',
+  stepsOfStanding: 'Steps taken with the proof of standing',
+  STANDING_RECORD: 'it speaks of the record of the receipt',
+  unknownSince:
+    'It says nothing of what came after the block of the proof of standing. How old that may be is for you to decide.',
   given: '{name} ({size} bytes): {kind}',
   existsTlog:
     '{name} was recorded in block {height}, dated {time}; {signers} validators cosigned the log, at {seal_time} by the median of their clocks',
@@ -143,19 +172,20 @@ const EN = {
   kindStanding: 'a proof of standing, which needs no document',
   kindConsistency: 'a proof of consistency, which needs no document',
   isAnchor:
-    '{name} is an anchor: a block that an authority outside the chain stamped, and this page knows none of those. govchain anchor verify takes it.',
-  isEvidence: '{name} is an evidence record (RFC 4998). govchain evidence verify takes it.',
+    '{name} is an anchor: a block that an authority outside the chain stamped. This page believes the trust file alone; govchain anchor verify is told whom else to believe, and takes it.',
+  isEvidence:
+    '{name} is an evidence record (RFC 4998). It rests on authorities outside the chain, and this page believes the trust file alone: govchain evidence verify takes it.',
   isFork:
     '{name} is the proof of a witness that a log was forked. govchain witness verify takes it.',
   isEquivocation:
     '{name} is the proof that a validator signed what no correct one can. govchain misbehaviour verify takes it.',
   isReport: '{name} is the report of an audit. govchain audit report takes it.',
   isRequest:
-    '{name} is a request for a time stamp: it proves nothing. govchain verify takes it beside the token (--query).',
+    '{name} is a request for a time stamp: it proves nothing. Give it as the fourth, beside the token.',
   isCertificate:
-    '{name} is a certificate: it proves nothing of a document. govchain verify takes it beside a token (--certificate).',
+    '{name} is a certificate: it proves nothing of a document. Give it as the fourth, beside a token.',
   isRevocations:
-    '{name} is a list of revoked certificates: it proves nothing of a document. govchain verify takes it beside a token (--crl).',
+    '{name} is a list of revoked certificates: it proves nothing of a document. Give it as the fourth, beside a token.',
   isMarked:
     '{name} begins with a byte order mark (BOM), which none of these files has: save it as UTF-8 without one.',
   isCheckpoint:
@@ -210,7 +240,7 @@ const ZH = {
   trust: '信任文件',
   trustHint:
     '写明是哪条链、由哪些验证节点签名。一切以它为准：请从您信任的来源取得，不要向提供回执的人索取。',
-  drop: '也可以把三个文件一起或分别拖放到本页任意位置。',
+  drop: '也可以把这些文件一起或分别拖放到本页任意位置。',
   print: '打印',
   again: '重新开始',
   privacy: '不会向任何地方发送数据：本页的规则禁止一切网络连接，存盘后可在断网的机器上使用。',
@@ -241,10 +271,8 @@ const ZH = {
   fixAlone: '请使用回执，或含有回执的文件：其中由验证节点为时间作担保。',
   notRootedToken:
     '此回执中的时间戳令牌，其签发密钥未获信任文件中任何机构担保。核验止于第 {number} 步。',
-  fixToken:
-    '请使用回执，或含有回执的文件：其中由验证节点为时间作担保。令牌旁的请求、证书或吊销列表，请交给 govchain verify（--query、--certificate、--crl）。',
-  fixCertificate:
-    '该令牌索取时未要求附带证书，而本页不接受令牌旁的证书：请用 govchain verify（--certificate）。',
+  fixToken: '请使用回执，或含有回执的文件：其中由验证节点为时间作担保。',
+  fixCertificate: '该令牌索取时未要求附带证书：请把其密钥的证书作为第四项给出。节点提供自己的证书（GET /tsa/certificates）。',
   fixDocument: '请使用此文件未经改动的回执。',
   fixRoot: '请使用回执所属链的信任文件，且不旧于回执；或将回执更新。',
   fixClock: '请检查本机时钟：按其时间，此回执来自未来。',
@@ -280,10 +308,9 @@ const ZH = {
   compare: '请将此指纹（SHA-256）与发布者公布的值核对。',
   unknown: '未说明的事项',
   unknownTruth: '不说明文件内容是否属实，也不说明由谁撰写。',
-  unknownLater:
-    '不说明该记录在此区块之后是否被替代或撤回。状态证明可以说明：可在此处当作回执给出，并比对其中的摘要；或由 govchain verify --standing 一并核验。',
+  unknownLater: '不说明该记录在此区块之后是否被替代或撤回。状态证明可以说明：请作为第四项给出。',
   unknownAnchor:
-    '不与链外机构相印证：此回执的锚定请交给 govchain anchor verify，证据记录请交给 govchain evidence verify。',
+    '不与链外机构相印证：本页只以信任文件为准。此回执的锚定请交给 govchain anchor verify，证据记录请交给 govchain evidence verify，由您告知它们还信任哪些机构。',
   unknownTrust: '一切以信任文件为准：信任文件若为假，本结论亦不成立。',
   steps: '核验步骤',
   passed: '正常',
@@ -301,6 +328,29 @@ const ZH = {
   RECORD: '记录表明文件存在',
   COMPACT_RECEIPT: '文本是一份紧凑回执',
   SIGNATURE: '其法定多数共同签署了含有该记录的日志',
+  beside: '附带材料（如有）',
+  besideHint: '记录此后状况的状态证明（.standing）；时间戳的请求（.tsq）、证书（.pem）和吊销列表（.crl）。',
+  chooseSome: '选择文件（可多选）…',
+  besideWrong: '{name} 不可用：{why}',
+  besideOther: '{name} 不属于下列任何一种：状态证明、请求、证书、吊销列表。',
+  besideTwice: '{name} 是同类的第二份：对一份回执只能使用一份。',
+  besideIdle: '第四项中的文件未起作用：它们须与回执或时间戳令牌一起使用。',
+  standingIdle: '未查看状态证明：它须与核验通过的回执一起使用。',
+  listIdle: '一份吊销列表与此无关：签发者 {issuer} 未签发此处的任何证书。',
+  kindRequest: '时间戳请求',
+  kindCertificate: '证书',
+  kindRevocations: '吊销列表',
+  recordInForce: '有效',
+  recordSuperseded: '已被替代',
+  recordWithdrawn: '已撤销',
+  followedInForce: '{reference}：{committed} 存证，{known} 仍然有效',
+  followedSuperseded: '{reference}：{committed} 存证，至 {moved} 已被替代，{known} 时如此',
+  followedWithdrawn: '{reference}：{committed} 存证，{moved} 已撤销',
+  standingFailed: '记录此后的状况未得证明。',
+  fixStanding: '请使用此记录更新的状态证明：govchain record status --prove。',
+  stepsOfStanding: '状态证明的核验步骤',
+  STANDING_RECORD: '证明针对回执中的记录',
+  unknownSince: '对状态证明所在区块之后的事不作说明。可以接受多旧的证明，由您决定。',
   given: '{name}（{size} 字节）：{kind}',
   existsTlog: '{name} 已记录于区块 {height}，日期为 {time}；{signers} 个验证者联署了日志，按其时钟中位数为 {seal_time}',
   stands_absent: '{issuer} 从未以编号 {reference} 存证过类型为 {type} 的任何文件',
@@ -321,15 +371,14 @@ const ZH = {
   kindTlog: 'tlog-proof 证明',
   kindStanding: '状态证明，无须文件',
   kindConsistency: '一致性证明，无须文件',
-  isAnchor: '{name} 是锚定文件：由链外权威机构加盖时间戳的区块，本页不掌握这些机构。请用 govchain anchor verify 核验。',
-  isEvidence: '{name} 是证据记录（RFC 4998）。请用 govchain evidence verify 核验。',
+  isAnchor: '{name} 是锚定：由链外机构盖了时间戳的区块。本页只以信任文件为准；govchain anchor verify 可指定还信任哪些机构，由它核验。',
+  isEvidence: '{name} 是证据记录（RFC 4998）。它依据链外机构，而本页只以信任文件为准：由 govchain evidence verify 核验。',
   isFork: '{name} 是见证者关于日志分叉的证明。请用 govchain witness verify 核验。',
   isEquivocation: '{name} 是验证节点签署了矛盾内容的证明。请用 govchain misbehaviour verify 核验。',
   isReport: '{name} 是审计报告。请用 govchain audit report 核验。',
-  isRequest: '{name} 是时间戳请求，不证明任何内容。请与令牌一起交给 govchain verify（--query）。',
-  isCertificate: '{name} 是证书，不证明文件的任何情况。请与令牌一起交给 govchain verify（--certificate）。',
-  isRevocations:
-    '{name} 是证书吊销列表，不证明文件的任何情况。请与令牌一起交给 govchain verify（--crl）。',
+  isRequest: '{name} 是时间戳请求，本身不证明任何事。请作为第四项与令牌一起给出。',
+  isCertificate: '{name} 是证书，不证明任何文件。请作为第四项与令牌一起给出。',
+  isRevocations: '{name} 是吊销列表，不证明任何文件。请作为第四项与令牌一起给出。',
   isMarked: '{name} 以字节顺序标记（BOM）开头，此类文件均不含该标记：请另存为不带该标记的 UTF-8。',
   isCheckpoint: '{name} 是公开日志的检查点，不含记录。用 govchain receipt export --format tlog 可导出记录的证明。',
   isPolicy: '{name} 是供其他程序使用的公开日志策略文件：本页与 govchain verify 均使用信任文件。',

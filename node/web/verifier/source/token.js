@@ -38,13 +38,15 @@ const GRANTED = sequence(integer(0n));
 const THOUSANDTHS = 0x80;
 
 /**
- * Check the token of a receipt by a clock; return what it says. `accuracy` is the chain's in ms, or
- * null.
+ * Check the token of a receipt by a clock, and what is given beside it; return what it says.
+ * `accuracy` is the chain's in ms, or null.
  */
-export function checkRecordToken(receipt, genesis, accuracy, now) {
+export function checkRecordToken(receipt, genesis, accuracy, now, beside) {
   const { token: bytes, chainId, header, leaf, logIndex } = receipt;
-  const expected = { document: recordedDigest(leaf.record), roots: rootsOf(genesis), now };
-  const { token, path } = checkToken(bytes, expected, 'AUTHORITY');
+  const document = recordedDigest(leaf.record);
+  const expected = { document, roots: rootsOf(genesis), now, ...beside };
+  const check = checkToken(bytes, expected, 'AUTHORITY');
+  const { token, path } = check;
   const { info } = token;
   const isVouchedFor = !header.timeDegraded;
   need(isVouchedFor, 'token-degraded', "expected none: nobody vouches for the block's time");
@@ -65,7 +67,9 @@ export function checkRecordToken(receipt, genesis, accuracy, now) {
   need(isPromised, 'token-accuracy', () => `expected the promised ${accuracy} ms`);
   const isOwn = equal(encodeAgain(token, path), bytes);
   need(isOwn, 'token-form', "expected the form of this chain's tokens, and no more");
-  return `serial number ${inHex(serial)}, path of ${path.length} certificates`;
+  const since = check.revokedSince;
+  const note = since === null ? '' : `; its key is not believed since ${isoTime(since)}`;
+  return `serial number ${inHex(serial)}, path of ${path.length} certificates${note}`;
 }
 
 /**

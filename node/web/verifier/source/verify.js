@@ -12,6 +12,7 @@ import { openReceipt } from './opening.js';
 import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
 import { need, needEqual } from './refusal.js';
 import { isVoteKey, isVoteSignature } from './signatures.js';
+import { verifyStanding } from './standing.js';
 import { takeSteps } from './steps.js';
 import { checkPast, isoTime } from './times.js';
 import { checkRecordToken } from './token.js';
@@ -32,19 +33,23 @@ export const STEPS = [
 /**
  * Verify the bytes of a receipt in any format that carries one. `trust` is what `loadTrust` gave,
  * `document` the name of a digest, a colon and its hex, `now` what a clock says, in ms since 1970
- * UTC (a bigint; undefined asks none). Never throws: the answer has `outcome`
- * ('verified', 'not verified' or 'not rooted'), the `steps` taken, and what is `attested` or null.
+ * UTC (a bigint; undefined asks none), `beside` what `gather` gave. Never throws: the answer has
+ * `outcome` ('verified', 'not verified' or 'not rooted'), the `steps` taken, what is `attested` or
+ * null, and `followed`, the answer to a proof of standing beside a verified one, or null.
  */
-export async function verifyReceipt(bytes, trust, document, now) {
-  const run = new Verification(bytes, trust, document, now);
+export async function verifyReceipt(bytes, trust, document, now, beside = {}) {
+  const { standing = null, ...ofToken } = beside;
+  const run = new Verification(bytes, trust, document, now, ofToken);
   const { outcome, steps } = await takeSteps(STEPS, (name) => run[name]());
   const attested = steps.length === STEPS.length ? run.attestation() : null;
-  return { outcome, steps, attested };
+  const isFollowed = standing !== null && outcome === 'verified';
+  const followed = isFollowed ? await verifyStanding(standing, trust, now, run.receipt) : null;
+  return { outcome, steps, attested, followed };
 }
 
 class Verification {
-  constructor(bytes, trust, document, now) {
-    Object.assign(this, { bytes, trust, document, now });
+  constructor(bytes, trust, document, now, beside) {
+    Object.assign(this, { bytes, trust, document, now, beside });
   }
 
   RECEIPT() {
@@ -151,8 +156,13 @@ class Verification {
   }
 
   TOKEN() {
-    if (this.receipt.token === null) return 'none';
-    return checkRecordToken(this.receipt, this.trust.genesis, this.claim.accuracy, this.now);
+    const { receipt, beside } = this;
+    if (receipt.token !== null) {
+      return checkRecordToken(receipt, this.trust.genesis, this.claim.accuracy, this.now, beside);
+    }
+    const isAsked = (beside.request ?? null) !== null;
+    need(!isAsked, 'token-missing', 'expected one that answers the request, got none');
+    return 'none';
   }
 
   RECORD() {
