@@ -43,6 +43,7 @@ def test_what_is_counted_is_what_the_protocol_says(measured: Counts) -> None:
     assert transaction["transactions_checked"] == 4  # each validator checks its signature once
     assert transaction["hashes"] > 4
     assert {name for name, count in transaction.items() if count} == {
+        "message_bytes",
         "transactions_checked",
         "hashes",
     }
@@ -51,7 +52,8 @@ def test_what_is_counted_is_what_the_protocol_says(measured: Counts) -> None:
 def test_a_record_of_a_batch_costs_its_leaf_and_its_share_of_the_tree(measured: Counts) -> None:
     """One signature, one message, one sync serve the whole batch, however many its records."""
     record = measured[NETWORK]["per record of a batch"]
-    assert {name for name, count in record.items() if count} == {"hashes"}
+    assert {name for name, count in record.items() if count} == {"hashes", "message_bytes"}
+    assert record["message_bytes"] == pytest.approx(3 * 32, rel=0.01)  # a digest, to three others
     assert 4 < record["hashes"] <= 4 * 2.1  # by each validator: a leaf, less than one node
 
 

@@ -22,6 +22,7 @@ from node.crypto.suite import Suite
 from node.errors import InvariantViolation
 from node.execution.apply import Executor
 from node.service.admission import Candidate, check_signatures
+from node.service.ballots import DurableLog
 from node.service.engine import Engine, Outgoing
 from node.service.mempool import Mempool
 from node.service.recovery import recover
@@ -54,6 +55,42 @@ class CountingStore(MemoryStore):
         super().write(batch, sync=sync)
 
 
+class Agency:
+    """Signs transactions for a chain, none of them twice."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self._chain_id, self._suite = genesis.chain_id, genesis.suite
+        self._nonce = 0
+
+    def sign_batches(
+        self, batches: int, batch_txs: int, *, references: bool = False, records: int = 1
+    ) -> list[list[bytes]]:
+        """Return encoded transactions of so many records each.
+
+        A single one is under a reference of its own if asked for.
+        """
+        return [[self._sign(references, records) for _ in range(batch_txs)] for _ in range(batches)]
+
+    def _sign(self, references: bool, records: int) -> bytes:  # noqa: FBT001 - in here alone
+        self._nonce += 1
+        nonce = self._nonce.to_bytes(16, "big")
+        body = TransactionBody(
+            chain_id=self._chain_id,
+            sender=AGENCY,
+            nonce=nonce,
+            not_after_ms=CREATED_MS + 300_000,
+            kind=TransactionKind.NOTARIZE,
+            payload=Notarization(
+                digest_algorithm=1,
+                type_code="licence",
+                action=RecordAction.RECORD,
+                digests=hashlib.shake_256(nonce).digest(DIGEST_BYTES * records),
+                references=(nonce.hex(),) if references else None,
+            ),
+        )
+        return sign_transaction(body, signer(AGENCY, self._suite), self._suite).encoded
+
+
 class EngineNetwork:
     """A network of engines at rest; each batch handed to the first of them becomes one block."""
 
@@ -70,28 +107,25 @@ class EngineNetwork:
         self._logs = [MemoryLog() for _ in range(validator_count)]
         self._counting = [CountingStore() for _ in range(validator_count)]
         self._engines = [
-            _start(genesis, me, *disk)
+            start_engine(genesis, me, *disk)
             for me, disk in enumerate(zip(stores or self._counting, self._logs, strict=True))
         ]
         self._durable = [0] * validator_count
         self._queue: deque[tuple[int, int, bytes]] = deque()  # from, to, message
-        self._nonce = 0
+        self._agency = Agency(genesis)
         self._frames = self._log_syncs = self._transactions_checked = 0
-        self.messages = self.votes_sent = 0
+        self.messages = self.votes_sent = self._message_bytes = 0
         for me, engine in enumerate(self._engines):
             engine.start(self._now)
             self._after_turn(me)
         self._run_until_at_rest()  # each says once where it stands
-        self.messages = self.votes_sent = 0
+        self.messages = self.votes_sent = self._frames = self._message_bytes = 0
 
     def sign_batches(
         self, batches: int, batch_txs: int, *, references: bool = False, records: int = 1
     ) -> list[list[bytes]]:
-        """Return encoded transactions of so many records each.
-
-        A single one is under a reference of its own if asked for.
-        """
-        return [[self._sign(references, records) for _ in range(batch_txs)] for _ in range(batches)]
+        """Return what `Agency.sign_batches` does, for this chain."""
+        return self._agency.sign_batches(batches, batch_txs, references=references, records=records)
 
     def run(self, batches: Sequence[Sequence[bytes]]) -> None:
         """Make every batch a block, final everywhere, one after the other."""
@@ -112,6 +146,7 @@ class EngineNetwork:
         return {
             "messages": self.messages,
             "frames": self._frames,
+            "message_bytes": self._message_bytes,
             "votes_sent": self.votes_sent,
             "votes_signed": self.votes_signed,
             "votes_checked": self.votes_checked,
@@ -175,31 +210,13 @@ class EngineNetwork:
     def _post(self, me: int, message: Outgoing) -> None:
         others = self._peers(me, message)
         self.messages += len(others)
+        self._message_bytes += len(others) * len(message.data)
         self.votes_sent += len(others) if message.kind in VOTING else 0
         self._queue.extend((me, other, message.data) for other in others)
 
-    def _sign(self, references: bool, records: int) -> bytes:  # noqa: FBT001 - in here alone
-        self._nonce += 1
-        nonce = self._nonce.to_bytes(16, "big")
-        body = TransactionBody(
-            chain_id=self._genesis.chain_id,
-            sender=AGENCY,
-            nonce=nonce,
-            not_after_ms=CREATED_MS + 300_000,
-            kind=TransactionKind.NOTARIZE,
-            payload=Notarization(
-                digest_algorithm=1,
-                type_code="licence",
-                action=RecordAction.RECORD,
-                digests=hashlib.shake_256(nonce).digest(DIGEST_BYTES * records),
-                references=(nonce.hex(),) if references else None,
-            ),
-        )
-        suite = self._genesis.suite
-        return sign_transaction(body, signer(AGENCY, suite), suite).encoded
 
-
-def _start(genesis: Genesis, me: int, store: KeyValueStore, log: MemoryLog) -> Engine:
+def start_engine(genesis: Genesis, me: int, store: KeyValueStore, log: DurableLog) -> Engine:
+    """Return an engine that begins with an empty ledger in `store`, and an empty log."""
     executor = Executor(genesis)
     ledger = LedgerStore.open(store, genesis.suite, executor.genesis_block())
     name = genesis.validators.validators[me].validator_id
