@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from gettext import gettext as _
 from pathlib import Path
+from typing import Final
 
 from node.chain.record import RecordAction
 from node.chain.reference import ReferenceName, ReferenceStatus
 from node.cli.inputs import STANDARD_INPUT, Document
 from node.cli.network import Network
+from node.cli.outputs import name_after, write_anew
 from node.cli.readiness import await_service
 from node.cli.recording import record_documents, summarize, tell_trouble
 from node.cli.screen import Answer, Screen
@@ -16,7 +20,12 @@ from node.cli.standing import ask_standing, spoken
 from node.cli.submission import DIGEST, Outlook
 from node.cli.verb import CommandError
 from node.timestamp.receipt import iso_time
-from node.timestamp.standing import Fate
+from node.timestamp.standing import Fate, status_digest
+
+REASON_FORMAT: Final = "govchain-withdrawal-1"
+REASON_SUFFIX: Final = ".reason.json"
+_SALT_BYTES: Final = 16
+_MARK_DIGITS: Final = 8
 
 
 def document_at(argument: str) -> Document:
@@ -82,3 +91,24 @@ def same_document(name: ReferenceName, status: ReferenceStatus) -> Document:
         fix = _("name the decision that withdraws it: --decision")
         raise CommandError("GC-2301", message.format(algorithm=DIGEST.name), fix)
     return Document(name.reference, Path(name.reference), digest=status.digest)
+
+
+def keep_reason(name: ReferenceName, status: ReferenceStatus, reason: str, out: Path) -> Document:
+    """Write why something is withdrawn to a file among the receipts; return that as a document.
+
+    Its digest tells nobody what it says: a salt in it keeps short texts from being guessed.
+    """
+    salt = secrets.token_hex(_SALT_BYTES)
+    said = {
+        "format": REASON_FORMAT,
+        "issuer": name.issuer,
+        "type": name.type_code,
+        "reference": name.reference,
+        "withdrawn": status_digest(status),
+        "reason": reason,
+        "salt": salt,
+    }
+    called = f"{Path(name.reference).name}.{salt[:_MARK_DIGITS]}"
+    path = out / name_after(called, REASON_SUFFIX)
+    write_anew(path, f"{json.dumps(said, ensure_ascii=False, indent=2)}\n".encode())
+    return Document(str(path), path)

@@ -15,6 +15,7 @@ from pathlib import Path
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode
 from node.chain.certificate import Phase, Subject, Vote, build_certificate
 from node.chain.genesis import Genesis
+from node.chain.reference import ReferenceName
 from node.chain.transaction import Transaction, verify_transaction
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
 from node.errors import ClientError
@@ -123,6 +124,10 @@ class InstantNode(FakeNode):
         found = self.queries.receipts(wanted, first_operation, limit)
         self.receipts_given += 0 if found is None else len(found)
         return None if found is None else [receipt.encode() for receipt in found]
+
+    async def standing_proof(self, name: ReferenceName) -> bytes | None:
+        proof = self.queries.standing_proof(name)
+        return None if proof is None else proof.encode()
 
     async def transaction(self, wanted: bytes) -> CommittedTransaction | None:
         found = self.queries.transaction(wanted)
