@@ -42,8 +42,13 @@ class Intake:
         """Ids that expired by clock before this time (ms), until a block's T says so too."""
 
     def candidates(self, encoded: Sequence[bytes], now: ev.Now) -> tuple[Candidate, ...]:
-        """Return those of gossiped transactions whose signatures are worth checking."""
-        verdicts = self._gate.screen(encoded, self._reckoner.reckon(now))
+        """Return those of gossiped transactions whose signatures are worth checking.
+
+        What is held is told by its bytes alone: where nothing becomes final all validators repeat
+        to all others what waits, and decoding it again would take what time they have.
+        """
+        unknown = [each for each in encoded if not self._mempool.holds(each)]
+        verdicts = self._gate.screen(unknown, self._reckoner.reckon(now))
         return tuple(v for v in verdicts if isinstance(v, Candidate))
 
     def admit(self, verified: VerifiedTransaction | None, *, from_client: bool) -> Admission:

@@ -133,6 +133,7 @@ class Mempool:
         self._bytes_max = bytes_max
         self._requests: dict[bytes, _Request] = {}  # by tx_id
         self._bodies: dict[bytes, VerifiedTransaction] = {}  # by tx_hash, twins included
+        self._encoded: set[bytes] = set()  # the bytes these bodies came in
         self._bytes = 0
         self._arrivals = 0
         self._waiting_count = 0
@@ -219,6 +220,10 @@ class Mempool:
     def get(self, tx_hash: bytes) -> VerifiedTransaction | None:
         """Return the body with this hash, pending or pinned."""
         return self._bodies.get(tx_hash)
+
+    def holds(self, encoded: bytes) -> bool:
+        """Tell whether a body of just these bytes is here."""
+        return encoded in self._encoded
 
     def missing(self, tx_hashes: Iterable[bytes]) -> list[bytes]:
         """Return those hashes whose bodies are not held, in the given order."""
@@ -435,10 +440,12 @@ class Mempool:
 
     def _keep_body(self, tx: VerifiedTransaction) -> None:
         self._bodies[tx.transaction.tx_hash] = tx
+        self._encoded.add(tx.transaction.encoded)
         self._bytes += len(tx.transaction.encoded)
 
     def _forget_body(self, tx: VerifiedTransaction) -> None:
         del self._bodies[tx.transaction.tx_hash]
+        self._encoded.remove(tx.transaction.encoded)
         self._bytes -= len(tx.transaction.encoded)
 
     def _enqueue(self, request: _Request) -> None:

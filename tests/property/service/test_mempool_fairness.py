@@ -32,7 +32,8 @@ def make_tx(number: int, sender: int, size_bytes: int) -> VerifiedTransaction:
         ),
     )
     name = number.to_bytes(32, "big")
-    return VerifiedTransaction(Transaction(body, bytes(64), bytes(size_bytes), name, name), b"")
+    encoded = name.ljust(size_bytes, b"\0")
+    return VerifiedTransaction(Transaction(body, bytes(64), encoded, name, name), b"")
 
 
 arrivals = st.lists(

@@ -40,13 +40,9 @@ def make_tx(number: int, signature: int) -> VerifiedTransaction:
             digests=bytes(32 * records),
         ),
     )
-    transaction = Transaction(
-        body,
-        bytes(64),
-        bytes((100, 2_000, 5_000, 9_000)[number % 5 % 4]),
-        b"id" + bytes((number,)),
-        b"hash" + bytes((number, signature)),
-    )
+    tx_hash = b"hash" + bytes((number, signature))
+    encoded = tx_hash.ljust((100, 2_000, 5_000, 9_000)[number % 5 % 4], b"\0")
+    transaction = Transaction(body, bytes(64), encoded, b"id" + bytes((number,)), tx_hash)
     return VerifiedTransaction(transaction, bytes(33))
 
 
@@ -253,6 +249,7 @@ class MempoolAgainstModel(RuleBasedStateMachine):
         assert self.pool.waiting_count == len(self.slow.in_turn())
         for tx_hash, tx in ALL.items():
             assert self.pool.get(tx_hash) is held.get(tx_hash)
+            assert self.pool.holds(tx.transaction.encoded) == (tx_hash in held)
             known = self.slow.find(tx.transaction.tx_id) is not None
             assert self.pool.is_pending(tx.transaction.tx_id) == known
 

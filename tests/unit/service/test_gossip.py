@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
+
+from node.service.admission import Gate, Verdict
 from node.service.gossip import MESSAGE_BYTES_MAX, Gossip
 from node.service.log_records import RecordType
 from node.service.mempool import Mempool
 from node.service.output import Outlet
+from node.service.reckoning import Reckoning
 from node.service.wire import Transactions, decode_message
 from tests.unit.execution.small_chain import GENESIS, payload, tx
 from tests.unit.service.lone import Lone
@@ -65,3 +71,24 @@ def test_the_transactions_of_an_undecided_block_are_repeated_to_those_who_may_ha
     primary.engine.tick(primary.at(GENESIS.parameters.view_timeout_ms))
     repeated = [m.transactions for m in primary.said() if isinstance(m, Transactions)]
     assert repeated == [(transaction.transaction.encoded,)]
+
+
+def test_what_is_held_is_not_decoded_again_when_it_is_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where nothing becomes final, everybody repeats to everybody what waits."""
+    decoded: list[bytes] = []
+    screen = Gate.screen
+
+    def note(gate: Gate, encoded: Sequence[bytes], reckoned: Reckoning) -> list[Verdict]:
+        decoded.extend(encoded)
+        return screen(gate, encoded, reckoned)
+
+    monkeypatch.setattr(Gate, "screen", note)
+    backup, held, new = Lone(3), tx(payload("held")), tx(payload("new"))
+    backup.engine.admit([held], backup.at(1), from_client=False)
+    repeated = Transactions((held.transaction.encoded, new.transaction.encoded))
+    backup.hear(1, repeated, 2)
+    assert decoded == [new.transaction.encoded]
+    (job,) = backup.engine.drain().jobs
+    assert [each.transaction.tx_id for each in job.candidates] == [new.transaction.tx_id]

@@ -58,7 +58,8 @@ def tx(
     )
     tx_id = number.to_bytes(32, "big")
     tx_hash = signature.to_bytes(8, "big") + number.to_bytes(24, "big")
-    transaction = Transaction(body, bytes(64), bytes(size_bytes), tx_id, tx_hash)
+    encoded = tx_hash.ljust(size_bytes, b"\0")  # as of real ones, no two are alike
+    transaction = Transaction(body, bytes(64), encoded, tx_id, tx_hash)
     return VerifiedTransaction(transaction, bytes(33))
 
 
