@@ -16,7 +16,6 @@ from node.config import NodeConfig
 from node.crypto.keystore import KeySecret
 from node.errors import InvariantViolation
 from node.service import clock
-from node.service.effort import Effort
 from node.service.engine import Engine
 from node.service.home import require_whole
 from node.service.log_file import LogFile
@@ -80,7 +79,7 @@ def _run_until_superseded(
             mempool=Mempool(),
             recovery=stores.recovery,
         )
-        engine.counters.effort = Effort(clock.thread_cpu_ns)
+        engine.counters.efforts.measure_by(clock.thread_cpu_ns)
         engine.allow_snapshots(stores.drafts, config.snapshot_gap_blocks)
         told_to_stop = loop.run(_serve(config, genesis, stores, engine, keys))
         stores.log.sync()

@@ -17,6 +17,7 @@ from node.crypto.signature import PublicKey
 from node.errors import CryptoError, DecodeError
 from node.execution.apply import StateReader, sender_key
 from node.limits import TX_LIFETIME_MS_MAX
+from node.service.effort import Effort
 from node.service.reckoning import Reckoning
 
 KEYS_REMEMBERED = 4_096
@@ -42,8 +43,13 @@ class Gate:
         key_of: Callable[[str], bytes | None],
         is_pending: Callable[[bytes], bool],
         is_final: Callable[[bytes], bool],
+        effort: Effort,
     ) -> None:
-        """`key_of` reads a sender's key from committed state; the others look up a tx_id."""
+        """`key_of` reads a sender's key from committed state; `is_` look up a tx_id.
+
+        `effort` is told what judging costs.
+        """
+        self._effort = effort
         self._chain_id, self._suite = genesis.chain_id, genesis.suite
         self.bytes_max = genesis.parameters.block_bytes_max
         """What a block may hold by the parameters in force."""
@@ -55,8 +61,11 @@ class Gate:
 
         Nothing is refused for its lifetime that could be included at some time of `reckoned`.
         """
+        began_ns = self._effort.begin()
         keys: dict[str, PublicKey | None] = {}
-        return [self._screen_one(data, reckoned, keys) for data in encoded]
+        verdicts = [self._screen_one(data, reckoned, keys) for data in encoded]
+        self._effort.end(began_ns)
+        return verdicts
 
     def _screen_one(  # noqa: PLR0911 - one per verdict
         self, data: bytes, reckoned: Reckoning, keys: dict[str, PublicKey | None]

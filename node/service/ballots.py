@@ -139,7 +139,7 @@ class Ballots:
             )
             self._blocks[subject.header_digest] = record
             self._records.append(record)
-        epoch, effort = self._epoch, self._counters.effort
+        epoch, effort = self._epoch, self._counters.efforts.consensus
         began_ns = effort.begin()
         message = subject.sign_bytes(epoch.chain_id, epoch.validators, now.utc_ms)
         vote = Vote(subject, self._me, now.utc_ms, self._signer.sign(message), epoch.number)
@@ -150,7 +150,7 @@ class Ballots:
         return vote
 
     def _sign(self, unsigned: ViewChange | NewView) -> bytes:
-        effort = self._counters.effort
+        effort = self._counters.efforts.consensus
         began_ns = effort.begin()
         signature = self._signer.sign(unsigned.sign_bytes(self._epoch.chain_id))
         effort.end(began_ns)

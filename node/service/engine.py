@@ -90,6 +90,7 @@ class Engine:
             key_of=lambda sender: sender_key(tip, sender),
             is_pending=mempool.is_pending,
             is_final=tip.has_transaction,
+            effort=outlet.counters.efforts.screening,
         )
         self.clock_fitness = ClockFitness(testnet=genesis.testnet)
         """Judges the UTC clock; whoever reads the clocks shows it each reading."""
@@ -116,7 +117,7 @@ class Engine:
         )
         for item in recovery.consensus.recent:
             self._misconduct.note_certificate(item.certificate)
-        self._undecided = Undecided(tip, mempool, executor)
+        self._undecided = Undecided(tip, mempool, executor, outlet.counters.efforts.execution)
         self._pursuits = Pursuits(
             suite=suite,
             mempool=mempool,
@@ -363,7 +364,10 @@ class Engine:
         self._run(now, *more)
         # Synced, although the log could rebuild it: a database may lose an unsynced write from the
         # middle of its own log, and a state tree with a hole is worse than one that is behind.
+        effort = self.counters.efforts.ledger
+        began_ns = effort.begin()
         self._ledger.write()
+        effort.end(began_ns)
         self._ballots.write()
 
     def _run(self, now: ev.Now, *more: ev.Event) -> None:
@@ -378,7 +382,7 @@ class Engine:
             event = self._events.popleft()
             if isinstance(event, ev.Validated) and self._was_released(event):
                 continue
-            effort = self.counters.effort
+            effort = self.counters.efforts.consensus
             began_ns = effort.begin()
             actions = self.core.step(event, now)
             effort.end(began_ns)

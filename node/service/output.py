@@ -14,7 +14,7 @@ from node.chain.compact import Share
 from node.consensus.events import Trace
 from node.execution.apply import ExecutedBlock
 from node.service.admission import Candidate
-from node.service.effort import Effort
+from node.service.effort import Efforts
 from node.service.term import Term
 from node.service.wire import (
     LAST_OF_CONSENSUS,
@@ -90,8 +90,8 @@ class Counters:
     blocks_synced: int = 0
     snapshot_pieces: int = 0
     past_blocks: int = 0
-    effort: Effort = field(default_factory=Effort)
-    """What consensus itself cost; the shell gives it a clock."""
+    efforts: Efforts = field(default_factory=Efforts)
+    """What parts of its work cost; the shell gives them a clock."""
 
 
 class Outlet:
@@ -105,7 +105,7 @@ class Outlet:
 
     def send(self, to: int | None, message: Message) -> None:
         """Send a message to a peer by number, or to all other members of the set in force."""
-        kind, effort = kind_of(message), self.counters.effort
+        kind, effort = kind_of(message), self.counters.efforts.consensus
         began_ns = effort.begin()
         data = encode_message(message)
         if kind <= LAST_OF_CONSENSUS:

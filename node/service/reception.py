@@ -128,7 +128,7 @@ class Reception:
     # ------------------------------------------------------------------ one message
 
     def _decode(self, data: bytes) -> Message:
-        effort = self._outlet.counters.effort
+        effort = self._outlet.counters.efforts.consensus
         began_ns = effort.begin()
         message = decode_message(data, self._signature_size)
         if kind_of(message) <= LAST_OF_CONSENSUS:
@@ -137,7 +137,7 @@ class Reception:
 
     def _verify(self, check: Callable[[_Checked], object], message: _Checked) -> None:
         """Check what validators signed, and remember it; raises `PeerError`."""
-        effort = self._outlet.counters.effort
+        effort = self._outlet.counters.efforts.consensus
         began_ns = effort.begin()
         check(message)
         effort.end(began_ns)

@@ -21,6 +21,7 @@ from node.errors import NodeError, PeerError
 from node.execution.apply import ExecutedBlock
 from node.service.admission import Candidate, check_signatures
 from node.service.clock import RunningClock
+from node.service.effort import Effort
 from node.service.engine import CheckJob, CommittedBlock, Engine, Outgoing, Output
 from node.service.tickets import Ticket, TicketOffice
 from node.service.wire import CheckpointLines
@@ -359,17 +360,21 @@ class Runner:
 
     async def _check(self, candidates: Sequence[Candidate]) -> list[VerifiedTransaction | None]:
         """Check signatures: a few at once, many in chunks on the verification threads."""
+        effort = self.engine.counters.efforts.signature_checks
         if len(candidates) <= CHECK_HERE_MAX:
-            return check_signatures(candidates)
+            checked, spent_ns = _check_timed(effort, candidates)
+            effort.add(spent_ns)
+            return checked
         loop = asyncio.get_running_loop()
         chunks = [
             candidates[start : start + CHECK_CHUNK]
             for start in range(0, len(candidates), CHECK_CHUNK)
         ]
         parts = await asyncio.gather(
-            *(loop.run_in_executor(self._checkers, check_signatures, chunk) for chunk in chunks)
+            *(loop.run_in_executor(self._checkers, _check_timed, effort, chunk) for chunk in chunks)
         )
-        return [verified for part in parts for verified in part]
+        effort.add(sum(spent_ns for _, spent_ns in parts))
+        return [verified for checked, _ in parts for verified in checked]
 
     async def _run_job(self, job: CheckJob) -> None:
         verdicts = await self._check(job.candidates)
@@ -413,3 +418,12 @@ class Runner:
         with self._ending_on_error():
             self.engine.tick(now)
             self._after_turn()
+
+
+def _check_timed(
+    effort: Effort, candidates: Sequence[Candidate]
+) -> tuple[list[VerifiedTransaction | None], int]:
+    """Return the verdicts, and what CPU time (ns) they took on this thread."""
+    began_ns = effort.begin()
+    checked = check_signatures(candidates)
+    return checked, effort.begin() - began_ns

@@ -107,6 +107,15 @@ class Figures(Protocol):
         """What tells until when the node can stamp time; None where it cannot."""
 
 
+_CPU_OF: Final = {
+    "consensus": "CPU time of core, codec, vote checks and signatures.",
+    "screening": "CPU time of decoding transactions, and of judging them but for signatures.",
+    "signature_checks": "CPU time of checking the signatures of transactions.",
+    "execution": "CPU time of executing blocks.",
+    "ledger": "CPU time of writing what became final.",
+}
+
+
 class Telemetry:
     """The figures of one validator; also the runner's `Observer`."""
 
@@ -281,10 +290,9 @@ class _Scrape(Collector):
             ("messages_refused", "Peer messages that broke a rule.", counters.messages_refused),
             ("bodies_asked", "Requests for missing transactions.", counters.bodies_asked),
             ("blocks_synced", "Blocks fetched instead of voted on.", counters.blocks_synced),
-            (
-                "consensus_cpu_seconds",
-                "CPU time of core, codec, vote checks and signatures.",
-                counters.effort.spent_ns / _NS_PER_S,
+            *(
+                (f"{name}_cpu_seconds", _CPU_OF[name], effort.spent_ns / _NS_PER_S)
+                for name, effort in counters.efforts.named()
             ),
             (
                 "held_up_seconds",

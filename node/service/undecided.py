@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from node.chain.transaction import VerifiedTransaction
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
 from node.execution.overlay import Overlay
+from node.service.effort import Effort
 from node.service.mempool import Mempool
 
 
 class Undecided:
     """The blocks above the tip that this validator still deals with, by header digest."""
 
-    def __init__(self, ledger: StateReader, mempool: Mempool, executor: Executor) -> None:
-        """Start with none."""
+    def __init__(
+        self, ledger: StateReader, mempool: Mempool, executor: Executor, effort: Effort
+    ) -> None:
+        """Start with none; `effort` is told what execution costs."""
         self._ledger, self._mempool, self._executor = ledger, mempool, executor
+        self._effort = effort
         self._executed: dict[bytes, ExecutedBlock] = {}
         self._overlays: dict[bytes, Overlay] = {}
 
@@ -40,7 +44,10 @@ class Undecided:
         transactions: Sequence[VerifiedTransaction],
     ) -> ExecutedBlock:
         """Execute a block on a state; raises `PeerError` where no block may be like that."""
-        return self._executor.execute(parent, inputs, transactions)
+        began_ns = self._effort.begin()
+        executed = self._executor.execute(parent, inputs, transactions)
+        self._effort.end(began_ns)
+        return executed
 
     def add(self, executed: ExecutedBlock, parent: StateReader) -> None:
         """Keep a block that was executed on `parent`."""

@@ -10,6 +10,7 @@ from node.consensus.events import Now, Validate, Validated
 from node.execution.apply import ExecutedBlock, Executor, sender_key
 from node.service.admission import Gate, check_signatures
 from node.service.ballots import Ballots
+from node.service.effort import Effort
 from node.service.log_records import LogRecord, encode_log_record
 from node.service.mempool import Mempool
 from node.service.output import CheckJob, Outlet
@@ -38,7 +39,7 @@ class Pursuing:
         recovery = recover(genesis, executor, ledger, records, validator_id=name)
         term = Term.of(recovery.epoch, recovery.anchor, name, Roster(genesis.validators))
         self.mempool, self.outlet = Mempool(), Outlet(lambda: 0)
-        self.undecided = Undecided(ledger, self.mempool, executor)
+        self.undecided = Undecided(ledger, self.mempool, executor, Effort())
         self.settled: list[Validated] = []
         self.pursuits = Pursuits(
             suite=genesis.suite,
@@ -48,6 +49,7 @@ class Pursuing:
                 key_of=lambda sender: sender_key(ledger, sender),
                 is_pending=self.mempool.is_pending,
                 is_final=ledger.has_transaction,
+                effort=Effort(),
             ),
             verifier=term.verifier,
             ballots=Ballots(

@@ -21,7 +21,7 @@ from node.consensus.messages import Proposal
 from node.errors import InvariantViolation
 from node.execution.apply import Executor
 from node.service.ballots import Ballots
-from node.service.effort import Effort
+from node.service.effort import Effort, Efforts
 from node.service.log_records import RecordType, ViewChangeRecord, encode_log_record
 from node.service.output import Counters
 from node.service.recovery import Recovery, recover
@@ -138,13 +138,13 @@ def test_a_view_change_and_a_new_view_are_signed_logged_and_then_sent() -> None:
 
 def test_signing_is_counted_as_what_consensus_costs() -> None:
     readings = count()
-    counters = Counters(effort=Effort(lambda: next(readings)))
+    counters = Counters(efforts=Efforts(Effort(lambda: next(readings))))
     ballots = new_ballots(ListedLog(), counters)
     ballots.cast_vote(CastVote(PREPARE, None), FIRST, NOW)
-    assert (counters.votes_signed, counters.effort.spent_ns) == (1, 1)
+    assert (counters.votes_signed, counters.efforts.consensus.spent_ns) == (1, 1)
     ballots.cast_view_change(view_change(ME, 2))
     ballots.announce(new_view(2, VIEW_CHANGES))
-    assert (counters.votes_signed, counters.effort.spent_ns) == (1, 3)
+    assert (counters.votes_signed, counters.efforts.consensus.spent_ns) == (1, 3)
 
 
 def test_each_thing_is_written_and_released_once() -> None:

@@ -14,6 +14,7 @@ from node.consensus.messages import Proposal
 from node.execution.apply import Executor
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service import proposing as proposing_module
+from node.service.effort import Effort
 from node.service.log_records import BlockRecord, decode_log_record
 from node.service.mempool import Mempool
 from node.service.output import Counters
@@ -148,7 +149,7 @@ class Proposing:
         recovery = recover(GENESIS, executor, ledger, (), validator_id=name)
         self.term = Term.of(recovery.epoch, recovery.anchor, name, Roster(GENESIS.validators))
         self.mempool, self.counters = Mempool(), Counters()
-        self.undecided = Undecided(ledger, self.mempool, executor)
+        self.undecided = Undecided(ledger, self.mempool, executor, Effort())
         self.tip_digest, self.tip_ms = ledger.header_digest, ledger.header.time_ms
         self.proposer = Proposer(
             term=self.term,

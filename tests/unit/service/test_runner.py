@@ -171,6 +171,20 @@ async def test_a_batch_becomes_final_in_order(alone: Alone) -> None:
     assert alone.ledger.tip_height == found[-1].height
 
 
+async def test_what_each_part_of_the_work_costs_is_told(alone: Alone) -> None:
+    batch = [transaction(payload(f"{number}")) for number in range(CHECK_CHUNK + 1)]
+    async with alone.running() as runner:
+        efforts = runner.engine.counters.efforts
+        spent_ns = {name: effort.spent_ns for name, effort in efforts.named()}
+        assert set(spent_ns.values()) == {0}  # nobody gave it a clock
+        efforts.measure_by(clock.thread_cpu_ns)
+        for transactions in (batch[:1], batch[1:]):  # checked at once, and on threads
+            before = efforts.signature_checks.spent_ns
+            await submit(runner, *transactions)
+            assert efforts.signature_checks.spent_ns > before
+        assert all(effort.spent_ns > 0 for _, effort in efforts.named())
+
+
 async def test_the_same_again_has_the_same_result(alone: Alone) -> None:
     one = transaction(payload("one"))
     async with alone.running() as runner:

@@ -6,6 +6,7 @@ import gc
 
 from node.chain.certificate import Phase
 from node.execution.apply import ExecutedBlock, Executor, StateReader
+from node.service.effort import Effort
 from node.service.mempool import AddOutcome, Mempool
 from node.service.undecided import Undecided
 from node.storage.ledger import LedgerStore
@@ -23,7 +24,7 @@ class Stack:
         executor = Executor(GENESIS)
         self.ledger = LedgerStore.open(MemoryStore(), GENESIS.suite, executor.genesis_block())
         self.mempool = Mempool()
-        self.undecided = Undecided(self.ledger, self.mempool, executor)
+        self.undecided = Undecided(self.ledger, self.mempool, executor, Effort())
         for block in (FIRST, SECOND):
             parent = self.undecided.state_after(block.header.parent)
             assert parent is not None
