@@ -42,6 +42,9 @@ def test_figures_and_plots_are_there_and_nothing_is_asked_for(running: Browser, 
     assert "4 validators" in text
     assert "transactions final per second\t100\t40" in text
     assert "Other programs used the machine during every run" in text  # of the second case
+    assert "4 validators: 100 transactions final per second; half of them within 20 ms" in text
+    assert "Measured on 2 cores" in text
+    assert tab.run("document.querySelectorAll('.length').length") == 2 * 2  # side by side
     assert HOSTILE in text
     assert tab.run("document.querySelectorAll('img').length") == 0
     assert tab.run("document.querySelectorAll('.uplot canvas').length") == 8  # four plots a case
@@ -62,7 +65,9 @@ def test_it_speaks_the_language_of_the_browser_and_the_one_chosen(
     tab = opened(running, page, "zh-CN")
     title = "document.getElementById('title').textContent"
     assert tab.run(title) == "测量结果"
-    assert "4 个验证者" in tab.run("document.body.innerText")
+    text = tab.run("document.body.innerText")
+    assert "4 个验证者：每秒最终确认 100 笔交易" in text.replace(": ", "：")
+    assert "安静的秒" in text
     tab.run("document.getElementById('language-en').click()")
     assert tab.run(title) == "What was measured"
     assert tab.run("document.documentElement.lang") == "en"

@@ -12,12 +12,46 @@ function flatten(value, path = "", into = new Map()) {
   return into;
 }
 
-// What a case found, by path: those that have a name first, in their order.
+// What a case found, by path; and what its validators' CPU times come to on the average.
 function figuresOf(entry) {
   const all = new Map([...flatten(entry.load), ...flatten(entry.figures)]);
-  const named = Object.keys(FIGURES).filter((path) => all.has(path));
-  const rest = [...all.keys()].filter((path) => !(path in FIGURES) && path !== "is_quiet");
-  return new Map([...named, ...rest].map((path) => [path, all.get(path)]));
+  all.delete("is_quiet");
+  const validators = Object.entries(entry.load.cpu_us_per_transaction ?? {})
+    .filter(([name, us]) => !name.startsWith("client-") && typeof us === "number");
+  if (validators.length) {
+    const sum = validators.reduce((total, [, us]) => total + us, 0);
+    all.set("validator_cpu_us", sum / validators.length);
+  }
+  return all;
+}
+
+// The name among FIGURES that a path goes by: its own, or what it begins with.
+function keyOf(path) {
+  const start = path.slice(0, path.indexOf(".") + 1);
+  return path in FIGURES ? path : start in FIGURES ? start : null;
+}
+
+function called(path, language) {
+  const key = keyOf(path);
+  if (key === null) return path;
+  const name = FIGURES[key][LANGUAGES.indexOf(language)];
+  if (key === path) return name;
+  const rest = path.slice(key.length);
+  return `${name}: ${TEXTS[language].stageNames[rest] ?? rest}`;
+}
+
+// Those that have a name in the order of names, and the others as they come.
+function inOrder(paths) {
+  const order = Object.keys(FIGURES);
+  const named = paths.filter((path) => keyOf(path) !== null);
+  named.sort((one, other) => order.indexOf(keyOf(one)) - order.indexOf(keyOf(other)));
+  return [named, paths.filter((path) => keyOf(path) === null)];
+}
+
+// A number as people of that language write it.
+function written(value, language) {
+  if (typeof value !== "number") return value;
+  return value.toLocaleString(language, { maximumFractionDigits: Math.abs(value) < 10 ? 4 : 1 });
 }
 
 // The seconds of all runs, one run after the other, a gap between them.

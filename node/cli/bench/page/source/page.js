@@ -2,7 +2,6 @@
 "use strict";
 
 const RESULTS = JSON.parse(document.getElementById("data").textContent);
-const LANGUAGES = ["en", "zh"];
 
 function element(tag, text, className) {
   const made = document.createElement(tag);
@@ -11,10 +10,11 @@ function element(tag, text, className) {
   return made;
 }
 
-function said(value, texts) {
+function said(value, language) {
+  const texts = TEXTS[language];
   if (value === null || value === undefined || value === "") return texts.none;
   if (typeof value === "boolean") return value ? texts.yes : texts.no;
-  return String(value);
+  return String(written(value, language));
 }
 
 function table(caption, heads, rows) {
@@ -52,12 +52,59 @@ function nameOf(entry, texts) {
   return parts.join(", ");
 }
 
-function facts(caption, value, texts) {
-  const rows = [...flatten(value)].map(([path, fact]) => [path, said(fact, texts)]);
+function timeOf(ms) {
+  return typeof ms === "number" && Math.abs(ms) < 8.64e15 ? new Date(ms).toISOString().slice(0, 16).replace("T", " ") + " UTC" : null;
+}
+
+function facts(caption, value, language) {
+  const texts = TEXTS[language];
+  const rows = [...flatten(value)].map(([path, fact]) => [
+    called(path, language),
+    said(path === "began_ms" ? timeOf(fact) : fact, language),
+  ]);
   return table(caption, [texts.figure, texts.value], rows);
 }
 
-function showCase(section, entry, texts) {
+// What a case comes to, in sentences.
+function inShort(entry, language) {
+  const texts = TEXTS[language];
+  const { load } = entry;
+  const number = (value) => said(value, language);
+  const sentences = [];
+  if (!load.transactions_per_s) sentences.push(texts.shortNothing);
+  else {
+    const { p50_ms: p50, p99_ms: p99 } = load.latency ?? {};
+    sentences.push(texts.shortFinal(number(load.transactions_per_s), number(p50), number(p99)));
+  }
+  if (entry.settings.records > 1) sentences.push(texts.shortRecords(number(load.records_per_s)));
+  const failed = Object.values(load.failures ?? {}).reduce((sum, count) => sum + count, 0);
+  if (failed) sentences.push(texts.shortFailed(number(failed)));
+  if (load.outage_ms) sentences.push(texts.shortOutage(number(load.outage_ms)));
+  if (entry.settings.kind === "stability") {
+    sentences.push(texts.shortGrowth(number(load.memory_mib?.growth_percent)));
+  }
+  if (!load.is_quiet) sentences.push(texts.notQuiet);
+  return sentences.join(" ");
+}
+
+function showShort(section, result, language) {
+  const texts = TEXTS[language];
+  const { machine } = result;
+  const box = element("div", undefined, "short");
+  section.append(element("h3", texts.short), box);
+  for (const entry of result.cases) {
+    const line = element("p");
+    line.append(element("strong", `${nameOf(entry, texts)}: `), inShort(entry, language));
+    box.append(line);
+  }
+  const where = [texts.cores(machine.cores, machine.cpu), `${said(machine.memory_gib, language)} GiB`, machine.file_system];
+  const versions = [`govchain ${machine.govchain}`, machine.commit, `Python ${machine.python}`];
+  const join = (parts) => parts.filter((each) => each).join(", ");
+  box.append(element("p", texts.shortWhere(join(where), join(versions), timeOf(machine.began_ms) ?? texts.unknownTime)));
+}
+
+function showCase(section, entry, language) {
+  const texts = TEXTS[language];
   section.append(element("h3", nameOf(entry, texts)));
   if (!entry.load.is_quiet) section.append(element("p", texts.notQuiet, "notice"));
   const plots = element("div", undefined, "plots");
@@ -85,7 +132,8 @@ function showCase(section, entry, texts) {
     ]);
   }
   drawParts(plots, texts.split, Object.entries(entry.load.cpu_us_per_transaction ?? {}));
-  drawParts(plots, texts.stages, Object.entries(entry.load.stage_cpu_us_per_transaction ?? {}));
+  const stages = Object.entries(entry.load.stage_cpu_us_per_transaction ?? {});
+  drawParts(plots, texts.stages, stages.map(([name, us]) => [texts.stageNames[name] ?? name, us]));
 }
 
 function showResult(where, result, language) {
@@ -93,23 +141,33 @@ function showResult(where, result, language) {
   const section = element("section");
   where.append(section);
   section.append(element("h2", texts.rounds[result.round] ?? result.round));
-  const found = result.cases.map(figuresOf);
-  const paths = [...new Set(found.flatMap((each) => [...each.keys()]))];
-  const called = (path) => (FIGURES[path] ? FIGURES[path][LANGUAGES.indexOf(language)] : path);
-  section.append(
-    table(
-      texts.figures,
-      [texts.figure, ...result.cases.map((entry) => nameOf(entry, texts))],
-      paths.map((path) => [called(path), ...found.map((each) => said(each.get(path), texts))]),
-    ),
-  );
-  for (const entry of result.cases) showCase(section, entry, texts);
-  section.append(element("h3", texts.settings));
-  section.append(facts(texts.settings, result.settings, texts));
-  for (const entry of result.cases) {
-    section.append(facts(nameOf(entry, texts), entry.settings, texts));
+  showShort(section, result, language);
+  const plots = element("div", undefined, "plots");
+  section.append(plots);
+  for (const path of ["transactions_per_s", "latency.p99_ms"]) {
+    const bars = result.cases.map((entry) => [nameOf(entry, texts), figuresOf(entry).get(path)]);
+    drawBars(plots, `${texts.byCase}: ${called(path, language)}`, bars, language);
   }
-  section.append(element("h3", texts.machine), facts(texts.machine, result.machine, texts));
+  const found = result.cases.map(figuresOf);
+  const [named, rest] = inOrder([...new Set(found.flatMap((each) => [...each.keys()]))]);
+  const figures = (caption, paths) => table(
+    caption,
+    [texts.figure, ...result.cases.map((entry) => nameOf(entry, texts))],
+    paths.map((path) => [called(path, language), ...found.map((each) => said(each.get(path), language))]),
+  );
+  section.append(figures(texts.figures, named));
+  if (rest.length) {
+    const more = element("details");
+    more.append(element("summary", texts.more), figures(texts.more, rest));
+    section.append(more);
+  }
+  for (const entry of result.cases) showCase(section, entry, language);
+  section.append(element("h3", texts.settings));
+  section.append(facts(texts.settings, result.settings, language));
+  for (const entry of result.cases) {
+    section.append(facts(nameOf(entry, texts), entry.settings, language));
+  }
+  section.append(element("h3", texts.machine), facts(texts.machine, result.machine, language));
 }
 
 function show(language) {

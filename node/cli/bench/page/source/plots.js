@@ -22,6 +22,7 @@ function drawLines(where, title, texts, lines) {
     height: HEIGHT,
     scales: { x: { time: false }, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
     axes: [{ label: texts.seconds }, { size: 64 }],
+    legend: { live: false },
     series: [
       { label: texts.second },
       ...lines.map((line, index) => ({
@@ -36,6 +37,28 @@ function drawLines(where, title, texts, lines) {
   const xs = lines[0].values.map((_value, index) => index + 1);
   const plot = new uPlot(options, [xs, ...lines.map((line) => line.values)], box);
   PLOTS.push(() => plot.setSize({ width: width(), height: HEIGHT }));
+}
+
+// A bar for each of [[name, amount]], as long as it is large.
+function drawBars(where, title, bars, language) {
+  const known = bars.filter(([, amount]) => typeof amount === "number");
+  const most = Math.max(...known.map(([, amount]) => amount));
+  if (known.length < 2 || !(most > 0)) return;
+  const box = document.createElement("figure");
+  box.className = "plot";
+  const caption = document.createElement("figcaption");
+  caption.textContent = title;
+  box.append(caption);
+  for (const [name, amount] of known) {
+    const label = document.createElement("p");
+    label.className = "bar";
+    label.textContent = `${name}: ${written(amount, language)}`;
+    const bar = document.createElement("div");
+    bar.className = "length";
+    bar.style.width = `${(100 * amount) / most}%`;
+    box.append(label, bar);
+  }
+  where.append(box);
 }
 
 // One bar of parts: [[name, amount]], with a list that names them.
