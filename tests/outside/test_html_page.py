@@ -343,6 +343,8 @@ def test_files_dropped_together_are_told_apart(tab: Tab) -> None:
         "document.txt": DOCUMENT.read_bytes(),
         "any name": RECEIPT.read_bytes(),
         "another": (TRUST / "genesis.json").read_bytes(),
+        "a.crl": REVOCATIONS,
+        "any list": encode_list_pem(REVOCATIONS),
     }
     files = json.dumps({name: list(data) for name, data in dropped.items()})
     tab.run(
@@ -356,6 +358,9 @@ def test_files_dropped_together_are_told_apart(tab: Tab) -> None:
         }})()"""
     )
     assert verdict(tab) == "VERIFIED"
+    kind = "a list of revoked certificates"
+    said = f"\u201ca.crl\u201d: {kind}; \u201cany list\u201d: {kind}"
+    tab.wait_until(f"document.getElementById('state-beside').innerText === {json.dumps(said)}")
 
 
 def test_markup_in_receipt_and_trust_file_is_text(tab: Tab, tmp_path: Path) -> None:

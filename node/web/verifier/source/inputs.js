@@ -19,13 +19,13 @@ export async function guessKinds(files, hasReceipt) {
   const heads = await Promise.all(files.map((file) => readBytes(file.slice(0, HEAD_BYTES))));
   const kinds = files.map((file, at) => guessKind(file.name, heads[at]));
   const isStanding = heads.map((head) => kindOf(head) === 'standing');
-  const isFollowed = hasReceipt || kinds.some((kind, at) => kind === 'receipt' && !isStanding[at]);
-  if (isFollowed) isStanding.forEach((is, at) => is && (kinds[at] = 'beside'));
+  const isReceipt = (kind, at) => kind === 'receipt' && !isStanding[at];
   // A PDF is a document like any other, unless the receipt is missing and a document is there.
   const documents = kinds.filter((kind) => kind === 'document').length;
   const pdf = heads.findIndex((head) => startsWith(head, PDF_START));
-  if (pdf >= 0 && documents > 1 && !kinds.includes('receipt')) kinds[pdf] = 'receipt';
-  return kinds;
+  if (pdf >= 0 && documents > 1 && !kinds.some(isReceipt)) kinds[pdf] = 'receipt';
+  const isFollowed = hasReceipt || kinds.some(isReceipt);
+  return kinds.map((kind, at) => (isFollowed && isStanding[at] ? 'beside' : kind));
 }
 
 function guessKind(name, head) {

@@ -254,7 +254,7 @@ class Page {
     const found = standing !== null && !followed ? [['standingIdle', {}]] : [];
     const held = [...certificatesIn(bytes), ...certificates];
     const strangers = revocations.filter((list) => !concerns(list, held));
-    return [...found, ...strangers.map(({ by }) => ['listIdle', { issuer: by }])];
+    return [...found, ...strangers.map(({ by }) => ['listIdle', { issuer: quotedName(by) }])];
   }
 
   /** Return the digest of a document by its algorithm, or null where it is not wanted any more. */
