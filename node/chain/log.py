@@ -45,7 +45,7 @@ TILE_HASHES: Final = 1 << TILE_HEIGHT
 TILE_BYTES: Final = TILE_HASHES * DIGEST_BYTES
 
 TILES_REMEMBERED: Final = 64
-"""By a tree, with all that is hashed over them: 32 KiB each."""
+"""By a tree, and by those that share them, with all that is hashed over them: 16 KiB each."""
 
 _PEAKS_MAX: Final = 64
 _FRONTIER_BYTES_MAX: Final = 16 + _PEAKS_MAX * (DIGEST_BYTES + 2)
@@ -234,18 +234,49 @@ def prefix_path_from_tiles(
     return prefix_path_of(tree.node_at, old_size, size)
 
 
+class HashedTiles:
+    """The tiles last read, with all that is hashed over them: the same for trees of any size."""
+
+    def __init__(self, read_tile: ReadTile, hash_function: HashFunction) -> None:
+        """Begin with nothing read."""
+        self._read_tile, self._hash_function = read_tile, hash_function
+        self._rows: dict[TileId, list[bytes]] = {}
+
+    def rows(self, tile: TileId, count: int) -> list[bytes]:
+        """Return the rows over a tile of at least `count` hashes.
+
+        A tile may have grown since the tree that needs so many of it: its nodes are where they
+        were. Raises `StorageError` if it is too short.
+        """
+        rows = self._rows.get(tile)
+        if rows is None or len(rows[0]) < count * DIGEST_BYTES:
+            content = self._read_tile(tile)
+            held = max(min(len(content) // DIGEST_BYTES, TILE_HASHES), count)
+            rows = tree_rows(_prefix(content, tile, held), self._hash_function)
+            if len(self._rows) >= TILES_REMEMBERED:
+                self._rows.clear()
+            self._rows[tile] = rows
+        return rows
+
+
 class LogTree:
     """The tree over the first `size` leaves of a log, which never changes.
 
     The tiles last read and hashed are remembered: the paths of a whole block, in whatever portions
-    they are asked for, cost little more than one.
+    they are asked for, cost little more than one. Trees of one log may share them.
     """
 
-    def __init__(self, size: int, read_tile: ReadTile, hash_function: HashFunction) -> None:
-        """Begin with nothing read."""
+    def __init__(
+        self,
+        size: int,
+        read_tile: ReadTile,
+        hash_function: HashFunction,
+        tiles: HashedTiles | None = None,
+    ) -> None:
+        """Begin with nothing read, or with `tiles`, which were read by the same `read_tile`."""
         self.size = size
-        self._read_tile = read_tile
         self._hash_function = hash_function
+        self._tiles = tiles or HashedTiles(read_tile, hash_function)
         self._rows: dict[tuple[int, int], list[bytes]] = {}
         self._right_edge: dict[tuple[int, int], bytes] = {}
 
@@ -275,8 +306,7 @@ class LogTree:
     def _read(self, level: int, tile: int) -> list[bytes]:
         """Return the rows over the hashes of a tile that belong to this tree."""
         width = (self.size >> level * TILE_HEIGHT) - tile * TILE_HASHES
-        content = _read_prefix(self._read_tile, TileId(level, tile), min(width, TILE_HASHES))
-        rows = tree_rows(content, self._hash_function)
+        rows = self._tiles.rows(TileId(level, tile), min(width, TILE_HASHES))
         if len(self._rows) >= TILES_REMEMBERED:
             self._rows.clear()
         self._rows[level, tile] = rows
@@ -285,7 +315,11 @@ class LogTree:
 
 def _read_prefix(read_tile: ReadTile, tile: TileId, count: int) -> bytes:
     """Return the first `count` hashes of a stored tile, joined."""
-    content = read_tile(tile)
+    return _prefix(read_tile(tile), tile, count)
+
+
+def _prefix(content: bytes, tile: TileId, count: int) -> bytes:
+    """Return the first `count` hashes in what is stored of a tile."""
     if len(content) < count * DIGEST_BYTES:
         raise StorageError(
             f"tile {tile.index} of level {tile.level}: expected at least {count * DIGEST_BYTES}"

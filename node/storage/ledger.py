@@ -18,6 +18,7 @@ from node.chain.compact import CompactCertificate
 from node.chain.encoding import decode, encode, expect_array, expect_bytes, expect_uint
 from node.chain.evidence import Evidence
 from node.chain.log import (
+    HashedTiles,
     LogFrontier,
     LogTree,
     ReadTile,
@@ -133,6 +134,7 @@ class LedgerStore:
         self._pruned_below = 0 if pruned is None else keys.last_number(pruned)
         self._held: dict[int, HeldState] = {}
         self._trees: tuple[LogTree, ...] = ()
+        self._tiles = HashedTiles(self.tile, suite.hash)
         self._pages = StatePages(store, suite)
         self._recent_absent: dict[bytes, None] = {}
         self._older_absent: dict[bytes, None] = {}
@@ -396,7 +398,7 @@ class LedgerStore:
         for known in self._trees:
             if known.size == size:
                 return known
-        tree = LogTree(size, self.tile, self._suite.hash)
+        tree = LogTree(size, self.tile, self._suite.hash, self._tiles)
         self._trees = (tree, *self._trees[: TREES_REMEMBERED - 1])
         return tree
 

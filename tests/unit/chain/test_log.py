@@ -11,6 +11,7 @@ from node.chain.encoding import encode
 from node.chain.log import (
     EMPTY_FRONTIER,
     TILE_BYTES,
+    HashedTiles,
     LogFrontier,
     LogTree,
     TileId,
@@ -174,6 +175,37 @@ def test_a_tree_remembers_a_bounded_number_of_tiles(monkeypatch: pytest.MonkeyPa
             assert tree.inclusion_path(index) == inclusion_path(leaves, index, sha256)
     assert len(read) > 2 * len({*read})  # it had forgotten some
     assert len(read) < 22 * 2  # and not all
+
+
+def test_trees_of_one_log_hash_each_tile_once_for_them_all() -> None:
+    leaves = some_leaves(3000)
+    _, tiles = stored(leaves, 1000)
+    counting = CountingHash()
+    shared = HashedTiles(tiles.__getitem__, HashFunction(counting))
+    sizes = range(1030, 3000, 10)
+    for size in sizes:
+        tree = LogTree(size, tiles.__getitem__, HashFunction(counting), shared)
+        assert tree.inclusion_path(1000) == inclusion_path(leaves[:size], 1000, sha256)
+    right_edge = 12  # nodes that lack leaves, of each tree
+    assert counting.calls <= len(tiles) * 255 + len(sizes) * right_edge
+
+
+def test_a_tile_that_grew_is_read_again_for_the_larger_trees_alone() -> None:
+    leaves = some_leaves(500)
+    tiles: dict[TileId, bytes] = {}
+    read: list[TileId] = []
+
+    def read_tile(tile: TileId) -> bytes:
+        read.append(tile)
+        return tiles[tile]
+
+    shared = HashedTiles(read_tile, sha256)
+    for held in (300, 400, 500):
+        tiles.update(stored(leaves[:held], held)[1])
+        for size in (300, held):
+            path = LogTree(size, read_tile, sha256, shared).inclusion_path(290)
+            assert path == inclusion_path(leaves[:size], 290, sha256)
+    assert read.count(TileId(0, 1)) == 3
 
 
 # --- Any size up to the current one ---
