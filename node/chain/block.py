@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import (
     decode,
     encode,
+    encode_bytes,
+    encode_uint,
     expect_array,
     expect_blob,
     expect_bool,
@@ -28,6 +30,7 @@ from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX, VAL
 HEADER_BYTES_MAX = 1_024
 CERTIFIED_HEADER_BYTES_MAX = 16_384
 DIGEST_BYTES = 32
+_RESULT_START: Final = encode([1, None, None, None, None])[:2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +244,13 @@ class TransactionResult(Struct, frozen=True, gc=False, kw_only=True):
 
     def encode(self) -> bytes:
         """Return the canonical bytes, a leaf under the header's results root."""
-        return encode([1, self.tx_id, self.code.value, self.operation_index, self.log_index])
+        return (
+            _RESULT_START
+            + encode_bytes(self.tx_id)
+            + encode_uint(self.code)
+            + encode_uint(self.operation_index)
+            + encode_uint(self.log_index)
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> TransactionResult:

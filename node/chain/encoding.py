@@ -95,6 +95,9 @@ _SHORT_UNSIGNED: Final = tuple(_head_of(_UNSIGNED, argument) for argument in ran
 _SHORT_BYTES: Final = tuple(_head_of(_BYTES, argument) for argument in range(_SHORT))
 _SHORT_ARRAYS: Final = tuple(_head_of(_ARRAY, argument) for argument in range(_SHORT))
 """The heads that nearly all items have, by the argument."""
+_SIGNED_SHORT: Final = bytes((_ARRAY | 2, _BYTES | 24))
+_SIGNED_LONG: Final = bytes((_ARRAY | 2, _BYTES | 25))
+"""How an array of two byte strings begins, by the bytes that the size of the first one takes."""
 
 
 def encode(value: object) -> bytes:
@@ -113,6 +116,26 @@ def encode_sequence(*values: object) -> bytes:
     pieces: list[bytes] = []
     _write(values, pieces.append)
     return b"".join(pieces)
+
+
+def encode_uint(value: int) -> bytes:
+    """Return what `encode` gives for an integer that is not negative.
+
+    This and the next two are for who splices items of one kind, one for each transaction.
+    """
+    return _SHORT_UNSIGNED[value] if 0 <= value < _SHORT else _head_of(_UNSIGNED, value)
+
+
+def encode_bytes(value: bytes) -> bytes:
+    """Return what `encode` gives for a byte string."""
+    size = len(value)
+    return (_SHORT_BYTES[size] if size < _SHORT else _head_of(_BYTES, size)) + value
+
+
+def encode_text(value: str) -> bytes:
+    """Return what `encode` gives for text."""
+    text = value.encode()
+    return _head_of(_TEXT, len(text)) + text
 
 
 def _write(items: Iterable[Any], write: Callable[[bytes], None]) -> None:
@@ -157,6 +180,29 @@ def decode(data: bytes, *, what: str, size_max: int) -> Any:  # noqa: ANN401 - t
         return cbor2.loads(data)
     except (cbor2.CBORDecodeError, UnicodeDecodeError, ValueError) as error:
         raise DecodeError(f"{what}: not well-formed CBOR: {error}") from error
+
+
+def split_signed(data: bytes, signature_size: int) -> tuple[bytes, bytes] | None:
+    """Return what the array of two byte strings holds, the second one a signature; else None.
+
+    It takes the usual sizes alone, 24 to 65,535 bytes and a signature of 24 to 255, and gives what
+    `decode` gives. Where it gives None `decode` tells more.
+    """
+    if data[:2] == _SIGNED_LONG:
+        start, least = 4, 1 << 8
+    elif data[:2] == _SIGNED_SHORT:
+        start, least = 3, _IN_HEAD
+    else:
+        return None
+    size = int.from_bytes(data[2:start])
+    end = start + size
+    if (
+        size < least
+        or data[end : end + 2] != _SHORT_BYTES[signature_size]
+        or len(data) != end + 2 + signature_size
+    ):
+        return None
+    return data[start:end], data[end + 2 :]
 
 
 def _check_heads(data: bytes, what: str) -> None:
@@ -250,6 +296,13 @@ def expect_blob(value: object, what: str, *, size_max: int) -> bytes:
 
 def expect_text(value: object, what: str, *, size_max: int, empty: bool = False) -> str:
     """Return `value` if it is text of at most `size_max` UTF-8 bytes, not blank, all visible."""
+    if (
+        type(value) is str
+        and value.isascii()
+        and value.isprintable()
+        and 0 < len(value) <= size_max
+    ):
+        return value  # of ASCII, all versions of Python think alike
     if type(value) is not str or len(value.encode()) > size_max:
         raise DecodeError(f"{what}: expected text of at most {size_max} bytes, got {value!r:.40}")
     if not (value or empty) or _INVISIBLE.search(value):

@@ -6,16 +6,19 @@ also has a current status in the state tree (see node/chain/reference.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from functools import cache
+from functools import lru_cache
 from itertools import repeat
 from typing import Any, Final
 
 from node.chain.encoding import (
     decode,
     encode,
+    encode_bytes,
     encode_sequence,
+    encode_text,
+    encode_uint,
     expect_array,
     expect_blob,
     expect_bytes,
@@ -63,6 +66,8 @@ class RecordAction(IntEnum):
 _ACTIONS: Final = tuple(RecordAction)  # by number
 _LEAF_HEAD: Final = encode([None] * 8)[:1]  # of the array itself, as short as any head can be
 _RECORD_HEAD: Final = encode([None] * 5)[:1]
+_NULL: Final = encode(None)
+_REMEMBERED: Final = 256  # of blocks a few, of senders and types most
 
 
 class Record(Struct, frozen=True, gc=False, kw_only=True):
@@ -123,6 +128,8 @@ class Notarization(Struct, frozen=True, gc=False, kw_only=True):
     def split_digests(self) -> list[bytes]:
         """Return the digest of each record, in operation order."""
         size = document_digest_bytes(self.digest_algorithm)
+        if len(self.digests) == size:
+            return [self.digests]
         return [self.digests[at : at + size] for at in range(0, len(self.digests), size)]
 
     def record(self, index: int) -> Record:
@@ -244,24 +251,39 @@ def encode_record_leaves(
     Each is what `RecordLeaf.encode` gives, but what they share is encoded once for all of them.
     """
     digests = payload.split_digests()
-    type_code, action = payload.type_code, int(payload.action)
-    before_index = _LEAF_HEAD + encode_sequence(1, LeafKind.RECORD.value, height, time_ms, tx_id)
-    before_digest = encode_sequence(sender) + _RECORD_HEAD
-    before_digest += encode_sequence(payload.digest_algorithm, digests[0])[: -len(digests[0])]
-    ends: Iterable[bytes]
-    if payload.references is None:
-        ends = repeat(encode_sequence(type_code, None, action), len(digests))
-    else:
-        ends = (encode_sequence(type_code, each, action) for each in payload.references)
+    references = payload.references or repeat(None, len(digests))
+    before_index = _leaf_start(height, time_ms) + encode_bytes(tx_id)
+    before_digest = _until_digest(sender, payload.digest_algorithm)
+    type_code, action = _encode_name(payload.type_code), encode_uint(payload.action)
     return [
-        before_index + _encode_index(index) + before_digest + digest + end
-        for index, (digest, end) in enumerate(zip(digests, ends, strict=True))
+        before_index
+        + encode_uint(index)
+        + before_digest
+        + digest
+        + type_code
+        + (_NULL if reference is None else encode_text(reference))
+        + action
+        for index, (digest, reference) in enumerate(zip(digests, references, strict=True))
     ]
 
 
-@cache
-def _encode_index(index: int) -> bytes:
-    return encode(index)
+@lru_cache(maxsize=_REMEMBERED)
+def _leaf_start(height: int, time_ms: int) -> bytes:
+    """Return what the leaves of a block begin with."""
+    return _LEAF_HEAD + encode_sequence(1, LeafKind.RECORD.value, height, time_ms)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _until_digest(sender: str, digest_algorithm: int) -> bytes:
+    """Return what stands between a leaf's operation index and its digest."""
+    blank = bytes(document_digest_bytes(digest_algorithm))
+    before = encode_text(sender) + _RECORD_HEAD + encode_sequence(digest_algorithm, blank)
+    return before.removesuffix(blank)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _encode_name(name: str) -> bytes:
+    return encode_text(name)
 
 
 def encode_header_leaf(height: int, header_digest: bytes) -> bytes:

@@ -8,11 +8,16 @@ none, none ever was.
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, Self
 
 from node.chain.encoding import (
     decode,
     encode,
+    encode_bytes,
+    encode_sequence,
+    encode_text,
+    encode_uint,
     expect_array,
     expect_bytes,
     expect_text,
@@ -31,6 +36,10 @@ from node.limits import (
 
 REFERENCE_KIND: Final = 5
 """The first item of the state keys of references, and of no others."""
+
+_KEY_HEAD: Final = encode([None] * 4)[:1]  # of the array itself, as short as any head can be
+_STATUS_HEAD: Final = encode([None] * 8)[:1]
+_REMEMBERED: Final = 256
 
 
 class Standing(IntEnum):
@@ -56,17 +65,11 @@ class ReferenceStatus(Struct, frozen=True, gc=False, kw_only=True):
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `reference-status`."""
-        return encode(
-            [
-                1,
-                int(self.standing),
-                self.version,
-                self.height,
-                self.time_ms,
-                self.log_index,
-                self.digest_algorithm,
-                self.digest,
-            ]
+        return (
+            _status_start(int(self.standing), self.version, self.height, self.time_ms)
+            + encode_uint(self.log_index)
+            + encode_uint(self.digest_algorithm)
+            + encode_bytes(self.digest)
         )
 
     @classmethod
@@ -126,4 +129,16 @@ class ReferenceName(Struct, frozen=True, gc=False):
 
 def reference_key(issuer: str, type_code: str, reference: str) -> bytes:
     """Return the state key of the status of (issuer, type, reference)."""
-    return encode([REFERENCE_KIND, issuer, type_code, reference])
+    return _key_start(issuer, type_code) + encode_text(reference)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _key_start(issuer: str, type_code: str) -> bytes:
+    """Return what the keys of one issuer and type begin with."""
+    return _KEY_HEAD + encode_sequence(REFERENCE_KIND, issuer, type_code)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _status_start(standing: int, version: int, height: int, time_ms: int) -> bytes:
+    """Return what most of what a block writes begins with."""
+    return _STATUS_HEAD + encode_sequence(1, standing, version, height, time_ms)

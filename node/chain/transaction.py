@@ -19,6 +19,7 @@ from node.chain.encoding import (
     expect_text,
     expect_uint,
     expect_version,
+    split_signed,
 )
 from node.chain.governance import Governance
 from node.chain.record import Notarization
@@ -106,11 +107,8 @@ class Transaction(Struct, frozen=True, gc=False):
     @classmethod
     def decode(cls, data: bytes, suite: Suite) -> Transaction:
         """Read the CBOR array `transaction` = [body bytes, signature]; raises `DecodeError`."""
-        body_bytes, signature = expect_array(
-            decode(data, what="transaction", size_max=TX_BYTES_MAX), 2, "transaction"
-        )
-        expect_blob(body_bytes, "transaction body", size_max=TX_BYTES_MAX)
-        expect_bytes(signature, "transaction signature", size=suite.signature_size)
+        parts = split_signed(data, suite.signature_size) or _split(data, suite)
+        body_bytes, signature = parts
         tx_id = suite.tagged_hash(domains.TX_BODY, body_bytes)
         tx_hash = suite.tagged_hash(domains.TX, tx_id + signature)
         return cls(TransactionBody.decode(body_bytes), signature, data, tx_id, tx_hash)
@@ -122,6 +120,17 @@ class VerifiedTransaction(Struct, frozen=True, gc=False):
     transaction: Transaction
     sender_key: bytes
     """Encoded public key the signature was checked under: the verdict holds for this key only."""
+
+
+def _split(data: bytes, suite: Suite) -> tuple[bytes, bytes]:
+    """Return body and signature of an encoded transaction of any size; raises `DecodeError`."""
+    body_bytes, signature = expect_array(
+        decode(data, what="transaction", size_max=TX_BYTES_MAX), 2, "transaction"
+    )
+    return (
+        expect_blob(body_bytes, "transaction body", size_max=TX_BYTES_MAX),
+        expect_bytes(signature, "transaction signature", size=suite.signature_size),
+    )
 
 
 def signed_bytes(tx_id: bytes) -> bytes:

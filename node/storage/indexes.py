@@ -42,8 +42,12 @@ def index_entries(
         yield keys.transaction(tx_id), _position_value(header.height, index)
         if result.code is ResultCode.OK and isinstance(payload, Notarization):
             committed.append((payload, result.log_index))
-    for payload, log_index in committed:
-        yield from _record_entries(payload, log_index, suite)
+    for payload, first in committed:
+        for log_index, digest in enumerate(payload.split_digests(), start=first):
+            yield keys.records_by_digest(digest) + keys.number(log_index), b""
+        for log_index, reference in enumerate(payload.references or (), start=first):
+            if reference is not None:
+                yield keys.records_by_reference(reference, suite) + keys.number(log_index), b""
     yield from _type_entries(committed)
 
 
@@ -61,16 +65,6 @@ def transaction_position(value: bytes) -> tuple[int, int]:
 def _position_value(height: int, index: int) -> bytes:
     position = height << _INDEX_BITS | index
     return position.to_bytes((position.bit_length() + 7) // 8, "big")
-
-
-def _record_entries(
-    payload: Notarization, first_log_index: int, suite: Suite
-) -> Iterator[tuple[bytes, bytes]]:
-    for log_index, digest in enumerate(payload.split_digests(), start=first_log_index):
-        yield keys.records_by_digest(digest) + keys.number(log_index), b""
-    for log_index, reference in enumerate(payload.references or (), start=first_log_index):
-        if reference is not None:
-            yield keys.records_by_reference(reference, suite) + keys.number(log_index), b""
 
 
 def _type_entries(committed: Iterable[_Committed]) -> Iterator[tuple[bytes, bytes]]:

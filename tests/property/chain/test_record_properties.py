@@ -7,6 +7,7 @@ from itertools import cycle, islice
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.chain.block import ResultCode, TransactionResult
 from node.chain.encoding import decode, encode
 from node.chain.record import (
     Notarization,
@@ -15,6 +16,7 @@ from node.chain.record import (
     document_digest_bytes,
     encode_record_leaves,
 )
+from node.chain.reference import REFERENCE_KIND, ReferenceStatus, Standing, reference_key
 
 TEXTS = st.text(alphabet="ab-9 照证", min_size=1, max_size=10).filter(str.strip)
 
@@ -69,3 +71,44 @@ def test_leaves_of_a_batch_are_those_of_its_records(
         ).encode()
         for index, record in enumerate(batch.records())
     ]
+
+
+NUMBERS = st.integers(0, 2**64 - 1) | st.sampled_from([23, 24, 255, 256])
+
+
+@given(
+    numbers=st.tuples(*[NUMBERS] * 4), standing=st.sampled_from(Standing), kind=st.integers(0, 5)
+)
+def test_a_status_is_read_as_it_was_written(
+    numbers: tuple[int, int, int, int], standing: Standing, kind: int
+) -> None:
+    version, height, time_ms, log_index = numbers
+    status = ReferenceStatus(
+        standing=standing,
+        version=version,
+        height=height,
+        time_ms=time_ms,
+        log_index=log_index,
+        digest_algorithm=kind,
+        digest=b"d" * document_digest_bytes(kind),
+    )
+    assert ReferenceStatus.decode(status.encode()) == status
+
+
+@given(issuer=TEXTS, type_code=TEXTS, reference=TEXTS)
+def test_a_reference_key_is_the_array_of_its_parts(
+    issuer: str, type_code: str, reference: str
+) -> None:
+    key = reference_key(issuer, type_code, reference)
+    assert key == encode([REFERENCE_KIND, issuer, type_code, reference])
+
+
+@given(code=st.sampled_from(ResultCode), operation_index=NUMBERS, log_index=NUMBERS)
+def test_a_result_is_the_array_of_its_parts(
+    code: ResultCode, operation_index: int, log_index: int
+) -> None:
+    tx_id = bytes(range(32))
+    result = TransactionResult(
+        tx_id=tx_id, code=code, operation_index=operation_index, log_index=log_index
+    )
+    assert result.encode() == encode([1, tx_id, code.value, operation_index, log_index])

@@ -11,6 +11,9 @@ from node.chain.certificate import Phase
 from node.chain.encoding import (
     decode,
     encode,
+    encode_bytes,
+    encode_text,
+    encode_uint,
     expect_array,
     expect_blob,
     expect_bool,
@@ -19,6 +22,7 @@ from node.chain.encoding import (
     expect_text,
     expect_uint,
     expect_version,
+    split_signed,
 )
 from node.errors import DecodeError, InvariantViolation
 from node.limits import CBOR_DEPTH_MAX
@@ -182,6 +186,46 @@ def test_bounds_the_number_of_items(monkeypatch: pytest.MonkeyPatch) -> None:
         decode(encode([1, 2, 3]), what="sample", size_max=9)
 
 
+@given(
+    number=st.integers(0, 2**64 - 1) | st.sampled_from(EDGES),
+    data=st.binary(max_size=40) | st.sampled_from(EDGES[:4]).map(bytes),
+    text=st.text(max_size=40) | st.sampled_from(EDGES[:4]).map("证".__mul__),
+)
+def test_items_of_one_kind_are_written_as_any(number: int, data: bytes, text: str) -> None:
+    assert encode_uint(number) == encode(number)
+    assert encode_bytes(data) == encode(data)
+    assert encode_text(text) == encode(text)
+
+
+@st.composite
+def signed_things(draw: st.DrawFn) -> bytes:
+    """Draw what may be the array of two byte strings: of sizes at the edges, and damaged."""
+    sizes = st.sampled_from([0, 1, 23, 24, 255, 256, 300, 2**16 - 1, 2**16])
+    signature = bytes(draw(st.sampled_from([64] * 9 + [0, 63, 65])))
+    data = bytearray(encode([bytes(draw(sizes)), signature]))
+    damage = draw(st.sampled_from(["none", "head", "end", "more"]))
+    if damage == "head":
+        data[draw(st.integers(0, 2))] ^= draw(st.integers(1, 255))
+    elif damage == "end":
+        data[-draw(st.integers(1, 3))] ^= draw(st.integers(1, 255))
+    elif damage == "more":
+        data += b"\x00"
+    return bytes(data)
+
+
+@given(signed_things())
+def test_a_signed_thing_is_split_as_it_decodes_or_not_at_all(data: bytes) -> None:
+    parts = split_signed(data, 64)
+    if parts is not None:
+        assert list(parts) == decode(data, what="it", size_max=2**17)
+
+
+@pytest.mark.parametrize("size", [24, 255, 256, 2**16 - 1])
+def test_a_signed_thing_of_the_usual_size_is_split(size: int) -> None:
+    body, signature = b"b" * size, b"s" * 64
+    assert split_signed(encode([body, signature]), 64) == (body, signature)
+
+
 @given(VALUES)
 def test_agrees_with_the_library_on_its_deterministic_form(value: object) -> None:
     assert encode(value) == cbor2.dumps(value, canonical=True)
@@ -203,6 +247,16 @@ def test_writes_nothing_that_it_would_not_read(value: object) -> None:
 def test_text_holds_no_mark_that_hides_or_reorders(mark: str) -> None:
     with pytest.raises(DecodeError, match="printable"):
         expect_text(f"a{mark}b", "name", size_max=20)
+
+
+@given(st.text(st.characters(max_codepoint=0x80), max_size=4))
+def test_text_of_ascii_is_judged_as_any(text: str) -> None:
+    fine = 0 < len(text.encode()) <= 3 and all(" " <= mark <= "~" for mark in text)
+    if fine:
+        assert expect_text(text, "text", size_max=3) == text
+    else:
+        with pytest.raises(DecodeError):
+            expect_text(text, "text", size_max=3)
 
 
 def test_text_of_any_script_and_of_later_unicode_versions_is_fine() -> None:
