@@ -105,7 +105,7 @@ class StorageConfig:
     """One of `STORAGE_ENGINES`; auto: what made the database, for a new one what is installed."""
     cache_mib: int = 32
     """Blocks of the database kept in memory, beside the operating system's own cache."""
-    write_buffer_mib: int = 16
+    write_buffer_mib: int = 32
     """What was written lately, until it is sorted into a table; up to twice this is held."""
 
 

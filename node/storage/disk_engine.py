@@ -28,9 +28,10 @@ class EngineOptions:
     cache_bytes: int = 32 * 2**20
     """Blocks kept in memory, beside the operating system's own cache."""
 
-    write_buffer_bytes: int = 16 * 2**20
+    write_buffer_bytes: int = 32 * 2**20
     """Written data kept in memory before it becomes a sorted table. Up to twice this is held, and
-    as much is replayed when the store opens."""
+    as much is replayed when the store opens. Nearly all keys are hashes, so each such table is
+    merged with all that lies below: with half of this, engines write half as much again."""
 
     table_bytes: int = 8 * 2**20
     """Size of one sorted table: a ledger grows to many of them."""

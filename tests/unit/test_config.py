@@ -86,7 +86,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert (config.verify_threads, config.log_level) == (2, "info")
     assert config.hashing == "hashlib"
     assert config.snapshot_gap_blocks == 50_000
-    assert config.storage == StorageConfig(engine="auto", cache_mib=32, write_buffer_mib=16)
+    assert config.storage == StorageConfig(engine="auto", cache_mib=32, write_buffer_mib=32)
 
 
 @pytest.mark.parametrize(
