@@ -20,6 +20,7 @@ from node.crypto.signature import (
     PublicKey,
     SoftwareSigner,
 )
+from node.crypto.sm2 import SM2_SIGNATURE_BYTES, Sm2PublicKey, Sm2Signer
 from node.errors import CryptoError
 
 K = TypeVar("K", int, str)
@@ -65,7 +66,18 @@ INTERNATIONAL: Final = Suite(
     signer_type=P256Signer,
 )
 
-SUITES: Final = (INTERNATIONAL,)
+NATIONAL: Final = Suite(
+    suite_id=2,
+    name="national",
+    digest_size=32,
+    signature_size=SM2_SIGNATURE_BYTES,
+    new_hash=Sm3,
+    load_public_key=Sm2PublicKey.decode,
+    load_cosignature_key=Ed25519PublicKey.decode,
+    signer_type=Sm2Signer,
+)
+
+SUITES: Final = (INTERNATIONAL, NATIONAL)
 
 
 def suite_by_id(suite_id: int) -> Suite:
