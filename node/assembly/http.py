@@ -32,7 +32,9 @@ def make_http_server(
         )
 
     published = PublishedLog(parts.public_log, parts.reader)
-    subjects = [health.routes(vitals), log_files.routes(published), verifier_page.routes()]
+    subjects = [health.routes(vitals), verifier_page.routes()]
+    if genesis.suite.has_public_forms:
+        subjects.append(log_files.routes(published))
     if parts.stamping is not None and parts.stamping.desk is not None:
         certificates = parts.stamping.stamper.certificates
         subjects.append(tsa.routes(_answerer(parts.stamping.desk), certificates))

@@ -14,6 +14,7 @@ from node.crypto.signature import Signer
 from node.execution.registry import find_epoch_start
 from node.service.public_log.cosigning import Cosigning
 from node.service.public_log.files import PublicLogFiles
+from node.service.queries import Queries
 from node.service.runner import Runner
 from node.service.wire import Message, encode_message, kind_of
 from node.storage.cosigned_file import COSIGNED_FILE, CosignedFile
@@ -84,6 +85,16 @@ class Surroundings:
     def checkpoint_blocks(self) -> int:
         """How many blocks lie between checkpoints, in the epoch in force."""
         return self._runner.engine.term.epoch.parameters.checkpoint_blocks
+
+
+def make_queries(stores: Stores, genesis: Genesis, voter: Signer) -> Queries:
+    """Return what reads the ledger; receipts bear the log's public forms where its suite has any.
+
+    `voter` holds the vote key of this node.
+    """
+    if not genesis.suite.has_public_forms:
+        return Queries(stores.ledger, genesis)
+    return Queries(stores.ledger, genesis, voter, stores.checkpoints)
 
 
 def make_cosigning(

@@ -16,7 +16,7 @@ from node.assembly.health import Health, RunningFigures
 from node.assembly.http import make_http_server
 from node.assembly.keys import Keys
 from node.assembly.peering import Peering
-from node.assembly.publication import Surroundings, make_cosigning
+from node.assembly.publication import Surroundings, make_cosigning, make_queries
 from node.assembly.reader import Reader
 from node.assembly.sharing import Sharing
 from node.assembly.stamping import NodeParts, make_stamping
@@ -27,7 +27,6 @@ from node.rpc import port
 from node.rpc.server import ClientServer, PeerServer
 from node.service.engine import Engine
 from node.service.public_log.files import PublicLogFiles
-from node.service.queries import Queries
 from node.service.runner import Runner
 from node.service.telemetry import Telemetry
 from node.service.time_daemon import watch_time_daemon
@@ -52,7 +51,7 @@ class Validator:
     ) -> None:
         """Wire the parts on the running event loop."""
         self._config = config
-        queries = Queries(stores.ledger, genesis, keys.signer, stores.checkpoints)
+        queries = make_queries(stores, genesis, keys.signer)
         self._telemetry = Telemetry(
             validator_id=config.validator_id, chain_id=genesis.chain_id, version=node.__version__
         )

@@ -13,11 +13,13 @@ from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
+    from node.crypto.suite import Suite
     from node.timestamp.opening import OpenedReceipt
 
 FORMATS: Final = ("native", "tsr", "tlog", "cose", "qr", "pdf")
 """As in `node.timestamp.export.EXPORTS`, and what is set by typst; a test holds them together."""
 
+_PUBLIC_FORMS: Final = ("tlog", "cose")
 _PDF: Final = "pdf"
 _JOIN: Final = "join"
 _STAMP: Final = "stamp"
@@ -131,7 +133,7 @@ def _make(wanted: str, opened: OpenedReceipt, stamp: Path | None) -> tuple[str, 
     export = EXPORTS[wanted]
     made = export.make(receipt, join) if stamp is None else _make_stamped(opened, stamp)
     if made is None:
-        lack, fix = _what_is_missing(wanted)
+        lack, fix = _what_is_missing(wanted, receipt.suite)
         name = f"{receipt.leaf.tx_id.hex()}:{receipt.leaf.operation_index}"
         raise CommandError("GC-2340", f"{wanted}: {lack}", fix.format(operation=name))
     joined_suffix = None if join is None else export.joined_suffix
@@ -153,8 +155,15 @@ def _make_stamped(opened: OpenedReceipt, stamp: Path) -> bytes | None:
         raise CommandError("GC-1004", f"{stamp}: {error}", fix) from error
 
 
-def _what_is_missing(wanted: str) -> tuple[str, str]:
+def _what_is_missing(wanted: str, suite: Suite) -> tuple[str, str]:
     """Return what a receipt lacks for a format, and what gives one that has it, of `operation`."""
+    if wanted in _PUBLIC_FORMS and not suite.has_public_forms:
+        return (
+            _(
+                "the format prescribes SHA-256 and P-256, and the chain is of the suite {suite}"
+            ).format(suite=suite.name),
+            _("export native, tsr, qr or pdf, which any suite has"),
+        )
     return {
         "tsr": (
             _("the receipt holds no time-stamp token"),

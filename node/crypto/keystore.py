@@ -17,7 +17,6 @@ import secrets
 import stat
 import unicodedata
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +31,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from node.crypto import domains
 from node.crypto.aead import AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, seal, unseal
 from node.crypto.bls import BlsSigner
+from node.crypto.libcrypto_release import require_mended
 from node.crypto.signature import SECRET_BYTES, Ed25519Signer, P256Signer, Signer, SoftwareSigner
+from node.crypto.sm2 import Sm2Signer
 from node.crypto.suite import SUITES, Suite
 from node.errors import CryptoError
 
@@ -146,11 +147,15 @@ def generate_key(purpose: Literal[KeyPurpose.AGGREGATE], suite: Suite) -> BlsSig
 @overload
 def generate_key(purpose: KeyPurpose, suite: Suite) -> SoftwareSigner: ...
 def generate_key(purpose: KeyPurpose, suite: Suite) -> SoftwareSigner:
-    """Make a new key for `purpose` on a chain of `suite`."""
+    """Make a new key for `purpose` on a chain of `suite`.
+
+    Raises `CryptoError` where this machine cannot sign by that suite.
+    """
     signer_type = _SIGNER_BY_PURPOSE.get(purpose, suite.signer_type)
-    while True:
-        with suppress(CryptoError):  # a P-256 scalar out of range: one draw in 2**32
-            return signer_type.from_secret(secrets.token_bytes(SECRET_BYTES))
+    try:
+        return _signer(signer_type, secrets.token_bytes(SECRET_BYTES))
+    except CryptoError:  # a scalar out of range, one draw in 2**32; else it says the same again
+        return _signer(signer_type, secrets.token_bytes(SECRET_BYTES))
 
 
 def save_key(path: Path, key: SoftwareSigner, secret: KeySecret, purpose: KeyPurpose) -> None:
@@ -286,7 +291,14 @@ def _load_key(path: Path, secret: KeySecret, purpose: KeyPurpose) -> SoftwareSig
             f"{path}: holds a key of algorithm {file.algorithm!r:.40}, which is not known here",
             fix="open it with the version of the program that wrote it",
         )
-    return signer_type.from_secret(plaintext)
+    return _signer(signer_type, plaintext)
+
+
+def _signer(signer_type: type[SoftwareSigner], secret: bytes) -> SoftwareSigner:
+    """Return a signer whose use does not give its key away."""
+    if signer_type is Sm2Signer:
+        require_mended()
+    return signer_type.from_secret(secret)
 
 
 def _create_private_file(path: Path, data: bytes) -> None:

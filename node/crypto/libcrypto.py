@@ -2,22 +2,16 @@
 
 The one file that calls a C library by hand. Keys are handles of the library, freed with the object;
 calls release the interpreter lock. The signer's identity is always set, to the default one of
-GM/T 0009: without it OpenSSL hashes none, which is another signature. The library is tried with known
-answers before its first use, and refused if it gives another.
-
-It signs only where the errors of September 2026 are known to be mended, by which SM2's nonces leak
-through timing (CVE-2026-54872, -54875, -77696): to verify is safe with any version. Distributions
-mend without a new version number, so the package's is what counts, read from Debian's database.
+GM/T 0009: without it OpenSSL hashes none, which is another signature. The library is tried with
+known answers before its first use, and refused if it gives another. Which release may sign is asked
+where keys are kept (`libcrypto_release.py`).
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
-import re
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_ulong, c_void_p
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from node.errors import CryptoError
@@ -25,8 +19,6 @@ from node.errors import CryptoError
 SM2_POINT_BYTES: Final = 33
 SM2_SCALAR_BYTES: Final = 32
 SM2_ORDER: Final = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFF7203DF6B21C6052B53BBF40939D54123
-ACCEPTED_VARIABLE: Final = "GOVCHAIN_LIBCRYPTO_ACCEPTED"
-"""Names in the environment the one version that may sign although it is not known to be mended."""
 
 _NAME: Final = "libcrypto.so.3"
 _SIGNER_IDENTITY: Final = b"1234567812345678"
@@ -38,15 +30,6 @@ _PUBLIC_HEAD: Final = bytes.fromhex("3039301306072a8648ce3d020106082a811ccf55018
 _PRIVATE_HEAD: Final = bytes.fromhex("30310201010420")
 _PRIVATE_TAIL: Final = bytes.fromhex("a00a06082a811ccf5501822d")
 _COORDINATES_BYTES: Final = 2 * SM2_SCALAR_BYTES
-
-_MENDED: Final = {(3, 0): 23, (3, 4): 8, (3, 5): 9, (3, 6): 5, (4, 0): 3}
-"""The first patch level of each release series that is mended, as OpenSSL numbers them."""
-_MENDED_IN_DEBIAN: Final = {"3.0.22-1~deb12u": 2, "3.5.7-1~deb13u": 3}
-"""And by Debian: the update of a package that has the changes without the number."""
-_DEBIAN_DATABASE: Final = Path("/var/lib/dpkg/status")
-_DEBIAN_VERSION: Final = re.compile(
-    r"^Package: libssl3(?:t64)?\n(?:[^\n]+\n)*?Version: (\S+)$", re.MULTILINE
-)
 
 # GB/T 32918.5-2017, the example over the recommended curve.
 _KNOWN_KEY: Final = bytes.fromhex(
@@ -100,7 +83,7 @@ class Sm2Handle:
         with _Context(library, library.EVP_DigestSignInit, self._pointer) as context:
             args = (context, signature, byref(size), message, len(message))
             if library.EVP_DigestSign(*args) != 1:
-                raise _failure("did not sign")
+                raise _failure()
         return signature.raw[: size.value]
 
 
@@ -119,7 +102,7 @@ class _Context:
         size = len(_SIGNER_IDENTITY)
         if has_begun != 1 or library.EVP_PKEY_CTX_set1_id(of_key, _SIGNER_IDENTITY, size) != 1:
             library.EVP_MD_CTX_free(self._pointer)
-            raise _failure("has no SM2 with SM3")
+            raise _failure()
         return int(self._pointer)
 
     def __exit__(self, *_: object) -> None:
@@ -132,26 +115,21 @@ def load_sm2_point(point: bytes) -> Sm2Handle:
 
 
 def load_sm2_secret(secret: bytes) -> Sm2Handle:
-    """Load a private scalar, 32 bytes in 1..n-2 (GB/T 32918.1 section 5.4), able to sign.
-
-    Raises `CryptoError` for another, and where the library must not sign.
-    """
+    """Load a private scalar, 32 bytes in 1..n-2 (GB/T 32918.1), or raise `CryptoError`."""
     scalar = int.from_bytes(secret, "big")
     if len(secret) != SM2_SCALAR_BYTES or not 0 < scalar < SM2_ORDER - 1:
         raise CryptoError("private key: expected 32 bytes holding a scalar in 1..n-2")
-    library = _tried_library()
-    _require_mended()
-    return _load_secret(library, secret)
+    return _load_secret(_tried_library(), secret)
 
 
 def _load_point(library: Any, point: bytes) -> Sm2Handle:  # noqa: ANN401 - as above
     if len(point) != SM2_POINT_BYTES or point[0] not in _COMPRESSED:
-        raise CryptoError(f"public key: expected a compressed point, {SM2_POINT_BYTES} bytes")
+        raise CryptoError("public key: expected a compressed point of SM2")
     encoded = _PUBLIC_HEAD + point
     pointer = library.d2i_PUBKEY(None, byref(c_char_p(encoded)), len(encoded))
     if not pointer:
         library.ERR_clear_error()
-        raise CryptoError("public key: expected a compressed point of SM2's curve")
+        raise CryptoError("public key: expected a compressed point of SM2")
     return Sm2Handle(library, pointer)
 
 
@@ -159,7 +137,7 @@ def _load_secret(library: Any, secret: bytes) -> Sm2Handle:  # noqa: ANN401 - as
     encoded = _PRIVATE_HEAD + secret + _PRIVATE_TAIL
     pointer = library.d2i_AutoPrivateKey(None, byref(c_char_p(encoded)), len(encoded))
     if not pointer:
-        raise _failure("does not load a private key")
+        raise _failure()
     return Sm2Handle(library, pointer)
 
 
@@ -169,7 +147,7 @@ def _tried_library() -> Any:  # noqa: ANN401 - as above
     try:
         library = _declared(ctypes.CDLL(_NAME))
     except (OSError, AttributeError) as error:
-        raise _failure("cannot be used") from error
+        raise _failure() from error
     key, own = _load_point(library, _KNOWN_KEY), _load_secret(library, _KNOWN_SECRET)
     answers = (
         own.point() == _KNOWN_KEY,
@@ -178,7 +156,7 @@ def _tried_library() -> Any:  # noqa: ANN401 - as above
         not key.verify(_KNOWN_MESSAGE, _KNOWN_SIGNATURE[:-1] + b"\xab"),
     )
     if not all(answers):
-        raise _failure(f"gives wrong answers: {answers}")
+        raise _failure()
     return library
 
 
@@ -207,41 +185,14 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     return library
 
 
-@cache
-def _require_mended() -> None:
-    """Raise `CryptoError` unless the library is known not to leak keys by how long signing takes."""
+def libcrypto_version() -> tuple[int, int, int]:
+    """Return its version; raise `CryptoError` where it cannot be used."""
     number = _tried_library().OpenSSL_version_num()
-    version = (number >> 28, number >> 20 & 0xFF, number >> 4 & 0xFF)
-    text = ".".join(map(str, version))
-    package = _debian_package(text)
-    if is_mended(version, package) or os.environ.get(ACCEPTED_VARIABLE) == (package or text):
-        return
-    raise CryptoError(
-        f"{_NAME} {package or text}: not known to be free of CVE-2026-77696, by which SM2 keys leak",
-        fix=f"upgrade libssl3, or set {ACCEPTED_VARIABLE}={package or text} to sign with it anyway",
+    return number >> 28, number >> 20 & 0xFF, number >> 4 & 0xFF
+
+
+def _failure() -> CryptoError:
+    return CryptoError(
+        "libcrypto: expected OpenSSL 3 that computes SM2 by the standard",
+        fix="install OpenSSL 3 as the distribution has it (Debian: libssl3)",
     )
-
-
-def is_mended(version: tuple[int, int, int], package: str) -> bool:
-    """Tell whether a version of OpenSSL, of a Debian package ("" for none), has the changes."""
-    major, minor, patch = version
-    for mended, least in _MENDED_IN_DEBIAN.items():
-        update = package.removeprefix(mended)
-        if update != package and update.isdecimal() and int(update) >= least:
-            return True
-    first = _MENDED.get((major, minor))
-    return (major, minor) > max(_MENDED) or (first is not None and patch >= first)
-
-
-def _debian_package(version: str) -> str:
-    """Return the version of the Debian package of a libcrypto of `version`; "" if there is none."""
-    try:
-        found = _DEBIAN_VERSION.search(_DEBIAN_DATABASE.read_text())
-    except (OSError, UnicodeDecodeError):
-        return ""
-    package = found[1] if found else ""
-    return package if package.startswith(f"{version}-") else ""
-
-
-def _failure(what: str) -> CryptoError:
-    return CryptoError(f"{_NAME}: {what}", fix="install OpenSSL 3 (Debian: libssl3), with SM2")

@@ -1,8 +1,8 @@
 """Public keys and signers of fixed-size encodings. No randomness, no files.
 
 Two algorithms: ECDSA on P-256 with SHA-256, for everything consensus and clients sign, and Ed25519,
-for the cosignatures of checkpoints, whose format (C2SP tlog-cosignature) prescribes it. BLS has a
-file of its own. Signing is deterministic everywhere, so no nonce can repeat on a restored machine.
+for the cosignatures of checkpoints, whose format (C2SP tlog-cosignature) prescribes it. BLS and SM2
+have files of their own. Signing here is deterministic: no nonce can repeat on a restored machine.
 
 A P-256 signature is r || s, 64 bytes, big endian, with 1 <= r < n and 1 <= s <= n/2. Requiring the
 low s leaves one valid form: nobody can turn a signature into another one over the same message.
@@ -71,7 +71,7 @@ class Signer(Protocol):
         """The key that checks what this signer signs."""
 
     def sign(self, message: bytes) -> bytes:
-        """Return the signature over `message`; the same message gives the same signature."""
+        """Return a signature over `message`; of SM2 another one each time, else the same."""
 
 
 class SoftwareSigner(Signer, Protocol):

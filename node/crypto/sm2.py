@@ -1,9 +1,9 @@
 """SM2 (GB/T 32918.2) with SM3: the keys by which validators and clients of a national chain sign.
 
 Here is the fixed-size form that goes into blocks; the arithmetic is the library's (`libcrypto.py`).
-A signature is r || s, 64 bytes, big endian, both in 1..n-1; there is no second form of one, as there
-is of ECDSA's. Nonces are drawn by the library, so one message has many signatures: nothing here may
-rest on a signature being made the same twice.
+A signature is r || s, 64 bytes, big endian, both in 1..n-1; nobody can make a second one of it, as
+of ECDSA's. Nonces are drawn by the library, so a key signs one message differently each time:
+nothing may rest on a signature being made the same twice.
 """
 
 from __future__ import annotations
@@ -57,10 +57,7 @@ class Sm2Signer:
 
     @classmethod
     def from_secret(cls, secret: bytes) -> Self:
-        """Build from the private scalar, 32 bytes big endian in 1..n-2, or raise `CryptoError`.
-
-        Raises it too where the system's library must not sign.
-        """
+        """Build from the private scalar, 32 bytes big endian in 1..n-2, or raise `CryptoError`."""
         handle = load_sm2_secret(secret)
         return cls(Sm2PublicKey.decode(handle.point()), secret, handle)
 

@@ -35,6 +35,8 @@ class Suite:
     the key of a vote or transaction, `load_cosignature_key` that of a checkpoint cosignature; both
     raise `CryptoError`.
     `signer_type` is what the key store makes and loads for votes and transactions.
+    `has_public_forms` tells whether hash and signature are those that the public forms of a log
+    prescribe (C2SP tlog-tiles and RFC 9942: SHA-256, ECDSA on P-256): else it has none of them.
     """
 
     suite_id: int
@@ -45,6 +47,7 @@ class Suite:
     load_public_key: Callable[[bytes], PublicKey]
     load_cosignature_key: Callable[[bytes], PublicKey]
     signer_type: type[SoftwareSigner]
+    has_public_forms: bool
     hash: HashFunction = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ INTERNATIONAL: Final = Suite(
     load_public_key=P256PublicKey.decode,
     load_cosignature_key=Ed25519PublicKey.decode,
     signer_type=P256Signer,
+    has_public_forms=True,
 )
 
 NATIONAL: Final = Suite(
@@ -75,6 +79,7 @@ NATIONAL: Final = Suite(
     load_public_key=Sm2PublicKey.decode,
     load_cosignature_key=Ed25519PublicKey.decode,
     signer_type=Sm2Signer,
+    has_public_forms=False,
 )
 
 SUITES: Final = (INTERNATIONAL, NATIONAL)

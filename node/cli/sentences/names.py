@@ -90,6 +90,7 @@ NAMES: Final = (
     N_("kind"),
     N_("leaf"),
     N_("level"),
+    N_("libcrypto"),
     N_("log"),
     N_("log frontier"),
     N_("name"),

@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from node.crypto import libcrypto_release
 from node.crypto.bls import BlsSigner
 from node.crypto.keystore import (
     KeyFileSecret,
@@ -27,7 +28,7 @@ from node.crypto.keystore import (
     save_key,
 )
 from node.crypto.signature import Ed25519Signer, P256Signer
-from node.crypto.suite import suite_by_name
+from node.crypto.suite import NATIONAL, suite_by_name
 from node.errors import CryptoError
 
 SUITE = suite_by_name("international")
@@ -67,6 +68,29 @@ def test_a_generated_key_is_stored_and_opened(
     opened = load_signer(path, KeyFileSecret.load(tmp_path / "unlock"), purpose)
     assert opened == key
     assert opened.sign(b"message") == key.sign(b"message")
+
+
+@pytest.mark.parametrize("purpose", [KeyPurpose.VOTE, KeyPurpose.IDENTITY])
+def test_a_national_key_is_stored_and_opened(
+    tmp_path: Path, secret: KeyFileSecret, purpose: KeyPurpose
+) -> None:
+    try:
+        key = generate_key(purpose, NATIONAL)
+    except CryptoError as error:
+        pytest.skip(f"SM2 keys were NOT RUN: {error}")
+    path = tmp_path / "national.key"
+    save_key(path, key, secret, purpose)
+    opened = load_signer(path, secret, purpose)
+    assert opened == key
+    assert key.public_key.verify(b"message", opened.sign(b"message"))
+    assert json.loads(path.read_bytes())["algorithm"] == "sm2"
+
+
+def test_where_a_suite_cannot_sign_no_key_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libcrypto_release, "is_mended", lambda _version, _package: False)
+    with pytest.raises(CryptoError, match="not known to be free of CVE-2026-77696"):
+        generate_key(KeyPurpose.VOTE, NATIONAL)
+    assert generate_key(KeyPurpose.TLS, NATIONAL).algorithm == P256Signer.algorithm
 
 
 def test_generated_keys_and_serial_numbers_differ() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from node.crypto import domains
-from node.crypto.signature import Ed25519Signer, P256Signer
+from node.crypto.signature import Ed25519Signer
 from node.crypto.suite import (
     DOCUMENT_DIGESTS,
     SUITES,
+    Suite,
     document_digest_by_id,
     document_digest_by_name,
     suite_by_id,
@@ -25,7 +26,8 @@ SM3_ABC = "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
 
 
 def test_suites_are_found_by_their_own_id_and_name() -> None:
-    assert [(suite.suite_id, suite.name) for suite in SUITES] == [(1, "international")]
+    rows = [(suite.suite_id, suite.name) for suite in SUITES]
+    assert rows == [(1, "international"), (2, "national")]
     for suite in SUITES:
         assert suite_by_id(suite.suite_id) is suite
         assert suite_by_name(suite.name) is suite
@@ -40,9 +42,9 @@ def test_digests_are_found_by_their_own_id_and_name() -> None:
 
 
 def test_unknown_rows_are_refused_naming_the_known_ones() -> None:
-    with pytest.raises(CryptoError, match=r"expected one of \[1\], got 9"):
+    with pytest.raises(CryptoError, match=r"expected one of \[1, 2\], got 9"):
         suite_by_id(9)
-    with pytest.raises(CryptoError, match=r"expected one of \['international'\], got 'x'"):
+    with pytest.raises(CryptoError, match=r"expected one of .*'national'\], got 'x'"):
         suite_by_name("x")
     with pytest.raises(CryptoError, match=r"expected one of \[1, 2, 3, 4\], got 0"):
         document_digest_by_id(0)
@@ -50,13 +52,16 @@ def test_unknown_rows_are_refused_naming_the_known_ones() -> None:
         document_digest_by_name("md5")
 
 
-def test_the_international_suite_hashes_with_sha_256() -> None:
-    suite = suite_by_name("international")
-    assert suite.hash(b"abc").hex() == SHA_256_ABC
+@pytest.mark.parametrize(
+    ("name", "of_abc"), [("international", SHA_256_ABC), ("national", SM3_ABC)]
+)
+def test_a_suite_hashes_by_its_own_standard(name: str, of_abc: str) -> None:
+    suite = suite_by_name(name)
+    assert suite.hash(b"abc").hex() == of_abc
     assert suite.digest_size == len(suite.hash(b""))
     streamed = suite.new_hash(b"a")
     streamed.update(b"bc")
-    assert streamed.digest().hex() == SHA_256_ABC
+    assert streamed.digest().hex() == of_abc
 
 
 def test_a_tagged_hash_is_the_hash_of_the_tagged_message() -> None:
@@ -66,9 +71,9 @@ def test_a_tagged_hash_is_the_hash_of_the_tagged_message() -> None:
     assert suite.tagged_hash(domains.VOTE, b"data") != expected
 
 
-def test_the_suite_loads_what_its_signers_sign_with() -> None:
-    suite = suite_by_name("international")
-    signer = P256Signer.from_secret(bytes(31) + b"\x01")
+@pytest.mark.parametrize("suite", SUITES, ids=[suite.name for suite in SUITES])
+def test_a_suite_loads_what_its_signers_sign_with(suite: Suite) -> None:
+    signer = suite.signer_type.from_secret(bytes(31) + b"\x01")
     signature = signer.sign(b"message")
     assert len(signature) == suite.signature_size
     assert suite.load_public_key(signer.public_key.encoded).verify(b"message", signature)

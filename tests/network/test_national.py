@@ -1,0 +1,85 @@
+"""A chain founded on the national algorithms: SM2 votes and transactions, SM3 everywhere."""
+
+from __future__ import annotations
+
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.crypto.keystore import KeyPurpose, generate_key
+from node.crypto.suite import NATIONAL
+from node.errors import CryptoError
+from node.operations.topology import Topology
+from node.timestamp.receipt import Receipt
+from tests.unit.cli.command import run
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    try:
+        generate_key(KeyPurpose.VOTE, NATIONAL)
+    except CryptoError as error:
+        pytest.skip(f"a national network was NOT RUN: {error}")
+    folder = tmp_path_factory.mktemp("national") / "net"
+    up = run("testnet", "up", "--suite", "national", "--home", folder, "--json")
+    assert up.code == 0, up.out
+    yield folder
+    run("testnet", "down", "--home", folder)
+
+
+def test_documents_are_recorded_proven_and_withdrawn(home: Path, tmp_path: Path) -> None:
+    document, out, trust = tmp_path / "certificate.txt", tmp_path / "receipts", home / "trust.json"
+    document.write_bytes(secrets.token_bytes(16))
+    made = run("notarize", document, "--ref", "LIC-1", "--home", home, "--out", out, "--json")
+    assert made.code == 0, made.out
+    receipt = Path(made.json["items"][0]["receipt"])
+    read = Receipt.decode(receipt.read_bytes())
+    assert (read.suite, read.cose, read.checkpoint) == (NATIONAL, None, None)
+    assert run("trust", "export", "--home", home).code == 0
+    args = ("--receipt", receipt, "--trust", trust, "--offline", "--json")
+    assert run("verify", document, *args).code == 0
+    other = tmp_path / "other.txt"
+    other.write_bytes(b"other")
+    assert run("verify", other, *args).code == 1
+    assert run("withdraw", "LIC-1", "--home", home, "--json").code == 0
+    withdrawn = run("verify", document, "--receipt", receipt, "--home", home, "--json")
+    assert withdrawn.code == 1, withdrawn.out
+
+
+def test_a_validator_killed_comes_back_and_signs_on(home: Path, tmp_path: Path) -> None:
+    assert run("testnet", "chaos", "kill", "1", "--home", home, "--json").code == 0
+    document = tmp_path / "after.txt"
+    document.write_bytes(secrets.token_bytes(16))
+    assert run("notarize", document, "--home", home, "--out", tmp_path, "--json").code == 0
+
+
+@pytest.mark.parametrize("wanted", ["tlog", "cose"])
+def test_forms_that_prescribe_other_algorithms_are_refused_by_name(
+    home: Path, tmp_path: Path, wanted: str
+) -> None:
+    document = tmp_path / "document.txt"
+    document.write_bytes(secrets.token_bytes(16))
+    made = run("notarize", document, "--home", home, "--out", tmp_path, "--json")
+    receipt = made.json["items"][0]["receipt"]
+    refused = run("receipt", "export", receipt, "--format", wanted, "--json")
+    assert refused.json["error"]["code"] == "GC-2340"
+    assert "the chain is of the suite national" in refused.json["error"]["message"]
+    assert run("receipt", "export", receipt, "--format", "tsr", "--json").code == 0
+
+
+def test_the_log_is_not_served_in_public_form(home: Path) -> None:
+    node = Topology.load(home).nodes[0]
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/checkpoint", timeout=5)
+
+
+def test_a_stopped_ledger_is_checked_from_genesis_on(home: Path) -> None:
+    assert run("testnet", "down", "--home", home).code == 0
+    audited = run("audit", "ledger", "--home", home / "nodes" / "validator-1", "--json")
+    assert audited.code == 0, audited.out
+    assert audited.json["records"] > 0
+    assert audited.json["votes"] >= 3 * audited.json["blocks"]
