@@ -37,9 +37,9 @@ def require_mended() -> None:
     if is_mended(version, package) or os.environ.get(ACCEPTED_VARIABLE) == release:
         return
     raise CryptoError(
-        f"libcrypto: release {release} is not known to be free of CVE-2026-77696, by which keys of "
-        "SM2 leak",
-        fix=f"upgrade libssl3, or set {ACCEPTED_VARIABLE}={release} to sign with it anyway",
+        f"libcrypto: release {release} is not known to be free of CVE-2026-77696",
+        fix="keys of SM2 leak by that: upgrade libssl3, or, to sign with it anyway, "
+        f"set {ACCEPTED_VARIABLE}={release}",
     )
 
 

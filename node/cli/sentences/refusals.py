@@ -334,7 +334,6 @@ REFUSALS: Final = (
     N_("policy line {number}: {said}"),
     N_("policy of epoch {epoch}: {said}"),
     N_("refreshed receipt {field}: {said}"),
-    N_("release {release} is not known to be free of CVE-2026-77696, by which keys of SM2 leak"),
     N_("request of {name}: {said}"),
     N_("signature type {type} is not spoken"),
     N_("step {number} failed: {said}"),
