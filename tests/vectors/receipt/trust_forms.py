@@ -153,7 +153,7 @@ def _structures(chain: Chain) -> Iterator[TrustCase]:
     second = (GENESIS_VALIDATORS, MEMBERS, 1)
     for name, about, path, item, reason in (
         ("version-2", "an unknown version", (0,), 2, "genesis: expected version 1"),
-        ("suite-2", "an unknown suite", (1,), 2, "genesis suite: suite: expected"),
+        ("suite-3", "an unknown suite", (1,), 3, "genesis suite: suite: expected"),
         ("name-empty", "no text", (2,), "", "genesis name: expected"),
         ("accuracy-0", "no accuracy", (5, 4), 0, "parameter accuracy_ms: expected at least 1"),
         ("window-5", "five slots", (5, 5), 5, "parameter window_slots: expected"),
