@@ -46,8 +46,12 @@ def test_documents_are_recorded_proven_and_withdrawn(home: Path, tmp_path: Path)
     other.write_bytes(b"other")
     assert run("verify", other, *args).code == 1
     assert run("withdraw", "LIC-1", "--home", home, "--json").code == 0
-    withdrawn = run("verify", document, "--receipt", receipt, "--home", home, "--json")
+    standing = tmp_path / "today.standing"
+    asked = ("record", "status", "LIC-1", "--prove", standing, "--home", home, "--json")
+    assert run(*asked).code == 1  # withdrawn, proved by SM3
+    withdrawn = run("verify", document, *args, "--standing", standing)
     assert withdrawn.code == 1, withdrawn.out
+    assert "withdrawn" in withdrawn.out
 
 
 def test_a_validator_killed_comes_back_and_signs_on(home: Path, tmp_path: Path) -> None:
