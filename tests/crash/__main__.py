@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from node.assembly.engines import installed_engines
 from tests.commands import at_least, end_tidily
 from tests.crash.cells import cover, matrix, select, tables
 from tests.crash.network import trapped_network
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     end_tidily()
     if options.restarts:
-        return _restart(range(options.start, options.start + options.restarts))
+        return _restart(range(options.start, options.start + options.restarts), options.engines)
     cells = select(cover() if options.cover else matrix(), options.only)
     if not cells:
         sys.stderr.write(f"no cell begins with {options.only}\n")
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started_s = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="crash-") as folder,
-        trapped_network(Path(folder) / "network") as network,
+        trapped_network(Path(folder) / "network", engines=options.engines) as network,
     ):
         trial = Trial(network)
         asyncio.run(trial.run(cells, tell))
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signatures = len(network.signatures)
     summary = {
         "revision": _revision(),
+        "engines": options.engines,
         "cells": len(cells),
         "killed": sum(death.is_killed for death in deaths),
         "acknowledged": len(trial.results),
@@ -65,12 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if len(deaths) == len(cells) and not findings and all_sound(deaths) else 1
 
 
-def _restart(seeds: Iterable[int]) -> int:
+def _restart(seeds: Iterable[int], engines: Sequence[str]) -> int:
     failed = 0
     for seed in seeds:
         with (
             tempfile.TemporaryDirectory(prefix="crash-") as folder,
-            trapped_network(Path(folder) / "network") as network,
+            trapped_network(Path(folder) / "network", engines=engines) as network,
         ):
             restarts = asyncio.run(restart_all(network, seed))
             findings = judge_at_rest(network, restarts.results)
@@ -140,6 +142,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.crash", description=__doc__)
     add = parser.add_argument
     add("--only", default="", help="POINT,TYPE, or how they begin; either may be left out")
+    add(
+        "--engines",
+        nargs="+",
+        choices=installed_engines(),
+        default=installed_engines()[:1],
+        help="of the four validators, in turn; by default the usual one for all",
+    )
     add("--cover", action="store_true", help="each point and each kind, in as few cells as can be")
     add(
         "--restarts",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -206,8 +207,13 @@ class TrappedNetwork(LocalNetwork):
 
 
 @contextmanager
-def trapped_network(home: Path, command: Sequence[str] = COMMAND) -> Iterator[TrappedNetwork]:
-    """Make and start a network of four with traps, and with a past; stop it at the end."""
+def trapped_network(
+    home: Path, command: Sequence[str] = COMMAND, *, engines: Sequence[str] = ("auto",)
+) -> Iterator[TrappedNetwork]:
+    """Make and start a network of four with traps, and with a past; stop it at the end.
+
+    The ledgers are kept by these engines, in turn.
+    """
     plan = NetworkPlan(
         name="crash",
         suite=INTERNATIONAL,
@@ -219,7 +225,8 @@ def trapped_network(home: Path, command: Sequence[str] = COMMAND) -> Iterator[Tr
     )
     provision(home, plan)
     network = TrappedNetwork(home, command)
-    for validator_id in network.ids:
+    for validator_id, engine in zip(network.ids, cycle(engines), strict=False):
+        network.use_engine(validator_id, engine)
         settings = network.folder(validator_id) / "node.toml"
         settings.write_text(f"snapshot_gap_blocks = {GAP_BLOCKS}\n{settings.read_text()}")
     give_past(network, network.ids, PAST_BLOCKS, old_blocks=OLD_BLOCKS)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from node.assembly.engines import open_database
 from node.chain.genesis import Genesis
 from node.cli.exit_codes import ExitCode
 from node.config import NodeConfig
@@ -29,7 +30,6 @@ from node.operations.supervisor import NODE_COMMAND
 from node.service.home import log_identity
 from node.service.recovery import Recovery, recover
 from node.storage.ledger import LedgerStore
-from node.storage.leveldb import LevelDBStore
 from node.storage.segment import HEAD_BYTES, HEADER_BYTES, ParsedSegment, parse_segment
 from node.storage.wal import Record, WalCorruption, WriteAheadLog
 from tests.network.local_network import Load, LocalNetwork, running_network
@@ -85,7 +85,7 @@ def home(images: Images, tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(images: Images, home: Path) -> Iterator[LedgerStore]:
     """Open the ledger of that copy."""
-    with closing(LevelDBStore.open(home / "data", create=False)) as store:
+    with closing(open_database(home / "data", create=False)) as store:
         genesis_block = Executor(images.genesis).genesis_block()
         yield LedgerStore.open(store, images.genesis.suite, genesis_block)
 
@@ -173,7 +173,7 @@ def test_a_log_damaged_before_its_last_record_is_refused_and_left_as_it_is(
 def test_a_ledger_behind_its_log_is_brought_forward(images: Images, tmp_path: Path) -> None:
     home = shutil.copytree(images.early, tmp_path / "home")
     records = parse_segment(segment_of(images.late).read_bytes()).records
-    with closing(LevelDBStore.open(home / "data", create=False)) as store:
+    with closing(open_database(home / "data", create=False)) as store:
         genesis_block = Executor(images.genesis).genesis_block()
         ledger = LedgerStore.open(store, images.genesis.suite, genesis_block)
         before = ledger.tip_height

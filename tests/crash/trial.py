@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from node.assembly import open_ledger_at_rest
+from node.assembly.engines import open_database
 from node.chain.admission import FinalResult
 from node.chain.block import Header, ResultCode
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote
@@ -36,7 +37,6 @@ from node.rpc.client import LedgerClient
 from node.service.home import VOTE_KEY_FILE
 from node.service.log_records import BlockRecord, CommittedRecord, decode_log_record
 from node.storage.ledger import LedgerStore
-from node.storage.leveldb import LevelDBStore
 from node.storage.segment import parse_segment
 from node.timestamp.receipt import Receipt
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
@@ -231,7 +231,7 @@ class Trial:
     def _log_continues(self, victim: str, data: Path) -> bool:
         """Whether the log of a validator holds the block above the tip of a database."""
         genesis = self._network.genesis
-        with closing(LevelDBStore.open(data, create=False)) as store:
+        with closing(open_database(data, create=False)) as store:
             ledger = LedgerStore.open(store, genesis.suite, Executor(genesis).genesis_block())
             height = ledger.tip_height + 1
         segment = max((self._network.folder(victim) / "wal").glob("*.wal"))
@@ -260,7 +260,7 @@ class Trial:
             message = subject.sign_bytes(genesis.chain_id, genesis.validators, 5)
             votes.append(Vote(subject, index, 5, signer.sign(message), 0))
         evidence = Evidence.of(votes[0], votes[1], genesis.validators)
-        with closing(LevelDBStore.open(config.data, create=False)) as store:
+        with closing(open_database(config.data, create=False)) as store:
             ledger = LedgerStore.open(store, genesis.suite, Executor(genesis).genesis_block())
             ledger.keep_evidence(evidence)
         await asyncio.to_thread(network.start, holder)

@@ -30,8 +30,7 @@ from node.service.runner import Runner
 from node.service.wire import MessageKind
 from node.storage import draft_folder, wal
 from node.storage.filesystem import AppendFile, SystemFiles, sync_path
-from node.storage.kv import WriteBatch
-from node.storage.leveldb import LevelDBStore
+from node.storage.kv import KeyValueStore, WriteBatch
 from node.storage.segment import HEAD_BYTES
 from tests.crash.cells import (
     RECORD_POINTS,
@@ -44,6 +43,7 @@ from tests.crash.cells import (
     frames,
     record_kinds_of,
 )
+from tests.unit.storage.engines import DISK_ENGINES
 
 PIPE: Final = "trap"
 DISARM: Final = "-"
@@ -272,26 +272,27 @@ class WatchedFile:
 
 
 def write_watched(
-    store: LevelDBStore,
+    store: KeyValueStore,
     batch: WriteBatch,
     *,
     sync: bool,
     trap: Trap,
+    log_pattern: str,
     write: Callable[..., None],
 ) -> None:
     """Write a batch to the ledger, with the trap before, in and after it."""
-    logs: Path = vars(store)["_path"]
+    path: Path = vars(store)["_path"]
     kinds = batch_kinds_of(
         batch,
         trap.suite,
         is_starting=trap.is_starting,
-        is_draft=logs.name == trap.draft_name,
+        is_draft=path.name == trap.draft_name,
     )
     trap.reach(Point.BEFORE_BATCH, kinds)
-    sizes = {path: path.stat().st_size for path in logs.glob("*.log")}
+    sizes = {log: log.stat().st_size for log in path.glob(log_pattern)}
     write(store, batch, sync=sync)
     if trap.is_due(Point.TORN_BATCH, kinds):
-        newest = max(logs.glob("*.log"))
+        newest = max(path.glob(log_pattern))
         before = sizes.get(newest, 0)
         os.truncate(newest, (before + newest.stat().st_size) // 2)
         trap.die()
@@ -319,7 +320,7 @@ def watch_switch(trap: Trap) -> None:
     def remove_watched(folder: Path) -> None:
         is_ledger = folder.name == trap.ledger_name
         if is_ledger and trap.is_due(Point.LEDGER_TORN, trap.switch):
-            files = sorted(folder.iterdir())
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
             for file in files[: len(files) // 2]:
                 file.unlink()
             trap.die()
@@ -340,7 +341,7 @@ def watch_switch(trap: Trap) -> None:
 
 def set_trap(trap: Trap) -> None:
     """Wrap what persists."""
-    write, received, start = LevelDBStore.write, Runner.received, Engine.start
+    received, start = Runner.received, Engine.start
     target_due: Callable[[wal.WriteAheadLog], bool] = vars(wal.WriteAheadLog)["rotation_due"].fget
 
     def hear(runner: Runner, peer: int, messages: Sequence[bytes]) -> None:
@@ -354,9 +355,11 @@ def set_trap(trap: Trap) -> None:
     def due(log: wal.WriteAheadLog) -> bool:
         return trap.expects_kind(ROTATION) or target_due(log)
 
-    patch.object(
-        LevelDBStore, "write", partialmethod(write_watched, trap=trap, write=write)
-    ).start()
+    for disk in DISK_ENGINES:
+        watched = partialmethod(
+            write_watched, trap=trap, log_pattern=disk.log_pattern, write=disk.store.write
+        )
+        patch.object(disk.store, "write", watched).start()
     watch_switch(trap)
     patch.object(Runner, "received", hear).start()
     patch.object(Engine, "start", begin).start()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Sequence
+from contextlib import closing
 
+from node.assembly.engines import open_database
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
 from node.chain.genesis import Genesis
@@ -25,8 +26,8 @@ from node.operations.provision import DEFAULT_IDENTITY
 from node.operations.topology import SECRET_FILE
 from node.service.home import VOTE_KEY_FILE, log_identity
 from node.service.log_records import CommittedRecord, encode_log_record
+from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore
-from node.storage.leveldb import LevelDBStore
 from node.storage.wal import WriteAheadLog
 from tests.network.local_network import LocalNetwork
 
@@ -49,7 +50,7 @@ def give_past(
     ]
     executor = Executor(genesis)
     first, *others = (NodeConfig.load(network.folder(name)) for name in validator_ids)
-    store = LevelDBStore.open(first.data, create=True)
+    store = open_database(first.data, create=True, storage=first.storage)
     ledger = LedgerStore.open(store, genesis.suite, executor.genesis_block())
     for height in range(1, blocks + 1):
         inputs = BlockInputs(
@@ -66,9 +67,13 @@ def give_past(
     for config in (first, *others):
         _log_newest(config, genesis, ledger)
     ledger.sync()
+    pairs = WriteBatch()
+    for key, value in store.scan(b""):
+        pairs.put(key, value)
     store.close()
-    for config in others:
-        shutil.copytree(first.data, config.data)
+    for config in others:  # each by its own engine
+        with closing(open_database(config.data, create=True, storage=config.storage)) as copy:
+            copy.write(pairs, sync=True)
 
 
 def _log_newest(config: NodeConfig, genesis: Genesis, ledger: LedgerStore) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node.assembly.engines import open_database
 from node.chain.certificate import Phase, Subject, Vote
 from node.chain.evidence import Evidence
 from node.config import NodeConfig
@@ -19,7 +20,6 @@ from node.operations.topology import SECRET_FILE
 from node.rpc.client import LedgerClient
 from node.service.home import VOTE_KEY_FILE
 from node.storage.ledger import LedgerStore
-from node.storage.leveldb import LevelDBStore
 from tests.network.local_network import LocalNetwork, make_network, until
 from tests.unit.cli.command import run
 
@@ -45,7 +45,7 @@ def sign_twice(network: LocalNetwork) -> Evidence:
 def keep(network: LocalNetwork, evidence: Evidence) -> None:
     """Put proof into the ledger of a validator that does not run."""
     config, genesis = NodeConfig.load(network.folder(HOLDER)), network.genesis
-    with closing(LevelDBStore.open(config.data, create=True)) as store:
+    with closing(open_database(config.data, create=True)) as store:
         ledger = LedgerStore.open(store, genesis.suite, Executor(genesis).genesis_block())
         ledger.keep_evidence(evidence)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from node.assembly.engines import engine_of, open_database
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
 from node.execution.apply import Executor
 from node.operations.supervisor import NODE_COMMAND
 from node.storage.ledger import LedgerStore
-from node.storage.leveldb import LevelDBStore
 from tests.network.local_network import make_network
 from tests.unit.cli.command import ENGLISH
 
@@ -67,15 +67,16 @@ def damage_the_log(home: Path) -> None:
 
 def take_the_data_of_another_chain(home: Path) -> None:
     genesis = Genesis.decode((other_of(home) / "genesis.cbor").read_bytes())
-    database = LevelDBStore.open(home / "data", create=True)
+    database = open_database(home / "data", create=True)
     LedgerStore.open(database, genesis.suite, Executor(genesis).genesis_block())
     database.close()
 
 
 def ask_for_another_engine(home: Path) -> None:
-    LevelDBStore.open(home / "data", create=True).close()
+    open_database(home / "data", create=True).close()
     settings = home / "node.toml"
-    settings.write_text(f'storage.engine = "rocksdb"\n{settings.read_text()}')
+    other = "leveldb" if engine_of(home / "data") == "rocksdb" else "rocksdb"
+    settings.write_text(f'storage.engine = "{other}"\n{settings.read_text()}')
 
 
 def take_another_secret(home: Path) -> None:

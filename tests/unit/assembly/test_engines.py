@@ -13,13 +13,13 @@ from node.assembly.engines import engine_of, installed_engines, open_database
 from node.config import StorageConfig
 from node.errors import StorageError
 from node.storage.kv import WriteBatch
-from node.storage.leveldb import LevelDBStore
-from node.storage.rocksdb import RocksDBStore
+from tests.unit.storage.engines import DISK_ENGINES
 
-STORES: dict[str, type[LevelDBStore | RocksDBStore]] = {
-    "leveldb": LevelDBStore,
-    "rocksdb": RocksDBStore,
-}
+STORES = {disk.name: disk.store for disk in DISK_ENGINES}
+
+with_both = pytest.mark.skipif(
+    len(STORES) == 1, reason="NOT RUN: the binding of one engine is not installed"
+)
 
 
 def only(monkeypatch: pytest.MonkeyPatch, binding: str) -> None:
@@ -30,10 +30,11 @@ def only(monkeypatch: pytest.MonkeyPatch, binding: str) -> None:
     )
 
 
-def test_here_both_are_installed_and_leveldb_is_preferred(tmp_path: Path) -> None:
+@with_both
+def test_where_both_are_installed_leveldb_is_preferred(tmp_path: Path) -> None:
     assert installed_engines() == ("leveldb", "rocksdb")
     with closing(open_database(tmp_path / "db", create=True)) as store:
-        assert isinstance(store, LevelDBStore)
+        assert isinstance(store, STORES["leveldb"])
 
 
 @pytest.mark.parametrize("engine", STORES)
@@ -56,9 +57,10 @@ def test_without_leveldb_a_new_database_is_one_of_rocksdb(
 ) -> None:
     only(monkeypatch, "rocksdict")
     with closing(open_database(tmp_path / "db", create=True)) as store:
-        assert isinstance(store, RocksDBStore)
+        assert isinstance(store, STORES["rocksdb"])
 
 
+@with_both
 @pytest.mark.parametrize(("made_by", "asked"), [("leveldb", "rocksdb"), ("rocksdb", "leveldb")])
 def test_a_database_of_another_engine_is_refused_and_stays_as_it_is(
     tmp_path: Path, made_by: str, asked: str
@@ -73,6 +75,7 @@ def test_a_database_of_another_engine_is_refused_and_stays_as_it_is(
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
 
 
+@with_both
 @pytest.mark.parametrize(
     ("made_by", "installed"), [("leveldb", "rocksdict"), ("rocksdb", "plyvel")]
 )

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 import node
+from node.assembly.engines import open_database
 from node.chain.genesis import Genesis, Parameters
 from node.cli import checkup
 from node.cli.checkup import Finding, Level
@@ -36,7 +37,6 @@ from node.rpc.port import Diagnosis, Health, NodeStatus
 from node.storage import keys
 from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore
-from node.storage.leveldb import LevelDBStore
 from node.storage.lock import InstanceLock
 from tests.unit.cli.command import Ran, run
 from tests.unit.cli.served import served
@@ -377,7 +377,7 @@ def validator(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def begin_ledger(config: NodeConfig, genesis_path: Path) -> None:
     genesis = Genesis.decode(genesis_path.read_bytes())
-    with closing(LevelDBStore.open(config.data, create=True)) as store:
+    with closing(open_database(config.data, create=True)) as store:
         LedgerStore.open(store, genesis.suite, Executor(genesis).genesis_block())
 
 
@@ -402,7 +402,7 @@ def test_a_validator_that_never_ran_has_no_ledger_to_check(validator: NodeConfig
 
 
 def test_a_damaged_ledger_ends_with_1_and_the_fix(validator: NodeConfig) -> None:
-    with closing(LevelDBStore.open(validator.data, create=False)) as store:
+    with closing(open_database(validator.data, create=False)) as store:
         key, value = next(store.scan(keys.STATE, limit=1))
         batch = WriteBatch()
         batch.put(key, value + b"!")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-import pytest
-
+from node.assembly.engines import LEVELDB, ROCKSDB, installed_engines
 from node.storage.disk_engine import EngineOptions
 from node.storage.kv import KeyValueStore
-from node.storage.leveldb import LevelDBStore
 from node.storage.memory import MemoryStore
-from node.storage.rocksdb import RocksDBStore
+
+if TYPE_CHECKING:  # either engine may not be installed
+    import pytest
+
+    from node.storage.leveldb import LevelDBStore
+    from node.storage.rocksdb import RocksDBStore
 
 
 @dataclass
@@ -25,31 +29,39 @@ class Engine:
     reopen: Callable[[KeyValueStore], KeyValueStore]
 
 
-class Open(Protocol):
-    """Opens a store on disk."""
-
-    def __call__(
-        self, path: Path, *, create: bool, options: EngineOptions | None = None
-    ) -> KeyValueStore: ...
-
-
 @dataclass(frozen=True)
 class DiskEngine:
     """An engine on disk, and where its files lie in the folder of a store."""
 
     name: str
-    open: Open
+    store: type[LevelDBStore | RocksDBStore]
     log_pattern: str
     table_pattern: str
+
+    def open(
+        self, path: Path, *, create: bool, options: EngineOptions | None = None
+    ) -> KeyValueStore:
+        """Open the store at `path`."""
+        return self.store.open(path, create=create, options=options)
 
     def log(self, path: Path) -> Path:
         """Return the log of the store at `path` that holds most."""
         return max(path.glob(self.log_pattern), key=lambda log: log.stat().st_size)
 
 
-LEVELDB: Final = DiskEngine("leveldb", LevelDBStore.open, "*.log", "*.ldb")
-ROCKSDB: Final = DiskEngine("rocksdb", RocksDBStore.open, "log/*.log", "*.sst")
-DISK_ENGINES: Final = (LEVELDB, ROCKSDB)
+def _installed() -> Iterator[DiskEngine]:
+    if LEVELDB in installed_engines():
+        from node.storage.leveldb import LevelDBStore  # noqa: PLC0415 - may not be installed
+
+        yield DiskEngine(LEVELDB, LevelDBStore, "*.log", "*.ldb")
+    if ROCKSDB in installed_engines():
+        from node.storage.rocksdb import RocksDBStore  # noqa: PLC0415 - may not be installed
+
+        yield DiskEngine(ROCKSDB, RocksDBStore, "log/*.log", "*.sst")
+
+
+DISK_ENGINES: Final = tuple(_installed())
+"""Those whose binding is installed: LevelDB's has no wheel for each Python and machine."""
 
 
 def on_disk(disk: DiskEngine, directory: Path) -> Engine:
@@ -62,14 +74,6 @@ def on_disk(disk: DiskEngine, directory: Path) -> Engine:
     return Engine(disk.open(path, create=True), reopen)
 
 
-def leveldb_engine(directory: Path) -> Engine:
-    return on_disk(LEVELDB, directory)
-
-
-def rocksdb_engine(directory: Path) -> Engine:
-    return on_disk(ROCKSDB, directory)
-
-
 def memory_engine(_directory: Path) -> Engine:
     def reopen(store: KeyValueStore) -> KeyValueStore:
         assert isinstance(store, MemoryStore)
@@ -78,7 +82,10 @@ def memory_engine(_directory: Path) -> Engine:
     return Engine(MemoryStore(), reopen)
 
 
-ENGINES: Final = {"leveldb": leveldb_engine, "rocksdb": rocksdb_engine, "memory": memory_engine}
+ENGINES: Final[dict[str, Callable[[Path], Engine]]] = {
+    **{disk.name: partial(on_disk, disk) for disk in DISK_ENGINES},
+    "memory": memory_engine,
+}
 
 
 def record_syncs(monkeypatch: pytest.MonkeyPatch) -> list[str]:

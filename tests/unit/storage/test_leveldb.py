@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from node.storage.kv import WriteBatch
-from node.storage.leveldb import LevelDBStore
 from tests.unit.storage.engines import record_syncs
+
+pytest.importorskip("plyvel", reason="NOT RUN: LevelDB's binding is not installed")
+
+from node.storage.leveldb import LevelDBStore
 
 
 def one(key: bytes, value: bytes) -> WriteBatch:
