@@ -34,6 +34,7 @@ from node.timestamp.trust import TRUST_FORMAT
 PROPOSAL_FORMAT: Final = "govchain-proposal-2"
 _INTRODUCTION_FORMAT: Final = "govchain-introduction-1"  # its module takes long to load
 _ARCHIVE_START: Final = b"govchain-archive-1\n"  # as above
+_SENT_START: Final = b"\x83\x6fgovchain-sent-1"  # as above
 LOOKED_AT_BYTES: Final = 4_096
 """Of a file: so many tell what it is, unless it is a PDF."""
 _CHAIN_ID: Final = rb"\x58\x20"
@@ -126,6 +127,11 @@ ARCHIVE: Final = Kind(
     "govchain archive verify {path} --trust TRUST",
     "govchain archive export",
 )
+UNDER_WAY: Final = Kind(
+    N_("a transaction under way"),
+    maker="govchain notarize",
+    mending=N_("go on with it: govchain notarize --resume, with the same --out"),
+)
 _JSON: Final = Kind(N_("JSON of another kind"))
 _TEXT: Final = Kind(N_("a text"))
 
@@ -150,6 +156,7 @@ _BY_START: Final = (
     (rb"\x89PNG|\xff\xd8\xff|GIF8|\s*(?:<\?xml[^>]*>\s*)?<svg\b", _PICTURE),
     (rb"PK\x03\x04", _ZIPPED),
     (_ARCHIVE_START, ARCHIVE),
+    (_SENT_START, UNDER_WAY),
 )
 _PATTERNS: Final = tuple((re.compile(start, re.DOTALL), kind) for start, kind in _BY_START)
 _TESTS: Final[tuple[tuple[Callable[[bytes], bool], Kind], ...]] = (

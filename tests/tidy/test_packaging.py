@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
@@ -86,6 +87,35 @@ def test_development_installs_what_production_runs() -> None:
         for file in ("requirements.txt", "requirements-dev.txt")
     )
     assert production <= development
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    ("machine", "python", "has_leveldb"),
+    [
+        ("x86_64", "3.11.2", True),
+        ("x86_64", "3.12.0", True),
+        ("x86_64", "3.13.0", False),
+        ("aarch64", "3.11.2", False),
+        ("aarch64", "3.13.0", False),
+    ],
+)
+def test_a_host_is_given_the_engine_that_has_wheels_for_it(
+    file: str, machine: str, python: str, *, has_leveldb: bool
+) -> None:
+    host = {
+        "platform_machine": machine,
+        "python_version": python.rpartition(".")[0],
+        "python_full_version": python,
+    }
+    entries = re.findall(r"^(?:plyvel|rocksdict)==[^\\]*", (ROOT / file).read_text(), re.MULTILINE)
+    given = {
+        entry.name
+        for entry in map(Requirement, entries)
+        if entry.marker is None or entry.marker.evaluate(host)
+    }
+    assert ("plyvel" in given) == has_leveldb
+    assert ("rocksdict" in given) == (not has_leveldb or file == "requirements-dev.txt")
 
 
 def test_every_dependency_is_pinned() -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 import click
 import pytest
 
+from node.chain.encoding import encode
 from node.cli import kinds
 from node.cli.exit_codes import ExitCode
 from node.cli.kinds import RECEIPTS, Kind, kind_of
 from node.cli.main import cli
 from node.cli.outputs import OutputFile
 from node.cli.paper.render import render_report_pdf
+from node.cli.under_way import UNDER_WAY_FORMAT
 from node.crypto.certificate import encode_der, encode_pem
 from node.crypto.revocation import build_revocation_list, encode_list_pem
 from node.crypto.suite import SHA_256
@@ -78,6 +80,7 @@ FILES: dict[str, tuple[Kind | None, bytes]] = {
     ),
     "it.anchor": (kinds.ANCHOR, vector("anchor/anchor/good-record.json", "anchor")),
     "it.archive": (kinds.ARCHIVE, (VECTORS / "archive" / "blocks.archive").read_bytes()),
+    "it.sent": (kinds.UNDER_WAY, encode([UNDER_WAY_FORMAT, b"", []])),
     "it.ers": (kinds.EVIDENCE, (VECTORS / "evidence" / "document.txt.ers").read_bytes()),
     "it.tsq": (kinds.REQUEST, TimeStampRequest(imprint=Imprint.of(SHA_256, bytes(32))).encode()),
     "trust.json": (kinds.TRUST, GENESIS_TRUST.read_bytes()),
