@@ -361,6 +361,12 @@ _ROWS: Final = (
         N_("give what a round of govchain bench printed with --json"),
     ),
     (
+        "GC-2382",
+        _UNAVAILABLE,
+        N_("nothing became final under load"),
+        N_("measure fewer validators (--nodes), less at once (--batch, --outstanding), or longer"),
+    ),
+    (
         "GC-2352",
         _FAILED,
         N_("the audit found what must not be"),

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from gettext import gettext as _
 from statistics import median
 from typing import Any, Final
 
 from node.cli.bench.figures import compare_dead, longest_wait_ms
 from node.cli.bench.result import Case, make_case
 from node.cli.bench.rig import Field, Load, Rig
+from node.cli.verb import CommandError
 
 SPIKE_FACTOR: Final = 2
 STABLE_SHARE: Final = 0.2
@@ -138,7 +140,7 @@ def caict(field: Field, plan: Plan) -> Iterator[Case]:
         with rig as network:
             pressure = [network.load(plan.load).figures for _run in range(plan.runs)]
             yield _case(nodes, plan.load, pressure, kind="pressure")
-            rate_per_s = median(run["transactions_per_s"] for run in pressure)
+            rate_per_s = _expect_some(median(run["transactions_per_s"] for run in pressure), nodes)
             open_loop = replace(plan.load, outstanding=OPEN_OUTSTANDING)
             spike = replace(open_loop, rate_per_s=round(SPIKE_FACTOR * rate_per_s, 1))
             runs = [network.load(spike).figures for _run in range(plan.runs)]
@@ -161,8 +163,17 @@ def _at_rate(load: Load, plan: Plan, network: Rig) -> Load:
     """Return the load in an open loop: at the rate asked for, else at a share of what goes."""
     rate_per_s = plan.rate_per_s
     if rate_per_s is None:
-        rate_per_s = plan.share * network.load(load).figures["transactions_per_s"]
+        saturated_per_s: float = network.load(load).figures["transactions_per_s"]
+        rate_per_s = plan.share * _expect_some(saturated_per_s, len(network.validators))
     return replace(load, rate_per_s=round(rate_per_s, 1), outstanding=OPEN_OUTSTANDING)
+
+
+def _expect_some(rate_per_s: float, nodes: int) -> float:
+    """Return a rate found under load; raises `CommandError` where there is none to go by."""
+    if not rate_per_s:
+        message = _("{nodes} validators on this machine made nothing final while it was measured")
+        raise CommandError("GC-2382", message.format(nodes=nodes))
+    return rate_per_s
 
 
 def _fail_over(network: Rig, load: Load) -> dict[str, Any]:
