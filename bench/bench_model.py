@@ -16,6 +16,7 @@ from bench.engines import EngineNetwork
 from bench.model import (
     LOAD,
     SIZES,
+    TX_BYTES,
     Costs,
     Setting,
     beside_us_per_s,
@@ -54,7 +55,8 @@ def test_counts_are_those_of_real_engines(validators: int, transactions: int) ->
     before = network.counts()
     network.run(batches)
     counted = {name: each - before[name] for name, each in network.counts().items()}
-    told = asdict(count(validators, transactions, tx_bytes=len(batches[0][0])))
+    assert len(batches[0][0]) == TX_BYTES
+    told = asdict(count(validators, transactions))
     assert told.pop("message_bytes") * BLOCKS == pytest.approx(counted["message_bytes"], rel=0.005)
     assert {name: each * BLOCKS for name, each in told.items()} == {
         name: counted[name] for name in told
@@ -137,7 +139,17 @@ def test_one_transaction_takes_its_steps_one_after_the_other() -> None:
     only = replace(FREE, sync_ms=3.0)
     assert block_ms(only, 4, 1, Setting(cores=8, hop_ms=0.0)) == 4 * 3 + 2  # gossip waits 2 ms
     assert block_ms(FREE, 4, 1, Setting(cores=8, hop_ms=10.0)) == 4 * 10 + 2
-    assert 0 < LOAD < 1
+    work = replace(FREE, block_us=9_000)
+    idle_ms = block_ms(work, 4, 1, APART)
+    assert block_ms(work, 4, 1, APART, load=LOAD) == pytest.approx(idle_ms - 9 + 9 / (1 - LOAD))
+
+
+def test_a_link_bounds_what_a_primary_can_send_to_many() -> None:
+    slow = Setting(cores=8, link_mbit_per_s=10.0)
+    found = predict(COSTS, 31, slow)
+    assert found.bound == "link"
+    assert found.mbit_per_s == pytest.approx(10.0, rel=0.01)
+    assert predict(COSTS, 31, APART).bound == "loop"
 
 
 def case(transactions: float | None, *cpu_us: float | None) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from node.storage.kv import KeyValueStore, WriteBatch
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 
+REFERENCE_LENGTH = 67
+"""Makes a transaction with one record 256 bytes long, as those of `govchain bench` are."""
 VOTING = (MessageKind.VOTE, MessageKind.PROPOSAL)
 
 
@@ -85,7 +87,7 @@ class Agency:
                 type_code="licence",
                 action=RecordAction.RECORD,
                 digests=hashlib.shake_256(nonce).digest(DIGEST_BYTES * records),
-                references=(nonce.hex(),) if references else None,
+                references=(nonce.hex().ljust(REFERENCE_LENGTH, "-"),) if references else None,
             ),
         )
         return sign_transaction(body, signer(AGENCY, self._suite), self._suite).encoded

@@ -16,8 +16,9 @@ simple here, and therefore not exact:
   which there are as many threads as cores are left. So cores beyond a few are of no use.
 - What is submitted goes to the primary. Blocks are as large as what came while the one before was
   under way, up to what a primary can execute in the time it has (`node/service/batching.py`).
-- Latency is the time that the steps of one block take one after the other, and half a wait for
-  the loop as of a queue with equal jobs; disks and links have no queues.
+- Latency is the time that the steps of one block take one after the other. Under load, what takes
+  CPU time takes 1 / (1 - load) of it, as where all that is under way shares a processor; waits for
+  disks and links are those of an idle machine.
 """
 
 from __future__ import annotations
@@ -27,13 +28,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from node.chain.genesis import Parameters
 from node.chain.membership import quorum_size
 from node.service.batching import RECORDS_LEAST
-from node.service.runner import GOSSIP_DELAY_MS
+from node.service.runner import CHECK_CHUNK, GOSSIP_DELAY_MS
 
 SIZES: Final = (4, 7, 10, 16, 22, 31, 43, 64, 79, 100)
 TX_BYTES: Final = 256
@@ -116,6 +116,8 @@ class Setting:
     """Whether all of them, and the client, are on one machine."""
     hop_ms: float = 0.5
     """One way between two of them."""
+    link_mbit_per_s: float = 1_000.0
+    """What each of them can send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +139,11 @@ class Prediction:
     mbit_per_s: float
     """That the primary sends."""
     bound: str
-    """What is used up: the loop, the checks, or the cores."""
+    """What is used up: the event loop, the cores, or the link of the primary."""
     counts: Counts
 
 
-def count(
-    validators: int, transactions: int, *, batches: int = 1, tx_bytes: int = TX_BYTES
-) -> Counts:
+def count(validators: int, transactions: int, *, batches: int = 1) -> Counts:
     """Return the counts of a block of transactions that came to its primary in so many batches.
 
     Two votes of everybody to all others (OSDI'99 section 4.2), the PREPARE of the primary in its
@@ -152,7 +152,7 @@ def count(
     others = validators - 1
     votes = 2 * validators * others
     proposal = PROPOSAL_BYTES + HASH_BYTES * transactions
-    gossip = GOSSIP_BYTES * batches + (GOSSIP_TX_BYTES + tx_bytes) * transactions
+    gossip = GOSSIP_BYTES * batches + (GOSSIP_TX_BYTES + TX_BYTES) * transactions
     return Counts(
         messages=votes + others * batches,
         message_bytes=(votes - others) * VOTE_BYTES + others * (proposal + gossip),
@@ -212,16 +212,22 @@ def predict(costs: Costs, validators: int, setting: Setting) -> Prediction:
     )
 
 
-def block_ms(costs: Costs, validators: int, transactions: int, setting: Setting) -> float:
-    """Return how long a block takes on an idle chain, from submission until its client knows."""
+def block_ms(
+    costs: Costs, validators: int, transactions: int, setting: Setting, *, load: float = 0.0
+) -> float:
+    """Return how long a block takes, from submission until its client knows.
+
+    `load` is the share of time in which whoever works has something else to do, too.
+    """
     work_us = block_us(costs, validators, transactions)
     checks_us = transactions * costs.check_us
     if setting.shared:  # all that all do, by all cores
         cpu_us = validators * work_us / min(setting.cores, validators)
-    else:  # the primary executes, then each replica, which by then has checked what came before
-        threads = min(max(setting.cores - 1, 1), -(-transactions // BATCH_TXS))
+    else:  # the primary executes, then each replica, whose threads have checked before
+        threads = min(max(setting.cores - 1, 1), -(-transactions // CHECK_CHUNK))
         cpu_us = work_us - checks_us + checks_us / threads + transactions * costs.execution_us
-    return cpu_us / _MS + _SYNCS * costs.sync_ms + _HOPS * setting.hop_ms + GOSSIP_DELAY_MS
+    waits_ms = _SYNCS * costs.sync_ms + _HOPS * setting.hop_ms + GOSSIP_DELAY_MS
+    return cpu_us / _MS / (1 - load) + waits_ms
 
 
 def _bounds(
@@ -235,10 +241,13 @@ def _bounds(
         client_us = transactions * _CLIENT_CHECKS * costs.check_us
         whole_us = (validators * work_us + client_us) / setting.cores
         return [("cores", transactions * _US / whole_us, validators * beside / setting.cores)]
-    loop_us = work_us - checks_us + _sent_by_primary_us(costs, validators, transactions)
+    sent_bytes = _primary_bytes(validators, transactions)
+    sent_us = sent_bytes / 1_024 * costs.frame_kib_us
+    loop_us = work_us - checks_us + sent_us * (1 / 2 - 1 / validators)  # it sends, others receive
     return [
         ("loop", transactions * _US / loop_us, beside),
         ("cores", transactions * _US * setting.cores / (loop_us + checks_us), beside),
+        ("link", setting.link_mbit_per_s * _US / 8 / sent_bytes * transactions, 0.0),
     ]
 
 
@@ -246,12 +255,6 @@ def _primary_bytes(validators: int, transactions: int) -> int:
     """Return the bytes of transactions that a primary sends for a block."""
     each = TX_BYTES + GOSSIP_TX_BYTES + HASH_BYTES
     return (validators - 1) * (transactions * each + PROPOSAL_BYTES + VOTE_BYTES)
-
-
-def _sent_by_primary_us(costs: Costs, validators: int, transactions: int) -> float:
-    """Return what a primary spends on bytes more than validators do on the average."""
-    sent_kib = _primary_bytes(validators, transactions) / 1_024
-    return sent_kib * costs.frame_kib_us * (1 / 2 - 1 / validators)
 
 
 def _most_per_block(costs: Costs, setting: Setting) -> int:
@@ -266,15 +269,13 @@ def _most_per_block(costs: Costs, setting: Setting) -> int:
 def _latency_ms(
     costs: Costs, validators: int, rate_per_s: float, most: int, setting: Setting
 ) -> float:
-    """Return submit to final at a rate: half a wait for the next block, it, and a queue."""
-    transactions = 1.0
-    for _ in range(_ROUNDS):  # a block holds what came while the one before was under way
-        took_ms = block_ms(costs, validators, max(round(transactions), 1), setting)
+    """Return submit to final at `LOAD`: a block of what came while the one before was under way."""
+    transactions = 1
+    for _ in range(_ROUNDS):
+        took_ms = block_ms(costs, validators, transactions, setting)
         came = rate_per_s * took_ms / _MS / Parameters().window_slots
-        transactions = min((transactions + came) / 2, most)
-    took_ms = block_ms(costs, validators, max(round(transactions), 1), setting)
-    waits = 1 / (2 * Parameters().window_slots) + LOAD / (2 * (1 - LOAD)) / 2
-    return took_ms * (1 + waits)
+        transactions = max(1, min(round((transactions + came) / 2), most))
+    return block_ms(costs, validators, transactions, setting, load=LOAD)
 
 
 def compare(costs: Costs, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -321,11 +322,12 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.model")
     parser.add_argument("--calibrate", action="store_true", help="measure what things cost here")
-    parser.add_argument("--costs", type=Path, help="what --calibrate printed; else it is done now")
+    given = argparse.FileType("rb")
+    parser.add_argument("--costs", type=given, help="what --calibrate printed; else it is done now")
     parser.add_argument("--n", type=_sizes, default=SIZES, help="validators: 4,7,10")
     parser.add_argument("--cores", type=_at_least_one, default=8, help="of each machine")
     parser.add_argument("--shared", action="store_true", help="all of them on one machine")
-    parser.add_argument("--measured", type=Path, help="what `govchain bench scale --json` printed")
+    parser.add_argument("--measured", type=given, help="what `govchain bench scale --json` printed")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.costs is None:
@@ -333,10 +335,10 @@ def _main() -> None:
 
         costs = calibrate(len(os.sched_getaffinity(0)))
     else:
-        costs = Costs(**json.loads(args.costs.read_bytes())["costs"])
+        costs = Costs(**json.load(args.costs)["costs"])
     told: dict[str, Any] = {"costs": asdict(costs)}
     if args.measured is not None:
-        result = json.loads(args.measured.read_bytes())
+        result = json.load(args.measured)
         told["cases"] = [compare(costs, case) for case in result["cases"]]
     elif not args.calibrate:
         setting = Setting(cores=args.cores, shared=args.shared)

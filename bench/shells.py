@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
+import node
 from bench.cores import CREATED_MS, genesis_of
 from bench.engines import start_engine
 from node.assembly.engines import open_database
@@ -18,9 +19,10 @@ from node.chain.genesis import Genesis
 from node.consensus.events import Now
 from node.crypto.suite import INTERNATIONAL
 from node.service import clock
-from node.service.engine import CommittedBlock, Output
+from node.service.engine import CommittedBlock
 from node.service.home import log_identity
 from node.service.runner import Runner
+from node.service.telemetry import Telemetry
 from node.storage.wal import WriteAheadLog
 
 VERIFY_THREADS = 2
@@ -46,13 +48,6 @@ class _Links:
     def _deliver(self, peer: int) -> None:
         frame, self._frames[peer] = self._frames[peer], []
         self._runners[peer].received(self._me, frame)
-
-
-class _Silent:
-    """An observer with nothing to say."""
-
-    def turned(self, output: Output) -> None:
-        pass
 
 
 class ShellNetwork:
@@ -118,7 +113,8 @@ def _build(  # noqa: PLR0917 - the parts of one validator
     stack: AsyncExitStack,
 ) -> Runner:
     home.mkdir()
-    identity = log_identity(genesis, genesis.validators.validators[me].validator_id)
+    name = genesis.validators.validators[me].validator_id
+    identity = log_identity(genesis, name)
     WriteAheadLog.create(home / "wal", identity)
     log, _ = WriteAheadLog.open(home / "wal", identity)
     stack.callback(log.close)
@@ -127,7 +123,7 @@ def _build(  # noqa: PLR0917 - the parts of one validator
         start_engine(genesis, me, store, log),
         log,
         links,
-        _Silent(),
+        Telemetry(validator_id=name, chain_id=genesis.chain_id, version=node.__version__),
         now=now,
         verify_threads=VERIFY_THREADS,
         find_result=lambda _tx_id: None,
