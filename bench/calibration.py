@@ -10,6 +10,7 @@ that are gone afterwards.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import statistics
@@ -23,6 +24,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Final
 
+import structlog
 import uvloop
 
 from bench import stages
@@ -72,6 +74,7 @@ def calibrate(cores: int) -> Costs:
 
 
 def _begin_together(start: Barrier) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     start.wait()
 
 
