@@ -119,24 +119,20 @@ def test_keys_that_need_a_library_are_not_made_without(tmp_path: Path) -> None:
     assert told.code == ExitCode.DONE, "unless they are asked for, such keys are not made"
 
 
-def test_a_node_whose_chain_needs_the_library_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def in_a_process_of_its_own(before: str, *words: object) -> subprocess.CompletedProcess[bytes]:
+    """Run the command where this process's modules are not; first run `before` there."""
+    program = f"import sys; {before}from node.cli.main import main; sys.exit(main())"
+    args = [sys.executable, "-c", program, *map(str, words)]
+    return subprocess.run(args, capture_output=True, check=False, timeout=60)
+
+
+def test_a_node_whose_chain_needs_the_library_says_so(tmp_path: Path) -> None:
     home = tmp_path / "network"
-    with monkeypatch.context() as there:
-        for name in ("pyblst", "py_ecc"):
-            there.delitem(sys.modules, name)
-        backend.cache_clear()
-        assert run("testnet", "init", "--home", home, "-n", 1, "--bls").code == ExitCode.DONE
-    backend.cache_clear()
-    run_without = (
-        "import sys; sys.modules.update(pyblst=None, py_ecc=None); "
-        "from node.cli.main import main; sys.exit(main())"
-    )
-    words = ("node", "run", "--home", str(home / "nodes/validator-1"), "--json")
-    done = subprocess.run(
-        [sys.executable, "-c", run_without, *words], capture_output=True, check=False, timeout=60
-    )
+    made = in_a_process_of_its_own("", "testnet", "init", "--home", home, "-n", 1, "--bls")
+    assert made.returncode == ExitCode.DONE, made.stdout
+    absent = "sys.modules.update(pyblst=None, py_ecc=None); "
+    node = home / "nodes/validator-1"
+    done = in_a_process_of_its_own(absent, "node", "run", "--home", node, "--json")
     assert done.returncode == ExitCode.USAGE
     assert json.loads(done.stdout)["error"]["code"] == "GC-2342"
 
