@@ -18,7 +18,7 @@ from node.chain.merkle import (
     verify_inclusion,
 )
 from node.crypto import hashing
-from node.crypto.hashing import HashFunction, NewHash, Sm3, load_kernel
+from node.crypto.hashing import HashFunction, NewHash, load_kernel, new_sm3
 from node.crypto.suite import INTERNATIONAL
 
 HASH = INTERNATIONAL.hash
@@ -64,7 +64,7 @@ def test_verify_proof(benchmark: BenchmarkFixture, leaves: int) -> None:
     assert len(path) >= 9
 
 
-@pytest.mark.parametrize("new_hash", [hashlib.sha256, Sm3])
+@pytest.mark.parametrize("new_hash", [hashlib.sha256, new_sm3])
 def test_root_of_a_million_digests_by_kernels(
     benchmark: BenchmarkFixture, monkeypatch: pytest.MonkeyPatch, say: Say, new_hash: NewHash
 ) -> None:

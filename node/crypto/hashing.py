@@ -35,10 +35,7 @@ class NewHash(Protocol):
 
 
 class Sm3:
-    """SM3 (GB/T 32905) in the shape of `Hasher`.
-
-    `hashlib` offers it only where Python's own OpenSSL was built with it; this library always does.
-    """
+    """SM3 (GB/T 32905) in the shape of `Hasher`, by a library that always has it."""
 
     __slots__ = ("_state",)
 
@@ -53,6 +50,43 @@ class Sm3:
     def digest(self) -> bytes:
         """Return the digest of everything so far; more may follow."""
         return self._state.copy().finalize()
+
+    def copy(self) -> Sm3:
+        """Return another that has taken in the same."""
+        other = Sm3()
+        other._state = self._state.copy()
+        return other
+
+
+# GB/T 32905-2016 appendix A: both examples.
+_SM3_EXAMPLES: Final = {
+    b"abc": "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0",
+    b"abcd" * 16: "debe9ff92275b8a138604889c18e5a4d6fdb70e5387e5765293dcba39c0c5732",
+}
+
+
+class _Copied(Hasher, Protocol):
+    def copy(self) -> Hasher: ...
+
+
+def _blank_sm3() -> _Copied:
+    """Return SM3 over nothing: `hashlib`'s where Python's own OpenSSL has it, and it is right."""
+    try:
+        blank = hashlib.new("sm3")
+        right = all(hashlib.new("sm3", m).hexdigest() == d for m, d in _SM3_EXAMPLES.items())
+    except ValueError:
+        return Sm3()
+    return blank if right else Sm3()
+
+
+_BLANK_SM3: Final = _blank_sm3()
+
+
+def new_sm3(data: bytes = b"", /) -> Hasher:
+    """Start SM3 over `data`. A copy of a blank one takes a third of the time a new one does."""
+    started = _BLANK_SM3.copy()
+    started.update(data)
+    return started
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +132,7 @@ def load_kernel(new_hash: NewHash) -> bool:
         from node.crypto import hashing_kernels  # noqa: PLC0415 - a third of a second
     except (ImportError, RuntimeError):
         return False
-    known = {hashlib.sha256: hashing_kernels.sha256_many, Sm3: hashing_kernels.sm3_many}
+    known = {hashlib.sha256: hashing_kernels.sha256_many, new_sm3: hashing_kernels.sm3_many}
     kernel = known.get(new_hash)
     if kernel is None:
         return False

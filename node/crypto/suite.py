@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from node.crypto.hashing import HashFunction, NewHash, Sm3
+from node.crypto.hashing import HashFunction, NewHash, new_sm3
 from node.crypto.signature import (
     P256_SIGNATURE_BYTES,
     Ed25519PublicKey,
@@ -75,7 +75,7 @@ NATIONAL: Final = Suite(
     name="national",
     digest_size=32,
     signature_size=SM2_SIGNATURE_BYTES,
-    new_hash=Sm3,
+    new_hash=new_sm3,
     load_public_key=Sm2PublicKey.decode,
     load_cosignature_key=Ed25519PublicKey.decode,
     signer_type=Sm2Signer,
@@ -111,7 +111,7 @@ class DocumentDigest:
 
 
 SHA_256: Final = DocumentDigest(1, "sha-256", 32, hashlib.sha256, "2.16.840.1.101.3.4.2.1")
-SM3: Final = DocumentDigest(2, "sm3", 32, Sm3, "1.2.156.10197.1.401")
+SM3: Final = DocumentDigest(2, "sm3", 32, new_sm3, "1.2.156.10197.1.401")
 SHA_384: Final = DocumentDigest(3, "sha-384", 48, hashlib.sha384, "2.16.840.1.101.3.4.2.2")
 SHA_512: Final = DocumentDigest(4, "sha-512", 64, hashlib.sha512, "2.16.840.1.101.3.4.2.3")
 

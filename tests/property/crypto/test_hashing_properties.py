@@ -7,10 +7,10 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.crypto.hashing import HashMany, NewHash, Sm3
+from node.crypto.hashing import HashMany, NewHash, new_sm3
 from node.crypto.hashing_kernels import ROWS, sha256_many, sm3_many
 
-KERNELS = st.sampled_from([(sha256_many, hashlib.sha256), (sm3_many, Sm3)])
+KERNELS = st.sampled_from([(sha256_many, hashlib.sha256), (sm3_many, new_sm3)])
 
 
 @given(KERNELS, st.binary(max_size=150), st.integers(1, 300), st.integers(1, 2 * ROWS), st.data())

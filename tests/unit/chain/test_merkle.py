@@ -33,7 +33,7 @@ from node.chain.merkle import (
     verify_inclusion,
 )
 from node.crypto import hashing
-from node.crypto.hashing import Hasher, HashFunction, NewHash, Sm3, load_kernel
+from node.crypto.hashing import Hasher, HashFunction, NewHash, load_kernel, new_sm3
 from node.errors import ProofError
 
 sha256 = HashFunction(hashlib.sha256)
@@ -239,7 +239,7 @@ def test_the_hashes_of_leaves_are_those_of_each() -> None:
     assert leaf_hashes([], sha256) == []
 
 
-@pytest.mark.parametrize("new_hash", [hashlib.sha256, Sm3])
+@pytest.mark.parametrize("new_hash", [hashlib.sha256, new_sm3])
 def test_kernels_build_the_same_trees(monkeypatch: pytest.MonkeyPatch, new_hash: NewHash) -> None:
     hash_function = HashFunction(new_hash)
     leaves = [index.to_bytes(4, "big") for index in range(1025)]

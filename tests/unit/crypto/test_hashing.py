@@ -19,13 +19,14 @@ from node.crypto.hashing import (
     Sm3,
     hash_many,
     load_kernel,
+    new_sm3,
 )
 from node.crypto.hashing_kernels import LANES, ROWS, sha256_many, sm3_many
 from node.errors import InvariantViolation
 
-HASHES = pytest.mark.parametrize("new_hash", [hashlib.sha256, Sm3])
+HASHES = pytest.mark.parametrize("new_hash", [hashlib.sha256, new_sm3])
 KERNELS = pytest.mark.parametrize(
-    ("kernel", "new_hash"), [(sha256_many, hashlib.sha256), (sm3_many, Sm3)]
+    ("kernel", "new_hash"), [(sha256_many, hashlib.sha256), (sm3_many, new_sm3)]
 )
 
 # FIPS 180-4 and GB/T 32905: the examples "abc" and of 56 and 64 bytes, which take two blocks.
@@ -51,6 +52,25 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[NewHash, HashMany]:
     kernels: dict[NewHash, HashMany] = {}
     monkeypatch.setattr(hashing, "_kernels", kernels)
     return kernels
+
+
+@pytest.mark.parametrize("new", [None, hashlib.sha256], ids=["has none", "is wrong"])
+def test_where_hashlib_has_no_sm3_to_rely_on_another_library_hashes(
+    monkeypatch: pytest.MonkeyPatch, new: object
+) -> None:
+    def started(_name: str, data: bytes = b"") -> object:
+        if new is None:
+            raise ValueError("unsupported hash type sm3")
+        return hashlib.sha256(data)
+
+    monkeypatch.setattr(hashlib, "new", started)
+    blank = hashing._blank_sm3()  # noqa: SLF001 - what this process started with is the other
+    assert isinstance(blank, Sm3)
+    for message in (b"", b"abc", b"x" * 200):
+        copied = blank.copy()
+        copied.update(message)
+        assert copied.digest() == new_sm3(message).digest() == Sm3(message).digest()
+    assert blank.digest() == new_sm3().digest(), "a copy leaves the blank one as it is"
 
 
 @HASHES
