@@ -25,6 +25,7 @@ from tests.mutation.mutant import Edit, Mutant
 
 MODULES = (
     "node/chain/certificate.py",
+    "node/chain/membership.py",
     "node/chain/time_rules.py",
     "node/chain/validation.py",
     "node/consensus/core.py",
@@ -38,7 +39,10 @@ MODULES = (
     "node/service/ballots.py",
     "node/service/catch_up/backfill.py",
     "node/service/catch_up/block_sync.py",
+    "node/service/catch_up/filling.py",
+    "node/service/catch_up/lineage.py",
     "node/service/catch_up/snapshot_sync.py",
+    "node/service/catch_up/sources.py",
     "node/service/clock_fitness.py",
     "node/service/misconduct.py",
     "node/service/proposing.py",

@@ -198,11 +198,11 @@ class SnapshotSync:
             return  # somebody is about to answer
         offered: dict[int, list[Target]] = {}
         for peer, targets in self._targets.items():
-            if self._sources.is_trusted(peer, now_ms) and not self._sources[peer].is_silent:
+            if not self._sources[peer].is_silent:
                 for height, target in targets.items():
                     offered.setdefault(height, []).append(target)
         # What is far below where the others stand would leave most of the work to do.
-        least = max(self._ledger.tip_height + 1, reach - self._gap_blocks)
+        least = reach - self._gap_blocks  # which is above the own chain, as this is far behind
         found = [(len(by), height) for height, by in offered.items() if height >= least]
         if found:
             _, height = max(found)

@@ -78,10 +78,6 @@ class Sources(Generic[Request]):
         self.answered(peer)
         self[peer].distrusted_until_ms = now_ms + DISTRUST_MS
 
-    def is_trusted(self, peer: int, now_ms: int) -> bool:
-        """Whether a peer gave nothing false lately."""
-        return now_ms >= self[peer].distrusted_until_ms
-
     def due_ms(self) -> list[int]:
         """Return the monotonic times (ms) by which answers are overdue."""
         return [

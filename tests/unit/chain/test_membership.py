@@ -17,6 +17,7 @@ from node.chain.membership import (
 from node.crypto.bls import BlsSigner
 from node.crypto.suite import INTERNATIONAL
 from node.errors import CryptoError, DecodeError
+from node.limits import VALIDATORS_MAX
 from tests.unit.execution.small_chain import GENESIS
 
 
@@ -72,6 +73,41 @@ def test_refuses_twins_and_the_empty_set() -> None:
         ValidatorSet(0, (first, replace(first, validator_id="other")), INTERNATIONAL)
     with pytest.raises(DecodeError, match=r"expected 1\.\.64 members, got 0"):
         ValidatorSet(0, (), INTERNATIONAL)
+
+
+def test_an_id_that_occurs_twice_is_refused_whatever_its_key() -> None:
+    first, second, *_ = GENESIS.validators.validators
+    with pytest.raises(DecodeError, match="twice"):
+        ValidatorSet(0, (first, replace(second, validator_id=first.validator_id)), INTERNATIONAL)
+
+
+def test_a_set_has_one_to_sixty_four_members() -> None:
+    first = GENESIS.validators.validators[0]
+
+    def members(count: int) -> tuple[Validator, ...]:
+        return tuple(
+            replace(first, validator_id=f"v-{n}", vote_key=bytes((n, *first.vote_key[1:])))
+            for n in range(count)
+        )
+
+    assert ValidatorSet(0, members(1), INTERNATIONAL).quorum == 1
+    assert ValidatorSet(0, members(VALIDATORS_MAX), INTERNATIONAL).size == 64
+    with pytest.raises(DecodeError, match=r"expected 1\.\.64 members, got 65"):
+        ValidatorSet(0, members(VALIDATORS_MAX + 1), INTERNATIONAL)
+
+
+@pytest.mark.parametrize("epoch", [-1, True, "0", 1.0])
+def test_a_set_is_of_an_epoch(epoch: object) -> None:
+    version, _, members = GENESIS.validators.to_value()
+    assert ValidatorSet.from_value([version, 0, members], INTERNATIONAL) == GENESIS.validators
+    with pytest.raises(DecodeError, match="epoch must be an unsigned integer"):
+        ValidatorSet.from_value([version, epoch, members], INTERNATIONAL)
+
+
+def test_a_set_of_another_version_is_refused() -> None:
+    version, epoch, members = GENESIS.validators.to_value()
+    with pytest.raises(DecodeError, match="validator set: "):
+        ValidatorSet.from_value([version + 1, epoch, members], INTERNATIONAL)
 
 
 def test_refuses_malformed_members() -> None:

@@ -5,6 +5,7 @@ On the ledger of a node that fetched a state. What is false is in test_snapshot_
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from node.chain.genesis import Parameters
 from node.consensus.events import Now
 from node.execution.apply import Executor
-from node.service.catch_up import backfill
+from node.service.catch_up import backfill, filling
 from node.service.catch_up.backfill import ASK_AGAIN_AFTER_MS, STEP_EVERY_MS, Backfill
 from node.service.catch_up.block_sync import ANSWER_WITHIN_MS
 from node.service.catch_up.lineage import Lineage
@@ -20,7 +21,8 @@ from node.service.output import Outlet
 from node.service.wire import PastBlocks, WantPast, decode_message, encode_message
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
-from tests.unit.execution.small_chain import CREATED_MS, build_genesis
+from node.storage.stored_block import StoredBlock, encode_header_value
+from tests.unit.execution.small_chain import CREATED_MS, build_genesis, certify_header
 from tests.unit.service.catch_up.catching import FETCHER, Catching, long_chain
 
 GENESIS = build_genesis(parameters=Parameters(checkpoint_blocks=2))
@@ -32,7 +34,10 @@ def fetched() -> tuple[dict[bytes, bytes], PastBlocks]:
     """Return what a ledger holds that began with a snapshot, and all that it misses."""
     net = Catching(long_chain(HEIGHT, old=30, genesis=GENESIS), GENESIS)
     net.greet()
-    net.run(lambda: net.fetcher.engine.is_superseded)
+    with pytest.MonkeyPatch.context() as patch:  # so that few blocks of the past come with it
+        patch.setattr(filling, "PAST_RANGE_BLOCKS", 2)
+        patch.setattr(filling, "PAST_RANGES_AHEAD", 1)
+        net.run(lambda: net.fetcher.engine.is_superseded)
     net.fetcher.start()
     missing = net.fetcher.ledger.missing
     wanted = WantPast(missing.start, len(missing))
@@ -65,6 +70,8 @@ class Fetching:
         self.now_ms = 100_000
         self.rules: list[str] = []
         """Of all that was told."""
+        self.told: list[str] = []
+        """Who is blamed, and by which rule."""
 
     @property
     def now(self) -> Now:
@@ -77,6 +84,7 @@ class Fetching:
         size = GENESIS.suite.signature_size
         output = self.outlet.drain()
         self.rules += [trace.rule for trace in output.traces]
+        self.told += [": ".join(trace.detail.split(": ")[:2]) for trace in output.traces]
         return [(each.to, decode_message(each.data, size)) for each in output.messages]
 
     def give(self, peer: int, count: int) -> None:
@@ -216,4 +224,40 @@ def test_who_gives_a_false_block_is_left_alone_and_what_came_with_it_dropped() -
     assert [peer for peer, _ in two.chase(STEP_EVERY_MS)] == [1]
     assert two.chase(ANSWER_WITHIN_MS) == [], "not who gave what is false, though the other waits"
     assert two.ledger.missing.start == two.missing.start + 1
+    assert two.outlet.counters.messages_refused == 1
+
+
+# --- What a quorum signed falsely: of such blocks the ledger's own chain tells ---
+
+
+def signed_anew(values: tuple[bytes, bytes], **changes: object) -> tuple[bytes, bytes]:
+    """Return a block whose header a quorum signed otherwise."""
+    header = replace(StoredBlock(*values, GENESIS.suite).header, **changes)  # type: ignore[arg-type]
+    return encode_header_value(header, certify_header(header, GENESIS)), values[1]
+
+
+@pytest.mark.parametrize(
+    ("index", "changes", "taken", "rule"),
+    [
+        (1, {"parent": bytes(32)}, 1, "past-parent"),
+        (-1, {"state_root": bytes(32)}, -1, "past-child"),
+        (0, {"log_roots": (bytes(32),)}, 0, "past-log"),
+    ],
+)
+def test_a_block_that_a_quorum_signed_falsely_does_not_fit_those_around_it(
+    index: int, changes: dict[str, object], taken: int, rule: str
+) -> None:
+    """It is taken for what it is, and so is who gave it; what came before it is kept."""
+    two = Fetching(p0=HEIGHT, p1=HEIGHT)
+    two.chase()
+    blocks = list(two.past.blocks)[: index % len(two.past.blocks) + 1]
+    blocks[index] = signed_anew(blocks[index], **changes)
+    two.part.take(0, PastBlocks(two.past.from_height, tuple(blocks)), two.now)
+    asked: list[tuple[int | None, object]] = []
+    while not asked:
+        asked = two.chase(STEP_EVERY_MS)
+    assert two.missing[taken] == two.ledger.missing.start
+    assert two.told == [f"from 0: {rule}"]
+    assert asked == [(1, WantPast(two.ledger.missing.start, len(two.ledger.missing)))]
+    assert two.chase(ANSWER_WITHIN_MS) == [], "not who gave what is false, though the other waits"
     assert two.outlet.counters.messages_refused == 1
