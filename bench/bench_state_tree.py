@@ -23,6 +23,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -31,26 +32,28 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from node.assembly.engines import open_database
-from node.chain.state_tree import EMPTY, Page, key_path, prove, update, verify_proof
+from node.chain.state_bucket import Bucket
+from node.chain.state_tree import EMPTY_TREE, StateTree, key_path, prove, update, verify_proof
 from node.config import StorageConfig
 from node.crypto.hashing import Hasher
 from node.crypto.suite import INTERNATIONAL, Suite
 from node.storage.kv import KeyValueStore, KeyValueView, WriteBatch
-from node.storage.state_pages import StatePages, put_pages
+from node.storage.state_buckets import put_buckets, read_bucket, read_tree
 
-NO_PAGES: Mapping[str, Page] = {}
+NO_BUCKETS: Final[Mapping[bytes, Bucket]] = {}
 CHANGES: Final = 1_000
 BUILT_AT_ONCE: Final = 20_000
 HASHES_TIMED: Final = 2_000
 
 
 class Tree:
-    """A tree of `size` keys, its pages in memory as a ledger keeps recent ones."""
+    """A tree of `size` keys, its buckets in memory."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        built = update(EMPTY, {key(n): value(n) for n in range(size)}, NO_PAGES.get, INTERNATIONAL)
-        self.root, self.pages = built.root, built.pages
+        values = {key(n): value(n) for n in range(size)}
+        built = update(EMPTY_TREE, values, NO_BUCKETS.get, INTERNATIONAL)
+        self.root, self.tree, self.buckets = built.root, built.tree, built.buckets
 
 
 def key(number: int) -> bytes:
@@ -72,13 +75,13 @@ def test_update(benchmark: BenchmarkFixture, tree: Tree, changes: int) -> None:
     step = tree.size // changes * 2
     batch = {key(number): b"new" for number in range(0, tree.size, step)}
     batch |= {key(tree.size + number): b"new" for number in range(changes - len(batch))}
-    updated = benchmark(update, tree.root, batch, tree.pages.get, INTERNATIONAL)
+    updated = benchmark(update, tree.tree, batch, tree.buckets.get, INTERNATIONAL)
     assert len(batch) == changes
     assert updated.root != tree.root
 
 
 def test_prove(benchmark: BenchmarkFixture, tree: Tree) -> None:
-    proof = benchmark(prove, tree.root, key(7), tree.pages.get, INTERNATIONAL)
+    proof = benchmark(prove, tree.tree, key(7), tree.buckets.get, INTERNATIONAL)
     verify_proof(tree.root, key(7), value(7), proof, INTERNATIONAL)
 
 
@@ -112,26 +115,24 @@ class CountedReads:
 class StoredTree:
     """A tree in a store, updated as a ledger does it."""
 
-    def __init__(self, store: KeyValueStore, suite: Suite, root: bytes) -> None:
+    def __init__(self, store: KeyValueStore, suite: Suite, tree: StateTree) -> None:
         self._store, self._suite = store, suite
-        self.root = root
+        self.tree = tree
         self.reads = CountedReads(store)
-        self._pages = StatePages(self.reads, suite)
 
     def apply(self, changes: Mapping[bytes, bytes]) -> WriteBatch:
         """Update the tree; return what was written."""
-        done = update(self.root, changes, self._pages.page, self._suite)
+        done = update(self.tree, changes, partial(read_bucket, self.reads), self._suite)
         batch = WriteBatch()
-        put_pages(batch, done.pages)
+        put_buckets(batch, done.buckets)
         self._store.write(batch, sync=False)
-        self._pages.remember(done.pages)
-        self.root = done.root
+        self.tree = done.tree
         return batch
 
 
-def build(store: KeyValueStore, size: int) -> bytes:
-    """Build the tree of so many keys, in the order of their paths; return its root."""
-    tree = StoredTree(store, INTERNATIONAL, EMPTY)
+def build(store: KeyValueStore, size: int) -> StateTree:
+    """Build the tree of so many keys, in the order of their paths."""
+    tree = StoredTree(store, INTERNATIONAL, EMPTY_TREE)
     by_first_byte = [array("I") for _ in range(256)]
     for number in range(size):
         by_first_byte[key_path(key(number), INTERNATIONAL)[0]].append(number)
@@ -141,7 +142,7 @@ def build(store: KeyValueStore, size: int) -> bytes:
         if len(changes) >= BUILT_AT_ONCE or first_byte == len(by_first_byte) - 1:
             tree.apply(changes)
             changes.clear()
-    return tree.root
+    return tree.tree
 
 
 def batches(size: int, count: int) -> Iterator[dict[bytes, bytes]]:
@@ -179,10 +180,12 @@ def measure(size: int, rounds: int, folder: Path) -> str:
             hash_us.append(hash_cost_us())
         counted = CountedHash()
         suite = replace(INTERNATIONAL, new_hash=counted)
-        tree = StoredTree(store, suite, tree.root)
+        start = time.process_time()
+        tree = StoredTree(store, suite, read_tree(store, INTERNATIONAL))
+        start_s = time.process_time() - start
         writes = bytes_written = 0
         for number, batch in enumerate(changes):
-            if number == rounds // 2:  # with as much at hand as there will be
+            if number == rounds // 2:
                 counted.count = tree.reads.count = writes = bytes_written = 0
             written = tree.apply(batch)
             writes += len(written)
@@ -194,7 +197,7 @@ def measure(size: int, rounds: int, folder: Path) -> str:
         f"{size:>10,} {1e6 / both[1]:>10,.0f} {both[0]:>8.1f} {both[1]:>8.1f} "
         f"{statistics.median(hash_us):>6.2f} "
         + " ".join(f"{count:>7.2f}" for count in counts)
-        + f" {bytes_written / updates:>8,.0f}"
+        + f" {bytes_written / updates:>8,.0f} {start_s:>8.2f}"
     )
 
 
@@ -206,7 +209,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the stores are made, and removed")
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {CHANGES} updates a batch; times in us per update")
-    print("      keys  updates/s   thread  process   hash  hashes   reads  writes    bytes")
+    print(
+        "      keys  updates/s   thread  process   hash  hashes   reads  writes    bytes  start s"
+    )
     for size in options.sizes:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             print(measure(size, options.rounds, Path(folder)), flush=True)

@@ -12,6 +12,7 @@ import structlog
 
 from node.assembly.engines import open_database
 from node.chain.genesis import Genesis
+from node.chain.state_tree import root_of
 from node.config import NodeConfig
 from node.crypto.hashing import load_kernel
 from node.execution.apply import Executor
@@ -65,6 +66,7 @@ def open_stores(config: NodeConfig, genesis: Genesis) -> Iterator[Stores]:
             log_records=len(replay.records),
             log_bytes_dropped=replay.dropped_bytes,
             blocks_from_log=recovery.recommitted,
+            state_root=root_of(ledger.tree).hex(),  # reads the state: no block has to wait for it
         )
         yield Stores(executor, ledger, CheckpointStore(database), drafts, wal, recovery)
 

@@ -1,4 +1,4 @@
-"""The authenticated map of current state: a compact sparse Merkle tree. Reads pages through a port.
+"""The authenticated map of current state: a compact sparse Merkle tree, read through a port.
 
 A key's place is its *key path*, 256 bits: the tagged hash of the key, most significant bit first, 0
 to the left. A subtree is committed to by a hash that depends on its content alone:
@@ -11,32 +11,47 @@ So the same map has the same root whatever its history, and a key deleted leaves
 tags keep leaf and inner apart. Key paths are hashes, so depth is logarithmic in the number of keys;
 who searches for colliding prefixes deepens the tree for those keys alone, at most to 256.
 
-That is what validators agree on. How a tree is stored, in pages of four levels, is in
-`node.chain.state_page`, and each could do it otherwise. Values are not in the tree.
+That is what validators agree on. How a tree is kept is each one's own affair, and this is ours:
+keys with their values lie in buckets (`node.chain.state_bucket`), which an owner stores; the hashes
+above them are a tree in memory, of which an update makes the next one, that shares with it all but
+the paths that changed. So whoever has a tree has all of it as it was, whatever comes later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Self
 
 from node.chain.encoding import decode, encode, expect_array, expect_bytes, expect_list
 from node.chain.merkle import DIGEST_BYTES
+from node.chain.state_bucket import (
+    BUCKET_KEYS_MAX,
+    Bucket,
+    PathOf,
+    Rows,
+    joined_rows,
+    key_path,
+    leaf_hash,
+    malformed,
+    path_number,
+    paths_by,
+    place_of,
+    trie_hash,
+)
 from node.chain.state_page import (
     DEPTH_MAX,
     EMPTY,
-    EMPTY_PAGE,
-    LEAF_BYTES,
+    NODE_TAG,
     PAGE_LEVELS,
     SLOTS,
-    TOP,
     Page,
-    has_more_keys,
-    hash_of,
+    first_path,
     lone_leaf,
-    malformed,
 )
+from node.chain.struct import Struct
 from node.crypto import domains
 from node.crypto.suite import Suite
 from node.errors import ProofError
@@ -44,34 +59,62 @@ from node.errors import ProofError
 __all__ = [
     "DEPTH_MAX",
     "EMPTY",
-    "Page",
-    "PageReader",
+    "EMPTY_TREE",
+    "Bucket",
+    "BucketReader",
+    "Fork",
     "StateLeaf",
+    "StateMap",
     "StateProof",
+    "StateTree",
     "TreeUpdate",
+    "bucket_place",
     "build_subtree",
     "key_path",
+    "page_at",
+    "places_below",
     "prove",
+    "root_of",
+    "tree_of_buckets",
     "update",
     "verify_proof",
 ]
 
-_NO_PAGES: Final[Mapping[str, Page]] = {}
 _PROOF_BYTES_MAX: Final = 16 + (DEPTH_MAX + 2) * (DIGEST_BYTES + 2)
 
-PageReader = Callable[[str], Page | None]
-"""Gives the page stored for a place, or None if there is none."""
+BucketReader = Callable[[bytes], Bucket | None]
+"""Gives the bucket stored at a place (`place_of`), or None if there is none."""
 
-_Change = tuple[str, bytes | None]  # digits of a key path, and its leaf from now on
+
+class Fork(Struct, frozen=True, gc=False):
+    """A subtree of more keys than a bucket has."""
+
+    hash: bytes
+    left: StateTree
+    right: StateTree
+
+
+StateTree = Fork | bytes
+"""A subtree, or all of a tree: a fork, the hash of a bucket, or no bytes where there is no key."""
+
+EMPTY_TREE: Final = b""
+
+_NO_KEYS: Final = Bucket(0, b"", (), (), (), ())
+_NO_BUCKETS: Final[Mapping[bytes, Bucket]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class TreeUpdate:
-    """What turns the stored pages of one tree into those of the next."""
+    """The next tree, and what turns the stored buckets of the one before into its own."""
 
-    root: bytes
-    pages: dict[str, Page | None]
-    """The pages that differ, by place; None for one that is no more."""
+    tree: StateTree
+    buckets: dict[bytes, Bucket | None]
+    """The buckets that differ, by place; None for one that is no more."""
+
+    @property
+    def root(self) -> bytes:
+        """The hash of the next tree."""
+        return root_of(self.tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,73 +168,159 @@ class StateProof:
         return cls.from_value(decode(data, what="state proof", size_max=_PROOF_BYTES_MAX))
 
 
-def key_path(key: bytes, suite: Suite) -> bytes:
-    """Return the place of `key` in the tree, 256 bits."""
-    return suite.tagged_hash(domains.STATE_KEY, key)
+class StateMap:
+    """The map of one tree, to read and to change: hashes each key once, reads each bucket once."""
+
+    def __init__(self, tree: StateTree, read_bucket: BucketReader, suite: Suite) -> None:
+        self._tree, self._suite = tree, suite
+        self._read_bucket = cache(read_bucket)
+        self._path_of = cache(paths_by(suite))
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under a key, or None; raises `StorageError` as `update` does."""
+        path = self._path_of(key)
+        node, depth = _descend(self._tree, path, DEPTH_MAX)
+        if isinstance(node, Fork) or not node:
+            return None
+        return _read(self._read_bucket, place_of(path, depth), node).get(key)
+
+    def update(self, changes: Mapping[bytes, bytes | None]) -> TreeUpdate:
+        """Return what the function `update` does."""
+        if not changes:
+            return TreeUpdate(self._tree, {})
+        batch = _Batch(changes, self._read_bucket, self._suite, self._path_of)
+        return TreeUpdate(batch.apply(self._tree, 0, 0, 0, len(changes)), batch.buckets)
+
+
+def root_of(tree: StateTree) -> bytes:
+    """Return the hash of a tree or subtree."""
+    return tree.hash if isinstance(tree, Fork) else tree or EMPTY
 
 
 def update(
-    root: bytes, changes: Mapping[bytes, bytes | None], read_page: PageReader, suite: Suite
+    tree: StateTree,
+    changes: Mapping[bytes, bytes | None],
+    read_bucket: BucketReader,
+    suite: Suite,
 ) -> TreeUpdate:
-    """Return what `changes` (key -> value, None to delete) make of the tree of `root`.
+    """Return the tree after `changes` (key to new value, None for a deletion).
 
-    All changes of a block go into one call: each page is read once, and each node on a shared
-    prefix hashed once. Deleting an absent key, or putting the value a key has, changes nothing. The
-    result, with the order of its pages, does not depend on the order of `changes`. Raises
-    `StorageError` if a page is missing or not the one its parent names, and whatever `read_page`
-    raises.
+    Buckets that change are read once, and each subtree above them is hashed once. Raises
+    `StorageError` if a bucket is missing or not the one its parent names, and whatever
+    `read_bucket` raises.
     """
-    leaves: list[_Change] = []
-    for key, value in changes.items():
-        path = key_path(key, suite)
-        leaves.append((path.hex(), None if value is None else path + suite.hash(value)))
-    batch = _Batch(read_page, suite)
-    old = _read_root(read_page, root)
-    new = batch.apply(old, "", sorted(leaves))
-    if new is not old:
-        batch.pages[""] = new if new.top else None
-    return TreeUpdate(hash_of(new.top), batch.pages)
+    return StateMap(tree, read_bucket, suite).update(changes)
 
 
 def build_subtree(place: str, values: Mapping[bytes, bytes], suite: Suite) -> TreeUpdate:
-    """Return hash and pages of the subtree at `place` that holds these keys, and no other.
+    """Return the subtree at `place`, hexadecimal digits, that holds these keys, and no other.
 
     Whoever has its hash from above learns by it whether these are all the keys below `place`, and
-    their values. Raises `ProofError` (`state-place`) for a key that lies elsewhere.
+    their values. Where they are few, the bucket they will be in may be one above. Raises
+    `ProofError` (`state-place`) for a key that lies elsewhere.
     """
-    leaves: list[_Change] = []
-    for key, value in values.items():
-        path = key_path(key, suite)
-        digits = path.hex()
-        if not digits.startswith(place):
+    depth = PAGE_LEVELS * len(place)
+    if depth >= DEPTH_MAX:
+        raise ProofError("state-place", f"{place} is a key, and no place of several")
+    for key in values:
+        if not key_path(key, suite).hex().startswith(place):
             raise ProofError("state-place", f"key {key.hex()} does not lie below {place}")
-        leaves.append((digits, path + suite.hash(value)))
-    leaves.sort()
-    batch = _Batch(_NO_PAGES.get, suite)
-    if place or not leaves:
-        return TreeUpdate(hash_of(batch.apply_to_leaf(b"", place, leaves)), batch.pages)
-    batch.pages[""] = page = batch.apply(EMPTY_PAGE, "", leaves)
-    return TreeUpdate(hash_of(page.top), batch.pages)
+    batch = _Batch(values, _NO_BUCKETS.get, suite, paths_by(suite))
+    start = first_path(place)
+    return TreeUpdate(batch.apply(EMPTY_TREE, depth, start, 0, len(values)), batch.buckets)
 
 
-def prove(root: bytes, key: bytes, read_page: PageReader, suite: Suite) -> StateProof:
-    """Return the proof of what the map of `root` holds for `key`, which may be nothing.
+def tree_of_buckets(hashes: Sequence[tuple[bytes, bytes]], suite: Suite) -> StateTree:
+    """Return the tree of the buckets at these places, in order, with these hashes."""
+    starts = [int.from_bytes(place[:-1].ljust(DIGEST_BYTES, b"\0"), "big") for place, _ in hashes]
+    new_hash = suite.new_hash
 
-    Raises `StorageError` if a page is missing or not the one its parent names, and whatever
-    `read_page` raises.
+    def subtree(first: int, after: int, depth: int, start: int) -> StateTree:
+        if first == after:
+            return EMPTY_TREE
+        place, bucket_hash = hashes[first]
+        if place[-1] <= depth:
+            if after - first > 1 or place[-1] < depth:
+                raise malformed(place, "it overlaps with another")
+            return bucket_hash
+        bit = 1 << DEPTH_MAX - 1 - depth
+        middle = bisect_left(starts, start | bit, first, after)
+        left = subtree(first, middle, depth + 1, start)
+        right = subtree(middle, after, depth + 1, start | bit)
+        return Fork(new_hash(NODE_TAG + root_of(left) + root_of(right)).digest(), left, right)
+
+    return subtree(0, len(hashes), 0, 0)
+
+
+def bucket_place(tree: StateTree, path: int) -> bytes | None:
+    """Return the place of the bucket that has the key of a path, if any has; None for no bucket."""
+    node, depth = _descend(tree, path, DEPTH_MAX)
+    return place_of(path, depth) if node else None
+
+
+def places_below(tree: StateTree, place: str) -> Iterable[bytes]:
+    """Yield the places of all buckets that may hold keys below `place`, in order of paths."""
+    start, end = first_path(place), PAGE_LEVELS * len(place)
+    node, depth = _descend(tree, start, end)
+    stack = [(node, depth, start)]
+    while stack:
+        node, depth, start = stack.pop()
+        if isinstance(node, Fork):
+            stack.append((node.right, depth + 1, start | 1 << DEPTH_MAX - 1 - depth))
+            stack.append((node.left, depth + 1, start))
+        elif node:
+            yield place_of(start, depth)
+
+
+def page_at(tree: StateTree, place: str, read_bucket: BucketReader, suite: Suite) -> Page | None:
+    """Return the page at a place, hexadecimal digits, as it travels; None where no key is below it.
+
+    Raises `StorageError` as `update` does.
     """
-    path = key_path(key, suite)
+    depth = PAGE_LEVELS * len(place)
+    if depth == DEPTH_MAX:
+        return None
+    step = 1 << DEPTH_MAX - depth - PAGE_LEVELS
+    start = first_path(place)
+    slots = [
+        _slot(tree, start + slot * step, depth + PAGE_LEVELS, read_bucket, suite)
+        for slot in range(SLOTS)
+    ]
+    return Page.of_slots(slots, suite) if any(slots) else None
+
+
+def prove(tree: StateTree, key: bytes, read_bucket: BucketReader, suite: Suite) -> StateProof:
+    """Return the proof of what the map of `tree` holds for `key`, which may be nothing.
+
+    Raises `StorageError` as `update` does.
+    """
+    path = path_number(key, suite)
     siblings: list[bytes] = []
-    page, node = _read_root(read_page, root), TOP
-    while has_more_keys(page.subtrees[node]):
-        if node >= SLOTS:
-            place = path.hex()[: len(siblings) // PAGE_LEVELS]
-            page, node = _read(read_page, place, page.subtrees[node]), TOP
-        node = 2 * node + _bit(path, len(siblings))
-        siblings.append(hash_of(page.subtrees[node ^ 1]))
-    leaf = page.subtrees[node][:LEAF_BYTES]
-    other = StateLeaf(leaf[:DIGEST_BYTES], leaf[DIGEST_BYTES:]) if leaf else None
-    return StateProof(tuple(siblings), None if leaf.startswith(path) else other)
+    node = tree
+    while isinstance(node, Fork):
+        is_right = _bit(path, len(siblings))
+        siblings.append(root_of(node.left if is_right else node.right))
+        node = node.right if is_right else node.left
+    if not node:
+        return StateProof(tuple(siblings), None)
+    bucket = _read(read_bucket, place_of(path, len(siblings)), node)
+    paths, leaf_hashes, new_hash = bucket.paths(paths_by(suite)), bucket.leaf_hashes, suite.new_hash
+    first, after = 0, len(paths)
+    while after - first > 1:
+        depth = len(siblings) + 1
+        below = DEPTH_MAX - depth
+        middle = bisect_left(paths, (path >> below | 1) << below, first, after)
+        if path >> below & 1:
+            beside, first = slice(first, middle), middle
+        else:
+            beside, after = slice(middle, after), middle
+        siblings.append(trie_hash(paths[beside], leaf_hashes[beside], depth, DEPTH_MAX, new_hash))
+    if first == after or paths[first] == path:
+        return StateProof(tuple(siblings), None)
+    digest = suite.hash(bucket.values[first])
+    return StateProof(
+        tuple(siblings), StateLeaf(paths[first].to_bytes(DIGEST_BYTES, "big"), digest)
+    )
 
 
 def verify_proof(
@@ -208,7 +337,8 @@ def verify_proof(
        stands where the key would be: their paths agree as far as the siblings reach.
     5. `state-root`: leaf (or empty subtree) and siblings hash to `root`.
     """
-    path, siblings, other = key_path(key, suite), proof.siblings, proof.other_leaf
+    siblings, other = proof.siblings, proof.other_leaf
+    path = key_path(key, suite)
     depth = len(siblings)
     if depth > DEPTH_MAX:
         raise ProofError("state-depth", f"expected at most {DEPTH_MAX} siblings, got {depth}")
@@ -226,87 +356,166 @@ def verify_proof(
         node = StateLeaf(path, suite.hash(value)).hash(suite)
     else:
         node = EMPTY
+    number = int.from_bytes(path, "big")
     for at in reversed(range(depth)):
-        left, right = (node, siblings[at]) if _bit(path, at) == 0 else (siblings[at], node)
+        left, right = (siblings[at], node) if _bit(number, at) else (node, siblings[at])
         node = suite.tagged_hash(domains.STATE_NODE, left + right)
     if node != root:
         raise ProofError("state-root", f"expected {root.hex()}, got {node.hex()}")
 
 
 class _Batch:
-    """One update of one tree: the pages it changes."""
+    """One update of one tree: the buckets it changes."""
 
-    def __init__(self, read_page: PageReader, suite: Suite) -> None:
-        self._read_page = read_page
-        self._suite = suite
-        self.pages: dict[str, Page | None] = {}
+    def __init__(
+        self,
+        changes: Mapping[bytes, bytes | None],
+        read_bucket: BucketReader,
+        suite: Suite,
+        path_of: PathOf,
+    ) -> None:
+        self._read_bucket, self._suite, self._new_hash = read_bucket, suite, suite.new_hash
+        self._path_of = path_of
+        self._by_path = {path_of(key): (key, changes[key]) for key in changes}
+        self._paths = sorted(self._by_path)
+        self._shrinks = None in changes.values()
+        self.buckets: dict[bytes, Bucket | None] = {}
 
-    def apply(self, page: Page, place: str, changes: Iterable[_Change]) -> Page:
-        """Return `page`, at `place`, after `changes` to keys below it; the same if it is the same.
+    def apply(self, node: StateTree, depth: int, start: int, first: int, after: int) -> StateTree:
+        """Return `node`, whose paths begin at `start`, after the changes from `first` on.
 
-        It calls itself once per page on a path, so at most 64 deep.
+        The same object if it is the same. It calls itself once per level, so at most 256 deep.
         """
-        depth = len(place)
-        by_digit: dict[str, list[_Change]] = {}
-        for change in changes:
-            by_digit.setdefault(change[0][depth], []).append(change)
-        changed: dict[int, bytes] = {}
-        for digit, group in by_digit.items():
-            slot = int(digit, SLOTS)
-            held = page.subtrees[SLOTS + slot]
-            if has_more_keys(held):
-                subtree = self._apply_below(held, place + digit, group)
+        if not isinstance(node, Fork):
+            return (
+                self._apply_to_bucket(node, depth, start, first, after) if first < after else node
+            )
+        bit = 1 << DEPTH_MAX - 1 - depth
+        middle = bisect_left(self._paths, start | bit, first, after)
+        left, right = node.left, node.right
+        if first < middle:
+            left = self.apply(left, depth + 1, start, first, middle)
+        if middle < after:
+            right = self.apply(right, depth + 1, start | bit, middle, after)
+        if left is node.left and right is node.right:
+            return node
+        if self._shrinks and not (isinstance(left, Fork) or isinstance(right, Fork)):
+            return self._fork_or_merge(left, right, depth, start)
+        return self._fork(left, right)
+
+    def _fork(self, left: StateTree, right: StateTree) -> Fork:
+        return Fork(self._new_hash(NODE_TAG + root_of(left) + root_of(right)).digest(), left, right)
+
+    def _apply_to_bucket(
+        self, node: bytes, depth: int, start: int, first: int, after: int
+    ) -> StateTree:
+        """Return the subtree of the bucket `node`, perhaps an empty one, after changes."""
+        place, suite = place_of(start, depth), self._suite
+        old = _read(self._read_bucket, place, node) if node else _NO_KEYS
+        if after - first > BUCKET_KEYS_MAX:
+            rows = self._with_many_changes(old, first, after)
+        else:
+            new = old if node else Bucket(depth, b"", (), (), (), ())
+            for path in self._paths[first:after]:
+                new = new.with_change(path, *self._by_path[path], suite)
+            if new is old or not (new.keys or node):
+                return node
+            if 0 < len(new.keys) <= BUCKET_KEYS_MAX:
+                self.buckets[place] = new = new.hashed(suite)
+                return new.hash
+            rows = new.rows(self._path_of)
+        if node:
+            self.buckets[place] = None
+        subtree = self._build(rows, 0, len(rows[0]), depth, start)
+        if subtree == node:  # nothing moved
+            self.buckets.pop(place, None)
+            return node
+        return subtree
+
+    def _with_many_changes(self, old: Bucket, first: int, after: int) -> Rows:
+        """Return the rows of a bucket after so many changes that most of it will be new."""
+        paths, leaf_hashes, keys, values = old.rows(self._path_of)
+        rows = dict(zip(paths, zip(leaf_hashes, keys, values, strict=True), strict=True))
+        for path in self._paths[first:after]:
+            key, value = self._by_path[path]
+            if value is None:
+                rows.pop(path, None)
             else:
-                subtree = self.apply_to_leaf(held, place + digit, group)
-            if subtree != held:
-                changed[slot] = subtree
-        return page.with_slots(changed, self._suite)
+                rows[path] = (leaf_hash(path, value, self._suite), key, value)
+        ordered = sorted(rows)
+        sorted_rows = [rows[path] for path in ordered]
+        leaf_hashes, keys, values = ([row[at] for row in sorted_rows] for at in range(3))
+        return ordered, leaf_hashes, keys, values
 
-    def _apply_below(self, held: bytes, place: str, changes: list[_Change]) -> bytes:
-        """Return the subtree `held`, which has a page of its own, after `changes`."""
-        old = _read(self._read_page, place, held)
-        new = self.apply(old, place, changes)
-        if new is not old:
-            self.pages[place] = new if has_more_keys(new.top) else None
-        return new.top
+    def _build(self, rows: Rows, first: int, after: int, depth: int, start: int) -> StateTree:
+        """Return the subtree of these rows, in buckets of its own."""
+        if first == after:
+            return EMPTY_TREE
+        if after - first <= BUCKET_KEYS_MAX:
+            paths, leaf_hashes, keys, values = rows
+            part = slice(first, after)
+            own = paths[part], leaf_hashes[part], keys[part], values[part]
+            bucket = Bucket.of(depth, own, self._suite)
+            self.buckets[place_of(start, depth)] = bucket
+            return bucket.hash
+        bit = 1 << DEPTH_MAX - 1 - depth
+        middle = bisect_left(rows[0], start | bit, first, after)
+        left = self._build(rows, first, middle, depth + 1, start)
+        return self._fork(left, self._build(rows, middle, after, depth + 1, start | bit))
 
-    def apply_to_leaf(self, held: bytes, place: str, changes: list[_Change]) -> bytes:
-        """Return the subtree `held`, which has one key or none, after `changes`."""
-        if len(changes) == 1 and not held:
-            leaf = changes[0][1]
-            return lone_leaf(leaf, self._suite) if leaf else held
-        leaves = dict(changes)
-        if held:
-            leaves.setdefault(held[:DIGEST_BYTES].hex(), held[:LEAF_BYTES])
-        present = [(path, leaf) for path, leaf in leaves.items() if leaf]
-        if len(present) > 1:
-            self.pages[place] = page = self.apply(EMPTY_PAGE, place, present)
-            return page.top
-        for _, leaf in present:
-            return held if held.startswith(leaf) else lone_leaf(leaf, self._suite)
-        return b""
-
-
-def _read_root(read_page: PageReader, root: bytes) -> Page:
-    """Return the page at the root of the tree, whose hash is `root`."""
-    if root == EMPTY:
-        return EMPTY_PAGE
-    page = read_page("")
-    if page is None:
-        raise malformed("", "missing")
-    if hash_of(page.top) != root:
-        raise malformed("", f"expected root {root.hex()}, got {hash_of(page.top).hex()}")
-    return page
+    def _fork_or_merge(self, left: bytes, right: bytes, depth: int, start: int) -> StateTree:
+        """Return the subtree of two buckets, of which either may have shrunk."""
+        at_right = start | 1 << DEPTH_MAX - 1 - depth
+        halves = {place_of(start, depth + 1): left, place_of(at_right, depth + 1): right}
+        buckets = [
+            self.buckets.get(place) or _read(self._read_bucket, place, node)
+            for place, node in halves.items()
+            if node
+        ]
+        count = sum(len(bucket.keys) for bucket in buckets)
+        if count > BUCKET_KEYS_MAX:
+            return self._fork(left, right)
+        self.buckets |= dict.fromkeys(halves)
+        return self._build(joined_rows(buckets, self._path_of), 0, count, depth, start)
 
 
-def _read(read_page: PageReader, place: str, expected: bytes) -> Page:
-    """Return the page at `place` if it holds the subtree that its parent, or the root, names."""
-    page = read_page(place)
-    if page is None:
+def _read(read_bucket: BucketReader, place: bytes, expected: bytes) -> Bucket:
+    """Return the bucket at `place` if it is the one whose hash the tree holds."""
+    bucket = read_bucket(place)
+    if bucket is None:
         raise malformed(place, "missing")
-    if page.top != expected:
-        raise malformed(place, f"expected {expected.hex()}, got {page.top.hex()}")
-    return page
+    if bucket.hash != expected:
+        raise malformed(place, f"expected {expected.hex()}, got {bucket.hash.hex()}")
+    return bucket
+
+
+def _descend(tree: StateTree, path: int, depth_max: int) -> tuple[StateTree, int]:
+    """Return the subtree that a path leads to, no deeper than asked for, and how deep that is."""
+    node, depth = tree, 0
+    while depth < depth_max and isinstance(node, Fork):
+        node = node.right if _bit(path, depth) else node.left
+        depth += 1
+    return node, depth
+
+
+def _slot(
+    tree: StateTree, start: int, depth: int, read_bucket: BucketReader, suite: Suite
+) -> bytes:
+    """Return the subtree of the paths that share `depth` bits with `start`, as pages hold it."""
+    node, above = _descend(tree, start, depth)
+    if isinstance(node, Fork):
+        return node.hash
+    if not node:
+        return b""
+    bucket = _read(read_bucket, place_of(start, above), node)
+    paths = bucket.paths(paths_by(suite))
+    first = bisect_left(paths, start)
+    after = bisect_left(paths, start + (1 << DEPTH_MAX - depth))
+    if after - first == 1:
+        path = paths[first].to_bytes(DIGEST_BYTES, "big")
+        return lone_leaf(path + suite.hash(bucket.values[first]), suite)
+    below, leaf_hashes = paths[first:after], bucket.leaf_hashes[first:after]
+    return trie_hash(below, leaf_hashes, depth, DEPTH_MAX, suite.new_hash) if below else b""
 
 
 def _check_other_leaf(other: StateLeaf, path: bytes, value: bytes | None, depth: int) -> None:
@@ -332,6 +541,6 @@ def _leaf_from_value(value: object) -> StateLeaf:
     )
 
 
-def _bit(path: bytes, depth: int) -> int:
+def _bit(path: int, depth: int) -> int:
     """Return bit `depth` of a key path, the most significant first."""
-    return path[depth >> 3] >> (7 - (depth & 7)) & 1
+    return path >> DEPTH_MAX - 1 - depth & 1

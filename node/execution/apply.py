@@ -37,7 +37,8 @@ from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileGrowth
 from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hashes, merkle_root
 from node.chain.record import Notarization, encode_header_leaf, encode_record_leaves
-from node.chain.state_tree import EMPTY, Page, TreeUpdate, update
+from node.chain.state_bucket import Bucket
+from node.chain.state_tree import EMPTY_TREE, StateMap, TreeUpdate, update
 from node.chain.transaction import TransactionBody, VerifiedTransaction
 from node.chain.validation import check_header_follows
 from node.errors import PeerError
@@ -51,7 +52,7 @@ from node.limits import BLOCK_RECORDS_MAX
 __all__ = ["BlockInputs", "ExecutedBlock", "Executor", "StateReader", "sender_key"]
 
 _NO_PARENT: Final = bytes(32)
-_NO_PAGES: Final[Mapping[str, Page]] = {}
+_NO_BUCKETS: Final[Mapping[bytes, Bucket]] = {}
 
 
 class Executor:
@@ -68,7 +69,7 @@ class Executor:
         Its T is when genesis was created.
         """
         state = genesis_state(self._genesis)
-        tree = update(EMPTY, state, _NO_PAGES.get, self._suite)
+        tree = update(EMPTY_TREE, state, _NO_BUCKETS.get, self._suite)
         inputs = BlockInputs(
             height=0,
             view=0,
@@ -114,7 +115,8 @@ class Executor:
         epoch = epoch_in_force(parent, self._suite)
         tx_ids = self._check_transactions(parent, epoch, inputs.time_ms, transactions)
         senders = _check_senders(parent, transactions)
-        run = _Run(parent, inputs, epoch, self._founders)
+        before = StateMap(parent.tree, parent.bucket, self._suite)
+        run = _Run(parent, inputs, epoch, self._founders, before)
         results = tuple(
             run.carry_out(verified, senders[verified.transaction.body.sender])
             for verified in transactions
@@ -123,7 +125,7 @@ class Executor:
         frontier, log_growth = parent.log_frontier.append(
             leaf_hashes(run.leaves, hash_function), hash_function
         )
-        tree = update(parent.header.state_root, run.writes, parent.page, self._suite)
+        tree = before.update(run.writes)
         header = self._header(
             inputs,
             parent.header_digest,
@@ -217,9 +219,15 @@ class _Run:
     """One pass over the transactions of a block: what they have written and logged so far."""
 
     def __init__(
-        self, parent: StateReader, inputs: BlockInputs, epoch: Epoch, founders: Sequence[str]
+        self,
+        parent: StateReader,
+        inputs: BlockInputs,
+        epoch: Epoch,
+        founders: Sequence[str],
+        before: StateMap,
     ) -> None:
         self._parent, self._epoch, self._founders = parent, epoch, founders
+        self._before = before
         self._height, self._time_ms = inputs.height, inputs.time_ms
         self._log_size = parent.log_frontier.size
         self.writes: dict[bytes, bytes | None] = {}
@@ -282,7 +290,7 @@ class _Run:
         return outcome.writes
 
     def _read(self, key: bytes) -> bytes | None:
-        return self.writes[key] if key in self.writes else self._parent.get(key)
+        return self.writes[key] if key in self.writes else self._before.get(key)
 
 
 def _check_senders(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from node.chain.block import Header
 from node.chain.log import LogFrontier
-from node.chain.state_tree import Page
+from node.chain.state_bucket import Bucket
+from node.chain.state_tree import StateTree
 from node.execution.state import ExecutedBlock, StateReader
 
 
@@ -40,10 +41,15 @@ class Overlay:
         writes = self._executed.state_writes
         return writes[key] if key in writes else self._parent.get(key)
 
-    def page(self, place: str) -> Page | None:
-        """Return a page of the state tree, as the block left it or as it was before."""
-        pages = self._executed.tree.pages
-        return pages[place] if place in pages else self._parent.page(place)
+    @property
+    def tree(self) -> StateTree:
+        """The state tree as the block left it."""
+        return self._executed.tree.tree
+
+    def bucket(self, place: bytes) -> Bucket | None:
+        """Return a bucket of the state, as the block left it or as it was before."""
+        buckets = self._executed.tree.buckets
+        return buckets[place] if place in buckets else self._parent.bucket(place)
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether this block or one below it holds the transaction."""

@@ -8,7 +8,8 @@ from typing import Protocol, Self
 
 from node.chain.block import Header, TransactionResult
 from node.chain.log import LogFrontier, TileGrowth
-from node.chain.state_tree import Page, TreeUpdate
+from node.chain.state_bucket import Bucket
+from node.chain.state_tree import StateTree, TreeUpdate
 from node.chain.transaction import VerifiedTransaction
 
 
@@ -30,8 +31,12 @@ class StateReader(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a state key (see registry.py), or None."""
 
-    def page(self, place: str) -> Page | None:
-        """Return a page of the state tree, or None; raises `StorageError` if it is malformed."""
+    @property
+    def tree(self) -> StateTree:
+        """The state tree."""
+
+    def bucket(self, place: bytes) -> Bucket | None:
+        """Return a bucket of the state, or None; raises `StorageError` if it is malformed."""
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether that block or one below it holds this transaction, failed or not."""

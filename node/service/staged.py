@@ -10,7 +10,8 @@ from __future__ import annotations
 from node.chain.block import CertifiedBlock, Header
 from node.chain.certificate import QuorumCertificate
 from node.chain.log import LogFrontier
-from node.chain.state_tree import Page
+from node.chain.state_bucket import Bucket
+from node.chain.state_tree import StateTree
 from node.execution.apply import ExecutedBlock, StateReader
 from node.execution.overlay import Overlay
 from node.service.recovery import Ledger
@@ -76,9 +77,14 @@ class StagedLedger:
         """Return the current value under a state key, or None."""
         return self._state.get(key)
 
-    def page(self, place: str) -> Page | None:
-        """Return a page of the current state tree, or None where there is none."""
-        return self._state.page(place)
+    @property
+    def tree(self) -> StateTree:
+        """The current state tree."""
+        return self._state.tree
+
+    def bucket(self, place: bytes) -> Bucket | None:
+        """Return a bucket of the current state, or None where there is none."""
+        return self._state.bucket(place)
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether the chain holds this transaction, failed or not."""

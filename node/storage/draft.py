@@ -10,23 +10,26 @@ is the same in both is found here, and what differs is replaced.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.evidence import Evidence
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, edge_tiles
-from node.chain.state_page import SLOTS, Page, hash_of
-from node.chain.state_tree import key_path
+from node.chain.merkle import DIGEST_BYTES
+from node.chain.state_bucket import BUCKET_KEYS_MAX, Bucket, joined_rows, paths_by, place_of
+from node.chain.state_page import DEPTH_MAX, PAGE_LEVELS, SLOTS, Page, first_path, hash_of
 from node.crypto.suite import Suite
+from node.errors import ProofError
 from node.execution.apply import ExecutedBlock
 from node.storage import keys
 from node.storage.indexes import index_entries
 from node.storage.kv import KeyValueStore, WriteBatch
-from node.storage.ledger import format_value, put_block, put_state, tip_value
+from node.storage.ledger import format_value, put_block, put_listed, tip_value
 from node.storage.packing import pack
 from node.storage.past import MissingPast
-from node.storage.state_pages import put_pages, read_page
+from node.storage.state_buckets import find_value, put_buckets, read_bucket
 from node.storage.stored_block import (
     StoredBlock,
     decode_header_value,
@@ -56,51 +59,105 @@ class LedgerDraft:
         """
         place, subtree_hash = subtree
         mark = self._store.get(keys.draft_mark(place))
-        if mark is None or mark[1:] != subtree_hash:
+        if mark is None or mark[1 : 1 + DIGEST_BYTES] != subtree_hash:
             return None
-        page = read_page(self._store, place, self._suite) if mark[:1] == _SPLIT else None
-        return [] if page is None else subtrees_of(page, place)
+        if mark[:1] != _SPLIT:
+            return []
+        try:
+            return subtrees_of(Page.decode(mark[1 + DIGEST_BYTES :], place, self._suite), place)
+        except ProofError:
+            return None  # not what was stored, so it is fetched again
 
     def value(self, key: bytes) -> bytes | None:
         """Return the value under a state key, if it has come."""
-        entry = self._store.get(keys.state(key_path(key, self._suite)))
-        return None if entry is None else keys.split_state_entry(entry)[1]
+        return find_value(self._store, key, self._suite)
 
     def put_whole(
-        self, subtree: Subtree, values: Mapping[bytes, bytes], pages: Mapping[str, Page | None]
+        self,
+        subtree: Subtree,
+        state_keys: Iterable[bytes],
+        buckets: Mapping[bytes, Bucket | None],
     ) -> None:
-        """Write all that is below a place, instead of what was there."""
+        """Write all that is below a place, instead of what was there: keys, and their buckets."""
+        place, subtree_hash = subtree
         batch = WriteBatch()
-        self._clear(subtree[0], batch)
-        for key, value in values.items():
-            put_state(batch, key, value, self._suite)
-        put_pages(batch, pages)
-        batch.put(keys.draft_mark(subtree[0]), _WHOLE + subtree[1])
+        self._clear(place, batch)
+        for key in state_keys:
+            put_listed(batch, key, is_present=True)
+        put_buckets(batch, buckets)
+        batch.put(keys.draft_mark(place), _WHOLE + subtree_hash)
         self._store.write(batch, sync=False)
 
     def put_page(self, subtree: Subtree, page: Page) -> None:
         """Write the page of a place; what it is made of has to come on its own."""
-        place = subtree[0]
+        place, subtree_hash = subtree
         batch = WriteBatch()
+        if (self._store.get(keys.draft_mark(place)) or b"")[:1] == _WHOLE:
+            self._clear(place, batch)  # buckets of other places than those of its parts
         for slot, held in enumerate(page.subtrees[SLOTS:]):
             if not held:
                 self._clear(f"{place}{slot:x}", batch)
-        put_pages(batch, {place: page})
-        batch.put(keys.draft_mark(place), _SPLIT + subtree[1])
+        batch.put(keys.draft_mark(place), _SPLIT + subtree_hash + page.encode())
         self._store.write(batch, sync=False)
 
     def _clear(self, place: str, batch: WriteBatch) -> None:
         """Remove what a draft of another height left below a place."""
-        for prefix in (keys.draft_mark(place), keys.state_page(place)):
-            for key, _ in self._store.scan(prefix):
-                batch.delete(key)
+        for key, _ in self._store.scan(keys.draft_mark(place)):
+            batch.delete(key)
+        for key, bucket in self._buckets_below(place):
+            batch.delete(key)
+            for state_key in bucket.keys:
+                put_listed(batch, state_key, is_present=False)
+
+    def _buckets_below(self, place: str) -> Iterator[tuple[bytes, Bucket]]:
+        """Yield the buckets at a place and below it, with their keys in the store."""
         even, is_odd = divmod(len(place), 2)
         stem = keys.state(bytes.fromhex(place[: 2 * even]))
         start = stem + bytes((int(place[-1], 16) << 4,)) if is_odd else stem
-        for path, entry in self._store.scan(stem, start=start):
-            if not path[len(keys.STATE) :].hex().startswith(place):
+        for key, stored in self._store.scan(stem, start=start):
+            bucket_place = key[len(keys.STATE) :]
+            if not bucket_place[:-1].hex().startswith(place):
                 break
-            put_state(batch, keys.split_state_entry(entry)[0], None, self._suite)
+            yield key, Bucket.decode(stored, bucket_place)
+
+    def _into_their_places(self, batch: WriteBatch) -> None:
+        """Put what came as a piece of few keys into the bucket that a ledger has for them.
+
+        A piece is a subtree that a page names, and the bucket may be above that. It is the largest
+        of as few keys as buckets have; so what stands in the way of one is any piece of more.
+        """
+        starts: list[int] = []
+        buckets: list[Bucket | None] = []
+        for key, mark in self._store.scan(keys.DRAFT_MARK):
+            if mark[:1] == _WHOLE:
+                place = key[len(keys.DRAFT_MARK) :].decode()
+                starts.append(first_path(place))
+                own_place = place_of(starts[-1], PAGE_LEVELS * len(place))
+                buckets.append(bucket := read_bucket(self._store, own_place))
+                if bucket is not None:
+                    batch.delete(keys.state(own_place))
+
+        def settle(first: int, after: int, depth: int, start: int) -> None:
+            few = [bucket for bucket in buckets[first:after] if bucket is not None]
+            if not few:
+                return
+            is_bucket = sum(len(bucket.keys) for bucket in few) <= BUCKET_KEYS_MAX
+            if is_bucket and len(few) == after - first:
+                put_buckets(
+                    batch,
+                    {
+                        place_of(start, depth): Bucket.of(
+                            depth, joined_rows(few, paths_by(self._suite)), self._suite
+                        )
+                    },
+                )
+                return
+            bit = 1 << DEPTH_MAX - 1 - depth
+            middle = bisect_left(starts, start | bit, first, after)
+            settle(first, middle, depth + 1, start)
+            settle(middle, after, depth + 1, start | bit)
+
+        settle(0, len(starts), 0, 0)
 
     # --- Blocks ---
 
@@ -138,6 +195,7 @@ class LedgerDraft:
         """
         header, size = head.header, head.header.log_size
         batch = WriteBatch()
+        self._into_their_places(batch)
         for key, _ in self._store.scan(keys.DRAFT_MARK):
             batch.delete(key)
         for barrier in barriers:

@@ -12,9 +12,8 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `H`    | height                       | [header, certificate or null]                          |
 | `B`    | height                       | transactions and results, see stored_block.py, packed  |
 | `T`    | tx_id                        | height, then the index in the block in 2 bytes         |
-| `S`    | key path (32 bytes)          | a state key and its value, see `state_entry`           |
+| `S`    | place of a bucket of state   | the bucket, see node.chain.state_bucket                |
 | `K`    | state key of no reference    | empty: these are few, and are looked for by prefix     |
-| `N`    | place of a state-tree page   | the page, see node.chain.state_page                    |
 | `L`    | level (1 byte), index        | a tile of the log                                      |
 | `I`    | log index of its first leaf  | height of a block                                      |
 | `C`    | T of a block                 | log index of its first leaf                            |
@@ -53,7 +52,6 @@ BODY: Final = b"B"
 TRANSACTION: Final = b"T"
 STATE: Final = b"S"
 STATE_KEY: Final = b"K"
-STATE_PAGE: Final = b"N"
 LOG_TILE: Final = b"L"
 BLOCK_AT_LOG_INDEX: Final = b"I"
 LOG_INDEX_AT_TIME: Final = b"C"
@@ -70,7 +68,6 @@ BESIDE_THE_CHAIN: Final = (EVIDENCE, CHECKPOINT, COMPACT)
 
 _REFERENCE_KEYS: Final = bytes((0x84, StateKind.REFERENCE))  # [5, issuer, type, reference]
 _NUMBER_BYTES: Final = 8
-_STATE_KEY_LENGTH_BYTES: Final = 2
 _END_OF_TEXT: Final = b"\x00"  # no type holds a NUL: they are printable
 _FINGERPRINT_BYTES: Final = 8
 
@@ -90,30 +87,14 @@ def transaction(tx_id: bytes) -> bytes:
     return TRANSACTION + tx_id
 
 
-def state(key_path: bytes) -> bytes:
-    """Return the key of a current state value: by its path, subtrees are neighbours."""
-    return STATE + key_path
-
-
-def state_entry(state_key: bytes, value: bytes) -> bytes:
-    """Return what is stored of a state key and its value."""
-    return len(state_key).to_bytes(_STATE_KEY_LENGTH_BYTES, "big") + state_key + value
-
-
-def split_state_entry(entry: bytes) -> tuple[bytes, bytes]:
-    """Return the state key and the value in what `state_entry` gave."""
-    end = _STATE_KEY_LENGTH_BYTES + int.from_bytes(entry[:_STATE_KEY_LENGTH_BYTES], "big")
-    return entry[_STATE_KEY_LENGTH_BYTES:end], entry[end:]
+def state(place: bytes) -> bytes:
+    """Return the key of the bucket of current state at a place: they sort by the paths in them."""
+    return STATE + place
 
 
 def listed(state_key: bytes) -> bytes | None:
     """Return the key by which a state key is found by its prefix; None for those of references."""
     return None if state_key.startswith(_REFERENCE_KEYS) else STATE_KEY + state_key
-
-
-def state_page(place: str) -> bytes:
-    """Return the key of a page of the current state tree."""
-    return STATE_PAGE + place.encode()
 
 
 def draft_mark(place: str) -> bytes:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
+from threading import Lock
 from typing import Final
 
 from node.chain.block import CertifiedBlock, CertifiedHeader, Header, TransactionResult
@@ -28,7 +30,16 @@ from node.chain.log import (
 )
 from node.chain.merkle import leaf_hashes
 from node.chain.record import Record, RecordLeaf
-from node.chain.state_tree import Page, StateProof, key_path, prove
+from node.chain.state_bucket import Bucket, path_number
+from node.chain.state_tree import (
+    EMPTY_TREE,
+    StateMap,
+    StateProof,
+    StateTree,
+    bucket_place,
+    prove,
+    root_of,
+)
 from node.crypto.suite import Suite
 from node.errors import InvariantViolation, ProofError, StorageError, invariant
 from node.execution.apply import ExecutedBlock
@@ -38,7 +49,7 @@ from node.storage.indexes import index_entries, transaction_position
 from node.storage.kv import KeyValueStore, KeyValueView, WriteBatch
 from node.storage.packing import pack, unpack
 from node.storage.past import MissingPast, NotHeldYet, Pruned
-from node.storage.state_pages import StatePages, put_pages, read_page
+from node.storage.state_buckets import find_value, put_buckets, read_bucket, read_tree
 from node.storage.stored_block import (
     VALUE_BYTES_MAX,
     StoredBlock,
@@ -48,7 +59,7 @@ from node.storage.stored_block import (
     encode_header_value,
 )
 
-FORMAT_VERSION: Final = 5
+FORMAT_VERSION: Final = 6
 STATES_HELD: Final = 2
 RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
@@ -135,7 +146,9 @@ class LedgerStore:
         self._held: dict[int, HeldState] = {}
         self._trees: tuple[LogTree, ...] = ()
         self._tiles = HashedTiles(self.tile, suite.hash)
-        self._pages = StatePages(store, suite)
+        self._state_tree: StateTree | None = None
+        self._tip_moves = Lock()
+        """Held while the tip of the store and the one here may differ."""
         self._recent_absent: dict[bytes, None] = {}
         self._older_absent: dict[bytes, None] = {}
         """Ids found absent: a transaction is asked for when it comes, and again when executed."""
@@ -174,8 +187,15 @@ class LedgerStore:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the current value under a state key, or None."""
-        entry = self._store.get(keys.state(key_path(key, self._suite)))
-        return None if entry is None else keys.split_state_entry(entry)[1]
+        tree = self._state_tree
+        if tree is not None:
+            place = bucket_place(tree, path_number(key, self._suite))
+            bucket = None if place is None else self.bucket(place)
+            if place is None or bucket is not None:
+                return None if bucket is None else bucket.get(key)
+        # No tree yet, or it is being replaced while a thread that does not commit asks.
+        with closing(self._store.view()) as view:
+            return find_value(view, key, self._suite)
 
     def state_under(self, prefix: bytes) -> Iterator[bytes]:
         """Yield the current values whose state keys begin with `prefix`, in order of the keys."""
@@ -184,9 +204,29 @@ class LedgerStore:
             if value is not None:
                 yield value
 
-    def page(self, place: str) -> Page | None:
-        """Return a page of the current state tree, or None where there is none."""
-        return self._pages.page(place)
+    @property
+    def tree(self) -> StateTree:
+        """The current state tree.
+
+        When it is first asked for it is read, from all of the state. Raises `StorageError` where
+        that is not the state of the tip.
+        """
+        if self._state_tree is not None:
+            return self._state_tree
+        with self._tip_moves:
+            return self._read_state_tree()
+
+    def _read_state_tree(self) -> StateTree:
+        if self._state_tree is None:
+            tree = read_tree(self._store, self._suite)
+            if root_of(tree) != self.header.state_root:
+                raise _damaged("the state that is stored has not the root that the tip names")
+            self._state_tree = tree
+        return self._state_tree
+
+    def bucket(self, place: bytes) -> Bucket | None:
+        """Return a bucket of the current state, or None where there is none."""
+        return read_bucket(self._store, place)
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether the chain holds this transaction, failed or not.
@@ -224,9 +264,9 @@ class LedgerStore:
             )
             batch.add(executed, certificate)
             tip = _Tip(header, executed.digest, executed.frontier)
-        self._store.write(batch.whole(), sync=sync)
-        self._tip = tip
-        self._pages.remember(batch.pages)
+        with self._tip_moves:
+            self._store.write(batch.whole(), sync=sync)
+            self._tip, self._state_tree = tip, batch.tree
         for executed, _ in blocks:
             for result in executed.results:
                 self._recent_absent.pop(result.tx_id, None)
@@ -522,7 +562,8 @@ class LedgerStore:
         header, certificate = self.require_header(height)
         if height in self._held or certificate is None:
             return
-        self._held[height] = HeldState(self._store.view(), CertifiedHeader(header, certificate))
+        block = CertifiedHeader(header, certificate)
+        self._held[height] = HeldState(self._store.view(), self.tree, block, self._suite)
         if len(self._held) > STATES_HELD:
             self._held.pop(min(self._held)).close()
 
@@ -546,23 +587,18 @@ class LedgerStore:
         None at genesis, which nobody certified. All of it is read from one view of the store, so
         that it is of one block whatever is committed meanwhile.
         """
-        with closing(self._store.view()) as view:
-            tip = _read_tip(view, self._suite).header
-            value = view.get(keys.header(tip.height))
+        with self._tip_moves:
+            height, tree, view = self.tip_height, self._read_state_tree(), self._store.view()
+        with closing(view):
+            value = view.get(keys.header(height))
             header, certificate = decode_header_value(value or b"", self._suite)
             if certificate is None:
                 return None
-
-            entry = view.get(keys.state(key_path(key, self._suite)))
+            read = partial(read_bucket, view)
             return ProvenState(
                 CertifiedHeader(header, certificate),
-                None if entry is None else keys.split_state_entry(entry)[1],
-                prove(
-                    header.state_root,
-                    key,
-                    lambda place: read_page(view, place, self._suite),
-                    self._suite,
-                ),
+                StateMap(tree, read, self._suite).get(key),
+                prove(tree, key, read, self._suite),
             )
 
     # --- Evidence of misbehaviour: no part of the chain, but as durable ---
@@ -691,8 +727,10 @@ class _BlockBatch:
         self._batch = WriteBatch()
         self._tiles: dict[TileId, bytes] = {}
         self._tip = b""
-        self.pages: dict[str, Page | None] = {}
-        """The pages that differ after the last block: of one that many blocks change, the last."""
+        self.tree: StateTree = EMPTY_TREE
+        """The state tree after the last block."""
+        self._buckets: dict[bytes, Bucket | None] = {}
+        """The buckets that differ then: of one that many blocks change, the last."""
 
     def add(self, executed: ExecutedBlock, certificate: QuorumCertificate | None) -> None:
         """Add the next block."""
@@ -706,15 +744,16 @@ class _BlockBatch:
         for key, entry in entries:
             batch.put(key, entry)
         for key, value in executed.state_writes.items():
-            put_state(batch, key, value, self._suite)
-        self.pages |= executed.tree.pages
+            put_listed(batch, key, is_present=value is not None)
+        self.tree = executed.tree.tree
+        self._buckets |= executed.tree.buckets
         self._tiles |= tiles_changed(executed.log_growth, self._tile)
         self._tip = tip_value(height, executed.digest, executed.frontier)
 
     def whole(self) -> WriteBatch:
         """Return the batch, with what each block replaces as the last one left it."""
         batch = self._batch
-        put_pages(batch, self.pages)
+        put_buckets(batch, self._buckets)
         for tile, content in self._tiles.items():
             batch.put(keys.log_tile(tile), content)
         batch.put(keys.TIP, self._tip)
@@ -725,17 +764,13 @@ class _BlockBatch:
         return self._read_tile(tile) if written is None else written
 
 
-def put_state(batch: WriteBatch, key: bytes, value: bytes | None, suite: Suite) -> None:
-    """Put a state key and its value, or remove it, with the entry it is found by."""
-    place, listed = keys.state(key_path(key, suite)), keys.listed(key)
-    if value is None:
-        batch.delete(place)
-    else:
-        batch.put(place, keys.state_entry(key, value))
-    if listed is not None and value is None:
-        batch.delete(listed)
-    elif listed is not None:
+def put_listed(batch: WriteBatch, state_key: bytes, *, is_present: bool) -> None:
+    """Put the entry by which a state key is found by its prefix, or remove it."""
+    listed = keys.listed(state_key)
+    if listed is not None and is_present:
         batch.put(listed, b"")
+    elif listed is not None:
+        batch.delete(listed)
 
 
 def put_block(batch: WriteBatch, block: StoredBlock, suite: Suite) -> None:

@@ -8,7 +8,8 @@ from typing import Final, Never
 from node.chain.block import Header
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileId, tiles_changed
 from node.chain.merkle import leaf_hashes, merkle_root
-from node.chain.state_tree import EMPTY, Page, key_path, update
+from node.chain.state_bucket import Bucket
+from node.chain.state_tree import EMPTY_TREE, update
 from node.crypto.suite import Suite
 from node.errors import StorageError
 from node.storage import keys
@@ -17,7 +18,7 @@ from node.storage.kv import KeyValueStore
 from node.storage.ledger import LedgerStore
 from node.storage.stored_block import StoredBlock
 
-_NO_PAGES: Final[Mapping[str, Page]] = {}
+_NO_BUCKETS: Final[Mapping[bytes, Bucket]] = {}
 _INDEXES: Final = (
     keys.TRANSACTION,
     keys.BLOCK_AT_LOG_INDEX,
@@ -42,7 +43,7 @@ def verify_store(
     2. every block has the transactions, results and log leaves that its header's roots commit to,
        and a certificate that names it; those of a pruned block tell nothing of its root any more;
     3. the tiles of the log are those of these leaves, and the frontier is the tip's;
-    4. the current values make the state root of the tip, with exactly the stored tree pages;
+    4. the current values make the state root of the tip, and lie in exactly the stored buckets;
     5. the indexes hold what the blocks say, and nothing else.
 
     It reads the whole ledger. Signatures are not checked: that needs the validator sets.
@@ -129,20 +130,19 @@ class _Walk:
 
 def _check_state(store: KeyValueStore, suite: Suite, state_root: bytes) -> None:
     values: dict[bytes, bytes | None] = {}
-    for place, entry in store.scan(keys.STATE):
-        key, value = keys.split_state_entry(entry)
-        if place != keys.state(key_path(key, suite)):
-            _fail(f"the current value of {key.hex()} is not in its place")
-        values[key] = value
+    stored: dict[bytes, bytes] = {}
+    for key, encoded in store.scan(keys.STATE):
+        place = key[len(keys.STATE) :]
+        stored[place] = encoded
+        values |= Bucket.decode(encoded, place).items()
     listed = {key: b"" for key in map(keys.listed, values) if key is not None}
     if dict(store.scan(keys.STATE_KEY)) != listed:
         _fail("the list of state keys is not that of the current values")
-    tree = update(EMPTY, values, _NO_PAGES.get, suite)
-    if tree.root != state_root:
+    built = update(EMPTY_TREE, values, _NO_BUCKETS.get, suite)
+    if built.root != state_root:
         _fail("the current values do not give the state root of the tip")
-    expected = {keys.state_page(place): page.encode() for place, page in tree.pages.items() if page}
-    if dict(store.scan(keys.STATE_PAGE)) != expected:
-        _fail("the stored pages are not those of the state tree")
+    if stored != {place: bucket.encode() for place, bucket in built.buckets.items() if bucket}:
+        _fail("the stored buckets are not those of the current values")
 
 
 def _fail(message: str) -> Never:

@@ -123,7 +123,6 @@ BATCH_PREFIXES: Final[Mapping[str, frozenset[bytes]]] = {
             keys.TRANSACTION,
             keys.STATE,
             keys.STATE_KEY,
-            keys.STATE_PAGE,
             keys.LOG_TILE,
             keys.BLOCK_AT_LOG_INDEX,
             keys.LOG_INDEX_AT_TIME,

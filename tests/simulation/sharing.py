@@ -25,7 +25,8 @@ from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import QuorumCertificate, Vote
 from node.chain.log import LogFrontier
 from node.chain.membership import ValidatorSet
-from node.chain.state_tree import Page
+from node.chain.state_bucket import Bucket
+from node.chain.state_tree import StateTree
 from node.chain.transaction import Transaction, VerifiedTransaction
 from node.consensus.messages import NewView, ViewChange
 from node.consensus.verification import Verifier
@@ -203,8 +204,12 @@ class _NotedState:
     def get(self, key: bytes) -> bytes | None:
         return self._note(self._state.get(key), "get", key)
 
-    def page(self, place: str) -> Page | None:
-        return self._note(self._state.page(place), "page", place)
+    @property
+    def tree(self) -> StateTree:
+        return self._note(self._state.tree, "tree")
+
+    def bucket(self, place: bytes) -> Bucket | None:
+        return self._note(self._state.bucket(place), "bucket", place)
 
     def has_transaction(self, tx_id: bytes) -> bool:
         return self._note(self._state.has_transaction(tx_id), "has_transaction", tx_id)

@@ -19,7 +19,7 @@ from node.chain.log import LogFrontier
 from node.chain.state_page import SLOTS, Page
 from node.chain.state_tree import build_subtree
 from node.crypto.suite import Suite
-from node.errors import InvariantViolation, PeerError, StorageError
+from node.errors import InvariantViolation, PeerError
 from node.execution.apply import ExecutedBlock
 from node.execution.governance import EVIDENCE_AGE_MS_MAX, EVIDENCE_CHECKPOINTS_MAX
 from node.execution.registry import PARAMETERS_KEY
@@ -225,12 +225,10 @@ class Filling:
                 built = build_subtree(place, dict(part.values), self._suite)
             if built.root != subtree_hash:
                 raise PeerError("state-subtree", f"other keys or values at {place or 'the root'}")
-            self._draft.put_whole(subtree, dict(part.values), built.pages)
+            self._draft.put_whole(subtree, dict(part.values), built.buckets)
             return ()
-        try:
+        with peer_to_blame():
             page = Page.decode(part.page, place, self._suite)
-        except StorageError as error:
-            raise PeerError("state-page", str(error)) from error
         if page.top != subtree_hash:  # which a page of one key alone never is
             raise PeerError("state-page", f"another page at {place or 'the root'}")
         self._draft.put_page(subtree, page)

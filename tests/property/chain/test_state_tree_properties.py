@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.chain import state_bucket, state_tree
+from node.chain.state_bucket import Bucket, place_of
+from node.chain.state_page import Page, has_more_keys, hash_of
 from node.chain.state_tree import (
     EMPTY,
-    Page,
+    EMPTY_TREE,
     StateProof,
+    StateTree,
     TreeUpdate,
+    build_subtree,
     key_path,
+    page_at,
+    places_below,
     prove,
+    root_of,
+    tree_of_buckets,
     update,
     verify_proof,
 )
@@ -35,44 +46,46 @@ def sha256(data: bytes) -> bytes:
 # --- The reference: the definition, over the whole map ---
 
 
-def whole_tree(content: dict[bytes, bytes], suite: Suite) -> tuple[bytes, dict[str, bytes]]:
-    """Return the root over `content`, and every stored page of the tree by its place."""
-    pages: dict[str, bytes] = {}
+Contents = dict[bytes, tuple[int, dict[bytes, bytes]]]
+"""The depth of each bucket and what is in it, by place."""
+
+
+def whole_tree(content: dict[bytes, bytes], suite: Suite) -> tuple[bytes, Contents]:
+    """Return the root over `content`, and every bucket of the tree by its place."""
+    buckets: Contents = {}
     known: dict[str, bytes] = {}  # of two leaves or more, by the prefix they share: asked for often
 
     def subtree(leaves: list[tuple[str, bytes]], depth: int) -> bytes:
         if not leaves:
             return EMPTY
         if len(leaves) == 1:
-            return sha256(tagged(STATE_LEAF, body_of(leaves[0])))
+            path, key = leaves[0]
+            leaf = int(path, 2).to_bytes(32, "big") + sha256(content[key])
+            return sha256(tagged(STATE_LEAF, leaf))
         prefix = leaves[0][0][:depth]
         if prefix not in known:
-            left = subtree([leaf for leaf in leaves if leaf[0][depth] == "0"], depth + 1)
-            right = subtree([leaf for leaf in leaves if leaf[0][depth] == "1"], depth + 1)
-            known[prefix] = sha256(tagged(STATE_NODE, left + right))
+            left, right = halves(leaves, depth)
+            pair = subtree(left, depth + 1) + subtree(right, depth + 1)
+            known[prefix] = sha256(tagged(STATE_NODE, pair))
         return known[prefix]
 
-    def body_of(leaf: tuple[str, bytes]) -> bytes:
-        return int(leaf[0], 2).to_bytes(32, "big") + sha256(leaf[1])
+    def halves(leaves: list[tuple[str, bytes]], depth: int) -> list[list[tuple[str, bytes]]]:
+        return [[leaf for leaf in leaves if leaf[0][depth] == bit] for bit in "01"]
 
-    def place_pages(leaves: list[tuple[str, bytes]], place: str) -> None:
-        sizes, stored, below = b"", b"", 4 * len(place) + 4
-        for digit in "0123456789abcdef":
-            prefix = "".join(f"{int(each, 16):04b}" for each in place + digit)
-            held = [leaf for leaf in leaves if leaf[0].startswith(prefix)]
-            sizes += bytes([{0: 0, 1: 96}.get(len(held), 32)])
-            if len(held) == 1:
-                stored += body_of(held[0])
-            elif held:
-                stored += subtree(held, below)
-                place_pages(held, place + digit)
-        pages[place] = sizes + stored
+    def place_buckets(leaves: list[tuple[str, bytes]], depth: int) -> None:
+        if len(leaves) > state_bucket.BUCKET_KEYS_MAX:
+            for half in halves(leaves, depth):
+                place_buckets(half, depth + 1)
+        elif leaves:
+            buckets[place_of(int(leaves[0][0], 2), depth)] = (
+                depth,
+                {key: content[key] for _, key in leaves},
+            )
 
     paths = {key: int.from_bytes(key_path(key, suite), "big") for key in content}
-    leaves = [(f"{paths[key]:0256b}", value) for key, value in content.items()]
-    if leaves:
-        place_pages(leaves, "")
-    return subtree(leaves, 0), pages
+    leaves = sorted((f"{paths[key]:0256b}", key) for key in content)
+    place_buckets(leaves, 0)
+    return subtree(leaves, 0), buckets
 
 
 # --- Two ways of placing keys ---
@@ -116,45 +129,73 @@ worlds = st.one_of(
 World = tuple[Suite, list[dict[bytes, bytes | None]]]
 
 
+@pytest.fixture(autouse=True, scope="module", params=[2, 16])
+def bucket_keys_max(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Buckets of so few keys that small trees have many, and as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (state_bucket, state_tree):
+            patch.setattr(module, "BUCKET_KEYS_MAX", request.param)
+        yield
+
+
 class Store:
-    """The pages of one tree: stored, and decoded whenever they are read."""
+    """One tree, its buckets stored, and decoded whenever they are read."""
 
     def __init__(self, suite: Suite) -> None:
-        self._suite = suite
-        self.pages: dict[str, bytes] = {}
+        self.suite = suite
+        self.tree: StateTree = EMPTY_TREE
+        self.buckets: dict[bytes, bytes] = {}
 
-    def read(self, place: str) -> Page | None:
-        stored = self.pages.get(place)
-        return None if stored is None else Page.decode(stored, place, self._suite)
+    @property
+    def root(self) -> bytes:
+        return root_of(self.tree)
 
-    def apply(self, done: TreeUpdate) -> None:
-        for place, page in done.pages.items():
-            if page is None:
-                del self.pages[place]
+    def read(self, place: bytes) -> Bucket | None:
+        stored = self.buckets.get(place)
+        return None if stored is None else Bucket.decode(stored, place)
+
+    def apply(self, batch: Mapping[bytes, bytes | None]) -> TreeUpdate:
+        done = update(self.tree, batch, self.read, self.suite)
+        for place, bucket in done.buckets.items():
+            if bucket is None:
+                self.buckets.pop(place, None)
             else:
-                stored = page.encode()
-                assert self.pages.get(place) != stored
-                self.pages[place] = stored
-                assert self.read(place) == page
+                stored = bucket.encode()
+                assert self.buckets.get(place) != stored
+                self.buckets[place] = stored
+        self.tree = done.tree
+        return done
+
+    def prove(self, key: bytes) -> StateProof:
+        return prove(self.tree, key, self.read, self.suite)
+
+    def contents(self) -> Contents:
+        buckets = {place: self.read(place) for place in self.buckets}
+        return {
+            place: (bucket.depth, dict(zip(bucket.keys, bucket.values, strict=True)))
+            for place, bucket in buckets.items()
+            if bucket
+        }
 
 
-def play(world: World) -> tuple[dict[bytes, bytes], bytes, Store]:
-    """Apply the batches one by one, check each against the reference; return map, root, store."""
+def changed(content: dict[bytes, bytes], batch: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
+    return {key: value for key, value in {**content, **batch}.items() if value is not None}
+
+
+def play(world: World) -> tuple[dict[bytes, bytes], Store]:
+    """Apply the batches one by one, check each against the reference; return map and store."""
     suite, batches = world
     content: dict[bytes, bytes] = {}
-    root, store = EMPTY, Store(suite)
+    store = Store(suite)
     for batch in batches:
-        done = update(root, batch, store.read, suite)
-        for key, value in batch.items():
-            if value is None:
-                content.pop(key, None)
-            else:
-                content[key] = value
-        root = done.root
-        store.apply(done)
-        # Roots equal; and the stored pages are those of the map, neither more nor less.
-        assert (root, store.pages) == whole_tree(content, suite)
-    return content, root, store
+        store.apply(batch)
+        content = changed(content, batch)
+        # Roots equal; and the stored buckets are those of the map, neither more nor less.
+        root, buckets = whole_tree(content, suite)
+        assert (store.root, store.contents()) == (root, buckets)
+        hashes = [(place, store.buckets[place][4:36]) for place in sorted(store.buckets)]
+        assert tree_of_buckets(hashes, suite) == store.tree
+    return content, store
 
 
 # --- Laws ---
@@ -167,67 +208,94 @@ def test_batches_of_puts_deletes_and_no_ops(world: World) -> None:
 
 @given(st.dictionaries(chosen_keys, st.binary(max_size=3)), st.randoms(use_true_random=False))
 def test_history_does_not_show(content: dict[bytes, bytes], random: object) -> None:
-    once = update(EMPTY, content, Store(CHOSEN_PATHS).read, CHOSEN_PATHS)
+    once, store = Store(CHOSEN_PATHS), Store(CHOSEN_PATHS)
+    once.apply(content)
     order = list(content)
     random.shuffle(order)  # type: ignore[attr-defined]
-    store = Store(CHOSEN_PATHS)
-    root = EMPTY
     detours = [{key: b"detour", b"\xaa" * 32: b"detour"} for key in order]
     puts = [{key: content[key], b"\xaa" * 32: None} for key in order]
     for batch in [step for pair in zip(detours, puts, strict=True) for step in pair]:
-        done = update(root, batch, store.read, CHOSEN_PATHS)
-        store.apply(done)
-        root = done.root
-    assert root == once.root
-    assert {place: store.read(place) for place in store.pages} == once.pages
+        store.apply(batch)
+    expected = whole_tree(content, CHOSEN_PATHS)[0]
+    assert (store.root, store.tree, store.buckets) == (expected, once.tree, once.buckets)
 
 
 @given(worlds)
 def test_a_batch_is_its_changes_one_at_a_time(world: World) -> None:
     suite, changes = world
     together, alone = Store(suite), Store(suite)
-    root = EMPTY
     for batch in changes:
-        done = update(root, batch, together.read, suite)
-        together.apply(done)
+        together.apply(batch)
         for key, value in batch.items():
-            one = update(root, {key: value}, alone.read, suite)
-            alone.apply(one)
-            root = one.root
-        assert (root, alone.pages) == (done.root, together.pages)
+            alone.apply({key: value})
+        assert (alone.tree, alone.buckets) == (together.tree, together.buckets)
 
 
 @given(worlds)
 def test_updates_stacked_on_each_other_equal_updates_stored(world: World) -> None:
-    """As blocks executed ahead do: each reads the pages of those below it, none of them stored."""
-    suite, batches = world
-    content, root = dict[bytes, bytes](), EMPTY
-    stack: list[TreeUpdate] = []
+    """As blocks executed ahead do: each reads the buckets of those below it, none of them stored.
 
-    def read(place: str) -> Page | None:
-        for done in reversed(stack):
-            if place in done.pages:
-                return done.pages[place]
+    What was below stays as it was, to be read and proved.
+    """
+    suite, batches = world
+    content: dict[bytes, bytes] = {}
+    stack = [TreeUpdate(EMPTY_TREE, {})]
+
+    def read_at(height: int, place: bytes) -> Bucket | None:
+        for done in reversed(stack[: height + 1]):
+            if place in done.buckets:
+                return done.buckets[place]
         return None
 
+    contents = [content]
     for batch in batches:
-        stack.append(update(root, batch, read, suite))
-        root = stack[-1].root
-        content |= {key: value for key, value in batch.items() if value is not None}
-        for key in [key for key, value in batch.items() if value is None]:
-            content.pop(key, None)
-        assert root == whole_tree(content, suite)[0]
+        read = partial(read_at, len(stack) - 1)
+        stack.append(update(stack[-1].tree, batch, read, suite))
+        contents.append(content := changed(content, batch))
+    for height, (done, content) in enumerate(zip(stack, contents, strict=True)):
+        assert done.root == whole_tree(content, suite)[0]
+        for key, value in content.items():
+            proof = prove(done.tree, key, partial(read_at, height), suite)
+            verify_proof(done.root, key, value, proof, suite)
+
+
+@given(worlds, st.text("0123456789abcdef", max_size=3))
+def test_pages_and_pieces_are_those_of_the_tree(world: World, place: str) -> None:
+    """Any place can be asked for, above buckets, below them, and where nothing is."""
+    suite = world[0]
+    content, store = play(world)
+    below = {k: v for k, v in content.items() if key_path(k, suite).hex().startswith(place)}
+    depth = 4 * len(place)
+    found: dict[bytes, bytes] = {}
+    for bucket in map(store.read, places_below(store.tree, place)):
+        assert bucket is not None
+        found |= zip(bucket.keys, bucket.values, strict=True)
+    assert below.items() <= found.items()
+    page = page_at(store.tree, place, store.read, suite)
+    assert (page is None) == (not below)
+    piece = build_subtree(place, below, suite)
+    if page is not None:
+        assert hash_of(page.top) == piece.root
+        assert Page.decode(page.encode(), place, suite) == page
+        assert has_more_keys(page.top) == (len(below) > 1)
+    if not place:
+        assert piece.root == store.root
+    assert all(each[-1] >= depth for each in piece.buckets)
+    for key in content.keys() - below.keys():
+        with pytest.raises(ProofError, match="state-place"):
+            build_subtree(place, {key: b""}, suite)
 
 
 @given(worlds, st.one_of(hashed_keys, chosen_keys))
 def test_every_key_present_or_absent_has_its_proof_and_no_other(world: World, extra: bytes) -> None:
     suite = world[0]
-    content, root, store = play(world)
+    content, store = play(world)
+    root = store.root
     keys = [key for batch in world[1] for key in batch]
     if suite is INTERNATIONAL or len(extra) == 32:
         keys.append(extra)
     for key in keys:
-        proof = StateProof.decode(prove(root, key, store.read, suite).encode())
+        proof = StateProof.decode(store.prove(key).encode())
         verify_proof(root, key, content.get(key), proof, suite)
         wrong = b"wrong" if key not in content else None
         with pytest.raises(ProofError):
@@ -241,9 +309,10 @@ def test_every_key_present_or_absent_has_its_proof_and_no_other(world: World, ex
 def test_any_flipped_byte_breaks_a_proof(world: World, mask: int, data: st.DataObject) -> None:
     """Every 64th byte from a drawn one on: the unit test takes each byte, of two proofs."""
     suite = world[0]
-    content, root, store = play(world)
+    content, store = play(world)
+    root = store.root
     key = data.draw(st.sampled_from([key for batch in world[1] for key in batch]), "key")
-    encoded = prove(root, key, store.read, suite).encode()
+    encoded = store.prove(key).encode()
     for at in range(
         data.draw(st.integers(0, min(63, len(encoded) - 1)), "first"), len(encoded), 64
     ):
@@ -257,9 +326,10 @@ def test_siblings_left_out_added_or_swapped_break_a_proof(
     world: World, data: st.DataObject
 ) -> None:
     suite = world[0]
-    content, root, store = play(world)
+    content, store = play(world)
+    root = store.root
     key = data.draw(st.sampled_from([key for batch in world[1] for key in batch]), "key")
-    proof = prove(root, key, store.read, suite)
+    proof = store.prove(key)
     siblings = list(proof.siblings)
     spare = data.draw(st.sampled_from([EMPTY, root, *siblings]), "spare")
     at = data.draw(st.integers(0, len(siblings)), "at")

@@ -11,7 +11,7 @@ from node.chain.block import ResultCode
 from node.chain.encoding import encode
 from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.record import Notarization, Record, RecordAction
-from node.chain.state_tree import EMPTY, Page, update
+from node.chain.state_tree import EMPTY_TREE, Bucket, update
 from node.chain.transaction import VerifiedTransaction
 from node.execution.overlay import Overlay
 from node.execution.registry import genesis_state
@@ -108,10 +108,10 @@ class SlowChain:
         return merkle_root([leaf_hash(leaf, SUITE.hash) for leaf in self.leaves], SUITE.hash)
 
     def state_root(self) -> bytes:
-        def no_page(place: str) -> Page | None:
+        def no_bucket(place: bytes) -> Bucket | None:
             raise AssertionError(place)
 
-        return update(EMPTY, self.state(), no_page, SUITE).root
+        return update(EMPTY_TREE, self.state(), no_bucket, SUITE).root
 
 
 @st.composite

@@ -38,7 +38,8 @@ class Oblivious:
         self._state = state
         self.header, self.header_digest = state.header, state.header_digest
         self.log_frontier = state.log_frontier
-        self.get, self.page, self.digest_at = state.get, state.page, state.digest_at
+        self.get, self.digest_at = state.get, state.digest_at
+        self.tree, self.bucket = state.tree, state.bucket
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Return False."""

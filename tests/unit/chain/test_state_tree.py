@@ -1,6 +1,6 @@
 """The state tree: its hashes by hand, its deepest shape, its costs, and each refusal.
 
-How its pages look is in test_state_page.py.
+How its buckets look is in test_state_bucket.py.
 Its laws, against a slow reference, are in tests/property/chain.
 """
 
@@ -14,16 +14,22 @@ from collections.abc import Mapping
 import pytest
 
 from node.chain.encoding import encode
+from node.chain.state_bucket import BUCKET_KEYS_MAX, Bucket
 from node.chain.state_tree import (
     DEPTH_MAX,
     EMPTY,
-    Page,
+    EMPTY_TREE,
     StateLeaf,
+    StateMap,
     StateProof,
+    StateTree,
     TreeUpdate,
     build_subtree,
     key_path,
+    page_at,
     prove,
+    root_of,
+    tree_of_buckets,
     update,
     verify_proof,
 )
@@ -32,36 +38,43 @@ from node.crypto.hashing import Hasher
 from node.crypto.suite import INTERNATIONAL, Suite
 from node.errors import DecodeError, ProofError, StorageError
 
+ROOT = b"\x00"
+"""The place of the bucket that is a whole tree."""
+
 
 def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
 class Store:
-    """The pages of one tree, kept as an owner of updates would keep them: stored."""
+    """The buckets of one tree, kept as an owner of updates would keep them: stored."""
 
     def __init__(self, suite: Suite = INTERNATIONAL) -> None:
         self.suite = suite
-        self.root = EMPTY
-        self.pages: dict[str, Page] = {}
-        self.reads: Counter[str] = Counter()
+        self.tree: StateTree = EMPTY_TREE
+        self.buckets: dict[bytes, Bucket] = {}
+        self.reads: Counter[bytes] = Counter()
 
-    def read(self, place: str) -> Page | None:
+    @property
+    def root(self) -> bytes:
+        return root_of(self.tree)
+
+    def read(self, place: bytes) -> Bucket | None:
         self.reads[place] += 1
-        return self.pages.get(place)
+        return self.buckets.get(place)
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> TreeUpdate:
-        done = update(self.root, changes, self.read, self.suite)
-        for place, page in done.pages.items():
-            if page is None:
-                del self.pages[place]
+        done = update(self.tree, changes, self.read, self.suite)
+        for place, bucket in done.buckets.items():
+            if bucket is None:
+                self.buckets.pop(place, None)
             else:
-                self.pages[place] = page
-        self.root = done.root
+                self.buckets[place] = bucket
+        self.tree = done.tree
         return done
 
     def prove(self, key: bytes) -> StateProof:
-        return prove(self.root, key, self.read, self.suite)
+        return prove(self.tree, key, self.read, self.suite)
 
 
 class KeyAsPath:
@@ -105,7 +118,7 @@ def test_a_map_of_one_key_is_its_leaf() -> None:
     path = sha256(b"govchain/v1/state-key\x00key")
     assert key_path(b"key", INTERNATIONAL) == path
     assert done.root == sha256(b"govchain/v1/state-leaf\x00" + path + sha256(b"value"))
-    assert list(done.pages) == [""]
+    assert list(done.buckets) == [ROOT]
     assert store.prove(b"key") == StateProof((), None)
 
 
@@ -125,32 +138,43 @@ def test_a_map_emptied_is_the_empty_map() -> None:
     store = Store()
     store.apply({b"a": b"1", b"b": b"2", b"c": b""})
     store.apply({b"a": None, b"b": None, b"c": None})
-    assert (store.root, store.pages) == (EMPTY, {})
-    assert store.apply({b"a": None}) == TreeUpdate(EMPTY, {})
+    assert (store.root, store.tree, store.buckets) == (EMPTY, EMPTY_TREE, {})
+    assert store.apply({b"a": None}) == TreeUpdate(EMPTY_TREE, {})
 
 
-def test_what_changes_nothing_changes_no_page_and_hashes_no_node() -> None:
+def test_what_changes_nothing_changes_no_bucket_and_hashes_no_node() -> None:
     hashing = HashLog()
     store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
     store.apply({bytes([at]): b"value" for at in range(50)})
     same = {bytes([7]): b"value", bytes([8]): b"value", b"absent": None}
     hashing.inputs.clear()
-    assert store.apply(same) == TreeUpdate(store.root, {})
+    assert store.apply(same) == TreeUpdate(store.tree, {})
     assert hashing.count(STATE_NODE) == hashing.count(STATE_LEAF) == 0
-    assert store.apply({}) == TreeUpdate(store.root, {})
+    assert store.apply({}) == TreeUpdate(store.tree, {})
 
 
-def test_a_page_is_where_two_keys_share_its_digits_and_nowhere_else() -> None:
-    a, b, c = (bytes.fromhex(digits).ljust(32, b"\x00") for digits in ("12", "1234", "1235"))
+def test_a_bucket_is_divided_when_it_has_too_many_keys_and_joined_again() -> None:
+    keys = [bytes((at,)).ljust(32, b"\0") for at in range(BUCKET_KEYS_MAX + 1)]  # differ below 0000
     store = Store(CHOSEN_PATHS)
-    store.apply({a: b"A"})
-    assert list(store.pages) == [""]
-    assert set(store.apply({b: b"B"}).pages) == {"", "1", "12"}
-    assert set(store.apply({c: b"C"}).pages) == {"", "1", "12", "123"}
-    assert store.apply({c: None}).pages["123"] is None
-    assert sorted(store.pages) == ["", "1", "12"]
-    assert set(store.apply({a: None}).pages) == {"", "1", "12"}
-    assert list(store.pages) == [""]
+    store.apply(dict.fromkeys(keys[:-1], b"value"))
+    assert list(store.buckets) == [ROOT]
+    whole = store.buckets[ROOT]
+    done = store.apply({keys[-1]: b"value"})
+    assert done.buckets[ROOT] is None
+    assert sorted(store.buckets) == [b"\x00\x05", b"\x08\x05"]
+    assert [len(bucket.keys) for bucket in store.buckets.values()] == [BUCKET_KEYS_MAX, 1]
+    store.apply({keys[-1]: None})
+    assert store.buckets == {ROOT: whole}
+
+
+def test_a_tree_stays_as_it_was_whatever_is_made_of_it() -> None:
+    store = Store()
+    first = store.apply({b"%d" % at: b"first" for at in range(100)})
+    before, root = dict(store.buckets), store.root
+    store.apply({b"%d" % at: b"second" for at in range(0, 200, 3)})
+    proof = prove(first.tree, b"3", before.get, INTERNATIONAL)
+    assert root_of(first.tree) == root != store.root
+    verify_proof(root, b"3", b"first", proof, INTERNATIONAL)
 
 
 # --- The deepest shape ---
@@ -161,17 +185,14 @@ def test_paths_that_part_at_the_last_bit() -> None:
     store = Store(CHOSEN_PATHS)
     store.apply({low: b"L"})
     store.apply({high: b"H"})
-    assert sorted(map(len, store.pages)) == list(range(DEPTH_MAX // 4))
     for key, value in ((low, b"L"), (high, b"H")):
         proof = store.prove(key)
         assert len(proof.siblings) == DEPTH_MAX
         verify_proof(store.root, key, value, StateProof.decode(proof.encode()), CHOSEN_PATHS)
     together = Store(CHOSEN_PATHS)
     together.apply({high: b"H", low: b"L"})
-    assert together.pages == store.pages
-
+    assert together.buckets == store.buckets
     store.apply({low: None})
-    assert list(store.pages) == [""]
     assert store.root == leaf_by_hand(high, b"H")
 
 
@@ -203,14 +224,13 @@ def test_a_batch_reads_and_hashes_each_node_once() -> None:
 
     assert max(Counter(hashing.inputs).values()) == 1
     assert max(store.reads.values()) == 1
-    assert hashing.count(STATE_KEY) == 500
+    # Of neighbours only where a bucket is divided.
+    assert 500 <= hashing.count(STATE_KEY) <= 500 * 2.5
     # 500 keys spread over 2**9 subtrees: about 9 shared levels, then log2(4500 / 500) of their own.
-    assert hashing.count(STATE_NODE) <= 500 * 6
-    moved = (
-        hashing.count(STATE_LEAF) - 500
-    )  # leaves met on the way are hashed again, at most one each
-    assert 0 < moved <= 500
-    assert len(done.pages) <= 500 * 2
+    # A bucket has about as many nodes as keys.
+    assert hashing.count(STATE_NODE) <= 500 * 10
+    assert hashing.count(STATE_LEAF) == 500
+    assert len(done.buckets) <= 500 * 1.3
 
 
 def test_what_a_usual_block_costs() -> None:
@@ -221,26 +241,28 @@ def test_what_a_usual_block_costs() -> None:
     hashing.inputs.clear()
     store.reads.clear()
     done = store.apply({b"new %d" % number: b"value" for number in range(140)})
-    stored = [page.encode() for page in done.pages.values() if page]
-    assert len(stored) == len(done.pages) <= 2.5 * 140
-    assert sum(map(len, stored)) <= 1_000 * 140
-    assert store.reads.total() <= 2.5 * 140
-    assert hashing.count(STATE_NODE) <= 11 * 140
-    assert len(hashing.inputs) <= 15 * 140
+    stored = [bucket.encode() for bucket in done.buckets.values() if bucket]
+    assert len(done.buckets) <= 1.4 * 140
+    assert sum(map(len, stored)) <= 450 * 140
+    assert store.reads.total() <= 140
+    assert hashing.count(STATE_NODE) <= 15 * 140
+    assert len(hashing.inputs) <= 20 * 140
 
 
-def test_a_single_change_costs_one_path() -> None:
+def test_a_single_change_costs_one_path_and_one_bucket() -> None:
     hashing = HashLog()
     store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
     store.apply({f"{at}".encode(): b"v" for at in range(4096)})
     depth = len(store.prove(b"77").siblings)
-    levels = -(-depth // 4)  # pages on the path
     hashing.inputs.clear()
     store.reads.clear()
     done = store.apply({b"77": b"changed"})
-    assert hashing.count(STATE_NODE) == depth
-    assert len(hashing.inputs) == depth + 3  # key path, value, leaf
-    assert store.reads.total() == len(done.pages) == levels
+    (bucket,) = done.buckets.values()
+    assert bucket is not None
+    assert bucket.depth < depth
+    assert bucket.depth < hashing.count(STATE_NODE) <= bucket.depth + 2 * BUCKET_KEYS_MAX
+    assert len(hashing.inputs) == hashing.count(STATE_NODE) + 3  # key path, value, leaf
+    assert store.reads.total() == 1
 
 
 def test_the_order_of_changes_does_not_show() -> None:
@@ -248,55 +270,65 @@ def test_the_order_of_changes_does_not_show() -> None:
     store, reverse = Store(), Store()
     done = store.apply(changes)
     again = reverse.apply(dict(reversed(changes.items())))
-    assert list(done.pages) == list(again.pages)
+    assert list(done.buckets) == list(again.buckets)
     drop = dict.fromkeys(list(changes)[::3])
     assert store.apply(drop) == reverse.apply(dict(reversed(drop.items())))
 
 
 # --- A store that fails ---
 
-THREE_PATHS = [bytes.fromhex(digits).ljust(32, b"\x00") for digits in ("11", "1220", "1230")]
+MANY = {b"%d" % at: b"value" for at in range(100)}
 
 
-def test_a_missing_page_is_a_storage_error() -> None:
-    for missing in ("", "1", "12"):
-        store = tree_of_three()
-        del store.pages[missing]
-        refused_by_both(store, f"state page {missing or 'root'}: missing")
+def test_a_missing_bucket_is_a_storage_error() -> None:
+    store = Store()
+    store.apply(MANY)
+    for place in list(store.buckets):
+        bucket = store.buckets.pop(place)
+        refused_by_both(store, bucket.keys[0], f"state bucket {place.hex()}: missing")
+        store.buckets[place] = bucket
 
 
-def test_a_page_of_another_tree_is_a_storage_error() -> None:
-    """Only the page that its parent's slot, or the root, names is ever read into a result."""
-    other = tree_of_three(b"other")
-    for wrong in ("", "1", "12"):
-        store = tree_of_three()
-        store.pages[wrong] = other.pages[wrong]
-        refused_by_both(store, f"state page {wrong or 'root'}: expected")
+def test_a_bucket_of_another_tree_is_a_storage_error() -> None:
+    """Only the bucket that the tree names is ever read into a result."""
+    store, other = Store(), Store()
+    store.apply(MANY)
+    other.apply(dict.fromkeys(MANY, b"other"))
+    assert store.buckets.keys() == other.buckets.keys()
+    for place, right in list(store.buckets.items()):
+        store.buckets[place] = other.buckets[place]
+        refused_by_both(store, right.keys[0], f"state bucket {place.hex()}: expected")
+        store.buckets[place] = right
 
 
 def test_what_the_reader_raises_passes() -> None:
-    def read(place: str) -> Page | None:
+    def read(place: bytes) -> Bucket | None:
         raise StorageError(f"no disk for {place!r}")
 
-    with pytest.raises(StorageError, match="no disk for ''"):
+    with pytest.raises(StorageError, match="no disk for"):
         prove(b"r" * 32, b"key", read, INTERNATIONAL)
-    with pytest.raises(StorageError, match="no disk for ''"):
+    with pytest.raises(StorageError, match="no disk for"):
         update(b"r" * 32, {b"key": b"value"}, read, INTERNATIONAL)
 
 
-def tree_of_three(value: bytes = b"value") -> Store:
-    """Return the tree of three keys that share digits, on pages "", "1" and "12"."""
-    store = Store(CHOSEN_PATHS)
-    store.apply({THREE_PATHS[0]: b"A", THREE_PATHS[1]: b"B", THREE_PATHS[2]: value})
-    return store
+def test_buckets_that_overlap_make_no_tree() -> None:
+    for places in (
+        (b"\x00\x01", b"\x00\x02"),
+        (b"\x00", b"\x80\x01"),
+        (b"\x00\x01", b"\x00\x01"),
+    ):
+        with pytest.raises(StorageError, match="overlaps"):
+            tree_of_buckets([(place, bytes(32)) for place in places], INTERNATIONAL)
 
 
-def refused_by_both(store: Store, message: str) -> None:
+def refused_by_both(store: Store, key: bytes, message: str) -> None:
     with pytest.raises(StorageError, match=message) as caught:
-        store.prove(THREE_PATHS[2])
+        store.prove(key)
     assert caught.value.code == "GC-3003"
     with pytest.raises(StorageError, match=message):
-        store.apply({THREE_PATHS[2]: None})
+        store.apply({key: None})
+    with pytest.raises(StorageError, match=message):
+        StateMap(store.tree, store.read, store.suite).get(key)
 
 
 # --- Proofs, and each refusal by its rule ---
@@ -408,38 +440,18 @@ def test_a_malformed_proof_is_refused(value: object, message: str) -> None:
 # --- A subtree by itself ---
 
 
-def test_a_subtree_built_from_its_keys_is_that_of_the_whole_tree() -> None:
-    store, values = Store(), {f"key-{n}".encode(): f"value-{n}".encode() for n in range(200)}
-    store.apply(values)
-    built: dict[str, Page | None] = {"": store.pages[""]}
-    for slot, held in enumerate(store.pages[""].subtrees[16:]):
-        place = f"{slot:x}"
-        below = {
-            key: value
-            for key, value in values.items()
-            if key_path(key, INTERNATIONAL).hex().startswith(place)
-        }
-        subtree = build_subtree(place, below, INTERNATIONAL)
-        assert subtree.root == held[-32:]
-        built |= subtree.pages
-    assert built == store.pages
-    whole = build_subtree("", values, INTERNATIONAL)
-    assert (whole.root, whole.pages) == (store.root, store.pages)
-    lone = build_subtree("", {b"key": b"value"}, INTERNATIONAL)
-    store = Store()
-    store.apply({b"key": b"value"})
-    assert (lone.root, lone.pages) == (store.root, store.pages)
-    assert build_subtree("", {}, INTERNATIONAL) == TreeUpdate(EMPTY, {})
-
-
 def test_a_subtree_with_a_key_less_more_or_another_value_has_another_hash() -> None:
     values = {f"key-{n}".encode(): b"value" for n in range(50)}
-    right = build_subtree("", values, INTERNATIONAL).root
+    store = Store()
+    store.apply(values)
+    right = build_subtree("", values, INTERNATIONAL)
+    assert (right.tree, right.buckets) == (store.tree, store.buckets)
     for key in values:
         less = {other: value for other, value in values.items() if other != key}
         for wrong in (less, values | {key: b"other"}, less | {key + b"-": b"value"}):
-            assert build_subtree("", wrong, INTERNATIONAL).root != right
+            assert build_subtree("", wrong, INTERNATIONAL).root != right.root
     place = key_path(b"key-1", INTERNATIONAL).hex()
-    assert build_subtree(place, {b"key-1": b"value"}, INTERNATIONAL).root != EMPTY
-    with pytest.raises(ProofError, match="state-place"):
-        build_subtree(place, {b"key-2": b"value"}, INTERNATIONAL)
+    assert page_at(store.tree, place, store.read, INTERNATIONAL) is None, "nothing is below a key"
+    for at, key in ((place, b"key-1"), (place[:60], b"key-2")):
+        with pytest.raises(ProofError, match="state-place"):
+            build_subtree(at, {key: b"value"}, INTERNATIONAL)

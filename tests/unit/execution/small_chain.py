@@ -12,7 +12,8 @@ from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
 from node.chain.log import LogFrontier
 from node.chain.membership import Validator, ValidatorSet
 from node.chain.record import Notarization, RecordAction
-from node.chain.state_tree import Page
+from node.chain.state_bucket import Bucket
+from node.chain.state_tree import StateTree
 from node.chain.transaction import (
     TransactionBody,
     TransactionKind,
@@ -151,7 +152,7 @@ class DictState:
 
     def __init__(self, genesis_block: ExecutedBlock) -> None:
         self.values: dict[bytes, bytes] = {}
-        self.pages: dict[str, Page | None] = {}
+        self.buckets: dict[bytes, Bucket | None] = {}
         self.tx_ids: set[bytes] = set()
         self.digests: list[bytes] = []
         self.leaves: list[bytes] = []
@@ -167,7 +168,7 @@ class DictState:
                 self.values.pop(key, None)
             else:
                 self.values[key] = value
-        self.pages |= executed.tree.pages
+        self.buckets |= executed.tree.buckets
         self.tx_ids |= executed.tx_ids
         self.leaves += executed.leaves
 
@@ -186,8 +187,12 @@ class DictState:
     def get(self, key: bytes) -> bytes | None:
         return self.values.get(key)
 
-    def page(self, place: str) -> Page | None:
-        return self.pages.get(place)
+    @property
+    def tree(self) -> StateTree:
+        return self._tip.tree.tree
+
+    def bucket(self, place: bytes) -> Bucket | None:
+        return self.buckets.get(place)
 
     def has_transaction(self, tx_id: bytes) -> bool:
         return tx_id in self.tx_ids

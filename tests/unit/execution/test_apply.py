@@ -247,10 +247,18 @@ def test_b6_the_header_follows_its_parent(
 
 def test_an_invalid_block_leaves_nothing_behind() -> None:
     chain = SmallChain()
-    values, pages, header = dict(chain.state.values), dict(chain.state.pages), chain.state.header
+    values, buckets, header = (
+        dict(chain.state.values),
+        dict(chain.state.buckets),
+        chain.state.header,
+    )
     with pytest.raises(PeerError):
         chain.execute(tx(payload("a", references=["A-1"])), tx(payload("a"), sender="nobody"))
-    assert (chain.state.values, chain.state.pages, chain.state.header) == (values, pages, header)
+    assert (chain.state.values, chain.state.buckets, chain.state.header) == (
+        values,
+        buckets,
+        header,
+    )
 
 
 # --- Rules of a transaction (T1 and T2) ---

@@ -61,10 +61,9 @@ def test_transactions_below_an_overlay_are_known_to_it() -> None:
 def test_a_state_can_be_proved_before_it_is_committed() -> None:
     chain = SmallChain()
     overlay = Overlay(chain.state, chain.execute(tx(payload("a", references=["A-1"]))))
-    root = overlay.header.state_root
     for key in (KEY, reference_key("agency-1", "licence", "absent")):
-        proof = prove(root, key, overlay.page, GENESIS.suite)
-        verify_proof(root, key, overlay.get(key), proof, GENESIS.suite)
+        proof = prove(overlay.tree, key, overlay.bucket, GENESIS.suite)
+        verify_proof(overlay.header.state_root, key, overlay.get(key), proof, GENESIS.suite)
 
 
 def test_an_overlay_moves_onto_the_ledger_when_its_parent_is_committed() -> None:

@@ -55,7 +55,7 @@ def test_a_sender_is_found_with_its_key_and_a_stranger_is_not() -> None:
 def test_every_value_of_genesis_can_be_proved_under_its_header() -> None:
     state = SmallChain().state
     for key, value in genesis_state(GENESIS).items():
-        proof = prove(state.header.state_root, key, state.page, GENESIS.suite)
+        proof = prove(state.tree, key, state.bucket, GENESIS.suite)
         verify_proof(state.header.state_root, key, value, proof, GENESIS.suite)
 
 

@@ -51,7 +51,8 @@ def test_what_is_staged_is_the_tip_for_who_reads_here_and_for_nobody_else() -> N
     for block in BLOCKS:
         for key in block.state_writes:
             assert staged.get(key) is not None
-    assert staged.page("") == last.tree.pages.get("", ledger.page(""))
+    assert staged.tree is last.tree.tree
+    assert all(staged.bucket(place) is bucket for place, bucket in last.tree.buckets.items())
     assert staged.encoded_block(1) is None
     assert ledger.tip_height == 0
 

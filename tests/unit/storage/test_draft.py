@@ -103,7 +103,7 @@ def fetch(
         else:
             built = build_subtree(place, values, SUITE)
             assert built.root == subtree_hash
-            draft.put_whole(subtree, values, built.pages)
+            draft.put_whole(subtree, values, built.buckets)
     return came
 
 

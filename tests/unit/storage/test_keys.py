@@ -23,7 +23,7 @@ def families() -> dict[str, bytes]:
 
 def test_every_family_has_a_prefix_of_its_own_that_the_table_names() -> None:
     prefixes = list(families().values())
-    assert len(prefixes) == len(frozenset(prefixes)) == 20
+    assert len(prefixes) == len(frozenset(prefixes)) == 19
     assert all(len(prefix) == 1 for prefix in prefixes)
     table = inspect.getdoc(keys) or ""
     assert all(f"| `{prefix.decode()}`" in table for prefix in prefixes)
@@ -36,8 +36,6 @@ def test_every_key_lies_in_its_family() -> None:
     assert keys.state(b"key") == keys.STATE + b"key"
     assert keys.draft_mark("0a") == keys.DRAFT_MARK + b"0a"
     assert keys.compact(7) == keys.COMPACT + keys.number(7)
-    assert keys.state_page("") == keys.STATE_PAGE
-    assert keys.state_page("0a") == keys.STATE_PAGE + b"0a"
     assert keys.log_tile(TileId(1, 2)) == keys.LOG_TILE + b"\x01" + keys.number(2)
     assert keys.block_at_log_index(7).startswith(keys.BLOCK_AT_LOG_INDEX)
     assert keys.log_index_at_time(7).startswith(keys.LOG_INDEX_AT_TIME)
@@ -52,8 +50,6 @@ def test_state_keys_are_listed_but_for_those_of_references() -> None:
     assert keys.listed(PARAMETERS_KEY) == keys.STATE_KEY + PARAMETERS_KEY
     assert keys.listed(identity_key("agency-1")) == keys.STATE_KEY + identity_key("agency-1")
     assert keys.listed(reference_key("agency-1", "licence", "R-1")) is None
-    assert keys.split_state_entry(keys.state_entry(b"key", b"value")) == (b"key", b"value")
-    assert keys.split_state_entry(keys.state_entry(b"k" * 300, b"")) == (b"k" * 300, b"")
 
 
 def test_numbers_sort_as_numbers_and_are_read_back() -> None:

@@ -17,12 +17,12 @@ from node.chain.log import TILE_HASHES, TileId
 from node.chain.merkle import TreeHead, leaf_hash, verify_consistency, verify_inclusion
 from node.chain.record import Notarization, RecordAction, RecordLeaf
 from node.chain.reference import reference_key
-from node.chain.state_tree import verify_proof
+from node.chain.state_tree import update, verify_proof
 from node.chain.transaction import VerifiedTransaction
 from node.errors import InvariantViolation, ProofError, StorageError
 from node.execution.apply import ExecutedBlock
 from node.execution.overlay import Overlay
-from node.storage import keys, ledger, state_pages
+from node.storage import keys, ledger
 from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.ledger_check import verify_store
@@ -200,8 +200,8 @@ def check_state(opened: LedgerStore, committed: Committed) -> None:
             continue
         assert (proven.block.header, proven.value) == (state.header, value)
         verify_proof(state.header.state_root, key, value, proven.proof, SUITE)
-    assert {place: opened.page(place) for place in state.pages} == state.pages
-    assert opened.page("ffffffff") is None
+    assert opened.tree == state.tree
+    assert {place: opened.bucket(place) for place in state.buckets} == state.buckets
 
 
 def check_blocks(opened: LedgerStore, committed: Committed) -> None:
@@ -304,22 +304,11 @@ def test_a_deleted_state_value_is_gone(engine: Engine, committed: Committed) -> 
     opened, block = engine.ledger(), committed.blocks[0]
     key = next(iter(GENESIS_BLOCK.state_writes))
     assert opened.get(key) is not None
-    deleting = replace(block, state_writes={**block.state_writes, key: None})
+    writes = {**block.state_writes, key: None}
+    tree = update(opened.tree, writes, opened.bucket, SUITE)
+    deleting = replace(block, state_writes=writes, tree=tree)
     opened.commit([(deleting, certify(block))], sync=False)
     assert opened.get(key) is None
-
-
-@pytest.mark.parametrize("remembered", [0, 3])
-def test_pages_no_longer_at_hand_are_read_again(
-    engine: Engine, committed: Committed, monkeypatch: pytest.MonkeyPatch, remembered: int
-) -> None:
-    monkeypatch.setattr(state_pages, "UPPER_DIGITS", -1)
-    monkeypatch.setattr(state_pages, "LOWER_BYTES_MAX", 2 * remembered * state_pages.PAGE_BYTES_MAX)
-    opened, state = engine.ledger(), SmallChain().state
-    for block in committed.blocks:
-        opened.commit([(block, certify(block))], sync=False)
-        state.commit(block)
-        assert {place: opened.page(place) for place in state.pages} == state.pages
 
 
 @pytest.mark.parametrize("remembered", [0, 1, 1_000])
@@ -524,7 +513,6 @@ def test_no_value_can_change(small_store: dict[bytes, bytes]) -> None:
         keys.log_index_at_time(1),
         keys.block_at_log_index(2),
         keys.state(b"\x81\x09"),
-        keys.state_page("ff"),
         keys.log_tile(TileId(0, 1)),
     ],
 )

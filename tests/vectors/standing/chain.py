@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from node.chain.record import Notarization, Record, RecordAction
 from node.chain.reference import ReferenceName, ReferenceStatus, reference_key
-from node.chain.state_tree import EMPTY, Page, prove, update
+from node.chain.state_tree import EMPTY_TREE, Bucket, StateTree, prove, root_of, update
 from node.execution.notary import Failure, Position, notarize
 from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.receipt import Receipt
@@ -39,8 +39,13 @@ class State:
     """The state after one block."""
 
     values: dict[bytes, bytes]
-    root: bytes
-    pages: dict[str, Page | None]
+    tree: StateTree
+    buckets: dict[bytes, Bucket | None]
+
+    @property
+    def root(self) -> bytes:
+        """The state root."""
+        return root_of(self.tree)
 
 
 @dataclass
@@ -58,9 +63,9 @@ class StandingChain:
             reference_key("agency-2", TYPE, f"{number}"): seed(f"status {number}")
             for number in range(neighbours)
         }
-        no_pages: dict[str, Page | None] = {}
-        tree = update(EMPTY, others, no_pages.get, SUITE)
-        made.states.append(State(others, tree.root, tree.pages))
+        no_buckets: dict[bytes, Bucket | None] = {}
+        done = update(EMPTY_TREE, others, no_buckets.get, SUITE)
+        made.states.append(State(others, done.tree, done.buckets))
         return made
 
     @property
@@ -84,9 +89,9 @@ class StandingChain:
             assert not isinstance(moved, Failure), f"not acceptable: {record}: {moved}"
             values |= moved
             changes |= moved
-        tree = update(before.root, changes, before.pages.get, SUITE)
-        self.states.append(State(values, tree.root, before.pages | tree.pages))
-        return self.chain.append(*records, state_root=tree.root, **options)
+        done = update(before.tree, changes, before.buckets.get, SUITE)
+        self.states.append(State(values, done.tree, before.buckets | done.buckets))
+        return self.chain.append(*records, state_root=done.root, **options)
 
     def status(self, name: ReferenceName, height: int) -> ReferenceStatus | None:
         """Return what the state after a block holds under a reference."""
@@ -100,7 +105,7 @@ class StandingChain:
             suite=SUITE,
             name=name,
             status=self.status(name, height),
-            proof=prove(state.root, name.key, state.pages.get, SUITE),
+            proof=prove(state.tree, name.key, state.buckets.get, SUITE),
             block=block,
             handovers=tuple(self.chain.handovers[: block.header.epoch]),
         )

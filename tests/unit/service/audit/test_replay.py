@@ -146,7 +146,6 @@ def test_a_database_with_more_less_or_other_than_its_blocks_make_is_found(
 ) -> None:
     for key, value in (
         (keys.state(b"nobody wrote this"), b"1"),
-        (keys.state_page(""), b""),
         (keys.transaction(bytes(32)), bytes(12)),
         (keys.log_index_at_time(GENESIS.created_ms + 1_000), None),
     ):

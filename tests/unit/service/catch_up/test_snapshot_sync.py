@@ -211,10 +211,9 @@ def other_page(part: StatePart) -> StatePart:
     if part.page is None:
         return part
     page = Page.decode(part.page, "", GENESIS.suite)
-    slots = {slot: b"" for slot, held in enumerate(page.subtrees[16:]) if held}
-    slots.popitem()
-    slots.popitem()
-    return StatePart(page.with_slots(slots, GENESIS.suite).encode(), ())
+    held = [slot for slot in page.subtrees[16:] if slot]
+    slots = [slot if slot in held[-2:] else b"" for slot in page.subtrees[16:]]
+    return StatePart(Page.of_slots(slots, GENESIS.suite).encode(), ())
 
 
 def other_values(

@@ -1,0 +1,118 @@
+"""Buckets of state: their stored form by hand, and each damaged one refused.
+
+That the buckets of a tree are the right ones is shown in tests/property/chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+import pytest
+
+from node.chain.merkle import DIGEST_BYTES
+from node.chain.state_bucket import Bucket, joined_rows, leaf_hash, paths_by, place_of
+from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
+from node.crypto.suite import INTERNATIONAL
+from node.errors import StorageError
+
+path_of = paths_by(INTERNATIONAL)
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def bucket_of(values: dict[bytes, bytes], depth: int = 0) -> Bucket:
+    keys = sorted(values, key=path_of)
+    leaves = [leaf_hash(path_of(key), values[key], INTERNATIONAL) for key in keys]
+    rows = list(map(path_of, keys)), leaves, keys, [values[key] for key in keys]
+    return Bucket.of(depth, rows, INTERNATIONAL)
+
+
+def test_places_sort_as_what_is_below_them() -> None:
+    path = int.from_bytes(bytes.fromhex("b7c0").ljust(32, b"\0"), "big")
+    assert [place_of(path, depth).hex() for depth in (0, 1, 7, 8, 9)] == [
+        "00",
+        "8001",
+        "b607",
+        "b708",
+        "b78009",
+    ]
+    apart = [place_of(at << 248, 8) for at in (0, 1, 2)] + [place_of(3 << 248 | 1 << 247, 9)]
+    assert apart == sorted(apart)
+
+
+def test_a_bucket_stored_by_hand() -> None:
+    values = {b"key 0": b"one", b"key 1": b"two"}
+    bucket = bucket_of(values)
+    paths = {key: sha256(tagged(STATE_KEY, key)) for key in values}
+    first, second = sorted(values, key=paths.__getitem__)
+    assert paths[first][0] < 0x80 <= paths[second][0], "they part at the first bit"
+    leaves = [
+        sha256(tagged(STATE_LEAF, paths[key] + sha256(values[key]))) for key in (first, second)
+    ]
+    subtree = sha256(tagged(STATE_NODE, leaves[0] + leaves[1]))
+    assert bucket.hash == subtree
+    rest = (
+        subtree
+        + bytes((2, 1))
+        + paths[first][:4]
+        + paths[second][:4]
+        + b"".join(leaves)
+        + bytes((4, 1, 1, 3, 3))
+        + b"key "
+        + first[4:]
+        + second[4:]
+        + values[first]
+        + values[second]
+    )
+    stored = zlib.crc32(rest).to_bytes(4, "big") + rest
+    assert bucket.encode() == stored
+    assert Bucket.decode(stored, b"\0") == bucket
+    assert Bucket.read_head(stored, b"\0") == (subtree, 2, 1)
+
+
+@pytest.mark.parametrize("size", [0, 255, 256, 65_535, 65_536])
+def test_values_of_any_size_come_back(size: int) -> None:
+    bucket = bucket_of({b"": b"", b"key": bytes(size), b"key 2": b"2"}, depth=7)
+    assert Bucket.decode(bucket.encode(), b"\0\x07") == bucket
+    assert (bucket.get(b"key"), bucket.get(b"")) == (bytes(size), b"")
+    assert bucket.get(b"absent") is None
+
+
+def test_any_damage_is_refused() -> None:
+    stored = bucket_of({b"key 1": b"one", b"key 2": b"two"}).encode()
+    damaged = [
+        stored[:at] + bytes((stored[at] ^ 1,)) + stored[at + 1 :] for at in range(len(stored))
+    ]
+    for each in (*damaged, b"", stored[:37], stored[:-1], stored + b"\0"):
+        with pytest.raises(StorageError, match="state bucket 00: ") as caught:
+            Bucket.decode(each, b"\0")
+        assert caught.value.code == "GC-3003"
+
+
+def test_keys_whose_marks_are_the_same_are_told_apart_by_their_paths() -> None:
+    """As whoever looks for such keys could make them: here the marks are made the same."""
+    values = {b"key %d" % at: b"%d" % at for at in range(6)}
+    right = bucket_of(values)
+    alike = Bucket(0, b"", (7,) * 6, right.leaf_hashes, right.keys, right.values)
+    assert alike.hashed(INTERNATIONAL).hash == right.hash
+
+
+def test_a_change_leaves_the_bucket_as_it_was() -> None:
+    values = {b"key %d" % at: b"%d" % at for at in range(6)}
+    before = bucket_of(values)
+    new = before.with_change(path_of(b"key 3"), b"key 3", b"new", INTERNATIONAL)
+    assert new.hashed(INTERNATIONAL) == bucket_of(values | {b"key 3": b"new"})
+    assert before == bucket_of(values)
+    assert before.with_change(path_of(b"key 3"), b"key 3", b"3", INTERNATIONAL) is before
+    assert before.with_change(path_of(b"absent"), b"absent", None, INTERNATIONAL) is before
+    assert len(before.hash) == DIGEST_BYTES
+
+
+def test_rows_of_several_buckets_are_one_after_the_other() -> None:
+    one, two = bucket_of({b"1": b"a"}), bucket_of({b"2": b"b"})
+    paths, leaf_hashes, keys, values = joined_rows([one, two], path_of)
+    assert (paths, keys) == ([path_of(b"1"), path_of(b"2")], [b"1", b"2"])
+    assert (leaf_hashes, values) == ([*one.leaf_hashes, *two.leaf_hashes], [b"a", b"b"])
