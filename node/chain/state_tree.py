@@ -232,24 +232,7 @@ def build_subtree(place: str, values: Mapping[bytes, bytes], suite: Suite) -> Tr
 
 def tree_of_buckets(hashes: Sequence[tuple[bytes, bytes]], suite: Suite) -> StateTree:
     """Return the tree of the buckets at these places, in order, with these hashes."""
-    starts = [int.from_bytes(place[:-1].ljust(DIGEST_BYTES, b"\0"), "big") for place, _ in hashes]
-    new_hash = suite.new_hash
-
-    def subtree(first: int, after: int, depth: int, start: int) -> StateTree:
-        if first == after:
-            return EMPTY_TREE
-        place, bucket_hash = hashes[first]
-        if place[-1] <= depth:
-            if after - first > 1 or place[-1] < depth:
-                raise malformed(place, "it overlaps with another")
-            return bucket_hash
-        bit = 1 << DEPTH_MAX - 1 - depth
-        middle = bisect_left(starts, start | bit, first, after)
-        left = subtree(first, middle, depth + 1, start)
-        right = subtree(middle, after, depth + 1, start | bit)
-        return Fork(new_hash(NODE_TAG + root_of(left) + root_of(right)).digest(), left, right)
-
-    return subtree(0, len(hashes), 0, 0)
+    return _Grown(hashes, suite).subtree(0, len(hashes), 0, 0)
 
 
 def bucket_place(tree: StateTree, path: int) -> bytes | None:
@@ -362,6 +345,31 @@ def verify_proof(
         node = suite.tagged_hash(domains.STATE_NODE, left + right)
     if node != root:
         raise ProofError("state-root", f"expected {root.hex()}, got {node.hex()}")
+
+
+class _Grown:
+    """A tree that is made of the hashes of its buckets; no closure, which would keep them alive."""
+
+    def __init__(self, hashes: Sequence[tuple[bytes, bytes]], suite: Suite) -> None:
+        self._hashes, self._new_hash = hashes, suite.new_hash
+        self._starts = [
+            int.from_bytes(place[:-1].ljust(DIGEST_BYTES, b"\0"), "big") for place, _ in hashes
+        ]
+
+    def subtree(self, first: int, after: int, depth: int, start: int) -> StateTree:
+        """Return the subtree of the buckets from `first` on, whose paths begin at `start`."""
+        if first == after:
+            return EMPTY_TREE
+        place, bucket_hash = self._hashes[first]
+        if place[-1] <= depth:
+            if after - first > 1 or place[-1] < depth:
+                raise malformed(place, "it overlaps with another")
+            return bucket_hash
+        bit = 1 << DEPTH_MAX - 1 - depth
+        middle = bisect_left(self._starts, start | bit, first, after)
+        left = self.subtree(first, middle, depth + 1, start)
+        right = self.subtree(middle, after, depth + 1, start | bit)
+        return Fork(self._new_hash(NODE_TAG + root_of(left) + root_of(right)).digest(), left, right)
 
 
 class _Batch:
