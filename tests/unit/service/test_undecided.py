@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from itertools import count
 
 from node.chain.certificate import Phase
 from node.execution.apply import ExecutedBlock, Executor, StateReader
@@ -21,10 +22,10 @@ class Stack:
     """A ledger at genesis with two blocks above it."""
 
     def __init__(self) -> None:
-        executor = Executor(GENESIS)
+        executor, self.effort = Executor(GENESIS), Effort(count(0, 7).__next__)
         self.ledger = LedgerStore.open(MemoryStore(), GENESIS.suite, executor.genesis_block())
         self.mempool = Mempool()
-        self.undecided = Undecided(self.ledger, self.mempool, executor, Effort())
+        self.undecided = Undecided(self.ledger, self.mempool, executor, self.effort)
         for block in (FIRST, SECOND):
             parent = self.undecided.state_after(block.header.parent)
             assert parent is not None
@@ -106,3 +107,12 @@ def test_a_dropped_block_gives_its_transactions_back_unless_the_chain_holds_them
     assert stack.mempool.pending_count == 1
     assert stack.mempool.add(waiting) is AddOutcome.DUPLICATE
     assert stack.mempool.is_waiting
+
+
+def test_what_execution_costs_is_told() -> None:
+    stack = Stack()
+    above = held_state(stack, SECOND)
+    transaction = tx(payload("third"))
+    executed = stack.undecided.execute(above, next_inputs(above), [transaction])
+    assert executed.transactions == (transaction,)
+    assert stack.effort.spent_ns == 7

@@ -556,6 +556,7 @@ def test_a_state_of_a_later_epoch_is_believed_by_the_handovers_that_lead_to_it(
     lineage.check(CertifiedHeader(header, certificate))
     assert lineage.newest == 2
     assert list(lineage.barriers()) == [first.block, second.block]
+    assert list(Lineage(GOVERNED, ledger).barriers()) == [first.block, second.block]
 
 
 def test_handovers_that_the_set_before_did_not_certify_are_refused() -> None:
