@@ -1,7 +1,8 @@
 """How large a proposal may be. Pure; it learns from what earlier ones took.
 
 A block's T is stamped before it is executed and logged, and the others refuse a T that reaches them
-late. So a proposal must leave within a quarter of MSGDELAY, whatever this machine can do just now.
+late. So a proposal must leave within a quarter of MSGDELAY, whatever this machine can do just now;
+and where views fail over it, the others' machines may be the slow ones.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import Final
 
 RECORDS_AT_FIRST: Final = 1_000
 RECORDS_LEAST: Final = 250
-"""Below this, what takes long is not the batch: the disk, or a machine that has no time for us."""
+"""Below this, what takes long here is not the batch: the disk, or a machine that has no time."""
+RECORDS_LEAST_FAILED: Final = 10
+"""Where views fail, others may have no time for more: there the batch may fall this far."""
 
 _GROWTH_PERCENT: Final = 125
 
@@ -29,6 +32,13 @@ class BatchLimit:
         One that was late halves the limit; one that was in time raises it, if it was full.
         """
         if delay_ms > self._delay_max_ms:
-            self.records = max(min(records, self.records) // 2, RECORDS_LEAST)
+            self.records = max(min(records, self.records) // 2, min(self.records, RECORDS_LEAST))
         elif records * _GROWTH_PERCENT >= self.records * 100:
             self.records = min(self.records * _GROWTH_PERCENT // 100, self._records_max)
+
+    def note_failed_view(self) -> None:
+        """Note that a view ended as it should not: what is proposed next is half as large.
+
+        How late its proposal comes to others no proposer learns; that its view fails, all do.
+        """
+        self.records = max(self.records // 2, min(self.records, RECORDS_LEAST_FAILED))

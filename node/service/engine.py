@@ -442,6 +442,7 @@ class Engine:
                 block = self._undecided.executed(action.subject.header_digest)
                 self._ballots.cast_vote(action, block, now)
             case ev.CastViewChange():
+                self._proposer.note_left(action.view_change.reason)
                 self._ballots.cast_view_change(action.view_change)
             case ev.AnnounceNewView():
                 self._ballots.announce(action.new_view)

@@ -12,17 +12,20 @@ from node.service.wire import Transactions
 MESSAGE_BYTES_MAX = 524_288
 REPEATED_TXS_MAX = 200
 REPEATED_RECORDS_MAX = 20_000
+PAUSES_MAX = 4
+"""Each repetition waits twice as long as the one before, up to so many times the first pause: what
+all repeat to all could else be what keeps a network from moving that has no time for it."""
 
 
 class Gossip:
     """Encoded transactions that the others may not know."""
 
     def __init__(self, mempool: Mempool, outlet: Outlet, *, repeat_after_ms: int) -> None:
-        """`repeat_after_ms`: how long without a commit, or a repetition, until the next one."""
+        """`repeat_after_ms`: how long without a commit until what waits is repeated."""
         self._mempool, self._outlet = mempool, outlet
         self.repeat_after_ms = repeat_after_ms
         self._batch: list[bytes] = []
-        self._repeat_at_ms = 0
+        self._repeated_at_ms, self._pause_ms = -1, 0
 
     @property
     def is_waiting(self) -> bool:
@@ -58,7 +61,10 @@ class Gossip:
         """
         if now.monotonic_ms < self._due_ms(committed_at_ms):
             return
-        self._repeat_at_ms = now.monotonic_ms + self.repeat_after_ms
+        is_first = committed_at_ms > self._repeated_at_ms
+        longest_ms = PAUSES_MAX * self.repeat_after_ms
+        self._pause_ms = self.repeat_after_ms if is_first else min(2 * self._pause_ms, longest_ms)
+        self._repeated_at_ms = now.monotonic_ms
         self._batch += undecided
         self.repeat_first(time_ms)
 
@@ -67,7 +73,9 @@ class Gossip:
         return [self._due_ms(committed_at_ms)] if self._mempool.is_waiting else []
 
     def _due_ms(self, committed_at_ms: int) -> int:
-        return max(self._repeat_at_ms, committed_at_ms + self.repeat_after_ms)
+        if committed_at_ms > self._repeated_at_ms:
+            return committed_at_ms + self.repeat_after_ms
+        return self._repeated_at_ms + self._pause_ms
 
     def repeat_first(self, time_ms: int) -> None:
         """Repeat to all what is first in turn; `time_ms` is what admission reckons with."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from node.chain.time_rules import degraded_time, proposal_time
 from node.consensus import events as ev
-from node.consensus.messages import Proposal
+from node.consensus.messages import Proposal, Reason
 from node.execution.apply import BlockInputs
 from node.limits import BLOCK_RECORDS_MAX
 from node.service.batching import BatchLimit
@@ -23,6 +23,7 @@ from node.service.undecided import Undecided
 BUILD_AGAIN_AFTER_MS = 50
 """How long a primary waits that found nothing includable among what waits."""
 RESERVE_FACTOR = 2
+_FAILED = (Reason.TIMEOUT, Reason.OTHERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,11 @@ class Proposer:
         if executed is not None and not proposal.header.time_degraded:
             records = len(executed.leaves) - 1  # the first is the parent's header
             self._batch_limit.learn(records, now.utc_ms - proposal.header.time_ms)
+
+    def note_left(self, reason: Reason) -> None:
+        """Note that a view is left: unless on schedule, by what may be too much for the others."""
+        if reason in _FAILED:
+            self._batch_limit.note_failed_view()
 
     def _reserve_above(self, parent_digest: bytes, now: ev.Now) -> None:
         """Keep the slot back if its parent is under way, from when it was first asked for."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from node.service.batching import RECORDS_AT_FIRST, RECORDS_LEAST, BatchLimit
+from node.service.batching import (
+    RECORDS_AT_FIRST,
+    RECORDS_LEAST,
+    RECORDS_LEAST_FAILED,
+    BatchLimit,
+)
 
 
 def limit() -> BatchLimit:
@@ -42,5 +47,25 @@ def test_it_never_falls_below_what_any_machine_can_do_and_recovers_from_there() 
         batches.learn(batches.records, 1_000)
     assert batches.records == RECORDS_LEAST
     for _ in range(20):
+        batches.learn(batches.records, 1)
+    assert batches.records == 4_000
+
+
+def test_each_view_that_fails_halves_the_next_batch_far_below_what_a_late_one_does() -> None:
+    batches = limit()
+    batches.note_failed_view()
+    assert batches.records == RECORDS_AT_FIRST // 2
+    for _ in range(20):
+        batches.note_failed_view()
+    assert batches.records == RECORDS_LEAST_FAILED
+
+
+def test_a_late_batch_does_not_raise_a_limit_that_failed_views_have_lowered() -> None:
+    batches = limit()
+    for _ in range(20):
+        batches.note_failed_view()
+    batches.learn(RECORDS_LEAST_FAILED, 1_000)
+    assert batches.records == RECORDS_LEAST_FAILED
+    for _ in range(40):
         batches.learn(batches.records, 1)
     assert batches.records == 4_000
