@@ -12,9 +12,12 @@ from node.service.wire import Transactions
 MESSAGE_BYTES_MAX = 524_288
 REPEATED_TXS_MAX = 200
 REPEATED_RECORDS_MAX = 20_000
-PAUSES_MAX = 4
-"""Each repetition waits twice as long as the one before, up to so many times the first pause: what
-all repeat to all could else be what keeps a network from moving that has no time for it."""
+PAUSES_MAX = 8
+"""Each repetition waits twice as long as the one before, up to so many times the first pause.
+
+Until then only whoever was handed a transaction repeats it: what all repeat to all, and nobody has
+time to read, would else be what keeps a large network from moving.
+"""
 
 
 class Gossip:
@@ -55,18 +58,21 @@ class Gossip:
     ) -> None:
         """While nothing is final for long, repeat to all what waits, the oldest first.
 
-        `undecided` are the transactions of undecided blocks: after a crash of all, this validator
-        may be the only one that still knows of them, and nobody else would see that there is work.
+        First what clients handed in here; then, as others may have died, whatever waits, with
+        `undecided`, the transactions of undecided blocks: after a crash of all, this validator may
+        be the only one that still knows of them, and nobody else would see that there is work.
         `committed_at_ms` is monotonic; `time_ms` is what admission reckons with.
         """
         if now.monotonic_ms < self._due_ms(committed_at_ms):
             return
         is_first = committed_at_ms > self._repeated_at_ms
-        longest_ms = PAUSES_MAX * self.repeat_after_ms
-        self._pause_ms = self.repeat_after_ms if is_first else min(2 * self._pause_ms, longest_ms)
+        most_ms = PAUSES_MAX * self.repeat_after_ms
+        self._pause_ms = self.repeat_after_ms if is_first else min(2 * self._pause_ms, most_ms)
         self._repeated_at_ms = now.monotonic_ms
-        self._batch += undecided
-        self.repeat_first(time_ms)
+        is_own = self._pause_ms < most_ms
+        if not is_own:
+            self._batch += undecided
+        self._send_first(time_ms, is_own=is_own)
 
     def due_ms(self, committed_at_ms: int) -> list[int]:
         """Return the monotonic times (ms) by which `repeat` has something to send."""
@@ -79,11 +85,15 @@ class Gossip:
 
     def repeat_first(self, time_ms: int) -> None:
         """Repeat to all what is first in turn; `time_ms` is what admission reckons with."""
+        self._send_first(time_ms, is_own=False)
+
+    def _send_first(self, time_ms: int, *, is_own: bool) -> None:
         waiting = self._mempool.take(
             time_ms=time_ms,
             txs_max=REPEATED_TXS_MAX,
             bytes_max=MESSAGE_BYTES_MAX,
             records_max=REPEATED_RECORDS_MAX,
+            is_own=is_own,
         )
         self._mempool.note_repeated(waiting)
         self._batch += [verified.transaction.encoded for verified in waiting]

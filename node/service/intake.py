@@ -58,7 +58,7 @@ class Intake:
         transaction = verified.transaction
         if self._ledger.has_transaction(transaction.tx_id):
             return Admission(AdmissionCode.ALREADY_FINAL)
-        outcome = self._mempool.add(verified)
+        outcome = self._mempool.add(verified, is_own=from_client)
         if outcome is AddOutcome.FULL:
             retry_after_ms = self._mempool.retry_after_ms()
             return Admission(AdmissionCode.POOL_FULL, "the pool is full", retry_after_ms)

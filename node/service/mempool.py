@@ -87,6 +87,8 @@ class _Request:
     """When it first waited here; 0 if it came for a slot that pins it, and has not since."""
     told_ms: int
     """Since when the others can be expected to know it."""
+    is_own: bool = False
+    """Whether a client handed it in here, so that this validator is the one to tell the others."""
     is_repeated: bool = False
 
 
@@ -180,8 +182,8 @@ class Mempool:
         """Say whether the request is held, pinned or not."""
         return tx_id in self._requests
 
-    def add(self, tx: VerifiedTransaction) -> AddOutcome:
-        """Queue a transaction whose admission the caller has checked.
+    def add(self, tx: VerifiedTransaction, *, is_own: bool = False) -> AddOutcome:
+        """Queue a transaction whose admission the caller has checked; `is_own` from a client.
 
         The caller checks: signature under the key in state, lifetime, not on the chain yet, and
         small enough for a block. A body that a slot pins is kept whatever the bounds.
@@ -194,6 +196,7 @@ class Mempool:
         if not self._has_room_for(tx):
             return AddOutcome.FULL
         self._insert(tx, is_waiting=True)
+        self._requests[tx.transaction.tx_id].is_own = is_own
         return AddOutcome.ADDED
 
     def hold_body(self, tx: VerifiedTransaction) -> bool:
@@ -230,14 +233,21 @@ class Mempool:
         return [tx_hash for tx_hash in tx_hashes if tx_hash not in self._bodies]
 
     def take(
-        self, *, time_ms: int, txs_max: int, bytes_max: int, records_max: int
+        self,
+        *,
+        time_ms: int,
+        txs_max: int,
+        bytes_max: int,
+        records_max: int,
+        is_own: bool = False,
     ) -> list[VerifiedTransaction]:
         """Return what to propose at T = `time_ms`, in turn; nothing is removed or pinned.
 
-        Left out are pinned requests and those whose lifetime does not include T. The batch ends at
-        the first transaction that does not fit, so that no later one overtakes it; the first is
-        taken even if it exceeds `bytes_max` or `records_max` alone, so that a caller who shrinks
-        his batches can not starve it (admission refuses what exceeds the limits of a block).
+        With `is_own` only what clients handed in here. Left out are pinned requests and those whose
+        lifetime does not include T. The batch ends at the first transaction that does not fit, so
+        that no later one overtakes it; the first is taken even if it exceeds `bytes_max` or
+        `records_max` alone, so that a caller who shrinks his batches can not starve it (admission
+        refuses what exceeds the limits of a block).
         """
         taken: list[VerifiedTransaction] = []
         bytes_left, records_left = bytes_max, records_max
@@ -245,6 +255,8 @@ class Mempool:
             if len(taken) == txs_max:
                 break
             transaction = request.body.transaction
+            if is_own and not request.is_own:
+                continue
             if not is_within_lifetime(transaction.body.not_after_ms, time_ms):
                 continue
             bytes_left -= len(transaction.encoded)

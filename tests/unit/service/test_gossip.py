@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from node.service.admission import Gate, Verdict
-from node.service.gossip import MESSAGE_BYTES_MAX, Gossip
+from node.service.gossip import MESSAGE_BYTES_MAX, PAUSES_MAX, Gossip
 from node.service.log_records import RecordType
 from node.service.mempool import Mempool
 from node.service.output import Outlet
@@ -36,18 +36,25 @@ def test_what_peers_sent_is_not_passed_on() -> None:
     assert not backup.engine.has_gossip
 
 
-def test_what_waits_is_repeated_only_while_nothing_is_final() -> None:
+@pytest.mark.parametrize(
+    ("from_client", "pauses"), [(True, (1, 1, 2, 4, 8, 8)), (False, (8, 8, 8))]
+)
+def test_what_waits_is_repeated_first_by_who_was_handed_it_and_then_by_all(
+    *, from_client: bool, pauses: tuple[int, ...]
+) -> None:
     interval_ms = GENESIS.parameters.view_timeout_ms // 2
     backup = Lone(3)
     transaction = tx(payload("waits"))
-    backup.engine.admit([transaction], backup.at(1), from_client=False)
+    backup.engine.admit([transaction], backup.at(1), from_client=from_client)
+    backup.engine.flush_gossip()
+    backup.said()
     repeated_at_ms = []
     for elapsed_ms in range(0, 40 * interval_ms, interval_ms // 4):
         backup.engine.tick(backup.at(elapsed_ms))
         if Transactions((transaction.transaction.encoded,)) in backup.said():
             repeated_at_ms.append(elapsed_ms)
     pauses_ms = [late - early for early, late in pairwise([0, *repeated_at_ms])]
-    assert pauses_ms[:6] == [factor * interval_ms for factor in (1, 1, 2, 4, 4, 4)]
+    assert pauses_ms[: len(pauses)] == [factor * interval_ms for factor in pauses]
 
 
 def test_a_turn_is_due_when_what_waits_is_to_be_repeated() -> None:
@@ -55,7 +62,7 @@ def test_a_turn_is_due_when_what_waits_is_to_be_repeated() -> None:
     backup = Lone(3)
     assert backup.engine.deadline() > interval_ms
     transaction = tx(payload("waits"))
-    backup.engine.admit([transaction], backup.at(1), from_client=False)
+    backup.engine.admit([transaction], backup.at(1), from_client=True)
     assert backup.engine.deadline() == interval_ms
     backup.engine.tick(backup.at(interval_ms))
     assert Transactions((transaction.transaction.encoded,)) in backup.said()
@@ -70,9 +77,12 @@ def test_the_transactions_of_an_undecided_block_are_repeated_to_those_who_may_ha
     primary.admit(transaction, 0)
     assert primary.logged(RecordType.BLOCK) == 1
     primary.said()
-    primary.engine.tick(primary.at(GENESIS.parameters.view_timeout_ms))
-    repeated = [m.transactions for m in primary.said() if isinstance(m, Transactions)]
-    assert repeated == [(transaction.transaction.encoded,)]
+    repeated_at = []
+    for factor in range(1, PAUSES_MAX + 1):
+        primary.engine.tick(primary.at(factor * GENESIS.parameters.view_timeout_ms // 2))
+        if Transactions((transaction.transaction.encoded,)) in primary.said():
+            repeated_at.append(factor)
+    assert repeated_at == [PAUSES_MAX]
 
 
 def test_what_is_held_is_not_decoded_again_when_it_is_repeated(
