@@ -88,11 +88,21 @@ class ChoosyPool(Mempool):
     shunned = ""
 
     def take(
-        self, *, time_ms: int, txs_max: int, bytes_max: int, records_max: int
+        self,
+        *,
+        time_ms: int,
+        txs_max: int,
+        bytes_max: int,
+        records_max: int,
+        is_own: bool = False,
     ) -> list[VerifiedTransaction]:
         """Return what to propose; what is shunned takes up no place."""
         taken = super().take(
-            time_ms=time_ms, txs_max=BLOCK_TXS_MAX, bytes_max=bytes_max, records_max=records_max
+            time_ms=time_ms,
+            txs_max=BLOCK_TXS_MAX,
+            bytes_max=bytes_max,
+            records_max=records_max,
+            is_own=is_own,
         )
         return [tx for tx in taken if tx.transaction.body.sender != self.shunned][:txs_max]
 

@@ -63,6 +63,7 @@ def test_a_turn_is_due_when_what_waits_is_to_be_repeated() -> None:
     assert backup.engine.deadline() > interval_ms
     transaction = tx(payload("waits"))
     backup.engine.admit([transaction], backup.at(1), from_client=True)
+    backup.engine.flush_gossip()
     assert backup.engine.deadline() == interval_ms
     backup.engine.tick(backup.at(interval_ms))
     assert Transactions((transaction.transaction.encoded,)) in backup.said()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -151,9 +152,9 @@ def test_a_full_pool_refuses_by_count_and_by_bytes() -> None:
 
 def test_a_batch_ends_at_the_first_that_does_not_fit() -> None:
     pool = filled(tx(1), tx(2, size_bytes=500), tx(3), tx(4, records=5))
-    limits = {"time_ms": NOW_MS, "txs_max": 10}
-    assert pool.take(**limits, bytes_max=250, records_max=10) == [tx(1)]
-    assert pool.take(**limits, bytes_max=700, records_max=7) == [
+    taken = partial(pool.take, time_ms=NOW_MS, txs_max=10)
+    assert taken(bytes_max=250, records_max=10) == [tx(1)]
+    assert taken(bytes_max=700, records_max=7) == [
         tx(1),
         tx(2, size_bytes=500),
         tx(3),

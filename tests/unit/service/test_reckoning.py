@@ -71,7 +71,7 @@ def test_a_clock_that_is_believed_again_is_followed_again() -> None:
 def test_what_waits_is_neither_dropped_nor_kept_back_by_a_clock_known_to_be_wrong() -> None:
     node = stepped(HOUR_MS)
     waiting = tx(payload("a"), not_after_ms=TIP_MS + MINUTE_MS)
-    node.engine.mempool.add(waiting)
+    node.engine.mempool.add(waiting, is_own=True)
     node.said()
     for elapsed_ms, is_kept in ((30_000, True), (59_000, True), (MINUTE_MS + 3_000, False)):
         now = shown(HOUR_MS, elapsed_ms)
