@@ -3,8 +3,9 @@
 Seeds add up over runs while a digest stays the same, which is of the consensus core, the codecs
 (chain, messages, log records and their frames) and the simulation, but for its tests, with the
 costs that its oracle C allows. All else that seeds run is not in it: the rest of node/service,
-node/execution, node/storage, and of node/chain the state tree, which only execution and storage
-use. What was found there since says nothing of the seeds before.
+node/execution, node/storage, and of node/chain the state, which only execution and storage know:
+its tree, and what stands under a reference. What was found there since says nothing of the seeds
+before.
 """
 
 from __future__ import annotations
@@ -94,9 +95,9 @@ def read_tally() -> Tally:
 
 
 def judged_sources() -> list[Path]:
-    """Return the files on which a seed's verdict rests: not its tests, nor the state tree."""
+    """Return the files on which a seed's verdict rests: not its tests, nor the state."""
     found = [path for pattern in _JUDGED for path in sorted(ROOT.glob(pattern))]
-    return [path for path in found if not path.name.startswith(("test_", "state_"))]
+    return [path for path in found if not path.name.startswith(("test_", "state_", "reference."))]
 
 
 def source_digest() -> str:
