@@ -56,19 +56,23 @@ def make_stamping(
 ) -> Stamping:
     """Wire what issues tokens by `keys`, and what takes requests for them."""
     stamper = Stamper(keys.certificates, keys.signer, queries.parameters_at)
-    is_rooted = all(_is_rooted(each, genesis) for each in keys.certificates)
+    has_roots = all(is_rooted(each, genesis) for each in keys.certificates)
     if config.timestamp_identity is None or keys.submitter is None:
-        return Stamping(stamper, is_rooted, None)
+        return Stamping(stamper, has_roots, None)
     submitter = Submitter(
         genesis.chain_id, genesis.suite, config.timestamp_identity, keys.submitter
     )
     recorder = _Recorder(chain, queries, stamper)
     quota = Quota(config.timestamps_per_minute)
     desk = StampDesk(recorder, submitter, quota, stamper.check)
-    return Stamping(stamper, is_rooted, desk, submitter.identity_id)
+    return Stamping(stamper, has_roots, desk, submitter.identity_id)
 
 
-def _is_rooted(certificate: bytes, genesis: Genesis) -> bool:
+def is_rooted(certificate: bytes, genesis: Genesis) -> bool:
+    """Tell whether a founding organisation issued a time-stamping certificate (PEM or DER).
+
+    Raises `CryptoError` for what is none.
+    """
     leaf = read_timestamp_certificate(certificate)
     for organisation in genesis.organisations:
         with suppress(CryptoError):  # a certificate that is none in truth certifies nobody

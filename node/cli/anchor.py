@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from node.cli.anchor_run import describe_kept, run, utc_ms
+from node.cli.anchor_run import describe_kept, run, run_at_once, utc_ms
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.outputs import OutputFile, expect_nothing, name_after, write_anew
 from node.cli.screen import Answer, Fault, Screen
@@ -132,9 +132,7 @@ def list_anchors(screen: Screen, *, folder: Path) -> Answer:
             ),
         )
         message = "; ".join(text.format(names=", ".join(names)) for text, names in said if names)
-        told = _("see what it says: {command}").format(
-            command=f"govchain anchor run {folder} --once"
-        )
+        told = _("see what it says: {command}").format(command=run_at_once(folder))
         fault = Fault("GC-2372", message, told)
     return Answer({"anchors_folder": str(folder), "anchors": facts, "stale": stale}, fault)
 
@@ -306,4 +304,5 @@ def _join(
     if failures:
         raise CommandError("GC-2305", failures[0])
     message = _("no anchor covers block {height} yet").format(height=height)
-    raise CommandError("GC-2373", message, _("make one: govchain anchor run --once --newest"))
+    fix = _("make one: {command}").format(command=run_at_once(home.folder))
+    raise CommandError("GC-2373", message, fix)

@@ -7,6 +7,7 @@ from gettext import gettext as _
 from pathlib import Path
 from typing import Final
 
+from node.cli.anchor_run import run_at_once
 from node.cli.checkup import Finding, Level
 from node.errors import ConfigError
 from node.operations.anchor_home import AnchorHome
@@ -30,7 +31,7 @@ def check_anchors(folder: Path, now_ms: int, trust: TrustAnchor | None) -> Itera
         fix = _("name the folder of govchain anchor add")
         yield Finding(_CHECK, Level.PROBLEM, str(error), fix)
         return
-    see = _("see what it says: {command}").format(command=f"govchain anchor run {folder} --once")
+    see = _("see what it says: {command}").format(command=run_at_once(folder))
     for name, stamped_ms in last_ms.items():
         if not stamped_ms:
             detail = _("{name}: stamped nothing yet").format(name=name)

@@ -189,6 +189,11 @@ def _spoken(time_ms: int) -> str:
     return iso_time(time_ms)
 
 
+def run_at_once(folder: Path) -> str:
+    """Return the command that makes the next anchor now, due or not, and says why it fails."""
+    return f"govchain anchor run {folder} --once --newest"
+
+
 def utc_ms() -> int:
     """Return what the clock of this machine says."""
     return time.time_ns() // 1_000_000

@@ -55,9 +55,10 @@ def fault_of(verdict: AnchorVerdict, authority: Path) -> Fault | None:
             "{path} is not of whoever stamped it: name that authority's certificate, --authority"
         )
         rooting = said.format(path=authority)
+    is_joining = failure is not None and failure.step is AnchorStep.JOIN
     return step_fault(
         verdict,
-        AnchorStep.RECEIPT,
+        AnchorStep.JOIN if is_joining else AnchorStep.RECEIPT,
         rooting=rooting,
         matching=_("name the receipt that the anchor was exported for, and its document"),
         renewing=_("get it again: govchain anchor export"),

@@ -134,6 +134,7 @@ def _examine_network(home: Path, facts: dict[str, Any]) -> Iterator[Finding]:
 
     try:
         network = Network.open(home, None, None)
+        yield from stamping_checkup.check_token_roots(home, network.genesis)
         statuses, answers = network.ask(_ask_all)
         promised = stall.newest_parameters(answers) or network.genesis.parameters
         yield check_clock(promised.clock_error_ms, is_trial=network.genesis.testnet)

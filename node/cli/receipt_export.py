@@ -13,13 +13,15 @@ from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
-    from node.crypto.suite import Suite
     from node.timestamp.opening import OpenedReceipt
+    from node.timestamp.receipt import Receipt
 
 FORMATS: Final = ("native", "tsr", "tlog", "cose", "qr", "pdf")
 """As in `node.timestamp.export.EXPORTS`, and what is set by typst; a test holds them together."""
 
 _PUBLIC_FORMS: Final = ("tlog", "cose")
+_VOUCHED_FORMS: Final = ("tsr", "tlog", "qr")
+"""Those that could not say that nobody vouches for the time in them."""
 _PDF: Final = "pdf"
 _JOIN: Final = "join"
 _STAMP: Final = "stamp"
@@ -133,7 +135,7 @@ def _make(wanted: str, opened: OpenedReceipt, stamp: Path | None) -> tuple[str, 
     export = EXPORTS[wanted]
     made = export.make(receipt, join) if stamp is None else _make_stamped(opened, stamp)
     if made is None:
-        lack, fix = _what_is_missing(wanted, receipt.suite)
+        lack, fix = _what_is_missing(wanted, receipt)
         name = f"{receipt.leaf.tx_id.hex()}:{receipt.leaf.operation_index}"
         raise CommandError("GC-2340", f"{wanted}: {lack}", fix.format(operation=name))
     joined_suffix = None if join is None else export.joined_suffix
@@ -155,8 +157,9 @@ def _make_stamped(opened: OpenedReceipt, stamp: Path) -> bytes | None:
         raise CommandError("GC-1004", f"{stamp}: {error}", fix) from error
 
 
-def _what_is_missing(wanted: str, suite: Suite) -> tuple[str, str]:
+def _what_is_missing(wanted: str, receipt: Receipt) -> tuple[str, str]:
     """Return what a receipt lacks for a format, and what gives one that has it, of `operation`."""
+    suite = receipt.suite
     if wanted in _PUBLIC_FORMS and not suite.has_public_forms:
         return (
             _(
@@ -164,23 +167,25 @@ def _what_is_missing(wanted: str, suite: Suite) -> tuple[str, str]:
             ).format(suite=suite.name),
             _("export native, tsr, qr or pdf, which any suite has"),
         )
+    if wanted in _VOUCHED_FORMS and receipt.block.header.time_degraded:
+        return (
+            _("the validators do not vouch for the time of its block, which this form cannot show"),
+            _("export native, cose or pdf, or notarize the document again: govchain notarize"),
+        )
     return {
         "tsr": (
             _("the receipt holds no time-stamp token"),
             _("fetch it from a validator that stamps time: govchain receipt fetch tx:{operation}"),
         ),
         "tlog": (
-            _(
-                "the receipt holds no checkpoint of the public log, "
-                "of a time that the validators vouched for"
-            ),
+            _("the receipt holds no checkpoint of the public log"),
             _(
                 "they sign one within seconds: export what this writes then: "
                 "govchain receipt fetch tx:{operation}"
             ),
         ),
         "qr": (
-            _("the receipt holds no compact certificate of a time that the validators vouched for"),
+            _("the receipt holds no compact certificate"),
             _(
                 "they sign one within seconds, if the chain has them: "
                 "export what this writes then: "

@@ -340,13 +340,13 @@ _ROWS: Final = (
         "GC-2372",
         _UNAVAILABLE,
         N_("the newest anchor is old, or there is none"),
-        N_("see that it runs: govchain anchor run"),
+        N_("see that it runs: govchain anchor run ANCHORS"),
     ),
     (
         "GC-2373",
         ExitCode.NO_SUCH_RECORD,
         N_("no anchor covers the record"),
-        N_("wait for the next one, or make one: govchain anchor run --once --newest"),
+        N_("wait for the next one, or make one: govchain anchor run ANCHORS --once --newest"),
     ),
     (
         "GC-2380",

@@ -7,6 +7,8 @@ from gettext import gettext as _
 from pathlib import Path
 from typing import Final
 
+from node.assembly.stamping import is_rooted
+from node.chain.genesis import Genesis
 from node.cli.checkup import Finding, Level
 from node.config import NODE_FILE
 from node.crypto.authority import read_timestamp_certificate
@@ -53,6 +55,26 @@ def check_time_stamping(home: Path, now_ms: int) -> Iterator[Finding]:
     if soonest is not None:
         detail = _("the first to end has {days:.0f} more days: {path}")
         yield Finding(_CHECK, Level.OK, detail.format(days=soonest[0], path=soonest[1]))
+
+
+def check_token_roots(home: Path, genesis: Genesis) -> Iterator[Finding]:
+    """Look at whether trust files lead to who issued the certificates of the nodes below `home`.
+
+    What cannot be read is told by `check_time_stamping`.
+    """
+    for path in sorted(each.with_name(TSA_FILE) for each in home.rglob(NODE_FILE)):
+        try:
+            certificates = split_pem(path.read_bytes())
+            if all(is_rooted(each, genesis) for each in certificates):
+                continue
+        except (OSError, CryptoError):
+            continue
+        detail = _(
+            "{path}: by an authority that is not in the genesis, as of an organisation that joined "
+            "later. No trust file names it: its tokens are NOT ROOTED, and its receipts hold none"
+        )
+        fix = _("have time stamped by the validators of founding organisations")
+        yield Finding(_CHECK, Level.WARNING, detail.format(path=path), fix)
 
 
 def check_stamping_identities(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 ANSWER_SUFFIX: Final = ".tsr"
 
 _FIX_ANOTHER: Final = _("ask another validator, and look into this one")
+_FIX_UNPROVEN: Final = _("ask a validator of the chain that the trust file is of")
 
 
 @click.command(
@@ -79,11 +80,11 @@ def timestamp(
     if query is not None and (algorithm is not None or cert_req is not None):
         raise click.UsageError(_("a request that is given says itself what it asks for"))
     label = str(query) if document is None else document
-    target = _target(label, said["out"])
     if document is None:
         request = read_request(Path(label))
     else:
         request = _make_request(document, algorithm, wants_certificates=cert_req is not False)
+    target = _target(label, said["out"])
     certificates = read_certificates(paths)
     if not (request.wants_certificates or certificates):
         message = _("a token without certificates is checked by one beside it: --certificate")
@@ -136,11 +137,18 @@ def check_answer(
     """Check that an answer is what was asked for, by the strictest reading, and by the chain.
 
     `certificates` are those at hand for a token that was asked for without.
-    Raises `CommandError`: GC-2020 for a refusal, with its reason; GC-2305 for what does not hold.
+    Raises `CommandError`: GC-2020 for a refusal, with its reason; GC-2305 for what does not hold;
+    GC-2310 for what nothing is wrong with, and the anchor does not lead to.
     """
-    from node.cli.wording import clock_fix, step_cause, unchecked_fault
+    from node.cli.wording import (
+        authority_fix,
+        clock_fix,
+        step_cause,
+        unchecked_fault,
+        unrooted_fault,
+    )
     from node.errors import CryptoError, DecodeError, ProofError
-    from node.timestamp.steps import FUTURE_RULE
+    from node.timestamp.steps import FUTURE_RULE, NotRootedError
     from node.timestamp.tokens.check import Expectation, check_token
     from node.timestamp.tokens.reading import token_of_answer
     from node.timestamp.tokens.refusal import read_refusal
@@ -158,6 +166,8 @@ def check_answer(
             now_ms=now_ms,
         )
         check_token(token_of_answer(answer), expected)
+    except NotRootedError as error:
+        raise CommandError("GC-2310", str(error), authority_fix()) from error
     except (CryptoError, DecodeError, ProofError) as error:
         is_from_future = isinstance(error, ProofError) and error.rule == FUTURE_RULE
         fix = clock_fix() if is_from_future else _FIX_ANOTHER
@@ -166,7 +176,10 @@ def check_answer(
         answer, anchor, digest, now_ms=now_ms, request=request, certificates=certificates
     )
     failure = verdict.failure
-    if verdict.outcome is not Outcome.VERIFIED and failure is not None:
+    if verdict.outcome is Outcome.NOT_ROOTED and failure is not None:
+        fault = unrooted_fault(failure, _FIX_UNPROVEN)
+        raise CommandError(fault.code, fault.message, fault.fix)
+    if failure is not None:
         cause = step_cause(failure)
         fix = clock_fix() if failure.is_from_future else _FIX_ANOTHER
         raise CommandError("GC-2305", cause, fix)

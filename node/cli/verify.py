@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -339,13 +340,49 @@ def _compare_page(receipt: bytes) -> _Page | None:
 def fault_of_receipt(verdict: Verdict) -> Fault | None:
     """Return the fault of the step that failed, with what helps; None if none did."""
     from node.cli.wording import step_fault
+    from node.timestamp.tokens.check import TokenStep
     from node.timestamp.verify import Step
 
+    failure = verdict.failure
+    if failure is None:
+        return None
+    is_alone = isinstance(failure.step, TokenStep)
+    beside = _fix_beside(failure.detail)
     return step_fault(
         verdict,
-        Step.DOCUMENT,
-        rooting=_("use the trust file of the receipt's chain"),
+        TokenStep.DOCUMENT if is_alone else Step.DOCUMENT,
+        rooting=_rooting(failure.step),
         refreshing=_("join it to the newest block: govchain receipt refresh RECEIPT"),
-        matching=_("use the receipt of this very document, unchanged"),
-        renewing=_("fetch the receipt again: govchain receipt fetch"),
+        matching=beside or _("use the receipt of this very document, unchanged"),
+        renewing=beside or _("fetch the receipt again: govchain receipt fetch"),
     )
+
+
+def _rooting(step: IntEnum) -> str:
+    """Return what helps where a step of a receipt, or of a token, finds no root."""
+    from node.cli.wording import authority_fix
+    from node.timestamp.tokens.check import TokenStep
+    from node.timestamp.verify import Step
+
+    if step is TokenStep.AUTHORITY or step is Step.TOKEN:
+        return authority_fix()
+    if step is TokenStep.CHAIN or step is Step.RECEIPT:
+        return _(
+            "no trust file makes it more than that: rely on the receipt of its record, which "
+            "carries the validators' proof (govchain receipt fetch FILE)"
+        )
+    return _("use the trust file of the receipt's chain")
+
+
+def _fix_beside(detail: str) -> str:
+    """Return what helps where a receipt does not fit what is given beside it; else nothing."""
+    if " request" in detail:
+        return _("give the request that this very token answers (--query), or none")
+    if detail.startswith("certificate-missing: "):
+        return _("give the certificate of the key that signed it: --certificate")
+    if detail.startswith("revoked: "):
+        return _(
+            "rely on the receipt of its record, which rests on no such key: govchain receipt fetch "
+            "FILE"
+        )
+    return ""

@@ -50,7 +50,10 @@ def verify_tlog(
     fault = step_fault(
         verdict,
         TlogStep.DOCUMENT,
-        rooting=_("use a trust file of that chain and epoch, or have the proof made anew"),
+        rooting=_(
+            "use a newer trust file of that chain (govchain trust export, by whom you trust), "
+            "or have the proof made anew"
+        ),
         refreshing=_(
             "verify the receipt, joined to the newest block: govchain receipt refresh RECEIPT"
         ),

@@ -11,6 +11,7 @@ from gettext import gettext as _
 from typing import Any
 
 from node.chain.record import RecordLeaf
+from node.cli.remedies import remedy_of
 from node.cli.screen import Fault, Screen
 from node.cli.sentences.telling import tell_finding, tell_refusal
 from node.timestamp.compact_verify import CompactAttestation, CompactStep
@@ -20,7 +21,7 @@ from node.timestamp.log.verify import TlogStep
 from node.timestamp.outside.anchor_verify import AnchorStep
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.standing import StandingStep
-from node.timestamp.steps import COMPACT_CERTIFICATE, Judgement
+from node.timestamp.steps import COMPACT_CERTIFICATE, IN_FORCE_RULE, Judgement
 from node.timestamp.tokens.check import TokenStep
 from node.timestamp.verify import Attestation, Outcome, Step, StepReport, Verdict
 
@@ -180,6 +181,15 @@ def library_fix() -> str:
     return _("To check it: install py-ecc, or pyblst (pip install govchain[bls])")
 
 
+def authority_fix() -> str:
+    """Return what helps where no authority of a trust file issued the certificate of a token."""
+    return _(
+        "trust files name the authorities of the founding organisations alone, none outside the "
+        "chain and none of an organisation that joined later: have the time stamped by a founder's "
+        "validator, or rely on the record's receipt (govchain receipt fetch FILE)"
+    )
+
+
 def unchecked_fault(verdict: Judgement[Any]) -> Fault | None:
     """Return why what a validator gives is not taken though it is verified; None where it is.
 
@@ -263,6 +273,7 @@ def step_fault(
     `rooting` where the trust file does not lead to the proof, `matching` where it is of another
     document, `renewing` where the proof itself is at fault, `refreshing` where the keys of its
     epoch are retired. Where only the clock here speaks against it, that is to be looked at first.
+    Nothing helps a proof of a withdrawal but to ask its issuer.
     """
     failure = verdict.failure
     if failure is None:
@@ -272,7 +283,13 @@ def step_fault(
     cause = step_cause(failure)
     if failure.is_from_future:
         return Fault("GC-2309", cause, clock_fix())
+    if _is_withdrawal(failure):
+        return Fault("GC-2309", cause, remedy_of("GC-2312").fix)
     return Fault("GC-2309", cause, matching if failure.step is document_step else renewing)
+
+
+def _is_withdrawal(failure: StepReport) -> bool:
+    return failure.detail.startswith(f"{IN_FORCE_RULE}: ")
 
 
 def unrooted_fault(failure: StepReport, rooting: str, refreshing: str = "") -> Fault:

@@ -33,6 +33,8 @@ CLOCK_ERROR_MS: Final = 60_000
 """How far the verifier's clock may be behind before a time counts as from the future."""
 FUTURE_RULE: Final = "time-future"
 """What `expect_past` says was broken."""
+IN_FORCE_RULE: Final = "record-action"
+"""What `expect_in_force` says was broken."""
 COMPACT_CERTIFICATE: Final = "compact certificate"
 """The one part of any proof that needs a library (BLS12-381) which may be missing."""
 
@@ -133,7 +135,7 @@ def expect_document(record: Record, document: str) -> str:
 def expect_in_force(record: Record) -> str:
     """Return what a record does, in a word; raise `ProofError` if that is a withdrawal."""
     if record.action is RecordAction.WITHDRAW:
-        raise ProofError("record-action", "expected a record in force, got a withdrawal")
+        raise ProofError(IN_FORCE_RULE, "expected a record in force, got a withdrawal")
     return record.action.name.lower()
 
 

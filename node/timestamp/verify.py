@@ -282,7 +282,8 @@ class _Verification:
         self._stamped_ms = opened.stamped_ms
         carrier = "" if opened.format == NATIVE else f"carried by {opened.format}: "
         if self._stamped_ms is not None:
-            carrier += f"its signature was stamped at {iso_time(self._stamped_ms)}: "
+            time = iso_time(self._stamped_ms)
+            carrier += f"its signature was stamped at {time}, by an authority that nobody checked: "
         return f"{carrier}version 1, {opened.size_bytes} bytes, suite {self._receipt.suite.name}"
 
     def _check_document(self) -> str:  # step 2

@@ -13,7 +13,7 @@ FINDINGS: Final = (
     N_("a record of {sender} at height {height}"),
     N_("algorithm {algorithm}"),
     N_("carried by {format}: {said}"),
-    N_("its signature was stamped at {time}: {said}"),
+    N_("its signature was stamped at {time}, by an authority that nobody checked: {said}"),
     N_("version 1, {size} bytes, {count} time stamps, {algorithms}"),
     N_("version 1, {size} bytes, suite {suite}"),
     N_("version 1, {size} characters, {said}"),

@@ -354,6 +354,7 @@ REFUSALS: Final = (
     N_("these checkpoints are of one log"),
     N_("time-stamp certificate of {name}: {said}"),
     N_("token: step {number}: {said}"),
+    N_("too few known keys signed it; unknown ones did: {names}"),
     N_("too few sound cosignature keys"),
     N_("too long: expected {expected} hashes, got {got}"),
     N_("too short: expected {expected} hashes, got {got}"),

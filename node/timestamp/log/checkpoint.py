@@ -87,6 +87,11 @@ def cosigner_name(origin: str, validator_id: str) -> str:
     return f"{origin}/{quoted(validator_id)}"
 
 
+def is_of_log(name: str, origin: str) -> bool:
+    """Tell whether a key's name is that of a log, or of a validator who cosigns it."""
+    return name == origin or name.startswith(f"{origin}/")
+
+
 def quoted(validator_id: str) -> str:
     """Return an id with everything percent-encoded that could not stand in a name or a URL."""
     return "".join(

@@ -17,6 +17,7 @@ from node.errors import DecodeError, ProofError
 from node.timestamp.log.checkpoint import (
     Checkpoint,
     cosigner_key,
+    is_of_log,
     log_key,
     members_that_sign,
     origin_of,
@@ -27,6 +28,10 @@ from node.timestamp.log.note import Note, SignatureType, SignedLine, VerifierKey
 POLICY_BYTES_MAX: Final = 262_144
 ENTRIES_MAX: Final = 256
 """Logs, witnesses and groups, each; 32 must be taken."""
+
+LOG_RULE: Final = "policy-log"
+QUORUM_RULE: Final = "policy-quorum"
+"""Broken where nothing is wrong but that too few of those who signed are known."""
 
 _QUORUM_NAME: Final = "validators"
 _NO_QUORUM: Final = "none"
@@ -57,6 +62,18 @@ class LogPolicy:
         """Tell whether the policy names a log of this origin."""
         return any(key.name == origin for key in self.logs)
 
+    def strangers(self, note: Note, origin: str) -> tuple[str, ...]:
+        """Return who else signed a note as this log or one of its validators, in its order.
+
+        Of nobody's signature is anything known: the policy has no such keys.
+        """
+        keys = {(key.name, key.key_id) for key in (*self.logs, *self.witnesses.values())}
+        return tuple(
+            line.name
+            for line in note.signatures
+            if (line.name, line.key_id) not in keys and is_of_log(line.name, origin)
+        )
+
     def check(self, note: Note) -> Cosigned:
         """Check that a checkpoint is valid by this policy.
 
@@ -67,15 +84,14 @@ class LogPolicy:
         logs = [key for key in self.logs if key.name == checkpoint.origin]
         if not logs:
             raise ProofError("policy-origin", f"no log is named {checkpoint.origin:.120}")
-        signed = note.signed_by(logs)
+        signed, cosigned = note.signed_by(logs), note.signed_by(self.witnesses.values())
         if not signed:
-            raise ProofError("policy-log", "no line of a log that the policy knows")
+            raise ProofError(LOG_RULE, "no line of a log that the policy knows")
         names = {str(key): name for name, key in self.witnesses.items()}
-        cosigned = note.signed_by(self.witnesses.values())
         witnessed = [names[str(line.key)] for line in cosigned]
         if not self._is_enough(witnessed):
             raise ProofError(
-                "policy-quorum",
+                QUORUM_RULE,
                 f"{self.quorum} asks for more than {', '.join(witnessed) or 'none'}",
             )
         return Cosigned(checkpoint, tuple(witnessed), cosigned)

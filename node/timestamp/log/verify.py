@@ -13,9 +13,16 @@ from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hash, verify_inclusion
 from node.chain.record import RecordLeaf
 from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
-from node.errors import CryptoError, DecodeError
+from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.log.checkpoint import Checkpoint
-from node.timestamp.log.policy import Cosigned, LogPolicy, parse_policy, policy_of
+from node.timestamp.log.policy import (
+    LOG_RULE,
+    QUORUM_RULE,
+    Cosigned,
+    LogPolicy,
+    parse_policy,
+    policy_of,
+)
 from node.timestamp.log.proof import FIRST_LINE, TlogProof, sha256
 from node.timestamp.steps import (
     Epochs,
@@ -54,7 +61,7 @@ class TlogAttestation:
 
 TlogVerdict = Judgement[TlogAttestation]
 """Attested once steps 1 to 5 have passed: also for a withdrawal, which is not verified. Not rooted
-where the policy knows no log of this name: nothing is shown to be wrong then."""
+where the policy knows no log of this name, or too few of its keys: nothing is wrong so far then."""
 
 
 def verify_tlog_proof(
@@ -67,7 +74,8 @@ def verify_tlog_proof(
        by `now_ms`, the verifier's clock in ms since 1970 UTC. None asks no clock.
     3. DOCUMENT: the record's digest and its algorithm are the document's.
     4. CHECKPOINT: a log that the policy names signed it, and enough of its witnesses cosigned it;
-       every line of a key that the policy knows is valid.
+       every line of a key that the policy knows is valid. *Not rooted where too few of them did,
+       and others signed under names of that log: a newer policy may know their keys.*
     5. INCLUSION: the path leads from the leaf, at its index, to the checkpoint's root.
     6. RECORD: it is not a withdrawal.
     """
@@ -118,7 +126,15 @@ class _Verification:
         origin = Checkpoint.parse(note.text).origin
         if not self._policy.knows(origin):
             raise NotRootedError(f"the policy names no log {origin:.120}")
-        self._cosigned = self._policy.check(note)
+        try:
+            self._cosigned = self._policy.check(note)
+        except ProofError as error:
+            strangers = self._policy.strangers(note, origin)
+            if error.rule in (LOG_RULE, QUORUM_RULE) and strangers:
+                raise NotRootedError(
+                    f"too few known keys signed it; unknown ones did: {', '.join(strangers):.200}"
+                ) from error
+            raise
         listed = ", ".join(self._cosigned.witnesses)
         return f"size {self._cosigned.checkpoint.head.size}, cosigned by {listed or 'nobody'}"
 
@@ -153,7 +169,8 @@ def verify_tlog_by_trust(
 ) -> TlogVerdict:
     """Check a proof by the policy of the newest epoch that a trust file knows. Never raises.
 
-    Not rooted where the validators of an earlier one cosigned it: their keys are retired.
+    Not rooted where the validators of an earlier one cosigned it: their keys are retired; nor where
+    those of a later one did, whose keys it does not know.
     """
     newest = _verify_by_set(data, anchor, anchor.validator_sets[-1], document, now_ms)
     if newest.failure is None or newest.failure.step is not TlogStep.CHECKPOINT:

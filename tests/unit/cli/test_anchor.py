@@ -102,6 +102,20 @@ def test_the_document_may_be_named_and_has_to_be_that_of_the_receipt(tmp_path: P
     assert verify(tmp_path, "good-alone", "--document", document).code == ExitCode.USAGE
 
 
+def test_the_receipt_of_another_record_is_told_as_that(tmp_path: Path) -> None:
+    case = json.loads((FOLDER / "anchor" / "good-record.json").read_text())
+    other = build_chain().receipt(2)
+    assert other.encode() != base64.b64decode(case["receipt"])
+    path, receipt = tmp_path / "it.anchor", tmp_path / "other.receipt"
+    path.write_bytes(base64.b64decode(case["anchor"]))
+    receipt.write_bytes(other.encode())
+    trust, authority = (FOLDER / kind / case[kind] for kind in ("trust", "authority"))
+    words = ("anchor", "verify", path, "--trust", trust, "--authority", authority, "--json")
+    ran = run(*words, "--receipt", receipt)
+    assert (ran.code, ran.json["steps"][-1]["name"]) == (ExitCode.NOT_VERIFIED, "join")
+    assert "the receipt that the anchor was exported for" in ran.json["error"]["fix"]
+
+
 def test_a_policy_may_be_asked_for(tmp_path: Path) -> None:
     policy = "1.3.6.1.4.1.99999.1"
     assert verify(tmp_path, "good-record", "--policy", policy).code == 0
@@ -158,7 +172,7 @@ def test_an_anchor_that_is_overdue_is_told_with_what_to_do(
     home.keep_receipt(kept, b"a receipt")
     (found,) = check_anchors(home.folder, kept.stamped_ms() + hours * 3_600_000, None)
     assert found.level is level
-    told = f"see what it says: govchain anchor run {home.folder} --once"
+    told = f"see what it says: govchain anchor run {home.folder} --once --newest"
     assert found.fix == ("" if level is Level.OK else told)
 
 

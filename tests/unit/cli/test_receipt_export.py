@@ -17,6 +17,7 @@ from node.timestamp.cose import CoseReceipt
 from node.timestamp.export import EXPORTS
 from node.timestamp.receipt import Receipt
 from tests.unit.cli.command import CHINESE, run
+from tests.vectors.receipt.story import DEGRADED, build_chain
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "receipt"
 DOCUMENT = VECTORS / "document.txt"
@@ -97,6 +98,20 @@ def test_a_format_that_lacks_something_says_what_and_how_to_get_it(
     assert ran.json["error"]["fix"].endswith(f"govchain receipt fetch {operation}")
     told = run("receipt", "export", receipt, "--format", name, env=CHINESE)
     assert chinese in told.err + told.out
+
+
+@pytest.mark.parametrize("name", ["tsr", "tlog", "qr"])
+def test_of_a_time_that_nobody_vouches_for_no_other_receipt_is_promised(
+    receipt: Path, name: str
+) -> None:
+    degraded = build_chain().receipt(DEGRADED)
+    assert degraded.block.header.time_degraded
+    receipt.write_bytes(degraded.encode())
+    error = run("receipt", "export", receipt, "--format", name, "--json").json["error"]
+    assert error["code"] == "GC-2340"
+    assert "do not vouch for the time" in error["message"]
+    assert "receipt fetch" not in error["fix"]
+    assert run("receipt", "export", receipt, "--format", "cose").code == ExitCode.DONE
 
 
 def test_a_stamp_over_the_signature_goes_into_the_cose_receipt(receipt: Path) -> None:

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 from node.cli.checkup import Level
-from node.cli.stamping_checkup import check_stamping_identities, check_time_stamping
+from node.cli.network import read_genesis
+from node.cli.stamping_checkup import (
+    check_stamping_identities,
+    check_time_stamping,
+    check_token_roots,
+)
 from node.crypto.suite import INTERNATIONAL
 from node.operations.provision import NetworkPlan, provision
-from node.operations.topology import PORTS_PER_NODE
+from node.operations.topology import GENESIS_FILE, PORTS_PER_NODE
 from tests.unit.cli.test_stall import heard
 
 DAY_MS = 86_400_000
@@ -80,6 +85,27 @@ def test_the_newest_of_several_counts(home: Path, tmp_path: Path) -> None:
     (tmp_path / "tsa.pem").write_bytes(old + new)
     (finding,) = check_time_stamping(tmp_path, CREATED_MS + 1_826 * DAY_MS)
     assert finding.level is Level.OK
+
+
+def test_a_node_whose_tokens_no_trust_file_leads_to_is_named(home: Path, tmp_path: Path) -> None:
+    """As that of an organisation that joined later: its authority is not in the genesis."""
+    genesis = read_genesis(home / GENESIS_FILE)
+    assert [*check_token_roots(home, genesis)] == []
+    other = tmp_path / "other"
+    plan = NetworkPlan(
+        name="other",
+        suite=INTERNATIONAL,
+        created_ms=CREATED_MS,
+        node_count=1,
+        ports=range(20_000, 20_000 + PORTS_PER_NODE),
+    )
+    provision(other, plan)
+    (found,) = check_token_roots(other, genesis)
+    assert (found.check, found.level) == ("time-stamping", Level.WARNING)
+    assert "validator-1/tsa.pem: by an authority that is not in the genesis" in found.detail
+    assert found.fix
+    (other / "nodes/validator-1/tsa.pem").write_bytes(b"no certificate")
+    assert [*check_token_roots(other, genesis)] == []
 
 
 @pytest.mark.parametrize(

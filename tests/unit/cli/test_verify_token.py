@@ -19,9 +19,11 @@ from node.timestamp.tokens.request import Imprint, TimeStampRequest
 from node.timestamp.trust import load_trust
 from node.timestamp.verify import NamedDigest, verify_receipt
 from tests.unit.cli.command import run
+from tests.unit.cli.stamping import StampingServer
 from tests.unit.timestamp.authority import ISSUANCE, TSA
+from tests.vectors.evidence.authorities import Tsa
 from tests.vectors.receipt.chain import signer
-from tests.vectors.receipt.story import DOCUMENT, PLAIN, build_chain
+from tests.vectors.receipt.story import DOCUMENT, PLAIN, WITHDRAWN, build_chain
 from tests.vectors.receipt.tokens import (
     FIVE_YEARS,
     authority_of,
@@ -36,6 +38,7 @@ REQUEST = TimeStampRequest(
     imprint=Imprint.of(SHA_256, SHA_256.new_hash(DOCUMENT).digest()), nonce=b"\x2a"
 )
 
+STRANGER = Tsa("stranger", 2020, 2039)
 STOLEN = RevokedSerial(FIVE_YEARS.serial_number, 0, None)
 
 
@@ -172,6 +175,59 @@ def test_nothing_is_asked_for_that_could_not_be_checked() -> None:
     ran = run("timestamp", "-q", "request.tsq", "--out", "new.tsr", "--home", "nowhere")
     assert ran.code == 2
     assert "--certificate" in ran.out + ran.err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_sound_token_that_the_trust_file_does_not_lead_to_is_not_rooted_nor_kept() -> None:
+    words = ("timestamp", "document", "--trust", "trust.json", "--json", "--url")
+    with StampingServer(STRANGER).serving() as url:
+        ran = run(*words, url)
+    assert (ran.code, ran.json["error"]["code"]) == (5, "GC-2310"), ran.out
+    assert "leads to no authority of the trust file" in ran.json["error"]["message"]
+    assert "an organisation that joined later" in ran.json["error"]["fix"]
+    own = StampingServer(STRANGER, lambda: CHAIN.receipt(PLAIN, 1).leaf.time_ms)
+    own.issue = issuer_of(authority_of(CHAIN)).issue
+    with own.serving() as url:
+        ran = run(*words, url)
+    assert (ran.code, ran.json["error"]["code"]) == (5, "GC-2310"), ran.out
+    assert "word of one key" in ran.json["error"]["message"]
+    assert not Path("document.tsr").exists()
+
+
+def test_a_document_that_is_not_there_is_told_as_that() -> None:
+    ran = run("timestamp", "nowhere.pdf", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (2, "GC-2301")
+    assert "nowhere.pdf: no such file" in ran.json["error"]["message"]
+    assert "--out" in run("timestamp", "00" * 32).err
+
+
+@pytest.mark.parametrize(
+    ("receipt", "options", "fix"),
+    [
+        ("answer.tsr", ("--certificate", "tsa.pem", "--query", "other.tsq"), "(--query), or none"),
+        ("bare.tsr", ("--certificate", "tsa.pem", "--query", "other.tsq"), "(--query), or none"),
+        ("native.receipt", ("--query", "request.tsq"), "(--query), or none"),
+        ("bare.tsr", (), "that signed it: --certificate"),
+        ("bare.tsr", ("--certificate", "tsa.pem"), "no trust file makes it more than that"),
+        (
+            "bare.tsr",
+            ("--certificate", "tsa.pem", "--crl", "revoked.crl"),
+            "rests on no such key: govchain receipt fetch FILE",
+        ),
+        ("stranger.tsr", (), "none of an organisation that joined later"),
+        ("withdrawal.receipt", (), "ask the issuer which record is in force"),
+    ],
+)
+def test_what_helps_fits_what_failed(
+    folder: Path, receipt: str, options: tuple[str, ...], fix: str
+) -> None:
+    token = STRANGER.stamp(REQUEST.imprint, CHAIN.receipt(PLAIN, 1).leaf.time_ms)
+    (folder / "stranger.tsr").write_bytes(token)
+    (folder / "withdrawal.receipt").write_bytes(CHAIN.receipt(WITHDRAWN, 1).encode())
+    ran = run(
+        "verify", "document", "--receipt", receipt, "--trust", "trust.json", *options, "--json"
+    )
+    assert fix in ran.json["error"]["fix"]
 
 
 def test_an_answer_that_cannot_be_kept_is_found_again_by_its_transaction(folder: Path) -> None:

@@ -114,6 +114,14 @@ export function signedBy({ text, lines }, keys) {
   return known.filter((each) => found.has(each)).map((each) => found.get(each));
 }
 
+/** Return the names of a log of this origin, or of its validators, in lines of no key given. */
+export function strangersOf({ lines }, origin, keys) {
+  const known = new Set(keys.map((each) => `${each.name} ${keyId(each)}`));
+  const others = lines.filter((each) => !known.has(`${each.name} ${each.keyId}`));
+  const isOfLog = ({ name }) => name === origin || name.startsWith(`${origin}/`);
+  return others.filter(isOfLog).map(({ name }) => name);
+}
+
 /** Return the time of a cosignature that verifies, null of a log's signature; else undefined. */
 function timeOf({ type, key }, { signature }, text) {
   if (type === LOG_LINE) return isCosignature(key, utf8(text), signature) ? null : undefined;

@@ -17,6 +17,7 @@ import {
   readDecimal,
   signedBy,
   splitNote,
+  strangersOf,
 } from './note.js';
 import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
 import { need, needEqual, NotRooted } from './refusal.js';
@@ -45,7 +46,8 @@ export function digestAlgorithmOfTlog(bytes) {
 
 /**
  * Verify a proof by the newest set that a trust file knows; the answer is like that of
- * `verifyReceipt`. Not rooted where an earlier one cosigned it: its keys are retired.
+ * `verifyReceipt`. Not rooted where an earlier one cosigned it: its keys are retired; or where too
+ * few keys that are known did, and unknown ones of the same log.
  */
 export async function verifyTlog(bytes, trust, document, now) {
   const newest = await run(bytes, trust, Number(anchorEpochOf(trust)), document, now);
@@ -131,8 +133,14 @@ class Verification {
     const isKnown = origin === originOf(trust.chainId) && cosigners.length >= quorum;
     if (!isKnown) throw new NotRooted(`the policy names no log ${origin.slice(0, 120)}`);
     const byLog = signedBy(proof.note, logs).length > 0;
-    need(byLog, 'policy-log', 'no line of a log that the policy knows');
     this.cosigned = signedBy(proof.note, cosigners);
+    if (!byLog || this.cosigned.length < quorum) {
+      const strangers = strangersOf(proof.note, origin, [...logs, ...cosigners]);
+      const names = strangers.join(', ').slice(0, 200);
+      const said = `too few known keys signed it; unknown ones did: ${names}`;
+      if (strangers.length > 0) throw new NotRooted(said);
+    }
+    need(byLog, 'policy-log', 'no line of a log that the policy knows');
     const names = this.cosigned.map((each) => `validator/${each.key.name.split('/').pop()}`);
     const isEnough = names.length >= quorum;
     need(isEnough, 'policy-quorum', () => {

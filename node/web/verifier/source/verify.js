@@ -60,7 +60,9 @@ class Verification {
     this.stamped = opened.stamped;
     const carrier = opened.format === 'native' ? '' : `carried by ${opened.format}: `;
     const stamped =
-      opened.stamped === null ? '' : `its signature was stamped at ${isoTime(opened.stamped)}: `;
+      opened.stamped === null
+        ? ''
+        : `its signature was stamped at ${isoTime(opened.stamped)}, by an authority that nobody checked: `;
     return `${carrier}${stamped}version 1, ${opened.size} bytes, suite international`;
   }
 

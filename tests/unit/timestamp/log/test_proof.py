@@ -6,6 +6,7 @@ import ast
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from node.chain.record import RecordAction
 from node.crypto.suite import SHA_256, SM3
 from node.errors import ClientError
 from node.timestamp.export import export_tlog
+from node.timestamp.log.checkpoint import origin_of
+from node.timestamp.log.note import NoteSignature
 from node.timestamp.log.policy import parse_policy, policy_of
 from node.timestamp.log.proof import TlogProof, tlog_proof_of
 from node.timestamp.log.verify import (
@@ -157,6 +160,29 @@ def test_a_log_that_the_policy_does_not_name_is_not_rooted() -> None:
     assert verdict.outcome is Outcome.NOT_ROOTED
 
 
+def test_what_unknown_validators_signed_is_not_rooted_and_nothing_false_is_forgiven() -> None:
+    origin = origin_of(CHAIN.genesis.chain_id)
+    proof = tlog_proof_of(RECEIPT)
+    log_line, *lines = proof.checkpoint.signatures
+    strange = [replace(each, key_id=b"????") for each in lines]
+    few = (log_line, lines[0], *strange[1:])
+    assert failing_step(with_lines(proof, few)) == (Outcome.NOT_ROOTED, TlogStep.CHECKPOINT)
+    by_stranger = (replace(log_line, key_id=b"????"), *lines)
+    assert failing_step(with_lines(proof, by_stranger))[0] is Outcome.NOT_ROOTED
+    false = replace(lines[0], signature=lines[1].signature)
+    for wrong in (
+        (log_line, lines[0]),  # too few, and no stranger
+        (log_line, lines[0], replace(strange[1], name=f"{origin}0/v")),  # of another log
+        (log_line, false, *strange[1:]),
+        (by_stranger[0], false, *lines[1:]),
+    ):
+        assert failing_step(with_lines(proof, wrong))[0] is Outcome.NOT_VERIFIED
+
+
+def with_lines(proof: TlogProof, lines: Sequence[NoteSignature]) -> bytes:
+    return replace(proof, checkpoint=replace(proof.checkpoint, signatures=tuple(lines))).encode()
+
+
 def test_a_withdrawal_is_shown_and_not_verified() -> None:
     chain, receipt = build(RecordAction.WITHDRAW)
     policy = parse_policy(policy_of(chain.genesis.chain_id, chain.validators).encode())
@@ -192,7 +218,9 @@ def test_a_trust_file_leads_to_the_policy_and_knows_what_is_retired() -> None:
     renewed = tlog_proof_of(anew).encode()
     assert verify_tlog_by_trust(renewed, anchor, DIGEST).outcome is Outcome.VERIFIED
     before = verify_tlog_by_trust(renewed, chain.trust(1).establish(), DIGEST)
-    assert before.outcome is Outcome.NOT_VERIFIED
+    assert before.failure is not None
+    assert (before.outcome, before.failure.step) == (Outcome.NOT_ROOTED, TlogStep.CHECKPOINT)
+    assert "unknown ones did" in before.failure.detail
     assert digest_algorithm_of_tlog(proof) is SHA_256
     assert digest_algorithm_of_tlog(b"") is SHA_256
     assert is_tlog_proof(proof)
