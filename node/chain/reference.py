@@ -38,7 +38,9 @@ REFERENCE_KIND: Final = 5
 """The first item of the state keys of references, and of no others."""
 
 _KEY_HEAD: Final = encode([None] * 4)[:1]  # of the array itself, as short as any head can be
-_STATUS_HEAD: Final = encode([None] * 8)[:1]
+_STATUS_ITEMS: Final = 8
+_STATUS_HEAD: Final = encode([None] * _STATUS_ITEMS)[:1]
+_RENEWED_HEAD: Final = encode([None] * (_STATUS_ITEMS + 1))[:1]
 _REMEMBERED: Final = 256
 
 
@@ -46,7 +48,10 @@ class Standing(IntEnum):
     """Whether what a reference names is valid today. Numbers are consensus."""
 
     IN_FORCE = 1
+    """Nothing under it was ever withdrawn."""
     WITHDRAWN = 2
+    RENEWED = 3
+    """In force, though something earlier under it was withdrawn, and stays so."""
 
 
 class ReferenceStatus(Struct, frozen=True, gc=False, kw_only=True):
@@ -62,37 +67,61 @@ class ReferenceStatus(Struct, frozen=True, gc=False, kw_only=True):
     """Where the latest record stands in the log. An earlier record is no longer the current one."""
     digest_algorithm: int
     digest: bytes
+    withdrawn_index: int | None = None
+    """Where the newest withdrawal stands in the log: of a renewed reference, and of no other."""
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether the latest record is in force."""
+        return self.standing is not Standing.WITHDRAWN
+
+    def has_withdrawn(self, log_index: int) -> bool:
+        """Say whether a record under the reference, by its log index, is withdrawn.
+
+        True also of a withdrawal itself; no later record makes it False.
+        """
+        if self.withdrawn_index is None:
+            return not self.is_in_force
+        return log_index <= self.withdrawn_index
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `reference-status`."""
-        return (
+        encoded = (
             _status_start(int(self.standing), self.version, self.height, self.time_ms)
             + encode_uint(self.log_index)
             + encode_uint(self.digest_algorithm)
             + encode_bytes(self.digest)
         )
+        withdrawn_index = self.withdrawn_index
+        return encoded if withdrawn_index is None else encoded + encode_uint(withdrawn_index)
 
     @classmethod
     def decode(cls, data: bytes) -> ReferenceStatus:
         """Read a status; raises `DecodeError`."""
-        version, standing, count, height, time_ms, log_index, algorithm, digest = expect_array(
-            decode(data, what="reference status", size_max=STATE_VALUE_BYTES_MAX),
-            8,
-            "reference status",
-        )
+        value = decode(data, what="reference status", size_max=STATE_VALUE_BYTES_MAX)
+        is_renewed = isinstance(value, list) and len(value) > _STATUS_ITEMS
+        items = expect_array(value, _STATUS_ITEMS + is_renewed, "reference status")
+        version, standing, count, height, time_ms, latest, algorithm, digest = items[:_STATUS_ITEMS]
         expect_version(version, "reference status")
-        if not expect_uint(standing, "reference standing", Standing.WITHDRAWN.value):
+        stated = expect_uint(standing, "reference standing", 2 + is_renewed)
+        if is_renewed and stated != Standing.RENEWED:
+            raise DecodeError(f"reference standing: expected 3 (renewed), got {stated}")
+        if not stated:
             raise DecodeError("reference standing: expected 1 (in force) or 2 (withdrawn), got 0")
+        log_index = expect_uint(latest, "reference log index")
         digest_algorithm = expect_uint(algorithm, "reference digest algorithm", 255)
         size = document_digest_bytes(digest_algorithm)
         return cls(
-            standing=Standing(standing),
+            standing=Standing(stated),
             version=expect_uint(count, "reference version"),
             height=expect_uint(height, "reference height"),
             time_ms=expect_uint(time_ms, "reference time"),
-            log_index=expect_uint(log_index, "reference log index"),
+            log_index=log_index,
             digest_algorithm=digest_algorithm,
             digest=expect_bytes(digest, "reference digest", size=size),
+            withdrawn_index=expect_uint(items[-1], "reference withdrawn index", log_index - 1)
+            if is_renewed
+            else None,
         )
 
 
@@ -141,4 +170,5 @@ def _key_start(issuer: str, type_code: str) -> bytes:
 @lru_cache(maxsize=_REMEMBERED)
 def _status_start(standing: int, version: int, height: int, time_ms: int) -> bytes:
     """Return what most of what a block writes begins with."""
-    return _STATUS_HEAD + encode_sequence(1, standing, version, height, time_ms)
+    head = _RENEWED_HEAD if standing == Standing.RENEWED else _STATUS_HEAD
+    return head + encode_sequence(1, standing, version, height, time_ms)

@@ -135,7 +135,7 @@ def _prove(
 
 def _tell(screen: Screen, history: _History) -> None:
     """Tell the records under one name."""
-    from node.cli.standing import spoken, tell_date
+    from node.cli.standing import spoken, tell_date, tell_vouching
 
     name, rows, verdict = history.name, history.rows, history.verdict
     screen.line(
@@ -169,6 +169,7 @@ def _tell(screen: Screen, history: _History) -> None:
     if verdict.attestation is not None:
         screen.line(f"  {spoken(verdict.attestation)}")
         tell_date(screen, verdict.attestation)
+        tell_vouching(screen)
     if history.is_complete:
         screen.line("  " + _("these are all the records under it, proved"), style="green")
     else:

@@ -173,6 +173,8 @@ def _describe(entry: RecordEntry) -> dict[str, Any]:
 
 
 def _show(screen: Screen, rows: list[dict[str, Any]], *, more: bool) -> None:
+    from node.cli.standing import tell_vouching
+
     shown = ("log_index", "height", "time", "digest", "type", "reference", "status", "sender")
     titles = (
         _("place in the log"),
@@ -187,5 +189,7 @@ def _show(screen: Screen, rows: list[dict[str, Any]], *, more: bool) -> None:
     screen.table(
         titles, [["-" if row[name] is None else row[name] for name in shown] for row in rows]
     )
+    if rows:
+        tell_vouching(screen)
     if more:
         screen.note(_("there are more: raise --limit, or narrow the search"))

@@ -85,6 +85,8 @@ def tell_standing(screen: Screen, verdict: StandingVerdict, label: str = "") -> 
     screen.line(first, style=outcome_style(verdict.outcome))
     if attestation is not None:
         tell_date(screen, attestation)
+        if attestation.status is not None:
+            tell_vouching(screen)
     tell_steps(screen, verdict.steps)
 
 
@@ -107,6 +109,12 @@ def tell_date(screen: Screen, attestation: StandingAttestation) -> None:
     )
     said = _("that was {age} ago; of anything later it says nothing")
     screen.line("  " + said.format(age=told_age(_age_ms(attestation))))
+
+
+def tell_vouching(screen: Screen) -> None:
+    """Say what the times of records shown without their receipts leave open."""
+    said = _("whether the validators vouched for the times of records, their receipts show")
+    screen.line(f"  {said}")
 
 
 def follow_record(
@@ -138,6 +146,8 @@ def follow_record(
     said = spoken_of_record(verdict.attestation, known_ms)
     screen.line(f"  {record.reference}: {said}", style="green" if fault is None else "red")
     tell_date(screen, verdict.attestation)
+    if verdict.attestation.fate is not Fate.IN_FORCE:  # the time told is that of another record
+        tell_vouching(screen)
     return facts | {"standing": verdict.attestation.fate.value}, fault
 
 
@@ -161,6 +171,11 @@ def spoken(attestation: StandingAttestation) -> str:
             "(block {height}, record {count} under it)"
         ),
     }[attestation.fate]
+    if _is_withdrawn_earlier(attestation):
+        said = _(
+            "{reference} ({type}, {issuer}) was WITHDRAWN; in force since {time}: {digest} "
+            "(block {height}, record {count} under it)"
+        )
     return said.format(
         reference=name.reference,
         type=name.type_code,
@@ -180,11 +195,19 @@ def spoken_of_record(attestation: StandingAttestation, committed_ms: int) -> str
         Fate.SUPERSEDED: _("recorded at {committed}, superseded by {moved}, so at {known}"),
         Fate.WITHDRAWN: _("recorded at {committed}, WITHDRAWN at {moved}"),
     }[attestation.fate]
+    if _is_withdrawn_earlier(attestation):
+        said = _("recorded at {committed}, WITHDRAWN no later than {moved}, and for good")
     return said.format(
         committed=iso_time(committed_ms),
         known=iso_time(attestation.known_ms),
         moved="" if status is None else iso_time(status.time_ms),
     )
+
+
+def _is_withdrawn_earlier(attestation: StandingAttestation) -> bool:
+    """Say whether a record was withdrawn before what the status tells of: when, is not known."""
+    status = attestation.status
+    return attestation.fate is Fate.WITHDRAWN and status is not None and status.is_in_force
 
 
 def fault_of(verdict: StandingVerdict, max_age_ms: int | None = None) -> Fault | None:
@@ -246,6 +269,7 @@ def _describe(attestation: StandingAttestation) -> dict[str, Any]:
             "time_ms": status.time_ms,
             "log_index": status.log_index,
             "digest": status_digest(status),
+            "withdrawn_index": status.withdrawn_index,
         },
         "height": attestation.height,
         "time": iso_time(attestation.time_ms),

@@ -14,7 +14,8 @@ that breaks a rule fails them all with its index. The rules:
 - N4 superseding or withdrawing finds its reference in force.
 
 Hence no reference occurs twice in a transaction of first records (N3) or withdrawals (N4). Versions
-count every record accepted under a reference, its withdrawals too, and never start again.
+count every record accepted under a reference, its withdrawals too, and never start again. What was
+withdrawn stays so: a status in force after a withdrawal names the newest one.
 """
 
 from __future__ import annotations
@@ -75,24 +76,35 @@ def notarize(
         refusal = _refusal(payload.action, before)
         if refusal is not None:
             return Failure(refusal, index)
-        withdrawn = payload.action is RecordAction.WITHDRAW
+        standing, withdrawn_index = _moved(payload.action, before)
         writes[key] = ReferenceStatus(
-            standing=Standing.WITHDRAWN if withdrawn else Standing.IN_FORCE,
+            standing=standing,
             version=1 if before is None else before.version + 1,
             height=at.height,
             time_ms=at.time_ms,
             log_index=at.log_index + index,
             digest_algorithm=payload.digest_algorithm,
             digest=digest,
+            withdrawn_index=withdrawn_index,
         ).encode()
     return writes
 
 
 def _refusal(action: RecordAction, before: ReferenceStatus | None) -> ResultCode | None:
-    in_force = before is not None and before.standing is Standing.IN_FORCE
+    in_force = before is not None and before.is_in_force
     if action is RecordAction.RECORD:
         return ResultCode.REFERENCE_IN_FORCE if in_force else None  # N3
     return None if in_force else ResultCode.REFERENCE_NOT_IN_FORCE  # N4
+
+
+def _moved(action: RecordAction, before: ReferenceStatus | None) -> tuple[Standing, int | None]:
+    """Return the standing after a record, and the newest withdrawal before it if it is renewed."""
+    if action is RecordAction.WITHDRAW:
+        return Standing.WITHDRAWN, None
+    if before is None or before.standing is Standing.IN_FORCE:
+        return Standing.IN_FORCE, None
+    is_withdrawn = before.standing is Standing.WITHDRAWN
+    return Standing.RENEWED, before.log_index if is_withdrawn else before.withdrawn_index
 
 
 def _status(value: bytes | None) -> ReferenceStatus | None:

@@ -16,7 +16,7 @@ from node.chain.block import CertifiedHeader, Header, ResultCode, TransactionRes
 from node.chain.certificate import QuorumCertificate
 from node.chain.genesis import Genesis, Parameters
 from node.chain.governance import Governance, SetParameters
-from node.chain.reference import ReferenceName, ReferenceStatus, Standing, reference_key
+from node.chain.reference import ReferenceName, ReferenceStatus, reference_key
 from node.chain.transaction import Transaction
 from node.crypto.signature import Signer
 from node.errors import ClientError, InvariantViolation
@@ -42,9 +42,9 @@ class RecordStatus(IntEnum):
     """It carries no reference, hence has no status."""
     IN_FORCE = 1
     SUPERSEDED = 2
-    """A later record stands under its reference."""
+    """A later record stands under its reference, and nothing was withdrawn since."""
     WITHDRAWN = 3
-    """Nothing stands under its reference."""
+    """It, or what superseded it: for good, whatever is recorded under its reference later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,7 +326,7 @@ class Queries:
         if value is None:
             return RecordStatus.NONE
         current = ReferenceStatus.decode(value)
-        if current.standing is Standing.WITHDRAWN:
+        if current.has_withdrawn(found.log_index):
             return RecordStatus.WITHDRAWN
         is_current = current.log_index == found.log_index
         return RecordStatus.IN_FORCE if is_current else RecordStatus.SUPERSEDED

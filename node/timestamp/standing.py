@@ -14,7 +14,7 @@ from typing import Final
 
 from node.chain.block import CertifiedHeader
 from node.chain.encoding import decode, encode, expect_array, expect_blob, expect_version
-from node.chain.reference import ReferenceName, ReferenceStatus, Standing
+from node.chain.reference import ReferenceName, ReferenceStatus
 from node.chain.state_tree import StateProof, verify_proof
 from node.crypto.suite import Suite
 from node.errors import DecodeError, ProofError
@@ -99,8 +99,9 @@ class Fate(Enum):
     """Nothing was ever recorded under it."""
     IN_FORCE = "in_force"
     SUPERSEDED = "superseded"
-    """Only of a record: a later one is in force."""
+    """Only of a record: a later one is in force, and nothing was withdrawn since."""
     WITHDRAWN = "withdrawn"
+    """Of a record, for good: whatever is recorded under the reference later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +248,9 @@ class _Verification:
             told = (status.height, status.time_ms, status.digest_algorithm, status.digest.hex())
             recorded = (leaf.height, leaf.time_ms, record.digest_algorithm, record.digest.hex())
             expect_equal("standing-contradicts", recorded, told)
-        elif self._fate is Fate.IN_FORCE:
+        elif status.has_withdrawn(receipt.log_index):
+            self._fate = Fate.WITHDRAWN
+        else:
             self._fate = Fate.SUPERSEDED
         return self._fate.value
 
@@ -275,7 +278,7 @@ def status_digest(status: ReferenceStatus) -> str:
 def _fate_of(status: ReferenceStatus | None) -> Fate:
     if status is None:
         return Fate.ABSENT
-    return Fate.IN_FORCE if status.standing is Standing.IN_FORCE else Fate.WITHDRAWN
+    return Fate.IN_FORCE if status.is_in_force else Fate.WITHDRAWN
 
 
 def _read_status(value: object) -> ReferenceStatus:

@@ -242,6 +242,7 @@ def test_proofs_by_themselves_need_no_document(
         ("good-record-1", ["VERIFIED", "IN FORCE"], "still in force at 2025-"),
         ("good-record-2", ["SUPERSEDED", "VERIFIED"], "superseded by 2025-"),
         ("good-record-3", ["WITHDRAWN", "VERIFIED"], "WITHDRAWN at 2025-"),
+        ("good-record-4-of-1", ["WITHDRAWN", "VERIFIED"], "WITHDRAWN no later than 2025-"),
         ("8-name", ["NOT VERIFIED", "VERIFIED"], "Step 8 failed"),
         ("6-two-of-four", ["NOT VERIFIED", "VERIFIED"], "Step 6 failed"),
     ],

@@ -45,6 +45,7 @@ REFUSALS: Final = (
     N_("expected 1 to 999"),
     N_("expected 1 to {most} bytes, got {got}"),
     N_("expected 1, got {got}"),
+    N_("expected 3 (renewed), got {got}"),
     N_("expected 1..16, got none"),
     N_("expected 1..5, got 0"),
     N_("expected 1..65535, got 0"),

@@ -77,12 +77,19 @@ NUMBERS = st.integers(0, 2**64 - 1) | st.sampled_from([23, 24, 255, 256])
 
 
 @given(
-    numbers=st.tuples(*[NUMBERS] * 4), standing=st.sampled_from(Standing), kind=st.integers(0, 5)
+    numbers=st.tuples(*[NUMBERS] * 4),
+    standing=st.sampled_from(Standing),
+    kind=st.integers(0, 5),
+    data=st.data(),
 )
 def test_a_status_is_read_as_it_was_written(
-    numbers: tuple[int, int, int, int], standing: Standing, kind: int
+    numbers: tuple[int, int, int, int], standing: Standing, kind: int, data: st.DataObject
 ) -> None:
     version, height, time_ms, log_index = numbers
+    withdrawn_index = None
+    if standing is Standing.RENEWED:
+        log_index = max(log_index, 1)
+        withdrawn_index = data.draw(st.integers(0, log_index - 1))
     status = ReferenceStatus(
         standing=standing,
         version=version,
@@ -91,6 +98,7 @@ def test_a_status_is_read_as_it_was_written(
         log_index=log_index,
         digest_algorithm=kind,
         digest=b"d" * document_digest_bytes(kind),
+        withdrawn_index=withdrawn_index,
     )
     assert ReferenceStatus.decode(status.encode()) == status
 

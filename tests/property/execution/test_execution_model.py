@@ -36,6 +36,7 @@ class SlowStatus:
     version: int
     position: tuple[int, int, int]  # height, T, log index
     record: Record
+    withdrawals: tuple[int, ...]  # their log indices
 
 
 class SlowChain:
@@ -93,15 +94,22 @@ class SlowChain:
             before.version + 1 if before else 1,
             (self.height, self.time_ms, len(self.leaves)),
             record,
+            before.withdrawals if before else (),
         )
+        if record.action is RecordAction.WITHDRAW:
+            self.statuses[key].withdrawals += (len(self.leaves),)
         return ResultCode.OK
 
     def state(self) -> dict[bytes, bytes]:
         state = dict(genesis_state(GENESIS))
         for key, status in self.statuses.items():
             record = status.record
-            value = [1, 1 if status.in_force else 2, status.version, *status.position]
-            state[encode([5, *key])] = encode([*value, record.digest_algorithm, record.digest])
+            value: list[object] = [1, 1 if status.in_force else 2, status.version, *status.position]
+            value += [record.digest_algorithm, record.digest]
+            if status.in_force and status.withdrawals:
+                value[1] = 3
+                value.append(status.withdrawals[-1])
+            state[encode([5, *key])] = encode(value)
         return state
 
     def log_root(self) -> bytes:

@@ -91,19 +91,28 @@ def test_the_fate_of_every_record_is_told_at_every_later_height(blocks: list[lis
                     assert verdict.outcome is Outcome.NOT_VERIFIED
                     continue
                 assert verdict.attestation is not None
-                heights = after[later][reference]
-                fate = Fate.IN_FORCE if heights[-1] > 0 else Fate.WITHDRAWN
-                if fate is Fate.IN_FORCE and len(heights) > counts[reference]:
-                    fate = Fate.SUPERSEDED
+                itself, *since = after[later][reference][counts[reference] - 1 :]
+                fate = Fate.SUPERSEDED if since else Fate.IN_FORCE
+                if any(moved < 0 for moved in (itself, *since)):
+                    fate = Fate.WITHDRAWN
                 assert verdict.attestation.fate is fate
 
 
-CHAIN, _ = play([[("a", False)], [("a", False), ("b", False)], [("a", True)], [], [("c", False)]])
+CHAIN, _ = play(
+    [
+        [("a", False)],
+        [("a", False), ("b", False)],
+        [("a", True)],
+        [],
+        [("c", False)],
+        [("a", False)],
+    ]
+)
 TRUST_BYTES = CHAIN.trust().encode()
 ANCHOR, THEIR_TRUST = load_trust(TRUST_BYTES), Trust(TRUST_BYTES)
 STANDINGS = [
     CHAIN.proof(name_of(reference), height).encode()
-    for reference, height in (("a", 2), ("a", 5), ("c", 3), ("never", 5))
+    for reference, height in (("a", 2), ("a", 5), ("a", 6), ("c", 3), ("never", 5))
 ]
 GROWTHS = [CHAIN.consistency(old, new).encode() for old, new in ((1, 2), (2, 5), (4, 5))]
 

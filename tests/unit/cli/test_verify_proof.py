@@ -12,7 +12,15 @@ import pytest
 from node.cli.exit_codes import ExitCode
 from tests.unit.cli.command import CHINESE, run
 from tests.unit.cli.offline import forbid_connections
-from tests.vectors.standing.generate import LICENCE, RECORDED, SUPERSEDED, WITHDRAWN, build_chain
+from tests.vectors.standing.generate import (
+    LICENCE,
+    PINNED,
+    RECORDED,
+    RECORDED_AGAIN,
+    SUPERSEDED,
+    WITHDRAWN,
+    build_chain,
+)
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "standing"
 STARTS = {"standing": b"govchain-standing", "consistency": b"govchain-consistency"}
@@ -64,8 +72,9 @@ def test_every_vector_ends_with_its_code(path: Path, tmp_path: Path) -> None:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with receipts and proofs of the licence, by height."""
     chain, folder = build_chain(), tmp_path_factory.mktemp("files")
-    for height in (RECORDED, SUPERSEDED, WITHDRAWN):
+    for height in (RECORDED, SUPERSEDED):
         (folder / f"{height}.receipt").write_bytes(chain.receipt(height).encode())
+    for height in (RECORDED, SUPERSEDED, WITHDRAWN, RECORDED_AGAIN, PINNED):
         (folder / f"{height}.standing").write_bytes(chain.proof(LICENCE, height).encode())
     (folder / "document").write_bytes(b"one")
     return folder
@@ -77,6 +86,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (RECORDED, ExitCode.DONE, "in_force", "still in force at 2025"),
         (SUPERSEDED, ExitCode.DONE, "superseded", "superseded by 2025"),
         (WITHDRAWN, ExitCode.NOT_VERIFIED, "withdrawn", "WITHDRAWN at 2025"),
+        (RECORDED_AGAIN, ExitCode.NOT_VERIFIED, "withdrawn", "WITHDRAWN no later than 2025"),
+        (PINNED, ExitCode.NOT_VERIFIED, "withdrawn", "WITHDRAWN no later than 2025"),
     ],
 )
 def test_beside_a_receipt_the_fate_of_its_record_is_told(
@@ -89,6 +100,8 @@ def test_beside_a_receipt_the_fate_of_its_record_is_told(
     plain = run(*words)
     assert f"recorded at 2025-10-09T08:53:21.000Z, {said}" in plain.out
     assert "of anything later it says nothing" in plain.out
+    vouching = "whether the validators vouched for the times of records, their receipts show"
+    assert (vouching in plain.out) is (standing != "in_force")
 
 
 def test_a_proof_older_than_the_record_or_of_another_decides_nothing(files: Path) -> None:

@@ -321,7 +321,7 @@ def test_a_transaction_sees_what_earlier_ones_of_its_block_changed() -> None:
     stored = chain.state.get(reference_key("agency-1", "licence", "A-1"))
     assert stored is not None
     status = ReferenceStatus.decode(stored)
-    assert (status.standing, status.version, status.log_index) == (Standing.IN_FORCE, 3, 3)
+    assert (status.standing, status.version, status.log_index) == (Standing.RENEWED, 3, 3)
 
 
 # --- What it costs ---

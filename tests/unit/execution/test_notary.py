@@ -114,9 +114,21 @@ def test_versions_count_on_through_a_withdrawal() -> None:
         (Standing.IN_FORCE, 1, 10),
         (Standing.IN_FORCE, 2, 20),
         (Standing.WITHDRAWN, 3, 30),
-        (Standing.IN_FORCE, 4, 40),
-        (Standing.IN_FORCE, 5, 50),
+        (Standing.RENEWED, 4, 40),
+        (Standing.RENEWED, 5, 50),
     ]
+
+
+def test_what_is_in_force_again_keeps_where_the_newest_withdrawal_stands() -> None:
+    notary = Notary()
+    seen = []
+    for action in [RECORD, WITHDRAW, RECORD, SUPERSEDE, WITHDRAW, RECORD]:
+        assert notary.apply(one(action)) is None
+        seen.append(notary.status().withdrawn_index)
+    assert seen == [None, None, 20, 20, None, 50]
+    digest = payload("text").digests
+    assert notary.state[KEY] == encode([1, 3, 6, 6, 6_000, 60, 1, digest, 50])
+    assert notary.apply(one(RECORD)) == Failure(ResultCode.REFERENCE_IN_FORCE, 0)
 
 
 def test_a_reference_belongs_to_its_issuer_and_type() -> None:
@@ -161,6 +173,29 @@ def test_each_operation_is_found_at_its_own_place_in_the_log() -> None:
 def test_an_unknown_standing_is_refused(standing: object) -> None:
     with pytest.raises(DecodeError, match="reference standing"):
         ReferenceStatus.decode(encode([1, standing, 1, 1, 1, 1, 1, bytes(32)]))
+
+
+@pytest.mark.parametrize(
+    ("standing", "log_index", "withdrawn_index", "said"),
+    [
+        (1, 5, 4, "reference standing"),
+        (2, 5, 4, "reference standing"),
+        (4, 5, 4, "reference standing"),
+        (3, 5, 5, "reference withdrawn index"),
+        (3, 0, 0, "reference withdrawn index"),
+        (3, 5, True, "reference withdrawn index"),
+        (3, 5, None, "reference withdrawn index"),
+    ],
+)
+def test_the_place_of_a_withdrawal_is_of_what_is_in_force_again_alone_and_before_it(
+    standing: int, log_index: int, withdrawn_index: object, said: str
+) -> None:
+    digest = bytes(32)
+    ReferenceStatus.decode(encode([1, 3, 3, 1, 1, 5, 1, digest, 4]))
+    with pytest.raises(DecodeError, match=said):
+        ReferenceStatus.decode(
+            encode([1, standing, 3, 1, 1, log_index, 1, digest, withdrawn_index])
+        )
 
 
 def test_a_malformed_status_in_state_stops_the_node() -> None:

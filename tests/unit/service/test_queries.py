@@ -151,6 +151,12 @@ def test_a_record_is_in_force_until_superseded_or_withdrawn(chain: Chain) -> Non
     assert chain.status("two") is RecordStatus.IN_FORCE
     chain.commit(tx(payload("end", references=["R"], action=RecordAction.WITHDRAW)))
     assert chain.status("two") is RecordStatus.WITHDRAWN
+    chain.commit(tx(payload("anew", references=["R"])))
+    assert chain.status("two") is RecordStatus.WITHDRAWN
+    chain.commit(tx(payload("newer", references=["R"], action=RecordAction.SUPERSEDE)))
+    statuses = [chain.status(each) for each in ("one", "end", "anew", "newer")]
+    withdrawn = RecordStatus.WITHDRAWN
+    assert statuses == [withdrawn, withdrawn, RecordStatus.SUPERSEDED, RecordStatus.IN_FORCE]
 
 
 def test_the_standing_of_a_reference_is_proved_at_the_tip(chain: Chain) -> None:

@@ -38,6 +38,7 @@ from tests.unit.timestamp.independent_verifier import (
 NAME: Value = [ID, ("text", 1, 32), ("text", 1, 128)]
 STATUS: Value = [("is", 1), ("in", 1, 2), UINT, UINT, UINT, UINT, ("uint", 0, 255)]
 STATUS += [("bytes", 32, 64)]
+RENEWED: Value = [("is", 1), ("is", 3), *STATUS[2:], UINT]
 STATE_PROOF: Value = [("*", 0, 256, DIGEST), ("or", [DIGEST, DIGEST], ("is", None))]
 STANDING: Value = [("is", "govchain-standing"), ("is", 1), ("is", 1), NAME]
 STANDING += [("or", ("bytes", 0, 65_536), ("is", None)), STATE_PROOF, HEADER, CERTIFICATE]
@@ -74,8 +75,10 @@ def tagged_bytes(tag: str, data: bytes) -> bytes:
 
 
 def read_status(data: bytes) -> Value:
-    value = read(data, STATUS)
+    is_renewed = data[:1] == b"\x89"
+    value = read(data, RENEWED if is_renewed else STATUS)
     need(len(value[7]) == DIGEST_BYTES.get(value[6], 32), "status digest")
+    need(not is_renewed or value[8] < value[5], "withdrawal before the latest record")
     return value
 
 
@@ -152,7 +155,7 @@ def check_record(
     need(proof[6][3] >= height, "older")
     check_one_chain([*pairs, *pairs_of(header, certificate, handovers)], trust.created)
     need(status is not None and status[5] >= index, "earlier record")
-    need(status[5] > index or [*status[3:5], *status[6:]] == [height, time, algorithm, digest], "")
+    need(status[5] > index or [*status[3:5], *status[6:8]] == [height, time, algorithm, digest], "")
 
 
 def consistency_roots(old: int, new: int, root: bytes, path: list[bytes]) -> tuple[bytes, bytes]:

@@ -78,6 +78,10 @@ def nested(read: Callable[[object], object]) -> Callable[[bytes], object]:
     return lambda data: read(decode(data, what="value", size_max=2**20))
 
 
+def renewed(status: ReferenceStatus) -> ReferenceStatus:
+    return replace_struct(status, standing=Standing.RENEWED, withdrawn_index=status.log_index - 1)
+
+
 def with_long_digests(
     payload: Notarization, status: ReferenceStatus, record: Record
 ) -> Iterator[tuple[str, bytes, Callable[[bytes], object]]]:
@@ -90,6 +94,8 @@ def with_long_digests(
         stated = replace_struct(record, **fields)
         yield "record", encode(stated.to_value()), nested(Record.from_value)
         yield "reference-status", replace_struct(status, **fields).encode(), ReferenceStatus.decode
+        again = replace_struct(renewed(status), **fields)
+        yield "reference-status", again.encode(), ReferenceStatus.decode
 
 
 def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
@@ -197,6 +203,7 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         ),
         ("identity", encode(genesis.identities[0].to_value()), nested(Identity.from_value)),
         ("genesis", genesis.encode(), Genesis.decode),
+        ("reference-status", renewed(status).encode(), ReferenceStatus.decode),
         ("reference-status", status.encode(), ReferenceStatus.decode),
         ("receipt", receipt.encode(), Receipt.decode),
         ("standing-proof", present.encode(), StandingProof.decode),

@@ -164,6 +164,27 @@ def test_the_fate_of_a_record_is_told_beside_its_receipt(chain: StandingChain) -
         assert found.fate is fate, (receipt.leaf.height, height)
 
 
+def test_what_was_withdrawn_stays_withdrawn_whatever_is_recorded_later(
+    chain: StandingChain,
+) -> None:
+    chain.append(record_under("licence-1", b"three"))
+    chain.append(record_under("licence-1", b"four", SUPERSEDE))
+    first, second, withdrawal, third, fourth = (chain.receipt(height) for height in (1, 2, 3, 5, 6))
+    for receipt, height, fate in (
+        (first, 5, Fate.WITHDRAWN),
+        (second, 5, Fate.WITHDRAWN),
+        (withdrawal, 5, Fate.WITHDRAWN),
+        (third, 5, Fate.IN_FORCE),
+        (second, 6, Fate.WITHDRAWN),
+        (third, 6, Fate.SUPERSEDED),
+        (fourth, 6, Fate.IN_FORCE),
+    ):
+        found = attested(verify(chain, chain.proof(LICENCE, height), receipt=receipt))
+        assert found.fate is fate, (receipt.leaf.height, height)
+        alone = attested(verify(chain, chain.proof(LICENCE, height), LICENCE))
+        assert alone.fate is Fate.IN_FORCE
+
+
 def test_what_cannot_speak_of_the_record_fails_at_step_8(chain: StandingChain) -> None:
     chain.append(record_under(None, b"plain"))
     first, second = chain.receipt(1), chain.receipt(2)

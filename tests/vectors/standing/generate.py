@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase
+from node.chain.encoding import decode, encode
 from node.chain.record import RecordAction
 from node.chain.reference import ReferenceName
 from node.chain.state_tree import StateLeaf
@@ -111,7 +112,19 @@ def standing_cases(chain: StandingChain) -> Iterator[Case]:
         about = f"beside the receipt of the first record: it is {fate}"
         proof = chain.proof(LICENCE, height)
         yield Case(f"good-record-{height}", about, proof, receipt=first)
+    for height, recorded, fate in (
+        (RECORDED_AGAIN, first, "withdrawn, though another was recorded later"),
+        (PINNED, first, "withdrawn, though another was superseded later"),
+        (PINNED, chain.receipt(SUPERSEDED), "withdrawn: the second record"),
+        (RECORDED_AGAIN, chain.receipt(RECORDED_AGAIN, 1), "in force: recorded after a withdrawal"),
+        (PINNED, chain.receipt(RECORDED_AGAIN, 1), "superseded: recorded after a withdrawal"),
+    ):
+        name = f"good-record-{height}-of-{recorded.leaf.height}"
+        yield Case(
+            name, f"beside a receipt, {fate}", chain.proof(LICENCE, height), receipt=recorded
+        )
     yield from _malformed(chain.proof(LICENCE, WITHDRAWN))
+    yield from _misstated(chain)
     other = name_of("粤A-2025-0001", "seal")
     yield Case("2-type", "of another type", chain.proof(other, PINNED), asked=LICENCE)
     foreign = name_of("粤A-2025-0001", issuer="agency-2")
@@ -134,6 +147,25 @@ def _malformed(proof: StandingProof) -> Iterator[Case]:
     named = encoded.replace(b"govchain-standing", b"govchain-standinG")
     yield Case("1-format", "another format", named)
     yield Case("1-empty", "no bytes", b"")
+
+
+def _misstated(chain: StandingChain) -> Iterator[Case]:
+    proof = chain.proof(LICENCE, RECORDED_AGAIN)
+    again, encoded = proof.status, proof.encode()
+    assert again is not None
+    assert again.withdrawn_index is not None
+    for name, about, told in (
+        ("late", "withdrawn where the latest record stands", [3, again.log_index]),
+        ("in-force", "in force, with a withdrawal", [1, again.withdrawn_index]),
+        ("withdrawn", "withdrawn, with a withdrawal before it", [2, again.withdrawn_index]),
+        ("renewed", "in force again, without a withdrawal", [3]),
+        ("unknown", "no such standing", [4, again.withdrawn_index]),
+    ):
+        items = decode(again.encode(), what="status", size_max=1_024)
+        assert isinstance(items, list)
+        changed = encode([items[0], told[0], *items[2:8], *told[1:]])
+        stated = encoded.replace(encode(again.encode()), encode(changed))
+        yield Case(f"1-standing-{name}", about, stated)
 
 
 def _unstated(chain: StandingChain) -> Iterator[Case]:

@@ -168,7 +168,11 @@ function fateOf(tell, { attested: recorded, followed }) {
     known: isoTime(attested.timeDegraded ? attested.sealTime : attested.time),
     moved: isoTime(attested.status.time),
   };
-  return blockOf(tell, word, className, [tell(said, values), stoodAt(tell, attested)]);
+  // When, the status does not say, once something else is in force.
+  const isEarlier = attested.fate === 'withdrawn' && attested.status.withdrawnIndex !== null;
+  const sentence = tell(isEarlier ? 'followedWithdrawnEarlier' : said, values);
+  const vouching = attested.fate === 'in_force' ? [] : [tell('recordsVouched')];
+  return blockOf(tell, word, className, [sentence, stoodAt(tell, attested), ...vouching]);
 }
 
 function blockOf(tell, word, className, sentences) {
@@ -220,7 +224,8 @@ function standing(tell, { name, status, fate, ...known }) {
           height: status.height,
           count: status.count,
         };
-  return [tell(STANDS[fate], { ...name, ...latest }), stoodAt(tell, known)];
+  const vouching = status === null ? [] : [tell('recordsVouched')];
+  return [tell(STANDS[fate], { ...name, ...latest }), stoodAt(tell, known), ...vouching];
 }
 
 function stoodAt(tell, { timeDegraded, sealTime, time, height, signers, validatorCount }) {

@@ -91,6 +91,7 @@ export const REFUSALS = [
   ["expected 1 to 999", "应在 1 至 999 之内"],
   ["expected 1 to {most} bytes, got {got}", "应为 1 至 {most} 字节，实为 {got}"],
   ["expected 1, got {got}", "应为 1，实为 {got}"],
+  ["expected 3 (renewed), got {got}", "应为 3（撤回后重新有效），实为 {got}"],
   ["expected 1..16, got none", "应为 1..16 项，实无"],
   ["expected 1..5, got 0", "应在 1..5 之内，实为 0"],
   ["expected 1..65535, got 0", "应在 1..65535 之内，实为 0"],

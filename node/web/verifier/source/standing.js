@@ -24,7 +24,7 @@ export const STANDING_STEPS = [
 /** Those of a proof beside a receipt: the last is whether the two are of one record. */
 export const FOLLOWING_STEPS = [...STANDING_STEPS, 'RECORD'];
 const REFERENCE_KIND = 5n;
-const IN_FORCE = 1n;
+const WITHDRAWN = 2n;
 
 /**
  * Verify a proof, whatever reference it is of, or of the record of a verified `receipt`; the answer
@@ -103,7 +103,10 @@ class Verification {
     if (status.logIndex === logIndex) {
       const recorded = written({ ...record, height, time });
       needEqual('standing-contradicts', recorded, written(status));
-    } else if (this.fate === 'in_force') this.fate = 'superseded';
+    } else if (this.fate === 'in_force') {
+      const isWithdrawn = status.withdrawnIndex !== null && logIndex <= status.withdrawnIndex;
+      this.fate = isWithdrawn ? 'withdrawn' : 'superseded';
+    }
     return this.fate;
   }
 
@@ -133,5 +136,5 @@ const nameOf = ({ issuer, type, reference }) => `${reference} (${type}, ${issuer
 
 function fateOf(status) {
   if (status === null) return 'absent';
-  return status.standing === IN_FORCE ? 'in_force' : 'withdrawn';
+  return status.standing === WITHDRAWN ? 'withdrawn' : 'in_force';
 }

@@ -310,30 +310,47 @@ const readConsistency = structure('consistency proof', {
   handovers: list(readHandover, HANDOVERS_MAX),
 });
 
-const readStatusFields = structure(
+const STATUS = {
+  version: VERSION,
+  standing: uint(2n, 1n, '1 (in force) or 2 (withdrawn)'),
+  count: UINT,
+  height: UINT,
+  time: UINT,
+  logIndex: UINT,
+  algorithm: uint(255n),
+  digest: blob(64),
+};
+const OF_STATUS = {
+  prefix: 'reference',
+  labels: { count: 'reference version', algorithm: 'reference digest algorithm' },
+  check: checkDigestOf('reference digest'),
+};
+const STATUS_ITEMS = Object.keys(STATUS).length;
+const readStatusFields = structure('reference status', STATUS, OF_STATUS);
+/** In force, though something before was withdrawn: of that, the newest place in the log. */
+const readRenewedFields = structure(
   'reference status',
+  { ...STATUS, standing: onlyRenewed, withdrawnIndex: (value) => value },
   {
-    version: VERSION,
-    standing: uint(2n, 1n, '1 (in force) or 2 (withdrawn)'),
-    count: UINT,
-    height: UINT,
-    time: UINT,
-    logIndex: UINT,
-    algorithm: uint(255n),
-    digest: blob(64),
-  },
-  {
-    prefix: 'reference',
-    labels: { count: 'reference version', algorithm: 'reference digest algorithm' },
-    check: checkDigestOf('reference digest'),
+    ...OF_STATUS,
+    check: (found) => {
+      OF_STATUS.check(found);
+      uint(found.logIndex - 1n)(found.withdrawnIndex, 'reference withdrawn index');
+    },
   },
 );
+
+function onlyRenewed(value, what) {
+  return only(3n, 'expected 3 (renewed)')(uint(3n)(value, what), what);
+}
 
 /** The status of a reference inside a byte string; `bytes` are those that the state holds. */
 function readStatus(value, what) {
   const encoded = blob(STATE_VALUE_BYTES_MAX)(value, what);
   const fields = decode(encoded, 'reference status', STATE_VALUE_BYTES_MAX);
-  return { ...readStatusFields(fields), bytes: encoded };
+  const isRenewed = Array.isArray(fields) && fields.length > STATUS_ITEMS;
+  const read = isRenewed ? readRenewedFields : readStatusFields;
+  return { withdrawnIndex: null, ...read(fields), bytes: encoded };
 }
 
 const readStateLeaf = structure(

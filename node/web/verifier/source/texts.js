@@ -140,6 +140,9 @@ const EN = {
   followedInForce: '{reference}: recorded at {committed}, still in force at {known}',
   followedSuperseded: '{reference}: recorded at {committed}, superseded by {moved}, so at {known}',
   followedWithdrawn: '{reference}: recorded at {committed}, WITHDRAWN at {moved}',
+  followedWithdrawnEarlier:
+    '{reference}: recorded at {committed}, WITHDRAWN no later than {moved}, and for good',
+  recordsVouched: 'whether the validators vouched for the times of records, their receipts show',
   standingFailed: 'What became of the record is not shown.',
   fixStanding:
     'Use a newer proof of the standing of this very record: govchain record status --prove.',
@@ -346,6 +349,8 @@ const ZH = {
   followedInForce: '{reference}：{committed} 存证，{known} 仍然有效',
   followedSuperseded: '{reference}：{committed} 存证，至 {moved} 已被替代，{known} 时如此',
   followedWithdrawn: '{reference}：{committed} 存证，{moved} 已撤销',
+  followedWithdrawnEarlier: '{reference}：{committed} 存证，至迟于 {moved} 已撤销，不再恢复',
+  recordsVouched: '验证节点是否担保各记录的时间，须看其回执',
   standingFailed: '记录此后的状况未得证明。',
   fixStanding: '请使用此记录更新的状态证明：govchain record status --prove。',
   stepsOfStanding: '状态证明的核验步骤',

@@ -118,8 +118,13 @@ def test_sentences_on_proofs_are_worded_as_on_the_command_line() -> None:
     for key in ("existsTlog", "stands_absent", "stands_in_force", "stands_withdrawn", "grew"):
         english = EN[key].removeprefix("{name} ")
         assert catalogue[english] == ZH[key].removeprefix("{name} "), key
-    for key in ("standsAt", "standsSealed"):
+    for key in ("standsAt", "standsSealed", "recordsVouched"):
         assert catalogue[EN[key]] == ZH[key]
-    for key in ("followedInForce", "followedSuperseded", "followedWithdrawn"):
+    for key in (
+        "followedInForce",
+        "followedSuperseded",
+        "followedWithdrawn",
+        "followedWithdrawnEarlier",
+    ):
         english, chinese = (texts[key].split("{reference}", 1)[1] for texts in (EN, ZH))
         assert catalogue[english.removeprefix(": ")] == chinese.removeprefix("：")  # noqa: RUF001
