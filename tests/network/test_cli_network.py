@@ -315,6 +315,12 @@ def test_with_a_network_verify_asks_whether_the_record_still_stands(
     assert all(row["verified"] for row in only["records"])
     assert only["complete"] is True
 
+    notarize(home, out, document(tmp_path, "other.txt"), "--ref", reference, "--type", "permit")
+    assert run(*status, "--prove", tmp_path / "again.standing").code == 0
+    gone = run("verify", newer, *beside, "--standing", tmp_path / "again.standing")
+    assert (gone.code, gone.json["standing"]) == (ExitCode.NOT_VERIFIED, "withdrawn")
+    assert run(*asked).json["standing"] == "withdrawn"
+
 
 def test_a_withdrawal_without_a_decision_names_the_document(
     home: Path, tmp_path: Path, out: Path

@@ -198,6 +198,7 @@ NAMES: Final = (
     N_("vote phase"),
     N_("voter"),
     N_("votes"),
+    N_("withdrawn index"),
     N_("witness"),
 )
 """The longest that fits is taken first."""

@@ -618,6 +618,7 @@ export const NAMES = [
   ["vote phase", "投票阶段"],
   ["voter", "投票者"],
   ["votes", "票"],
+  ["withdrawn index", "撤回位置"],
   ["witness", "见证者"],
 ];
 
