@@ -100,6 +100,10 @@ def status(screen: Screen, home: Path) -> Answer:
     screen.line(verdict)
     if epoch:
         screen.line(_("epoch {epoch} is in force").format(epoch=epoch))
+    if any(row.get("time_degraded") for row in rows):
+        screen.note(
+            _("blocks are made whose time nobody vouches for: govchain doctor says which clocks")
+        )
     if serving < topology.quorum:
         fix = _("start what does not run: govchain testnet up")
         return Answer(facts, Fault("GC-2106", verdict, fix))
@@ -322,6 +326,7 @@ def _describe(
                 "height": found.height,
                 "view": found.view,
                 "time_ms": found.time_ms,
+                "time_degraded": found.time_degraded,
                 "peers_connected": found.peers_connected,
                 "pending": found.pending,
             }

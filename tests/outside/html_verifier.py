@@ -38,6 +38,7 @@ from node.timestamp.consistency import (
     ConsistencyAttestation,
     verify_consistency_proof,
 )
+from node.timestamp.log.proof import TlogProof
 from node.timestamp.log.verify import TlogAttestation, is_tlog_proof, verify_tlog_by_trust
 from node.timestamp.opening import open_receipt
 from node.timestamp.receipt import Receipt
@@ -297,6 +298,12 @@ def format_cases() -> list[Case]:
         ("compact.qr.txt", genesis),
     ]
     found = [Case(name, trust, (GOLDEN / name).read_bytes(), document) for name, trust in files]
+    proof = TlogProof.decode((GOLDEN / "document.txt.tlog-proof").read_bytes())
+    note = proof.checkpoint
+    strange = tuple(replace(line, key_id=bytes(4)) for line in note.signatures)
+    for name, lines in (("all", strange), ("few", (*note.signatures[:2], *strange[2:]))):
+        data = replace(proof, checkpoint=replace(note, signatures=lines)).encode()
+        found.append(Case(f"tlog-proof by {name} strangers", genesis, data, document))
     token = without_unsigned_attributes(token_of_answer((GOLDEN / "document.txt.tsr").read_bytes()))
     return [*found, Case("a token alone", genesis, token, document)]
 

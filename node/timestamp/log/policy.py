@@ -63,13 +63,14 @@ class LogPolicy:
         return any(key.name == origin for key in self.logs)
 
     def strangers(self, note: Note, origin: str) -> tuple[str, ...]:
-        """Return who else signed a note as this log or one of its validators, in its order.
+        """Return who else signed a note as this log, by its origin, or as one of its validators.
 
-        Of nobody's signature is anything known: the policy has no such keys.
+        Validators are told by what follows the origin in their names. Nothing is known of these
+        signatures: the policy has no such keys.
         """
         keys = {(key.name, key.key_id) for key in (*self.logs, *self.witnesses.values())}
         return tuple(
-            line.name
+            line.name.removeprefix(f"{origin}/")
             for line in note.signatures
             if (line.name, line.key_id) not in keys and is_of_log(line.name, origin)
         )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from node.cli.exit_codes import ExitCode
+from node.cli.network import read_genesis
 from node.config import NodeConfig
-from node.operations.topology import Topology
+from node.operations.topology import GENESIS_FILE, Topology
+from node.rpc.port import NodeStatus
 from tests.unit.cli.command import run
+from tests.unit.cli.served import served
+from tests.unit.rpc.fake_node import FakeLedger, FakeNode
 
 
 @pytest.fixture
@@ -71,6 +76,27 @@ def test_a_stopped_network_is_shown_and_does_not_serve(home: Path) -> None:
     assert ran.json["serving"] == 0
     assert [node["health"] for node in ran.json["nodes"]] == ["STOPPED"]
     assert run("testnet", "down", "--home", home, "--json").json["stopped"] == []
+
+
+class Degraded(FakeNode):
+    """Says that nobody vouches for the time of its blocks."""
+
+    is_degraded = True
+
+    async def status(self) -> NodeStatus:
+        return replace(await super().status(), time_degraded=self.is_degraded)
+
+
+def test_that_nobody_vouches_for_the_time_of_blocks_is_said(home: Path) -> None:
+    node = Degraded("validator-1", FakeLedger())
+    with served(node, home, read_genesis(home / GENESIS_FILE).chain_id):
+        ran = run("testnet", "status", "--home", home)
+        told = run("testnet", "status", "--home", home, "--json")
+        node.is_degraded = False
+        sound = run("testnet", "status", "--home", home)
+    assert "time nobody vouches for: govchain doctor" in ran.out + ran.err
+    assert [each["time_degraded"] for each in told.json["nodes"]] == [True]
+    assert "vouches" not in sound.out + sound.err
 
 
 def test_destroy_removes_the_network_alone(home: Path) -> None:

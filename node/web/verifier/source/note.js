@@ -114,12 +114,13 @@ export function signedBy({ text, lines }, keys) {
   return known.filter((each) => found.has(each)).map((each) => found.get(each));
 }
 
-/** Return the names of a log of this origin, or of its validators, in lines of no key given. */
+/** Return who signed as the log of this origin, or as its validators, by no key given. */
 export function strangersOf({ lines }, origin, keys) {
   const known = new Set(keys.map((each) => `${each.name} ${keyId(each)}`));
   const others = lines.filter((each) => !known.has(`${each.name} ${each.keyId}`));
   const isOfLog = ({ name }) => name === origin || name.startsWith(`${origin}/`);
-  return others.filter(isOfLog).map(({ name }) => name);
+  const shorten = ({ name }) => (name === origin ? name : name.slice(origin.length + 1));
+  return others.filter(isOfLog).map(shorten);
 }
 
 /** Return the time of a cosignature that verifies, null of a log's signature; else undefined. */
