@@ -188,6 +188,7 @@ class RecordStatus(IntEnum):
     IN_FORCE = 1
     SUPERSEDED = 2
     WITHDRAWN = 3
+    """For good, whatever is recorded under its reference later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
