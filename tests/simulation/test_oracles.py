@@ -295,7 +295,7 @@ def what_peers_send_is_kept(patch: Patch) -> None:
     patch.setattr(PeerSigns, "note_heard", hoard)
 
 
-@finds("W: validator {} waits {} ms for {}", Trick.STARVE, parameters=ONE_PRIMARY, seed=3)
+@finds("W: validator {} waits {} ms for {}", Trick.STARVE, parameters=ONE_PRIMARY, seed=7)
 def bodies_are_asked_of_the_proposer_alone(patch: Patch) -> None:
     begin = Pursuits.begin
 
