@@ -1,9 +1,12 @@
 """Private keys on disk, encrypted at rest. The only IO and the only randomness of this room.
 
 One key per file, mode 0600, a JSON object in one fixed layout: what the key is for, its algorithm
-and public key, in the clear, then the 32 secret bytes under AES-256-GCM. The clear fields are the
+and public key, in the clear, then the 32 secret bytes, encrypted. The clear fields are the
 associated data, so a file altered anywhere does not open, and no key opens as one of another
-purpose. The lock is either a passphrase (scrypt) or a key file of random bytes (HKDF-SHA256).
+purpose. The lock is either a passphrase (scrypt) or a key file of random bytes (HKDF).
+
+The number of a file's format is that of the suite whose algorithms encrypt it, and derive the key
+for that from a key file: 1 has AES-256-GCM and SHA-256, 2 has SM4-GCM and SM3.
 
 Secrets are never logged and never part of a `repr` or an error. Python cannot wipe memory: whoever
 can read this process's memory has its keys. A device behind `Signer` is the answer to that.
@@ -20,28 +23,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Final, Literal, Protocol, Self, overload
+from typing import Final, Literal, Protocol, Self, overload
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from node.crypto import domains
-from node.crypto.aead import AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, seal, unseal
+from node.crypto.aead import AEAD_NONCE_BYTES, AEAD_TAG_BYTES
 from node.crypto.bls import BlsSigner
 from node.crypto.libcrypto_release import require_mended
 from node.crypto.signature import SECRET_BYTES, Ed25519Signer, P256Signer, Signer, SoftwareSigner
 from node.crypto.sm2 import Sm2Signer
-from node.crypto.suite import SUITES, Suite
+from node.crypto.suite import INTERNATIONAL, SUITES, Suite
 from node.errors import CryptoError
 
 PASSPHRASE_CHARACTERS_MIN: Final = 12
 KEY_FILE_BYTES_MIN: Final = 32
 PRIVATE_FILE_BYTES_MAX: Final = 4_096
 
-_FORMAT: Final = "govchain-key/1"
+_SUITE_BY_FORMAT: Final = {f"govchain-key/{suite.suite_id}": suite for suite in SUITES}
 _SALT_BYTES: Final = 16
 _SIZES: Final = (_SALT_BYTES, AEAD_NONCE_BYTES, SECRET_BYTES + AEAD_TAG_BYTES)
 _FIX_RESTORE: Final = "restore the file from a backup: it was altered"
@@ -78,19 +79,18 @@ _SIGNER_BY_ALGORITHM: Final = {
 
 
 class KeySecret(Protocol):
-    """What unlocks key files. `lock` names, in the file, how it is turned into a key."""
+    """What unlocks key files."""
 
-    lock: ClassVar[str]
+    def lock(self, suite: Suite) -> str:
+        """Name, for the file, how it is turned into a key."""
 
-    def derive_key(self, salt: bytes) -> bytes:
-        """Return the 32-byte key that locks the one file bearing this salt."""
+    def derive_key(self, salt: bytes, suite: Suite) -> bytes:
+        """Return the key that locks the one file bearing this salt, for the suite's cipher."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PassphraseSecret:
     """A passphrase a person remembers. Each file takes a third of a second and 128 MiB to open."""
-
-    lock: ClassVar[str] = "scrypt-131072-8-1"
 
     _passphrase: str = field(repr=False)
 
@@ -101,17 +101,19 @@ class PassphraseSecret:
                 fix="choose several unrelated words",
             )
 
-    def derive_key(self, salt: bytes) -> bytes:
+    def lock(self, suite: Suite) -> str:  # noqa: ARG002 - RFC 7914 fixes the hash
+        """Name the function and its cost."""
+        return "scrypt-131072-8-1"
+
+    def derive_key(self, salt: bytes, suite: Suite) -> bytes:
         """Return the file's key. The same text typed on another system gives the same key."""
         passphrase = unicodedata.normalize("NFKC", self._passphrase).encode()
-        return Scrypt(salt=salt, length=AEAD_KEY_BYTES, n=2**17, r=8, p=1).derive(passphrase)
+        return Scrypt(salt=salt, length=suite.aead.key_size, n=2**17, r=8, p=1).derive(passphrase)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyFileSecret:
     """A file of random bytes, for nodes that start unattended; keep it apart from the keys."""
-
-    lock: ClassVar[str] = "hkdf-sha256"
 
     _random_bytes: bytes = field(repr=False)
 
@@ -131,10 +133,15 @@ class KeyFileSecret:
             raise CryptoError(f"{path}: expected {got}", fix="restore the key file from a backup")
         return cls(random_bytes)
 
-    def derive_key(self, salt: bytes) -> bytes:
+    def lock(self, suite: Suite) -> str:
+        """Name the function and its hash."""
+        return f"hkdf-{suite.keyed_hash.name}"
+
+    def derive_key(self, salt: bytes, suite: Suite) -> bytes:
         """Return the file's key."""
-        derivation = HKDF(hashes.SHA256(), AEAD_KEY_BYTES, salt=salt, info=domains.KEY_FILE)
-        return derivation.derive(self._random_bytes)
+        return suite.keyed_hash.derive(
+            self._random_bytes, salt=salt, info=domains.KEY_FILE, size=suite.aead.key_size
+        )
 
 
 def new_serial_number() -> int:
@@ -158,18 +165,28 @@ def generate_key(purpose: KeyPurpose, suite: Suite) -> SoftwareSigner:
         return _signer(signer_type, secrets.token_bytes(SECRET_BYTES))
 
 
-def save_key(path: Path, key: SoftwareSigner, secret: KeySecret, purpose: KeyPurpose) -> None:
-    """Store `key` encrypted under `secret`, durably, mode 0600. Refuses to replace a file."""
+def save_key(
+    path: Path,
+    key: SoftwareSigner,
+    secret: KeySecret,
+    purpose: KeyPurpose,
+    suite: Suite = INTERNATIONAL,
+) -> None:
+    """Store `key` encrypted under `secret`, durably, mode 0600. Refuses to replace a file.
+
+    `suite` is that of the chain the key is for: its algorithms encrypt the file.
+    """
     unsealed = _KeyFile(
+        suite=suite,
         purpose=purpose.value,
         algorithm=key.algorithm,
         public_key=key.public_key.encoded,
-        lock=secret.lock,
+        lock=secret.lock(suite),
         salt=secrets.token_bytes(_SALT_BYTES),
         nonce=secrets.token_bytes(AEAD_NONCE_BYTES),
     )
-    key_bytes, context = secret.derive_key(unsealed.salt), unsealed.associated_data()
-    sealed = seal(key_bytes, unsealed.nonce, key.export_secret(), context)
+    key_bytes, context = secret.derive_key(unsealed.salt, suite), unsealed.associated_data()
+    sealed = suite.aead.seal(key_bytes, unsealed.nonce, key.export_secret(), context)
     _create_private_file(path, replace(unsealed, sealed=sealed).encode())
 
 
@@ -210,6 +227,7 @@ def load_tls_key_pem(path: Path, secret: KeySecret) -> bytes:
 class _KeyFile:
     """The content of a key file, field by field in the file's order."""
 
+    suite: Suite
     purpose: str
     algorithm: str
     public_key: bytes
@@ -227,7 +245,11 @@ class _KeyFile:
         values = json.loads(data)
         if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
             raise ValueError("expected an object of texts")
+        suite = _SUITE_BY_FORMAT.get(values.get("format", ""))
+        if suite is None:
+            raise ValueError("expected a known format")
         file = cls(
+            suite=suite,
             purpose=values.get("purpose", ""),
             algorithm=values.get("algorithm", ""),
             public_key=bytes.fromhex(values.get("public_key", "")),
@@ -247,7 +269,7 @@ class _KeyFile:
 
     def _fields(self) -> dict[str, str]:
         return {
-            "format": _FORMAT,
+            "format": f"govchain-key/{self.suite.suite_id}",
             "purpose": self.purpose,
             "algorithm": self.algorithm,
             "public_key": self.public_key.hex(),
@@ -264,22 +286,21 @@ def _load_key(path: Path, secret: KeySecret, purpose: KeyPurpose) -> SoftwareSig
         file = _KeyFile.decode(data)
     except (ValueError, RecursionError) as error:
         raise CryptoError(
-            f"{path}: not a key file of format {_FORMAT}", fix=_FIX_RESTORE
+            f"{path}: not a key file of format {' or '.join(_SUITE_BY_FORMAT)}", fix=_FIX_RESTORE
         ) from error
     if file.purpose != purpose:
         raise CryptoError(
             f"{path}: expected a key for {purpose}, got one for {file.purpose!r:.40}",
             fix="name the file that holds the key for this purpose",
         )
-    if file.lock != secret.lock:
+    if file.lock != (lock := secret.lock(file.suite)):
         raise CryptoError(
-            f"{path}: expected a secret for {file.lock!r:.40}, got one for {secret.lock}",
+            f"{path}: expected a secret for {file.lock!r:.40}, got one for {lock}",
             fix="give the key file instead of the passphrase, or the passphrase instead of it",
         )
     try:
-        plaintext = unseal(
-            secret.derive_key(file.salt), file.nonce, file.sealed, file.associated_data()
-        )
+        key = secret.derive_key(file.salt, file.suite)
+        plaintext = file.suite.aead.unseal(key, file.nonce, file.sealed, file.associated_data())
     except CryptoError as error:
         raise CryptoError(
             f"{path}: does not open with this secret",

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from node.crypto.aead import AES_256_GCM, SM4_GCM, Aead
 from node.crypto.hashing import HashFunction, NewHash, new_sm3
+from node.crypto.keyed_hash import KEYED_SHA_256, KEYED_SM3, KeyedHash
 from node.crypto.signature import (
     P256_SIGNATURE_BYTES,
     Ed25519PublicKey,
@@ -35,6 +37,7 @@ class Suite:
     the key of a vote or transaction, `load_cosignature_key` that of a checkpoint cosignature; both
     raise `CryptoError`.
     `signer_type` is what the key store makes and loads for votes and transactions.
+    `aead` encrypts what is kept secret, `keyed_hash` authenticates and derives keys by `new_hash`.
     `has_public_forms` tells whether hash and signature are those that the public forms of a log
     prescribe (C2SP tlog-tiles and RFC 9942: SHA-256, ECDSA on P-256): else it has none of them.
     """
@@ -47,6 +50,8 @@ class Suite:
     load_public_key: Callable[[bytes], PublicKey]
     load_cosignature_key: Callable[[bytes], PublicKey]
     signer_type: type[SoftwareSigner]
+    aead: Aead
+    keyed_hash: KeyedHash
     has_public_forms: bool
     hash: HashFunction = field(init=False, compare=False, repr=False)
 
@@ -67,6 +72,8 @@ INTERNATIONAL: Final = Suite(
     load_public_key=P256PublicKey.decode,
     load_cosignature_key=Ed25519PublicKey.decode,
     signer_type=P256Signer,
+    aead=AES_256_GCM,
+    keyed_hash=KEYED_SHA_256,
     has_public_forms=True,
 )
 
@@ -79,6 +86,8 @@ NATIONAL: Final = Suite(
     load_public_key=Sm2PublicKey.decode,
     load_cosignature_key=Ed25519PublicKey.decode,
     signer_type=Sm2Signer,
+    aead=SM4_GCM,
+    keyed_hash=KEYED_SM3,
     has_public_forms=False,
 )
 

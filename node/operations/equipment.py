@@ -33,7 +33,7 @@ from node.crypto.keystore import (
     new_serial_number,
     save_key,
 )
-from node.crypto.signature import Signer
+from node.crypto.signature import Signer, SoftwareSigner
 from node.crypto.suite import Suite
 from node.errors import ConfigError
 from node.operations.topology import write_file
@@ -78,7 +78,7 @@ class Outfitter:
             signer, organisation_id, self._issuance(_AUTHORITY_DAYS)
         )
         write_file(folder / AUTHORITY_FILE, encode_pem(certificate))
-        save_key(folder / AUTHORITY_KEY_FILE, signer, self._secret, KeyPurpose.AUTHORITY)
+        self._save_key(folder / AUTHORITY_KEY_FILE, signer, KeyPurpose.AUTHORITY)
         return Authority(certificate, signer)
 
     def load_authority(self, folder: Path) -> Authority:
@@ -212,13 +212,16 @@ class Outfitter:
         The proof is deterministic: whoever opens the key can give it again.
         """
         key = generate_key(KeyPurpose.AGGREGATE, self._suite)
-        save_key(home / AGGREGATE_KEY_FILE, key, self._secret, KeyPurpose.AGGREGATE)
+        self._save_key(home / AGGREGATE_KEY_FILE, key, KeyPurpose.AGGREGATE)
         return register(key)
 
     def _make_key(self, path: Path, purpose: KeyPurpose) -> Signer:
         key = generate_key(purpose, self._suite)
-        save_key(path, key, self._secret, purpose)
+        self._save_key(path, key, purpose)
         return key
+
+    def _save_key(self, path: Path, key: SoftwareSigner, purpose: KeyPurpose) -> None:
+        save_key(path, key, self._secret, purpose, self._suite)
 
     def _issuance(self, days: int) -> Issuance:
         return Issuance(

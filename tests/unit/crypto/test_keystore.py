@@ -15,7 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from node.crypto import libcrypto_release
+from node.crypto import domains, libcrypto_release
+from node.crypto.aead import SM4_GCM
 from node.crypto.bls import BlsSigner
 from node.crypto.keystore import (
     KeyFileSecret,
@@ -79,11 +80,31 @@ def test_a_national_key_is_stored_and_opened(
     except CryptoError as error:
         pytest.skip(f"SM2 keys were NOT RUN: {error}")
     path = tmp_path / "national.key"
-    save_key(path, key, secret, purpose)
+    save_key(path, key, secret, purpose, NATIONAL)
     opened = load_signer(path, secret, purpose)
     assert opened == key
     assert key.public_key.verify(b"message", opened.sign(b"message"))
     assert json.loads(path.read_bytes())["algorithm"] == "sm2"
+
+
+def test_key_files_of_a_national_chain_are_sealed_by_its_own_algorithms(
+    tmp_path: Path, secret: KeyFileSecret
+) -> None:
+    key, passphrase = P256Signer.from_secret(b"\x07" * 32), PassphraseSecret(PASSPHRASE)
+    for opens, lock in ((secret, "hkdf-sm3"), (passphrase, "scrypt-131072-8-1")):
+        path = tmp_path / lock
+        save_key(path, key, opens, KeyPurpose.TLS, NATIONAL)
+        fields = json.loads(path.read_bytes())
+        assert (fields["format"], fields["lock"]) == ("govchain-key/2", lock)
+        derived = opens.derive_key(bytes.fromhex(fields["salt"]), NATIONAL)
+        nonce, sealed = (bytes.fromhex(fields.pop(name)) for name in ("nonce", "sealed"))
+        fields["nonce"] = nonce.hex()
+        bound = domains.tagged(domains.KEY_FILE, json.dumps(fields).encode())
+        assert SM4_GCM.unseal(derived, nonce, sealed, bound) == b"\x07" * 32
+        assert load_signer(path, opens, KeyPurpose.TLS) == key
+        path.write_bytes(path.read_bytes().replace(b"govchain-key/2", b"govchain-key/1"))
+        with pytest.raises(CryptoError):
+            load_signer(path, opens, KeyPurpose.TLS)
 
 
 def test_where_a_suite_cannot_sign_no_key_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
