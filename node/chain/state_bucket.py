@@ -25,7 +25,7 @@ from typing import Final
 from zlib import crc32
 
 from node.chain.merkle import DIGEST_BYTES
-from node.chain.state_page import DEPTH_MAX, EMPTY, NODE_TAG
+from node.chain.state_page import DEPTH_MAX, EMPTY, LEAF_TAG, NODE_TAG
 from node.chain.struct import Struct
 from node.crypto import domains
 from node.crypto.hashing import NewHash
@@ -41,7 +41,10 @@ Rows = tuple[Sequence[int], Sequence[bytes], Sequence[bytes], Sequence[bytes]]
 PathOf = Callable[[bytes], int]
 """Gives the path of a key as a number."""
 
+_KEY_TAG: Final = domains.tagged(domains.STATE_KEY, b"")
 _MARK_BYTES: Final = 4
+_NEVER: Final = DEPTH_MAX + 2
+"""Above every bit of a path."""
 _MARK_BITS: Final = 8 * _MARK_BYTES
 _MARK_MASK: Final = (1 << _MARK_BITS) - 1
 _HEAD: Final = Layout(f">I{DIGEST_BYTES}sBB")
@@ -61,7 +64,8 @@ def path_number(key: bytes, suite: Suite) -> int:
 
 def paths_by(suite: Suite) -> PathOf:
     """Return `path_number` of a suite."""
-    return lambda key: path_number(key, suite)
+    new_hash, number = suite.new_hash, int.from_bytes
+    return lambda key: number(new_hash(_KEY_TAG + key).digest(), "big")
 
 
 def place_of(path: int, depth: int) -> bytes:
@@ -75,33 +79,79 @@ def place_of(path: int, depth: int) -> bytes:
 
 
 class Bucket(Struct, frozen=True, gc=False):
-    """A few keys, in the order of their paths, with their values and the hashes of their leaves."""
+    """A few keys, in the order of their paths, with their values and the hashes of their leaves.
+
+    It is kept as it is stored, column by column: a change cuts out and puts in, and what it does
+    not touch is never taken apart.
+    """
 
     depth: int
     """How many bits of their paths all keys share, at least."""
     hash: bytes
     """Of the subtree these keys are."""
-    marks: tuple[int, ...]
-    leaf_hashes: tuple[bytes, ...]
-    keys: tuple[bytes, ...]
-    values: tuple[bytes, ...]
+    marks: bytes
+    leaf_hashes: bytes
+    sizes: bytes | tuple[int, ...]
+    """Of what is in `blobs`; bytes where none is above 255."""
+    blobs: bytes
+    """What all keys begin with, what each has beyond it, and the values."""
+
+    @classmethod
+    def empty(cls, depth: int) -> Bucket:
+        """Return one of no keys, which is never stored."""
+        return cls(depth, b"", b"", b"", b"\x00", b"")
 
     @classmethod
     def of(cls, depth: int, rows: Rows, suite: Suite) -> Bucket:
         """Return the bucket of these rows, at least one."""
         paths, leaf_hashes, keys, values = rows
         shift = DEPTH_MAX - _mark_end(depth)
-        marks = tuple([path >> shift & _MARK_MASK for path in paths])
+        marks = [path >> shift & _MARK_MASK for path in paths]
         subtree = trie_hash(paths, leaf_hashes, depth, DEPTH_MAX, suite.new_hash)
-        return cls(depth, subtree, marks, tuple(leaf_hashes), tuple(keys), tuple(values))
+        return cls._of_columns(depth, subtree, (marks, leaf_hashes, keys, values))
+
+    @classmethod
+    def _of_columns(cls, depth: int, subtree: bytes, rows: Rows) -> Bucket:
+        """Return the bucket with these marks, leaf hashes, keys and values."""
+        marks, leaf_hashes, keys, values = rows
+        blobs = [*_without_beginning(keys), *values]
+        return cls(
+            depth,
+            subtree,
+            _numbers(len(marks)).pack(*marks),
+            b"".join(leaf_hashes),
+            _sizes(list(map(len, blobs))),
+            b"".join(blobs),
+        )
+
+    @property
+    def count(self) -> int:
+        """How many keys it has."""
+        return len(self.marks) // _MARK_BYTES
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The keys."""
+        beginning, *tails = self._blobs(0, self.count + 1)
+        return [beginning + tail for tail in tails]
+
+    @property
+    def values(self) -> list[bytes]:
+        """The values."""
+        return self._blobs(self.count + 1, 2 * self.count + 1)
 
     def rows(self, path_of: PathOf) -> Rows:
         """Return the columns, with the paths of the keys."""
-        return self.paths(path_of), self.leaf_hashes, self.keys, self.values
+        return self.paths(path_of), self.split_leaf_hashes(), self.keys, self.values
+
+    def split_leaf_hashes(self) -> tuple[bytes, ...]:
+        """Return the leaf hashes, one by one."""
+        return _digests(self.count).unpack(self.leaf_hashes)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key, or None."""
-        return self.values[self.keys.index(key)] if key in self.keys else None
+        keys = self.keys
+        return self._blob(self.count + 1 + keys.index(key)) if key in keys else None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield each key with its value."""
@@ -117,46 +167,88 @@ class Bucket(Struct, frozen=True, gc=False):
         Its hash is left empty, as more changes may follow: see `hashed`.
         """
         mark = path >> (DEPTH_MAX - _mark_end(self.depth)) & _MARK_MASK
-        marks, count = list(self.marks), len(self.marks)
+        count = self.count
+        marks = _numbers(count).unpack(self.marks)
         at = bisect_left(marks, mark)
-        while (
-            at < count
-            and marks[at] == mark
-            and self.keys[at] != key
-            and path_number(self.keys[at], suite) < path
-        ):
+        while at < count and marks[at] == mark:
+            there = self._key(at)
+            if there == key:
+                return self._with_value(at, path, value, suite)
+            if path_number(there, suite) > path:
+                break
             at += 1
-        is_here = at < count and self.keys[at] == key
-        if value == (self.values[at] if is_here else None):
+        if value is None:
             return self
-        leaf_hashes, keys, values = list(self.leaf_hashes), list(self.keys), list(self.values)
-        if is_here:
-            del marks[at], leaf_hashes[at], keys[at], values[at]
-        if value is not None:
-            marks.insert(at, mark)
-            leaf_hashes.insert(at, leaf_hash(path, value, suite))
-            keys.insert(at, key)
-            values.insert(at, value)
-        columns = tuple(marks), tuple(leaf_hashes), tuple(keys), tuple(values)
-        return Bucket(self.depth, b"", *columns)
+        beginning = self.sizes[0]
+        if not (count and key.startswith(self.blobs[:beginning])):
+            return self._rebuilt(at, (mark, leaf_hash(path, value, suite), key, value), 0)
+        sizes, blobs = list(self.sizes), self.blobs
+        tail_at, value_at = sum(sizes[: 1 + at]), sum(sizes[: 1 + count + at])
+        sizes.insert(1 + count + at, len(value))
+        sizes.insert(1 + at, len(key) - beginning)
+        cut, leaf_cut = at * _MARK_BYTES, at * DIGEST_BYTES
+        leaf = leaf_hash(path, value, suite)
+        return Bucket(
+            self.depth,
+            b"",
+            self.marks[:cut] + mark.to_bytes(_MARK_BYTES, "big") + self.marks[cut:],
+            self.leaf_hashes[:leaf_cut] + leaf + self.leaf_hashes[leaf_cut:],
+            _sizes(sizes),
+            b"".join(
+                (blobs[:tail_at], key[beginning:], blobs[tail_at:value_at], value, blobs[value_at:])
+            ),
+        )
+
+    def _with_value(self, at: int, path: int, value: bytes | None, suite: Suite) -> Bucket:
+        """Return the bucket with another value under its key `at`, or without it."""
+        if value is None:
+            return self._rebuilt(at, None, 1)
+        sizes, blobs, column = list(self.sizes), self.blobs, 1 + self.count + at
+        start = sum(sizes[:column])
+        end = start + sizes[column]
+        if blobs[start:end] == value:
+            return self
+        sizes[column] = len(value)
+        leaf, cut = leaf_hash(path, value, suite), at * DIGEST_BYTES
+        leaf_hashes = self.leaf_hashes[:cut] + leaf + self.leaf_hashes[cut + DIGEST_BYTES :]
+        return Bucket(
+            self.depth,
+            b"",
+            self.marks,
+            leaf_hashes,
+            _sizes(sizes),
+            blobs[:start] + value + blobs[end:],
+        )
+
+    def _rebuilt(self, at: int, row: tuple[int, bytes, bytes, bytes] | None, gone: int) -> Bucket:
+        """Return the bucket with a row, if any, in place of so many at `at`, made anew."""
+        count = self.count
+        marks = list(_numbers(count).unpack(self.marks))
+        columns = marks, list(self.split_leaf_hashes()), self.keys, self.values
+        for number, column in enumerate(columns):
+            column[at : at + gone] = [] if row is None else [row[number]]
+        if not marks:
+            return Bucket.empty(self.depth)
+        return self._of_columns(self.depth, b"", columns)
 
     def hashed(self, suite: Suite) -> Bucket:
         """Return the bucket with its hash. It has keys."""
-        marks, end = self.marks, _mark_end(self.depth)
-        is_told_apart = len(set(marks)) == len(marks)
-        paths, end = (marks, end) if is_told_apart else (self.paths(paths_by(suite)), DEPTH_MAX)
-        subtree = trie_hash(paths, self.leaf_hashes, self.depth, end, suite.new_hash)
-        return Bucket(self.depth, subtree, marks, self.leaf_hashes, self.keys, self.values)
+        count, end = self.count, _mark_end(self.depth)
+        paths: Sequence[int] = _numbers(count).unpack(self.marks)
+        if len(set(paths)) < count:
+            paths, end = self.paths(paths_by(suite)), DEPTH_MAX
+        leaf_hashes = self.split_leaf_hashes()
+        subtree = trie_hash(paths, leaf_hashes, self.depth, end, suite.new_hash)
+        return Bucket(self.depth, subtree, self.marks, self.leaf_hashes, self.sizes, self.blobs)
 
     def encode(self) -> bytes:
         """Return the stored form."""
-        count = len(self.keys)
-        blobs = [*_without_beginning(self.keys), *self.values]
-        sizes = list(map(len, blobs))
-        largest = max(sizes)
-        width = 1 if largest < 1 << 8 else 2 if largest < 1 << 16 else 4
-        columns = _layout(count, width).pack(*self.marks, *self.leaf_hashes, *sizes)
-        data = b"".join((self.hash, bytes((count, width)), columns, *blobs))
+        sizes, width = self.sizes, 1
+        if not isinstance(sizes, bytes):
+            width = 2 if max(sizes) < 1 << 16 else 4
+            sizes = _numbers(len(sizes), width).pack(*sizes)
+        head = bytes((self.count, width))
+        data = b"".join((self.hash, head, self.marks, self.leaf_hashes, sizes, self.blobs))
         return crc32(data).to_bytes(_CRC_BYTES, "big") + data
 
     @classmethod
@@ -166,18 +258,13 @@ class Bucket(Struct, frozen=True, gc=False):
         What is not the very bytes that were stored is refused; nothing is hashed.
         """
         subtree, count, width = cls.read_head(data, place)
-        layout = _layout(count, width)
-        columns = layout.unpack_from(data, _HEAD.size)
-        start = _HEAD.size + layout.size
-        blobs: list[bytes] = []
-        for size in columns[2 * count :]:
-            end = start + size
-            blobs.append(data[start:end])
-            start = end
-        beginning, tails = blobs[0], blobs[1 : count + 1]
-        keys = tuple([beginning + tail for tail in tails])
-        values = tuple(blobs[count + 1 :])
-        return cls(place[-1], subtree, columns[:count], columns[count : 2 * count], keys, values)
+        leaves_at = _HEAD.size + count * _MARK_BYTES
+        sizes_at = leaves_at + count * DIGEST_BYTES
+        blobs_at = sizes_at + (2 * count + 1) * width
+        column = data[sizes_at:blobs_at]
+        sizes = column if width == 1 else _numbers(2 * count + 1, width).unpack(column)
+        marks, leaf_hashes = data[_HEAD.size : leaves_at], data[leaves_at:sizes_at]
+        return cls(place[-1], subtree, marks, leaf_hashes, sizes, data[blobs_at:])
 
     @staticmethod
     def read_head(data: bytes, place: bytes) -> tuple[bytes, int, int]:
@@ -189,19 +276,35 @@ class Bucket(Struct, frozen=True, gc=False):
             raise malformed(place, "these are not the bytes that were stored")
         return subtree, count, width
 
+    def _key(self, at: int) -> bytes:
+        return self._blob(0) + self._blob(1 + at)
+
+    def _blob(self, at: int) -> bytes:
+        start = sum(self.sizes[:at])
+        return self.blobs[start : start + self.sizes[at]]
+
+    def _blobs(self, first: int, after: int) -> list[bytes]:
+        start, blobs, found = sum(self.sizes[:first]), self.blobs, []
+        for size in self.sizes[first:after]:
+            end = start + size
+            found.append(blobs[start:end])
+            start = end
+        return found
+
 
 def joined_rows(buckets: Sequence[Bucket], path_of: PathOf) -> Rows:
     """Return the rows of several buckets, which are in the order of their places."""
     paths = [path for bucket in buckets for path in bucket.paths(path_of)]
-    leaf_hashes = [each for bucket in buckets for each in bucket.leaf_hashes]
+    leaf_hashes = [each for bucket in buckets for each in bucket.split_leaf_hashes()]
     keys = [key for bucket in buckets for key in bucket.keys]
     return paths, leaf_hashes, keys, [value for bucket in buckets for value in bucket.values]
 
 
 def leaf_hash(path: int, value: bytes, suite: Suite) -> bytes:
     """Return the hash of the leaf of a key with this value."""
-    leaf = path.to_bytes(DIGEST_BYTES, "big") + suite.hash(value)
-    return suite.tagged_hash(domains.STATE_LEAF, leaf)
+    new_hash = suite.new_hash
+    leaf = path.to_bytes(DIGEST_BYTES, "big") + new_hash(value).digest()
+    return new_hash(LEAF_TAG + leaf).digest()
 
 
 def trie_hash(
@@ -216,18 +319,20 @@ def trie_hash(
     if not paths:
         return EMPTY
     partings = [(left ^ right).bit_length() for left, right in pairwise(paths)]
-    waiting: list[tuple[int, bytes]] = []
-    for path, leaf, parting in zip(paths, leaf_hashes, (*partings, end - depth + 1), strict=True):
-        node, height = leaf, 0  # in bits, from the last one of paths
-        while waiting and waiting[-1][0] < parting:
-            top, left = waiting.pop()
-            if 0 < height < top - 1:
+    partings.append(end - depth + 1)
+    tops, waiting = [_NEVER], [EMPTY]  # which bits part what waits from what follows, growing
+    for path, leaf, parting in zip(paths, leaf_hashes, partings, strict=True):
+        node, height = leaf, _NEVER  # in bits, from the last one of paths; a leaf is not lifted
+        while tops[-1] < parting:
+            top = tops.pop()
+            if height < top - 1:
                 node = _lifted(node, path, range(height, top - 1), new_hash)
-            node, height = new_hash(NODE_TAG + left + node).digest(), top
-        if 0 < height < parting - 1:
+            node, height = new_hash(NODE_TAG + waiting.pop() + node).digest(), top
+        if height < parting - 1:
             node = _lifted(node, path, range(height, parting - 1), new_hash)
-        waiting.append((parting, node))
-    return waiting[0][1]
+        tops.append(parting)
+        waiting.append(node)
+    return waiting[1]
 
 
 def _lifted(node: bytes, path: int, heights: range, new_hash: NewHash) -> bytes:
@@ -244,9 +349,20 @@ def _mark_end(depth: int) -> int:
 
 
 @lru_cache
-def _layout(count: int, width: int) -> Layout:
-    """Return how marks, leaf hashes and sizes of a bucket of so many keys are laid out."""
-    return Layout(f">{count}I" + f"{DIGEST_BYTES}s" * count + f"{2 * count + 1}{_WIDTHS[width]}")
+def _numbers(count: int, width: int = _MARK_BYTES) -> Layout:
+    """Return how so many marks, or sizes of this width, are laid out."""
+    return Layout(f">{count}{_WIDTHS[width]}")
+
+
+@lru_cache
+def _digests(count: int) -> Layout:
+    """Return how so many hashes are laid out."""
+    return Layout(f"{DIGEST_BYTES}s" * count)
+
+
+def _sizes(sizes: list[int]) -> bytes | tuple[int, ...]:
+    """Return sizes as a bucket has them."""
+    return bytes(sizes) if max(sizes) < 1 << 8 else tuple(sizes)
 
 
 def _without_beginning(column: Sequence[bytes]) -> list[bytes]:

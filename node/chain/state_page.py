@@ -43,14 +43,16 @@ LEAF_BYTES: Final = 2 * DIGEST_BYTES
 _LONE_LEAF_BYTES: Final = LEAF_BYTES + DIGEST_BYTES
 _DIGITS: Final = "0123456789abcdef"
 _PLACE_DIGITS_MAX: Final = DEPTH_MAX // PAGE_LEVELS - 1
-_LEAF_TAG: Final = domains.tagged(domains.STATE_LEAF, b"")
+LEAF_TAG: Final = domains.tagged(domains.STATE_LEAF, b"")
+"""What is hashed before a key path and the hash of its value."""
+
 NODE_TAG: Final = domains.tagged(domains.STATE_NODE, b"")
 """What is hashed before the hashes of two subtrees."""
 
 
 def lone_leaf(leaf: bytes, suite: Suite) -> bytes:
     """Return the subtree of one key, given key path || hash(value)."""
-    return leaf + suite.new_hash(_LEAF_TAG + leaf).digest()
+    return leaf + suite.new_hash(LEAF_TAG + leaf).digest()
 
 
 def has_more_keys(subtree: bytes) -> bool:

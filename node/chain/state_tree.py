@@ -99,7 +99,7 @@ StateTree = Fork | bytes
 
 EMPTY_TREE: Final = b""
 
-_NO_KEYS: Final = Bucket(0, b"", (), (), (), ())
+_NO_KEYS: Final = Bucket.empty(0)
 _NO_BUCKETS: Final[Mapping[bytes, Bucket]] = {}
 
 
@@ -287,7 +287,11 @@ def prove(tree: StateTree, key: bytes, read_bucket: BucketReader, suite: Suite) 
     if not node:
         return StateProof(tuple(siblings), None)
     bucket = _read(read_bucket, place_of(path, len(siblings)), node)
-    paths, leaf_hashes, new_hash = bucket.paths(paths_by(suite)), bucket.leaf_hashes, suite.new_hash
+    paths, leaf_hashes, new_hash = (
+        bucket.paths(paths_by(suite)),
+        bucket.split_leaf_hashes(),
+        suite.new_hash,
+    )
     first, after = 0, len(paths)
     while after - first > 1:
         depth = len(siblings) + 1
@@ -394,6 +398,8 @@ class _Batch:
 
         The same object if it is the same. It calls itself once per level, so at most 256 deep.
         """
+        if after - first == 1 and not self._shrinks:
+            return self._apply_one(node, depth, first)
         if not isinstance(node, Fork):
             return (
                 self._apply_to_bucket(node, depth, start, first, after) if first < after else node
@@ -411,6 +417,41 @@ class _Batch:
             return self._fork_or_merge(left, right, depth, start)
         return self._fork(left, right)
 
+    def _apply_one(self, node: StateTree, depth: int, at: int) -> StateTree:
+        """Return `node` after one change, which removes nothing: as `apply`, along its one path."""
+        path = self._paths[at]
+        on_path: list[Fork] = []
+        below = DEPTH_MAX - depth  # bits of the path that are not decided yet
+        while isinstance(node, Fork):
+            on_path.append(node)
+            below -= 1
+            node = node.right if path >> below & 1 else node.left
+        turns = path >> below  # a number of as many bits as the depth: the next one is the last
+        depth = DEPTH_MAX - below
+        changed = self._apply_to_bucket(node, depth, turns << below, at, at + 1)
+        if changed is node:
+            return on_path[0] if on_path else node
+        new_hash, digest = self._new_hash, root_of(changed)
+        for above in reversed(on_path):
+            if turns & 1:
+                beside = above.left
+                digest = new_hash(
+                    NODE_TAG
+                    + (beside.hash if isinstance(beside, Fork) else beside or EMPTY)
+                    + digest
+                ).digest()
+                changed = Fork(digest, beside, changed)
+            else:
+                beside = above.right
+                digest = new_hash(
+                    NODE_TAG
+                    + digest
+                    + (beside.hash if isinstance(beside, Fork) else beside or EMPTY)
+                ).digest()
+                changed = Fork(digest, changed, beside)
+            turns >>= 1
+        return changed
+
     def _fork(self, left: StateTree, right: StateTree) -> Fork:
         return Fork(self._new_hash(NODE_TAG + root_of(left) + root_of(right)).digest(), left, right)
 
@@ -423,12 +464,12 @@ class _Batch:
         if after - first > BUCKET_KEYS_MAX:
             rows = self._with_many_changes(old, first, after)
         else:
-            new = old if node else Bucket(depth, b"", (), (), (), ())
+            new = old if node else Bucket.empty(depth)
             for path in self._paths[first:after]:
                 new = new.with_change(path, *self._by_path[path], suite)
-            if new is old or not (new.keys or node):
+            if new is old or not (new.marks or node):
                 return node
-            if 0 < len(new.keys) <= BUCKET_KEYS_MAX:
+            if 0 < new.count <= BUCKET_KEYS_MAX:
                 self.buckets[place] = new = new.hashed(suite)
                 return new.hash
             rows = new.rows(self._path_of)
@@ -480,7 +521,7 @@ class _Batch:
             for place, node in halves.items()
             if node
         ]
-        count = sum(len(bucket.keys) for bucket in buckets)
+        count = sum(bucket.count for bucket in buckets)
         if count > BUCKET_KEYS_MAX:
             return self._fork(left, right)
         self.buckets |= dict.fromkeys(halves)
@@ -522,7 +563,7 @@ def _slot(
     if after - first == 1:
         path = paths[first].to_bytes(DIGEST_BYTES, "big")
         return lone_leaf(path + suite.hash(bucket.values[first]), suite)
-    below, leaf_hashes = paths[first:after], bucket.leaf_hashes[first:after]
+    below, leaf_hashes = paths[first:after], bucket.split_leaf_hashes()[first:after]
     return trie_hash(below, leaf_hashes, depth, DEPTH_MAX, suite.new_hash) if below else b""
 
 

@@ -141,7 +141,7 @@ class LedgerDraft:
             few = [bucket for bucket in buckets[first:after] if bucket is not None]
             if not few:
                 return
-            is_bucket = sum(len(bucket.keys) for bucket in few) <= BUCKET_KEYS_MAX
+            is_bucket = sum(bucket.count for bucket in few) <= BUCKET_KEYS_MAX
             if is_bucket and len(few) == after - first:
                 put_buckets(
                     batch,

@@ -92,12 +92,23 @@ def test_any_damage_is_refused() -> None:
         assert caught.value.code == "GC-3003"
 
 
-def test_keys_whose_marks_are_the_same_are_told_apart_by_their_paths() -> None:
-    """As whoever looks for such keys could make them: here the marks are made the same."""
+def test_keys_whose_marks_are_the_same_are_told_apart_by_their_paths(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As whoever looks for such keys could make them: here all marks are made the same."""
     values = {b"key %d" % at: b"%d" % at for at in range(6)}
-    right = bucket_of(values)
-    alike = Bucket(0, b"", (7,) * 6, right.leaf_hashes, right.keys, right.values)
-    assert alike.hashed(INTERNATIONAL).hash == right.hash
+    right = {at: bucket_of(dict(list(values.items())[:at])) for at in range(1, 7)}
+    monkeypatch.setattr("node.chain.state_bucket._MARK_MASK", 0)
+    bucket = bucket_of({b"key 0": b"0"})
+    for at in range(1, 6):
+        bucket = bucket.with_change(path_of(b"key %d" % at), b"key %d" % at, b"", INTERNATIONAL)
+        bucket = bucket.with_change(
+            path_of(b"key %d" % at), b"key %d" % at, b"%d" % at, INTERNATIONAL
+        ).hashed(INTERNATIONAL)
+        assert bucket.marks == bytes(4 * (at + 1))
+        assert bucket.keys == right[at + 1].keys
+        assert bucket.hash == right[at + 1].hash
+    assert bucket.with_change(path_of(b"key 6"), b"key 6", None, INTERNATIONAL) is bucket
 
 
 def test_a_change_leaves_the_bucket_as_it_was() -> None:
@@ -111,8 +122,32 @@ def test_a_change_leaves_the_bucket_as_it_was() -> None:
     assert len(before.hash) == DIGEST_BYTES
 
 
+@pytest.mark.parametrize("size", [0, 1, 254, 255, 256, 65_535, 65_536])
+def test_changes_one_by_one_give_the_bucket_of_what_is_there_then(size: int) -> None:
+    """Its very bytes: what is cut and put together is what would be made of the whole content."""
+    keys = [b"k", b"key", b"key 1", b"key 10", b"other", b""]
+    values = {b"k": b"1"}
+    bucket = bucket_of(values)
+    steps: list[tuple[bytes, bytes | None]]
+    steps = [(key, b"x" * (size + at)) for at, key in enumerate(keys)]
+    steps += [(b"key 1", b""), (b"", None), (b"other", None), (b"k", b"again"), (b"key 10", None)]
+    for key, value in steps:
+        bucket = bucket.with_change(path_of(key), key, value, INTERNATIONAL)
+        if value is None:
+            del values[key]
+        else:
+            values[key] = value
+        assert bucket.hashed(INTERNATIONAL) == bucket_of(values)
+        assert dict(bucket.items()) == values
+        bucket = Bucket.decode(bucket.hashed(INTERNATIONAL).encode(), b"\0")
+    for key in values:
+        bucket = bucket.with_change(path_of(key), key, None, INTERNATIONAL)
+    assert bucket == Bucket.empty(0)
+
+
 def test_rows_of_several_buckets_are_one_after_the_other() -> None:
     one, two = bucket_of({b"1": b"a"}), bucket_of({b"2": b"b"})
     paths, leaf_hashes, keys, values = joined_rows([one, two], path_of)
     assert (paths, keys) == ([path_of(b"1"), path_of(b"2")], [b"1", b"2"])
-    assert (leaf_hashes, values) == ([*one.leaf_hashes, *two.leaf_hashes], [b"a", b"b"])
+    both = [*one.split_leaf_hashes(), *two.split_leaf_hashes()]
+    assert (leaf_hashes, values) == (both, [b"a", b"b"])
