@@ -41,6 +41,11 @@ CERTIFICATE_BYTES_MAX: Final = 8_192
 WINDOW_SLOTS_MAX: Final = 4
 STATE_VALUE_BYTES_MAX: Final = 65_536
 
+# The vault (consensus).
+VAULT_RECIPIENTS_MAX: Final = 128  # of one document; all of them stand in one value of the state
+VAULT_KEYS_MAX: Final = 64  # of one organisation's identities
+VAULT_DOCUMENT_BYTES_MAX: Final = 68_719_476_736  # so that its list of chunks is one message
+
 # One peer message on the wire: a whole block with its certificate must fit.
 PEER_MESSAGE_BYTES_MAX: Final = 8_388_608
 PEER_FRAME_BYTES_MAX: Final = 16_777_216

@@ -230,6 +230,22 @@ class ResultCode(IntEnum):
     """A checkpoint statement of nobody in the set to be, of another chain, stale, or twice."""
     EVIDENCE_MISSING = 20
     """Fewer members of the set to be hold the chain than it needs for a quorum."""
+    VAULT_KEY_NUMBER = 21
+    """An encryption key whose number does not follow that of the one before."""
+    VAULT_KEY_UNKNOWN = 22
+    """A recipient without an encryption key of the number named."""
+    VAULT_ENVELOPE_UNKNOWN = 23
+    """Content sealed by algorithms that this chain does not know."""
+    VAULT_DOCUMENT_TAKEN = 24
+    """A document id that is in use, or was."""
+    VAULT_DOCUMENT_UNKNOWN = 25
+    VAULT_DOCUMENT_SHREDDED = 26
+    VAULT_VERSION = 27
+    """Made for a version of the document that is not the one in force."""
+    VAULT_RECIPIENT = 28
+    """A recipient named twice, or one to be revoked who has no grant."""
+    VAULT_FULL = 29
+    """More recipients of a document, or encryption keys of an organisation, than allowed."""
 
 
 class TransactionResult(Struct, frozen=True, gc=False, kw_only=True):

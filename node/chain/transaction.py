@@ -24,6 +24,7 @@ from node.chain.encoding import (
 from node.chain.governance import Governance
 from node.chain.record import Notarization
 from node.chain.struct import Struct
+from node.chain.vault import Vault
 from node.crypto import domains
 from node.crypto.signature import PublicKey, Signer
 from node.crypto.suite import Suite
@@ -38,9 +39,10 @@ class TransactionKind(IntEnum):
 
     NOTARIZE = 1
     GOVERN = 2
+    VAULT = 3
 
 
-Payload = Notarization | Governance
+Payload = Notarization | Governance | Vault
 
 
 class TransactionBody(Struct, frozen=True, gc=False, kw_only=True):
@@ -82,8 +84,10 @@ class TransactionBody(Struct, frozen=True, gc=False, kw_only=True):
             known, read = TransactionKind.NOTARIZE, Notarization.from_value
         elif kind == TransactionKind.GOVERN and type(kind) is int:
             known, read = TransactionKind.GOVERN, Governance.from_value
+        elif kind == TransactionKind.VAULT and type(kind) is int:
+            known, read = TransactionKind.VAULT, Vault.from_value
         else:
-            raise DecodeError(f"transaction kind: expected 1 or 2, got {kind!r:.40}")
+            raise DecodeError(f"transaction kind: expected 1, 2 or 3, got {kind!r:.40}")
         return cls(
             chain_id=expect_bytes(chain_id, "transaction chain id", size=_CHAIN_ID_BYTES),
             sender=expect_text(sender, "transaction sender", size_max=IDENTITY_ID_BYTES_MAX),

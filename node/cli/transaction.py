@@ -13,6 +13,7 @@ from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.chain.transaction import Payload
+    from node.chain.vault import Vault
 
 
 @click.group("tx", cls=VerbGroup, help=_("Look a transaction up."))
@@ -76,6 +77,7 @@ def show(screen: Screen, *, tx_id: str, network: NetworkChoice) -> Answer:
 def _facts_of(payload: Payload) -> dict[str, object]:
     """Return what is told of a transaction by its kind."""
     from node.chain.governance import Governance
+    from node.chain.vault import Vault
     from node.timestamp.receipt import digest_name
 
     if isinstance(payload, Governance):
@@ -84,6 +86,8 @@ def _facts_of(payload: Payload) -> dict[str, object]:
             "operations": [type(operation).__name__ for operation in payload.operations],
             "approvals": [approval.identity_id for approval in payload.approvals],
         }
+    if isinstance(payload, Vault):
+        return {"operations": [type(payload.operation).__name__], **_vault_facts(payload)}
     return {
         "type": payload.type_code,
         "action": payload.action.name.lower(),
@@ -91,8 +95,25 @@ def _facts_of(payload: Payload) -> dict[str, object]:
     }
 
 
+def _vault_facts(payload: Vault) -> dict[str, object]:
+    from node.chain.vault import RegisterKey, Revoke, Shred
+
+    operation = payload.operation
+    if isinstance(operation, RegisterKey):
+        return {"key_number": operation.number}
+    if isinstance(operation, Shred):
+        return {"document": operation.document_id.hex()}
+    recipients = (
+        operation.recipients
+        if isinstance(operation, Revoke)
+        else [wrap.recipient for wrap in operation.wraps]
+    )
+    return {"document": operation.document_id.hex(), "recipients": list(recipients)}
+
+
 def _rows_of(payload: Payload) -> tuple[tuple[str, object], ...]:
     from node.chain.governance import Governance
+    from node.chain.vault import Vault
 
     facts = _facts_of(payload)
     if isinstance(payload, Governance):
@@ -101,4 +122,11 @@ def _rows_of(payload: Payload) -> tuple[tuple[str, object], ...]:
             (_("operations"), ", ".join(type(each).__name__ for each in payload.operations)),
             (_("approved by"), ", ".join(each.identity_id for each in payload.approvals)),
         )
+    if isinstance(payload, Vault):
+        rows: list[tuple[str, object]] = [(_("operations"), type(payload.operation).__name__)]
+        if "document" in facts:
+            rows.append((_("document"), facts["document"]))
+        if isinstance(recipients := facts.get("recipients"), list):
+            rows.append((_("recipients"), ", ".join(recipients)))
+        return tuple(rows)
     return ((_("type"), facts["type"]), (_("action"), facts["action"]))

@@ -20,8 +20,9 @@ why. They are judged at the block's height and T, in this order, after what earl
 the block changed:
 
 - T1 `IDENTITY_NOT_VALID`: the sender's certificate is valid at T, both ends included;
-- T2 `NOT_PERMITTED`: the sender is an agency, or an administrator where it governs;
-- then the rules of the service it addresses (notary.py, governance.py).
+- T2 `NOT_PERMITTED`: the sender is an agency, or an administrator where it governs; of the vault,
+  its own rules say who;
+- then the rules of the service it addresses (notary.py, governance.py, vault.py).
 """
 
 from __future__ import annotations
@@ -41,12 +42,14 @@ from node.chain.state_bucket import Bucket
 from node.chain.state_tree import EMPTY_TREE, StateMap, TreeUpdate, update
 from node.chain.transaction import TransactionBody, VerifiedTransaction
 from node.chain.validation import check_header_follows
+from node.chain.vault import Vault
 from node.errors import PeerError
 from node.execution.governance import Ground, govern
 from node.execution.lifetime import is_within_lifetime
 from node.execution.notary import Failure, Position, notarize
 from node.execution.registry import epoch_in_force, find_identity, genesis_state, sender_key
 from node.execution.state import BlockInputs, ExecutedBlock, StateReader
+from node.execution.vault import keep_vault
 from node.limits import BLOCK_RECORDS_MAX
 
 __all__ = ["BlockInputs", "ExecutedBlock", "Executor", "StateReader", "sender_key"]
@@ -268,6 +271,8 @@ class _Run:
         payload = body.payload
         if isinstance(payload, Governance):
             return self._govern(payload, sender, at)
+        if isinstance(payload, Vault):
+            return keep_vault(payload, sender, at, self._read, self._epoch.validators.suite)
         if sender.role is not Role.AGENCY:
             return Failure(ResultCode.NOT_PERMITTED)  # T2
         return notarize(payload, body.sender, at, self._read)

@@ -14,6 +14,8 @@ kinds never meet, keys of one kind share a prefix, and a stranger can compute an
 | 7    | [7, validator id]               | retired: an id no validator may have again      |
 | 8    | [8, key]                        | retired: a key no validator may have again      |
 | 9    | [9, validator id]               | endpoint, a hint for transport                  |
+| 20   | [20, organisation id]           | vault-keys, see node/chain/vault.py             |
+| 21   | [21, document id]               | vault-document, see node/chain/vault.py         |
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from node.chain.genesis import Genesis, Identity, Organisation, Parameters
 from node.chain.governance import Endpoint
 from node.chain.membership import ValidatorSet
 from node.chain.reference import REFERENCE_KIND
+from node.chain.vault import VAULT_DOCUMENT_KIND, VAULT_KEYS_KIND
 from node.crypto.suite import Suite
 from node.errors import DecodeError, InvariantViolation
 from node.execution.state import StateReader
@@ -48,6 +51,8 @@ class StateKind(IntEnum):
     RETIRED_VALIDATOR = 7
     RETIRED_KEY = 8
     ENDPOINT = 9
+    VAULT_KEYS = VAULT_KEYS_KIND
+    VAULT_DOCUMENT = VAULT_DOCUMENT_KIND
 
 
 _IDENTITIES_REMEMBERED: Final = 1_024  # the senders of most transactions are a few

@@ -115,7 +115,8 @@ def test_results_round_trip_and_bound_their_code() -> None:
     )
     assert TransactionResult.decode(result.encode()) == result
     with pytest.raises(DecodeError, match="result code"):
-        TransactionResult.decode(result.encode().replace(b"\x04\x03", b"\x17\x03"))
+        unknown = bytes((0x18, max(ResultCode) + 1, 3))
+        TransactionResult.decode(result.encode().replace(b"\x04\x03", unknown))
 
 
 def test_a_certified_block_round_trips() -> None:

@@ -45,6 +45,24 @@ from node.chain.transaction import (
     TransactionKind,
     sign_transaction,
 )
+from node.chain.vault import (
+    Content,
+    EncryptionKey,
+    Grant,
+    Keep,
+    RegisterKey,
+    Revoke,
+    Rotate,
+    Shred,
+    Vault,
+    VaultDocument,
+    VaultGrant,
+    VaultKeys,
+    VaultStanding,
+    Wrap,
+    vault_document_key,
+    vault_keys_key,
+)
 from node.crypto.suite import SHA_384, SHA_512
 from node.errors import DecodeError
 from node.execution.registry import (
@@ -96,6 +114,54 @@ def with_long_digests(
         yield "reference-status", replace_struct(status, **fields).encode(), ReferenceStatus.decode
         again = replace_struct(renewed(status), **fields)
         yield "reference-status", again.encode(), ReferenceStatus.decode
+
+
+def a_tombstone() -> VaultDocument:
+    return VaultDocument(
+        standing=VaultStanding.SHREDDED,
+        owner="agency-1",
+        organisation="org-1",
+        version=1,
+        content=None,
+        changes=2,
+        height=3,
+        time_ms=4,
+        ordered_by="agency-2",
+        grants=(),
+        reason=seed("decision"),
+    )
+
+
+def vault_samples(body: TransactionBody) -> Iterator[tuple[str, bytes, Callable[[bytes], object]]]:
+    """Yield samples of the vault: every operation, and what the state holds."""
+    content = Content(envelope=1, size_bytes=68_719_476_736, root=seed("root"))
+    wraps = (Wrap("agency-1", 1, seed("wrap")), Wrap("审计-1", 2, seed("wrap 2")))
+    document_id = seed("document")[:16]
+    operations = (
+        RegisterKey(1, seed("key")),
+        Keep(document_id, content, wraps),
+        Grant(document_id, 1, wraps),
+        Revoke(document_id, ("agency-1", "审计-1")),
+        Rotate(document_id, 2, content, wraps),
+        Shred(document_id, None),
+        Shred(document_id, seed("decision")),
+    )
+    for operation in operations:
+        payload = Vault(operation)
+        yield "vault", encode(payload.to_value()), nested(Vault.from_value)
+        keeping = replace_struct(body, kind=TransactionKind.VAULT, payload=payload)
+        yield "tx-body", keeping.encode(), TransactionBody.decode
+    document = replace(
+        a_tombstone(),
+        standing=VaultStanding.KEPT,
+        content=content,
+        grants=tuple(VaultGrant(wrap, "org-1", 3) for wrap in wraps),
+        reason=None,
+    )
+    keys = VaultKeys((EncryptionKey("agency-1", 1, seed("key"), 3),))
+    yield "vault-document", document.encode(), VaultDocument.decode
+    yield "vault-document", a_tombstone().encode(), VaultDocument.decode
+    yield "vault-keys", keys.encode(), VaultKeys.decode
 
 
 def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
@@ -176,6 +242,7 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         ("notarization", encode(columns.to_value()), nested(Notarization.from_value)),
         ("tx-body", governing.encode(), TransactionBody.decode),
         ("governance", encode(governance.to_value()), nested(Governance.from_value)),
+        *vault_samples(body),
         ("epoch-start", start.encode(), lambda data: EpochStart.decode(data, SUITE)),
         *with_long_digests(columns, status, receipt.leaf.record),
         ("record-leaf", receipt.leaf.encode(), RecordLeaf.decode),
@@ -299,11 +366,15 @@ def test_every_state_key_is_of_one_kind_and_its_value_as_that_kind_says() -> Non
     state[retired_validator_key("validator-1")] = encode([1, 0])
     state[retired_key_key(bytes(33))] = encode([1, 0])
     state[endpoint_key("validator-1")] = encode(Endpoint("::1", 1).to_value())
+    state[vault_keys_key("org-1")] = VaultKeys().encode()
+    state[vault_document_key(bytes(16))] = a_tombstone().encode()
     values = {
         "epoch-start-key": "epoch-start",
         "retired-validator-key": "retired",
         "retired-key-key": "retired",
         "endpoint-key": "endpoint",
+        "vault-keys-key": "vault-keys",
+        "vault-document-key": "vault-document",
         "parameters-key": "parameters",
         "validator-set-key": "validator-set",
         "organisation-key": "organisation",
