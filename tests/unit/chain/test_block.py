@@ -114,8 +114,8 @@ def test_results_round_trip_and_bound_their_code() -> None:
         tx_id=b"\x05" * 32, code=ResultCode.REFERENCE_IN_FORCE, operation_index=3, log_index=9
     )
     assert TransactionResult.decode(result.encode()) == result
+    unknown = bytes((0x18, max(ResultCode) + 1, 3))
     with pytest.raises(DecodeError, match="result code"):
-        unknown = bytes((0x18, max(ResultCode) + 1, 3))
         TransactionResult.decode(result.encode().replace(b"\x04\x03", unknown))
 
 
