@@ -44,6 +44,7 @@ NAMES: Final = (
     N_("changes"),
     N_("checkpoint"),
     N_("checkpoint statement"),
+    N_("ciphertext"),
     N_("code"),
     N_("compact"),
     N_("consistency"),
