@@ -1,6 +1,6 @@
 """SM2 by the system's libcrypto (OpenSSL 3), through ctypes: no wheel of good health has it.
 
-The one file that calls a C library by hand. Keys are handles of the library, freed with the object;
+Keys are handles of the library, freed with the object;
 calls release the interpreter lock. The signer's identity is always set, to the default one of
 GM/T 0009: without it OpenSSL hashes none, which is another signature. The library is tried with
 known answers before its first use, and refused if it gives another. Which release may sign is asked
@@ -10,6 +10,7 @@ where keys are kept (`libcrypto_release.py`).
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping, Sequence
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_ulong, c_void_p
 from functools import cache
 from typing import Any, Final
@@ -20,7 +21,7 @@ SM2_POINT_BYTES: Final = 33
 SM2_SCALAR_BYTES: Final = 32
 SM2_ORDER: Final = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFF7203DF6B21C6052B53BBF40939D54123
 
-_NAME: Final = "libcrypto.so.3"
+LIBCRYPTO: Final = "libcrypto.so.3"
 _SIGNER_IDENTITY: Final = b"1234567812345678"
 _SIGNATURE_DER_BYTES_MAX: Final = 72
 _COMPRESSED: Final = (2, 3)
@@ -145,7 +146,7 @@ def _load_secret(library: Any, secret: bytes) -> Sm2Handle:  # noqa: ANN401 - as
 def _tried_library() -> Any:  # noqa: ANN401 - as above
     """Return the library, tried with known answers; raise `CryptoError` if one is wrong."""
     try:
-        library = _declared(ctypes.CDLL(_NAME))
+        library = _declared(ctypes.CDLL(LIBCRYPTO))
     except (OSError, AttributeError) as error:
         raise _failure() from error
     key, own = _load_point(library, _KNOWN_KEY), _load_secret(library, _KNOWN_SECRET)
@@ -161,7 +162,7 @@ def _tried_library() -> Any:  # noqa: ANN401 - as above
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Tell ctypes what the functions take and return; `AttributeError` for one that is missing."""
+    """Return the library as ctypes has to know it; `AttributeError` where a function is missing."""
     text, out = c_char_p, POINTER(c_void_p)
     signatures: dict[str, tuple[Any, ...]] = {
         "OpenSSL_version_num": (c_ulong,),
@@ -179,10 +180,15 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "EVP_DigestSignInit": (c_int, c_void_p, out, c_void_p, c_void_p, c_void_p),
         "EVP_DigestSign": (c_int, c_void_p, c_void_p, POINTER(c_size_t), text, c_size_t),
     }
+    declare(library, signatures)
+    return library
+
+
+def declare(library: ctypes.CDLL, signatures: Mapping[str, Sequence[Any]]) -> None:
+    """Tell ctypes what functions return, and take; `AttributeError` for one that is missing."""
     for name, (answer, *arguments) in signatures.items():
         function = getattr(library, name)
         function.restype, function.argtypes = answer, arguments
-    return library
 
 
 def libcrypto_version() -> tuple[int, int, int]:

@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from node.chain.admission import Admission, AdmissionCode
 from node.chain.genesis import Genesis
-from node.chain.transaction import Transaction, VerifiedTransaction, verify_transaction
+from node.chain.transaction import Transaction, VerifiedTransaction, signed_bytes
+from node.crypto.key_tables import verify_many
 from node.crypto.signature import PublicKey
-from node.errors import CryptoError, DecodeError
+from node.errors import DecodeError
 from node.execution.apply import StateReader, sender_key
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service.effort import Effort
@@ -133,12 +134,19 @@ class Gate:
 
 def check_signatures(candidates: Sequence[Candidate]) -> list[VerifiedTransaction | None]:
     """Check each signature; None where it does not verify. Pure, safe on any thread."""
-    checked: list[VerifiedTransaction | None] = []
-    for candidate in candidates:
-        try:
-            checked.append(verify_transaction(candidate.transaction, candidate.key))
-        except CryptoError:
-            checked.append(None)
+    places: dict[bytes, list[int]] = {}  # by key: many under one are checked together
+    for place, candidate in enumerate(candidates):
+        places.setdefault(candidate.key.encoded, []).append(place)
+    checked: list[VerifiedTransaction | None] = [None] * len(candidates)
+    for encoded, under_key in places.items():
+        transactions = [candidates[place].transaction for place in under_key]
+        verdicts = verify_many(
+            candidates[under_key[0]].key,
+            [(signed_bytes(each.tx_id), each.signature) for each in transactions],
+        )
+        for place, transaction, is_good in zip(under_key, transactions, verdicts, strict=True):
+            if is_good:
+                checked[place] = VerifiedTransaction(transaction, encoded)
     return checked
 
 

@@ -26,8 +26,8 @@ from node.service.engine import CheckJob, CommittedBlock, Engine, Outgoing, Outp
 from node.service.tickets import Ticket, TicketOffice
 from node.service.wire import CheckpointLines
 
-CHECK_CHUNK = 64
-"""Signatures per thread job: about 4 ms of work."""
+CHECK_CHUNK = 128
+"""Signatures per thread job: 4 to 8 ms of work, and one handover for most batches of clients."""
 CHECK_HERE_MAX = 4
 """So few signatures cost less than waking a thread for them."""
 GOSSIP_DELAY_MS = 2

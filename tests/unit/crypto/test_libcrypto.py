@@ -9,7 +9,7 @@ from node.errors import CryptoError
 
 
 def test_a_machine_without_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libcrypto, "_NAME", "libcrypto.so.none")
+    monkeypatch.setattr(libcrypto, "LIBCRYPTO", "libcrypto.so.none")
     with pytest.raises(CryptoError, match="expected OpenSSL 3") as refused:
         libcrypto._tried_library.__wrapped__()  # noqa: SLF001 - as above
     assert refused.value.fix is not None

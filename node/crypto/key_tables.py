@@ -1,0 +1,267 @@
+"""Many P-256 signatures checked under a key that signs often, in half the time of one by one.
+
+A signature (r, s) over a hash e holds where the point (e/s) G + (r/s) Q has r for its x-coordinate
+(SEC 1 section 4.1.4). For the generator G every library has a table of multiples. A key Q whose
+signatures were found good again and again gets one here as well, so that both products are sums of
+what tables hold; and one inversion gives the inverses of all s (Montgomery 1987, section 10.3.1).
+
+The points are computed by the system's libcrypto (OpenSSL 3) through ctypes: the equation alone is
+ours. What does not hold by it is not refused here, but left to the library that checks signatures
+one by one. So a table saves time and refuses nothing. Without that libcrypto, or with one that
+answers a known question otherwise, there are no tables.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections.abc import Sequence
+from ctypes import c_char_p, c_int, c_size_t, c_void_p
+from functools import cache
+from typing import Any, Final, Self
+
+from node.crypto.libcrypto import LIBCRYPTO, declare
+from node.crypto.signature import (
+    P256_ORDER,
+    P256_PUBLIC_KEY_BYTES,
+    P256_SIGNATURE_BYTES,
+    P256PublicKey,
+    PublicKey,
+)
+
+TABLES_MAX: Final = 64
+"""Of 150 KB each, for the keys that sign most; the oldest goes for the next one."""
+USES_WORTH_A_TABLE: Final = 2_000
+"""Good signatures under a key until it gets a table: making one takes as long as 1,000 checks."""
+KEYS_COUNTED_MAX: Final = 4_096
+
+_CURVE: Final = 415  # NID_X9_62_prime256v1 in OpenSSL's obj_mac.h
+_SCALAR_BYTES: Final = 32
+_NUMBERS: Final = 2
+_S_MAX: Final = P256_ORDER // 2
+
+# RFC 6979 appendix A.2.5, with SHA-256; n - s in place of its s, which is the high one.
+_KNOWN_KEY: Final = bytes.fromhex(
+    "0360fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"
+)
+_KNOWN_MESSAGE: Final = b"sample"
+_KNOWN_SIGNATURE: Final = bytes.fromhex(
+    "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
+    "0834e36ad29a83bf2bc9385e491d6099c8fdf9d1ed67aa7ea5f51f93782857a9"
+)
+
+Signed = tuple[bytes, bytes]
+"""A message, and what is said to be a signature over it."""
+
+_tables: Final[dict[bytes, KeyTable]] = {}
+_uses: Final[dict[bytes, int]] = {}
+
+
+def verify_many(key: PublicKey, signed: Sequence[Signed]) -> list[bool]:
+    """Tell of each whether the signature is the key's over the message, as `key.verify` does."""
+    table = _tables.get(key.encoded) if isinstance(key, P256PublicKey) else None
+    if table is not None:
+        return [
+            holds or key.verify(message, signature)
+            for holds, (message, signature) in zip(table.check(signed), signed, strict=True)
+        ]
+    verdicts = [key.verify(message, signature) for message, signature in signed]
+    if isinstance(key, P256PublicKey):
+        _note_uses(key.encoded, sum(verdicts))
+    return verdicts
+
+
+def _note_uses(point: bytes, count: int) -> None:
+    """Count good signatures under a key; it gets its table once they are many.
+
+    Any thread may be here, several at once. What one of them counts may be lost; a table is made by
+    the one that takes the key out of the count.
+    """
+    uses = _uses.get(point, 0) + count
+    if uses < USES_WORTH_A_TABLE:
+        if len(_uses) >= KEYS_COUNTED_MAX:
+            _uses.clear()
+        _uses[point] = uses
+        return
+    if _uses.pop(point, None) is None and count < USES_WORTH_A_TABLE:
+        return
+    library = _tried_library()
+    if library is None:
+        return
+    table = KeyTable.of(library, point)
+    if table is None:
+        return
+    for oldest in list(_tables)[: max(len(_tables) + 1 - TABLES_MAX, 0)]:
+        _tables.pop(oldest, None)
+    _tables[point] = table
+
+
+class KeyTable:
+    """The multiples of one key. Any number of threads may check by it at once."""
+
+    __slots__ = ("_group", "_library")
+
+    def __init__(self, library: Any, group: int) -> None:  # noqa: ANN401 - ctypes has no type for it
+        """Take over a group of the library with the key for its generator, and its multiples."""
+        self._library, self._group = library, group
+
+    def __del__(self) -> None:
+        self._library.EC_GROUP_free(self._group)
+
+    @classmethod
+    def of(cls, library: Any, point: bytes) -> Self | None:  # noqa: ANN401 - as above
+        """Make the table of a key, a compressed point, 33 bytes; None where the library cannot."""
+        with _Scratch(library) as scratch:
+            group = scratch.group_around(point)
+        return None if group is None else cls(library, group)
+
+    def check(self, signed: Sequence[Signed]) -> list[bool]:
+        """Tell of each whether it is seen to hold; what is not seen may hold all the same."""
+        read = [_read(signature) for _, signature in signed]
+        inverses = _inverses([s for _, s in read])
+        with _Scratch(self._library) as scratch:
+            return [
+                r > 0
+                and r
+                == scratch.sum_x(
+                    int.from_bytes(hashlib.sha256(message).digest(), "big") * inverse % P256_ORDER,
+                    r * inverse % P256_ORDER,
+                    self._group,
+                )
+                for (message, _), (r, _), inverse in zip(signed, read, inverses, strict=True)
+            ]
+
+
+class _Scratch:
+    """Points and numbers of the library for one call of one thread; freed as the block ends."""
+
+    __slots__ = ("_context", "_first", "_library", "_numbers", "_out", "_second")
+
+    def __init__(self, library: Any) -> None:  # noqa: ANN401 - as above
+        self._library = library
+        self._out = ctypes.create_string_buffer(_SCALAR_BYTES)
+
+    def __enter__(self) -> Self:
+        library = self._library
+        self._context = library.BN_CTX_new()
+        self._numbers = tuple(library.BN_new() for _ in range(_NUMBERS))
+        self._first, self._second = (library.EC_POINT_new(library.curve) for _ in range(2))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        library = self._library
+        for point in (self._first, self._second):
+            library.EC_POINT_free(point)
+        for number in self._numbers:
+            library.BN_free(number)
+        library.BN_CTX_free(self._context)
+
+    def sum_x(self, of_generator: int, of_key: int, around_key: int) -> int:
+        """Return the x-coordinate, below the order, of a multiple of G and one of a key, added.
+
+        -1 where the sum is infinity, or the library failed.
+        """
+        library, context, x, y = self._library, self._context, *self._numbers
+        first, second, curve = self._first, self._second, library.curve
+        library.BN_bin2bn(of_generator.to_bytes(_SCALAR_BYTES, "big"), _SCALAR_BYTES, x)
+        library.BN_bin2bn(of_key.to_bytes(_SCALAR_BYTES, "big"), _SCALAR_BYTES, y)
+        if (
+            library.EC_POINT_mul(curve, first, x, None, None, context) == 1
+            and library.EC_POINT_mul(around_key, second, y, None, None, context) == 1
+            and library.EC_POINT_add(curve, first, first, second, context) == 1
+            and library.EC_POINT_get_affine_coordinates(curve, first, x, None, context) == 1
+            and library.BN_bn2binpad(x, self._out, _SCALAR_BYTES) == _SCALAR_BYTES
+        ):
+            return int.from_bytes(self._out.raw, "big") % P256_ORDER
+        library.ERR_clear_error()
+        return -1
+
+    def group_around(self, point: bytes) -> int | None:
+        """Return the curve with a key for its generator, and that one's multiples computed."""
+        library, context, key = self._library, self._context, self._first
+        curve = library.curve
+        group = int(library.EC_GROUP_dup(curve))
+        order, cofactor = library.EC_GROUP_get0_order(curve), library.EC_GROUP_get0_cofactor(curve)
+        if (
+            library.EC_POINT_oct2point(group, key, point, P256_PUBLIC_KEY_BYTES, context) == 1
+            and library.EC_GROUP_set_generator(group, key, order, cofactor) == 1
+            and library.EC_GROUP_precompute_mult(group, context) == 1
+        ):
+            return group
+        library.EC_GROUP_free(group)
+        library.ERR_clear_error()
+        return None
+
+
+def _read(signature: bytes) -> tuple[int, int]:
+    """Return r and s; (0, 1) for what is no signature, whatever the message."""
+    r = int.from_bytes(signature[:_SCALAR_BYTES], "big")
+    s = int.from_bytes(signature[_SCALAR_BYTES:], "big")
+    if len(signature) == P256_SIGNATURE_BYTES and 0 < r < P256_ORDER and 0 < s <= _S_MAX:
+        return r, s
+    return 0, 1
+
+
+def _inverses(numbers: Sequence[int]) -> list[int]:
+    """Return the inverses modulo the order of numbers that are not 0 modulo it."""
+    before = [1]  # the product of those before each
+    for number in numbers:
+        before.append(before[-1] * number % P256_ORDER)
+    inverse = pow(before.pop(), -1, P256_ORDER)  # of the product of those up to each, from behind
+    inverses = []
+    for number in reversed(numbers):
+        inverses.append(inverse * before.pop() % P256_ORDER)
+        inverse = inverse * number % P256_ORDER
+    inverses.reverse()
+    return inverses
+
+
+@cache
+def _tried_library() -> Any | None:  # noqa: ANN401 - as above
+    """Return the library, tried with a known answer; None where it is not as it is needed."""
+    try:
+        library: Any = _declared(ctypes.CDLL(LIBCRYPTO))
+    except (OSError, AttributeError):
+        return None
+    library.curve = library.EC_GROUP_new_by_curve_name(_CURVE)
+    table = KeyTable.of(library, _KNOWN_KEY)
+    if table is None:
+        return None
+    other = _KNOWN_SIGNATURE[:-1] + b"\xaa"
+    answers = table.check(
+        [
+            (_KNOWN_MESSAGE, _KNOWN_SIGNATURE),
+            (_KNOWN_MESSAGE + b"!", _KNOWN_SIGNATURE),
+            (_KNOWN_MESSAGE, other),
+        ]
+    )
+    return library if answers == [True, False, False] else None
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    """Return the library as ctypes has to know it; `AttributeError` where a function is missing."""
+    pointer = c_void_p
+    signatures: dict[str, tuple[Any, ...]] = {
+        "ERR_clear_error": (None,),
+        "BN_CTX_new": (pointer,),
+        "BN_CTX_free": (None, pointer),
+        "BN_new": (pointer,),
+        "BN_free": (None, pointer),
+        "BN_bin2bn": (pointer, c_char_p, c_int, pointer),
+        "BN_bn2binpad": (c_int, pointer, c_char_p, c_int),
+        "EC_GROUP_new_by_curve_name": (pointer, c_int),
+        "EC_GROUP_dup": (pointer, pointer),
+        "EC_GROUP_free": (None, pointer),
+        "EC_GROUP_get0_order": (pointer, pointer),
+        "EC_GROUP_get0_cofactor": (pointer, pointer),
+        "EC_GROUP_set_generator": (c_int, pointer, pointer, pointer, pointer),
+        "EC_GROUP_precompute_mult": (c_int, pointer, pointer),  # deprecated since OpenSSL 3.0
+        "EC_POINT_new": (pointer, pointer),
+        "EC_POINT_free": (None, pointer),
+        "EC_POINT_oct2point": (c_int, pointer, pointer, c_char_p, c_size_t, pointer),
+        "EC_POINT_mul": (c_int, *[pointer] * 6),
+        "EC_POINT_add": (c_int, *[pointer] * 5),
+        "EC_POINT_get_affine_coordinates": (c_int, *[pointer] * 5),
+    }
+    declare(library, signatures)
+    return library

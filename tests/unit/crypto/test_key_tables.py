@@ -1,0 +1,237 @@
+"""Checks by tables against checks one by one, which decide; and when a table is made, and used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.crypto import key_tables
+from node.crypto.key_tables import (
+    KEYS_COUNTED_MAX,
+    TABLES_MAX,
+    USES_WORTH_A_TABLE,
+    KeyTable,
+    Signed,
+    verify_many,
+)
+from node.crypto.signature import (
+    P256_ORDER,
+    Ed25519Signer,
+    P256PublicKey,
+    P256Signer,
+)
+from node.crypto.sm2 import Sm2PublicKey
+
+SIGNER = P256Signer.from_secret(b"\x07" * 32)
+GENERATOR = P256Signer.from_secret((1).to_bytes(32, "big"))
+NEGATIVE = P256Signer.from_secret((P256_ORDER - 1).to_bytes(32, "big"))  # its key is -G
+FEW = 3
+
+
+@pytest.fixture(autouse=True)
+def _none_made_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_tables, "_tables", {})
+    monkeypatch.setattr(key_tables, "_uses", {})
+
+
+@pytest.fixture
+def asked_one_by_one(monkeypatch: pytest.MonkeyPatch) -> list[Signed]:
+    """Note what the library that checks one by one is asked."""
+    asked: list[Signed] = []
+    verify = P256PublicKey.verify
+
+    def noting(self: P256PublicKey, message: bytes, signature: bytes) -> bool:
+        asked.append((message, signature))
+        return verify(self, message, signature)
+
+    monkeypatch.setattr(P256PublicKey, "verify", noting)
+    return asked
+
+
+@cache
+def table_of(key: P256PublicKey) -> KeyTable:
+    library = key_tables._tried_library()  # noqa: SLF001 - what is tested is beneath `verify_many`
+    assert library is not None, "this machine has no libcrypto with tables: install libssl3"
+    table = KeyTable.of(library, key.encoded)
+    assert table is not None
+    return table
+
+
+def with_table(key: P256PublicKey) -> None:
+    key_tables._tables[key.encoded] = table_of(key)  # noqa: SLF001 - as above
+
+
+def signed_by(signer: P256Signer, count: int) -> list[Signed]:
+    messages = [b"message %d" % number for number in range(count)]
+    return [(message, signer.sign(message)) for message in messages]
+
+
+def raw(r: int, s: int) -> bytes:
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def spoilt(signed: Sequence[Signed]) -> Iterator[Signed]:
+    """Yield what differs from good signatures in one respect each, malformed ones included."""
+    for message, signature in signed:
+        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+        yield message + b"!", signature
+        yield message, signature[:-1] + bytes((signature[-1] ^ 1,))
+        yield message, bytes((signature[0] ^ 1,)) + signature[1:]
+        yield message, raw(r, P256_ORDER - s)
+        yield message, raw(r, 0)
+        yield message, raw(0, s)
+        yield message, raw(P256_ORDER, s)
+        yield message, raw(r, P256_ORDER)
+        yield message, signature[:-1]
+        yield message, signature + b"\x00"
+        yield message, b""
+
+
+@pytest.mark.parametrize("signer", [SIGNER, GENERATOR, NEGATIVE])
+def test_a_table_sees_every_good_signature_and_no_other(signer: P256Signer) -> None:
+    good = signed_by(signer, 20)
+    table = table_of(signer.public_key)
+    assert table.check(good) == [True] * 20
+    bad = list(spoilt(good))
+    assert table.check(bad) == [False] * len(bad)
+    mixed = [each for pair in zip(good, bad[::11], strict=True) for each in pair]
+    assert table.check(mixed) == [True, False] * 20
+    assert table.check([]) == []
+
+
+def test_sums_that_are_doublings_or_infinity_are_as_the_library_has_them() -> None:
+    """With the key G the sum is (e + r)/s G: two equal summands, and opposite ones."""
+    e = int.from_bytes(hashlib.sha256(b"m").digest(), "big")
+    for key in (GENERATOR.public_key, NEGATIVE.public_key):
+        table = table_of(key)
+        for r in (e % P256_ORDER, -e % P256_ORDER):
+            for s in (1, 2, P256_ORDER // 2):
+                signature = raw(r, s)
+                assert table.check([(b"m", signature)]) == [key.verify(b"m", signature)]
+
+
+@given(message=st.binary(max_size=80), noise=st.binary(min_size=64, max_size=64))
+@settings(max_examples=50)
+def test_verdicts_are_those_of_the_library(message: bytes, noise: bytes) -> None:
+    table = table_of(SIGNER.public_key)
+    offered = [(message, SIGNER.sign(message)), (message, noise)]
+    expected = [SIGNER.public_key.verify(*each) for each in offered]
+    assert table.check(offered) == expected
+
+
+def test_wycheproof_by_tables(read_vectors: Callable[[str], Any]) -> None:
+    vectors = read_vectors("wycheproof/ecdsa_secp256r1_sha256_p1363_test.json")
+    seen = 0
+    for group in vectors["testGroups"]:
+        point = bytes.fromhex(group["publicKey"]["uncompressed"])
+        key = P256PublicKey.wrap(
+            ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        )
+        offered = [
+            (bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"])) for case in group["tests"]
+        ]
+        expected = [key.verify(*each) for each in offered]
+        assert table_of(key).check(offered) == expected
+        with_table(key)
+        assert verify_many(key, offered) == expected
+        seen += sum(expected)
+    assert seen > 0
+
+
+def test_a_key_has_a_table_after_many_good_signatures(
+    asked_one_by_one: list[Signed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    good = signed_by(SIGNER, FEW)
+    bad = list(spoilt(good))
+    assert verify_many(SIGNER.public_key, bad) == [False] * len(bad)  # these do not count
+    assert verify_many(SIGNER.public_key, good[:-1]) == [True] * (FEW - 1)
+    assert asked_one_by_one == [*bad, *good[:-1]]
+    assert verify_many(SIGNER.public_key, good[-1:]) == [True]
+    asked_one_by_one.clear()
+    assert verify_many(SIGNER.public_key, [*good, bad[0]]) == [True] * FEW + [False]
+    assert asked_one_by_one == bad[:1]  # what a table does not see is not refused by it
+
+
+def test_good_signatures_of_one_call_are_enough_for_a_table(
+    asked_one_by_one: list[Signed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    good = signed_by(SIGNER, FEW)
+    verify_many(SIGNER.public_key, good)
+    asked_one_by_one.clear()
+    assert verify_many(SIGNER.public_key, good) == [True] * FEW
+    assert asked_one_by_one == []
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_tables, "TABLES_MAX", 2)
+    monkeypatch.setattr(key_tables, "KEYS_COUNTED_MAX", FEW)
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", 2)
+    signers = [P256Signer.from_secret(bytes((number,)) * 32) for number in range(1, 9)]
+    for signer in signers:
+        assert verify_many(signer.public_key, signed_by(signer, 1)) == [True]
+        assert len(key_tables._uses) <= FEW  # noqa: SLF001 - not seen otherwise
+    for signer in signers:
+        assert verify_many(signer.public_key, signed_by(signer, 2)) == [True] * 2
+    newest = [signer.public_key.encoded for signer in signers[-2:]]
+    assert list(key_tables._tables) == newest  # noqa: SLF001 - as above
+    assert TABLES_MAX * 150_000 < 10_000_000
+    assert KEYS_COUNTED_MAX < USES_WORTH_A_TABLE * TABLES_MAX
+
+
+def test_without_that_library_signatures_are_checked_one_by_one(
+    asked_one_by_one: list[Signed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    monkeypatch.setattr(key_tables, "LIBCRYPTO", "libcrypto.so.none")
+    without = key_tables._tried_library.__wrapped__  # noqa: SLF001 - past its cache
+    monkeypatch.setattr(key_tables, "_tried_library", without)
+    assert without() is None
+    good = signed_by(SIGNER, FEW)
+    for _ in range(2):
+        assert verify_many(SIGNER.public_key, good) == [True] * FEW
+    assert asked_one_by_one == [*good, *good]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_KNOWN_MESSAGE", b"samplE"),
+        ("_KNOWN_KEY", SIGNER.public_key.encoded),
+        ("_KNOWN_KEY", b"\x02" + b"\xff" * 32),  # no point of the curve
+    ],
+)
+def test_a_library_that_gives_another_answer_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: bytes
+) -> None:
+    monkeypatch.setattr(key_tables, name, value)
+    assert key_tables._tried_library.__wrapped__() is None  # noqa: SLF001 - as above
+
+
+def test_threads_share_a_table() -> None:
+    good = signed_by(SIGNER, 50)
+    offered = [*good, *list(spoilt(good))[:50]]
+    with_table(SIGNER.public_key)
+    with ThreadPoolExecutor(4) as workers:
+        answers = workers.map(lambda _: verify_many(SIGNER.public_key, offered), range(12))
+    assert [*answers] == [[True] * 50 + [False] * 50] * 12
+
+
+def test_keys_of_other_algorithms_are_asked_themselves() -> None:
+    cosigner = Ed25519Signer.from_secret(b"\x05" * 32)
+    good = (b"message", cosigner.sign(b"message"))
+    bad = (b"another", good[1])
+    assert verify_many(cosigner.public_key, [good, bad]) == [True, False]
+    national = Sm2PublicKey.decode(
+        bytes.fromhex("0309f9df311e5421a150dd7d161e4bc5c672179fad1833fc076bb08ff356f35020")
+    )
+    assert verify_many(national, [bad, (b"", b"")]) == [False, False]
