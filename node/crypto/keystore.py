@@ -32,9 +32,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from node.crypto import domains
 from node.crypto.aead import AEAD_NONCE_BYTES, AEAD_TAG_BYTES
 from node.crypto.bls import BlsSigner
-from node.crypto.libcrypto_release import require_mended
 from node.crypto.signature import SECRET_BYTES, Ed25519Signer, P256Signer, Signer, SoftwareSigner
 from node.crypto.sm2 import Sm2Signer
+from node.crypto.sm2_choice import prepare_to_sign
 from node.crypto.suite import INTERNATIONAL, SUITES, Suite
 from node.errors import CryptoError
 
@@ -318,7 +318,7 @@ def _load_key(path: Path, secret: KeySecret, purpose: KeyPurpose) -> SoftwareSig
 def _signer(signer_type: type[SoftwareSigner], secret: bytes) -> SoftwareSigner:
     """Return a signer whose use does not give its key away."""
     if signer_type is Sm2Signer:
-        require_mended()
+        prepare_to_sign()
     return signer_type.from_secret(secret)
 
 

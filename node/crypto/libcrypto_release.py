@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-from node.crypto.libcrypto import libcrypto_version
 from node.errors import CryptoError
 
 ACCEPTED_VARIABLE: Final = "GOVCHAIN_LIBCRYPTO_ACCEPTED"
@@ -28,9 +27,8 @@ _DEBIAN_PACKAGE: Final = re.compile(
 )
 
 
-def require_mended() -> None:
+def require_mended(version: tuple[int, int, int]) -> None:
     """Raise `CryptoError` unless signing by SM2 is known not to leak keys, or was accepted."""
-    version = libcrypto_version()
     text = ".".join(map(str, version))
     package = debian_package(text)
     release = package or text
@@ -38,7 +36,8 @@ def require_mended() -> None:
         return
     raise CryptoError(
         f"libcrypto: release {release} is not known to be free of CVE-2026-77696",
-        fix="keys of SM2 leak by that: upgrade libssl3, or, to sign with it anyway, "
+        fix="keys of SM2 leak by that: upgrade libssl3, or have Botan compute it "
+        "(GOVCHAIN_SM2_LIBRARY=botan), or, to sign with it anyway, "
         f"set {ACCEPTED_VARIABLE}={release}",
     )
 

@@ -1,6 +1,9 @@
-"""SM2 (GB/T 32918.2) with SM3: the keys by which validators and clients of a national chain sign.
+"""SM2 (GB/T 32918) with SM3: the keys by which validators and clients of a national chain sign.
 
-Here is the fixed-size form that goes into blocks; the arithmetic is the library's (`libcrypto.py`).
+Here is the fixed-size form that goes into blocks, and the form in which a plaintext, a content key,
+is encrypted to one key; the arithmetic is a library's: the system's libcrypto, unless a process
+chose Botan (`sm2_choice.py`).
+
 A signature is r || s, 64 bytes, big endian, both in 1..n-1; nobody can make a second one of it, as
 of ECDSA's. Nonces are drawn by the library, so a key signs one message differently each time:
 nothing may rest on a signature being made the same twice.
@@ -9,16 +12,57 @@ nothing may rest on a signature being made the same twice.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import ClassVar, Final, Self
 
-from cryptography.hazmat.primitives.asymmetric.utils import (
-    decode_dss_signature,
-    encode_dss_signature,
+from node.crypto.botan import Botan
+from node.crypto.libcrypto import Libcrypto
+from node.crypto.sm2_ciphertext import decode_der, encode_der, is_trivial
+from node.crypto.sm2_library import (
+    SM2_SIGNATURE_BYTES,
+    Sm2Key,
+    Sm2Library,
+    has_known_answers,
+    no_plaintext,
 )
+from node.errors import CryptoError
 
-from node.crypto.libcrypto import SM2_SCALAR_BYTES, Sm2Handle, load_sm2_point, load_sm2_secret
+SM2_LIBRARIES: Final[dict[str, type[Sm2Library]]] = {
+    library.name: library for library in (Libcrypto, Botan)
+}
 
-SM2_SIGNATURE_BYTES: Final = 2 * SM2_SCALAR_BYTES
+SM2_PLAINTEXT_BYTES_MAX: Final = 1_024
+"""What is encrypted to a key are other keys: SM2 is no way to encrypt documents."""
+
+
+def sm2_library() -> Sm2Library:
+    """Return the library that this process uses; raises as `use_sm2_library` does."""
+    return _in_use[0] if _in_use else use_sm2_library(Libcrypto.name)
+
+
+def use_sm2_library(name: str) -> Sm2Library:
+    """Have keys computed by one of `SM2_LIBRARIES` from now on, tried with known answers.
+
+    Raises `CryptoError` where it is missing or answers wrongly. Keys loaded before stay as they
+    are.
+    """
+    library = _tried(name)
+    _in_use[:] = [library]
+    return library
+
+
+_in_use: Final[list[Sm2Library]] = []
+
+
+@cache
+def _tried(name: str) -> Sm2Library:
+    library = SM2_LIBRARIES[name]()
+    if not has_known_answers(library):
+        raise CryptoError(
+            f"{name}: expected one that computes SM2 by the standard",
+            fix="install it as the distribution has it (Debian: libssl3, libbotan-2-19)",
+        )
+    return library
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +70,33 @@ class Sm2PublicKey:
     """A point of SM2's curve (sm2p256v1) in compressed form, 33 bytes."""
 
     encoded: bytes
-    _handle: Sm2Handle = field(repr=False, compare=False)
+    _key: Sm2Key = field(repr=False, compare=False)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Decode a compressed point; raise `CryptoError` on anything else, infinity included."""
-        return cls(data, load_sm2_point(data))
+        return cls(data, sm2_library().load_point(data))
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Tell whether `signature` (r || s) is this key's over `message`.
 
         The library refuses r and s outside 1..n-1, and releases the interpreter lock.
         """
-        if len(signature) != SM2_SIGNATURE_BYTES:
-            return False
-        r, s = signature[:SM2_SCALAR_BYTES], signature[SM2_SCALAR_BYTES:]
-        encoded = encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
-        return self._handle.verify(message, encoded)
+        return len(signature) == SM2_SIGNATURE_BYTES and self._key.verify(message, signature)
+
+    def encrypt(self, plaintext: bytes) -> bytes:
+        """Return C1 || C3 || C2 (GB/T 32918.4), 97 bytes longer than `plaintext`.
+
+        Raises `CryptoError` for a plaintext of no bytes, or of more than `SM2_PLAINTEXT_BYTES_MAX`.
+        """
+        if not 0 < len(plaintext) <= SM2_PLAINTEXT_BYTES_MAX:
+            expected = f"1 to {SM2_PLAINTEXT_BYTES_MAX} bytes"
+            raise CryptoError(f"plaintext: expected {expected}, got {len(plaintext)}")
+        while True:
+            made = decode_der(self._key.encrypt(plaintext))
+            # The standard draws again where the mask is zero; the library hands the plaintext out.
+            if not is_trivial(made, plaintext):
+                return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +107,13 @@ class Sm2Signer:
 
     public_key: Sm2PublicKey
     _secret: bytes = field(repr=False, compare=False)
-    _handle: Sm2Handle = field(repr=False, compare=False)
+    _key: Sm2Key = field(repr=False, compare=False)
 
     @classmethod
     def from_secret(cls, secret: bytes) -> Self:
         """Build from the private scalar, 32 bytes big endian in 1..n-2, or raise `CryptoError`."""
-        handle = load_sm2_secret(secret)
-        return cls(Sm2PublicKey.decode(handle.point()), secret, handle)
+        key = sm2_library().load_secret(secret)
+        return cls(Sm2PublicKey.decode(key.point()), secret, key)
 
     def export_secret(self) -> bytes:
         """Return what `from_secret` takes. For the key store alone."""
@@ -67,5 +121,14 @@ class Sm2Signer:
 
     def sign(self, message: bytes) -> bytes:
         """Return r || s, 64 bytes; another one each time."""
-        r, s = decode_dss_signature(self._handle.sign(message))
-        return r.to_bytes(SM2_SCALAR_BYTES, "big") + s.to_bytes(SM2_SCALAR_BYTES, "big")
+        return self._key.sign(message)
+
+    def decrypt(self, ciphertext: bytes) -> bytes:
+        """Return what was encrypted to this key, given as C1 || C3 || C2.
+
+        Raises `CryptoError` for anything else, any altered bit included.
+        """
+        plaintext = self._key.decrypt(encode_der(ciphertext))
+        if is_trivial(ciphertext, plaintext):  # nobody who keeps the standard makes such a one
+            raise no_plaintext()
+        return plaintext

@@ -22,7 +22,8 @@ from node.crypto.signature import (
     PublicKey,
     SoftwareSigner,
 )
-from node.crypto.sm2 import SM2_SIGNATURE_BYTES, Sm2PublicKey, Sm2Signer
+from node.crypto.sm2 import Sm2PublicKey, Sm2Signer
+from node.crypto.sm2_library import SM2_SIGNATURE_BYTES
 from node.errors import CryptoError
 
 K = TypeVar("K", int, str)

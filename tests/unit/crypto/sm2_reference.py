@@ -72,3 +72,39 @@ def verifies(point: bytes, message: bytes, signature: bytes, identity: bytes = I
     key = decompress(point)
     found = add(times(s, G), times((r + s) % N, key))
     return found is not None and (message_hash(key, message, identity) + found[0]) % N == r
+
+
+def mask(point: Point, size: int) -> bytes:
+    """Return the bytes that hide a plaintext: the KDF of GB/T 32918.4 section 5.4.3."""
+    assert point is not None
+    shared = b"".join(number.to_bytes(32, "big") for number in point)
+    blocks = [sm3(shared + number.to_bytes(4, "big")) for number in range(1, size // 32 + 2)]
+    return b"".join(blocks)[:size]
+
+
+def exclusive_or(one: bytes, other: bytes) -> bytes:
+    """Return the bits in which two byte strings of one length differ."""
+    return bytes(left ^ right for left, right in zip(one, other, strict=True))
+
+
+def encrypt(key: Point, plaintext: bytes, nonce: int) -> bytes:
+    """Return C1 || C3 || C2 (section 6.1), without the step that draws another nonce."""
+    sent, shared = times(nonce, G), times(nonce, key)
+    assert sent is not None
+    assert shared is not None
+    x, y = (number.to_bytes(32, "big") for number in shared)
+    body = exclusive_or(plaintext, mask(shared, len(plaintext)))
+    first = b"\x04" + b"".join(number.to_bytes(32, "big") for number in sent)
+    return first + sm3(x + plaintext + y) + body
+
+
+def decrypt(secret: int, ciphertext: bytes) -> bytes:
+    """Return the plaintext of C1 || C3 || C2 (section 7.1), which is a true one."""
+    sent = int.from_bytes(ciphertext[1:33], "big"), int.from_bytes(ciphertext[33:65], "big")
+    shared = times(secret, sent)
+    assert shared is not None
+    body = ciphertext[97:]
+    plaintext = exclusive_or(body, mask(shared, len(body)))
+    x, y = (number.to_bytes(32, "big") for number in shared)
+    assert sm3(x + plaintext + y) == ciphertext[65:97]
+    return plaintext

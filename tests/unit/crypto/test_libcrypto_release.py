@@ -48,14 +48,14 @@ def test_one_that_is_not_known_to_be_mended_signs_only_where_it_was_named(
     monkeypatch.setattr(libcrypto_release, "debian_package", lambda _version: "3.0.19-1~deb12u2")
     monkeypatch.delenv(ACCEPTED_VARIABLE, raising=False)
     with pytest.raises(CryptoError, match=r"release 3\.0\.19-1~deb12u2 is not known") as refused:
-        require_mended()
+        require_mended((3, 0, 19))
     assert refused.value.fix is not None
     assert f"{ACCEPTED_VARIABLE}=3.0.19-1~deb12u2" in refused.value.fix
     monkeypatch.setenv(ACCEPTED_VARIABLE, "3.0.18-1~deb12u2")
     with pytest.raises(CryptoError):
-        require_mended()
+        require_mended((3, 0, 19))
     monkeypatch.setenv(ACCEPTED_VARIABLE, "3.0.19-1~deb12u2")
-    require_mended()
+    require_mended((3, 0, 19))
 
 
 def test_a_package_of_another_version_says_nothing_of_the_library_in_use() -> None:

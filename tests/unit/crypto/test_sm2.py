@@ -1,8 +1,8 @@
-"""SM2 keys against the standard's example, and against the standard written down in integers."""
+"""SM2 keys, by each library, against the standard's example and the standard in plain integers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.crypto.libcrypto import SM2_ORDER
-from node.crypto.sm2 import Sm2PublicKey, Sm2Signer
+from node.crypto.sm2 import SM2_LIBRARIES, Sm2PublicKey, Sm2Signer
+from node.crypto.sm2_library import SM2_ORDER
 from node.errors import CryptoError
 from tests.unit.crypto import sm2_reference as reference
+from tests.unit.crypto.sm2_libraries import using
 
 
-@pytest.fixture(scope="module")
-def signer() -> Sm2Signer:
-    return Sm2Signer.from_secret(b"\x07" * 32)
+@pytest.fixture(scope="module", params=sorted(SM2_LIBRARIES), autouse=True)
+def signer(request: pytest.FixtureRequest) -> Iterator[Sm2Signer]:
+    with using(request.param):
+        yield Sm2Signer.from_secret(b"\x07" * 32)
 
 
 def raw(r: int, s: int) -> bytes:
