@@ -8,7 +8,7 @@ take longer to approve than evidence stays fresh, and evidence vouches for itsel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -23,7 +23,16 @@ from node.chain.encoding import (
     expect_version,
 )
 from node.chain.genesis import Identity, Organisation, Parameters
+from node.chain.identity import (
+    ChangeStatus,
+    EnrolIdentity,
+    RotateIdentity,
+    SetAuthorities,
+    Status,
+    Subject,
+)
 from node.chain.membership import Validator
+from node.chain.policy import SetRule
 from node.chain.record import Record
 from node.crypto import domains
 from node.errors import DecodeError
@@ -74,6 +83,11 @@ class OperationKind(IntEnum):
     REMOVE_VALIDATOR = 4
     SET_PARAMETERS = 5
     SET_ENDPOINT = 6
+    CHANGE_STATUS = 7
+    ENROL_IDENTITY = 8
+    ROTATE_IDENTITY = 9
+    SET_AUTHORITIES = 10
+    SET_RULE = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +142,11 @@ Operation = (
     | RemoveValidator
     | SetParameters
     | SetEndpoint
+    | ChangeStatus
+    | EnrolIdentity
+    | RotateIdentity
+    | SetAuthorities
+    | SetRule
 )
 
 
@@ -219,15 +238,31 @@ def members_after(
                 after.append(operation.validator)
             case RemoveValidator():
                 after = [each for each in after if each.validator_id != operation.validator_id]
+            case ChangeStatus():
+                after = [each for each in after if not is_barred_by(operation, each)]
             case _:
                 pass
     return tuple(after)
 
 
-def ends_epoch(operations: Sequence[Operation]) -> bool:
-    """Say whether the block that carries these out is the last of its epoch."""
+def is_barred_by(operation: ChangeStatus, validator: Validator) -> bool:
+    """Say whether a validator loses its rights by an operation, alone or with its organisation."""
+    names = {
+        Subject.IDENTITY: validator.validator_id,
+        Subject.ORGANISATION: validator.organisation,
+    }
+    return operation.status is not Status.ACTIVE and names[operation.subject] == operation.name
+
+
+def ends_epoch(operations: Sequence[Operation], members: Sequence[Validator]) -> bool:
+    """Say whether the block that carries these out is the last of its epoch.
+
+    `members` decide in it. New parameters count as others, even where they say the same.
+    """
     return any(
-        isinstance(each, AddValidator | RemoveValidator | SetParameters) for each in operations
+        isinstance(each, AddValidator | RemoveValidator | SetParameters)
+        or (isinstance(each, ChangeStatus) and any(is_barred_by(each, who) for who in members))
+        for each in operations
     )
 
 
@@ -263,7 +298,7 @@ def checkpoint_bytes(
     return domains.tagged(tag, encode(statement))
 
 
-def _operation_value(operation: Operation) -> list[Any]:
+def _operation_value(operation: Operation) -> list[Any]:  # noqa: PLR0911 - one per operation
     match operation:
         case AddOrganisation():
             return [OperationKind.ADD_ORGANISATION.value, operation.organisation.to_value()]
@@ -279,11 +314,33 @@ def _operation_value(operation: Operation) -> list[Any]:
         case SetEndpoint():
             placed = [operation.validator_id, operation.endpoint.to_value()]
             return [OperationKind.SET_ENDPOINT.value, placed]
+        case ChangeStatus():
+            return [OperationKind.CHANGE_STATUS.value, operation.to_value()]
+        case EnrolIdentity():
+            return [OperationKind.ENROL_IDENTITY.value, operation.to_value()]
+        case RotateIdentity():
+            return [OperationKind.ROTATE_IDENTITY.value, operation.to_value()]
+        case SetAuthorities():
+            return [OperationKind.SET_AUTHORITIES.value, operation.to_value()]
+        case SetRule():
+            return [OperationKind.SET_RULE.value, operation.to_value()]
+
+
+_READ_BY_SHAPE: Final[Mapping[int, Callable[[object], Operation]]] = {
+    OperationKind.CHANGE_STATUS: ChangeStatus.from_value,
+    OperationKind.ENROL_IDENTITY: EnrolIdentity.from_value,
+    OperationKind.ROTATE_IDENTITY: RotateIdentity.from_value,
+    OperationKind.SET_AUTHORITIES: SetAuthorities.from_value,
+    OperationKind.SET_RULE: SetRule.from_value,
+}
 
 
 def _read_operation(value: object) -> Operation:
     kind, body = expect_array(value, 2, "governance operation")
-    match expect_uint(kind, "governance operation kind"):
+    read = _READ_BY_SHAPE.get(expect_uint(kind, "governance operation kind"))
+    if read is not None:
+        return read(body)
+    match kind:
         case OperationKind.ADD_ORGANISATION:
             return AddOrganisation(Organisation.from_value(body))
         case OperationKind.REGISTER_IDENTITY:

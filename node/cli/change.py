@@ -154,13 +154,14 @@ def carry_out(
     check_epoch(network, proposal)
     check_approvals(network, proposal)
     governance = proposal.governance
-    if ends_epoch(governance.operations):
+    is_barrier = ends_epoch(governance.operations, network.validators.validators)
+    if is_barrier:
         evidence = network.ask(
             lambda client: _gather(screen, network, client, governance, patience_s)
         )
         governance = replace(governance, evidence=tuple(evidence))
     tx_id, height = network.ask(lambda client: _submit(network, client, governance))
-    if ends_epoch(governance.operations):
+    if is_barrier:
         network.ask(lambda client: _await_members(screen, client, governance, patience_s))
     validators = Network(network.profile, network.identity).validators  # followed and checked anew
     members = tuple(each.validator_id for each in validators.validators)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from node.chain.encoding import decode, encode
-from node.chain.genesis import Genesis
+from node.chain.genesis import Genesis, Identity
 from node.chain.governance import (
     AddOrganisation,
     AddValidator,
@@ -27,7 +27,17 @@ from node.chain.governance import (
     SetEndpoint,
     SetParameters,
 )
+from node.chain.identity import (
+    ChangeStatus,
+    EnrolIdentity,
+    RotateIdentity,
+    SetAuthorities,
+    Status,
+    Subject,
+)
+from node.chain.policy import SetRule
 from node.cli.kinds import INTRODUCTION, PROPOSAL, PROPOSAL_FORMAT, Kind, expect_kind
+from node.cli.rules import describe_rule, tell_operation, tell_rule
 from node.cli.verb import CommandError
 from node.config import Address
 from node.crypto.certificate import encode_authority_pem
@@ -155,7 +165,18 @@ def _read_sent(path: Path, size_max: int, kind: Kind, code: str) -> bytes:
     return data
 
 
-def describe(operation: Operation) -> dict[str, Any]:
+def _identity_facts(identity: Identity) -> dict[str, Any]:
+    return {
+        "identity": identity.identity_id,
+        "organisation": identity.organisation,
+        "role": identity.role.name.lower(),
+        "public_key": identity.public_key.hex(),
+        "not_before_ms": identity.not_before_ms,
+        "not_after_ms": identity.not_after_ms,
+    }
+
+
+def describe(operation: Operation) -> dict[str, Any]:  # noqa: PLR0911 - one per operation
     """Return an operation as the members of a JSON object."""
     match operation:
         case AddOrganisation(organisation):
@@ -166,15 +187,39 @@ def describe(operation: Operation) -> dict[str, Any]:
                 "ca_sha256": hashlib.sha256(organisation.ca_certificate).hexdigest(),
             }
         case RegisterIdentity(identity):
+            return {"operation": "register-identity", **_identity_facts(identity)}
+        case EnrolIdentity(identity, certificate):
             return {
-                "operation": "register-identity",
-                "identity": identity.identity_id,
-                "organisation": identity.organisation,
-                "role": identity.role.name.lower(),
-                "public_key": identity.public_key.hex(),
-                "not_before_ms": identity.not_before_ms,
-                "not_after_ms": identity.not_after_ms,
+                "operation": "enrol-identity",
+                **_identity_facts(identity),
+                "certificate_sha256": hashlib.sha256(certificate).hexdigest(),
             }
+        case RotateIdentity(identity_id, certificate, public_key, overlap_ms, reason):
+            return {
+                "operation": "rotate-identity",
+                "identity": identity_id,
+                "certificate_sha256": hashlib.sha256(certificate).hexdigest(),
+                "public_key": None if public_key is None else public_key.hex(),
+                "overlap_ms": overlap_ms,
+                "reason": reason,
+            }
+        case ChangeStatus(subject, name, status, reason):
+            return {
+                "operation": "change-status",
+                subject.name.lower(): name,
+                "status": status.name.lower(),
+                "reason": reason,
+            }
+        case SetAuthorities(organisation_id, authorities, reason):
+            return {
+                "operation": "set-authorities",
+                "organisation": organisation_id,
+                "ca_sha256": [hashlib.sha256(each).hexdigest() for each in authorities],
+                "reason": reason,
+            }
+        case SetRule(name, rule):
+            described = None if rule is None else describe_rule(rule)
+            return {"operation": "set-rule", "of": name, "rule": described}
         case AddValidator(validator):
             return {
                 "operation": "add-validator",
@@ -204,7 +249,6 @@ def sentences(operations: Sequence[Operation]) -> list[str]:
 
 
 def _sentence(operation: Operation) -> str:
-    facts = describe(operation)
     match operation:
         case AddOrganisation():
             text = _("admit organisation {organisation}; SHA-256 of its CA: {ca_sha256}")
@@ -219,5 +263,53 @@ def _sentence(operation: Operation) -> str:
         case SetEndpoint():
             text = _("note that {node} listens for peers at {address}")
         case _:
+            return _sentence_of_rights(operation)
+    return text.format(**describe(operation))
+
+
+def _sentence_of_rights(
+    operation: ChangeStatus | EnrolIdentity | RotateIdentity | SetAuthorities | SetRule,
+) -> str:
+    facts = describe(operation)
+    match operation:
+        case ChangeStatus(subject, name, status, reason):
+            return f"{_change_texts()[subject, status].format(name=name)}{_because(reason)}"
+        case EnrolIdentity():
+            text = _(
+                "register {role} {identity} of {organisation}, key {public_key}, certificate "
+                "(SHA-256) {certificate_sha256}"
+            )
+            return text.format(**facts)
+        case RotateIdentity(reason=reason):
+            text = _("give {identity} the certificate (SHA-256) {certificate_sha256}")
+            if operation.public_key is not None:
+                text += _(", and the key {public_key} for its transactions")
+            return f"{text.format(**facts)}{_because(reason)}"
+        case SetAuthorities(reason=reason):
+            text = _("have members of {organisation} certified by the CAs (SHA-256) {ca_sha256}")
+            listed = ", ".join(facts["ca_sha256"])
+            named = text.format(organisation=operation.organisation_id, ca_sha256=listed)
+            return f"{named}{_because(reason)}"
+        case SetRule(name, rule):
+            if rule is not None:
+                return _("from now on: {rule}").format(rule=tell_rule(name, rule))
+            return _("have the default rule decide again: {what}").format(what=tell_operation(name))
+        case _:
             assert_never(operation)
-    return text.format(**facts)
+
+
+def _because(reason: str) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def _change_texts() -> dict[tuple[Subject, Status], str]:
+    return {
+        (Subject.IDENTITY, Status.FROZEN): _("freeze identity {name}"),
+        (Subject.IDENTITY, Status.ACTIVE): _("unfreeze identity {name}"),
+        (Subject.IDENTITY, Status.REVOKED): _("revoke identity {name}, for good"),
+        (Subject.ORGANISATION, Status.FROZEN): _("freeze organisation {name} and all of its own"),
+        (Subject.ORGANISATION, Status.ACTIVE): _("unfreeze organisation {name}"),
+        (Subject.ORGANISATION, Status.REVOKED): _(
+            "revoke organisation {name} and all of its own, for good"
+        ),
+    }

@@ -19,9 +19,10 @@ Rules a *transaction* must keep, or it has no effect, and a failed result inside
 why. They are judged at the block's height and T, in this order, after what earlier transactions of
 the block changed:
 
-- T1 `IDENTITY_NOT_VALID`: the sender's certificate is valid at T, both ends included;
-- T2 `NOT_PERMITTED`: the sender is an agency, or an administrator where it governs; of the vault,
-  its own rules say who;
+- T1 `IDENTITY_NOT_VALID`: the sender's certificate is valid at T, both ends included, and neither
+  the sender nor its organisation is frozen or revoked;
+- T2 `NOT_PERMITTED`: the rule bound to what it does counts its organisation and role (policy.py);
+  by default, an agency notarizes and an administrator governs;
 - then the rules of the service it addresses (notary.py, governance.py, vault.py).
 """
 
@@ -32,27 +33,54 @@ from typing import Final
 
 from node.chain.block import Header, ResultCode, TransactionResult
 from node.chain.epoch import Epoch
-from node.chain.genesis import Genesis, Identity, Role
+from node.chain.genesis import Genesis, Identity
 from node.chain.governance import Governance
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileGrowth
 from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hashes, merkle_root
+from node.chain.policy import GOVERN, NOTARIZE
 from node.chain.record import Notarization, encode_header_leaf, encode_record_leaves
 from node.chain.state_bucket import Bucket
 from node.chain.state_tree import EMPTY_TREE, StateMap, TreeUpdate, update
-from node.chain.transaction import TransactionBody, VerifiedTransaction
+from node.chain.transaction import Payload, Transaction, VerifiedTransaction
 from node.chain.validation import check_header_follows
-from node.chain.vault import Vault
+from node.chain.vault import (
+    Grant,
+    Keep,
+    RegisterKey,
+    Revoke,
+    Rotate,
+    Shred,
+    Vault,
+    VaultOperation,
+)
 from node.errors import PeerError
 from node.execution.governance import Ground, govern
 from node.execution.lifetime import is_within_lifetime
 from node.execution.notary import Failure, Position, notarize
-from node.execution.registry import epoch_in_force, find_identity, genesis_state, sender_key
+from node.execution.policy import Founding, why_not
+from node.execution.registry import (
+    epoch_in_force,
+    find_identity,
+    genesis_state,
+    read_identity,
+    sender_key,
+)
 from node.execution.state import BlockInputs, ExecutedBlock, StateReader
 from node.execution.vault import keep_vault
 from node.limits import BLOCK_RECORDS_MAX
 
 __all__ = ["BlockInputs", "ExecutedBlock", "Executor", "StateReader", "sender_key"]
+
+_VAULT_NAMES: Final[Mapping[type[VaultOperation], str]] = {
+    RegisterKey: "vault-register-key",
+    Keep: "vault-keep",
+    Grant: "vault-grant",
+    Revoke: "vault-revoke",
+    Rotate: "vault-rotate",
+    Shred: "vault-shred",
+}
+"""What rules are bound to, of what the vault does."""
 
 _NO_PARENT: Final = bytes(32)
 _NO_BUCKETS: Final[Mapping[bytes, Bucket]] = {}
@@ -64,7 +92,7 @@ class Executor:
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
         self._suite = genesis.suite
-        self._founders = tuple(each.organisation_id for each in genesis.organisations)
+        self._founding = Founding.of(genesis)
 
     def genesis_block(self) -> ExecutedBlock:
         """Return the block of height 0: no parent, no transactions, an empty log, the first state.
@@ -119,7 +147,7 @@ class Executor:
         tx_ids = self._check_transactions(parent, epoch, inputs.time_ms, transactions)
         senders = _check_senders(parent, transactions)
         before = StateMap(parent.tree, parent.bucket, self._suite)
-        run = _Run(parent, inputs, epoch, self._founders, before)
+        run = _Run(parent, inputs, epoch, self._founding, before)
         results = tuple(
             run.carry_out(verified, senders[verified.transaction.body.sender])
             for verified in transactions
@@ -226,10 +254,10 @@ class _Run:
         parent: StateReader,
         inputs: BlockInputs,
         epoch: Epoch,
-        founders: Sequence[str],
+        founding: Founding,
         before: StateMap,
     ) -> None:
-        self._parent, self._epoch, self._founders = parent, epoch, founders
+        self._parent, self._epoch, self._founding = parent, epoch, founding
         self._before = before
         self._height, self._time_ms = inputs.height, inputs.time_ms
         self._log_size = parent.log_frontier.size
@@ -237,12 +265,15 @@ class _Run:
         self.next_epoch: Epoch | None = None
         """Set by the transaction that makes this block a barrier."""
         self.leaves = [encode_header_leaf(parent.header.height, parent.header_digest)]
+        self._has_governed = False
+        self._verdicts: dict[tuple[str, str], ResultCode | None] = {}
+        """By sender and operation, until a transaction of the block governs."""
 
     def carry_out(self, verified: VerifiedTransaction, sender: Identity) -> TransactionResult:
         """Apply one transaction, whole or not at all."""
         transaction = verified.transaction
         at = Position(self._height, self._time_ms, self._log_size + len(self.leaves))
-        outcome = self._outcome(transaction.body, sender, at)
+        outcome = self._outcome(transaction, sender, at)
         if isinstance(outcome, Failure):
             return TransactionResult(
                 tx_id=transaction.tx_id,
@@ -264,27 +295,39 @@ class _Run:
         )
 
     def _outcome(
-        self, body: TransactionBody, sender: Identity, at: Position
-    ) -> Mapping[bytes, bytes] | Failure:
-        if not sender.not_before_ms <= at.time_ms <= sender.not_after_ms:
-            return Failure(ResultCode.IDENTITY_NOT_VALID)  # T1
-        payload = body.payload
+        self, transaction: Transaction, sender: Identity, at: Position
+    ) -> Mapping[bytes, bytes | None] | Failure:
+        payload = transaction.body.payload
+        refused = self._why_not(sender, _operation_of(payload), at)
+        if refused is not None:
+            return Failure(refused)  # T1, T2
         if isinstance(payload, Governance):
-            return self._govern(payload, sender, at)
+            return self._govern(payload, transaction.tx_id, at)
         if isinstance(payload, Vault):
             return keep_vault(payload, sender, at, self._read, self._epoch.validators.suite)
-        if sender.role is not Role.AGENCY:
-            return Failure(ResultCode.NOT_PERMITTED)  # T2
-        return notarize(payload, body.sender, at, self._read)
+        return notarize(payload, transaction.body.sender, at, self._read)
+
+    def _why_not(self, sender: Identity, operation: str, at: Position) -> ResultCode | None:
+        """Return why a sender may not do what it asks for: asked once per block, as a rule."""
+        asked = (sender.identity_id, operation)
+        if asked not in self._verdicts:
+            now = self._reread(sender) if self._has_governed else sender
+            self._verdicts[asked] = why_not(
+                self._glance, now, operation, at.time_ms, self._founding
+            )
+        return self._verdicts[asked]
+
+    def _reread(self, sender: Identity) -> Identity:
+        """Return a sender as the transactions before left it; its key is the parent's (B5)."""
+        return read_identity(self._glance, sender.identity_id) or sender
 
     def _govern(
-        self, payload: Governance, sender: Identity, at: Position
-    ) -> Mapping[bytes, bytes] | Failure:
-        if sender.role is not Role.ADMIN:
-            return Failure(ResultCode.NOT_PERMITTED)  # T2
+        self, payload: Governance, tx_id: bytes, at: Position
+    ) -> Mapping[bytes, bytes | None] | Failure:
         ground = Ground(
             epoch=self._epoch,
-            founders=self._founders,
+            tx_id=tx_id,
+            founding=self._founding,
             is_ending=self.next_epoch is not None,
             digest_at=self._parent.digest_at,
         )
@@ -292,10 +335,25 @@ class _Run:
         if isinstance(outcome, Failure):
             return outcome
         self.next_epoch = outcome.next_epoch or self.next_epoch
+        self._verdicts.clear()
+        self._has_governed = True
         return outcome.writes
+
+    def _glance(self, key: bytes) -> bytes | None:
+        """Read what the block does not write as a rule: without opening its bucket for that."""
+        return self.writes[key] if key in self.writes else self._parent.get(key)
 
     def _read(self, key: bytes) -> bytes | None:
         return self.writes[key] if key in self.writes else self._before.get(key)
+
+
+def _operation_of(payload: Payload) -> str:
+    """Return the name that rules are bound to, of what a transaction asks for."""
+    if isinstance(payload, Governance):
+        return GOVERN
+    if isinstance(payload, Vault):
+        return _VAULT_NAMES[type(payload.operation)]
+    return f"{NOTARIZE}:{payload.type_code}"
 
 
 def _check_senders(

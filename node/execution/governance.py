@@ -5,9 +5,15 @@ change of the validator set or of the parameters ends the epoch: the block is it
 is written here holds from the next height on. The rules, in this order:
 
 - V1 it was made for the epoch in force;
-- V2 it is approved by administrators, valid at T, of a majority of the founding organisations;
+- V2 it is approved, for each of its operations, as the rule bound to that says (policy.py): by
+  default, by administrators of a majority of the founding organisations. Who approves is valid at
+  T and has its rights, as the state was before it;
 - V3 names and validators' keys are new: none is ever used twice, by anybody;
-- V4 who is named exists; who joins holds its vote key, and its BLS key if the others have one;
+- V4 who is named exists; who joins has its rights and those of its organisation, and holds its
+  vote key, and its BLS key if the others have one;
+- I1 to I6 of what changes identities and organisations (identity.py);
+- V8 it leaves nothing vital that nobody could approve any more: else what is frozen by mistake
+  would be so for good;
 - and where the epoch ends:
 - V5 nothing earlier in the block ends it already;
 - V6 the new set has 1 to 64 members, and at most f of the old set's size, or one where f is none,
@@ -26,7 +32,7 @@ from typing import Final, assert_never
 from node.chain.block import Header, ResultCode, checkpoint_of
 from node.chain.encoding import encode
 from node.chain.epoch import Epoch
-from node.chain.genesis import Parameters, Role
+from node.chain.genesis import Identity, Parameters
 from node.chain.governance import (
     AddOrganisation,
     AddValidator,
@@ -36,22 +42,34 @@ from node.chain.governance import (
     RemoveValidator,
     SetEndpoint,
     SetParameters,
+    is_barred_by,
     possession_bytes,
 )
+from node.chain.identity import ChangeStatus, EnrolIdentity, RotateIdentity, SetAuthorities
 from node.chain.membership import Validator, ValidatorSet, quorum_size
+from node.chain.policy import SetRule
 from node.errors import CryptoError, DecodeError
+from node.execution.identity import Occasion, People, has_rights
 from node.execution.notary import Failure, Position
+from node.execution.policy import (
+    Founding,
+    is_approver_role,
+    is_usable,
+    missing_approval,
+    names_of,
+    stuck,
+)
 from node.execution.registry import (
     PARAMETERS_KEY,
     VALIDATOR_SET_KEY,
     EpochStart,
     endpoint_key,
     epoch_start_key,
-    identity_key,
     organisation_key,
     read_identity,
     retired_key_key,
     retired_validator_key,
+    rule_key,
 )
 from node.limits import VALIDATORS_MAX
 
@@ -67,8 +85,9 @@ class Ground:
 
     epoch: Epoch
     """The one in force."""
-    founders: Sequence[str]
-    """The organisations of genesis."""
+    tx_id: bytes
+    """Its own."""
+    founding: Founding
     is_ending: bool
     """Whether an earlier transaction of the block ends the epoch."""
     digest_at: Callable[[int], bytes | None]
@@ -79,7 +98,8 @@ class Ground:
 class Change:
     """What a governed transaction does."""
 
-    writes: Mapping[bytes, bytes]
+    writes: Mapping[bytes, bytes | None]
+    """State key to value, None for a deletion."""
     next_epoch: Epoch | None
     """What is in force from the next height on, if that is something else."""
 
@@ -94,11 +114,14 @@ def govern(payload: Governance, at: Position, read: _Read, ground: Ground) -> Ch
     failure = _check_approvals(payload, at, read, ground)
     if failure is not None:
         return failure
-    draft = _Draft(read, ground.epoch)
+    occasion = Occasion(at.height, at.time_ms, ground.tx_id)
+    draft = _Draft(read, ground.epoch, occasion)
     for index, operation in enumerate(payload.operations):
         code = draft.apply(operation)
         if code is not None:
             return Failure(code, index)
+    if draft.may_lock_out and _is_stuck_by(draft, at, read, ground):
+        return Failure(ResultCode.CHANGE_TOO_LARGE)  # V8
     if not draft.ends_epoch:
         return Change(draft.writes, None)
     failure = _check_end(payload, at, draft, ground)
@@ -108,28 +131,38 @@ def govern(payload: Governance, at: Position, read: _Read, ground: Ground) -> Ch
 def _check_approvals(
     payload: Governance, at: Position, read: _Read, ground: Ground
 ) -> Failure | None:
-    """V2: each approval is sound, and those of founders are enough."""
+    """V2: each approval is sound, and they are enough for each operation."""
     suite = ground.epoch.validators.suite
     message = payload.approval_bytes(ground.epoch.chain_id)
-    approving: dict[str, None] = {}
-    seen: dict[str, None] = {}
+    parameters = ground.epoch.parameters
+    wanted = [names_of(operation, parameters) for operation in payload.operations]
+    every = dict.fromkeys(name for names in wanted for name in names)
+    approvers: dict[str, Identity] = {}
     for index, approval in enumerate(payload.approvals):
         identity = read_identity(read, approval.identity_id)
         if (
             identity is None
-            or approval.identity_id in seen
-            or identity.role is not Role.ADMIN
-            or not identity.not_before_ms <= at.time_ms <= identity.not_after_ms
+            or approval.identity_id in approvers
+            or not is_approver_role(read, identity.role, every)
+            or not is_usable(read, identity, at.time_ms)
             or len(approval.signature) != suite.signature_size
             or not suite.load_public_key(identity.public_key).verify(message, approval.signature)
         ):
             return Failure(ResultCode.APPROVAL_INVALID, index)
-        seen[approval.identity_id] = None
-        if identity.organisation in ground.founders:
-            approving[identity.organisation] = None
-    if 2 * len(approving) <= len(ground.founders):
-        return Failure(ResultCode.APPROVALS_MISSING)
+        approvers[approval.identity_id] = identity
+    given = [*approvers.values()]
+    missing = {name for name in every if missing_approval(read, name, given, ground.founding)}
+    for index, names in enumerate(wanted):
+        if any(name in missing for name in names):
+            return Failure(ResultCode.APPROVALS_MISSING, index)
     return None
+
+
+def _is_stuck_by(draft: _Draft, at: Position, read: _Read, ground: Ground) -> bool:
+    """V8: whether something vital could be approved before, and could not be after it."""
+    before = stuck(read, at.time_ms, ground.founding)
+    after = stuck(draft.read, at.time_ms, ground.founding)
+    return any(name not in before for name in after)
 
 
 def _check_end(payload: Governance, at: Position, draft: _Draft, ground: Ground) -> Failure | None:
@@ -184,32 +217,57 @@ class _Draft:
 
     _read: _Read
     _epoch: Epoch
+    _occasion: Occasion
     members: list[Validator] = field(init=False)
     parameters: Parameters = field(init=False)
-    writes: dict[bytes, bytes] = field(default_factory=dict)
+    writes: dict[bytes, bytes | None] = field(default_factory=dict)
     added: int = 0
     removed: int = 0
+    may_lock_out: bool = False
+    """Whether an operation could take somebody the right to approve."""
+    _people: People = field(init=False)
 
     def __post_init__(self) -> None:
         self.members = list(self._epoch.validators.validators)
         self.parameters = self._epoch.parameters
+        self._people = People(
+            self.read,
+            self.writes,
+            self._epoch.validators.suite,
+            self._occasion,
+            lambda: [member.validator_id for member in self.members],
+        )
+
+    def read(self, key: bytes) -> bytes | None:
+        """Return a state value as the operations so far would leave it."""
+        return self.writes[key] if key in self.writes else self._read(key)
 
     @property
     def ends_epoch(self) -> bool:
         """Whether the set or the parameters are no longer those in force."""
         return bool(self.added or self.removed) or self.parameters != self._epoch.parameters
 
-    def apply(self, operation: Operation) -> ResultCode | None:
+    def apply(self, operation: Operation) -> ResultCode | None:  # noqa: PLR0911 - one per operation
         """Carry out one operation, or say why it cannot be."""
         match operation:
             case AddOrganisation():
-                return self._add_organisation(operation)
+                return self._people.admit(operation.organisation)
             case RegisterIdentity():
-                return self._register(operation)
+                return self._people.register(operation.identity)
+            case EnrolIdentity():
+                return self._people.enrol(operation)
+            case RotateIdentity():
+                self.may_lock_out = True
+                return self._people.rotate(operation)
+            case SetAuthorities():
+                return self._people.set_authorities(operation)
+            case ChangeStatus():
+                self.may_lock_out = True
+                return self._people.change(operation) or self._bar(operation)
             case AddValidator():
                 return self._add(operation)
             case RemoveValidator():
-                return self._remove(operation)
+                return self._remove(operation.validator_id)
             case SetParameters():
                 self.parameters = operation.parameters
                 self.writes[PARAMETERS_KEY] = encode(operation.parameters.to_value())
@@ -217,6 +275,11 @@ class _Draft:
             case SetEndpoint():
                 key = endpoint_key(operation.validator_id)
                 self.writes[key] = encode(operation.endpoint.to_value())
+                return None
+            case SetRule():
+                self.may_lock_out = True
+                rule = operation.rule
+                self.writes[rule_key(operation.operation)] = None if rule is None else rule.encode()
                 return None
             case _:
                 assert_never(operation)
@@ -231,34 +294,20 @@ class _Draft:
         return Epoch(old.chain_id, validators, self.parameters)
 
     def _has(self, key: bytes) -> bool:
-        return key in self.writes or self._read(key) is not None
+        return self.read(key) is not None
 
-    def _add_organisation(self, operation: AddOrganisation) -> ResultCode | None:
-        organisation = operation.organisation
-        key = organisation_key(organisation.organisation_id)
-        if self._has(key):
-            return ResultCode.NAME_TAKEN
-        self.writes[key] = encode(organisation.to_value())
-        return None
-
-    def _register(self, operation: RegisterIdentity) -> ResultCode | None:
-        identity = operation.identity
-        key = identity_key(identity.identity_id)
-        if not self._has(organisation_key(identity.organisation)):
-            return ResultCode.ORGANISATION_UNKNOWN
-        if self._has(key):
-            return ResultCode.NAME_TAKEN
-        try:
-            self._epoch.validators.suite.load_public_key(identity.public_key)
-        except CryptoError:
-            return ResultCode.KEY_INVALID
-        self.writes[key] = encode(identity.to_value())
+    def _bar(self, operation: ChangeStatus) -> ResultCode | None:
+        """I6: have who lost its rights leave the set."""
+        for member in [each for each in self.members if is_barred_by(operation, each)]:
+            self._remove(member.validator_id)
         return None
 
     def _add(self, operation: AddValidator) -> ResultCode | None:
         validator = operation.validator
         if not self._has(organisation_key(validator.organisation)):
             return ResultCode.ORGANISATION_UNKNOWN
+        if not has_rights(self.read, validator.validator_id, validator.organisation):  # V4
+            return ResultCode.IDENTITY_NOT_VALID
         ids = [member.validator_id for member in self.members]
         if validator.validator_id in ids or self._has(
             retired_validator_key(validator.validator_id)
@@ -292,9 +341,9 @@ class _Draft:
             message, operation.possession
         )
 
-    def _remove(self, operation: RemoveValidator) -> ResultCode | None:
+    def _remove(self, validator_id: str) -> ResultCode | None:
         for index, member in enumerate(self.members):
-            if member.validator_id == operation.validator_id:
+            if member.validator_id == validator_id:
                 ended = encode([1, self._epoch.number])
                 self.writes[retired_validator_key(member.validator_id)] = ended
                 for key in _keys_of(member):

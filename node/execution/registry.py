@@ -16,6 +16,12 @@ kinds never meet, keys of one kind share a prefix, and a stranger can compute an
 | 9    | [9, validator id]               | endpoint, a hint for transport                  |
 | 20   | [20, organisation id]           | vault-keys, see node/chain/vault.py             |
 | 21   | [21, document id]               | vault-document, see node/chain/vault.py         |
+| 10   | [10, subject, id]               | status-entry, the last; see node/chain/identity.py |
+| 11   | [11, subject, id, number]       | status-entry, one of all, from 1                |
+| 12   | [12, identity id]               | accepted-certificates, once one was enrolled    |
+| 13   | [13, organisation id]           | authorities, once they were set                 |
+| 14   | [14, operation]                 | rule, once one was set; see node/chain/policy.py |
+| 15   | [15]                            | roll, of those admitted after genesis           |
 """
 
 from __future__ import annotations
@@ -30,6 +36,7 @@ from node.chain.encoding import decode, encode, expect_array, expect_uint, expec
 from node.chain.epoch import Epoch
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters
 from node.chain.governance import Endpoint
+from node.chain.identity import Subject
 from node.chain.membership import ValidatorSet
 from node.chain.reference import REFERENCE_KIND
 from node.chain.vault import VAULT_DOCUMENT_KIND, VAULT_KEYS_KIND
@@ -53,6 +60,12 @@ class StateKind(IntEnum):
     ENDPOINT = 9
     VAULT_KEYS = VAULT_KEYS_KIND
     VAULT_DOCUMENT = VAULT_DOCUMENT_KIND
+    STATUS = 10
+    TRAIL = 11
+    CERTIFICATES = 12
+    AUTHORITIES = 13
+    RULE = 14
+    ROLL = 15
 
 
 _IDENTITIES_REMEMBERED: Final = 1_024  # the senders of most transactions are a few
@@ -61,6 +74,7 @@ _EPOCHS_REMEMBERED: Final = 16  # one is in force; the next, and those of other 
 
 PARAMETERS_KEY = encode([StateKind.PARAMETERS.value])
 VALIDATOR_SET_KEY = encode([StateKind.VALIDATOR_SET.value])
+ROLL_KEY = encode([StateKind.ROLL.value])
 
 
 def organisation_key(organisation_id: str) -> bytes:
@@ -87,6 +101,33 @@ def retired_key_key(key: bytes) -> bytes:
 def endpoint_key(validator_id: str) -> bytes:
     """Return the state key of where a node listens for its peers."""
     return encode([StateKind.ENDPOINT.value, validator_id])
+
+
+@lru_cache(maxsize=_IDENTITIES_REMEMBERED)
+def status_key(subject: Subject, name: str) -> bytes:
+    """Return the state key of what happened last to an identity or an organisation."""
+    return encode([StateKind.STATUS.value, subject.value, name])
+
+
+def trail_key(subject: Subject, name: str, number: int) -> bytes:
+    """Return the state key of an entry, from 1 on, of what happened to somebody."""
+    return encode([StateKind.TRAIL.value, subject.value, name, number])
+
+
+def certificates_key(identity_id: str) -> bytes:
+    """Return the state key of the certificates that an identity may show."""
+    return encode([StateKind.CERTIFICATES.value, identity_id])
+
+
+def authorities_key(organisation_id: str) -> bytes:
+    """Return the state key of who certifies an organisation's members, once that was set."""
+    return encode([StateKind.AUTHORITIES.value, organisation_id])
+
+
+@lru_cache(maxsize=_IDENTITIES_REMEMBERED)
+def rule_key(operation: str) -> bytes:
+    """Return the state key of the rule bound to an operation."""
+    return encode([StateKind.RULE.value, operation])
 
 
 def epoch_start_key(epoch: int) -> bytes:

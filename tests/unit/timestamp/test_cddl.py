@@ -21,7 +21,7 @@ from node.chain.block import (
 from node.chain.certificate import QuorumCertificate, Vote
 from node.chain.encoding import decode, encode
 from node.chain.evidence import Evidence
-from node.chain.genesis import Genesis, Identity, Organisation, Parameters
+from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
 from node.chain.governance import (
     AddOrganisation,
     AddValidator,
@@ -35,7 +35,23 @@ from node.chain.governance import (
     SetParameters,
     possession_bytes,
 )
+from node.chain.identity import (
+    AcceptedCertificate,
+    AcceptedCertificates,
+    ChangeStatus,
+    EnrolIdentity,
+    Event,
+    Roll,
+    RotateIdentity,
+    SetAuthorities,
+    Status,
+    StatusEntry,
+    Subject,
+    decode_authorities,
+    encode_authorities,
+)
 from node.chain.membership import AggregateKey, ValidatorSet
+from node.chain.policy import OPERATIONS, Measure, Rule, Scope, SetRule
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
 from node.chain.reference import ReferenceName, ReferenceStatus, Standing, reference_key
 from node.chain.state_tree import StateProof
@@ -66,12 +82,18 @@ from node.chain.vault import (
 from node.crypto.suite import SHA_384, SHA_512
 from node.errors import DecodeError
 from node.execution.registry import (
+    ROLL_KEY,
     EpochStart,
+    authorities_key,
+    certificates_key,
     endpoint_key,
     epoch_start_key,
     genesis_state,
     retired_key_key,
     retired_validator_key,
+    rule_key,
+    status_key,
+    trail_key,
 )
 from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.history import Handover
@@ -164,6 +186,28 @@ def vault_samples(body: TransactionBody) -> Iterator[tuple[str, bytes, Callable[
     yield "vault-keys", keys.encode(), VaultKeys.decode
 
 
+NAMED_RULE = Rule(
+    scope=Scope.NAMED,
+    organisations=("org-1", "org-2"),
+    roles=(Role.AUDITOR, Role.ADMIN),
+    measure=Measure.FRACTION,
+    numerator=2,
+    denominator=3,
+)
+ENTRY = StatusEntry(
+    status=Status.FROZEN,
+    event=Event.FROZEN,
+    reason="印章遗失",
+    height=7,
+    time_ms=8,
+    tx_id=seed("tx"),
+    changes=1,
+)
+ACCEPTED = AcceptedCertificates(
+    (AcceptedCertificate(seed("new"), 9), AcceptedCertificate(seed("old"), 2**64 - 1))
+)
+
+
 def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
     """Return (rule, encoding, decoder) of every structure the code can read."""
     chain = Chain.found()
@@ -215,6 +259,14 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
             RemoveValidator("validator-1"),
             SetParameters(genesis.parameters),
             SetEndpoint("validator-9", Endpoint("例子.cn", 7_000)),
+            ChangeStatus(Subject.ORGANISATION, "org-1", Status.FROZEN, "印章遗失"),
+            ChangeStatus(Subject.IDENTITY, "validator-1", Status.ACTIVE, ""),
+            EnrolIdentity(genesis.identities[0], b"certificate"),
+            RotateIdentity("agency-1", b"certificate", None, 1, ""),
+            RotateIdentity("agency-1", b"certificate", bytes(33), 0, "new"),
+            SetAuthorities("org-1", (b"one", b"two"), ""),
+            SetRule("set-parameters:window_slots", NAMED_RULE),
+            SetRule("notarize:证照", None),
         ),
         evidence=(CheckpointStatement("validator-9", block.header.encode(), bytes(64)),),
         approvals=(Approval("admin-1", bytes(64)),),
@@ -244,6 +296,12 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         ("governance", encode(governance.to_value()), nested(Governance.from_value)),
         *vault_samples(body),
         ("epoch-start", start.encode(), lambda data: EpochStart.decode(data, SUITE)),
+        ("rule", NAMED_RULE.encode(), Rule.decode),
+        *(("rule", each.default.encode(), Rule.decode) for each in OPERATIONS.values()),
+        ("status-entry", ENTRY.encode(), StatusEntry.decode),
+        ("accepted-certificates", ACCEPTED.encode(), AcceptedCertificates.decode),
+        ("authorities", encode_authorities((b"one", b"two")), decode_authorities),
+        ("roll", Roll(("org-9",), ("admin-9", "auditor-9")).encode(), Roll.decode),
         *with_long_digests(columns, status, receipt.leaf.record),
         ("record-leaf", receipt.leaf.encode(), RecordLeaf.decode),
         ("record", encode(receipt.leaf.record.to_value()), nested(Record.from_value)),
@@ -365,6 +423,12 @@ def test_every_state_key_is_of_one_kind_and_its_value_as_that_kind_says() -> Non
     state[epoch_start_key(1)] = encodings["epoch-start"]
     state[retired_validator_key("validator-1")] = encode([1, 0])
     state[retired_key_key(bytes(33))] = encode([1, 0])
+    state[status_key(Subject.IDENTITY, "agency-1")] = ENTRY.encode()
+    state[trail_key(Subject.ORGANISATION, "org-1", 1)] = ENTRY.encode()
+    state[certificates_key("agency-1")] = ACCEPTED.encode()
+    state[authorities_key("org-1")] = encode_authorities((b"one",))
+    state[rule_key("set-rule")] = NAMED_RULE.encode()
+    state[ROLL_KEY] = Roll().encode()
     state[endpoint_key("validator-1")] = encode(Endpoint("::1", 1).to_value())
     state[vault_keys_key("org-1")] = VaultKeys().encode()
     state[vault_document_key(bytes(16))] = a_tombstone().encode()
@@ -375,6 +439,12 @@ def test_every_state_key_is_of_one_kind_and_its_value_as_that_kind_says() -> Non
         "endpoint-key": "endpoint",
         "vault-keys-key": "vault-keys",
         "vault-document-key": "vault-document",
+        "status-key": "status-entry",
+        "trail-key": "status-entry",
+        "certificates-key": "accepted-certificates",
+        "authorities-key": "authorities",
+        "rule-key": "rule",
+        "roll-key": "roll",
         "parameters-key": "parameters",
         "validator-set-key": "validator-set",
         "organisation-key": "organisation",

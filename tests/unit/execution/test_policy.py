@@ -1,0 +1,239 @@
+"""Rules: what each form of one asks for, where it is bound, and that nobody is locked out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from node.chain.block import ResultCode
+from node.chain.genesis import Organisation, Role
+from node.chain.governance import AddOrganisation, Governance, RegisterIdentity, SetParameters
+from node.chain.identity import ChangeStatus, Status, Subject
+from node.chain.policy import OPERATIONS, Measure, Rule, Scope, SetRule, read_operation
+from node.errors import DecodeError
+from node.execution.policy import rule_of
+from tests.unit.execution.governed_chain import ADMINS, GOVERNED, GovernedChain, governed
+from tests.unit.execution.small_chain import identity, payload, tx
+
+FREEZING = ChangeStatus(Subject.IDENTITY, "agency-1", Status.FROZEN, "")
+FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
+
+
+def rule(
+    measure: Measure,
+    numerator: int = 0,
+    denominator: int = 0,
+    *,
+    named: tuple[str, ...] = (),
+    scope: Scope = Scope.FOUNDERS,
+    roles: tuple[Role, ...] = (Role.ADMIN,),
+) -> Rule:
+    return Rule(
+        scope=Scope.NAMED if named else scope,
+        organisations=named,
+        roles=roles,
+        measure=measure,
+        numerator=numerator,
+        denominator=denominator,
+    )
+
+
+def with_rule(operation: str, wanted: Rule | None) -> GovernedChain:
+    chain = GovernedChain()
+    assert chain.govern(governed(SetRule(operation, wanted))) is ResultCode.OK
+    return chain
+
+
+def approvals_needed(chain: GovernedChain, epoch: int = 0) -> int | None:
+    """Return how many administrators, in order, suffice to freeze somebody; None: not all four."""
+    for count in range(1, 5):
+        asked = governed(FREEZING, approvers=ADMINS[:count], epoch=epoch)
+        if chain.govern(asked) is ResultCode.OK:
+            return count
+    return None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "needed"),
+    [
+        (rule(Measure.ANY), 1),
+        (rule(Measure.ALL), 4),
+        (rule(Measure.MAJORITY), 3),
+        (rule(Measure.COUNT, 2), 2),
+        (rule(Measure.FRACTION, 1, 2), 2),
+        (rule(Measure.FRACTION, 2, 3), 3),
+        (rule(Measure.FRACTION, 1, 1), 4),
+        (rule(Measure.ANY, named=("org-3",)), 3),
+        (rule(Measure.ALL, named=("org-1", "org-2")), 2),
+        (rule(Measure.ANY, scope=Scope.MEMBERS), 1),
+    ],
+)
+def test_so_many_organisations_as_the_rule_says_are_needed(wanted: Rule, needed: int) -> None:
+    chain = with_rule("freeze-identity", wanted)
+    assert approvals_needed(chain) == needed
+
+
+def test_without_a_rule_a_majority_of_the_founders_decides_and_a_rule_can_be_taken_back() -> None:
+    assert approvals_needed(GovernedChain()) == 3
+    chain = with_rule("freeze-identity", rule(Measure.ANY))
+    assert chain.govern(governed(SetRule("freeze-identity", None))) is ResultCode.OK
+    assert approvals_needed(chain) == 3
+
+
+def test_two_of_one_organisation_count_once() -> None:
+    chain = with_rule("freeze-identity", rule(Measure.COUNT, 2))
+    second = RegisterIdentity(identity("admin-1b", Role.ADMIN))
+    assert chain.govern(governed(second)) is ResultCode.OK
+    asked = governed(FREEZING, approvers=("admin-1", "admin-1b"))
+    assert chain.govern(asked) is ResultCode.APPROVALS_MISSING
+
+
+def test_members_are_counted_with_those_admitted_later() -> None:
+    chain = with_rule("freeze-identity", rule(Measure.MAJORITY, scope=Scope.MEMBERS))
+    joining = AddOrganisation(
+        Organisation(organisation_id="org-5", name="5", ca_certificate=b"\x30\x00")
+    )
+    admin = replace(identity("admin-5", Role.ADMIN), organisation="org-5")
+    assert chain.govern(governed(joining, RegisterIdentity(admin))) is ResultCode.OK
+    for approvers, code in (
+        (ADMINS[:2], ResultCode.APPROVALS_MISSING),
+        (("admin-1", "admin-2", "admin-5"), ResultCode.OK),
+    ):
+        assert chain.govern(governed(FREEZING, approvers=approvers)) is code
+
+
+def test_a_role_counts_where_the_rule_names_it() -> None:
+    chain = with_rule("freeze-identity", rule(Measure.ANY, roles=(Role.AUDITOR,)))
+    by_admin = governed(FREEZING, approvers=ADMINS[:1])
+    assert chain.govern(by_admin) is ResultCode.APPROVAL_INVALID
+    assert chain.govern(governed(FREEZING, approvers=("auditor-1",))) is ResultCode.OK
+
+
+def test_each_operation_of_a_transaction_needs_its_own_rule_and_the_failing_one_is_named() -> None:
+    chain = with_rule("freeze-identity", rule(Measure.ANY))
+    unfreezing = replace(FREEZING, name="agency-2", status=Status.ACTIVE)
+    both = governed(FREEZING, unfreezing, approvers=ADMINS[:1])
+    assert chain.govern(both) is ResultCode.APPROVALS_MISSING
+    assert approvals_needed(chain) == 1
+
+
+def with_window(slots: int, *approvers: str, chain: GovernedChain) -> Governance:
+    wanted = replace(GOVERNED.parameters, window_slots=slots)
+    evidence = chain.statements(*FOUNDERS[:3])
+    return governed(SetParameters(wanted), evidence=evidence, approvers=approvers)
+
+
+def test_a_rule_of_one_parameter_goes_before_that_of_all() -> None:
+    chain = with_rule("set-parameters:window_slots", rule(Measure.ALL))
+    three = with_window(3, *ADMINS[:3], chain=chain)
+    assert chain.govern(three) is ResultCode.APPROVALS_MISSING
+    slower = SetParameters(replace(GOVERNED.parameters, view_timeout_ms=2_000))
+    other = governed(slower, evidence=chain.statements(*FOUNDERS[:3]))
+    assert chain.govern(other) is ResultCode.OK
+    chain = with_rule("set-parameters:window_slots", rule(Measure.ALL))
+    assert chain.govern(with_window(3, *ADMINS, chain=chain)) is ResultCode.OK
+
+
+def test_a_rule_of_one_type_of_records_goes_before_that_of_all() -> None:
+    chain = with_rule(
+        "notarize:seal", rule(Measure.ANY, named=("org-1",), roles=(Role.VALIDATOR, Role.AUDITOR))
+    )
+
+    def code(sender: str, type_code: str) -> ResultCode:
+        asked = tx(payload("x", type_code=type_code), sender=sender, chain_id=GOVERNED.chain_id)
+        return chain.commit(asked).results[0].code
+
+    assert code("agency-1", "licence") is ResultCode.OK
+    assert code("agency-1", "seal") is ResultCode.NOT_PERMITTED
+    assert code("auditor-1", "seal") is ResultCode.OK
+    assert code("auditor-1", "licence") is ResultCode.NOT_PERMITTED
+    elsewhere = rule(Measure.ANY, named=("org-2",), roles=(Role.AGENCY,))
+    assert chain.govern(governed(SetRule("notarize", elsewhere))) is ResultCode.OK
+    assert code("agency-1", "licence") is ResultCode.NOT_PERMITTED
+
+
+@pytest.mark.parametrize(
+    ("operation", "wanted"),
+    [
+        ("set-rule", rule(Measure.COUNT, 2, named=("org-1", "org-8", "org-9"))),
+        ("set-rule", rule(Measure.COUNT, 5)),
+        ("unfreeze-identity", rule(Measure.ANY, named=("org-9",))),
+        ("govern", rule(Measure.ANY, named=("org-9",))),
+        ("register-identity", rule(Measure.ALL, roles=(Role.AUDITOR,))),
+    ],
+)
+def test_a_rule_that_nobody_could_meet_is_refused_for_what_is_vital(
+    operation: str, wanted: Rule
+) -> None:
+    chain = GovernedChain()
+    known = rule_of(chain.state.get, operation)
+    code = chain.govern(governed(SetRule(operation, wanted)))
+    assert code is ResultCode.CHANGE_TOO_LARGE
+    assert rule_of(chain.state.get, operation) == known
+
+
+def test_rules_take_effect_with_the_next_transaction() -> None:
+    chain = with_rule("set-rule", rule(Measure.ALL))
+    easier = SetRule("set-rule", rule(Measure.ANY))
+    assert chain.govern(governed(easier)) is ResultCode.APPROVALS_MISSING
+    assert chain.govern(governed(easier, approvers=ADMINS)) is ResultCode.OK
+    back = SetRule("set-rule", None)
+    assert chain.govern(governed(back, approvers=("admin-4",))) is ResultCode.OK
+
+
+# --- Forms ---
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (rule(Measure.COUNT, 0), "from 1 on"),
+        (rule(Measure.COUNT, 1, 1), "from 1 on"),
+        (rule(Measure.ANY, 1), "no number"),
+        (rule(Measure.FRACTION, 3, 2), "at most 1"),
+        (rule(Measure.FRACTION, 0, 2), "above 0"),
+        (rule(Measure.COUNT, 3, named=("org-1", "org-2")), "at most 2"),
+        (rule(Measure.ANY, named=("org-2", "org-1")), "in order"),
+        (rule(Measure.ANY, named=("org-1", "org-1")), "each once"),
+        (rule(Measure.ANY, scope=Scope.NAMED), "some where they are named"),
+        (replace(rule(Measure.ANY), organisations=("org-1",)), "some where they are named"),
+        (rule(Measure.ANY, roles=()), "one at least"),
+        (rule(Measure.ANY, roles=(Role.ADMIN, Role.AUDITOR)), "in order"),
+    ],
+)
+def test_there_is_one_form_of_each_rule(broken: Rule, why: str) -> None:
+    with pytest.raises(DecodeError, match=why):
+        Rule.from_value(broken.to_value())
+
+
+@pytest.mark.parametrize(
+    ("operation", "wanted", "why"),
+    [
+        ("notarize", rule(Measure.MAJORITY, roles=(Role.AGENCY,)), "acts alone"),
+        ("govern", rule(Measure.ANY, roles=(Role.AGENCY,)), "auditor and admin"),
+        ("freeze-identity", rule(Measure.ANY, roles=(Role.AGENCY,)), "auditor and admin"),
+        ("dance", rule(Measure.ANY), "is unknown; known: notarize, govern"),
+        ("set-parameters:dance", rule(Measure.ANY), "expected one of precision_ms"),
+        ("set-rule:notarize", rule(Measure.ANY), "expected one of none"),
+        ("notarize:", rule(Measure.ANY, roles=(Role.AGENCY,)), "type of a rule"),
+    ],
+)
+def test_a_rule_is_bound_to_what_it_can_decide(operation: str, wanted: Rule, why: str) -> None:
+    with pytest.raises(DecodeError, match=why):
+        SetRule.from_value(SetRule(operation, wanted).to_value())
+
+
+def test_every_default_is_a_rule_that_could_be_set() -> None:
+    for operation, bound in OPERATIONS.items():
+        assert read_operation(operation) == operation
+        wanted = SetRule(operation, bound.default)
+        assert SetRule.from_value(wanted.to_value()) == wanted
+
+
+def test_no_approvals_are_never_enough_and_none_of_nobody_neither() -> None:
+    for measure in Measure:
+        each = rule(measure, 1 if measure >= Measure.COUNT else 0, measure == Measure.FRACTION)
+        assert not each.is_met(0, 4)
+        assert not each.is_met(0, 0)
+        assert each.is_met(4, 4)
