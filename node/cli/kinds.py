@@ -18,6 +18,7 @@ from node.cli.remedies import N_
 from node.cli.subjects import read_file
 from node.cli.verb import CommandError
 from node.config import is_marked
+from node.crypto import der
 from node.errors import DecodeError
 from node.service.audit.report import REPORT_FORMAT
 from node.timestamp.compact_verify import is_compact
@@ -28,7 +29,6 @@ from node.timestamp.log.verify import is_tlog_proof
 from node.timestamp.outside.anchor import ANCHOR_PREFIX
 from node.timestamp.refreshed import REFRESHED_PREFIX
 from node.timestamp.standing import STANDING_PREFIX
-from node.timestamp.tokens import der
 from node.timestamp.trust import TRUST_FORMAT
 
 PROPOSAL_FORMAT: Final = "govchain-proposal-2"

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from node.crypto import der
 from node.crypto.sm2_library import SM2_SCALAR_BYTES
-from node.errors import CryptoError
+from node.errors import CryptoError, DecodeError
 
 SM2_CIPHERTEXT_BYTES_OVER: Final = 1 + 3 * SM2_SCALAR_BYTES
 """By how much a ciphertext C1 || C3 || C2 is longer than its plaintext."""
 
 _UNCOMPRESSED: Final = b"\x04"
-_SEQUENCE: Final = 0x30
-_INTEGER: Final = 0x02
-_OCTET_STRING: Final = 0x04
-_LONG_FORM: Final = 0x80
-_SIZE_BYTES_MAX: Final = 2
 
 
 def encode_der(ciphertext: bytes) -> bytes:
@@ -28,66 +24,35 @@ def encode_der(ciphertext: bytes) -> bytes:
     if len(ciphertext) <= SM2_CIPHERTEXT_BYTES_OVER or not ciphertext.startswith(_UNCOMPRESSED):
         raise CryptoError("ciphertext: expected C1 || C3 || C2 of SM2")
     x, y, digest = (
-        ciphertext[1 + at : 1 + at + SM2_SCALAR_BYTES] for at in range(0, 96, SM2_SCALAR_BYTES)
+        ciphertext[at : at + SM2_SCALAR_BYTES]
+        for at in range(1, SM2_CIPHERTEXT_BYTES_OVER, SM2_SCALAR_BYTES)
     )
-    body = ciphertext[SM2_CIPHERTEXT_BYTES_OVER:]
-    return _element(
-        _SEQUENCE,
-        _element(_INTEGER, _shortest(x))
-        + _element(_INTEGER, _shortest(y))
-        + _element(_OCTET_STRING, digest)
-        + _element(_OCTET_STRING, body),
+    return der.encode_sequence(
+        der.encode_integer(int.from_bytes(x, "big")),
+        der.encode_integer(int.from_bytes(y, "big")),
+        der.encode(der.OCTET_STRING, digest),
+        der.encode(der.OCTET_STRING, ciphertext[SM2_CIPHERTEXT_BYTES_OVER:]),
     )
 
 
 def decode_der(encoded: bytes) -> bytes:
     """Return C1 || C3 || C2 of the ASN.1 form; raise `CryptoError` for anything else."""
-    sequence, _ = _content(encoded, 0, _SEQUENCE)
-    at, parts = 0, []
-    for tag in (_INTEGER, _INTEGER, _OCTET_STRING, _OCTET_STRING):
-        content, at = _content(sequence, at, tag)
-        parts.append(content)
-    x, y = (number.lstrip(b"\0").rjust(SM2_SCALAR_BYTES, b"\0") for number in parts[:2])
-    ciphertext = b"".join((_UNCOMPRESSED, x, y, *parts[2:]))
-    sizes = (len(x), len(y), len(parts[2]))
-    # Encoded again, what is not the shortest form, or is followed by more, is another.
-    if sizes != (SM2_SCALAR_BYTES,) * 3 or encode_der(ciphertext) != encoded:
+    try:
+        reader = der.read_only(encoded, der.SEQUENCE, "ciphertext")
+        x, y = reader.read_integer(), reader.read_integer()
+        digest, body = (reader.read(der.OCTET_STRING).content for _ in range(2))
+        reader.finish()
+        point = b"".join(each.to_bytes(SM2_SCALAR_BYTES, "big") for each in (x, y))
+    except (DecodeError, OverflowError) as error:
+        raise _no_ciphertext() from error
+    if len(digest) != SM2_SCALAR_BYTES or not body:
         raise _no_ciphertext()
-    return ciphertext
+    return b"".join((_UNCOMPRESSED, point, digest, body))
 
 
 def is_trivial(ciphertext: bytes, plaintext: bytes) -> bool:
     """Tell whether a ciphertext C1 || C3 || C2 holds its plaintext unmasked."""
     return ciphertext[SM2_CIPHERTEXT_BYTES_OVER:] == plaintext
-
-
-def _element(tag: int, content: bytes) -> bytes:
-    size = len(content)
-    if size < _LONG_FORM:
-        return bytes((tag, size)) + content
-    length = size.to_bytes(-(-size.bit_length() // 8), "big")
-    return bytes((tag, _LONG_FORM | len(length))) + length + content
-
-
-def _shortest(number: bytes) -> bytes:
-    """Return the content of an INTEGER, not negative."""
-    shortest = number.lstrip(b"\0") or b"\0"
-    return b"\0" + shortest if shortest[0] & 0x80 else shortest
-
-
-def _content(data: bytes, at: int, tag: int) -> tuple[bytes, int]:
-    """Return the content of the element that starts there, and where the next one does."""
-    if data[at : at + 1] != bytes((tag,)) or len(data) < at + 2:
-        raise _no_ciphertext()
-    size, start = data[at + 1], at + 2
-    if size >= _LONG_FORM:
-        count = size & ~_LONG_FORM
-        if not 0 < count <= _SIZE_BYTES_MAX:
-            raise _no_ciphertext()
-        size, start = int.from_bytes(data[start : start + count], "big"), start + count
-    if start + size > len(data):
-        raise _no_ciphertext()
-    return data[start : start + size], start + size
 
 
 def _no_ciphertext() -> CryptoError:

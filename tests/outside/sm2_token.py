@@ -15,8 +15,8 @@ from asn1crypto import x509 as tree
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from node.crypto import der
 from node.crypto.suite import SM3
-from node.timestamp.tokens import der
 from tests.unit.timestamp.reference_token import Forgery, Tree, certificate_of, ess_2
 from tests.vectors.receipt.chain import signer
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Self, TypeAlias
 
+from node.crypto import der
 from node.crypto.suite import DOCUMENT_DIGESTS, DocumentDigest
 from node.errors import DecodeError, ProofError
 from node.timestamp.evidence.hash_tree import HashLists
-from node.timestamp.tokens import der
 
 EVIDENCE_SUFFIX: Final = ".ers"
 EVIDENCE_BYTES_MAX: Final = 4_194_304

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from node.crypto import der
 from node.crypto.suite import DocumentDigest
 from node.timestamp.steps import Judgement, Outcome, take_steps
-from node.timestamp.tokens import der
 from node.timestamp.tokens.check import Expectation, TokenCheck, TokenStep
 from node.timestamp.tokens.request import TimeStampRequest
 

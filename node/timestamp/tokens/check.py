@@ -15,13 +15,13 @@ from enum import IntEnum
 from itertools import chain, pairwise
 from typing import Final
 
+from node.crypto import der
 from node.crypto.authority import ED25519, AuthorityCertificate, find_path
 from node.crypto.revocation import RevocationList
 from node.crypto.suite import SHA_256, SHA_384, SHA_512, DocumentDigest
 from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.receipt import iso_time
 from node.timestamp.steps import NotRootedError, Outcome, StepReport, expect_past, take_steps
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import (
     CONTENT_TYPE,
     MESSAGE_DIGEST,

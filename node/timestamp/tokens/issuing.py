@@ -17,11 +17,11 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, Self
 
+from node.crypto import der
 from node.crypto.authority import AuthorityCertificate, read_timestamp_certificate
 from node.crypto.certificate import encode_der
 from node.crypto.signature import Signer
 from node.errors import CryptoError, DecodeError, ProofError
-from node.timestamp.tokens import der
 from node.timestamp.tokens.request import Failure, Imprint, TimeStampRefused, TimeStampRequest
 
 OUR_ARC: Final = "2.25.163599954292325701006170283646623784039"

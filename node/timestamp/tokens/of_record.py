@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from node.crypto import der
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.signature import P256_ORDER
 from node.errors import DecodeError, ProofError
 from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.receipt import Receipt, iso_time
 from node.timestamp.refreshed import decode_receipt, encode_receipt
-from node.timestamp.tokens import der
 from node.timestamp.tokens.check import Expectation, check_token, revoked_since
 from node.timestamp.tokens.issuing import (
     CHAIN_PROOF,

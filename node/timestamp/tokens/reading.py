@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from node.crypto import der
 from node.crypto.authority import RSA_PSS
 from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError, ProofError
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import SIGNED_DATA, TST_INFO
 from node.timestamp.tokens.request import Imprint, TimeStampRefused
 

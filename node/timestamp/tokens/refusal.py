@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from node.crypto import der
 from node.errors import DecodeError
-from node.timestamp.tokens import der
 from node.timestamp.tokens.request import Failure, TimeStampRefused
 
 _GRANTED: Final = (0, 1)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from node.crypto import der
 from node.crypto.suite import DOCUMENT_DIGESTS, DocumentDigest
 from node.errors import ClientError, DecodeError
-from node.timestamp.tokens import der
 
 REQUEST_BYTES_MAX: Final = 1_024
 NONCE_BYTES_MAX: Final = 32

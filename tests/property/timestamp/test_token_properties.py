@@ -9,9 +9,9 @@ from asn1crypto import cms, core
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.crypto import der
 from node.crypto.suite import DOCUMENT_DIGESTS, DocumentDigest
 from node.errors import DecodeError
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import (
     POLICY,
     Coordinates,

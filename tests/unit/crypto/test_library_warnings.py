@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from node.crypto import der
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.certificate import certificate_key, load_certificate, read_identity
 from node.crypto.revocation import RevocationList
 from node.errors import CryptoError
-from node.timestamp.tokens import der
 
 ROOT = Path(__file__).parents[3]
 KEY = ec.derive_private_key(7, ec.SECP256R1())

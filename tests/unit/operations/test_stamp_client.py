@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from node.crypto import der
 from node.crypto.suite import SHA_256
 from node.errors import ConfigError
 from node.operations.stamp_client import AuthorityError, ask_authority, check_url, new_nonce
 from node.operations.topology import find_free_ports
 from node.timestamp.outside.stamp import OutsideAuthority, verify_stamp
 from node.timestamp.steps import Outcome
-from node.timestamp.tokens import der
 from tests.unit.operations.loopback_authority import granting, send, serving
 from tests.unit.timestamp.authority import imprint_of
 from tests.unit.timestamp.outside.openssl_authority import REQUEST, OpenSslAuthority

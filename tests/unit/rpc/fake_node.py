@@ -14,6 +14,7 @@ from node.chain.genesis import Parameters
 from node.chain.governance import CheckpointStatement
 from node.chain.reference import ReferenceName
 from node.consensus.standing import Standing
+from node.crypto import der
 from node.rpc.client import LedgerClient, LedgerEndpoint
 from node.rpc.identity import TlsIdentity
 from node.rpc.port import (
@@ -33,7 +34,6 @@ from node.rpc.port import (
     RecordStatus,
 )
 from node.rpc.server import ClientServer
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import encode_granted, encode_refused
 from node.timestamp.tokens.request import Failure, TimeStampRefused
 from tests.unit.rpc.pki import CHAIN_ID, Pki, shared_pki

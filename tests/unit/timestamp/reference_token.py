@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from node.crypto import der
 from node.crypto.signature import P256PublicKey, P256Signer
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import POLICY
 from tests.unit.timestamp.authority import COORDINATES, DOCUMENT, TIME_MS, TSA, TSA_KEY
 from tests.vectors.receipt.chain import CREATED_MS, signer

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from cryptography.x509 import ReasonFlags
 
+from node.crypto import der
 from node.crypto.revocation import RevocationList
 from node.crypto.suite import SHA_256, SHA_384, SHA_512
 from node.timestamp.evidence.algorithms import STANDARD, AlgorithmPolicy
@@ -21,7 +22,6 @@ from node.timestamp.evidence.hash_tree import data_object
 from node.timestamp.evidence.record import ArchiveTimeStamp, EvidenceRecord
 from node.timestamp.evidence.renewal import plan_creation
 from node.timestamp.evidence.verify import EvidenceStep, EvidenceTrust, verify_evidence
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import add_chain_proof
 from tests.vectors.evidence.authorities import FIRST, SECOND, STRANGER, THIRD, Tsa, year
 from tests.vectors.evidence.story import (

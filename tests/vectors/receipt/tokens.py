@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from node.crypto import der
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.certificate import (
     Authority,
@@ -18,7 +19,6 @@ from node.crypto.certificate import (
 from node.crypto.signature import P256_ORDER
 from node.crypto.suite import SHA_256, document_digest_by_id
 from node.timestamp.receipt import Receipt
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import (
     POLICY,
     SignedAttributes,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from node.crypto import der
 from node.errors import DecodeError, ProofError
 from node.timestamp.evidence import record as record_module
 from node.timestamp.evidence.record import EvidenceRecord
-from node.timestamp.tokens import der
 from tests.unit.timestamp.evidence.asn1_record import Record, rebuilt
 from tests.vectors.evidence.generate import FOLDER
 from tests.vectors.evidence.story import created

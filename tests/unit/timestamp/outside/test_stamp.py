@@ -18,12 +18,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.crypto import der
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.certificate import encode_pem
 from node.crypto.suite import SHA_256, SHA_384, SHA_512, DocumentDigest
 from node.timestamp.outside.stamp import OutsideAuthority, StampVerdict, verify_stamp
 from node.timestamp.steps import CLOCK_ERROR_MS, Outcome
-from node.timestamp.tokens import der
 from node.timestamp.tokens.check import TokenStep
 from node.timestamp.tokens.reading import ReadToken, token_of_answer
 from node.timestamp.tokens.request import TimeStampRequest

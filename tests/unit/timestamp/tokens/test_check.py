@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.crypto import der
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.certificate import Authority, build_authority_certificate, encode_pem
 from node.crypto.revocation import (
@@ -30,7 +31,6 @@ from node.crypto.revocation import (
 )
 from node.crypto.suite import SHA_256
 from node.timestamp.steps import CLOCK_ERROR_MS, Outcome
-from node.timestamp.tokens import der
 from node.timestamp.tokens.check import Expectation, TokenStep, verify_token
 from node.timestamp.tokens.issuing import POLICY, encode_granted
 from node.timestamp.tokens.request import TimeStampRequest

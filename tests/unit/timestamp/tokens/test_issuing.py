@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from node.crypto import der
 from node.crypto.certificate import Authority, Member, build_identity_certificate, encode_pem
 from node.crypto.suite import DOCUMENT_DIGESTS, DocumentDigest
 from node.errors import CryptoError, DecodeError, ProofError
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import (
     POLICY,
     Coordinates,

@@ -9,11 +9,11 @@ import pytest
 from asn1crypto import cms
 from cryptography.x509 import ReasonFlags
 
+from node.crypto import der
 from node.crypto.authority import AuthorityCertificate
 from node.crypto.revocation import RevocationList, RevokedSerial, build_revocation_list
 from node.crypto.suite import SHA_256
 from node.errors import DecodeError, ProofError
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import add_chain_proof, encode_granted
 from node.timestamp.tokens.of_record import encode_tsr, open_tsr
 from node.timestamp.tokens.reading import ReadToken

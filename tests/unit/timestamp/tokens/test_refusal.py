@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from node.crypto import der
 from node.errors import DecodeError
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import encode_granted, encode_refused
 from node.timestamp.tokens.refusal import read_refusal
 from node.timestamp.tokens.request import Failure, TimeStampRefused

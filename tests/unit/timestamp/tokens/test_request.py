@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from node.crypto import der
 from node.crypto.suite import DOCUMENT_DIGESTS, SHA_256
-from node.timestamp.tokens import der
 from node.timestamp.tokens.issuing import POLICY
 from node.timestamp.tokens.request import Failure, TimeStampRefused, TimeStampRequest
 from tests.unit.timestamp.authority import DOCUMENT, OpenSsl, imprint_of

@@ -9,9 +9,9 @@ from asn1crypto import core
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.crypto import der
+from node.crypto.der import Reader
 from node.errors import DecodeError
-from node.timestamp.tokens import der
-from node.timestamp.tokens.der import Reader
 
 numbers = st.integers(-(1 << 200), 1 << 200)
 arcs = st.lists(st.integers(0, 1 << 70), min_size=0, max_size=5)

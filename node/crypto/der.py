@@ -1,4 +1,4 @@
-"""DER (X.690) as far as time-stamping needs it: pieces spliced together, and a strict reader.
+"""DER (X.690) as far as it is needed here: pieces spliced together, and a strict reader.
 
 Writing is concatenation: what does not change is encoded once and spliced around what does. Reading
 refuses everything that is not the one DER form of what is asked for: indefinite or padded lengths,
