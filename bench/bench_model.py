@@ -33,6 +33,7 @@ BLOCKS = 2
 FREE = Costs(**dict.fromkeys((each.name for each in fields(Costs)), 0.0))
 COSTS = Costs(
     check_us=64,
+    transaction_check_us=32,
     sign_us=25,
     transaction_us=100,
     execution_us=40,
@@ -73,7 +74,8 @@ def test_transactions_that_come_in_more_batches_are_more_messages() -> None:
 @pytest.mark.parametrize(
     ("cost", "each_us"),
     [
-        ("check_us", 50 + 2 * 4),  # its transactions, and votes up to a quorum of 5 with its own
+        ("check_us", 2 * 4),  # votes up to a quorum of 5 with its own
+        ("transaction_check_us", 50),
         ("sign_us", 2),
         ("transaction_us", 50),
         ("message_us", 2 * 6 + 6 / 7),  # two votes of each other, gossip by one of seven

@@ -28,11 +28,12 @@ import structlog
 import uvloop
 
 from bench import stages
-from bench.cores import genesis_of
+from bench.cores import AGENCY, genesis_of
 from bench.engines import Agency
 from bench.keyed_hash import signer
 from bench.model import BATCH_TXS, UNDER_WAY, VOTE_BYTES, Costs, count
 from bench.shells import running
+from node.crypto.key_tables import USES_WORTH_A_TABLE, verify_many
 from node.crypto.suite import INTERNATIONAL
 from node.errors import InvariantViolation
 from node.rpc.outbox import Priority
@@ -89,11 +90,13 @@ def _measure(_core: int) -> Costs:
     few, wide = _heard(FEW_VALIDATORS), _heard(MANY_VALIDATORS)
     votes_us = _block_us(MANY_VALIDATORS, FEW_TXS) - _block_us(FEW_VALIDATORS, FEW_TXS)
     checks_us = (wide.checked - few.checked) * check_us
-    transaction_us = _loaded_us(bare_us) - check_us
+    transaction_check_us = _transaction_check_us()
+    transaction_us = _loaded_us(bare_us) - transaction_check_us
     frame_us, large_us = _frame_us(VOTE_BYTES), _frame_us(_LARGE_KIB * 1_024)
     spent_us = stages.measure(FEW_VALIDATORS, _BLOCKS, MANY_TXS)
     return Costs(
         check_us=check_us,
+        transaction_check_us=transaction_check_us,
         sign_us=sign_us,
         transaction_us=transaction_us,
         execution_us=sum(us for stage, us in spent_us.items() if stage.startswith("execution")),
@@ -103,6 +106,15 @@ def _measure(_core: int) -> Costs:
         frame_kib_us=(large_us - frame_us) / _LARGE_KIB,
         sync_ms=_sync_ms(),
     )
+
+
+def _transaction_check_us() -> float:
+    """Return what the check of each signature costs in a batch under a key that has a table."""
+    owner = signer(AGENCY, INTERNATIONAL)
+    messages = [number.to_bytes(VOTE_BYTES, "big") for number in range(USES_WORTH_A_TABLE)]
+    signed = [(message, owner.sign(message)) for message in messages]
+    verify_many(owner.public_key, signed)
+    return _repeat(lambda: verify_many(owner.public_key, signed[:BATCH_TXS])) / BATCH_TXS
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from msgspec import Struct
 from node.chain.admission import Admission, AdmissionCode
 from node.chain.genesis import Genesis
 from node.chain.transaction import Transaction, VerifiedTransaction, signed_bytes
+from node.chain.transaction_reader import TransactionReader
 from node.crypto.key_tables import verify_many
 from node.crypto.signature import PublicKey
 from node.errors import DecodeError
@@ -56,6 +57,7 @@ class Gate:
         """What a block may hold by the parameters in force."""
         self._key_of, self._is_pending, self._is_final = key_of, is_pending, is_final
         self._keys: dict[bytes, PublicKey] = {}
+        self._reader = TransactionReader(genesis.suite)
 
     def screen(self, encoded: Sequence[bytes], reckoned: Reckoning) -> list[Verdict]:
         """Judge everything but signatures.
@@ -72,7 +74,7 @@ class Gate:
         self, data: bytes, reckoned: Reckoning, keys: dict[str, PublicKey | None]
     ) -> Verdict:
         try:
-            transaction = Transaction.decode(data, self._suite)
+            transaction = self._reader.read(data)
         except DecodeError as error:
             return Admission(AdmissionCode.MALFORMED, str(error))
         body = transaction.body

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from node.chain.time_rules import degraded_time, proposal_time
 from node.consensus import events as ev
 from node.consensus.messages import Proposal, Reason
-from node.execution.apply import BlockInputs
+from node.execution.apply import BlockInputs, ExecutedBlock
 from node.limits import BLOCK_RECORDS_MAX
 from node.service.batching import BatchLimit
 from node.service.mempool import Mempool
@@ -109,7 +109,10 @@ class Proposer:
             time_degraded=is_degraded,
             proposer=self._me,
         )
+        effort = self._counters.efforts.execution
+        spent_before_ns = effort.spent_ns
         executed = self._undecided.execute(parent, inputs, taken)
+        self._batch_limit.note_work(_records(executed), effort.spent_ns - spent_before_ns)
         tx_hashes = tuple(tx.transaction.tx_hash for tx in taken)
         self._undecided.pin(executed.digest, tx_hashes)
         self._undecided.add(executed, parent)
@@ -120,8 +123,7 @@ class Proposer:
         """Let the time from stamping an own proposal to sending it bound the next one."""
         executed = self._undecided.executed(proposal.vote.subject.header_digest)
         if executed is not None and not proposal.header.time_degraded:
-            records = len(executed.leaves) - 1  # the first is the parent's header
-            self._batch_limit.learn(records, now.utc_ms - proposal.header.time_ms)
+            self._batch_limit.learn(_records(executed), now.utc_ms - proposal.header.time_ms)
 
     def note_left(self, reason: Reason) -> None:
         """Note that a view is left: unless on schedule, by what may be too much for the others."""
@@ -166,6 +168,10 @@ class Proposer:
         """Answer without a block: the core takes the pool for empty until told otherwise."""
         self._pool_reported = False
         return ev.ProposalBuilt(action.view, action.height, None, ())
+
+
+def _records(executed: ExecutedBlock) -> int:
+    return len(executed.leaves) - 1  # the first is the parent's header
 
 
 def _stamp(parent_time_ms: int, degraded_to_ms: int | None, clock_ms: int) -> int:

@@ -6,8 +6,11 @@ from node.service.batching import (
     RECORDS_AT_FIRST,
     RECORDS_LEAST,
     RECORDS_LEAST_FAILED,
+    WORK_SHARE,
     BatchLimit,
 )
+
+NS_PER_MS = 1_000_000
 
 
 def limit() -> BatchLimit:
@@ -68,4 +71,34 @@ def test_a_late_batch_does_not_raise_a_limit_that_failed_views_have_lowered() ->
     assert batches.records == RECORDS_LEAST_FAILED
     for _ in range(40):
         batches.learn(batches.records, 1)
+    assert batches.records == 4_000
+
+
+def test_what_is_little_work_does_not_shrink_for_being_late() -> None:
+    batches = limit()
+    batches.note_work(100, 125 * NS_PER_MS // WORK_SHARE // 6)  # 600 of them are the share
+    for _ in range(20):
+        batches.learn(batches.records, 1_000)
+    assert batches.records == 600
+    for _ in range(20):
+        batches.note_failed_view()
+    assert batches.records == RECORDS_LEAST_FAILED
+
+
+def test_much_work_and_work_that_nobody_measures_leave_the_least_as_it_is() -> None:
+    for spent_ns in (0, 10_000 * NS_PER_MS):
+        batches = limit()
+        batches.note_work(1_000, spent_ns)
+        for _ in range(20):
+            batches.learn(batches.records, 1_000)
+        assert batches.records == RECORDS_LEAST
+
+
+def test_little_work_lifts_no_batch_above_the_most() -> None:
+    batches = limit()
+    batches.note_work(4_000, 1)
+    for _ in range(20):
+        batches.learn(batches.records, 1)
+    assert batches.records == 4_000
+    batches.learn(4_000, 1_000)
     assert batches.records == 4_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,6 @@ from node.consensus.messages import Proposal
 from node.execution.apply import Executor
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service import proposing as proposing_module
-from node.service.effort import Effort
 from node.service.log_records import BlockRecord, decode_log_record
 from node.service.mempool import Mempool
 from node.service.output import Counters
@@ -149,7 +149,8 @@ class Proposing:
         recovery = recover(GENESIS, executor, ledger, (), validator_id=name)
         self.term = Term.of(recovery.epoch, recovery.anchor, name, Roster(GENESIS.validators))
         self.mempool, self.counters = Mempool(), Counters()
-        self.undecided = Undecided(ledger, self.mempool, executor, Effort())
+        effort = self.counters.efforts.execution
+        self.undecided = Undecided(ledger, self.mempool, executor, effort)
         self.tip_digest, self.tip_ms = ledger.header_digest, ledger.header.time_ms
         self.proposer = Proposer(
             term=self.term,
@@ -259,6 +260,19 @@ def test_a_proposal_that_left_late_halves_the_next_unless_its_t_was_not_the_cloc
     degraded_to_ms = proposing.tip_ms + 1_000 if degraded else None
     first = proposing.build(proposing.tip_digest, 1, AT_0, degraded_to_ms)
     proposing.learn(first, delay_ms)
+    proposing.wait(200, 101)
+    assert len(proposing.after(first).tx_hashes) == (2 if fits else 1)
+
+
+@pytest.mark.parametrize(("work_ms", "fits"), [(5, True), (500, False)])
+def test_a_late_proposal_that_was_little_work_does_not_halve_the_next(
+    work_ms: int, *, fits: bool
+) -> None:
+    proposing = Proposing().wait(601)
+    readings_ns = itertools.count(step=work_ms * 1_000_000)
+    proposing.counters.efforts.measure_by(lambda: next(readings_ns))
+    first = proposing.build(proposing.tip_digest, 1, AT_0)
+    proposing.learn(first, LATE_MS)
     proposing.wait(200, 101)
     assert len(proposing.after(first).tx_hashes) == (2 if fits else 1)
 
