@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from gettext import gettext as _
 from pathlib import Path
@@ -58,7 +59,7 @@ def compose(
         export_compose,
         plan_ports,
     )
-    from node.operations.provision import NetworkPlan
+    from node.operations.provision import NetworkPlan, shared_machine_parameters
     from node.operations.topology import find_free_ports
 
     if first_port is None:
@@ -74,6 +75,7 @@ def compose(
         node_count=nodes,
         ports=plan_ports(published[:nodes], published[nodes:]),
         host=PUBLISHED_HOST,
+        parameters=shared_machine_parameters(nodes, os.cpu_count() or 1),
     )
     topology = export_compose(out, plan, ContainerUser.choose(), force=force)
     screen.table(

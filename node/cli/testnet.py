@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Collection
 from gettext import gettext as _
@@ -148,7 +149,7 @@ def make_network(
     """
     from node.crypto.bls import is_native
     from node.crypto.suite import INTERNATIONAL
-    from node.operations.provision import NetworkPlan, provision
+    from node.operations.provision import NetworkPlan, provision, shared_machine_parameters
     from node.operations.topology import PORTS_PER_NODE, find_free_ports
 
     count = nodes or NODES_DEFAULT
@@ -160,6 +161,7 @@ def make_network(
         ports=find_free_ports(_LOOPBACK, count * PORTS_PER_NODE),
         host=_LOOPBACK,
         with_aggregate_keys=is_native() if with_aggregate_keys is None else with_aggregate_keys,
+        parameters=shared_machine_parameters(count, os.cpu_count() or 1),
     )
     topology = provision(home, plan)
     made = _("made a network of {count} validators in {home}, chain {chain}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import stat
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from node.chain.genesis import Genesis, Role
+from node.chain.genesis import Genesis, Parameters, Role
 from node.config import Address, ClientProfile, NodeConfig
 from node.crypto.certificate import encode_pem, verify_identity
 from node.crypto.keystore import (
@@ -26,6 +27,7 @@ from node.operations.provision import (
     NetworkPlan,
     provision,
     render_toml,
+    shared_machine_parameters,
     update_toml,
     write_addresses,
 )
@@ -241,3 +243,22 @@ def test_settings_in_tables_outlive_a_change_of_others(tmp_path: Path) -> None:
         "l": [{"b": True}],
         "s": "x",
     }
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cores", "view_timeout_ms", "fairness_ms"),
+    [
+        (4, 2, 1_000, 5_000),
+        (16, 2, 4_000, 5_000),
+        (16, 16, 1_000, 5_000),
+        (64, 2, 16_000, 16_000),
+        (64, 1, 30_000, 30_000),
+    ],
+)
+def test_views_may_take_longer_where_many_share_a_core(
+    nodes: int, cores: int, view_timeout_ms: int, fairness_ms: int
+) -> None:
+    parameters = shared_machine_parameters(nodes, cores)
+    changed = {"view_timeout_ms": view_timeout_ms, "fairness_ms": fairness_ms}
+    assert parameters == replace(Parameters(), **changed)
+    assert Parameters.from_value(parameters.to_value()) == parameters, "a genesis may state them"
