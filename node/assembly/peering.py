@@ -70,7 +70,7 @@ class Peering:
         self._roster, self._own_authority = roster, keys.own_authority
         self._neighbourhood = Neighbourhood(genesis, config.validator_id, _hints(config), ledger)
         _check_addresses(config, self._neighbourhood)
-        self.gatekeeper = Gatekeeper({}, clock.utc_ms)
+        self.gatekeeper = Gatekeeper({}, clock.utc_ms, self._neighbourhood.why_barred)
         self.transport = PeerTransport(
             (),
             self,
@@ -92,12 +92,14 @@ class Peering:
 
     def meet(self) -> None:
         """Deal with whom the state names, from now on."""
-        self.gatekeeper.admit({**self._own_authority, **self._neighbourhood.authorities()})
+        own = {name: (authority,) for name, authority in self._own_authority.items()}
+        self.gatekeeper.admit({**own, **self._neighbourhood.authorities()})
         members, unknown = self._neighbourhood.members(), self._neighbourhood.unknown()
         for each in members:
             if not each.addresses:
                 log.warning("peer-without-address", peer=each.node_id)
         self.transport.assign([self._as_peer(each) for each in (*members, *unknown)])
+        self.transport.let_go_of_barred()
 
     def _meet_if_governed(self, block: CommittedBlock) -> None:
         """Look at the state anew after what alone can change who there is."""

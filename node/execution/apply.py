@@ -56,6 +56,7 @@ from node.chain.vault import (
 )
 from node.errors import PeerError
 from node.execution.governance import Ground, govern
+from node.execution.identity import why_barred
 from node.execution.lifetime import is_within_lifetime
 from node.execution.notary import Failure, Position, notarize
 from node.execution.policy import Founding, why_not
@@ -70,7 +71,14 @@ from node.execution.state import BlockInputs, ExecutedBlock, StateReader
 from node.execution.vault import keep_vault
 from node.limits import BLOCK_RECORDS_MAX
 
-__all__ = ["BlockInputs", "ExecutedBlock", "Executor", "StateReader", "sender_key"]
+__all__ = [
+    "BlockInputs",
+    "ExecutedBlock",
+    "Executor",
+    "StateReader",
+    "sender_key",
+    "why_sender_barred",
+]
 
 _VAULT_NAMES: Final[Mapping[type[VaultOperation], str]] = {
     RegisterKey: "vault-register-key",
@@ -373,6 +381,12 @@ def _check_senders(
             expected, got = sender.public_key.hex(), verified.sender_key.hex()
             raise PeerError("tx-sender", f"{sender_id}: expected key {expected}, got {got}")
     return senders
+
+
+def why_sender_barred(state: StateReader, sender: str) -> str | None:
+    """Return in words what took a sender its rights; None where it has them, and of a stranger."""
+    identity = find_identity(state, sender)
+    return None if identity is None else why_barred(state.get, sender, identity.organisation)
 
 
 def _check_limit(rule: str, got: int, limit: int) -> None:

@@ -114,11 +114,12 @@ class Guard(grpc.aio.ServerInterceptor):
             if isinstance(request, Message):
                 refuse_unknown_fields(request)
             else:
-                request = _strict(request)
+                request = self._strict(request, context)
             outcome = behaviour(request, context)
             if not isinstance(outcome, AsyncIterator):
                 return await outcome
             async for reply in outcome:
+                self._judge_again(context)
                 await context.write(reply)
         except grpc.aio.BaseError:
             raise  # the caller has gone away
@@ -131,6 +132,18 @@ class Guard(grpc.aio.ServerInterceptor):
         for key, value in context.invocation_metadata() or ():
             if key == CHAIN_ID_KEY and value != self._chain_id:
                 raise WrongChainError(f"expected chain {self._chain_id}, got {value!r:.80}")
+
+    def _judge_again(self, context: _Context) -> None:
+        """Refuse to go on with a stream whose caller lost its rights since; costs a look-up."""
+        self._gatekeeper.identify(context.auth_context())
+
+    async def _strict(
+        self, requests: AsyncIterator[Message], context: _Context
+    ) -> AsyncIterator[Message]:
+        async for request in requests:
+            self._judge_again(context)
+            refuse_unknown_fields(request)
+            yield request
 
     async def _refuse(self, context: _Context, error: Exception) -> None:
         while isinstance(error, ExceptionGroup):
@@ -145,9 +158,3 @@ class Guard(grpc.aio.ServerInterceptor):
         await context.abort(
             grpc.StatusCode.INTERNAL, "this validator failed; its log says why", ((CODE_KEY, code),)
         )
-
-
-async def _strict(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
-    async for request in requests:
-        refuse_unknown_fields(request)
-        yield request

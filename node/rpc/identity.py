@@ -52,41 +52,71 @@ class TlsIdentity:
     private_key_pem: bytes = field(repr=False)
 
 
+Authorities = Mapping[str, tuple[bytes, ...]]
+"""Certificates of authorities (PEM or DER), by the id of the organisation they certify for."""
+
+
+def bar_nobody(shown: CertificateIdentity, now_ms: int) -> str | None:  # noqa: ARG001 - of the port
+    """Take everybody for having its rights."""
+    return None
+
+
 class Gatekeeper:
     """Says who is on the other end, by the authorities of the member organisations.
 
-    `authorities` are certificates (PEM or DER) by organisation id; `now_ms` reads the clock (UTC).
+    `now_ms` reads the clock (UTC). `why_barred` returns why the state lets somebody in no more, or
+    None; it is asked anew after `admit`, and each `VERDICT_MS`.
     """
 
-    def __init__(self, authorities: Mapping[str, bytes], now_ms: Callable[[], int]) -> None:
-        self._now_ms = now_ms
+    def __init__(
+        self,
+        authorities: Authorities,
+        now_ms: Callable[[], int],
+        why_barred: Callable[[CertificateIdentity, int], str | None] = bar_nobody,
+    ) -> None:
+        self._now_ms, self._why_barred = now_ms, why_barred
         self._verdicts: dict[bytes, tuple[int, CertificateIdentity]] = {}
-        self._authorities: Mapping[str, bytes] = {}
+        self._authorities: Authorities = {}
+        self._admissions = 0
         self.roots_pem = b""
         """All authorities in the form TLS libraries take."""
         self.admit(authorities)
 
-    def admit(self, authorities: Mapping[str, bytes]) -> None:
-        """Go by these authorities from now on; one that is none in truth certifies nobody."""
+    def admit(self, authorities: Authorities) -> None:
+        """Go by these authorities from now on, and by the rights that the state gives by now.
+
+        An authority that is none in truth certifies nobody.
+        """
         usable = {}
-        for organisation, authority in authorities.items():
-            with suppress(CryptoError):
-                usable[organisation] = encode_authority_pem(authority)
+        for organisation, named in authorities.items():
+            found = []
+            for authority in named:
+                with suppress(CryptoError):
+                    found.append(encode_authority_pem(authority))
+            if found:
+                usable[organisation] = tuple(found)
+        self._admissions += 1
+        self._verdicts.clear()
         if usable != self._authorities:
             self._authorities = usable
-            self._verdicts.clear()
-            self.roots_pem = b"".join(usable.values())
+            self.roots_pem = b"".join(each for found in usable.values() for each in found)
+
+    @property
+    def verdicts_of(self) -> tuple[int, int]:
+        """What a verdict was made in: another value, and who is let in already is judged again."""
+        return self._admissions, self._now_ms() // VERDICT_MS
 
     def root_pem(self, organisation: str) -> bytes:
-        """Return the authority of one organisation, empty if it has none that is usable."""
-        return self._authorities.get(organisation, b"")
+        """Return the authorities of one organisation, empty if it has none that is usable."""
+        return b"".join(self._authorities.get(organisation, ()))
 
     def identify(self, context: AuthContext) -> CertificateIdentity:
         """Return who showed the certificate of a connection.
 
         Raises `AccessError` unless: (1) the connection is of TLS 1.3; (2) one certificate was shown
-        that keeps the profile of this chain; (3) the organisation it names is a member; (4) the
-        authority of that organisation, and no other, issued it, and both are valid now.
+        that keeps the profile of this chain; (3) the organisation it names is a member; (4) an
+        authority of that organisation, and no other, issued it, and both are valid now; (5) neither
+        is frozen or revoked by the state, and the certificate is the one registered there, if any.
         """
         if list(context.get("ssl_tls_version", ())) != [_TLS_VERSION]:  # (1)
             raise AccessError("expected a connection of TLS 1.3")
@@ -105,12 +135,27 @@ class Gatekeeper:
     def _judge(self, certificate: bytes, now_ms: int) -> CertificateIdentity:
         try:
             organisation = read_identity(certificate).organisation  # (2)
-            authority = self._authorities.get(organisation)
-            if authority is None:  # (3)
+            authorities = self._authorities.get(organisation)
+            if authorities is None:  # (3)
                 raise AccessError(f"organisation {organisation!r} is not a member of this chain")
-            return verify_identity(certificate, authority, now_ms)  # (4)
+            shown = _verify_by_any(certificate, authorities, now_ms)  # (4)
         except CryptoError as error:
             raise AccessError(str(error)) from error
+        barred = self._why_barred(shown, now_ms)
+        if barred is not None:  # (5)
+            raise AccessError(barred)
+        return shown
+
+
+def _verify_by_any(
+    certificate: bytes, authorities: tuple[bytes, ...], now_ms: int
+) -> CertificateIdentity:
+    """Return what a certificate says that one of these issued; raises what the last one says."""
+    *others, last = authorities
+    for authority in others:
+        with suppress(CryptoError):
+            return verify_identity(certificate, authority, now_ms)
+    return verify_identity(certificate, last, now_ms)
 
 
 def server_credentials(tls: TlsIdentity, gatekeeper: Gatekeeper) -> grpc.ServerCredentials:

@@ -55,6 +55,7 @@ KEEPALIVE_OPTIONS: Final = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 
+_Context: TypeAlias = grpc.aio.ServicerContext[PeerFrame, PeerFrame]
 _Stream: TypeAlias = grpc.aio.StreamStreamCall[PeerFrame, PeerFrame]
 _CHANNEL_OPTIONS: Final = (
     *KEEPALIVE_OPTIONS,
@@ -153,7 +154,7 @@ class PeerTransport(PeerServicer):
         self._tls, self._gatekeeper, self._jitter = tls, gatekeeper, jitter
         self._peers: dict[str, RemotePeer] = {}
         self._followers: dict[str, RemotePeer] = {}
-        self._accepted: dict[int, object] = {}  # the newest stream of each peer, by its context
+        self._accepted: dict[int, _Context] = {}  # the newest stream of each peer
         self._links: dict[int, _Link] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ending: dict[asyncio.Task[None], None] = {}
@@ -193,6 +194,17 @@ class PeerTransport(PeerServicer):
                 self._open(peer)
             self._followers.pop(peer.validator_id, None)
         self._peers = {peer.validator_id: peer for peer in peers}
+
+    def let_go_of_barred(self) -> None:
+        """Send nothing more to followers that are let in no more; they are told when they speak."""
+        for follower in [*self._followers.values()]:
+            context = self._accepted.get(follower.number)
+            try:
+                if context is not None:
+                    self._gatekeeper.identify(context.auth_context())
+            except AccessError:
+                self._close(follower.number)
+                del self._followers[follower.validator_id]
 
     def send(self, peer: int, priority: int, message: bytes) -> None:
         """Queue a message for one peer; it is lost if there is no link to it.
@@ -271,7 +283,7 @@ class PeerTransport(PeerServicer):
     async def Exchange(  # type: ignore[override]  # the stub knows the generator style alone
         self,
         request_iterator: AsyncIterator[PeerFrame],
-        context: grpc.aio.ServicerContext[PeerFrame, PeerFrame],
+        context: _Context,
     ) -> None:
         """Accept a peer's stream and hand on what comes, until it ends or breaks a rule.
 
@@ -293,12 +305,19 @@ class PeerTransport(PeerServicer):
             await context.send_initial_metadata(())
             if number in self._links:
                 self._links[number].hurry()
+            judged_in = self._gatekeeper.verdicts_of
             async for frame in request_iterator:
+                if judged_in != self._gatekeeper.verdicts_of:
+                    judged_in = self._gatekeeper.verdicts_of
+                    self._gatekeeper.identify(context.auth_context())
                 if self._accepted.get(number) is not context:
                     await context.abort(grpc.StatusCode.ABORTED, self._why_over(number))
                 await self._receive(number, frame)
         except (PeerError, DecodeError) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except AccessError as error:
+            self._note_refusal(f"from {peer.validator_id}", f"let in no more: {error}")
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         finally:
             if self._accepted.get(number) is context:
                 del self._accepted[number]

@@ -43,11 +43,14 @@ class Gate:
         genesis: Genesis,
         *,
         key_of: Callable[[str], bytes | None],
+        why_barred: Callable[[str], str | None],
         is_pending: Callable[[bytes], bool],
         is_final: Callable[[bytes], bool],
         effort: Effort,
     ) -> None:
         """`key_of` reads a sender's key from committed state; `is_` look up a tx_id.
+
+        `why_barred` says what took a sender its rights by that state, None where it has them.
 
         `effort` is told what judging costs.
         """
@@ -55,6 +58,7 @@ class Gate:
         self._chain_id, self._suite = genesis.chain_id, genesis.suite
         self.bytes_max = genesis.parameters.block_bytes_max
         """What a block may hold by the parameters in force."""
+        self._why_barred = why_barred
         self._key_of, self._is_pending, self._is_final = key_of, is_pending, is_final
         self._keys: dict[bytes, PublicKey] = {}
         self._reader = TransactionReader(genesis.suite)
@@ -65,13 +69,13 @@ class Gate:
         Nothing is refused for its lifetime that could be included at some time of `reckoned`.
         """
         began_ns = self._effort.begin()
-        keys: dict[str, PublicKey | None] = {}
+        keys: dict[str, PublicKey | Admission] = {}
         verdicts = [self._screen_one(data, reckoned, keys) for data in encoded]
         self._effort.end(began_ns)
         return verdicts
 
-    def _screen_one(  # noqa: PLR0911 - one per verdict
-        self, data: bytes, reckoned: Reckoning, keys: dict[str, PublicKey | None]
+    def _screen_one(
+        self, data: bytes, reckoned: Reckoning, keys: dict[str, PublicKey | Admission]
     ) -> Verdict:
         try:
             transaction = self._reader.read(data)
@@ -104,11 +108,16 @@ class Gate:
                 f"valid until {body.not_after_ms}, at most {latest_ms} allowed",
             )
         if body.sender not in keys:  # read once for all that one sender hands in
-            keys[body.sender] = self._key(body.sender)
+            keys[body.sender] = self._key_or_refusal(body.sender)
         key = keys[body.sender]
+        return key if isinstance(key, Admission) else Candidate(transaction, key)
+
+    def _key_or_refusal(self, sender: str) -> PublicKey | Admission:
+        key = self._key(sender)
         if key is None:
-            return Admission(AdmissionCode.UNKNOWN_SENDER, f"{body.sender!r} is not registered")
-        return Candidate(transaction, key)
+            return Admission(AdmissionCode.UNKNOWN_SENDER, f"{sender!r} is not registered")
+        barred = self._why_barred(sender)
+        return key if barred is None else Admission(AdmissionCode.NOT_PERMITTED, barred)
 
     def candidate(self, transaction: Transaction) -> Candidate | None:
         """Return a transaction named by a proposal with its sender's key; None if unknown."""

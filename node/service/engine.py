@@ -28,7 +28,7 @@ from node.consensus.core import Core
 from node.consensus.messages import NewView, Proposal, ViewChange
 from node.crypto.signature import Signer
 from node.errors import InvariantViolation
-from node.execution.apply import ExecutedBlock, Executor, sender_key
+from node.execution.apply import ExecutedBlock, Executor, sender_key, why_sender_barred
 from node.service.admission import Gate
 from node.service.ballots import Ballots, DurableLog
 from node.service.catch_up.course import CatchUp
@@ -88,6 +88,7 @@ class Engine:
         self.gate = Gate(
             genesis,
             key_of=lambda sender: sender_key(tip, sender),
+            why_barred=lambda sender: why_sender_barred(tip, sender),
             is_pending=mempool.is_pending,
             is_final=tip.has_transaction,
             effort=outlet.counters.efforts.screening,
@@ -129,7 +130,11 @@ class Engine:
             settled=self._events.append,
         )
         self._proposer = Proposer(
-            term=term, mempool=mempool, undecided=self._undecided, counters=outlet.counters
+            term=term,
+            mempool=mempool,
+            undecided=self._undecided,
+            counters=outlet.counters,
+            tell_dropped=outlet.note_expired,
         )
         self._gossip = Gossip(mempool, outlet, repeat_after_ms=0)
         self._intake = Intake(

@@ -14,6 +14,7 @@ from node.chain.genesis import Genesis, Role
 from node.chain.membership import Validator
 from node.crypto.certificate import CertificateIdentity
 from node.errors import PeerError
+from node.execution.identity import authorities_of, find_certificates, why_barred
 from node.execution.registry import (
     StateKind,
     decode_organisation,
@@ -59,11 +60,22 @@ class Neighbourhood:
         self._genesis, self._node_id = genesis, node_id
         self._hints, self._state = hints, state
 
-    def authorities(self) -> dict[str, bytes]:
-        """Return the authority of each organisation, by its id."""
+    def authorities(self) -> dict[str, tuple[bytes, ...]]:
+        """Return the authorities of each organisation (DER), by its id."""
         values = self._state.state_under(prefix_of(StateKind.ORGANISATION))
         organisations = [decode_organisation(value) for value in values]
-        return {each.organisation_id: each.ca_certificate for each in organisations}
+        read = self._state.get
+        return {each.organisation_id: authorities_of(read, each) for each in organisations}
+
+    def why_barred(self, shown: CertificateIdentity, now_ms: int) -> str | None:
+        """Return why whoever shows a certificate is let in no more; `now_ms` is UTC."""
+        barred = why_barred(self._state.get, shown.identity_id, shown.organisation)
+        if barred is not None:
+            return barred
+        accepted = find_certificates(self._state.get, shown.identity_id)
+        if accepted is None or accepted.accepts(shown.fingerprint, now_ms):
+            return None
+        return f"{shown.identity_id!r}: shows another certificate than the one registered for it"
 
     def members(self) -> list[Neighbour]:
         """Return the other members of the set in force."""
@@ -93,6 +105,9 @@ class Neighbourhood:
         Raises `PeerError` naming the reason why it may not.
         """
         who = f"{shown.role} {shown.identity_id!r}"
+        barred = self.why_barred(shown, now_ms)
+        if barred is not None:
+            raise PeerError("barred", barred)
         identity = find_identity(self._state, shown.identity_id)
         left = self._find_former(shown.identity_id)
         if identity is not None and identity.role in _NODE_ROLES:

@@ -7,12 +7,14 @@ way a block is proposed at once, but while one is, the next slot of the window i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.chain.time_rules import degraded_time, proposal_time
+from node.chain.transaction import VerifiedTransaction
 from node.consensus import events as ev
 from node.consensus.messages import Proposal, Reason
-from node.execution.apply import BlockInputs, ExecutedBlock
+from node.execution.apply import BlockInputs, ExecutedBlock, StateReader, sender_key
 from node.limits import BLOCK_RECORDS_MAX
 from node.service.batching import BatchLimit
 from node.service.mempool import Mempool
@@ -47,8 +49,13 @@ class Proposer:
         mempool: Mempool,
         undecided: Undecided,
         counters: Counters,
+        tell_dropped: Callable[[list[bytes]], None],
     ) -> None:
-        """Start with the core taking the pool for empty."""
+        """Start with the core taking the pool for empty.
+
+        `tell_dropped` hears the ids of what waited and can be in no block any more.
+        """
+        self._tell_dropped = tell_dropped
         self._mempool, self._undecided, self._counters = mempool, undecided, counters
         self.begin(term)
 
@@ -109,6 +116,8 @@ class Proposer:
             time_degraded=is_degraded,
             proposer=self._me,
         )
+        if self._drop_outdated(parent, taken):
+            return self._nothing_includable(action, now)
         effort = self._counters.efforts.execution
         spent_before_ns = effort.spent_ns
         executed = self._undecided.execute(parent, inputs, taken)
@@ -118,6 +127,23 @@ class Proposer:
         self._undecided.add(executed, parent)
         self._counters.proposals_built += 1
         return ev.ProposalBuilt(action.view, action.height, executed.header, tx_hashes)
+
+    def _drop_outdated(self, parent: StateReader, taken: Sequence[VerifiedTransaction]) -> bool:
+        """Let go of what was signed under a key that its sender has no more; say whether any was.
+
+        A block that holds such a thing is void (rule B5 of execution).
+        """
+        keys = {tx.transaction.body.sender: b"" for tx in taken}
+        for sender in keys:
+            keys[sender] = sender_key(parent, sender) or b""
+        outdated = [
+            tx.transaction.tx_id
+            for tx in taken
+            if tx.sender_key != keys[tx.transaction.body.sender]
+        ]
+        self._mempool.discard(outdated)
+        self._tell_dropped(outdated)
+        return bool(outdated)
 
     def learn_pace(self, proposal: Proposal, now: ev.Now) -> None:
         """Let the time from stamping an own proposal to sending it bound the next one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Final
 
@@ -65,6 +65,8 @@ RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
 TREES_REMEMBERED: Final = 6
 """Sizes of the log whose paths were asked for last: a receipt has paths in three of them."""
+PATHS_REMEMBERED: Final = 8_192
+"""Of state keys that blocks ask for again and again: senders, their rights, the rules in force."""
 ABSENT_REMEMBERED: Final = 32_768
 """Transaction ids last found absent, and up to as many found earlier, at about 150 bytes each."""
 
@@ -149,6 +151,7 @@ class LedgerStore:
         self._state_tree: StateTree | None = None
         self._tip_moves = Lock()
         """Held while the tip of the store and the one here may differ."""
+        self._remembered_path = lru_cache(PATHS_REMEMBERED)(partial(path_number, suite=suite))
         self._recent_absent: dict[bytes, None] = {}
         self._older_absent: dict[bytes, None] = {}
         """Ids found absent: a transaction is asked for when it comes, and again when executed."""
@@ -189,7 +192,7 @@ class LedgerStore:
         """Return the current value under a state key, or None."""
         tree = self._state_tree
         if tree is not None:
-            place = bucket_place(tree, path_number(key, self._suite))
+            place = bucket_place(tree, self._path_of(key))
             bucket = None if place is None else self.bucket(place)
             if place is None or bucket is not None:
                 return None if bucket is None else bucket.get(key)
@@ -197,12 +200,23 @@ class LedgerStore:
         with closing(self._store.view()) as view:
             return find_value(view, key, self._suite)
 
+    def _path_of(self, key: bytes) -> int:
+        """Return the path of a state key: hashed once, unless it is of a reference, one of many."""
+        if keys.listed(key) is None:
+            return path_number(key, self._suite)
+        return self._remembered_path(key)
+
     def state_under(self, prefix: bytes) -> Iterator[bytes]:
         """Yield the current values whose state keys begin with `prefix`, in order of the keys."""
+        return (value for _, value in self.entries_under(prefix))
+
+    def entries_under(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield state key and current value of all whose keys begin with `prefix`, in order."""
         for listed, _ in self._store.scan(keys.STATE_KEY + prefix):
-            value = self.get(listed[len(keys.STATE_KEY) :])
+            key = listed[len(keys.STATE_KEY) :]
+            value = self.get(key)
             if value is not None:
-                yield value
+                yield key, value
 
     @property
     def tree(self) -> StateTree:

@@ -553,7 +553,7 @@ async def test_who_is_refused_is_told_once_and_why() -> None:
 async def test_who_is_not_believed_yet_says_what_is_likely() -> None:
     guests = Party(2)
     authority = guests.pki.authorities["org-1"].certificate
-    guests.servers[0] = guests.make_server(0, Gatekeeper({"org-1": authority}, now_ms))
+    guests.servers[0] = guests.make_server(0, Gatekeeper({"org-1": (authority,)}, now_ms))
     await guests.start()
     try:
         await guests.ears[1].until(lambda: bool(guests.ears[1].refusals))
@@ -600,8 +600,9 @@ async def test_who_is_new_is_dialled_and_tried_at_each_address() -> None:
 async def test_an_organisation_that_joins_is_believed_without_a_restart() -> None:
     guests = Party(2)
     late = guests.pki.gatekeeper()
-    without = {name: a.certificate for name, a in guests.pki.authorities.items() if name != "org-2"}
-    late.admit({**without, "org-9": b"no certificate at all"})
+    certificates = {name: (a.certificate,) for name, a in guests.pki.authorities.items()}
+    without = {name: found for name, found in certificates.items() if name != "org-2"}
+    late.admit({**without, "org-9": (b"no certificate at all",)})
     guests.transports[0] = guests.make_transport(0, gatekeeper=late)
     guests.servers[0] = PeerServer(
         guests.transports[0], [guests.addresses[0]], tls=guests.tls[0], gatekeeper=late
@@ -612,7 +613,7 @@ async def test_an_organisation_that_joins_is_believed_without_a_restart() -> Non
         await guests.ears[1].until(lambda: guests.ears[1].pauses > 1)
         assert "UNAVAILABLE" in guests.transports[1].states[0].last_error
         assert not ear.heard
-        late.admit({name: a.certificate for name, a in guests.pki.authorities.items()})
+        late.admit(certificates)
         await guests.meet()
         guests.transports[1].send(0, Priority.VOTE, b"at last")
         await ear.until(lambda: ear.heard == [(1, b"at last")])

@@ -74,7 +74,7 @@ async def serve(home: Path) -> None:
     genesis = Genesis.decode((home / "genesis.cbor").read_bytes())
     assert config.key_file is not None
     key = load_tls_key_pem(config.keys / "tls.key", KeyFileSecret.load(config.key_file))
-    authorities = {each.organisation_id: each.ca_certificate for each in genesis.organisations}
+    authorities = {each.organisation_id: (each.ca_certificate,) for each in genesis.organisations}
     server = ClientServer(
         Liar(config.validator_id, FakeLedger()),
         [str(config.client_address)],

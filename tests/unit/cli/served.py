@@ -137,7 +137,7 @@ def served(
             node,
             [str(config.client_address)],
             tls=TlsIdentity((folder / "tls.pem").read_bytes(), key),
-            gatekeeper=Gatekeeper({"org-1": authority}, lambda: time.time_ns() // 1_000_000),
+            gatekeeper=Gatekeeper({"org-1": (authority,)}, lambda: time.time_ns() // 1_000_000),
             chain_id=chain_id,
             on_failure=failures.append,
         )

@@ -47,7 +47,7 @@ class Pki:
         )
 
     def gatekeeper(self) -> Gatekeeper:
-        certificates = {name: a.certificate for name, a in self.authorities.items()}
+        certificates = {name: (a.certificate,) for name, a in self.authorities.items()}
         return Gatekeeper(certificates, now_ms)
 
     def validator(self, number: int, *, authority: Authority | None = None) -> TlsIdentity:

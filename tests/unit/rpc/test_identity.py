@@ -71,7 +71,7 @@ def test_something_else_than_a_certificate_is_refused(pki: Pki) -> None:
 
 def test_a_verdict_is_remembered_for_a_while_and_no_longer(pki: Pki) -> None:
     clock_ms = now_ms()
-    authorities = {name: a.certificate for name, a in pki.authorities.items()}
+    authorities = {name: (a.certificate,) for name, a in pki.authorities.items()}
     gatekeeper = Gatekeeper(authorities, lambda: clock_ms)
     client = shown(pki.client(not_after_ms=clock_ms + HOUR_MS))
     first = gatekeeper.identify(client)
@@ -98,11 +98,44 @@ def test_a_private_key_is_not_shown(pki: Pki) -> None:
 def test_authorities_may_change_and_what_is_none_certifies_nobody(pki: Pki) -> None:
     gatekeeper = pki.gatekeeper()
     assert gatekeeper.identify(shown(pki.client())).organisation == "org-1"
-    others = {name: a.certificate for name, a in pki.authorities.items() if name != "org-1"}
+    others = {name: (a.certificate,) for name, a in pki.authorities.items() if name != "org-1"}
     member = pki.validator(2).certificate_pem  # a certificate, but of no authority
-    gatekeeper.admit({**others, "org-8": member, "org-9": b"\x30\x00"})
+    gatekeeper.admit({**others, "org-8": (member,), "org-9": (b"\x30\x00",)})
     assert gatekeeper.root_pem("org-8") == gatekeeper.root_pem("org-9") == b""
     assert gatekeeper.roots_pem.count(b"BEGIN CERTIFICATE") == len(others)
     with pytest.raises(AccessError, match="'org-1' is not a member"):
         gatekeeper.identify(shown(pki.client()))
     assert gatekeeper.identify(shown(pki.validator(2))).organisation == "org-2"
+
+
+def test_each_authority_of_an_organisation_is_believed(pki: Pki) -> None:
+    second = pki.authority(99, "org-1")
+    both = (pki.authorities["org-1"].certificate, second.certificate)
+    gatekeeper = Gatekeeper({"org-1": both}, now_ms)
+    for client in (pki.client(), pki.client(authority=second)):
+        assert gatekeeper.identify(shown(client)).identity_id == "agency-1"
+    gatekeeper.admit({"org-1": (second.certificate,)})
+    with pytest.raises(AccessError, match="not issued by the authority"):
+        gatekeeper.identify(shown(pki.client()))
+
+
+def test_who_is_barred_is_refused_as_soon_as_that_may_have_changed(pki: Pki) -> None:
+    barred: dict[str, str] = {}
+    clock_ms = now_ms()
+    certificates = {name: (a.certificate,) for name, a in pki.authorities.items()}
+    gatekeeper = Gatekeeper(
+        certificates, lambda: clock_ms, lambda who, _now_ms: barred.get(who.identity_id)
+    )
+    client = shown(pki.client())
+    gatekeeper.identify(client)
+    before = gatekeeper.verdicts_of
+    barred["agency-1"] = "identity 'agency-1' is frozen since block 7"
+    gatekeeper.admit(certificates)
+    assert gatekeeper.verdicts_of != before
+    with pytest.raises(AccessError, match="frozen since block 7"):
+        gatekeeper.identify(client)
+    barred.clear()
+    assert gatekeeper.identify(client).identity_id == "agency-1"
+    before = gatekeeper.verdicts_of
+    clock_ms += VERDICT_MS
+    assert gatekeeper.verdicts_of != before

@@ -7,7 +7,7 @@ from dataclasses import replace
 from node.chain.block import CertifiedBlock
 from node.chain.genesis import Genesis
 from node.consensus.events import Now, Validate, Validated
-from node.execution.apply import ExecutedBlock, Executor, sender_key
+from node.execution.apply import ExecutedBlock, Executor, sender_key, why_sender_barred
 from node.service.admission import Gate, check_signatures
 from node.service.ballots import Ballots
 from node.service.effort import Effort
@@ -47,6 +47,7 @@ class Pursuing:
             gate=Gate(
                 genesis,
                 key_of=lambda sender: sender_key(ledger, sender),
+                why_barred=lambda sender: why_sender_barred(ledger, sender),
                 is_pending=self.mempool.is_pending,
                 is_final=ledger.has_transaction,
                 effort=Effort(),

@@ -14,11 +14,13 @@ from node.chain.governance import (
     RemoveValidator,
     SetEndpoint,
 )
-from node.crypto.certificate import CertificateIdentity
+from node.chain.identity import ChangeStatus, SetAuthorities, Status, Subject
+from node.crypto.certificate import CertificateIdentity, read_identity
 from node.errors import PeerError
 from node.service.neighbours import ANY_ORGANISATION, Neighbour, Neighbourhood
 from tests.unit.execution.governed_chain import GOVERNED, governed, governed_tx, statement
 from tests.unit.execution.small_chain import CREATED_MS, YEAR_MS, identity
+from tests.unit.execution.test_identity import OWN, enrolment
 from tests.unit.service.chatting import Chat
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
@@ -111,6 +113,29 @@ def test_who_may_not_follow_is_told_why(
     assert raised.value.rule == rule
 
 
+def test_who_lost_its_rights_may_not_follow_nor_ask_until_it_has_them_again() -> None:
+    town = Town()
+    town.govern(*registered())
+    assert town.seen.why_barred(shown("city"), NOW_MS) is None
+    town.govern(ChangeStatus(Subject.IDENTITY, "city", Status.FROZEN, "stolen"))
+    with pytest.raises(PeerError, match=r"barred.*'city' is frozen since block 2: stolen"):
+        town.seen.follower(shown("city"), NOW_MS)
+    assert town.seen.why_barred(shown("city"), NOW_MS) is not None
+    town.govern(ChangeStatus(Subject.IDENTITY, "city", Status.ACTIVE, ""))
+    assert town.seen.follower(shown("city"), NOW_MS).node_id == "city"
+
+
+def test_where_a_certificate_is_registered_no_other_is_accepted() -> None:
+    town = Town()
+    enrolled = enrolment()
+    town.govern(SetAuthorities("org-1", (OWN.certificate,), ""), enrolled)
+    own = read_identity(enrolled.certificate)
+    assert town.seen.why_barred(own, NOW_MS) is None
+    assert "another certificate" in (town.seen.why_barred(shown("agency-9"), NOW_MS) or "")
+    assert town.seen.why_barred(own, own.not_after_ms + 1) is not None
+    assert town.seen.authorities()["org-1"] == (OWN.certificate,)
+
+
 def test_a_node_without_an_endpoint_could_not_be_answered() -> None:
     town = Town()
     town.govern(registered()[0])
@@ -142,4 +167,4 @@ def test_an_organisation_certifies_from_the_block_on_that_adds_it() -> None:
     assert [*town.seen.authorities()] == ["org-1", "org-2", "org-3", "org-4"]
     added = Organisation(organisation_id="org-5", name="City", ca_certificate=b"certificate")
     town.govern(AddOrganisation(added))
-    assert town.seen.authorities()["org-5"] == b"certificate"
+    assert town.seen.authorities()["org-5"] == (b"certificate",)

@@ -111,6 +111,7 @@ def test_what_executing_a_usual_block_reads(
     store.forget()
     execute(chain, opened, block)
     senders = 1
+    rights = 2 * senders + 2  # of each and its organisation; the rules of the type, and of all
     rules = 2  # the validator set in force, and the parameters
-    assert BLOCK_TXS / 2 < store.gets.pop(keys.STATE) <= BLOCK_TXS + senders + rules
+    assert BLOCK_TXS / 2 < store.gets.pop(keys.STATE) <= BLOCK_TXS + senders + rights + rules
     assert not store.gets
