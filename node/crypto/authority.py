@@ -26,8 +26,15 @@ from node.crypto.certificate import (
     milliseconds_of,
 )
 from node.crypto.library_warnings import ignore_remarks
-from node.crypto.signature import P256PublicKey, PublicKey
-from node.crypto.suite import SHA_256, SHA_384, SHA_512
+from node.crypto.signature import P256_ORDER, P256PublicKey, PublicKey
+from node.crypto.sm2_certificate import (
+    SM2_WITH_SM3,
+    is_signed_by_sm2,
+    is_sm2_signature,
+    read_sm2_key,
+)
+from node.crypto.sm2_library import SM2_ORDER
+from node.crypto.suite import SHA_256, SHA_384, SHA_512, SM3, DocumentDigest
 from node.errors import CryptoError
 
 _PATH_MAX: Final = 4
@@ -61,6 +68,24 @@ _SIGNATURES: Final = {
     "1.2.840.113549.1.1.13": (rsa.RSAPublicKey, SHA_512.oid),
 }
 _ISSUING: Final = (*_SIGNATURES, RSA_PSS)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAlgorithms:
+    """How our tokens are hashed and signed. Of a signature r is below the order, s up to a bound.
+
+    Of ECDSA's two the low s is the one that our keys give; SM2 has but one.
+    """
+
+    digest: DocumentDigest
+    signature: str
+    """Dotted."""
+    order: int
+    s_max: int
+
+
+ECDSA_TOKENS: Final = TokenAlgorithms(SHA_256, "1.2.840.10045.4.3.2", P256_ORDER, P256_ORDER // 2)
+SM2_TOKENS: Final = TokenAlgorithms(SM3, SM2_WITH_SM3, SM2_ORDER, SM2_ORDER - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +136,10 @@ class AuthorityCertificate:
     def key_algorithm(self) -> str:
         """What its key signs with: a curve or rsa-BITS; "unknown" for what is not verified here."""
         try:
+            if read_sm2_key(self._certificate) is not None:
+                return "sm2"
             key = certificate_key(self._certificate)
-        except (ValueError, UnsupportedAlgorithm):
+        except (ValueError, UnsupportedAlgorithm, CryptoError):
             return _UNKNOWN
         if isinstance(key, rsa.RSAPublicKey):
             return f"rsa-{key.key_size}"
@@ -127,6 +154,8 @@ class AuthorityCertificate:
         algorithm = self._certificate.signature_algorithm_oid.dotted_string
         if algorithm == ED25519:
             return SHA_512.name
+        if algorithm == SM2_WITH_SM3:
+            return SM3.name
         try:
             hashed = self._certificate.signature_hash_algorithm
         except UnsupportedAlgorithm:
@@ -136,16 +165,26 @@ class AuthorityCertificate:
     def has_key_of(self, other: AuthorityCertificate) -> bool:
         """Tell whether both are certificates of one key."""
         try:
+            own = read_sm2_key(self._certificate)
+            if own is not None:
+                return own == read_sm2_key(other._certificate)
             return self._certificate.public_key() == other._certificate.public_key()
-        except (ValueError, UnsupportedAlgorithm):
+        except (ValueError, UnsupportedAlgorithm, CryptoError):
             return False
 
     def is_of(self, key: PublicKey) -> bool:
-        """Tell whether it is the certificate of a P-256 key."""
+        """Tell whether it is the certificate of a key of P-256 or SM2."""
+        if (sm2 := read_sm2_key(self._certificate)) is not None:
+            return sm2 == key
         own = certificate_key(self._certificate)
         if not isinstance(own, ec.EllipticCurvePublicKey):
             return False
         return P256PublicKey.wrap(own).encoded == key.encoded
+
+    @property
+    def token_algorithms(self) -> TokenAlgorithms:
+        """How its key signs tokens of ours, if it is of P-256 or SM2."""
+        return ECDSA_TOKENS if read_sm2_key(self._certificate) is None else SM2_TOKENS
 
     def check_time_stamping(self) -> None:
         """Raise `CryptoError` unless its key may sign time stamps, and nothing but signatures.
@@ -179,9 +218,12 @@ class AuthorityCertificate:
     ) -> None:
         """Raise `CryptoError` unless its key signed `message`.
 
-        `algorithm` and `digest` are dotted: ECDSA or RSA (PKCS #1 v1.5 or PSS), with SHA-2; or
-        Ed25519, with SHA-512 (RFC 8419). PSS has MGF1 and a salt, both by `digest`.
+        `algorithm` and `digest` are dotted: ECDSA or RSA (PKCS #1 v1.5 or PSS), with SHA-2; SM2,
+        with SM3; or Ed25519, with SHA-512 (RFC 8419). PSS has MGF1 and a salt, both by `digest`.
         """
+        if (algorithm, digest) == (SM2_WITH_SM3, SM3.oid):
+            self._check_sm2_signature(message, signature)
+            return
         kind, hashed = (
             (rsa.RSAPublicKey, digest)
             if algorithm in _ANY_SHA_2
@@ -211,8 +253,19 @@ class AuthorityCertificate:
         except InvalidSignature:
             raise CryptoError("signature: it is not the certificate's over this token") from None
 
+    def _check_sm2_signature(self, message: bytes, signature: bytes) -> None:
+        key = read_sm2_key(self._certificate)
+        if key is None:
+            raise CryptoError("signature algorithm: it is not the key's")
+        if not is_sm2_signature(key, message, signature):
+            raise CryptoError("signature: it is not the certificate's over this token")
+
     def is_issued_by(self, issuer: AuthorityCertificate) -> bool:
-        """Tell whether it names `issuer` and bears its signature, made with SHA-2 or Ed25519."""
+        """Tell whether it names `issuer` and bears its signature, by SHA-2, Ed25519 or SM2."""
+        if self._certificate.signature_algorithm_oid.dotted_string == SM2_WITH_SM3:
+            return self.issuer_name == issuer.subject_name and _signed_by_sm2(
+                self.encoded, issuer._certificate
+            )
         if self._certificate.signature_algorithm_oid.dotted_string not in _ISSUING:
             return False
         if not has_usable_key(issuer._certificate):
@@ -226,9 +279,11 @@ class AuthorityCertificate:
     def has_signed(self, revocations: x509.CertificateRevocationList) -> bool:
         """Tell whether a list of revocations is by its key, and its key is for such lists."""
         usage = certificate_extension(certificate_extensions(self._certificate), x509.KeyUsage)
-        if revocations.signature_algorithm_oid.dotted_string not in _ISSUING:
-            return False
         if usage is not None and not usage.crl_sign:
+            return False
+        if revocations.signature_algorithm_oid.dotted_string == SM2_WITH_SM3:
+            return _signed_by_sm2(revocations.public_bytes(Encoding.DER), self._certificate)
+        if revocations.signature_algorithm_oid.dotted_string not in _ISSUING:
             return False
         try:
             key = certificate_key(self._certificate)
@@ -247,20 +302,33 @@ class AuthorityCertificate:
         allowed = (ExtendedKeyUsageOID.TIME_STAMPING, _ISSUES_ANYTHING)
         if purposes is not None and not any(purpose in allowed for purpose in purposes):
             raise CryptoError("issuing certificate: expected no purposes, or time-stamping too")
+        if read_sm2_key(self._certificate) is None:
+            self._check_key_size()
+        if constraints.path_length is not None and constraints.path_length < between:
+            raise CryptoError(f"issuing certificate: {between} below it are more than it allows")
+
+    def _check_key_size(self) -> None:
         try:
             key = certificate_key(self._certificate)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise CryptoError("signature key: expected one of ECDSA or RSA") from error
         if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS_MIN:
             raise CryptoError(f"issuing certificate: expected at least {_RSA_BITS_MIN} bits")
-        if constraints.path_length is not None and constraints.path_length < between:
-            raise CryptoError(f"issuing certificate: {between} below it are more than it allows")
 
     def check_valid(self, at_ms: int) -> None:
         """Raise `CryptoError` unless it is valid at that time, ends included."""
         if not self.not_before_ms <= at_ms <= self.not_after_ms:
             valid = f"{self.not_before_ms}..{self.not_after_ms} ms"
             raise CryptoError(f"certificate: valid in {valid}, got {at_ms} ms")
+
+
+def _signed_by_sm2(signed: bytes, issuer: x509.Certificate) -> bool:
+    """Tell whether the issuer's key is of SM2, and signed what X.509 has signed."""
+    try:
+        key = read_sm2_key(issuer)
+    except CryptoError:
+        return False
+    return key is not None and is_signed_by_sm2(signed, key)
 
 
 def _pss(hash_algorithm: hashes.HashAlgorithm) -> padding.PSS:

@@ -42,13 +42,17 @@ class Botan:
     def __init__(self) -> None:
         self._functions = _declared(_open())
 
+    def failure(self) -> CryptoError:
+        """Return what is raised where it answers otherwise than the standard."""
+        return _failure()
+
     def load_point(self, point: bytes) -> Sm2Key:
         """Load a compressed point, 33 bytes; raise `CryptoError` for what is none of the curve."""
         x, y = _decompress(point)
         key = c_void_p()
         with _Number(self._functions, x) as x_at, _Number(self._functions, y) as y_at:
             _expect_done(self._functions.botan_pubkey_load_sm2(byref(key), x_at, y_at, _CURVE))
-        return _Key(self._functions, key, None, point)
+        return _Key(self._functions, key, None, x + y)
 
     def load_secret(self, secret: bytes) -> Sm2Key:
         """Load a private scalar, 32 bytes in 1..n-2, or raise `CryptoError`."""
@@ -60,26 +64,32 @@ class Botan:
         with _Number(library) as x, _Number(library) as y:
             _expect_done(library.botan_pubkey_get_field(x, key, b"public_x"))
             _expect_done(library.botan_pubkey_get_field(y, key, b"public_y"))
-            parity = library.botan_mp_get_bit(y, 0)
-            point = bytes((COMPRESSED[parity],)) + _to_bytes(library, x)
-        return _Key(library, key, own, point)
+            coordinates = _to_bytes(library, x) + _to_bytes(library, y)
+        return _Key(library, key, own, coordinates)
 
 
 class _Key:
     """Handles of the library; see `Sm2Key`."""
 
-    __slots__ = ("_library", "_own", "_point", "_public")
+    __slots__ = ("_coordinates", "_library", "_own", "_public")
 
-    def __init__(self, library: Any, public: c_void_p, own: c_void_p | None, point: bytes) -> None:  # noqa: ANN401 - ctypes has no type for it
-        self._library, self._public, self._own, self._point = library, public, own, point
+    def __init__(
+        self,
+        library: Any,  # noqa: ANN401 - ctypes has no type for it
+        public: c_void_p,
+        own: c_void_p | None,
+        coordinates: bytes,
+    ) -> None:
+        self._library, self._public, self._own = library, public, own
+        self._coordinates = coordinates
 
     def __del__(self) -> None:
         self._library.botan_pubkey_destroy(self._public)
         if self._own is not None:
             self._library.botan_privkey_destroy(self._own)
 
-    def point(self) -> bytes:
-        return self._point
+    def coordinates(self) -> bytes:
+        return self._coordinates
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         library, work = self._library, c_void_p()
@@ -192,7 +202,7 @@ def _open() -> ctypes.CDLL:
             return ctypes.CDLL(name)
         except OSError:
             continue
-    raise _failure("expected version 2.19 or 3, found none")
+    raise _failure()
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
@@ -205,7 +215,6 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "mp_from_bin": (handle, text, c_size_t),
         "mp_to_bin": (handle, handle),
         "mp_num_bytes": (handle, size_out),
-        "mp_get_bit": (handle, c_size_t),
         "rng_init": (out, text),
         "rng_destroy": (handle,),
         "pubkey_load_sm2": (out, handle, handle, text),
@@ -234,17 +243,18 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         try:
             function = getattr(library, f"botan_{name}")
         except AttributeError as error:
-            raise _failure(f"expected the function botan_{name}") from error
+            raise _failure() from error
         function.restype, function.argtypes = c_int, arguments
     return library
 
 
 def _expect_done(status: int) -> None:
     if status != 0:
-        raise _failure(f"it answered {status}")
+        raise _failure()
 
 
-def _failure(why: str) -> CryptoError:
+def _failure() -> CryptoError:
     return CryptoError(
-        f"botan: {why}", fix="install it as the distribution has it (Debian 12: libbotan-2-19)"
+        "botan: expected Botan 2.19 or 3 that computes SM2 by the standard",
+        fix="install it as the distribution has it (Debian 12: libbotan-2-19)",
     )

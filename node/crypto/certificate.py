@@ -4,8 +4,10 @@ One level only: each organisation has one authority, which issues to its members
 member's certificate names it by the URI `govchain:<role>:<identity id>` (percent-encoded) among its
 alternative names. Whether an identity still has its rights is for the chain's state to say.
 
-Keys are of P-256 under every suite, because TLS libraries agree on nothing else. Times are in ms
-(UTC) and arguments, as are serial numbers; X.509 keeps whole seconds, so the rest is cut off.
+Keys of members are of P-256 under every suite, because TLS libraries agree on nothing else; those
+that sign time-stamp tokens are of the chain's suite, and an authority may have one of SM2. Times
+are in ms (UTC) and arguments, as are serial numbers; X.509 keeps whole seconds, so the rest is cut
+off.
 """
 
 from __future__ import annotations
@@ -31,7 +33,14 @@ from cryptography.x509.oid import (
 )
 
 from node.crypto.library_warnings import ignore_remarks
-from node.crypto.signature import P256PublicKey, P256Signer, Signer
+from node.crypto.signature import P256PublicKey, P256Signer, PublicKey, Signer
+from node.crypto.sm2 import Sm2Signer
+from node.crypto.sm2_certificate import (
+    CertificateFields,
+    encode_certificate,
+    encode_request,
+    read_sm2_key,
+)
 from node.errors import CryptoError
 from node.limits import CERTIFICATE_BYTES_MAX, IDENTITY_ID_BYTES_MAX
 
@@ -117,7 +126,7 @@ def build_authority_certificate(signer: Signer, organisation: str, issuance: Iss
     ]
     try:
         name = _name(organisation, organisation)
-        key = signer.public_key.encoded
+        key = signer.public_key
         return _issue(signer, issuance, extensions, subject=name, public_key=key, issuer=name)
     except (ValueError, OverflowError) as error:
         raise CryptoError(f"authority certificate of {organisation!r:.80}: {error}") from error
@@ -151,10 +160,14 @@ def build_node_request(
 def _build_request(
     signer: Signer, node_id: str, organisation: str, extensions: Sequence[_Extension]
 ) -> bytes:
-    if not isinstance(signer, P256Signer):
-        raise CryptoError("node: expected a P-256 key held in memory")
+    if not isinstance(signer, P256Signer | Sm2Signer):
+        raise CryptoError("node: expected a key of P-256 or SM2 held in memory")
     try:
-        builder = x509.CertificateSigningRequestBuilder().subject_name(_name(organisation, node_id))
+        name = _name(organisation, node_id)
+        if isinstance(signer, Sm2Signer):
+            encoded = encode_request(signer, name.public_bytes(), extensions)
+            return x509.load_der_x509_csr(encoded).public_bytes(Encoding.PEM)
+        builder = x509.CertificateSigningRequestBuilder().subject_name(name)
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)
     except (ValueError, OverflowError) as error:
@@ -170,9 +183,11 @@ def build_identity_certificate(authority: Authority, member: Member, issuance: I
 
 
 def build_timestamp_certificate(
-    authority: Authority, node_id: str, public_key: bytes, issuance: Issuance
+    authority: Authority, node_id: str, public_key: bytes | PublicKey, issuance: Issuance
 ) -> bytes:
-    """Build the certificate of the key (P-256, 33 bytes) that signs a node's time-stamp tokens.
+    """Build the certificate of the key that signs a node's time-stamp tokens.
+
+    Given as 33 bytes it is one of P-256; given as such, of P-256 or SM2.
 
     RFC 3161 section 2.3: it is for time stamps, critically so, and for nothing else. Usual are five
     years: a token says when it was made by a time within them.
@@ -242,7 +257,8 @@ def _build_member_certificate(
 
 def _load_issuer(authority: Authority) -> x509.Certificate:
     issuer = load_certificate(authority.certificate)
-    if _public_key(issuer).encoded != authority.signer.public_key.encoded:
+    key = read_sm2_key(issuer) or _public_key(issuer)
+    if key.encoded != authority.signer.public_key.encoded:
         raise CryptoError("authority: its key is not the one its certificate names")
     return issuer
 
@@ -268,12 +284,18 @@ def _issue(
     extensions: Sequence[_Extension],
     *,
     subject: x509.Name,
-    public_key: bytes,
+    public_key: bytes | PublicKey,
     issuer: x509.Name,
 ) -> bytes:
-    if not isinstance(signer, P256Signer):
-        raise CryptoError("authority: expected a P-256 key held in memory")
-    subject_key = P256PublicKey.decode(public_key).library_key
+    if not isinstance(signer, P256Signer | Sm2Signer):
+        raise CryptoError("authority: expected a key of P-256 or SM2 held in memory")
+    if isinstance(public_key, bytes):
+        public_key = P256PublicKey.decode(public_key)
+    if not (isinstance(public_key, P256PublicKey) and isinstance(signer, P256Signer)):
+        return _issue_by_sm2(
+            signer, issuance, extensions, subject=subject, public_key=public_key, issuer=issuer
+        )
+    subject_key = public_key.library_key
     issuer_key = signer.public_key.library_key
     builder = (
         x509.CertificateBuilder()
@@ -292,6 +314,28 @@ def _issue(
         builder = builder.add_extension(extension, critical=critical)
     certificate = builder.sign(signer.private_key, hashes.SHA256(), ecdsa_deterministic=True)
     return certificate.public_bytes(Encoding.DER)
+
+
+def _issue_by_sm2(
+    signer: Signer,
+    issuance: Issuance,
+    extensions: Sequence[_Extension],
+    *,
+    subject: x509.Name,
+    public_key: PublicKey,
+    issuer: x509.Name,
+) -> bytes:
+    """Build a certificate whose issuer or subject has a key of SM2."""
+    fields = CertificateFields(
+        serial_number=issuance.serial_number,
+        issuer=issuer.public_bytes(),
+        subject=subject.public_bytes(),
+        not_before_ms=issuance.not_before_ms,
+        not_after_ms=issuance.not_after_ms,
+        key=public_key,
+        extensions=extensions,
+    )
+    return encode_certificate(fields, signer)
 
 
 def _usage(*, authority: bool) -> x509.KeyUsage:

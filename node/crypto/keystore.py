@@ -69,7 +69,6 @@ _SIGNER_BY_PURPOSE: Final[Mapping[KeyPurpose, type[SoftwareSigner]]] = {
     KeyPurpose.AGGREGATE: BlsSigner,
     KeyPurpose.TLS: P256Signer,
     KeyPurpose.AUTHORITY: P256Signer,
-    KeyPurpose.TIMESTAMP: P256Signer,
     KeyPurpose.WITNESS: Ed25519Signer,
 }
 _SIGNER_BY_ALGORITHM: Final = {

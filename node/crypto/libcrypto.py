@@ -73,6 +73,10 @@ class Libcrypto:
             raise _failure()
         return _Key(self._functions, pointer)
 
+    def failure(self) -> CryptoError:
+        """Return what is raised where it answers otherwise than the standard."""
+        return _failure()
+
     def version(self) -> tuple[int, int, int]:
         """Return series and patch level of the release."""
         number = self._functions.OpenSSL_version_num()
@@ -90,12 +94,15 @@ class _Key:
     def __del__(self) -> None:
         self._library.EVP_PKEY_free(self._pointer)
 
-    def point(self) -> bytes:
+    def coordinates(self) -> bytes:
+        # A key is written as it was read, compressed or not, until told otherwise.
+        form = self._library.EVP_PKEY_set_utf8_string_param
+        if form(self._pointer, b"point-format", b"uncompressed") != 1:
+            raise _failure()
         size = self._library.i2d_PUBKEY(self._pointer, None)
         encoded = ctypes.create_string_buffer(max(size, _COORDINATES_BYTES))
         self._library.i2d_PUBKEY(self._pointer, byref(c_void_p(ctypes.addressof(encoded))))
-        x_and_y = encoded.raw[size - _COORDINATES_BYTES : size]
-        return bytes((COMPRESSED[x_and_y[-1] & 1],)) + x_and_y[:SM2_SCALAR_BYTES]
+        return encoded.raw[size - _COORDINATES_BYTES : size]
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         r, s = signature[:SM2_SCALAR_BYTES], signature[SM2_SCALAR_BYTES:]
@@ -183,6 +190,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "d2i_AutoPrivateKey": (c_void_p, c_void_p, POINTER(c_char_p), c_long),
         "i2d_PUBKEY": (c_int, c_void_p, out),
         "EVP_PKEY_free": (None, c_void_p),
+        "EVP_PKEY_set_utf8_string_param": (c_int, c_void_p, text, text),
         "EVP_PKEY_CTX_new": (c_void_p, c_void_p, c_void_p),
         "EVP_PKEY_CTX_free": (None, c_void_p),
         "EVP_PKEY_CTX_set1_id": (c_int, c_void_p, text, c_int),

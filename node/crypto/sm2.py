@@ -22,6 +22,7 @@ from node.crypto.sm2_library import (
     SM2_SIGNATURE_BYTES,
     Sm2Key,
     Sm2Library,
+    compress,
     has_known_answers,
     no_plaintext,
 )
@@ -58,10 +59,7 @@ _in_use: Final[list[Sm2Library]] = []
 def _tried(name: str) -> Sm2Library:
     library = SM2_LIBRARIES[name]()
     if not has_known_answers(library):
-        raise CryptoError(
-            f"{name}: expected one that computes SM2 by the standard",
-            fix="install it as the distribution has it (Debian: libssl3, libbotan-2-19)",
-        )
+        raise library.failure()
     return library
 
 
@@ -77,6 +75,10 @@ class Sm2PublicKey:
         """Decode a compressed point; raise `CryptoError` on anything else, infinity included."""
         return cls(data, sm2_library().load_point(data))
 
+    def uncompressed(self) -> bytes:
+        """Return the point with both coordinates, 65 bytes, as certificates have it."""
+        return b"\x04" + self._key.coordinates()
+
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Tell whether `signature` (r || s) is this key's over `message`.
 
@@ -91,7 +93,7 @@ class Sm2PublicKey:
         """
         if not 0 < len(plaintext) <= SM2_PLAINTEXT_BYTES_MAX:
             expected = f"1 to {SM2_PLAINTEXT_BYTES_MAX} bytes"
-            raise CryptoError(f"plaintext: expected {expected}, got {len(plaintext)}")
+            raise CryptoError(f"content: expected {expected}, got {len(plaintext)}")
         while True:
             made = decode_der(self._key.encrypt(plaintext))
             # The standard draws again where the mask is zero; the library hands the plaintext out.
@@ -113,7 +115,7 @@ class Sm2Signer:
     def from_secret(cls, secret: bytes) -> Self:
         """Build from the private scalar, 32 bytes big endian in 1..n-2, or raise `CryptoError`."""
         key = sm2_library().load_secret(secret)
-        return cls(Sm2PublicKey.decode(key.point()), secret, key)
+        return cls(Sm2PublicKey.decode(compress(key.coordinates())), secret, key)
 
     def export_secret(self) -> bytes:
         """Return what `from_secret` takes. For the key store alone."""

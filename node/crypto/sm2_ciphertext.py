@@ -22,7 +22,7 @@ _UNCOMPRESSED: Final = b"\x04"
 def encode_der(ciphertext: bytes) -> bytes:
     """Return the ASN.1 form of C1 || C3 || C2; raise `CryptoError` for what has not its form."""
     if len(ciphertext) <= SM2_CIPHERTEXT_BYTES_OVER or not ciphertext.startswith(_UNCOMPRESSED):
-        raise CryptoError("ciphertext: expected C1 || C3 || C2 of SM2")
+        raise _no_ciphertext()
     x, y, digest = (
         ciphertext[at : at + SM2_SCALAR_BYTES]
         for at in range(1, SM2_CIPHERTEXT_BYTES_OVER, SM2_SCALAR_BYTES)
@@ -56,4 +56,4 @@ def is_trivial(ciphertext: bytes, plaintext: bytes) -> bool:
 
 
 def _no_ciphertext() -> CryptoError:
-    return CryptoError("ciphertext: expected the DER of an SM2 ciphertext")
+    return CryptoError("ciphertext: expected an SM2 ciphertext")

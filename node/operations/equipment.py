@@ -112,7 +112,7 @@ class Outfitter:
             authority, member, self._issuance(_MEMBER_DAYS), hosts=_names(validator_id, hosts)
         )
         write_file(home / TLS_FILE, encode_pem(certificate))
-        tsa_key = self._make_key(home / TSA_KEY_FILE, KeyPurpose.TIMESTAMP).public_key.encoded
+        tsa_key = self._make_key(home / TSA_KEY_FILE, KeyPurpose.TIMESTAMP).public_key
         issuance = self._issuance(_TSA_DAYS)
         stamping = build_timestamp_certificate(authority, validator_id, tsa_key, issuance)
         write_file(home / TSA_FILE, encode_pem(stamping))

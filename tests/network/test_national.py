@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from node.crypto.authority import AuthorityCertificate
 from node.crypto.keystore import KeyPurpose, generate_key
-from node.crypto.suite import NATIONAL
+from node.crypto.suite import NATIONAL, SM3
 from node.errors import CryptoError
 from node.operations.topology import Topology
 from node.timestamp.receipt import Receipt
+from node.timestamp.tokens.reading import ReadToken, token_of_answer
 from tests.unit.cli.command import run
 
 
@@ -72,7 +74,30 @@ def test_forms_that_prescribe_other_algorithms_are_refused_by_name(
     refused = run("receipt", "export", receipt, "--format", wanted, "--json")
     assert refused.json["error"]["code"] == "GC-2340"
     assert "the chain is of the suite national" in refused.json["error"]["message"]
-    assert run("receipt", "export", receipt, "--format", "tsr", "--json").code == 0
+
+
+def test_time_stamps_are_signed_by_sm2_and_lead_to_the_trust_file(
+    home: Path, tmp_path: Path
+) -> None:
+    document = tmp_path / "document.txt"
+    document.write_bytes(secrets.token_bytes(16))
+    made = run("notarize", document, "--home", home, "--out", tmp_path, "--json")
+    receipt = made.json["items"][0]["receipt"]
+    exported = run("receipt", "export", receipt, "--format", "tsr", "--json")
+    assert exported.code == 0, exported.out
+    (answer,) = tmp_path.glob("*.tsr")
+    token = ReadToken.decode(token_of_answer(answer.read_bytes()))
+    assert token.digest_algorithm == SM3.oid
+    assert AuthorityCertificate.read(token.certificates[0]).key_algorithm == "sm2"
+    trust = home / "trust.json"
+    if not trust.exists():
+        assert run("trust", "export", "--home", home).code == 0
+    arguments = ("--receipt", answer, "--trust", trust, "--offline", "--json")
+    verified = run("verify", document, *arguments)
+    assert verified.code == 0, verified.out
+    stamp = tmp_path / "stamp.tsr"
+    asked = run("timestamp", document, "--home", home, "--out", stamp, "--json")
+    assert asked.code == 0, asked.out
 
 
 def test_the_log_is_not_served_in_public_form(home: Path) -> None:

@@ -38,6 +38,12 @@ from tests.unit.timestamp.authority import (
     imprint_of,
     stamp,
 )
+from tests.unit.timestamp.national_authority import (
+    SM2_ROOT,
+    SM2_TSA,
+    SM2_TSA_BY_SM2,
+    sm2_issuer,
+)
 from tests.vectors.receipt.chain import signer
 
 GOLDEN = Path(__file__).parents[1] / "vectors" / "receipt"
@@ -187,3 +193,24 @@ def test_it_looks_past_the_chain_proof_of_another_record_which_we_do_not(desk: D
     failure = verify_receipt(answer, anchor, digest).failure
     assert failure is not None
     assert failure.step is Step.TOKEN
+
+
+def test_tokens_by_sm2_are_accepted_for_their_document_by_either_root(desk: Desk) -> None:
+    cases, flipped = [], []
+    for leaf, root in ((SM2_TSA, ROOT), (SM2_TSA_BY_SM2, SM2_ROOT)):
+        for algorithm in DOCUMENT_DIGESTS:
+            token = sm2_issuer(leaf).issue(stamp(imprint=imprint_of(algorithm=algorithm)))
+            cases.append(desk.case(encode_granted(token), root=root))
+        read = ReadToken.decode(token)
+        for part in (read.info.encoded, read.signed_attributes, read.signature):
+            at = token.index(part)
+            for position in range(at, at + len(part), 7):
+                changed = bytearray(token)
+                changed[position] ^= 1
+                flipped.append(desk.case(encode_granted(bytes(changed)), root=root))
+    cases.append(desk.case(encode_granted(token), root=ROOT))
+    said = verdicts("TimeStamps", [*cases, *flipped])
+    assert said[: len(cases) - 1] == [""] * (len(cases) - 1)
+    assert "CertPath" in said[len(cases) - 1]
+    assert len(flipped) > 50
+    assert "" not in said[len(cases) :]

@@ -62,16 +62,9 @@ HOLES: Final = (
         lambda _folder: ISSUER.issue(stamp(time_ms=TIME_MS + 20 * DAY_MS)),
     ),
     Hole(
-        "SM2 with SM3, in the standard form",
-        TokenStep.ATTRIBUTES,
-        "digest-algorithm: expected SHA-2",
-        (),  # BouncyCastle takes the signature; the JDK that builds the path reads no SM2 key
-        lambda folder: sm2_token(folder, is_standard=True),
-    ),
-    Hole(
         "SM2 over the digest alone",
-        TokenStep.ATTRIBUTES,
-        "digest-algorithm: expected SHA-2",
+        TokenStep.SIGNATURE,
+        "signature: it is not the certificate's over this token",
         (OPENSSL, RFC3161_CLIENT),
         lambda folder: sm2_token(folder, is_standard=False),
     ),

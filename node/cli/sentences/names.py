@@ -100,6 +100,7 @@ NAMES: Final = (
     N_("kind"),
     N_("leaf"),
     N_("level"),
+    N_("botan"),
     N_("libcrypto"),
     N_("log"),
     N_("log frontier"),

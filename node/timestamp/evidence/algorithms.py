@@ -73,6 +73,7 @@ STANDARD: Final = AlgorithmPolicy(
             "p-256": _YEAR_2036_MS,
             "p-384": _YEAR_2036_MS,
             "p-521": _YEAR_2036_MS,
+            "sm2": _YEAR_2036_MS,
             "ed25519": _YEAR_2036_MS,
         }
     )

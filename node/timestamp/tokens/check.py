@@ -17,8 +17,9 @@ from typing import Final
 
 from node.crypto import der
 from node.crypto.authority import ED25519, AuthorityCertificate, find_path
+from node.crypto.hashing import Hasher, NewHash
 from node.crypto.revocation import RevocationList
-from node.crypto.suite import SHA_256, SHA_384, SHA_512, DocumentDigest
+from node.crypto.suite import SHA_256, SHA_384, SHA_512, SM3, DocumentDigest
 from node.errors import CryptoError, DecodeError, ProofError
 from node.timestamp.receipt import iso_time
 from node.timestamp.steps import NotRootedError, Outcome, StepReport, expect_past, take_steps
@@ -34,7 +35,7 @@ from node.timestamp.tokens.request import TimeStampRequest
 SIGNING_CERTIFICATE: Final = "1.2.840.113549.1.9.16.2.12"
 """The first version (RFC 2634), whose digest is SHA-1."""
 
-_DIGESTS: Final = {digest.oid: digest for digest in (SHA_256, SHA_384, SHA_512)}
+_DIGESTS: Final = {digest.oid: digest for digest in (SHA_256, SHA_384, SHA_512, SM3)}
 _DIRECTORY_NAME: Final = der.context(4, constructed=True)
 
 
@@ -96,8 +97,8 @@ def verify_token(data: bytes, expected: Expectation) -> tuple[Outcome, tuple[Ste
        RFC 2634 names it first; further names are those of the path, in order. A name of the
        authority, if there is one, is the certificate's.
     4. ATTRIBUTES: in DER's order, once each; the content type is TSTInfo's, the digest its own.
-    5. SIGNATURE: the certificate's key signed the attributes: ECDSA or RSA with SHA-2, or, where
-       that is allowed, Ed25519.
+    5. SIGNATURE: the certificate's key signed the attributes: ECDSA or RSA with SHA-2, SM2 with
+       SM3, or, where that is allowed, Ed25519.
     6. PURPOSE: its extended key usage is critical, and time-stamping alone; it only signs.
     7. TIME: every certificate was valid at genTime, which is not in the future; and at the time it
        is judged at, if another is given.
@@ -211,8 +212,8 @@ class TokenCheck:
         self.path = find_path(self.leaf, held, _read_roots(self._expected.roots))
         named = _signing_certificates(self._attributes)
         path = self.path or (self.leaf,)
-        for at, (algorithm, digest) in chain.from_iterable(map(enumerate, named)):
-            if at == len(path) or hashlib.new(algorithm, path[at].encoded).digest() != digest:
+        for at, (new_hash, digest) in chain.from_iterable(map(enumerate, named)):
+            if at == len(path) or new_hash(path[at].encoded).digest() != digest:
                 which = "the signer's first" if at == 0 else "those of its path, in order"
                 raise ProofError("signing-certificate", f"expected the digests of {which}")
         self._check_name()
@@ -323,14 +324,14 @@ def _signer_id(certificate: AuthorityCertificate) -> bytes:
     return der.encode_sequence(certificate.issuer_name, serial_number)
 
 
-def _signing_certificates(attributes: dict[str, bytes]) -> list[list[tuple[str, bytes]]]:
-    """Return the digests, each with its algorithm, of the certificates that what is signed names.
+def _signing_certificates(attributes: dict[str, bytes]) -> list[list[tuple[NewHash, bytes]]]:
+    """Return the digests, each with its hash, of the certificates that what is signed names.
 
     One list for each form of the attribute. Raises `ProofError` where there are none, or one is
     empty; RFC 5816 asks for either form and allows both.
     """
     forms = ((SIGNING_CERTIFICATE, _read_first_version), (SIGNING_CERTIFICATE_V2, _read_second))
-    named: list[list[tuple[str, bytes]]] = []
+    named: list[list[tuple[NewHash, bytes]]] = []
     for oid, read in forms:
         if oid not in attributes:
             continue
@@ -349,14 +350,18 @@ def _signing_certificates(attributes: dict[str, bytes]) -> list[list[tuple[str, 
     return named
 
 
-def _read_first_version(reader: der.Reader) -> tuple[str, bytes]:
+def _read_first_version(reader: der.Reader) -> tuple[NewHash, bytes]:
     digest = reader.read(der.OCTET_STRING).content
     reader.read_if(der.SEQUENCE)  # issuer and serial number: the digest says more
     reader.finish()
-    return "sha1", digest
+    return _sha_1, digest
 
 
-def _read_second(reader: der.Reader) -> tuple[str, bytes]:
+def _sha_1(data: bytes = b"", /) -> Hasher:
+    return hashlib.sha1(data, usedforsecurity=False)  # RFC 2634 has no other
+
+
+def _read_second(reader: der.Reader) -> tuple[NewHash, bytes]:
     algorithm = SHA_256
     identifier = reader.enter_if(der.SEQUENCE, "signing certificate")
     if identifier is not None:
@@ -369,4 +374,4 @@ def _read_second(reader: der.Reader) -> tuple[str, bytes]:
     digest = reader.read(der.OCTET_STRING).content
     reader.read_if(der.SEQUENCE)
     reader.finish()
-    return algorithm.name.replace("-", ""), digest
+    return algorithm.new_hash, digest

@@ -1,8 +1,9 @@
 """Time-stamp tokens (RFC 3161, RFC 5816): issued for committed records, and answers around them.
 
 A token states that a digest existed at the agreed time T of the block that recorded it. Everything
-in it but the signature follows from the record and the request, and the signature is deterministic:
-one node gives one record one token per request. Its bytes are constant pieces spliced around what
+in it but the signature follows from the record and the request, and a signature of ECDSA is
+deterministic: one node gives one record one token per request. By SM2 (GB/T 20520) each has another
+signature. Its bytes are constant pieces spliced around what
 differs, since building a tree of objects costs a hundred times more.
 
 The serial number is the record's place on its chain, so the token alone says where to look.
@@ -10,7 +11,6 @@ The serial number is the record's place on its chain, so the token alone says wh
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,12 @@ from functools import lru_cache
 from typing import Final, Self
 
 from node.crypto import der
-from node.crypto.authority import AuthorityCertificate, read_timestamp_certificate
+from node.crypto.authority import (
+    ECDSA_TOKENS,
+    AuthorityCertificate,
+    TokenAlgorithms,
+    read_timestamp_certificate,
+)
 from node.crypto.certificate import encode_der
 from node.crypto.signature import Signer
 from node.errors import CryptoError, DecodeError, ProofError
@@ -36,8 +41,6 @@ TST_INFO: Final = "1.2.840.113549.1.9.16.1.4"
 CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"
 MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
 SIGNING_CERTIFICATE_V2: Final = "1.2.840.113549.1.9.16.2.47"
-ECDSA_WITH_SHA_256: Final = "1.2.840.10045.4.3.2"
-SHA_256: Final = "2.16.840.1.101.3.4.2.1"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTEXT_0: Final = der.context(0, constructed=True)
@@ -45,12 +48,9 @@ _CONTEXT_1: Final = der.context(1, constructed=True)
 _MILLISECONDS: Final = der.context(0, constructed=False)
 _VERSION_1: Final = der.encode_integer(1)
 _VERSION_3: Final = der.encode_integer(3)
-_SHA_256_ALGORITHM: Final = der.encode_sequence(der.encode_oid(SHA_256))
 _SCALAR_BYTES: Final = 32
 _SIGNED_DATA_TYPE: Final = der.encode_oid(SIGNED_DATA)
 _TST_INFO_TYPE: Final = der.encode_oid(TST_INFO)
-_SIGNATURE_ALGORITHM: Final = der.encode_sequence(der.encode_oid(ECDSA_WITH_SHA_256))
-_SIGNED_DATA_HEAD: Final = _VERSION_3 + der.encode_set(_SHA_256_ALGORITHM)
 
 _GRANTED: Final = 0
 _REJECTED: Final = 2
@@ -158,7 +158,8 @@ class TokenIssuer:
         """Dotted."""
         self._accuracy = encode_accuracy(accuracy_ms)
         self._certificates = encode_certificates([leaf.encoded, *map(encode_der, certificates[1:])])
-        self._signed_attributes = SignedAttributes(leaf.encoded)
+        self._algorithms = leaf.token_algorithms
+        self._signed_attributes = SignedAttributes(leaf.encoded, self._algorithms)
         self._signer_id = encode_signer_id(leaf)
 
     def check(self, request: TimeStampRequest) -> None:
@@ -192,6 +193,7 @@ class TokenIssuer:
             self._signer_id,
             attributes,
             self._signer.sign(der.encode(der.SET, attributes)),
+            self._algorithms,
         )
 
 
@@ -215,25 +217,32 @@ def encode_info(  # noqa: PLR0917 - a field each
     )
 
 
-def encode_token(
-    info: bytes, certificates: bytes, signer_id: bytes, attributes: bytes, signature: bytes
+def encode_token(  # noqa: PLR0917 - a part each
+    info: bytes,
+    certificates: bytes,
+    signer_id: bytes,
+    attributes: bytes,
+    signature: bytes,
+    algorithms: TokenAlgorithms = ECDSA_TOKENS,
 ) -> bytes:
     """Return the DER of a TimeStampToken of ours, spliced from its parts.
 
     `certificates` and `signer_id` are those of `encode_certificates` and `encode_signer_id`,
     `attributes` those of `SignedAttributes`, `signature` is r || s.
     """
+    digest_algorithm, signature_algorithm = _identifiers(algorithms)
     signer_info = der.encode_sequence(
         _VERSION_1,
         signer_id,
-        _SHA_256_ALGORITHM,
+        digest_algorithm,
         der.encode(_CONTEXT_0, attributes),
-        _SIGNATURE_ALGORITHM,
+        signature_algorithm,
         der.encode(der.OCTET_STRING, _encode_signature(signature)),
     )
     content = der.encode(_CONTEXT_0, der.encode(der.OCTET_STRING, info))
     signed_data = der.encode_sequence(
-        _SIGNED_DATA_HEAD,
+        _VERSION_3,
+        der.encode_set(digest_algorithm),
         der.encode_sequence(_TST_INFO_TYPE, content),
         certificates,
         der.encode(der.SET, signer_info),
@@ -254,9 +263,13 @@ def encode_signer_id(leaf: AuthorityCertificate) -> bytes:
 class SignedAttributes:
     """The signed attributes of one certificate's tokens, spliced around the message digest."""
 
-    def __init__(self, certificate: bytes) -> None:
-        digest = hashlib.sha256(certificate).digest()
-        certificate_id = der.encode_sequence(der.encode(der.OCTET_STRING, digest))
+    def __init__(self, certificate: bytes, algorithms: TokenAlgorithms = ECDSA_TOKENS) -> None:
+        self._hash = algorithms.digest.new_hash
+        identifier = b""  # RFC 5035 section 4: of the default, SHA-256, DER has nothing
+        if algorithms.digest is not ECDSA_TOKENS.digest:
+            identifier, _ = _identifiers(algorithms)
+        digest = der.encode(der.OCTET_STRING, self._hash(certificate).digest())
+        certificate_id = der.encode_sequence(identifier, digest)
         ours = (
             _encode_attribute(CONTENT_TYPE, _TST_INFO_TYPE),
             _encode_attribute(
@@ -264,7 +277,7 @@ class SignedAttributes:
                 der.encode_sequence(der.encode_sequence(certificate_id)),
             ),
         )
-        blank = bytes(hashlib.sha256().digest_size)
+        blank = bytes(algorithms.digest.size)
         varying = _encode_attribute(MESSAGE_DIGEST, der.encode(der.OCTET_STRING, blank))
         # Elements of a SET sort by tag and length first, which no digest changes.
         attributes = b"".join(sorted((*ours, varying)))
@@ -272,7 +285,14 @@ class SignedAttributes:
 
     def encode(self, info: bytes) -> bytes:
         """Return the content of the SET for this TSTInfo."""
-        return self._before + hashlib.sha256(info).digest() + self._after
+        return self._before + self._hash(info).digest() + self._after
+
+
+@lru_cache(maxsize=2)
+def _identifiers(algorithms: TokenAlgorithms) -> tuple[bytes, bytes]:
+    """Return the identifiers of digest and signature, without parameters."""
+    digest, signature = map(der.encode_oid, (algorithms.digest.oid, algorithms.signature))
+    return der.encode_sequence(digest), der.encode_sequence(signature)
 
 
 def _encode_attribute(oid: str, value: bytes) -> bytes:

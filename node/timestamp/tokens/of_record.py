@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from node.crypto import der
-from node.crypto.authority import AuthorityCertificate
-from node.crypto.signature import P256_ORDER
+from node.crypto.authority import AuthorityCertificate, TokenAlgorithms
 from node.errors import DecodeError, ProofError
 from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.receipt import Receipt, iso_time
@@ -114,6 +113,7 @@ def encode_again(token: ReadToken, path: Sequence[AuthorityCertificate]) -> byte
     `path` begins with the signer's certificate. Raises `DecodeError` or `ProofError`.
     """
     leaf, info = path[0], token.info
+    algorithms = leaf.token_algorithms
     own = encode_info(
         info.policy,
         info.imprint,
@@ -128,16 +128,17 @@ def encode_again(token: ReadToken, path: Sequence[AuthorityCertificate]) -> byte
         own,
         certificates,
         encode_signer_id(leaf),
-        SignedAttributes(leaf.encoded).encode(own),
-        _read_signature(token.signature),
+        SignedAttributes(leaf.encoded, algorithms).encode(own),
+        _read_signature(token.signature, algorithms),
+        algorithms,
     )
 
 
-def _read_signature(data: bytes) -> bytes:
-    """Return r || s of an ECDSA signature on P-256 with the low s."""
+def _read_signature(data: bytes, algorithms: TokenAlgorithms) -> bytes:
+    """Return r || s of a signature of ours."""
     reader = der.read_only(data, der.SEQUENCE, "token signature")
     r, s = reader.read_integer(), reader.read_integer()
     reader.finish()
-    if not (0 < r < P256_ORDER and 0 < s <= P256_ORDER // 2):
+    if not (0 < r < algorithms.order and 0 < s <= algorithms.s_max):
         raise ProofError("token-signature", "expected one of P-256 with the low s")
     return r.to_bytes(_SCALAR_BYTES, "big") + s.to_bytes(_SCALAR_BYTES, "big")

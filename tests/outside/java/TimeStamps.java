@@ -22,6 +22,7 @@ import org.bouncycastle.asn1.ASN1ObjectIdentifier;
 import org.bouncycastle.asn1.x509.KeyPurposeId;
 import org.bouncycastle.cert.X509CertificateHolder;
 import org.bouncycastle.cert.jcajce.JcaX509CertificateConverter;
+import org.bouncycastle.cms.SignerInformation;
 import org.bouncycastle.cms.jcajce.JcaSimpleSignerInfoVerifierBuilder;
 import org.bouncycastle.jce.provider.BouncyCastleProvider;
 import org.bouncycastle.tsp.TimeStampRequest;
@@ -38,6 +39,7 @@ import org.bouncycastle.tsp.TimeStampToken;
  */
 final class TimeStamps {
     private static final String NOTHING = "-";
+    private static final String SM2_WITH_SM3 = "1.2.156.10197.1.501";
 
     private TimeStamps() {
     }
@@ -65,17 +67,19 @@ final class TimeStamps {
                 : new TimeStampRequest(read(fields[1])));
 
         List<X509Certificate> known = new ArrayList<>();
-        JcaX509CertificateConverter converter = new JcaX509CertificateConverter();
+        String provider = provider(token);
+        JcaX509CertificateConverter converter =
+            new JcaX509CertificateConverter().setProvider(provider);
         for (X509CertificateHolder held : token.getCertificates().getMatches(null)) {
             known.add(converter.getCertificate(held));
         }
         if (!fields[4].equals(NOTHING)) {
-            known.addAll(certificates(fields[4]));
+            known.addAll(certificates(fields[4], provider));
         }
         X509Certificate signer = signer(token, known);
         token.validate(new JcaSimpleSignerInfoVerifierBuilder().setProvider("BC").build(signer));
         List<CRL> lists = fields.length > 5 ? List.of(list(fields[5])) : List.of();
-        buildPath(signer, known, certificates(fields[3]), lists, token);
+        buildPath(signer, known, certificates(fields[3], provider), lists, token);
     }
 
     private static X509Certificate signer(TimeStampToken token, List<X509Certificate> known)
@@ -110,14 +114,21 @@ final class TimeStamps {
             CertStore.getInstance("Collection", new CollectionCertStoreParameters(lists)));
         parameters.setRevocationEnabled(!lists.isEmpty());
         parameters.setDate(token.getTimeStampInfo().getGenTime());
-        CertPathBuilder.getInstance("PKIX").build(parameters);
+        CertPathBuilder.getInstance("PKIX", provider(token)).build(parameters);
     }
 
-    private static List<X509Certificate> certificates(String path) throws Exception {
+    /** Who builds the path: the JDK, but for keys of SM2, which it cannot read. */
+    private static String provider(TimeStampToken token) {
+        SignerInformation signer = token.toCMSSignedData().getSignerInfos().iterator().next();
+        return signer.getEncryptionAlgOID().equals(SM2_WITH_SM3) ? "BC" : "SUN";
+    }
+
+    private static List<X509Certificate> certificates(String path, String provider)
+            throws Exception {
         List<X509Certificate> found = new ArrayList<>();
         try (InputStream text = Files.newInputStream(Path.of(path))) {
             for (Certificate each :
-                    CertificateFactory.getInstance("X.509").generateCertificates(text)) {
+                    CertificateFactory.getInstance("X.509", provider).generateCertificates(text)) {
                 found.add((X509Certificate) each);
             }
         }

@@ -243,7 +243,7 @@ def test_unfit_organisations_are_refused(organisation: str) -> None:
 def test_an_authority_issues_with_its_own_p256_key_only() -> None:
     with pytest.raises(CryptoError, match="not the one its certificate names"):
         build_identity_certificate(Authority(CA_CERTIFICATE, OTHER_CA_KEY), CLIENT, ISSUANCE)
-    with pytest.raises(CryptoError, match="expected a P-256 key held in memory"):
+    with pytest.raises(CryptoError, match="expected a key of P-256 or SM2 held in memory"):
         build_authority_certificate(Ed25519Signer.from_secret(bytes(32)), ORGANISATION, ISSUANCE)
 
 

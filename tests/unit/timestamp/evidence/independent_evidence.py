@@ -31,7 +31,7 @@ SHA_2 = {"sha-256": hashes.SHA256(), "sha-384": hashes.SHA384(), "sha-512": hash
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END_2030, END_2035 = datetime(2031, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
 ENDS = {"rsa-2048": END_2030, "rsa-3072": END_2035, "p-256": END_2035, "p-384": END_2035}
-ENDS |= {"p-521": END_2035, "ed25519": END_2035}
+ENDS |= {"p-521": END_2035, "sm2": END_2035, "ed25519": END_2035}
 HARMLESS = {x509.ReasonFlags.unspecified, x509.ReasonFlags.affiliation_changed}
 HARMLESS |= {x509.ReasonFlags.superseded, x509.ReasonFlags.cessation_of_operation}
 
