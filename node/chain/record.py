@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from functools import lru_cache
-from itertools import repeat
 from typing import Any, Final
 
 from node.chain.encoding import (
@@ -251,20 +250,34 @@ def encode_record_leaves(
     Each is what `RecordLeaf.encode` gives, but what they share is encoded once for all of them.
     """
     digests = payload.split_digests()
-    references = payload.references or repeat(None, len(digests))
     before_index = _leaf_start(height, time_ms) + encode_bytes(tx_id)
     before_digest = _until_digest(sender, payload.digest_algorithm)
     type_code, action = _encode_name(payload.type_code), encode_uint(payload.action)
+    indexes = _encoded_indexes(len(digests).bit_length())
+    if payload.references is None:
+        after_digest = type_code + _NULL + action
+        return [
+            before_index + index + before_digest + digest + after_digest
+            for index, digest in zip(indexes, digests, strict=False)  # of indexes there are more
+        ]
     return [
         before_index
-        + encode_uint(index)
+        + index
         + before_digest
         + digest
         + type_code
         + (_NULL if reference is None else encode_text(reference))
         + action
-        for index, (digest, reference) in enumerate(zip(digests, references, strict=True))
+        for index, (digest, reference) in zip(
+            indexes, zip(digests, payload.references, strict=True), strict=False
+        )
     ]
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _encoded_indexes(bits: int) -> list[bytes]:
+    """Return the encoded operation indexes of so many bits, from 0 on."""
+    return [encode_uint(index) for index in range(1 << bits)]
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -7,7 +7,7 @@ So records of one type are kept as runs of neighbours: a block whose records sha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Final
 
 from node.chain.block import Header, ResultCode, TransactionResult
@@ -43,8 +43,7 @@ def index_entries(
         if result.code is ResultCode.OK and isinstance(payload, Notarization):
             committed.append((payload, result.log_index))
     for payload, first in committed:
-        for log_index, digest in enumerate(payload.split_digests(), start=first):
-            yield keys.records_by_digest(digest) + keys.number(log_index), b""
+        yield from zip(keys.digests_from(payload.split_digests(), first), repeat(b""))
         for log_index, reference in enumerate(payload.references or (), start=first):
             if reference is not None:
                 yield keys.records_by_reference(reference, suite) + keys.number(log_index), b""

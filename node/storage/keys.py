@@ -36,6 +36,7 @@ submitter may choose the 8 bytes. So what is found is compared with what was ask
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from node.chain.evidence import Charge
@@ -120,6 +121,20 @@ def log_index_at_time(time_ms: int) -> bytes:
 def records_by_digest(digest: bytes) -> bytes:
     """Return the prefix of the records of a document digest, and of others that begin alike."""
     return RECORD_BY_DIGEST + digest[:_FINGERPRINT_BYTES]
+
+
+def digests_from(digests: Sequence[bytes], first: int) -> list[bytes]:
+    """Return the keys of the records of document digests that are neighbours in the log, sorted.
+
+    Of ten thousand keys a database takes each in half the time if they come in their order.
+    """
+    prefix, fingerprint, size = RECORD_BY_DIGEST, _FINGERPRINT_BYTES, _NUMBER_BYTES
+    return sorted(
+        [
+            prefix + digest[:fingerprint] + log_index.to_bytes(size, "big")
+            for log_index, digest in enumerate(digests, start=first)
+        ]
+    )
 
 
 def records_by_reference(reference: str, suite: Suite) -> bytes:

@@ -6,7 +6,7 @@ memory; one set of contract tests holds all to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 
@@ -22,13 +22,17 @@ class WriteBatch:
         """Set `key` to `value`."""
         self._changes[key] = value
 
+    def put_all(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Set each key to its value, as `put` does."""
+        self._changes.update(pairs)
+
     def delete(self, key: bytes) -> None:
         """Remove `key`; a key that is not there stays absent."""
         self._changes[key] = None
 
     def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield each key once with its new value, None for a deletion."""
-        yield from self._changes.items()
+        return iter(self._changes.items())
 
     def __len__(self) -> int:
         return len(self._changes)

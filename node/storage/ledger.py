@@ -754,9 +754,9 @@ class _BlockBatch:
         batch.put(keys.body(height), pack(encode_body_value(executed)))
         transactions = [verified.transaction for verified in executed.transactions]
         written = [(each.tx_id, each.body.payload) for each in transactions]
-        entries = index_entries(header, first_log_index, written, executed.results, self._suite)
-        for key, entry in entries:
-            batch.put(key, entry)
+        batch.put_all(
+            index_entries(header, first_log_index, written, executed.results, self._suite)
+        )
         for key, value in executed.state_writes.items():
             put_listed(batch, key, is_present=value is not None)
         self.tree = executed.tree.tree
@@ -793,9 +793,7 @@ def put_block(batch: WriteBatch, block: StoredBlock, suite: Suite) -> None:
     batch.put(keys.header(header.height), block.header_value)
     batch.put(keys.body(header.height), pack(block.body_value))
     written = [(each.tx_id, each.payload) for each in map(block.written, range(block.count))]
-    entries = index_entries(header, block.first_log_index, written, block.results(), suite)
-    for key, entry in entries:
-        batch.put(key, entry)
+    batch.put_all(index_entries(header, block.first_log_index, written, block.results(), suite))
 
 
 def format_value(chain_id: bytes) -> bytes:
