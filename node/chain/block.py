@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import (
+    Encoded,
     decode,
     encode,
     encode_bytes,
@@ -62,6 +63,7 @@ class Header:
     """Hash of the validator set that decides the next height: another one in a barrier."""
     parameters_digest: bytes
     """Of the parameters in force for this block: what its T and its accuracy were judged by."""
+    _encoded: Encoded | None = field(default=None, init=False, compare=False, repr=False)
 
     def to_value(self) -> list[Any]:
         """Return the CBOR array `header`."""
@@ -86,7 +88,16 @@ class Header:
 
     def encode(self) -> bytes:
         """Return the canonical bytes; their hash is the header digest."""
-        return encode(self.to_value())
+        return self.encoded.data
+
+    @property
+    def encoded(self) -> Encoded:
+        """The CBOR array `header`, to be spliced; encoded when first asked for."""
+        known = self._encoded
+        if known is None:
+            known = Encoded(self.to_value())
+            object.__setattr__(self, "_encoded", known)
+        return known
 
     @classmethod
     def from_value(cls, value: object) -> Header:
@@ -166,7 +177,7 @@ class CertifiedHeader:
 
     def to_value(self) -> list[Any]:
         """Return the CBOR array `certified-header`."""
-        return [self.header.to_value(), self.certificate.to_value()]
+        return [self.header.encoded, self.certificate.encoded]
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
@@ -299,9 +310,9 @@ class CertifiedBlock:
         return encode(
             [
                 1,
-                self.header.to_value(),
+                self.header.encoded,
                 [transaction.encoded for transaction in self.transactions],
-                self.certificate.to_value(),
+                self.certificate.encoded,
             ]
         )
 

@@ -6,12 +6,14 @@ prepared certificate, a COMMIT quorum a commit certificate (OSDI'99 section 4.2)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from node.chain.encoding import (
+    Encoded,
     encode,
+    encode_uint,
     expect_array,
     expect_bytes,
     expect_list,
@@ -25,6 +27,8 @@ from node.errors import DecodeError, PeerError
 from node.limits import VALIDATORS_MAX
 
 DIGEST_BYTES = 32
+_TIME_TO_COME: Final = 0
+"""A number of one byte."""
 
 
 class Phase(IntEnum):
@@ -45,6 +49,10 @@ class Subject:
 
     def sign_bytes(self, chain_id: bytes, validators: ValidatorSet, time_ms: int) -> bytes:
         """Return the byte string a vote signs; binds chain, epoch, set, phase, view and time."""
+        return self.sign_bytes_start(chain_id, validators) + encode_uint(time_ms)
+
+    def sign_bytes_start(self, chain_id: bytes, validators: ValidatorSet) -> bytes:
+        """Return what all votes about this sign before their own time, which comes last."""
         statement = [
             chain_id,
             validators.epoch,
@@ -53,9 +61,9 @@ class Subject:
             self.view,
             self.height,
             self.header_digest,
-            time_ms,
+            _TIME_TO_COME,
         ]
-        return domains.tagged(domains.VOTE, encode(statement))
+        return domains.tagged(domains.VOTE, encode(statement)[:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,7 @@ class QuorumCertificate:
     set_digest: bytes
     subject: Subject
     votes: tuple[CertificateVote, ...]
+    _encoded: Encoded | None = field(default=None, init=False, compare=False, repr=False)
 
     def to_value(self) -> list[Any]:
         """Return the CBOR array `certificate`."""
@@ -145,6 +154,15 @@ class QuorumCertificate:
             subject.header_digest,
             [[vote.validator, vote.time_ms, vote.signature] for vote in self.votes],
         ]
+
+    @property
+    def encoded(self) -> Encoded:
+        """The CBOR array `certificate`, to be spliced; encoded when first asked for."""
+        known = self._encoded
+        if known is None:
+            known = Encoded(self.to_value())
+            object.__setattr__(self, "_encoded", known)
+        return known
 
     @classmethod
     def from_value(cls, value: object, signature_size: int) -> QuorumCertificate:
@@ -190,14 +208,15 @@ class QuorumCertificate:
 
     def digest(self, suite: Suite) -> bytes:
         """Return a hash by which to know this very certificate again; nothing signs it."""
-        return suite.hash(encode(self.to_value()))
+        return suite.hash(self.encoded.data)
 
     def expand(self) -> tuple[Vote, ...]:
         """Return the votes as they were sent."""
-        return tuple(
-            Vote(self.subject, vote.validator, vote.time_ms, vote.signature, self.epoch)
-            for vote in self.votes
-        )
+        return tuple(map(self.vote, self.votes))
+
+    def vote(self, cast: CertificateVote) -> Vote:
+        """Return one of the votes as it was sent."""
+        return Vote(self.subject, cast.validator, cast.time_ms, cast.signature, self.epoch)
 
     def seal_time_ms(self) -> int:
         """Return S, the lower median of the signed vote times (architecture section 5)."""
@@ -240,8 +259,11 @@ def check_certificate(
             "certificate-quorum",
             f"expected {validators.quorum} distinct votes, got {len(voters)}",
         )
-    for vote in certificate.expand():
-        if not vote.verify(chain_id, validators):
+    start = subject.sign_bytes_start(chain_id, validators)
+    for vote in certificate.votes:
+        if vote.validator >= validators.size or not validators.vote_keys[vote.validator].verify(
+            start + encode_uint(vote.time_ms), vote.signature
+        ):
             raise PeerError(
                 "certificate-signature", f"the vote of validator {vote.validator} does not verify"
             )

@@ -100,10 +100,24 @@ _SIGNED_LONG: Final = bytes((_ARRAY | 2, _BYTES | 25))
 """How an array of two byte strings begins, by the bytes that the size of the first one takes."""
 
 
-def encode(value: object) -> bytes:
-    """Return the one canonical encoding of `value` (int, bytes, str, list, tuple, bool, None).
+class Encoded:
+    """An item that is encoded already, and is spliced as it is wherever it stands in a value.
 
-    Raises `InvariantViolation` where it holds anything else.
+    For what is immutable and a part of much: it is encoded once, by whoever holds it.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, value: object) -> None:
+        """Encode `value`, as `encode` does."""
+        self.data = encode(value)
+
+
+def encode(value: object) -> bytes:
+    """Return the one canonical encoding of `value`.
+
+    That is int, bytes, str, list, tuple, bool, None or `Encoded`; raises `InvariantViolation` where
+    it holds anything else.
     """
     return encode_sequence(value)
 
@@ -155,6 +169,8 @@ def _write(items: Iterable[Any], write: Callable[[bytes], None]) -> None:
             size = len(item)
             write(_SHORT_ARRAYS[size] if size < _SHORT else _head_of(_ARRAY, size))
             _write(item, write)
+        elif kind is Encoded:
+            write(item.data)
         elif kind is str:
             text = item.encode()
             write(_head_of(_TEXT, len(text)))

@@ -9,14 +9,14 @@ the order of the actions, and leaves the process, and comes back as an event, on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import QuorumCertificate, Subject, Vote
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(NamedTuple):
     """Two readings of this node's clocks, milliseconds: for timers, and UTC for agreed time."""
 
     monotonic_ms: int

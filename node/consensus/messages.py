@@ -41,7 +41,7 @@ class Proposal:
         """Return the CBOR array `proposal`."""
         return [
             1,
-            self.header.to_value(),
+            self.header.encoded,
             encode_hash_list(self.tx_hashes),
             self.vote.to_value(),
         ]

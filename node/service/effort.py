@@ -28,7 +28,7 @@ class Effort:
 
     def end(self, began_ns: int) -> None:
         """Add the stretch that began then, on this thread."""
-        self.add(self.begin() - began_ns)
+        self.spent_ns += self.begin() - began_ns
 
     def add(self, spent_ns: int) -> None:
         """Add what another thread spent; to be called on the engine's alone."""

@@ -229,8 +229,10 @@ class Engine:
 
     def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> None:
         """Take messages of one peer, in order; what is wrong with one is counted, not raised."""
-        self._reception.receive(peer, frame, now)
-        self._turn(now)
+        if self._reception.receive(peer, frame, now):
+            self._write()
+        else:
+            self._turn(now)
 
     def admit(
         self, checked: Sequence[VerifiedTransaction | None], now: ev.Now, *, from_client: bool
@@ -255,7 +257,7 @@ class Engine:
         """Note that every log record up to `lsn` is on disk: release what waited for it."""
         for event, message in self._ballots.durable(lsn):
             if (
-                isinstance(message, ViewChange | NewView)
+                isinstance(message, (ViewChange, NewView))
                 and message.epoch != self.term.epoch.number
             ):
                 continue  # the epoch ended before the disk was done
@@ -367,12 +369,17 @@ class Engine:
     def _turn(self, now: ev.Now, *more: ev.Event) -> None:
         """Run the core until it is at rest, then write what became final, and what was signed."""
         self._run(now, *more)
+        self._write()
+
+    def _write(self) -> None:
+        """Write what became final in the turn, and what was signed."""
         # Synced, although the log could rebuild it: a database may lose an unsynced write from the
         # middle of its own log, and a state tree with a hole is worse than one that is behind.
-        effort = self.counters.efforts.ledger
-        began_ns = effort.begin()
-        self._ledger.write()
-        effort.end(began_ns)
+        if self._ledger.is_staged:
+            effort = self.counters.efforts.ledger
+            began_ns = effort.begin()
+            self._ledger.write()
+            effort.end(began_ns)
         self._ballots.write()
 
     def _run(self, now: ev.Now, *more: ev.Event) -> None:
@@ -414,11 +421,12 @@ class Engine:
     def _judge_clock(self, now: ev.Now) -> ev.Now:
         """Return the readings with what this node thinks of its clock, and tell of a change."""
         verdict = self.clock_fitness.judge()
-        if verdict.cause is not self._clock_verdict.cause:
-            rule = "clock-fit" if verdict.is_fit else "clock-unfit"
-            self._outlet.trace(rule, self.height, f"{verdict.cause.name}: {verdict.detail}")
-        self._clock_verdict = verdict
-        return replace(now, is_fit=False) if now.is_fit and not verdict.is_fit else now
+        if verdict is not self._clock_verdict:
+            if verdict.cause is not self._clock_verdict.cause:
+                rule = "clock-fit" if verdict.is_fit else "clock-unfit"
+                self._outlet.trace(rule, self.height, f"{verdict.cause.name}: {verdict.detail}")
+            self._clock_verdict = verdict
+        return now._replace(is_fit=False) if now.is_fit and not verdict.is_fit else now
 
     def _was_released(self, event: ev.Validated) -> bool:
         """Whether the core let go of a block after its execution: it will ask again if need be."""

@@ -108,7 +108,7 @@ def encode_log_record(record: LogRecord) -> tuple[int, bytes]:
         case BlockRecord():
             kind, value = (
                 RecordType.BLOCK,
-                [record.header.to_value(), list(record.transactions)],
+                [record.header.encoded, list(record.transactions)],
             )
         case VoteRecord():
             kind, value = RecordType.VOTE, record.vote.to_value()

@@ -195,13 +195,14 @@ class Misconduct:
         """Hold the votes of a checked certificate against those remembered, and remember them."""
         subject = certificate.subject
         place = (certificate.epoch, subject.height, subject.view, subject.phase)
-        for vote in certificate.expand():
-            votes = self._votes.setdefault(vote.validator, {})
+        for cast in certificate.votes:
+            votes = self._votes.setdefault(cast.validator, {})
             held = votes.get(place)
             if held is None:
+                vote = certificate.vote(cast)
                 _remember(votes, place, _Held(vote, is_checked=True), VOTES_REMEMBERED)
             elif held.vote.subject.header_digest != subject.header_digest:
-                self._judge(held, vote, is_checked=True)
+                self._judge(held, certificate.vote(cast), is_checked=True)
 
     def note_final(self, executed: ExecutedBlock, certificate: QuorumCertificate) -> None:
         """Take note of a block that became final, and of the checkpoints stated in it."""

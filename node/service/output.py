@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 from node.chain.certificate import QuorumCertificate
 from node.chain.compact import Share
@@ -74,6 +75,20 @@ class Output:
     """What peers, by number, sign at checkpoints; nothing of it is checked."""
     term: Term | None = None
     """The epoch that began in this turn."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the turn produced nothing."""
+        return not (
+            self.messages
+            or self.jobs
+            or self.committed
+            or self.expired
+            or self.traces
+            or self.cut_off
+            or self.stated
+            or self.term
+        )
 
 
 @dataclass(slots=True)
@@ -153,5 +168,12 @@ class Outlet:
 
     def drain(self) -> Output:
         """Return and forget what was produced since the last call."""
-        output, self._output = self._output, Output()
+        output = self._output
+        if output.is_empty:
+            return _NOTHING
+        self._output = Output()
         return output
+
+
+_NOTHING: Final = Output()
+"""What most turns produce; for nobody to add to."""

@@ -38,6 +38,11 @@ from node.service.wire import (
     Snapshots,
     StateParts,
     Transactions,
+    WantBlocks,
+    WantBodies,
+    WantPast,
+    WantSnapshots,
+    WantState,
     decode_message,
     kind_of,
 )
@@ -84,15 +89,21 @@ class Reception:
         self._outlet.send(peer, status)
         self._misconduct.tell(peer)
 
-    def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> None:
-        """Take messages of one peer, in order; what is wrong with one is counted, not raised."""
+    def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> bool:
+        """Take messages of one peer, in order; what is wrong with one is counted, not raised.
+
+        Returns whether the core is at rest: `run` did the last thing there was to do.
+        """
         self.peer_signs.note_heard(peer, now)
+        is_at_rest = False
         for data in frame:
             try:
                 message = self._decode(data)
-                self._take(peer, message, now, arrival_utc_ms=now.utc_ms)
+                is_at_rest = self._take(peer, message, now, arrival_utc_ms=now.utc_ms)
             except (DecodeError, PeerError) as error:
                 self._refuse(peer, error, now)
+                is_at_rest = False
+        return is_at_rest
 
     def take_early(self, now: ev.Now) -> None:
         """Take what was said of the epoch that has begun before it had."""
@@ -148,42 +159,51 @@ class Reception:
 
     def _take(  # noqa: C901, PLR0912, PLR0915 - one case per kind
         self, peer: int, message: Message, now: ev.Now, *, arrival_utc_ms: int
-    ) -> None:
-        """Check a message of `peer` and turn it into an event, or serve it."""
-        core, verifier = self._succession.core, self._term.verifier
-        if isinstance(message, Vote | Proposal | ViewChange | NewView):
+    ) -> bool:
+        """Check a message of `peer` and turn it into an event, or serve it.
+
+        Returns whether it ended with the event.
+        """
+        core, term = self._succession.core, self._succession.term
+        verifier = term.verifier
+        if isinstance(message, _SIGNED):
             self._misconduct.hear(peer, message)
         epoch_of = _EPOCH_OF.get(type(message))
-        if epoch_of is not None and epoch_of(message) != self._term.epoch.number:
+        if epoch_of is not None and epoch_of(message) != term.epoch.number:
             self._take_of_other_epoch(peer, message, now, arrival_utc_ms=arrival_utc_ms)
-            return
-        if isinstance(message, Status | Request):
+            return False
+        if isinstance(message, _ANSWERED):
             self._answer(peer, message, now)
-            return
-        if peer not in self._term.indices and not isinstance(message, _GIVEN_BY_ANYBODY):
+            return False
+        if peer not in term.indices and not isinstance(message, _GIVEN_BY_ANYBODY):
             raise PeerError("no-member", f"{type(message).__name__} from outside the set in force")
         match message:
             case Vote():
                 if core.wants_vote(message):
                     self._verify(self._check_vote, message)
                     self._run(now, ev.VoteReceived(message))
+                    return True
             case Proposal():
                 if core.wants_proposal(message):
                     self._outlet.counters.votes_checked += 1
                     self._verify(verifier.check_proposal, message)
                     self._run(now, ev.ProposalReceived(message, arrival_utc_ms))
+                    return True
             case ViewChange():
-                if message.view >= core.view and message.validator != self._term.me:
+                if message.view >= core.view and message.validator != term.me:
                     self._verify(verifier.check_view_change, message)
                     self._run(now, ev.ViewChangeReceived(message))
+                    return True
             case NewView():
                 if message.view > core.view or (message.view == core.view and not core.view_active):
                     self._verify(verifier.check_new_view, message)
                     self._run(now, ev.NewViewReceived(message))
+                    return True
             case CertifiedHeader():
                 if message.header.height > self._height:
                     self._verify(verifier.check_decided, message)
                     self._run(now, ev.DecidedReceived(message))
+                    return True
             case Bodies():
                 self._pursuits.take(message)
             case Blocks():
@@ -202,6 +222,7 @@ class Reception:
                 self._outlet.note_stated(peer, message)
             case _:
                 assert_never(message)
+        return False
 
     def _take_of_other_epoch(
         self, peer: int, message: Message, now: ev.Now, *, arrival_utc_ms: int
@@ -278,6 +299,8 @@ class Reception:
             raise PeerError("vote-signature", f"the vote of {vote.validator} does not verify")
 
 
+_SIGNED: Final = (Vote, Proposal, ViewChange, NewView)
+_ANSWERED: Final = (Status, WantBodies, WantBlocks, WantSnapshots, WantState, WantPast)
 _GIVEN_BY_ANYBODY: Final = (CertifiedHeader, Blocks, Bodies, Transactions, CheckpointLines, Share)
 """What proves itself, or was asked for: who gives it may decide in an epoch this node is not in.
 

@@ -33,6 +33,11 @@ class StagedLedger:
         self._staged.append((executed, certificate))
         self._state = Overlay(self._state, executed)
 
+    @property
+    def is_staged(self) -> bool:
+        """Whether `write` has something to do."""
+        return bool(self._staged)
+
     def write(self) -> None:
         """Write what is staged, durable on return; raises `StorageError`.
 

@@ -71,7 +71,7 @@ def damage_explained(what: str) -> Iterator[None]:
 
 def encode_header_value(header: Header, certificate: QuorumCertificate | None) -> bytes:
     """Return the header value of a block."""
-    return encode([header.to_value(), None if certificate is None else certificate.to_value()])
+    return encode([header.encoded, None if certificate is None else certificate.encoded])
 
 
 def encode_body_value(executed: ExecutedBlock) -> bytes:
@@ -230,8 +230,8 @@ class StoredBlock:
         Raises `Pruned`, as all that gives transactions.
         """
         self._require_transactions()
-        certificate = None if self.certificate is None else self.certificate.to_value()
-        return encode([1, self.header.to_value(), list(self.encoded_transactions), certificate])
+        certificate = None if self.certificate is None else self.certificate.encoded
+        return encode([1, self.header.encoded, list(self.encoded_transactions), certificate])
 
     def certified(self) -> CertifiedBlock | None:
         """Return the block with its certificate; None for genesis, which has none."""

@@ -40,7 +40,7 @@ from tests.simulation.plan import (
     Stop,
     plan_of,
 )
-from tests.simulation.sharing import shared_work
+from tests.simulation.sharing import garbage_left_to_the_end, shared_work
 from tests.simulation.stages import Director
 from tests.simulation.transcript import Transcript
 from tests.simulation.violation import Violation
@@ -72,7 +72,7 @@ class Report:
     healing_ms: int
     """From the end of the faults until everything asked was final everywhere."""
     trace: str
-    cpu_us: int = field(compare=False)
+    cpu_us: int = field(default=0, compare=False)
     """Processor time it took."""
 
     @property
@@ -98,7 +98,7 @@ def run_alone(seed: int, size: int, words: Sequence[str] = ()) -> Report:
 def judged(cluster: Cluster, *, shares: bool = True) -> str:
     """Run a cluster to its end; return the violation, empty for none."""
     try:
-        with shared_work() if shares else nullcontext():
+        with garbage_left_to_the_end(), shared_work() if shares else nullcontext():
             cluster.run()
     except Violation as broken:
         return str(broken)
@@ -117,6 +117,19 @@ def run_plan(
 ) -> Report:
     """Run a seed reduced by `words` (minimise.py); `write` takes a transcript's lines."""
     started_us = time.process_time_ns() // 1_000
+    with garbage_left_to_the_end():
+        report = _run_to_the_end(seed, size, words, write, shares=shares)
+    return replace(report, cpu_us=time.process_time_ns() // 1_000 - started_us)
+
+
+def _run_to_the_end(
+    seed: int,
+    size: int,
+    words: Sequence[str],
+    write: Callable[[str], None] | None,
+    *,
+    shares: bool,
+) -> Report:
     plan = reduced(plan_of(seed, size), words)
     cluster = Cluster(plan, Random(2 * (seed * 64 + size) + 1))
     if write is not None:
@@ -132,7 +145,6 @@ def run_plan(
         views=cluster.oracles.view_max,
         healing_ms=(cluster.healed_at_us - cluster.plan.chaos_us) // MS,
         trace=cluster.world.trace_digest,
-        cpu_us=time.process_time_ns() // 1_000 - started_us,
     )
 
 

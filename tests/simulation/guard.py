@@ -37,6 +37,7 @@ from node.service.wire import MessageKind
 
 _VOTE = tagged(VOTE, b"")
 _VIEW_CHANGE = tagged(VIEW_CHANGE, b"")
+_NEW_VIEW = tagged(NEW_VIEW, b"")
 _COMMIT = bytes((0x82, MessageKind.VOTE, 0x88, Phase.COMMIT))
 """How each COMMIT begins, from which nobody learns what it may sign."""
 _HEARD = tuple(
@@ -253,10 +254,11 @@ class Guard:
         """Epoch to the highest view in which anything is certified."""
         self._final: dict[tuple[int, bytes], None] = {}
         """Height and digest of blocks that a quorum signed COMMIT for, or that epochs stand on."""
-        self._signed: dict[bytes, tuple[int, bytes]] = {}
-        """Every signature in existence, whose it is and over what: no other counts."""
         self._ballots: dict[bytes, tuple[int, Ballot, int]] = {}
-        """The votes among them: voter, vote, vote time in ms."""
+        """Every signature of a vote in existence: voter, vote, vote time in ms. No other counts."""
+        self._bodies: dict[bytes, tuple[int, bytes, list[Any]]] = {}
+        """Every signature of a VIEW-CHANGE or NEW-VIEW in existence: signer, kind by its tag, and
+        what is signed: chain id and fields. No other counts."""
         self._genuine: dict[bytes, tuple[Fact, ...]] = {}
         """What a message teaches, whoever hears it, if all signatures in it exist."""
         self._doubts: dict[bytes, Doubt] = {}
@@ -284,20 +286,24 @@ class Guard:
             self.heard(validator, data)
 
     def exists(self, validator: int, message: bytes, signature: bytes) -> Statement | None:
-        """Take note of a signature; return what it says, if it is a vote or a VIEW-CHANGE."""
-        self._signed[signature] = (validator, message)
+        """Take note of a signature; return what it says, if that is of consensus."""
         if message.startswith(_VOTE):
             _, epoch, _, phase, view, height, digest, time_ms = cbor2.loads(message[len(_VOTE) :])
             ballot = Ballot(epoch, phase, view, height, digest)
             self._ballots[signature] = (validator, ballot, time_ms)
             return ballot
-        if message.startswith(_VIEW_CHANGE):
-            _, body = cbor2.loads(message[len(_VIEW_CHANGE) :])
-            committed: list[Any] = body[4]
-            tip = committed[-1][0][_HEADER_HEIGHT] if committed else 0
-            shown = tuple((item[0][_HEADER_HEIGHT], item[1][4]) for item in body[5])
-            return Leaving(body[1], body[2], tip, shown)
+        for tag in (_VIEW_CHANGE, _NEW_VIEW):
+            if message.startswith(tag):
+                signed = cbor2.loads(message[len(tag) :])
+                self._bodies[signature] = (validator, tag, signed)
+                body = signed[1]
+                return _leaving(body) if tag == _VIEW_CHANGE else Beginning(body[1], body[2])
         return None
+
+    def body_of(self, signature: bytes) -> list[Any]:
+        """Return the signed fields of a VIEW-CHANGE or NEW-VIEW that exists."""
+        body: list[Any] = self._bodies[signature][2][1]
+        return body
 
     def certified(self, ballot: Ballot) -> None:
         """Take note that a quorum signed one vote."""
@@ -412,7 +418,7 @@ class Guard:
                     yield Offer(ballot)
         elif kind == MessageKind.VIEW_CHANGE:
             epoch, view, sender = value[1], value[2], self._member(value[1], value[3])
-            if self._is_genuine(sender, VIEW_CHANGE, value):
+            if self._is_genuine(sender, _VIEW_CHANGE, value):
                 yield Left(epoch, view, sender)
         elif kind == MessageKind.DECIDED:
             header, certificate = value
@@ -422,7 +428,7 @@ class Guard:
                 yield Decided(epoch, height, digest)
         else:
             epoch, view, view_changes = value[1], value[2], value[3]
-            is_genuine = self._is_genuine(self.electorates[epoch].primary(view), NEW_VIEW, value)
+            is_genuine = self._is_genuine(self.electorates[epoch].primary(view), _NEW_VIEW, value)
             if is_genuine and self._is_founded(epoch, view, view_changes):
                 yield self._start_from(value)
 
@@ -438,8 +444,8 @@ class Guard:
 
     def _is_genuine(self, validator: int, tag: bytes, value: list[Any]) -> bool:
         """Whether an array whose last item is the signature over the others was signed so."""
-        message = tagged(tag, cbor2.dumps([self._genesis.chain_id, value[:-1]]))
-        return self._signed.get(value[-1]) == (validator, message)
+        signed = [self._genesis.chain_id, value[:-1]]
+        return self._bodies.get(value[-1]) == (validator, tag, signed)
 
     def _is_founded(self, epoch: int, view: int, view_changes: list[Any]) -> bool:
         """Whether a NEW-VIEW rests on a quorum, and what its VIEW-CHANGEs show on quorums too."""
@@ -447,7 +453,8 @@ class Guard:
         return (
             len(senders) == len(view_changes) >= self.electorates[epoch].quorum
             and all(
-                self._is_genuine(self._member(epoch, vc[3]), VIEW_CHANGE, vc) for vc in view_changes
+                self._is_genuine(self._member(epoch, each[3]), _VIEW_CHANGE, each)
+                for each in view_changes
             )
             and all(self._is_certified(item[1]) for vc in view_changes for item in vc[4] + vc[5])
         )
@@ -617,6 +624,14 @@ class Guard:
                 return f"G2: {height} is not prepared, only by {sorted(voters)}"
             digest = self._parents.get(digest, b"")
         return ""
+
+
+def _leaving(body: list[Any]) -> Leaving:
+    """Return what the signed fields of a VIEW-CHANGE say."""
+    committed: list[Any] = body[4]
+    tip = committed[-1][0][_HEADER_HEIGHT] if committed else 0
+    shown = tuple((item[0][_HEADER_HEIGHT], item[1][4]) for item in body[5])
+    return Leaving(body[1], body[2], tip, shown)
 
 
 def _epoch_of(kind: int, value: list[Any]) -> int:

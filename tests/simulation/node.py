@@ -282,9 +282,10 @@ class SimulatedValidator:
     def now(self) -> Now:
         """Read this validator's clocks."""
         elapsed_ms, utc_ms = self.world.now_us // MS, self.utc_ms
+        now = Now(elapsed_ms + self._monotonic_offset_ms, utc_ms)
         if self.engine is not None:
-            self.engine.clock_fitness.observe(Now(elapsed_ms + self._monotonic_offset_ms, utc_ms))
-        return Now(self._running_ms, utc_ms)
+            self.engine.clock_fitness.observe(now)
+        return Now(self._running_ms, utc_ms) if self._stopped_us else now
 
     @property
     def _running_ms(self) -> int:
@@ -346,9 +347,10 @@ class SimulatedValidator:
             self.world.transcript.traced(self.world.now_us, str(self.place), output.traces)
         self.observer.turned(self, output)
         appended = self.log.last_lsn > self.log.durable_lsn
-        if appended and self._dies_at(CrashPoint.BEFORE_SEND):
+        is_armed = self.armed is not None
+        if is_armed and appended and self._dies_at(CrashPoint.BEFORE_SEND):
             return
-        if output.messages and self._is_armed_for(CrashPoint.AMID_SEND):
+        if is_armed and output.messages and self._is_armed_for(CrashPoint.AMID_SEND):
             some = self.world.random.randrange(len(self._peers))
             reached = self.world.random.sample(self._peers, some)
             self._post(engine, output, to=reached)
@@ -374,6 +376,10 @@ class SimulatedValidator:
         if not output.messages:
             return
         reached = self._peers if to is None else to
+        if all(message.to is None for message in output.messages):
+            for peer in reached:
+                self._send(peer, [message.data for message in output.messages])
+            return
         sent = [
             (None if message.to is None else self._place_of(engine, message.to), message.data)
             for message in output.messages

@@ -32,18 +32,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import cast
 
 import cbor2
 
 from node.chain.certificate import Phase, QuorumCertificate
 from node.consensus.messages import ViewChange
 from node.consensus.verification import Verifier
-from node.crypto import domains
 from node.errors import DecodeError, PeerError
 from node.service.engine import CommittedBlock, Output
 from node.service.log_records import RecordType
-from node.service.wire import MessageKind
+from node.service.wire import MessageKind, decode_message
 from node.storage.segment import parse_segment
 from tests.simulation.certifiable import Certifiable
 from tests.simulation.conduct import Conduct
@@ -68,8 +67,6 @@ _OF_VIEWS = (RecordType.VIEW_CHANGE, RecordType.NEW_VIEW)
 _PROPOSAL = bytes((MessageKind.PROPOSAL,))
 _STARTS_OR_ENDS = (bytes((MessageKind.NEW_VIEW,)), bytes((MessageKind.DECIDED,)))
 """What starts a view, and what decides a height."""
-_NEW_VIEW = domains.tagged(domains.NEW_VIEW, b"")
-_VIEW_CHANGE = domains.tagged(domains.VIEW_CHANGE, b"")
 
 
 class Oracles:
@@ -92,8 +89,8 @@ class Oracles:
         """Of the correct validators alone."""
         self._logged: dict[bytes, bytes] = {}
         """Digests of the blocks in log records, by the record's payload."""
-        self.messages: Counter[MessageKind] = Counter()
-        """Sent by correct validators, each addressee counted."""
+        self.messages: Counter[int] = Counter()
+        """Sent by correct validators, by kind, each addressee counted."""
         self.view_max = 0
         self.wait_max_us: int | None = None
         """How long bodies of a decided block may take at present; None: for ever."""
@@ -128,17 +125,13 @@ class Oracles:
         """Take note of a signature the moment it comes into existence."""
         statement = self._guard.exists(validator, message, signature)
         conduct = self.conduct.get(validator)
-        new_view: list[Any] | None = None
-        if message.startswith(_NEW_VIEW):
-            new_view = cbor2.loads(message[len(_NEW_VIEW) :])[1]
-            statement = Beginning(new_view[1], new_view[2])
         if statement is None:
             return
         if conduct is not None:
             conduct.volatile[signature] = statement
         tip = 0 if conduct is None else conduct.final_height()
         signed = (message, signature)
-        judge = partial(self._judge_signed, validator, statement, new_view, signed, tip)
+        judge = partial(self._judge_signed, validator, statement, signed, tip)
         if statement.epoch in self._verifiers:
             judge()
         else:
@@ -148,7 +141,6 @@ class Oracles:
         self,
         validator: int,
         statement: Statement,
-        new_view: list[Any] | None,
         signed: tuple[bytes, bytes],
         tip: int,
     ) -> None:
@@ -164,14 +156,15 @@ class Oracles:
             raise Violation(f"D1: validator {validator} signs twice for {statement.place}")
         conduct.places[statement.place] = None
         objection = ""
-        if new_view is not None:
-            objection = self._guard.object_to_new_view(validator, new_view)
+        if isinstance(statement, Beginning):
+            body = self._guard.body_of(signed[1])
+            objection = self._guard.object_to_new_view(validator, body)
         elif isinstance(statement, Ballot):
             self._judge_membership(validator, statement, signed[0])
             objection = self._judge_ballot(validator, conduct, statement, tip)
         elif isinstance(statement, Leaving):
             objection = self._judge_leaving(validator, conduct, statement)
-            objection = objection or self._object_to_form(statement, *signed)
+            objection = objection or self._object_to_form(statement, signed[1])
         if objection:
             raise Violation(f"{objection}: validator {validator} signs {statement}")
 
@@ -201,12 +194,13 @@ class Oracles:
         own = conduct.highest_left(leaving.epoch, but=leaving)
         return self._guard.object_to_leaving(validator, leaving, own)
 
-    def _object_to_form(self, leaving: Leaving, message: bytes, signature: bytes) -> str:
+    def _object_to_form(self, leaving: Leaving, signature: bytes) -> str:
         """V."""
-        _, unsigned = cbor2.loads(message[len(_VIEW_CHANGE) :])
+        body = self._guard.body_of(signature)
+        sent = cbor2.dumps([int(MessageKind.VIEW_CHANGE), [*body, signature]])
         try:
-            sent = ViewChange.from_value([*unsigned, signature], len(signature))
-            self._verifiers[leaving.epoch].check_view_change(sent)
+            heard = cast("ViewChange", decode_message(sent, len(signature)))
+            self._verifiers[leaving.epoch].check_view_change(heard)
         except (DecodeError, PeerError) as error:
             return f"V: {error}"
         return ""
@@ -377,7 +371,7 @@ class Oracles:
         del peer
         conduct = self.conduct[validator.index]
         for data in frame:
-            self.messages[MessageKind(data[1])] += 1
+            self.messages[data[1]] += 1
             for signature, statement in conduct.volatile.items():
                 if signature in data:
                     raise Violation(f"D2: validator {validator.index} sends {statement} unsynced")
@@ -410,7 +404,8 @@ class Oracles:
             self._judge_block(validator, block)
         if conduct.entering:
             self._enter_views(validator.index, conduct)
-        self._judge_timeliness(validator)
+        if conduct.prepares:
+            self._judge_timeliness(validator)
         if output.term is not None:
             self._starts_over(validator.index, conduct)
         if output.cut_off:

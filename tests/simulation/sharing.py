@@ -4,7 +4,8 @@ The functions are the real ones and what they return is immutable, so a run is t
 without this. That is checked: one seed in fifty is run again without it (`run_alone`), and has to
 leave the same trace.
 
-- Messages and transactions are decoded once for each byte string.
+- Messages, transactions and buckets of the state are decoded once for each byte string, and
+  certificates checked so; VIEW-CHANGEs by what is signed, as they also come within NEW-VIEWs.
 - What a method of an immutable object returns is remembered by the identity of the object and of
   every argument.
 - A block is executed again wherever any read of the validator's own state gives another answer than
@@ -21,32 +22,40 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from unittest.mock import patch
 
-from node.chain.block import CertifiedHeader, Header
-from node.chain.certificate import QuorumCertificate, Vote
+from node.chain import certificate
+from node.chain.block import Header
+from node.chain.certificate import Phase, QuorumCertificate, Vote
 from node.chain.log import LogFrontier
 from node.chain.membership import ValidatorSet
 from node.chain.state_bucket import Bucket
 from node.chain.state_tree import StateTree
 from node.chain.transaction import Transaction, VerifiedTransaction
+from node.consensus import verification
 from node.consensus.messages import NewView, ViewChange
 from node.consensus.verification import Verifier
 from node.crypto.suite import Suite
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
 from node.service import ballots, log_records, misconduct, output, reception, wire
 from node.service.log_records import LogRecord
+from node.storage import ledger
+from tests.simulation import oracles
 from tests.simulation.adversaries import validator as adversary
 
 REMEMBERED = 4_096
 _PURE_METHODS = (
-    (CertifiedHeader, "to_value"),
     (Header, "digest"),
     (Vote, "verify"),
-    (QuorumCertificate, "digest"),
-    (QuorumCertificate, "expand"),
     (ViewChange, "sign_bytes"),
     (NewView, "sign_bytes"),
 )
 """Of immutable objects, which validators have in common once they have decoded the same bytes."""
+
+_OF_STORES: tuple[tuple[object, str], ...] = (
+    (Bucket, "encode"),
+    (ledger, "encode_body_value"),
+    (ledger, "pack"),
+)
+"""What becomes of executed blocks and their state, which validators have in common, on disk."""
 
 _CHECKS = ("check_proposal", "check_view_change", "check_new_view")
 """Of a `Verifier`: what they say depends on the message, the set, and the chain it stands on."""
@@ -63,7 +72,7 @@ M = TypeVar("M")
 
 @contextmanager
 def shared_work() -> Iterator[None]:
-    """Share the work of one run while the block lasts, and put off the collection of garbage."""
+    """Share the work of one run while the block lasts."""
     decode_message = lru_cache(REMEMBERED)(wire.decode_message)
     decode_transaction = _once_per_bytes(Transaction.decode)
     encode_message = _once_per_object(wire.encode_message)
@@ -77,14 +86,20 @@ def shared_work() -> Iterator[None]:
         shared.enter_context(patch.object(misconduct, "statement_of", statement))
         encode_record = _once_per_fields(log_records.encode_log_record)
         shared.enter_context(patch.object(ballots, "encode_log_record", encode_record))
+        check = _once_per_certificate(certificate.check_certificate)
+        shared.enter_context(patch.object(verification, "check_certificate", check))
         for name in _CHECKS:
-            check = _once_per_rules(getattr(Verifier, name))
-            shared.enter_context(patch.object(Verifier, name, check))
-        for module in (reception, adversary):
+            checked = _once_per_rules(getattr(Verifier, name))
+            shared.enter_context(patch.object(Verifier, name, checked))
+        for module in (reception, adversary, oracles):
             shared.enter_context(patch.object(module, "decode_message", decode_message))
         shared.enter_context(patch.object(Transaction, "decode", staticmethod(decode_transaction)))
+        for holder, name in _OF_STORES:
+            once = _once_per_object(getattr(holder, name))
+            shared.enter_context(patch.object(holder, name, once))
+        decode_bucket = lru_cache(REMEMBERED)(Bucket.decode)
+        shared.enter_context(patch.object(Bucket, "decode", staticmethod(decode_bucket)))
         shared.enter_context(patch.object(Executor, "execute", _once_per_state(Executor.execute)))
-        shared.enter_context(_garbage_uncollected())
         yield
 
 
@@ -135,13 +150,35 @@ def _once_per_fields(encode: Callable[[LogRecord], R]) -> Callable[[LogRecord], 
     return answered
 
 
+def _once_per_certificate(check: Callable[..., None]) -> Callable[..., None]:
+    """Remember by their bytes which certificates are sound; others are checked each time."""
+    sound: dict[tuple[object, ...], ValidatorSet] = {}
+
+    def checked(
+        said: QuorumCertificate, chain_id: bytes, validators: ValidatorSet, phase: Phase
+    ) -> None:
+        key = (said.encoded.data, chain_id, id(validators), phase)
+        if key not in sound:
+            check(said, chain_id, validators, phase)
+            sound[key] = validators  # so that no other set takes its id
+
+    return checked
+
+
 def _once_per_rules(check: Callable[[Verifier, M], R]) -> Callable[[Verifier, M], R]:
-    """Remember which messages are sound by which rules; one that is not is checked each time."""
+    """Remember which messages are sound by which rules; one that is not is checked each time.
+
+    A message goes by its identity, but a VIEW-CHANGE, which also comes as a part of others, by what
+    is signed.
+    """
     sound: dict[tuple[object, ...], tuple[M, ValidatorSet, R]] = {}
 
     def checked(self: Verifier, message: M) -> R:
         rules = (id(self.validators), self.chain_id, self.window_slots, self.anchor_height)
-        key = (id(message), *rules)
+        which: object = id(message)
+        if isinstance(message, ViewChange):
+            which = message.sign_bytes(self.chain_id) + message.signature
+        key = (which, *rules)
         known = sound.get(key)
         if known is None:  # with the message and the set, so that nothing else takes their ids
             known = sound[key] = (message, self.validators, check(self, message))
@@ -219,11 +256,20 @@ class _NotedState:
 
 
 @contextmanager
-def _garbage_uncollected() -> Iterator[None]:
-    was_enabled = gc.isenabled()
+def garbage_left_to_the_end() -> Iterator[None]:
+    """Collect no garbage of a run before its end, and then all of it at once.
+
+    What is older than the run is left out of it. To be put around the outermost call that holds the
+    run; within another such block it does nothing.
+    """
+    if not gc.isenabled():
+        yield
+        return
     gc.disable()
+    gc.freeze()
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        gc.collect()
+        gc.unfreeze()
+        gc.enable()

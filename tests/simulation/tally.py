@@ -1,11 +1,12 @@
 """How many clean seeds stand for the sources as they are: a file that only `--record` writes.
 
-Seeds add up over runs while a digest stays the same, which is of the consensus core, the codecs
-(chain, messages, log records and their frames) and the simulation, but for its tests, with the
+Seeds add up over runs while a digest stays the same, which is of the consensus core, the codecs of
+what it decides about and votes with (headers, certificates, epochs, evidence, transactions as
+wholes; messages, log records and their frames) and the simulation, but for its tests, with the
 costs that its oracle C allows. All else that seeds run is not in it: the rest of node/service,
-node/execution, node/storage, and of node/chain the state, which only execution and storage know:
-its tree, and what stands under a reference. What was found there since says nothing of the seeds
-before.
+node/execution, node/storage, and of node/chain the state, the log, admission, compact proofs, and
+what a transaction carries (records, references, governance), none of which the core reads. What was
+found there since says nothing of the seeds before.
 """
 
 from __future__ import annotations
@@ -22,9 +23,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("clean_seeds.json")
+_OF_CHAIN = (
+    "block",
+    "certificate",
+    "encoding",
+    "epoch",
+    "evidence",
+    "genesis",
+    "membership",
+    "merkle",
+    "struct",
+    "time_rules",
+    "transaction",
+    "validation",
+)
+"""Modules of node/chain that the core or its messages are made of; payloads are not."""
 _JUDGED = (
     "node/consensus/*.py",
-    "node/chain/*.py",
+    *(f"node/chain/{name}.py" for name in _OF_CHAIN),
     "node/service/wire.py",
     "node/service/log_records.py",
     "node/storage/segment.py",
@@ -95,9 +111,9 @@ def read_tally() -> Tally:
 
 
 def judged_sources() -> list[Path]:
-    """Return the files on which a seed's verdict rests: not its tests, nor the state."""
+    """Return the files on which a seed's verdict rests, but for its tests."""
     found = [path for pattern in _JUDGED for path in sorted(ROOT.glob(pattern))]
-    return [path for path in found if not path.name.startswith(("test_", "state_", "reference."))]
+    return [path for path in found if not path.name.startswith("test_")]
 
 
 def source_digest() -> str:

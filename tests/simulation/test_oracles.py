@@ -260,7 +260,7 @@ def votes_keep_the_time_of_the_start(patch: Patch) -> None:
     def vote_early(
         ballots: Ballots, subject: Subject, block: ExecutedBlock | None, now: Now
     ) -> Vote:
-        return vote(ballots, subject, block, replace(now, utc_ms=UTC_AT_START_MS))
+        return vote(ballots, subject, block, now._replace(utc_ms=UTC_AT_START_MS))
 
     patch.setattr(Ballots, "_vote", vote_early)
 

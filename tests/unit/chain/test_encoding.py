@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from node.chain.certificate import Phase
 from node.chain.encoding import (
+    Encoded,
     decode,
     encode,
     encode_bytes,
@@ -125,6 +126,11 @@ def test_accepts_what_the_slow_way_accepts_and_nothing_else(data: bytes) -> None
     else:
         found = decode(data, what="bytes", size_max=len(data))
         assert (found, repr(found)) == (expected, repr(expected))  # 1 == True, but reads otherwise
+
+
+@given(st.lists(VALUES, max_size=4))
+def test_what_is_encoded_already_is_spliced_as_what_it_is(values: list[object]) -> None:
+    assert encode([Encoded(values), *map(Encoded, values)]) == encode([values, *values])
 
 
 @pytest.mark.parametrize(

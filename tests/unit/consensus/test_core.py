@@ -46,7 +46,7 @@ NOW = Now(monotonic_ms=0, utc_ms=FIRST.header.time_ms)
 
 
 def at(monotonic_ms: int) -> Now:
-    return replace(NOW, monotonic_ms=monotonic_ms)
+    return NOW._replace(monotonic_ms=monotonic_ms)
 
 
 def fresh_core(me: int) -> Core:

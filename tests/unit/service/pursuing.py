@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from node.chain.block import CertifiedBlock
 from node.chain.genesis import Genesis
 from node.consensus.events import Now, Validate, Validated
@@ -97,7 +95,7 @@ class Pursuing:
 
     def chase(self, elapsed_ms: int) -> list[tuple[int | None, WantBodies]]:
         """Let it ask for bodies; return whom it asked for which."""
-        self.pursuits.chase(replace(AT_0, monotonic_ms=elapsed_ms))
+        self.pursuits.chase(AT_0._replace(monotonic_ms=elapsed_ms))
         return self.requests()
 
     def requests(self) -> list[tuple[int | None, WantBodies]]:
