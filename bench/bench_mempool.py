@@ -22,8 +22,9 @@ def transactions() -> list[VerifiedTransaction]:
 
 def unsigned_copy(body: TransactionBody, like: Transaction, number: int) -> VerifiedTransaction:
     name = number.to_bytes(32, "big")
+    encoded = like.encoded + name
     return VerifiedTransaction(
-        Transaction(body, like.signature, like.encoded, name, b"\x01" + name[1:]), b""
+        Transaction(body, like.signature, encoded, name, b"\x01" + name[1:]), b""
     )
 
 

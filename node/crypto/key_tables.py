@@ -220,7 +220,7 @@ def _inverses(numbers: Sequence[int]) -> list[int]:
 def _tried_library() -> Any | None:  # noqa: ANN401 - as above
     """Return the library, tried with a known answer; None where it is not as it is needed."""
     try:
-        library: Any = _declared(ctypes.CDLL(LIBCRYPTO))
+        library = _declared()
     except (OSError, AttributeError):
         return None
     library.curve = library.EC_GROUP_new_by_curve_name(_CURVE)
@@ -238,10 +238,18 @@ def _tried_library() -> Any | None:  # noqa: ANN401 - as above
     return library if answers == [True, False, False] else None
 
 
-def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Return the library as ctypes has to know it; `AttributeError` where a function is missing."""
+def _declared() -> Any:  # noqa: ANN401 - as above
+    """Return the library as ctypes has to know it; `AttributeError` where a function is missing.
+
+    Products, which take most of the time, let go of the interpreter lock. The others are done
+    sooner than another thread could take it and give it back.
+    """
     pointer = c_void_p
-    signatures: dict[str, tuple[Any, ...]] = {
+    products: dict[str, tuple[Any, ...]] = {
+        "EC_GROUP_precompute_mult": (c_int, pointer, pointer),  # deprecated since OpenSSL 3.0
+        "EC_POINT_mul": (c_int, *[pointer] * 6),
+    }
+    others: dict[str, tuple[Any, ...]] = {
         "ERR_clear_error": (None,),
         "BN_CTX_new": (pointer,),
         "BN_CTX_free": (None, pointer),
@@ -255,13 +263,15 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "EC_GROUP_get0_order": (pointer, pointer),
         "EC_GROUP_get0_cofactor": (pointer, pointer),
         "EC_GROUP_set_generator": (c_int, pointer, pointer, pointer, pointer),
-        "EC_GROUP_precompute_mult": (c_int, pointer, pointer),  # deprecated since OpenSSL 3.0
         "EC_POINT_new": (pointer, pointer),
         "EC_POINT_free": (None, pointer),
         "EC_POINT_oct2point": (c_int, pointer, pointer, c_char_p, c_size_t, pointer),
-        "EC_POINT_mul": (c_int, *[pointer] * 6),
         "EC_POINT_add": (c_int, *[pointer] * 5),
         "EC_POINT_get_affine_coordinates": (c_int, *[pointer] * 5),
     }
-    declare(library, signatures)
+    library, unlocking = ctypes.PyDLL(LIBCRYPTO), ctypes.CDLL(LIBCRYPTO)
+    declare(library, others)
+    declare(unlocking, products)
+    for name in products:
+        setattr(library, name, getattr(unlocking, name))
     return library

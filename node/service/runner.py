@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import Protocol
 
-from node.chain.admission import Admission, AdmissionCode, FinalResult
+from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.compact import Share
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Now
 from node.errors import NodeError, PeerError
 from node.execution.apply import ExecutedBlock
-from node.service.admission import Candidate, check_signatures
+from node.service.admission import Candidate, Verdict, check_signatures
 from node.service.clock import RunningClock
 from node.service.effort import Effort
 from node.service.engine import CheckJob, CommittedBlock, Engine, Outgoing, Output
+from node.service.gathering import Gathering
 from node.service.tickets import Ticket, TicketOffice
 from node.service.wire import CheckpointLines
 
@@ -31,12 +33,18 @@ CHECK_CHUNK = 128
 CHECK_HERE_MAX = 4
 """So few signatures cost less than waking a thread for them."""
 GOSSIP_DELAY_MS = 2
-"""How long singles are gathered before they are passed on."""
+"""How long what clients hand in is gathered before it is passed on."""
+GATHERED_BELOW = 32
+"""Requests of fewer transactions are taken together with others: a turn, and gossip, cost by
+themselves as much as some ten transactions."""
+GATHER_PAUSE_MS = 10
+GATHERED_REQUESTS_MAX = 500
 GC_THRESHOLDS = (100_000, 20, 20)
 """Transactions are many small objects without cycles: looking for cycles often costs a tenth."""
 CUT_OFF_MS = 10_000
 """For how long nothing is taken from a peer whose messages were refused again and again."""
 _OVER = Admission(AdmissionCode.NOT_READY, "the validator is stopping", retry_after_ms=1_000)
+_UNVERIFIED = Admission(AdmissionCode.BAD_SIGNATURE, "does not verify")
 _KNOWN = (AdmissionCode.DUPLICATE_PENDING, AdmissionCode.ALREADY_FINAL)
 
 
@@ -103,6 +111,12 @@ class Runner:
         self._started = False
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tickets = TicketOffice()
+        self._gathering = Gathering(
+            self._submit_all,
+            forget=Ticket.close,
+            pause_ms=GATHER_PAUSE_MS,
+            requests_max=GATHERED_REQUESTS_MAX,
+        )
         self.on_committed: list[Callable[[CommittedBlock], None]] = []
         self.on_lines: list[Callable[[int, CheckpointLines], None]] = []
         """Told of what a peer, by its number, signs of the public log."""
@@ -194,38 +208,50 @@ class Runner:
                     greet(peer)
 
     async def submit(self, transactions: Sequence[bytes]) -> Ticket:
-        """Judge, check and queue encoded transactions; the ticket tells what becomes of them."""
+        """Judge, check and queue encoded transactions; the ticket tells what becomes of them.
+
+        Few at a time, as calls of many clients bring them, are taken together.
+        """
+        if len(transactions) < GATHERED_BELOW:
+            return await self._gathering.ask(transactions)
+        (ticket,) = await self._submit_all([transactions])
+        return ticket
+
+    async def _submit_all(self, requests: Sequence[Sequence[bytes]]) -> list[Ticket]:
+        """Return a ticket for each request."""
         engine = self.engine
+        transactions = [each for request in requests for each in request]
         verdicts = engine.gate.screen(transactions, engine.reckon(self.now()))
         candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
         checked = await self._check(candidates)
         if self._is_over:
-            return self.tickets.open([None] * len(transactions), [_OVER] * len(transactions))
-        tx_ids, admissions, sound = [], [], []
-        results = iter(checked)
-        for verdict in verdicts:
-            if isinstance(verdict, Admission):
-                tx_ids.append(verdict.tx_id)
-                admissions.append(verdict)
-                continue
-            verified = next(results)
-            tx_ids.append(verdict.transaction.tx_id)
-            if verified is None:
-                admissions.append(Admission(AdmissionCode.BAD_SIGNATURE, "does not verify"))
-            else:
-                sound.append((len(admissions), verified))
-                admissions.append(Admission(AdmissionCode.ACCEPTED))
-        ticket = self.tickets.open(tx_ids, admissions)
+            sizes = [len(request) for request in requests]
+            return [self.tickets.open([None] * size, [_OVER] * size) for size in sizes]
+        judgements = _judge(verdicts, checked)
+        tickets: list[Ticket] = []
+        sound: list[tuple[Ticket, int, VerifiedTransaction]] = []
+        for request in requests:
+            judged = list(islice(judgements, len(request)))
+            ticket = self.tickets.open(
+                [tx_id for tx_id, _, _ in judged], [admission for _, admission, _ in judged]
+            )
+            tickets.append(ticket)
+            sound += [
+                (ticket, index, verified)
+                for index, (_, _, verified) in enumerate(judged)
+                if verified is not None
+            ]
         with self._ending_on_error():
             answers = engine.admit(
-                [verified for _, verified in sound], self.now(), from_client=True
+                [verified for _, _, verified in sound], self.now(), from_client=True
             )
-        for (index, _), answer in zip(sound, answers, strict=True):
+        for (ticket, index, _), answer in zip(sound, answers, strict=True):
             ticket.revise(index, answer)
-        self._settle_known(ticket)
+        for ticket in tickets:
+            self._settle_known(ticket)
         with self._ending_on_error():
             self._after_turn()
-        return ticket
+        return tickets
 
     def _settle_known(self, ticket: Ticket) -> None:
         """Settle what was final before anybody waited for it, or became so during the checks."""
@@ -418,6 +444,20 @@ class Runner:
         with self._ending_on_error():
             self.engine.tick(now)
             self._after_turn()
+
+
+def _judge(
+    verdicts: Sequence[Verdict], checked: Iterable[VerifiedTransaction | None]
+) -> Iterator[tuple[bytes | None, Admission, VerifiedTransaction | None]]:
+    """Yield each transaction's id, what is to be said of it, and itself if it is sound."""
+    results = iter(checked)
+    for verdict in verdicts:
+        if isinstance(verdict, Admission):
+            yield verdict.tx_id, verdict, None
+            continue
+        verified = next(results)
+        admission = _UNVERIFIED if verified is None else ACCEPTED
+        yield verdict.transaction.tx_id, admission, verified
 
 
 def _check_timed(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from node.chain.admission import AdmissionCode, FinalResult
+from node.chain.admission import Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.chain.record import Notarization
-from node.chain.transaction import Transaction
+from node.chain.transaction import Transaction, VerifiedTransaction
 from node.consensus.events import Now
 from node.errors import InvariantViolation, PeerError, StorageError
 from node.execution.apply import Executor
@@ -28,7 +28,7 @@ from node.service.home import log_identity
 from node.service.mempool import Mempool
 from node.service.queries import Queries
 from node.service.recovery import recover
-from node.service.runner import CHECK_CHUNK, GOSSIP_DELAY_MS, Runner
+from node.service.runner import CHECK_CHUNK, GATHER_PAUSE_MS, GOSSIP_DELAY_MS, Runner
 from node.service.wire import MessageKind
 from node.storage import wal
 from node.storage.ledger import LedgerStore
@@ -169,6 +169,32 @@ async def test_a_batch_becomes_final_in_order(alone: Alone) -> None:
     indexes = [result.log_index for result in found]
     assert indexes == sorted(indexes)
     assert alone.ledger.tip_height == found[-1].height
+
+
+async def test_what_many_clients_hand_in_one_by_one_costs_few_turns(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    admit = Engine.admit
+
+    def noting(
+        self: Engine, checked: Sequence[VerifiedTransaction | None], now: Now, *, from_client: bool
+    ) -> list[Admission]:
+        taken.append(len(checked))
+        return admit(self, checked, now, from_client=from_client)
+
+    monkeypatch.setattr(Engine, "admit", noting)
+    wrong = transaction(payload("forged"), key_of="agency-2")
+    singles = [transaction(payload(f"{number}")) for number in range(60)]
+    again = [singles[0], wrong, *singles[1:], singles[1]]
+    async with alone.running() as runner:
+        outcomes = await asyncio.gather(*(submit(runner, each) for each in again))
+        assert len(runner.tickets) == 0
+    assert sum(taken) == len(again) - 1
+    assert len(taken) <= 2
+    for place, (outcome,) in enumerate(outcomes):
+        assert (outcome is None) == (place == 1)
+    assert outcomes[2] == outcomes[-1]
 
 
 async def test_what_each_part_of_the_work_costs_is_told(alone: Alone) -> None:
@@ -342,7 +368,8 @@ async def test_the_timer_is_left_alone_where_it_comes_early_enough(
         for number in range(5):
             await submit(runner, transaction(payload(f"{number}")))
         monkeypatch.undo()
-    assert [delay_ms for delay_ms in delays_ms if delay_ms > GOSSIP_DELAY_MS] == []
+    short_ms = max(GOSSIP_DELAY_MS, GATHER_PAUSE_MS)
+    assert [delay_ms for delay_ms in delays_ms if delay_ms > short_ms] == []
 
 
 async def test_who_was_held_up_hears_the_others_before_it_leaves_their_view(
