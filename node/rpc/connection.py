@@ -87,6 +87,8 @@ class Connections:
         """Goes with every call, so that a validator of another chain refuses it."""
         self._endpoints = list(endpoints)  # the one that answered last comes first
         self._channels: dict[LedgerEndpoint, grpc.aio.Channel] = {}
+        self._stubs: dict[LedgerEndpoint, LedgerAsyncStub] = {}
+        """Making one costs more than a call by it."""
 
     @property
     def endpoints(self) -> tuple[LedgerEndpoint, ...]:
@@ -95,13 +97,12 @@ class Connections:
 
     def stub(self, endpoint: LedgerEndpoint) -> LedgerAsyncStub:
         """Return the API of one validator; connecting begins with the first call."""
-        if endpoint not in self._channels:
+        if endpoint not in self._stubs:
             target = ("grpc.ssl_target_name_override", endpoint.validator_id)
             credentials = channel_credentials(self._tls, endpoint.roots_pem or self._roots_pem)
-            self._channels[endpoint] = grpc.aio.secure_channel(
-                endpoint.address, credentials, (*_OPTIONS, target)
-            )
-        return LedgerStub(self._channels[endpoint])
+            channel = grpc.aio.secure_channel(endpoint.address, credentials, (*_OPTIONS, target))
+            self._channels[endpoint], self._stubs[endpoint] = channel, LedgerStub(channel)
+        return self._stubs[endpoint]
 
     def prefer(self, endpoint: LedgerEndpoint) -> None:
         """Ask this validator first from now on, and then those that came after it."""
@@ -143,7 +144,7 @@ class Connections:
 
     async def close(self) -> None:
         """Close the channels; calls under way are cancelled."""
-        channels, self._channels = self._channels, {}
+        channels, self._channels, self._stubs = self._channels, {}, {}
         await asyncio.gather(*(channel.close() for channel in channels.values()))
 
 
