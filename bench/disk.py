@@ -49,8 +49,8 @@ PARTS: Final[Mapping[str, str]] = {
     "log tiles": "L",
     "state": "SK",
     "index by transaction": "T",
-    "index by digest": "d",
-    "index by reference": "r",
+    "index by digest": "dD",
+    "index by reference": "rR",
     "other": "!.-ICteca~",
 }
 """Families of keys, as node.storage.keys names them."""

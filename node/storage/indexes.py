@@ -1,13 +1,14 @@
 """The entries by which a block, its transactions and its records are found. Only they live here.
 
 An entry is a put in the database for every transaction or record, which costs more than its bytes.
-So records of one type are kept as runs of neighbours: a block whose records share a type has one.
+So records of one type are kept as runs of neighbours: a block whose records share a type has one;
+and digests and references of a large batch are put together, see runs.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 from node.chain.block import Header, ResultCode, TransactionResult
@@ -16,6 +17,7 @@ from node.chain.transaction import Payload
 from node.crypto.suite import Suite
 from node.errors import StorageError
 from node.storage import keys
+from node.storage.runs import RECORDS_LEAST, runs_of
 
 _INDEX_BITS: Final = 16  # a block has at most 5,000 transactions
 _POSITION_BYTES_MAX: Final = 10
@@ -43,10 +45,9 @@ def index_entries(
         if result.code is ResultCode.OK and isinstance(payload, Notarization):
             committed.append((payload, result.log_index))
     for payload, first in committed:
-        yield from zip(keys.digests_from(payload.split_digests(), first), repeat(b""))
-        for log_index, reference in enumerate(payload.references or (), start=first):
-            if reference is not None:
-                yield keys.records_by_reference(reference, suite) + keys.number(log_index), b""
+        yield from _digest_entries(payload.split_digests(), first)
+        if payload.references is not None:
+            yield from _reference_entries(payload.references, first, suite)
     yield from _type_entries(committed)
 
 
@@ -64,6 +65,29 @@ def transaction_position(value: bytes) -> tuple[int, int]:
 def _position_value(height: int, index: int) -> bytes:
     position = height << _INDEX_BITS | index
     return position.to_bytes((position.bit_length() + 7) // 8, "big")
+
+
+def _digest_entries(digests: Sequence[bytes], first: int) -> Iterator[tuple[bytes, bytes]]:
+    if len(digests) >= RECORDS_LEAST:
+        yield from runs_of(keys.DIGEST_RUN, enumerate(digests), len(digests), first)
+        return
+    for log_index, digest in enumerate(digests, start=first):
+        yield keys.records_by_digest(digest) + keys.log_index(log_index), b""
+
+
+def _reference_entries(
+    references: Sequence[str | None], first: int, suite: Suite
+) -> Iterator[tuple[bytes, bytes]]:
+    hashed = [
+        (index, keys.reference_hash(reference, suite))
+        for index, reference in enumerate(references)
+        if reference is not None
+    ]
+    if len(hashed) >= RECORDS_LEAST:
+        yield from runs_of(keys.REFERENCE_RUN, hashed, len(hashed), first)
+        return
+    for index, each in hashed:
+        yield keys.records_by_reference(each) + keys.log_index(first + index), b""
 
 
 def _type_entries(committed: Iterable[_Committed]) -> Iterator[tuple[bytes, bytes]]:

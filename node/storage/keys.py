@@ -17,10 +17,13 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 | `L`    | level (1 byte), index        | a tile of the log                                      |
 | `I`    | log index of its first leaf  | height of a block                                      |
 | `C`    | T of a block                 | log index of its first leaf                            |
-| `d`    | first 8 bytes of the digest, | empty; so is the next one                              |
-|        | log index                    |                                                        |
-| `r`    | first 8 bytes of the hash of |                                                        |
+| `d`    | first 5 bytes of the digest, | empty; so is the next one                              |
+|        | log index in 5 bytes         |                                                        |
+| `r`    | first 5 bytes of the hash of |                                                        |
 |        | the reference, log index     |                                                        |
+| `D`    | bits, part (1 byte each),    | a run of the digests of a large batch, see runs.py;    |
+|        | log index of the first one   | its log index has 5 bytes, too                         |
+| `R`    | the same                     | a run of its references                                |
 | `t`    | type, NUL, log index         | where the run of this type, in one block, has ended    |
 | `e`    | epoch, offence, validator    | evidence: see node.chain.evidence. Not part of the     |
 |        | (1 byte each)                | chain: what this node learned of misbehaviour          |
@@ -31,12 +34,11 @@ grows with time, and `LOG_INDEX_AT_TIME` turns one into the other.
 
 Arrays are canonical CBOR; a height or log index as a value is a number as in keys, but in `T`,
 where it has no leading zeros. Who looks up digests and references finds those of others, too: a
-submitter may choose the 8 bytes. So what is found is compared with what was asked for.
+submitter may choose the 5 bytes. So what is found is compared with what was asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from node.chain.evidence import Charge
@@ -58,11 +60,16 @@ BLOCK_AT_LOG_INDEX: Final = b"I"
 LOG_INDEX_AT_TIME: Final = b"C"
 RECORD_BY_DIGEST: Final = b"d"
 RECORD_BY_REFERENCE: Final = b"r"
+DIGEST_RUN: Final = b"D"
+REFERENCE_RUN: Final = b"R"
 RECORD_BY_TYPE: Final = b"t"
 EVIDENCE: Final = b"e"
 CHECKPOINT: Final = b"c"
 COMPACT: Final = b"a"
 DRAFT_MARK: Final = b"~"
+
+FINGERPRINT_BYTES: Final = 5
+"""Of digests, and of the hashes of references, by which records are found."""
 
 BESIDE_THE_CHAIN: Final = (EVIDENCE, CHECKPOINT, COMPACT)
 """What a node learned or collected: two ledgers of one chain may differ in it."""
@@ -70,7 +77,7 @@ BESIDE_THE_CHAIN: Final = (EVIDENCE, CHECKPOINT, COMPACT)
 _REFERENCE_KEYS: Final = bytes((0x84, StateKind.REFERENCE))  # [5, issuer, type, reference]
 _NUMBER_BYTES: Final = 8
 _END_OF_TEXT: Final = b"\x00"  # no type holds a NUL: they are printable
-_FINGERPRINT_BYTES: Final = 8
+_LOG_INDEX_BYTES: Final = 5  # a million million records
 
 
 def header(height: int) -> bytes:
@@ -118,31 +125,42 @@ def log_index_at_time(time_ms: int) -> bytes:
     return LOG_INDEX_AT_TIME + number(time_ms)
 
 
+def reference_hash(reference: str, suite: Suite) -> bytes:
+    """Return what begins with the fingerprint of a reference, as references begin alike."""
+    return suite.hash(reference.encode())
+
+
 def records_by_digest(digest: bytes) -> bytes:
     """Return the prefix of the records of a document digest, and of others that begin alike."""
-    return RECORD_BY_DIGEST + digest[:_FINGERPRINT_BYTES]
+    return RECORD_BY_DIGEST + digest[:FINGERPRINT_BYTES]
 
 
-def digests_from(digests: Sequence[bytes], first: int) -> list[bytes]:
-    """Return the keys of the records of document digests that are neighbours in the log, sorted.
+def records_by_reference(hashed: bytes) -> bytes:
+    """Return the prefix of the records whose references have this hash, or one that begins alike.
 
-    Of ten thousand keys a database takes each in half the time if they come in their order.
+    They are of whatever issuer and type.
     """
-    prefix, fingerprint, size = RECORD_BY_DIGEST, _FINGERPRINT_BYTES, _NUMBER_BYTES
-    return sorted(
-        [
-            prefix + digest[:fingerprint] + log_index.to_bytes(size, "big")
-            for log_index, digest in enumerate(digests, start=first)
-        ]
-    )
+    return RECORD_BY_REFERENCE + hashed[:FINGERPRINT_BYTES]
 
 
-def records_by_reference(reference: str, suite: Suite) -> bytes:
-    """Return the prefix of the records with a reference, of whatever issuer and type.
+def runs(family: bytes, bits: int, part: int) -> bytes:
+    """Return the prefix of the runs, of one family, of fingerprints that begin with these bits."""
+    return family + bytes((bits, part))
 
-    References begin alike, hence a hash. Others may share the prefix.
-    """
-    return RECORD_BY_REFERENCE + suite.hash(reference.encode())[:_FINGERPRINT_BYTES]
+
+def run(family: bytes, bits: int, part: int, first: int) -> bytes:
+    """Return the key of one of them, of the transaction whose first record has this log index."""
+    return runs(family, bits, part) + log_index(first)
+
+
+def log_index(value: int) -> bytes:
+    """Return a log index as the keys of records and of runs end with it."""
+    return value.to_bytes(_LOG_INDEX_BYTES, "big")
+
+
+def last_log_index(key: bytes) -> int:
+    """Return the log index that such a key ends with."""
+    return int.from_bytes(key[-_LOG_INDEX_BYTES:], "big")
 
 
 def records_by_type(type_code: str) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from heapq import merge
 from threading import Lock
 from typing import Final
 
@@ -49,6 +50,7 @@ from node.storage.indexes import index_entries, transaction_position
 from node.storage.kv import KeyValueStore, KeyValueView, WriteBatch
 from node.storage.packing import pack, unpack
 from node.storage.past import MissingPast, NotHeldYet, Pruned
+from node.storage.runs import found_in_runs
 from node.storage.state_buckets import find_value, put_buckets, read_bucket, read_tree
 from node.storage.stored_block import (
     VALUE_BYTES_MAX,
@@ -59,7 +61,7 @@ from node.storage.stored_block import (
     encode_header_value,
 )
 
-FORMAT_VERSION: Final = 6
+FORMAT_VERSION: Final = 7
 STATES_HELD: Final = 2
 RECORDS_EXAMINED_MAX: Final = 10_000
 """How many records one call of `records` looks at, whatever its limit."""
@@ -652,18 +654,32 @@ class LedgerStore:
             first = max(first, self._log_index_at(query.from_ms))
         if query.to_ms is not None:
             end = self._log_index_at(query.to_ms)
+        if first >= end:
+            return
         if query.digest is not None:
-            prefix = keys.records_by_digest(query.digest)
+            single, runs = keys.records_by_digest(query.digest), keys.DIGEST_RUN
+            fingerprint = query.digest[: keys.FINGERPRINT_BYTES]
+            if len(fingerprint) < keys.FINGERPRINT_BYTES:  # no document's digest is so short
+                return
         elif query.reference is not None:
-            prefix = keys.records_by_reference(query.reference, self._suite)
+            hashed = keys.reference_hash(query.reference, self._suite)
+            single, runs = keys.records_by_reference(hashed), keys.REFERENCE_RUN
+            fingerprint = hashed[: keys.FINGERPRINT_BYTES]
         elif query.type_code is not None:
             yield from self._of_type(query.type_code, first, end)
             return
         else:
             yield from range(first, end)
             return
-        for key, _ in self._store.scan(prefix, start=prefix + keys.number(first)):
-            log_index = keys.last_number(key)
+        yield from merge(
+            self._of_entries(single, first, end),
+            found_in_runs(self._store.scan, runs, fingerprint, first, end),
+        )
+
+    def _of_entries(self, prefix: bytes, first: int, end: int) -> Iterator[int]:
+        """Yield the log indexes from `first` up to `end` of records with entries of their own."""
+        for key, _ in self._store.scan(prefix, start=prefix + keys.log_index(first)):
+            log_index = keys.last_log_index(key)
             if log_index >= end:
                 return
             yield log_index

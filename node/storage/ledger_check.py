@@ -25,6 +25,8 @@ _INDEXES: Final = (
     keys.LOG_INDEX_AT_TIME,
     keys.RECORD_BY_DIGEST,
     keys.RECORD_BY_REFERENCE,
+    keys.DIGEST_RUN,
+    keys.REFERENCE_RUN,
     keys.RECORD_BY_TYPE,
 )
 

@@ -128,6 +128,8 @@ BATCH_PREFIXES: Final[Mapping[str, frozenset[bytes]]] = {
             keys.LOG_INDEX_AT_TIME,
             keys.RECORD_BY_DIGEST,
             keys.RECORD_BY_REFERENCE,
+            keys.DIGEST_RUN,
+            keys.REFERENCE_RUN,
             keys.RECORD_BY_TYPE,
         }
     ),

@@ -23,7 +23,7 @@ def families() -> dict[str, bytes]:
 
 def test_every_family_has_a_prefix_of_its_own_that_the_table_names() -> None:
     prefixes = list(families().values())
-    assert len(prefixes) == len(frozenset(prefixes)) == 19
+    assert len(prefixes) == len(frozenset(prefixes)) == 21
     assert all(len(prefix) == 1 for prefix in prefixes)
     table = inspect.getdoc(keys) or ""
     assert all(f"| `{prefix.decode()}`" in table for prefix in prefixes)
@@ -40,9 +40,11 @@ def test_every_key_lies_in_its_family() -> None:
     assert keys.block_at_log_index(7).startswith(keys.BLOCK_AT_LOG_INDEX)
     assert keys.log_index_at_time(7).startswith(keys.LOG_INDEX_AT_TIME)
     digest = bytes(range(32))
-    assert keys.records_by_digest(digest) == keys.RECORD_BY_DIGEST + digest[:8]
-    named = INTERNATIONAL.hash(b"R-1")[:8]
-    assert keys.records_by_reference("R-1", INTERNATIONAL) == keys.RECORD_BY_REFERENCE + named
+    assert keys.records_by_digest(digest) == keys.RECORD_BY_DIGEST + digest[:5]
+    hashed = keys.reference_hash("R-1", INTERNATIONAL)
+    assert hashed == INTERNATIONAL.hash(b"R-1")
+    assert keys.records_by_reference(hashed) == keys.RECORD_BY_REFERENCE + hashed[:5]
+    assert keys.run(keys.DIGEST_RUN, 8, 3, 258) == b"D\x08\x03\0\0\0\x01\x02"
     assert keys.records_by_type("permit") == keys.RECORD_BY_TYPE + b"permit\x00"
 
 
@@ -57,6 +59,10 @@ def test_numbers_sort_as_numbers_and_are_read_back() -> None:
     made = [keys.header(number) for number in numbers]
     assert made == sorted(made)
     assert [keys.last_number(key) for key in made] == numbers
+    indexes = [0, 1, 255, 256, 2**40 - 1]
+    made = [keys.run(keys.REFERENCE_RUN, 4, 0, each) for each in indexes]
+    assert made == sorted(made)
+    assert [keys.last_log_index(key) for key in made] == indexes
 
 
 @pytest.mark.parametrize("other", ["permits", "per", "permit\u4e2d"])

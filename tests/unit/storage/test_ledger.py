@@ -22,7 +22,7 @@ from node.chain.transaction import VerifiedTransaction
 from node.errors import InvariantViolation, ProofError, StorageError
 from node.execution.apply import ExecutedBlock
 from node.execution.overlay import Overlay
-from node.storage import keys, ledger
+from node.storage import indexes, keys, ledger, runs
 from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.ledger_check import verify_store
@@ -397,6 +397,8 @@ def queries(committed: Committed) -> Iterator[tuple[RecordQuery, Matches]]:
     yield RecordQuery(), lambda _: True
     yield RecordQuery(digest=digest), lambda leaf: leaf.record.digest == digest
     yield RecordQuery(digest=bytes(32)), lambda _: False
+    yield RecordQuery(digest=digest[:4]), lambda _: False
+    yield RecordQuery(digest=b""), lambda _: False
     yield RecordQuery(reference="R-1"), lambda leaf: leaf.record.reference == "R-1"
     yield RecordQuery(reference="R-"), lambda _: False
     yield RecordQuery(type_code="per"), lambda leaf: leaf.record.type_code == "per"
@@ -420,6 +422,15 @@ def queries(committed: Committed) -> Iterator[tuple[RecordQuery, Matches]]:
     yield RecordQuery(from_ms=0, to_ms=2**63), lambda _: True
 
 
+@pytest.fixture(params=[(500, 4_096), (2, 3), (1, 2)], ids=["entries", "both", "runs"])
+def run_sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From how many records on a transaction has runs in the indexes, and those of more parts."""
+    least, many = request.param
+    monkeypatch.setattr(indexes, "RECORDS_LEAST", least)
+    monkeypatch.setattr(runs, "MANY_RECORDS", many)
+
+
+@pytest.mark.usefixtures("run_sizes")
 @pytest.mark.parametrize("limit", [3, 10_000])
 def test_records_are_found_by_every_filter(
     engine: Engine, committed: Committed, limit: int
@@ -434,6 +445,18 @@ def test_records_are_found_by_every_filter(
         assert list(found) == sorted(found)
 
 
+def test_a_page_may_begin_wherever_a_client_says(engine: Engine, committed: Committed) -> None:
+    opened = engine.ledger()
+    write_all(opened, committed.blocks)
+    end = committed.blocks[-1].header.log_size
+    for query, _ in queries(committed):
+        for start in (end - 1, end, end + 1, 2**40, 2**64 - 1):
+            page = opened.records(query, limit=9, start=start)
+            assert all(record.log_index >= start for record in page.records)
+            assert page.next_log_index is None
+
+
+@pytest.mark.usefixtures("run_sizes")
 def test_one_call_looks_at_a_bounded_number_of_records(
     engine: Engine, committed: Committed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -452,15 +475,16 @@ def test_one_call_looks_at_a_bounded_number_of_records(
     assert all_records(opened, RecordQuery(digest=digest), 1_000) == expected
 
 
+@pytest.mark.usefixtures("run_sizes")
 def test_digests_that_begin_alike_are_told_apart(engine: Engine) -> None:
     opened, chain = engine.ledger(), SmallChain()
     alike = [bytes(8) + bytes((number,)) * 24 for number in range(3)]
     written = [replace_digests(payload("any"), digest) for digest in [*alike, alike[0]]]
     executed = chain.commit(*map(tx, written))
     opened.commit([(executed, certify(executed))], sync=True)
-    for digest, indexes in zip(alike, [[1, 4], [2], [3]], strict=True):
+    for digest, places in zip(alike, [[1, 4], [2], [3]], strict=True):
         found = opened.records(RecordQuery(digest=digest), limit=9).records
-        assert [record.log_index for record in found] == indexes
+        assert [record.log_index for record in found] == places
 
 
 # --- Damage ---
@@ -494,6 +518,23 @@ def test_no_key_can_be_missing(small_store: dict[bytes, bytes]) -> None:
             check({key: value for key, value in small_store.items() if key != missing})
 
 
+def test_no_run_can_be_missing_or_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexes, "RECORDS_LEAST", 1)
+    store, chain = MemoryStore(), SmallChain()
+    opened = LedgerStore.open(store, SUITE, GENESIS_BLOCK)
+    block = chain.commit(tx(payload("x", "y", references=["R-1", None])))
+    opened.commit([(block, certify(block))], sync=False)
+    contents = dict(store.scan(b""))
+    check(contents)
+    kept = [key for key in contents if key[:1] in {keys.DIGEST_RUN, keys.REFERENCE_RUN}]
+    assert len(kept) == 3
+    for key in kept:
+        for damaged in (None, contents[key][:-1] + b"\x07"):
+            rest = {each: value for each, value in contents.items() if each != key}
+            with pytest.raises(StorageError):
+                check(rest if damaged is None else rest | {key: damaged})
+
+
 def test_no_value_can_change(small_store: dict[bytes, bytes]) -> None:
     for changed, value in small_store.items():
         at = 60 if changed.startswith(keys.HEADER) else -1  # a header's end is a vote's signature
@@ -507,8 +548,10 @@ def test_no_value_can_change(small_store: dict[bytes, bytes]) -> None:
     "key",
     [
         keys.records_by_type("licence") + keys.number(0),
-        keys.records_by_reference("R-9", SUITE) + keys.number(1),
-        keys.records_by_digest(bytes(32)) + keys.number(1),
+        keys.records_by_reference(keys.reference_hash("R-9", SUITE)) + keys.log_index(1),
+        keys.records_by_digest(bytes(32)) + keys.log_index(1),
+        keys.run(keys.DIGEST_RUN, 4, 0, 1),
+        keys.run(keys.REFERENCE_RUN, 8, 0, 1),
         keys.transaction(bytes(32)),
         keys.log_index_at_time(1),
         keys.block_at_log_index(2),
