@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -85,6 +85,18 @@ class Api:
 
     async def submit_batch(self, transactions: Sequence[bytes], submitter: str) -> Ticket:
         """Judge and queue a batch, unless another validator would serve it better."""
+        return await self._submit(self._parts.runner.submit_in_order, transactions, submitter)
+
+    async def submit_call(self, transactions: Sequence[bytes], submitter: str) -> Ticket:
+        """Do the same for what may be judged together with others."""
+        return await self._submit(self._parts.runner.submit, transactions, submitter)
+
+    async def _submit(
+        self,
+        submit: Callable[[Sequence[bytes]], Awaitable[Ticket]],
+        transactions: Sequence[bytes],
+        submitter: str,
+    ) -> Ticket:
         parts = self._parts
         if parts.health.known is not port.Health.READY:
             refusal = Admission(AdmissionCode.NOT_READY, parts.health.detail, RETRY_AFTER_MS)
@@ -92,7 +104,7 @@ class Api:
             return parts.runner.tickets.open([None] * count, [refusal] * count)
         log.debug("submitted", submitter=submitter, transactions=len(transactions))
         submitted_ms = clock.monotonic_ms()
-        ticket = await parts.runner.submit(transactions)
+        ticket = await submit(transactions)
         ticket.when_final(lambda: parts.telemetry.became_final(submitted_ms))
         return ticket
 

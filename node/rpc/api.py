@@ -7,7 +7,7 @@ behind the port; who the caller is was judged by the guard before a method is re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Final, TypeVar
 
@@ -48,7 +48,7 @@ class LedgerApi(LedgerServicer):
 
     async def Submit(self, request: pb.SubmitRequest, context: object) -> pb.SubmitReply:
         """Judge transactions, then wait until those admitted are final or the time is up."""
-        ticket = await self._submit(request.transactions)
+        ticket = await self._submit(self._node.submit_call, request.transactions)
         try:
             if request.wait_ms:
                 with suppress(TimeoutError):
@@ -71,7 +71,7 @@ class LedgerApi(LedgerServicer):
         async with asyncio.TaskGroup() as tasks:
             await places.acquire()
             async for batch in request_iterator:
-                ticket = await self._submit(batch.transactions)
+                ticket = await self._submit(self._node.submit_batch, batch.transactions)
                 reply = pb.SubmitBatchReply(
                     batch_id=batch.batch_id,
                     admissions=convert.admissions_to_pb(ticket.admissions),
@@ -223,12 +223,16 @@ class LedgerApi(LedgerServicer):
             async for summary in summaries:
                 yield convert.summary_to_pb(summary)
 
-    async def _submit(self, transactions: Sequence[bytes]) -> BatchTicket:
+    @staticmethod
+    async def _submit(
+        submit: Callable[[Sequence[bytes], str], Awaitable[BatchTicket]],
+        transactions: Sequence[bytes],
+    ) -> BatchTicket:
         if not 0 < len(transactions) <= BATCH_TXS_MAX:
             raise ClientError(
                 f"batch: expected 1..{BATCH_TXS_MAX} transactions, got {len(transactions)}"
             )
-        return await self._node.submit_batch(list(transactions), caller.get().identity_id)
+        return await submit(list(transactions), caller.get().identity_id)
 
     async def _finish(
         self,

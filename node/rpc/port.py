@@ -294,7 +294,14 @@ class NodeApi(Protocol):
         """Judge 1..`BATCH_TXS_MAX` encoded transactions for admission and queue the sound ones.
 
         `submitter` is the identity of the connection, a hint for fairness and logs: rights are
-        judged on the signed transactions.
+        judged on the signed transactions. Batches of a stream are handed over one after the other,
+        and are queued in that order.
+        """
+
+    async def submit_call(self, transactions: Sequence[bytes], submitter: str) -> BatchTicket:
+        """Do the same for what came in a call of its own, whose order to others means nothing.
+
+        Where they are few, they are judged together with those of other calls.
         """
 
     async def status(self) -> NodeStatus:

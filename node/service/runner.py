@@ -214,6 +214,10 @@ class Runner:
         """
         if len(transactions) < GATHERED_BELOW:
             return await self._gathering.ask(transactions)
+        return await self.submit_in_order(transactions)
+
+    async def submit_in_order(self, transactions: Sequence[bytes]) -> Ticket:
+        """Do the same at once; who waits for it before it submits more has them queued in order."""
         (ticket,) = await self._submit_all([transactions])
         return ticket
 

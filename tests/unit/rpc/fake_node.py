@@ -129,6 +129,9 @@ class FakeNode:
     """Why it gives no time stamps."""
     tickets_open_max: int = 0
 
+    async def submit_call(self, transactions: Sequence[bytes], submitter: str) -> FakeTicket:
+        return await self.submit_batch(transactions, submitter)
+
     async def submit_batch(self, transactions: Sequence[bytes], submitter: str) -> FakeTicket:
         self.submitters.append(submitter)
         ledger = self.ledger

@@ -197,6 +197,22 @@ async def test_what_many_clients_hand_in_one_by_one_costs_few_turns(
     assert outcomes[2] == outcomes[-1]
 
 
+async def test_what_has_an_order_waits_for_nothing_but_its_turn(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "GATHER_PAUSE_MS", 3_600_000)
+    async with alone.running() as runner, asyncio.timeout(20):
+        tickets = [
+            await runner.submit_in_order([transaction(payload(f"{number}")).encoded])
+            for number in range(5)
+        ]
+        for ticket in tickets:
+            await ticket.wait_final()
+    places = [ticket.results[0].log_index for ticket in tickets if ticket.results[0] is not None]
+    assert len(places) == len(tickets)
+    assert places == sorted(places)
+
+
 async def test_what_each_part_of_the_work_costs_is_told(alone: Alone) -> None:
     batch = [transaction(payload(f"{number}")) for number in range(CHECK_CHUNK + 1)]
     async with alone.running() as runner:
