@@ -36,6 +36,7 @@ _VERIFY_THREADS_MAX: Final = 256
 _TIMESTAMPS_PER_MINUTE_MAX: Final = 1_000_000
 _SNAPSHOT_GAP_BLOCKS_MAX: Final = 1_000_000_000
 _CACHE_MIB_MAX: Final = 65_536
+_VAULT_GIB_MAX: Final = 1_048_576
 _WRITE_BUFFER_MIB_MAX: Final = 1_024
 _CHAIN_ID_BYTES: Final = 32
 _ABSENT: Final = object()
@@ -110,6 +111,16 @@ class StorageConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VaultConfig:
+    """The table `vault` of a node's file: where sealed content is kept, and how much of it."""
+
+    url: str | None = None
+    """A store that fsspec reaches (extra `[s3]`), such as s3://bucket/folder; None: the home."""
+    max_gib: int = 100
+    """Of content in the home; a store elsewhere has bounds of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """One validator process: who it is, where it listens, whom it connects to."""
 
@@ -139,6 +150,7 @@ class NodeConfig:
     log_level: str = "info"
     """One of `LOG_LEVELS`."""
     storage: StorageConfig = StorageConfig()
+    vault: VaultConfig = VaultConfig()
     snapshot_gap_blocks: int = SNAPSHOT_GAP_BLOCKS
     """Further behind than this, the state is fetched instead of the blocks that led to it.
 
@@ -172,6 +184,7 @@ class NodeConfig:
             hashing=fields.choice("hashing", HASHING, default="hashlib"),
             log_level=fields.choice("log_level", LOG_LEVELS, default="info"),
             storage=fields.storage("storage"),
+            vault=fields.vault("vault"),
             snapshot_gap_blocks=fields.integer(
                 "snapshot_gap_blocks",
                 least=SNAPSHOT_GAP_BLOCKS_MIN,
@@ -404,6 +417,21 @@ class _Fields:
         )
         fields.finish()
         return storage
+
+    def vault(self, name: str) -> VaultConfig:
+        """Take the table of the vault, each field of which has a default."""
+        value = self._take(name, {})
+        if not isinstance(value, dict):
+            self.refuse(name, f"expected a table [{name}], got {value!r:.80}")
+        fields = _Fields(self._path, value, f"{name}.")
+        vault = VaultConfig(
+            url=fields.text("url") if "url" in value else None,
+            max_gib=fields.integer(
+                "max_gib", least=1, most=_VAULT_GIB_MAX, default=VaultConfig().max_gib
+            ),
+        )
+        fields.finish()
+        return vault
 
     def _endpoint(self, name: str, at: int, item: object, *, with_authority: bool) -> Endpoint:
         if not isinstance(item, dict):

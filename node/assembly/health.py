@@ -15,6 +15,7 @@ from node.rpc.peer import PeerState
 from node.service.engine import Engine
 from node.service.runner import Runner
 from node.service.stamping.figures import StampFigures, StampTerms
+from node.service.vault.keeper import VaultFigures
 from node.storage.ledger import LedgerStore
 from node.storage.wal import WriteAheadLog
 
@@ -98,6 +99,8 @@ class RunningFigures:
         self.engine = runner.engine
         self.stamping: StampFigures | None = None
         """What the stamp desk counted; None where the node has none."""
+        self.vault: VaultFigures | None = None
+        """What the keeper of the vault counted."""
         self.stamp_terms: Callable[[], StampTerms] | None = None
         """Tells until when the node can stamp time; None where it cannot."""
         self._runner, self._log = runner, write_ahead_log

@@ -122,6 +122,11 @@ class Peering:
         """Return the id of a peer by its number."""
         return self._roster.name(peer)
 
+    def others(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Return id, organisation and addresses of the other members of the set in force."""
+        members = self._neighbourhood.members()
+        return [(each.node_id, each.organisation, each.addresses) for each in members]
+
     @property
     def states(self) -> Mapping[str, PeerState]:
         """Figures of every peer by validator id."""

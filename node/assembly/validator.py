@@ -21,10 +21,12 @@ from node.assembly.reader import Reader
 from node.assembly.sharing import Sharing
 from node.assembly.stamping import NodeParts, make_stamping
 from node.assembly.stores import Stores
+from node.assembly.vault import NodeVault
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
 from node.rpc import port
 from node.rpc.server import ClientServer, PeerServer
+from node.rpc.vault import VaultPeerApi
 from node.service.engine import Engine
 from node.service.public_log.files import PublicLogFiles
 from node.service.runner import Runner
@@ -107,11 +109,17 @@ class Validator:
             telemetry=self._telemetry,
         )
         self._api = Api(genesis, parts, keys.cosigner)
+        self._vault = NodeVault(
+            config, genesis, stores.ledger, queries=queries, peering=peering, keys=keys
+        )
+        runner.on_committed.append(self._vault.keeper.note_commit)
+        self._figures.vault = self._vault.keeper.figures
         self._peer_server = PeerServer(
             peering.transport,
             [str(config.peer_address)],
             tls=keys.tls,
             gatekeeper=peering.gatekeeper,
+            vault=VaultPeerApi(self._vault, peering.gatekeeper, peering.on_failure),
         )
         self._client_server = ClientServer(
             self._api,
@@ -120,6 +128,7 @@ class Validator:
             gatekeeper=peering.gatekeeper,
             chain_id=genesis.chain_id,
             on_failure=peering.on_failure,
+            vault=self._vault,
         )
         address = config.http_address
         self._http_server = (
@@ -142,6 +151,9 @@ class Validator:
             daemon = loop.create_task(watch_time_daemon(self._runner.engine.clock_fitness))
             daemon.add_done_callback(self._reap)
             tasks.append(daemon)
+            keeping = loop.create_task(self._vault.keeper.run())
+            keeping.add_done_callback(self._reap)
+            tasks.append(keeping)
             if self._peering.trial.is_allowed:
                 trial = loop.create_task(self._peering.trial.watch())
                 trial.add_done_callback(self._reap)
@@ -158,6 +170,7 @@ class Validator:
 
     async def _start(self, parts: AsyncExitStack) -> None:
         parts.callback(self._reader.close)
+        parts.callback(self._vault.close)
         if self._stamping is not None and self._stamping.desk is not None:
             parts.callback(self._stamping.desk.close)
         address = self._config.metrics_address

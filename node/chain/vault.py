@@ -8,7 +8,7 @@ stores of nodes, where they can be destroyed (proto/VAULT.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, TypeVar
 
@@ -24,7 +24,10 @@ from node.chain.encoding import (
     expect_version,
 )
 from node.chain.membership import PUBLIC_KEY_BYTES_MAX
+from node.chain.merkle import merkle_root
 from node.chain.record import Record
+from node.crypto import domains
+from node.crypto.suite import Suite
 from node.errors import DecodeError
 from node.limits import (
     IDENTITY_ID_BYTES_MAX,
@@ -41,6 +44,8 @@ VAULT_DOCUMENT_KIND: Final = 21
 
 DOCUMENT_ID_BYTES: Final = 16
 _DIGEST_BYTES: Final = 32
+VAULT_NAME_BYTES_MAX: Final = 255
+_SECRET_BYTES_MAX: Final = 512
 _ENVELOPE_MAX: Final = 255
 
 _T = TypeVar("_T")
@@ -54,6 +59,11 @@ def vault_keys_key(organisation_id: str) -> bytes:
 def vault_document_key(document_id: bytes) -> bytes:
     """Return the state key of a document."""
     return encode([VAULT_DOCUMENT_KIND, document_id])
+
+
+def document_id_of(key: bytes) -> bytes:
+    """Return the document that a state key is of, which `vault_document_key` made."""
+    return key[-DOCUMENT_ID_BYTES:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +116,54 @@ class Wrap:
             expect_uint(key_number, "vault key number"),
             expect_bytes(digest, "vault wrap digest", size=_DIGEST_BYTES),
         )
+
+
+def content_context(chain_id: bytes, document_id: bytes, version: int) -> bytes:
+    """Return the associated data of every chunk of a content: what it is the content of."""
+    return domains.tagged(domains.VAULT_CONTENT, encode([chain_id, document_id, version]))
+
+
+def wrap_context(
+    chain_id: bytes, document_id: bytes, version: int, recipient: str, key_number: int
+) -> bytes:
+    """Return the HPKE `info` of a wrapped key: what it opens, and who opens it with which key."""
+    subject = [chain_id, document_id, version, recipient, key_number]
+    return domains.tagged(domains.VAULT_WRAP, encode(subject))
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What is wrapped for each recipient: destroyed with it, so that no name outlives a shred."""
+
+    content_key: bytes = field(repr=False)
+    name: str = field(repr=False)
+    """Of the file; empty where none was given."""
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes of the CBOR array `vault-secret`."""
+        return encode([1, self.content_key, self.name or None])
+
+    @classmethod
+    def decode(cls, data: bytes, key_bytes: int) -> Secret:
+        """Read what was wrapped, with a content key of this size; raises `DecodeError`."""
+        version, content_key, name = expect_array(
+            decode(data, what="vault secret", size_max=_SECRET_BYTES_MAX), 3, "vault secret"
+        )
+        expect_version(version, "vault secret")
+        return cls(
+            expect_bytes(content_key, "vault content key", size=key_bytes),
+            "" if name is None else expect_text(name, "vault name", size_max=VAULT_NAME_BYTES_MAX),
+        )
+
+
+def chunk_list_root(chunk_ids: bytes, suite: Suite) -> bytes:
+    """Return the root that a content's commitment holds, of its list of chunks.
+
+    `chunk_ids` are the 32-byte leaf hashes of the sealed chunks, joined in their order.
+    """
+    size = _DIGEST_BYTES
+    leaves = [chunk_ids[at : at + size] for at in range(0, len(chunk_ids), size)]
+    return merkle_root(leaves, suite.hash)
 
 
 class VaultKind(IntEnum):

@@ -53,6 +53,9 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "timestamp": _Verb(
         "node.cli.timestamp", "timestamp", _("Have the time of a document stamped (RFC 3161).")
     ),
+    "vault": _Verb(
+        "node.cli.vault.verbs", "vault", _("Keep content sealed for whom it is granted.")
+    ),
     "evidence": _Verb(
         "node.cli.evidence",
         "evidence",

@@ -142,7 +142,7 @@ class Network:
     @cached_property
     def signer(self) -> Signer:
         """Return what signs the identity's transactions."""
-        return load_signer(self._credentials / "client.key", self._secret, KeyPurpose.IDENTITY)
+        return load_signer(self.credentials / "client.key", self._secret, KeyPurpose.IDENTITY)
 
     def client(self, only: str | None = None) -> LedgerClient:
         """Return a client; use it as a context manager on a running event loop.
@@ -153,8 +153,8 @@ class Network:
         known = [each.validator_id for each in endpoints]
         endpoints += [each for each in self.guests if each.validator_id not in known]
         endpoints = [each for each in endpoints if only in (None, each.validator_id)]
-        certificate = read_file(self._credentials / "client.pem")
-        key = load_tls_key_pem(self._credentials / "tls.key", self._secret)
+        certificate = read_file(self.credentials / "client.pem")
+        key = load_tls_key_pem(self.credentials / "tls.key", self._secret)
         return LedgerClient(
             endpoints,
             tls=TlsIdentity(certificate, key),
@@ -176,7 +176,8 @@ class Network:
         return asyncio.run(run())
 
     @property
-    def _credentials(self) -> Path:
+    def credentials(self) -> Path:
+        """Return the folder of who asks; raises `ConfigError` where there is none."""
         folder = self.profile.credentials_of(self.identity)
         if not (folder.is_dir() and self.profile.may_hold(self.identity)):
             raise ConfigError(

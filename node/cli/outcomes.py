@@ -9,7 +9,7 @@ from node.chain.block import ResultCode
 
 def explain(code: ResultCode) -> tuple[str, str]:
     """Return why a transaction of this result has no effect, and what to do."""
-    causes = _of_notarizations() | _of_governance()
+    causes = _of_notarizations() | _of_governance() | _of_the_vault()
     return causes.get(code, (code.name, _("correct what the message names")))
 
 
@@ -87,5 +87,47 @@ def _of_governance() -> dict[ResultCode, tuple[str, str]]:
         ResultCode.EVIDENCE_MISSING: (
             _("too few of the validators to be hold the chain"),
             _("wait until the new validators have caught up, then gather the statements again"),
+        ),
+    }
+
+
+def _of_the_vault() -> dict[ResultCode, tuple[str, str]]:
+    again = _("look at the document as it is now: govchain vault show; then do it again")
+    return {
+        ResultCode.VAULT_KEY_NUMBER: (
+            _("another encryption key of this identity was registered meanwhile"),
+            _("see which one is in force: govchain vault keys"),
+        ),
+        ResultCode.VAULT_KEY_UNKNOWN: (
+            _("a recipient has no encryption key, or another one by now"),
+            _("have each recipient register one: govchain vault key; then do it again"),
+        ),
+        ResultCode.VAULT_ENVELOPE_UNKNOWN: (
+            _("the content is sealed by algorithms that this chain does not know"),
+            _("seal it with this program, for this chain"),
+        ),
+        ResultCode.VAULT_DOCUMENT_TAKEN: (
+            _("a document of this id is in the vault, or was"),
+            _("see it: govchain vault show"),
+        ),
+        ResultCode.VAULT_DOCUMENT_UNKNOWN: (
+            _("no document of this id was ever in the vault"),
+            _("see which there are: govchain vault list"),
+        ),
+        ResultCode.VAULT_DOCUMENT_SHREDDED: (
+            _("the document was shredded: nobody can bring it back"),
+            _("see when, and by whose order: govchain vault show"),
+        ),
+        ResultCode.VAULT_VERSION: (
+            _("the document has another version by now"),
+            again,
+        ),
+        ResultCode.VAULT_RECIPIENT: (
+            _("a recipient is named twice, or is to be revoked and has no grant"),
+            again,
+        ),
+        ResultCode.VAULT_FULL: (
+            _("there would be too many recipients of a document, or keys of an organisation"),
+            _("revoke grants that are not needed, or have one identity open it for others"),
         ),
     }

@@ -44,6 +44,10 @@ LOG_IDENTITY: Final = b"govchain/v1/log-identity"
 # What an auditor reports.
 AUDIT_REPORT: Final = b"govchain/v1/audit-report"
 
+# The vault: what a content key seals, and what wraps it.
+VAULT_CONTENT: Final = b"govchain/v1/vault-content"
+VAULT_WRAP: Final = b"govchain/v1/vault-wrap"
+
 # Private keys at rest.
 KEY_FILE: Final = b"govchain/v1/key-file"
 

@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from node.crypto import domains
 from node.crypto.aead import AEAD_NONCE_BYTES, AEAD_TAG_BYTES
 from node.crypto.bls import BlsSigner
+from node.crypto.envelope import Opener, opener_of
 from node.crypto.signature import SECRET_BYTES, Ed25519Signer, P256Signer, Signer, SoftwareSigner
 from node.crypto.sm2 import Sm2Signer
 from node.crypto.sm2_choice import prepare_to_sign
@@ -60,6 +61,7 @@ class KeyPurpose(StrEnum):
     TLS = "tls"  # connections
     AUTHORITY = "authority"  # the certificates of an organisation
     TIMESTAMP = "timestamp"  # a node's time-stamp tokens
+    ENCRYPTION = "encryption"  # what others wrap for an identity
     WITNESS = "witness"  # what somebody outside cosigns of a chain's log
 
 
@@ -206,6 +208,16 @@ def load_aggregate_signer(path: Path, secret: KeySecret) -> BlsSigner:
             f"{path}: expected a BLS12-381 key, got {key.algorithm}", fix=_FIX_RESTORE
         )
     return key
+
+
+def new_content_key(suite: Suite) -> bytes:
+    """Return a fresh key for one content; it seals nothing else, and nothing twice."""
+    return secrets.token_bytes(suite.aead.key_size)
+
+
+def load_opener(path: Path, secret: KeySecret, suite: Suite) -> Opener:
+    """Open the encryption key at `path`, for what others wrapped. Raises as `load_signer` does."""
+    return opener_of(suite, _load_key(path, secret, KeyPurpose.ENCRYPTION))
 
 
 def load_tls_key_pem(path: Path, secret: KeySecret) -> bytes:

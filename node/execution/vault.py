@@ -11,7 +11,8 @@ this order; the first that is broken fails the transaction:
 - X4 the document exists and was not shredded;
 - X5 what is granted is of the version in force, what is rotated of the one after;
 - X6 content is sealed by algorithms of the chain's suite;
-- X7 every recipient is named once, and holds the encryption key named; who is revoked has a grant;
+- X7 every recipient is named once, has its rights (identity.py), and holds the encryption key
+  named; who is revoked has a grant;
 - X8 a document has at most 128 recipients, an organisation at most 64 encryption keys.
 
 Whether the recipients' nodes hold the content, and whether a wrapped key opens, no rule can know.
@@ -45,6 +46,7 @@ from node.chain.vault import (
 )
 from node.crypto.suite import Suite
 from node.errors import CryptoError, DecodeError, InvariantViolation
+from node.execution.identity import has_rights
 from node.execution.notary import Failure, Position
 from node.execution.registry import read_identity
 from node.limits import VAULT_KEYS_MAX, VAULT_RECIPIENTS_MAX
@@ -231,7 +233,9 @@ class _Case:
             if wrap.recipient in found:
                 return ResultCode.VAULT_RECIPIENT  # X7
             recipient = read_identity(self._read, wrap.recipient)
-            if recipient is None:
+            if recipient is None or not has_rights(
+                self._read, wrap.recipient, recipient.organisation
+            ):
                 return ResultCode.VAULT_KEY_UNKNOWN  # X7
             key = read_keys(self._read, recipient.organisation).find(wrap.recipient)
             if key is None or key.number != wrap.key_number:

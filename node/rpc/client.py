@@ -120,6 +120,11 @@ class LedgerClient:
     ) -> None:
         self._connections = Connections(endpoints, tls=tls, roots_pem=roots_pem, chain_id=chain_id)
 
+    @property
+    def connections(self) -> Connections:
+        """The channels, for clients of the validators' other APIs."""
+        return self._connections
+
     async def close(self) -> None:
         """Close all connections."""
         await self._connections.close()

@@ -98,11 +98,18 @@ class Connections:
     def stub(self, endpoint: LedgerEndpoint) -> LedgerAsyncStub:
         """Return the API of one validator; connecting begins with the first call."""
         if endpoint not in self._stubs:
+            self._stubs[endpoint] = LedgerStub(self.channel(endpoint))
+        return self._stubs[endpoint]
+
+    def channel(self, endpoint: LedgerEndpoint) -> grpc.aio.Channel:
+        """Return the channel to one validator, for its other APIs."""
+        if endpoint not in self._channels:
             target = ("grpc.ssl_target_name_override", endpoint.validator_id)
             credentials = channel_credentials(self._tls, endpoint.roots_pem or self._roots_pem)
-            channel = grpc.aio.secure_channel(endpoint.address, credentials, (*_OPTIONS, target))
-            self._channels[endpoint], self._stubs[endpoint] = channel, LedgerStub(channel)
-        return self._stubs[endpoint]
+            self._channels[endpoint] = grpc.aio.secure_channel(
+                endpoint.address, credentials, (*_OPTIONS, target)
+            )
+        return self._channels[endpoint]
 
     def prefer(self, endpoint: LedgerEndpoint) -> None:
         """Ask this validator first from now on, and then those that came after it."""

@@ -17,6 +17,7 @@ from node.crypto.certificate import CertificateIdentity
 from node.errors import ClientError, DecodeError, NodeError
 from node.rpc.identity import AccessError, Gatekeeper
 from node.rpc.strict import refuse_unknown_fields
+from node.storage.objects import ObjectStoreError
 from node.storage.past import NotHeldYet, Pruned
 
 CHAIN_ID_KEY: Final = "govchain-chain-id"
@@ -54,6 +55,7 @@ _STATUS: Final = (
     (AccessError, grpc.StatusCode.PERMISSION_DENIED),
     (WrongChainError, grpc.StatusCode.FAILED_PRECONDITION),
     (NotFound, grpc.StatusCode.NOT_FOUND),
+    (ObjectStoreError, grpc.StatusCode.UNAVAILABLE),  # another node may have room, or the object
     (NotHeldYet, grpc.StatusCode.UNAVAILABLE),  # so that another validator is asked
     (Pruned, grpc.StatusCode.UNAVAILABLE),  # as above
     (NoTimeStamps, grpc.StatusCode.UNAVAILABLE),  # as above
@@ -150,11 +152,18 @@ class Guard(grpc.aio.ServerInterceptor):
             error = error.exceptions[0]
         if isinstance(error, grpc.aio.BaseError):
             raise error  # as above, in a task of the method
-        for kind, status in _STATUS:
-            if isinstance(error, kind):
+        if isinstance(error, NodeError):
+            status = status_of(error)
+            if status is not grpc.StatusCode.INTERNAL:
                 await context.abort(status, str(error), ((CODE_KEY, error.code),))
         self._on_failure(error)
         code = error.code if isinstance(error, NodeError) else NodeError.code
         await context.abort(
             grpc.StatusCode.INTERNAL, "this validator failed; its log says why", ((CODE_KEY, code),)
         )
+
+
+def status_of(error: NodeError) -> grpc.StatusCode:
+    """Return what a caller is told of an error: INTERNAL where it is this node's own fault."""
+    found = (status for kind, status in _STATUS if isinstance(error, kind))
+    return next(found, grpc.StatusCode.INTERNAL)

@@ -17,13 +17,20 @@ from node.limits import PEER_FRAME_BYTES_MAX
 from node.rpc.api import LedgerApi
 from node.rpc.guard import Guard
 from node.rpc.identity import Gatekeeper, TlsIdentity, server_credentials
-from node.rpc.pb import ledger_pb2
+from node.rpc.pb import ledger_pb2, vault_pb2
 from node.rpc.pb.ledger_pb2_grpc import add_LedgerServicer_to_server
 from node.rpc.pb.peer_pb2_grpc import add_PeerServicer_to_server
+from node.rpc.pb.vault_pb2_grpc import (
+    add_VaultPeerServicer_to_server,
+    add_VaultServicer_to_server,
+)
 from node.rpc.peer import KEEPALIVE_OPTIONS, PeerTransport
 from node.rpc.port import REPLY_BYTES_MAX, REQUEST_BYTES_MAX, NodeApi
+from node.rpc.vault import VaultApi, VaultPeerApi
+from node.rpc.vault_port import VaultNode
 
 LEDGER_SERVICE: Final = ledger_pb2.DESCRIPTOR.services_by_name["Ledger"].full_name
+VAULT_SERVICE: Final = vault_pb2.DESCRIPTOR.services_by_name["Vault"].full_name
 
 CALLS_MAX: Final = 1_024
 """Calls of clients served at once; more are refused with RESOURCE_EXHAUSTED."""
@@ -58,8 +65,9 @@ class PeerServer:
         *,
         tls: TlsIdentity,
         gatekeeper: Gatekeeper,
+        vault: VaultPeerApi | None = None,
     ) -> None:
-        self._transport = transport
+        self._transport, self._vault = transport, vault
         self._addresses = addresses
         self._credentials = partial(server_credentials, tls, gatekeeper)
         self._server: grpc.aio.Server | None = None
@@ -68,6 +76,8 @@ class PeerServer:
         """Listen; return the port of each address. Raises `ConfigError` if one is not to be had."""
         server = grpc.aio.server(options=_PEER_OPTIONS)
         add_PeerServicer_to_server(self._transport, server)
+        if self._vault is not None:
+            add_VaultPeerServicer_to_server(self._vault, server)
         ports = _bind(server, self._addresses, self._credentials)
         await server.start()
         self._server = server
@@ -95,8 +105,9 @@ class ClientServer:
         gatekeeper: Gatekeeper,
         chain_id: bytes,
         on_failure: Callable[[Exception], None],
+        vault: VaultNode | None = None,
     ) -> None:
-        self._node = node
+        self._node, self._vault = node, vault
         self._addresses = addresses
         self._credentials = partial(server_credentials, tls, gatekeeper)
         self._guard = Guard(gatekeeper, chain_id, on_failure)
@@ -110,9 +121,11 @@ class ClientServer:
             interceptors=[self._guard], options=_CLIENT_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
         add_LedgerServicer_to_server(LedgerApi(self._node), server)
+        if self._vault is not None:
+            add_VaultServicer_to_server(VaultApi(self._vault), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
-            (LEDGER_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+            (LEDGER_SERVICE, VAULT_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
         ports = _bind(server, self._addresses, self._credentials)
         await server.start()

@@ -30,6 +30,7 @@ from node.timestamp.cose import CoseSignature, sign_root
 from node.timestamp.history import Handover
 from node.timestamp.receipt import PublicCheckpoint, Receipt, build_receipt
 from node.timestamp.standing import StandingProof
+from node.timestamp.state_value import StateValueProof
 
 BLOCKS_REMEMBERED: Final = 8
 """Receipts are asked for soon after a block and one after another: it is read once for them all."""
@@ -287,6 +288,20 @@ class Queries:
             block=proven.block,
             handovers=self.handovers(proven.block.header.epoch),
         )
+
+    def state_value_proof(self, key: bytes) -> bytes | None:
+        """Return the canonical proof of what the state holds under a key; None at genesis."""
+        proven = self._ledger.prove(key)
+        if proven is None:
+            return None
+        return StateValueProof(
+            suite=self._suite,
+            key=key,
+            value=proven.value,
+            proof=proven.proof,
+            block=proven.block,
+            handovers=self.handovers(proven.block.header.epoch),
+        ).encode()
 
     def consistency_proof(self, old_height: int, new_height: int | None) -> ConsistencyProof | None:
         """Return the proof that the chain only grew from one height to another, or to the tip.

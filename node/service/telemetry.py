@@ -26,6 +26,7 @@ from node.errors import ConfigError
 from node.service import clock
 from node.service.engine import Engine, Output
 from node.service.stamping.figures import LATENCY_S, StampFigures, StampTerms
+from node.service.vault.keeper import VaultFigures
 
 LOOP_LAG_INTERVAL_MS: Final = 100
 RULES_TO_WARN_OF: Final = frozenset(
@@ -101,6 +102,10 @@ class Figures(Protocol):
     @property
     def stamping(self) -> StampFigures | None:
         """What the stamp desk counted; None where the node has none."""
+
+    @property
+    def vault(self) -> VaultFigures | None:
+        """What the keeper of the vault counted; None where the node has none."""
 
     @property
     def stamp_terms(self) -> Callable[[], StampTerms] | None:
@@ -232,6 +237,8 @@ class _Scrape(Collector):
             yield from _stamping(self._figures.stamping)
         if self._figures.stamp_terms is not None:
             yield _stamping_ends(self._figures.stamp_terms())
+        if self._figures.vault is not None:
+            yield from _vault(self._figures.vault)
         traces = CounterMetricFamily(
             "govchain_traces", "Transitions and refusals of consensus.", labels=["rule"]
         )
@@ -345,6 +352,21 @@ def _stamping(figures: StampFigures) -> Iterator[Metric]:
         buckets=list(zip(ends, accumulate(figures.latency_counts), strict=True)),
         sum_value=figures.latency_ms / _MS_PER_S,
     )
+
+
+def _vault(figures: VaultFigures) -> Iterator[Metric]:
+    for name, text, value in (
+        ("documents", "Documents kept here.", figures.documents),
+        ("incomplete", "Of these, documents of which something is missing.", figures.incomplete),
+    ):
+        yield GaugeMetricFamily(f"govchain_vault_{name}", text, value)
+    for name, text, value in (
+        ("objects_fetched", "Objects fetched from other nodes.", figures.objects_fetched),
+        ("bytes_fetched", "Their bytes.", figures.bytes_fetched),
+        ("objects_damaged", "Objects found damaged: alarm at any.", figures.objects_damaged),
+        ("documents_destroyed", "Documents destroyed here.", figures.documents_destroyed),
+    ):
+        yield CounterMetricFamily(f"govchain_vault_{name}", text, value)
 
 
 def _stamping_ends(terms: StampTerms) -> Metric:

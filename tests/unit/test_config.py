@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import node
-from node.config import Address, ClientProfile, Endpoint, NodeConfig, StorageConfig
+from node.config import Address, ClientProfile, Endpoint, NodeConfig, StorageConfig, VaultConfig
 from node.errors import ConfigError
 
 ROOT = Path(node.__file__).parent
@@ -28,6 +28,8 @@ log_level = "debug"
 storage.engine = "rocksdb"
 storage.cache_mib = 8
 storage.write_buffer_mib = 4
+vault.url = "s3://bucket/vault"
+vault.max_gib = 7
 
 [[peers]]
 validator_id = "validator-2"
@@ -75,6 +77,7 @@ def test_a_complete_node_file_is_read(tmp_path: Path) -> None:
         hashing="kernels",
         log_level="debug",
         storage=StorageConfig(engine="rocksdb", cache_mib=8, write_buffer_mib=4),
+        vault=VaultConfig(url="s3://bucket/vault", max_gib=7),
     )
 
 
@@ -87,6 +90,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert config.hashing == "hashlib"
     assert config.snapshot_gap_blocks == 50_000
     assert config.storage == StorageConfig(engine="auto", cache_mib=32, write_buffer_mib=32)
+    assert config.vault == VaultConfig(url=None, max_gib=100)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +111,9 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
         ("verify_threads = 4", "verify_threads = 0", "verify_threads: expected a whole number"),
         ("verify_threads = 4", "snapshot_gap_blocks = 19", "snapshot_gap_blocks: expected a whole"),
         ("storage.engine", "storage.motor", "storage.motor: unknown field"),
+        ("vault.max_gib = 7", "vault.max_gib = 0", "vault.max_gib: expected a whole number of 1.."),
+        ("vault.url", "vault.uri", "vault.uri: unknown field"),
+        ('vault.url = "s3://bucket/vault"', "vault.url = 1", "vault.url: expected a text"),
         (
             'engine = "rocksdb"',
             'engine = "sqlite"',

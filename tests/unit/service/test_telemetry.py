@@ -22,6 +22,7 @@ from node.service import clock
 from node.service.engine import Engine, Output
 from node.service.stamping.figures import OVER_QUOTA, StampFigures, StampTerms
 from node.service.telemetry import LOOP_LAG_INTERVAL_MS, PeerFigures, Telemetry
+from node.service.vault.keeper import VaultFigures
 from tests.unit.execution.small_chain import payload, tx
 from tests.unit.service.lone import Lone
 
@@ -43,6 +44,7 @@ class Running:
     )
     stamping: StampFigures | None = None
     stamp_terms: Callable[[], StampTerms] | None = None
+    vault: VaultFigures | None = None
 
     @property
     def engine(self) -> Engine:
@@ -131,6 +133,17 @@ def test_a_scrape_tells_what_the_stamp_desk_counted_where_there_is_one() -> None
         "govchain_timestamp_seconds_sum 40.08",
     ):
         assert line in lines
+
+
+def test_a_scrape_tells_what_the_vault_keeps() -> None:
+    running = Running()
+    with served(new_telemetry(), running) as url:
+        assert not any("vault" in line for line in scrape(url))
+        running.vault = VaultFigures(documents=3, incomplete=1, objects_damaged=2)
+        told = scrape(url)
+    assert "govchain_vault_documents 3.0" in told
+    assert "govchain_vault_incomplete 1.0" in told
+    assert "govchain_vault_objects_damaged_total 2.0" in told
 
 
 def test_a_scrape_tells_until_when_time_can_be_stamped() -> None:

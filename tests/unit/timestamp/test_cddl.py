@@ -69,6 +69,7 @@ from node.chain.vault import (
     RegisterKey,
     Revoke,
     Rotate,
+    Secret,
     Shred,
     Vault,
     VaultDocument,
@@ -101,6 +102,7 @@ from node.timestamp.outside.anchor import Anchor, AnchoredCheckpoint
 from node.timestamp.receipt import Receipt
 from node.timestamp.refreshed import RefreshedReceipt
 from node.timestamp.standing import StandingProof
+from node.timestamp.state_value import StateValueProof
 from tests.unit.consensus.signing import evidence_against
 from tests.unit.timestamp.cddl import Schema
 from tests.vectors.receipt.chain import AGENCY, SUITE, Chain, record_of, seed, signer, validator_set
@@ -136,6 +138,22 @@ def with_long_digests(
         yield "reference-status", replace_struct(status, **fields).encode(), ReferenceStatus.decode
         again = replace_struct(renewed(status), **fields)
         yield "reference-status", again.encode(), ReferenceStatus.decode
+
+
+def state_value_samples(
+    *proofs: StandingProof,
+) -> Iterator[tuple[str, bytes, Callable[[bytes], object]]]:
+    """Yield what proves a standing as what proves any value."""
+    for each in proofs:
+        value = StateValueProof(
+            suite=each.suite,
+            key=each.name.key,
+            value=None if each.status is None else each.status.encode(),
+            proof=each.proof,
+            block=each.block,
+            handovers=each.handovers,
+        )
+        yield "state-value-proof", value.encode(), StateValueProof.decode
 
 
 def a_tombstone() -> VaultDocument:
@@ -180,6 +198,8 @@ def vault_samples(body: TransactionBody) -> Iterator[tuple[str, bytes, Callable[
         grants=tuple(VaultGrant(wrap, "org-1", 3) for wrap in wraps),
         reason=None,
     )
+    for secret in (Secret(seed("key"), "决定.pdf"), Secret(seed("key"), "")):
+        yield "vault-secret", secret.encode(), lambda data: Secret.decode(data, 32)
     keys = VaultKeys((EncryptionKey("agency-1", 1, seed("key"), 3),))
     yield "vault-document", document.encode(), VaultDocument.decode
     yield "vault-document", a_tombstone().encode(), VaultDocument.decode
@@ -333,6 +353,7 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         ("receipt", receipt.encode(), Receipt.decode),
         ("standing-proof", present.encode(), StandingProof.decode),
         ("standing-proof", absent.encode(), StandingProof.decode),
+        *state_value_samples(present, absent),
         ("reference-name", encode(present.name.to_value()), nested(ReferenceName.from_value)),
         ("state-proof", absent.proof.encode(), StateProof.decode),
         ("anchor", anchor.encode(), Anchor.decode),

@@ -1,0 +1,261 @@
+"""The vault of a node: its API's port, implemented, and the keeper with what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
+from typing import Final
+
+from node.assembly.keys import Keys
+from node.assembly.peering import Peering
+from node.assembly.reader import Reader
+from node.chain.genesis import Genesis, Role
+from node.chain.vault import (
+    VaultDocument,
+    document_id_of,
+    vault_document_key,
+    vault_keys_key,
+)
+from node.config import NodeConfig
+from node.crypto.certificate import CertificateIdentity, read_identity
+from node.errors import ClientError
+from node.execution.registry import StateKind, prefix_of
+from node.execution.vault import decode_document, read_document
+from node.rpc.identity import AccessError
+from node.rpc.vault_source import NodeSource, OtherNode
+from node.service import clock
+from node.service.queries import Queries
+from node.service.vault.keeper import VaultKeeper, not_kept
+from node.storage.ledger import LedgerStore
+from node.storage.objects import DirectoryObjects, ObjectStore, UrlObjects
+from node.storage.vault_holdings import CheckStep, Holdings
+
+UNCOMMITTED_DOCUMENTS_MAX: Final = 64
+"""Uploads at once of which the chain knows nothing yet."""
+_GIB: Final = 1_073_741_824
+_NODE_ROLES: Final = tuple(role.name.lower() for role in (Role.VALIDATOR, Role.OBSERVER))
+_AGENCY: Final = Role.AGENCY.name.lower()
+
+
+class NodeVault:
+    """The `VaultNode` of one node. What waits for its store runs on a thread of its own."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        genesis: Genesis,
+        ledger: LedgerStore,
+        *,
+        queries: Queries,
+        peering: Peering,
+        keys: Keys,
+    ) -> None:
+        """Open the store that the settings name; raises `ConfigError` where it cannot be used."""
+        self._ledger, self._queries = ledger, queries
+        self._organisation = read_identity(keys.tls.certificate_pem).organisation
+        self._thread = Reader()
+        self._holdings = Holdings(_open_store(config), genesis.suite)
+
+        def others() -> Sequence[OtherNode]:
+            return [OtherNode(*each) for each in peering.others()]
+
+        self.keeper = VaultKeeper(
+            ledger,
+            self._holdings,
+            self._organisation,
+            NodeSource(others, keys.tls, peering.gatekeeper),
+            read=self._thread.read,
+            now_s=lambda: clock.utc_ms() // 1_000,
+        )
+
+    def close(self) -> None:
+        """End what runs on the thread."""
+        self._thread.close()
+
+    async def proof_of_document(self, document_id: bytes) -> bytes | None:
+        """Return the proof of what the state holds of a document."""
+        return await self._prove(vault_document_key(document_id))
+
+    async def proof_of_keys(self, organisation: str) -> bytes | None:
+        """Return the proof of an organisation's encryption keys."""
+        return await self._prove(vault_keys_key(organisation))
+
+    async def documents(
+        self, caller: CertificateIdentity, after: bytes, limit: int
+    ) -> Sequence[bytes]:
+        """Return ids of documents that concern the caller or its organisation."""
+        return await self._thread.read(partial(self._list, caller, after, limit))
+
+    async def put(
+        self,
+        caller: CertificateIdentity,
+        document_id: bytes,
+        version: int,
+        objects: Sequence[bytes],
+        chunk_list: bytes,
+    ) -> Sequence[bytes]:
+        """Keep objects."""
+        put = partial(self._put, caller, document_id, version, objects, chunk_list)
+        return await self._thread.read(put)
+
+    async def held(
+        self,
+        caller: CertificateIdentity,
+        document_id: bytes,
+        version: int,
+        object_ids: Sequence[bytes],
+    ) -> Sequence[bool]:
+        """Say what lies here."""
+        self._expect_uploader(caller)
+        held = await self._thread.read(partial(self._holdings.held, document_id, version))
+        return [each in held for each in object_ids]
+
+    async def objects(
+        self,
+        caller: CertificateIdentity,
+        document_id: bytes,
+        version: int,
+        object_ids: Sequence[bytes],
+    ) -> AsyncGenerator[bytes]:
+        """Yield objects; to a node an empty one in the place of each that is not here."""
+        is_node = caller.role in _NODE_ROLES
+        allowed = await self._thread.read(partial(self._allowed, caller, document_id, version))
+        for object_id in object_ids:
+            data = None
+            if object_id in allowed:
+                find = partial(self._holdings.find, document_id, version, object_id)
+                data = await self._thread.read(find)
+            if data is None and not is_node:
+                raise ClientError(
+                    f"object {object_id.hex()} of document {document_id.hex()}: "
+                    "not at this node, or not for this identity",
+                    code="GC-2601",
+                )
+            yield data or b""
+
+    async def check(
+        self, caller: CertificateIdentity, document_id: bytes
+    ) -> AsyncGenerator[CheckStep]:
+        """Read all that is held of a document."""
+        document = await self._thread.read(partial(self._document, document_id))
+        is_granted = document.grant_of(caller.identity_id) is not None
+        if not is_granted and caller.organisation not in (
+            document.organisation,
+            self._organisation,
+        ):
+            raise AccessError(f"document {document_id.hex()} is none of {caller.identity_id!r}")
+        async for step in self.keeper.check(document_id):
+            yield step
+
+    # --- On the thread ---
+
+    def _list(self, caller: CertificateIdentity, after: bytes, limit: int) -> list[bytes]:
+        found: list[bytes] = []
+        for key, value in self._ledger.entries_under(prefix_of(StateKind.VAULT_DOCUMENT)):
+            document_id, document = document_id_of(key), decode_document(value)
+            is_theirs = (
+                document.organisation == caller.organisation
+                or document.grant_of(caller.identity_id) is not None
+            )
+            if is_theirs and document_id > after:
+                found.append(document_id)
+            if len(found) == limit:
+                break
+        return found
+
+    def _put(
+        self,
+        caller: CertificateIdentity,
+        document_id: bytes,
+        version: int,
+        objects: Sequence[bytes],
+        chunk_list: bytes,
+    ) -> list[bytes]:
+        self._expect_uploader(caller)
+        document = read_document(self._ledger.get, document_id)
+        if document is None:
+            self._expect_room(document_id)
+            expected = (1, 1)
+        elif not document.is_kept:
+            raise _shredded(document_id)
+        elif document.organisation != self._organisation:
+            raise AccessError(f"document {document_id.hex()} is of {document.organisation!r}")
+        else:
+            expected = (document.version, document.version + 1)
+        if version not in expected:
+            raise ClientError(
+                f"document {document_id.hex()}: expected version {expected[-1]}, got {version}"
+            )
+        ids = [self._holdings.put(document_id, version, data) for data in objects]
+        if chunk_list:
+            ids.append(self._holdings.put_list(document_id, version, chunk_list))
+        return ids
+
+    def _expect_room(self, document_id: bytes) -> None:
+        """Refuse to begin another upload where too many were begun and not committed."""
+        held = self._holdings.documents()
+        if document_id in held:
+            return
+        begun = [each for each in held if read_document(self._ledger.get, each) is None]
+        if len(begun) >= UNCOMMITTED_DOCUMENTS_MAX:
+            raise ClientError(
+                f"vault: {len(begun)} documents were begun here and not committed",
+                code="GC-2602",
+                fix="finish or wait: what nothing commits to is dropped after a day",
+            )
+
+    def _allowed(
+        self, caller: CertificateIdentity, document_id: bytes, version: int
+    ) -> frozenset[bytes]:
+        """Return the objects of a version in force that a caller may have."""
+        document = self._document(document_id)
+        if version != document.version:
+            raise not_kept(document_id)
+        if caller.role in _NODE_ROLES:
+            if not document.is_entitled(caller.organisation):
+                raise AccessError(
+                    f"document {document_id.hex()} is none of {caller.organisation!r}"
+                )
+            organisation = caller.organisation
+        else:
+            if document.grant_of(caller.identity_id) is None:
+                raise AccessError(
+                    f"document {document_id.hex()} is not granted to {caller.identity_id!r}"
+                )
+            organisation = self._organisation
+        parts = self._holdings.parts(document_id, document, organisation)
+        return frozenset(
+            part.object_id
+            for part in parts
+            if part.recipient in ("", caller.identity_id) or caller.role in _NODE_ROLES
+        )
+
+    def _document(self, document_id: bytes) -> VaultDocument:
+        document = read_document(self._ledger.get, document_id)
+        if document is None:
+            raise not_kept(document_id)
+        if not document.is_kept:
+            raise _shredded(document_id)
+        return document
+
+    def _expect_uploader(self, caller: CertificateIdentity) -> None:
+        if caller.role != _AGENCY or caller.organisation != self._organisation:
+            raise AccessError(
+                f"this node keeps what agencies of {self._organisation!r} put in the vault; "
+                f"{caller.role} {caller.identity_id!r} is of {caller.organisation!r}"
+            )
+
+    async def _prove(self, key: bytes) -> bytes | None:
+        return await self._thread.read(partial(self._queries.state_value_proof, key))
+
+
+def _open_store(config: NodeConfig) -> ObjectStore:
+    if config.vault.url is not None:
+        return UrlObjects(config.vault.url)
+    return DirectoryObjects(config.home / "vault", config.vault.max_gib * _GIB)
+
+
+def _shredded(document_id: bytes) -> ClientError:
+    return ClientError(
+        f"document {document_id.hex()} was shredded: nobody can bring it back", code="GC-2604"
+    )

@@ -1,0 +1,232 @@
+"""Objects kept beside the ledger, by name: the port, and two stores behind it. Bytes alone.
+
+What an object is, and whether it is whole, its owner knows: a name is at most three parts, each of
+hexadecimal digits or a number, so that no name leads out of the store. Unlike what the ledger
+needs, objects can be fetched again: what a store refuses ends no process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from node.errors import ConfigError, NodeError
+from node.storage.filesystem import sync_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FREE_BYTES_LEAST: Final = 1_073_741_824
+"""A store on a disk with less room than this takes nothing: the ledger beside it needs some."""
+
+_NAME: Final = re.compile(r"[0-9a-f]{1,64}(/[0-9a-f]{1,64}){0,2}")
+_TEMPORARY: Final = "."
+_MODE: Final = 0o600
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_FOLDER_MODE: Final = 0o700
+
+
+class ObjectStoreError(NodeError):
+    """The store of objects refused, or has no room; the node goes on without."""
+
+    code = "GC-2602"
+
+
+class ObjectStore(Protocol):
+    """Objects by name. Every method may raise `ObjectStoreError`; then nothing is known."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep an object, whole or not at all, durable on return; the same again is nothing."""
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object as it lies there, or None."""
+
+    def names(self, folder: str = "") -> Sequence[str]:
+        """Return the last parts of the names right below a folder; none where there is none."""
+
+    def age_s(self, folder: str, now_s: int) -> int:
+        """Return how long ago something last came into a folder, as far as the store knows."""
+
+    def remove(self, name: str) -> None:
+        """Remove an object, or a folder with all in it; durable on return."""
+
+
+class DirectoryObjects:
+    """Objects as files of a folder, readable by its owner alone."""
+
+    def __init__(self, root: Path, bytes_max: int) -> None:
+        """Keep at most `bytes_max` in `root`, which is made where it is not there."""
+        self._root, self._bytes_max = root, bytes_max
+        self._held_bytes: int | None = None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep an object."""
+        path = self._path(name)
+        if path.exists():
+            return
+        try:
+            self._make_room(len(data))
+            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
+            try:
+                with os.fdopen(os.open(temporary, _FLAGS, _MODE), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fdatasync(file.fileno())
+                temporary.rename(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            sync_path(path.parent)
+        except OSError as error:
+            raise _refused(self._root, error) from error
+        self._held_bytes = (self._held_bytes or 0) + len(data)
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object."""
+        try:
+            return self._path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _refused(self._root, error) from error
+
+    def names(self, folder: str = "") -> Sequence[str]:
+        """Return what lies in a folder."""
+        path = self._path(folder) if folder else self._root
+        try:
+            return sorted(each.name for each in path.iterdir() if _NAME.fullmatch(each.name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _refused(self._root, error) from error
+
+    def age_s(self, folder: str, now_s: int) -> int:
+        """Return how long ago a name was last added to a folder."""
+        try:
+            return max(0, now_s - int(self._path(folder).stat().st_mtime))
+        except OSError:
+            return 0
+
+    def remove(self, name: str) -> None:
+        """Remove an object or a folder."""
+        path = self._path(name)
+        try:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+            if path.parent.is_dir():
+                sync_path(path.parent)
+        except OSError as error:
+            raise _refused(self._root, error) from error
+        self._held_bytes = None  # counted anew when something comes
+
+    def _make_room(self, size_bytes: int) -> None:
+        self._root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        if self._held_bytes is None:
+            self._held_bytes = sum(
+                file.stat().st_size for file in self._root.rglob("*") if file.is_file()
+            )
+        if self._held_bytes + size_bytes > self._bytes_max:
+            raise ObjectStoreError(
+                f"{self._root}: holds {self._held_bytes} bytes, of {self._bytes_max} allowed",
+                fix="raise vault.max_gib in node.toml, or shred what is not needed",
+            )
+        if shutil.disk_usage(self._root).free < FREE_BYTES_LEAST + size_bytes:
+            raise ObjectStoreError(
+                f"{self._root}: less than {FREE_BYTES_LEAST} bytes are free on its disk",
+                fix="make room on the disk of the vault",
+            )
+
+    def _path(self, name: str) -> Path:
+        return self._root / _checked(name)
+
+
+class UrlObjects:
+    """Objects wherever fsspec reaches: S3-compatible stores, shared file systems, memory.
+
+    As durable and as atomic as that store makes a single object. Room is for the store to bound.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Keep objects below `url`; raises `ConfigError` where nothing here can reach it."""
+        self._url = url
+        try:
+            from fsspec.core import url_to_fs  # noqa: PLC0415 - an extra: not installed everywhere
+
+            self._files, self._root = url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(
+                f"vault.url: {url!r:.80} cannot be reached: {error}",
+                fix="pip install govchain[s3], or keep the vault in a folder: leave vault.url out",
+            ) from error
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep an object."""
+        path = self._path(name)
+        self._ask(lambda: self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True))
+        self._ask(lambda: self._files.pipe_file(path, data))
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object."""
+        path = self._path(name)
+        try:
+            found = self._ask(lambda: self._files.cat_file(path))
+        except FileNotFoundError:
+            return None
+        return bytes(found)
+
+    def names(self, folder: str = "") -> Sequence[str]:
+        """Return what lies in a folder."""
+        path = self._path(folder) if folder else self._root
+        try:
+            self._files.invalidate_cache()
+            found = self._ask(lambda: self._files.ls(path, detail=False))
+        except FileNotFoundError:
+            return []
+        parts = [str(each).rstrip("/").rsplit("/", 1)[-1] for each in found]
+        return sorted(each for each in parts if _NAME.fullmatch(each))
+
+    def age_s(self, folder: str, now_s: int) -> int:
+        """Return 0: not every store knows; what is left over there its own rules may expire."""
+        del folder, now_s
+        return 0
+
+    def remove(self, name: str) -> None:
+        """Remove an object or a folder."""
+        path = self._path(name)
+        try:
+            self._ask(lambda: self._files.rm(path, recursive=True))
+        except FileNotFoundError:
+            return
+
+    def _ask(self, question: Callable[[], Any]) -> Any:  # noqa: ANN401 - the library has no types
+        try:
+            return question()
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # each store behind the library raises errors of its own
+            raise ObjectStoreError(
+                f"{self._url}: {type(error).__name__}: {error}",
+                fix="see that the store answers and takes the credentials of this node",
+            ) from error
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{_checked(name)}"
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ObjectStoreError(f"object name: expected hexadecimal parts, got {name!r:.80}")
+    return name
+
+
+def _refused(root: Path, error: OSError) -> ObjectStoreError:
+    return ObjectStoreError(
+        f"{root}: {error.strerror or error}", fix="check the folder of the vault and its disk"
+    )
