@@ -24,8 +24,8 @@ from node.chain.reference import ReferenceName
 from node.consensus.events import Now
 from node.consensus.standing import standing_of
 from node.crypto.signature import Signer
-from node.errors import InvariantViolation
-from node.execution.registry import find_endpoint
+from node.errors import ClientError, InvariantViolation
+from node.execution.registry import StateKind, find_endpoint
 from node.rpc import port
 from node.rpc.guard import NoTimeStamps
 from node.rpc.peer import RemotePeer
@@ -42,6 +42,18 @@ from node.timestamp.receipt import Receipt
 
 RETRY_AFTER_MS: Final = 500
 """When a client refused for want of readiness should come back."""
+
+_KINDS_TOLD: Final = (
+    StateKind.ORGANISATION,
+    StateKind.IDENTITY,
+    StateKind.ENDPOINT,
+    StateKind.STATUS,
+    StateKind.TRAIL,
+    StateKind.CERTIFICATES,
+    StateKind.AUTHORITIES,
+    StateKind.RULE,
+    StateKind.ROLL,
+)
 
 log = structlog.get_logger()
 
@@ -258,6 +270,17 @@ class Api:
         """Return what led from epoch to epoch."""
         found = await self._read(partial(self._queries.handovers_from, from_epoch, limit))
         return [handover.encode() for handover in found]
+
+    async def state_entries(self, kind: int, after: bytes, limit: int) -> port.StateEntries:
+        """Return what the state holds of one kind."""
+        if kind not in _KINDS_TOLD:
+            known = ", ".join(str(each.value) for each in _KINDS_TOLD)
+            raise ClientError(f"state kind: expected one of {known}, got {kind}")
+        height = self._parts.ledger.tip_height
+        entries = await self._read(
+            partial(self._parts.ledger.entries_of, StateKind(kind), after, limit)
+        )
+        return port.StateEntries(height, tuple(entries))
 
     async def genesis(self) -> bytes:
         """Return the genesis."""

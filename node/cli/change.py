@@ -20,7 +20,6 @@ from node.chain.governance import (
     AddValidator,
     CheckpointStatement,
     Governance,
-    RemoveValidator,
     ends_epoch,
     members_after,
 )
@@ -29,6 +28,8 @@ from node.chain.transaction import TransactionBody, TransactionKind, sign_transa
 from node.cli.network import Network
 from node.cli.outcomes import explain
 from node.cli.proposal import Guest, Proposal
+from node.cli.rights import Rights, read_rights
+from node.cli.rules import tell_rule
 from node.cli.screen import Screen
 from node.cli.verb import CommandError
 from node.crypto.suite import Suite
@@ -114,33 +115,42 @@ def known_organisations(network: Network) -> list[str]:
 
 
 def approve_all(network: Network, proposal: Proposal) -> Proposal:
-    """Have administrators approve until a majority of the founding organisations does.
+    """Have those whose keys are here approve, one of each organisation, until it is enough.
 
-    Raises `CommandError` where the keys of too few are here.
+    Raises `CommandError` where it is not.
     """
+    rights = read_rights(network)
     organisations: dict[str, None] = {}
-    for admin in founding_admins(network):
-        if 2 * len(organisations) > len(network.genesis.organisations):
+    for approver in rights.approvers(proposal.governance):
+        if not rights.missing(proposal):
             break
-        if admin.organisation not in organisations:
-            signer = Network(network.profile, admin.identity_id).signer
-            proposal = proposal.approve(admin.identity_id, signer)
-            organisations[admin.organisation] = None
-    check_approvals(network, proposal)
+        if approver.organisation not in organisations and has_credentials(network, approver):
+            signer = Network(network.profile, approver.identity_id).signer
+            proposal = proposal.approve(approver.identity_id, signer)
+            organisations[approver.organisation] = None
+    refuse_unapproved(rights, proposal)
     return proposal
 
 
+def has_credentials(network: Network, identity: Identity) -> bool:
+    """Say whether the keys of an identity are here."""
+    profile, name = network.profile, identity.identity_id
+    return profile.may_hold(name) and profile.credentials_of(name).is_dir()
+
+
 def check_approvals(network: Network, proposal: Proposal) -> None:
-    """Refuse a proposal that less than a majority of the founding organisations approves."""
-    of_admin = {each.identity_id: each.organisation for each in network.genesis.identities}
-    approving = frozenset(of_admin.get(name) for name in proposal.approved_by) - {None}
-    founders = network.genesis.organisations
-    if 2 * len(approving) <= len(founders):
-        message = _("{count} of {all} founding organisations approve, {needed} are needed")
-        needed = len(founders) // 2 + 1
-        raise CommandError(
-            "GC-2321", message.format(count=len(approving), all=len(founders), needed=needed)
-        )
+    """Refuse a proposal that fewer approve of than the rules in force ask for."""
+    refuse_unapproved(read_rights(network), proposal)
+
+
+def refuse_unapproved(rights: Rights, proposal: Proposal) -> None:
+    """Refuse a proposal that fewer approve of than these rules ask for; say what that is."""
+    missing = rights.missing(proposal)
+    if missing:
+        message = _("too few approve. It takes: {rules}. Approved so far by: {organisations}")
+        rules = "; ".join(tell_rule(name, rights.rule_of(name)) for name in missing)
+        approving = ", ".join(rights.approving_organisations(proposal)) or _("nobody")
+        raise CommandError("GC-2321", message.format(rules=rules, organisations=approving))
 
 
 def carry_out(
@@ -340,8 +350,11 @@ async def _await_members(
         await asyncio.sleep(_POLL_S)
 
 
-def joined_and_left(governance: Governance) -> tuple[list[str], list[str]]:
-    """Return who joins by a change and who leaves."""
-    operations = governance.operations
-    joined = [e.validator.validator_id for e in operations if isinstance(e, AddValidator)]
-    return joined, [e.validator_id for e in operations if isinstance(e, RemoveValidator)]
+def joined_and_left(
+    governance: Governance, members: Sequence[Validator]
+) -> tuple[list[str], list[str]]:
+    """Return who joins `members` by a change and who leaves them, removed, frozen or revoked."""
+    before = [each.validator_id for each in members]
+    after = [each.validator_id for each in members_after(members, governance.operations)]
+    joined = [name for name in after if name not in before]
+    return joined, [name for name in before if name not in after]

@@ -125,7 +125,8 @@ def change_chain(
 def _carry_out(screen: Screen, course: Course, network: Network, proposal: Proposal) -> Answer:
     from node.cli.change import carry_out, joined_and_left
 
-    joined, left = joined_and_left(proposal.governance)
+    members = network.validators.validators
+    joined, left = joined_and_left(proposal.governance, members)
     tolerance = _Tolerance.around(network, proposal.governance)
     carried = carry_out(screen, network, proposal, patience_s=course.patience_s)
     _record(screen, course, carried.members)
@@ -157,15 +158,13 @@ class _Tolerance:
     @classmethod
     def around(cls, network: Network, governance: Governance) -> _Tolerance:
         """Return it for a change of the epoch in force, as the chain would carry it out."""
-        from node.chain.governance import AddValidator, RemoveValidator, members_after
+        from node.chain.governance import members_after
         from node.chain.membership import faults_tolerated
 
         validators, operations = network.validators, governance.operations
         members = members_after(validators.validators, operations)
         after = faults_tolerated(len(members)) if members else 0  # no set at all: it is refused
-        is_of_validators = any(
-            isinstance(each, AddValidator | RemoveValidator) for each in operations
-        )
+        is_of_validators = members != validators.validators
         return cls(validators.faults, after, is_of_validators)
 
     @property

@@ -68,6 +68,13 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "parameters": _Verb(
         "node.cli.parameters", "parameters", _("What all validators of a chain go by.")
     ),
+    "org": _Verb("node.cli.org", "org", _("Organisations of the chain, and their rights.")),
+    "identity": _Verb(
+        "node.cli.identity", "identity", _("Who may sign on the chain, and their rights.")
+    ),
+    "policy": _Verb(
+        "node.cli.policy", "policy", _("Who may do what, and how many have to approve.")
+    ),
     "trust": _Verb("node.cli.trust", "trust", _("What an auditor pins.")),
     "misbehaviour": _Verb(
         "node.cli.misbehaviour",

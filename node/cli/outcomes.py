@@ -24,8 +24,8 @@ def _of_notarizations() -> dict[ResultCode, tuple[str, str]]:
             _("sign as an agency to notarize, as an administrator to govern: --as"),
         ),
         ResultCode.IDENTITY_NOT_VALID: (
-            _("the identity's certificate was not valid at the block's time"),
-            _("have the certificate renewed"),
+            _("who asks, or is to be changed, is not valid: expired, frozen, revoked or unknown"),
+            _("see what became of it: govchain identity show; then have it renewed or unfrozen"),
         ),
         ResultCode.REFERENCE_IN_FORCE: (
             _("the reference is in force already"),
@@ -52,8 +52,8 @@ def _of_governance() -> dict[ResultCode, tuple[str, str]]:
             _("have the administrators approve this very proposal, each once"),
         ),
         ResultCode.APPROVALS_MISSING: (
-            _("fewer founding organisations approve than a majority"),
-            _("have administrators of more organisations approve it"),
+            _("fewer organisations approve than the rule of an operation asks for"),
+            _("see the rules: govchain policy show; have more organisations approve"),
         ),
         ResultCode.ORGANISATION_UNKNOWN: (
             _("the organisation named is no member of this chain"),
@@ -65,8 +65,8 @@ def _of_governance() -> dict[ResultCode, tuple[str, str]]:
             _("make new keys: none is ever used twice"),
         ),
         ResultCode.KEY_INVALID: (
-            _("a key is malformed, or not shown to be held"),
-            _("make the keys, and the proof that they are held, with this program"),
+            _("a key or certificate is malformed, not of whom it is for, or not shown to be held"),
+            _("make keys and proofs with this program; certificates by a CA of the organisation"),
         ),
         ResultCode.VALIDATOR_UNKNOWN: (
             _("who is to be removed is no validator"),
@@ -77,8 +77,8 @@ def _of_governance() -> dict[ResultCode, tuple[str, str]]:
             _("change fewer of them"),
         ),
         ResultCode.CHANGE_TOO_LARGE: (
-            _("too many validators would change at once"),
-            _("change at most as many in one step as may fail, then the next"),
+            _("too many validators would change at once, or too few be left who can approve"),
+            _("change at most as many in one step as may fail; leave enough administrators"),
         ),
         ResultCode.EVIDENCE_INVALID: (
             _("a checkpoint statement is stale, false, or of nobody in the set to be"),

@@ -111,9 +111,11 @@ def govern(payload: Governance, at: Position, read: _Read, ground: Ground) -> Ch
     """
     if payload.epoch != ground.epoch.number:
         return Failure(ResultCode.EPOCH_NOT_IN_FORCE)  # V1
-    failure = _check_approvals(payload, at, read, ground)
-    if failure is not None:
-        return failure
+    return _check_approvals(payload, at, read, ground) or carry_out(payload, at, read, ground)
+
+
+def carry_out(payload: Governance, at: Position, read: _Read, ground: Ground) -> Change | Failure:
+    """Return the same of a payload that is approved: all rules but V1 and V2."""
     occasion = Occasion(at.height, at.time_ms, ground.tx_id)
     draft = _Draft(read, ground.epoch, occasion)
     for index, operation in enumerate(payload.operations):

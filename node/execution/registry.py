@@ -160,9 +160,22 @@ class EpochStart:
         )
 
 
+_KEY_ITEMS: Final = {
+    StateKind.PARAMETERS: 1,
+    StateKind.VALIDATOR_SET: 1,
+    StateKind.REFERENCE: 4,
+    StateKind.STATUS: 3,
+    StateKind.TRAIL: 4,
+    StateKind.ROLL: 1,
+}
+"""How many items state keys have, where it is not two."""
+
+
 def prefix_of(kind: StateKind) -> bytes:
     """Return what the state keys of a kind, and no others, begin with."""
-    return encode([kind.value, None])[:-1]
+    rest = _KEY_ITEMS.get(kind, 2) - 1
+    whole = encode([kind.value, *([None] * rest)])
+    return whole[: len(whole) - rest]
 
 
 def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:

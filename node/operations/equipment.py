@@ -189,14 +189,7 @@ class Outfitter:
         make_folder(folder)
         identity_key = self._make_key(folder / "client.key", KeyPurpose.IDENTITY)
         tls_key = self._make_key(folder / "tls.key", KeyPurpose.TLS)
-        member = Member(
-            identity_id=client_id,
-            role=role.name.lower(),
-            public_key=tls_key.public_key.encoded,
-        )
-        issuance = self._issuance(_MEMBER_DAYS)
-        certificate = build_identity_certificate(authority, member, issuance)
-        write_file(folder / "client.pem", encode_pem(certificate))
+        issuance = self._certify_client(folder, client_id, role, tls_key, authority)
         return Identity(
             identity_id=client_id,
             organisation=organisation_id,
@@ -205,6 +198,25 @@ class Outfitter:
             not_before_ms=issuance.not_before_ms,
             not_after_ms=issuance.not_after_ms,
         )
+
+    def renew_client(self, folder: Path, client_id: str, role: Role, authority: Authority) -> None:
+        """Make a new key for TLS, and its certificate, for a client in a new `folder`."""
+        make_folder(folder)
+        tls_key = self._make_key(folder / "tls.key", KeyPurpose.TLS)
+        self._certify_client(folder, client_id, role, tls_key, authority)
+
+    def _certify_client(
+        self, folder: Path, client_id: str, role: Role, tls_key: Signer, authority: Authority
+    ) -> Issuance:
+        member = Member(
+            identity_id=client_id,
+            role=role.name.lower(),
+            public_key=tls_key.public_key.encoded,
+        )
+        issuance = self._issuance(_MEMBER_DAYS)
+        certificate = build_identity_certificate(authority, member, issuance)
+        write_file(folder / "client.pem", encode_pem(certificate))
+        return issuance
 
     def make_aggregate_key(self, home: Path) -> AggregateKey:
         """Make the key of a validator's shares of compact certificates; return what is registered.

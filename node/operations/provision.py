@@ -340,16 +340,25 @@ class _Provisioning:
         }
         write_file(self._folder / "profile.toml", render_toml(shared))
         for identity in clients:
-            client_id = identity.identity_id
-            own = {
-                **profile,
-                "identity": client_id,
-                "credentials": ".",
-                "ca_bundle": f"../../{CA_BUNDLE_FILE}",
-                "genesis": f"../../{GENESIS_FILE}",
-                "key_file": f"../../{SECRET_FILE}",
-            }
-            write_file(self._folder / "clients" / client_id / "profile.toml", render_toml(own))
+            write_client_profile(self._folder, topology, identity.identity_id)
+
+
+def write_client_profile(home: Path, topology: Topology, client_id: str) -> None:
+    """Write the profile of a client into its folder in the folder of a network."""
+    settings = {
+        "version": 1,
+        "chain_id": topology.chain_id,
+        "suite": topology.suite,
+        "identity": client_id,
+        "credentials": ".",
+        "ca_bundle": f"../../{CA_BUNDLE_FILE}",
+        "genesis": f"../../{GENESIS_FILE}",
+        "key_file": f"../../{SECRET_FILE}",
+        "endpoints": [
+            endpoint_table(node.id, node.host, node.client_port) for node in topology.nodes
+        ],
+    }
+    write_file(home / "clients" / client_id / "profile.toml", render_toml(settings))
 
 
 def join_address(host: str, port: int) -> str:

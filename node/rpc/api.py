@@ -27,6 +27,8 @@ from node.rpc.port import (
     PAGE_TOKEN_BYTES_MAX,
     RECEIPTS_PAGE_MAX,
     RECORDS_PAGE_MAX,
+    STATE_ENTRIES_PAGE_MAX,
+    STATE_KEY_BYTES_MAX,
     WAIT_MS_MAX,
     BatchTicket,
     NodeApi,
@@ -205,6 +207,20 @@ class LedgerApi(LedgerServicer):
         limit = _limit(request.limit, HANDOVERS_PAGE_MAX)
         found = await self._node.handovers(request.from_epoch, limit)
         return pb.GetHandoversReply(handovers=_page(found))
+
+    async def GetStateEntries(
+        self, request: pb.GetStateEntriesRequest, context: object
+    ) -> pb.StateEntries:
+        """Return entries of the state of one kind, as many as asked for and fit."""
+        limit = _limit(request.limit, STATE_ENTRIES_PAGE_MAX)
+        if len(request.after) > STATE_KEY_BYTES_MAX:
+            raise ClientError(f"state key: expected at most {STATE_KEY_BYTES_MAX} bytes")
+        found = await self._node.state_entries(request.kind, request.after, limit)
+        fitting = len(_page([value for _, value in found.entries]))
+        return pb.StateEntries(
+            height=found.height,
+            entries=[pb.StateEntry(key=key, value=value) for key, value in found.entries[:fitting]],
+        )
 
     async def TimeStamp(self, request: pb.TimeStampRequest, context: object) -> pb.TimeStampReply:
         """Record a request for a time stamp and answer it."""

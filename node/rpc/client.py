@@ -40,6 +40,7 @@ from node.rpc.port import (
     HANDOVERS_PAGE_MAX,
     RECEIPTS_PAGE_MAX,
     RECORDS_PAGE_MAX,
+    STATE_ENTRIES_PAGE_MAX,
     WAIT_MS_MAX,
     Block,
     BlockSummary,
@@ -72,6 +73,8 @@ __all__ = [
     "WrongChainError",
 ]
 
+STATE_ENTRIES_MAX: Final = 200_000
+"""Of one kind: more are taken for made up."""
 TIMEOUT_MS: Final = 10_000
 _ANSWER_MS: Final = 1_000  # what a validator may take to answer, beyond the wait it is asked for
 STAMP_TIMEOUT_MS: Final = 60_000
@@ -266,6 +269,32 @@ class LedgerClient:
             convert.membership_from_pb,
             timeout_ms,
         )
+
+    async def state_entries(self, kind: int, timeout_ms: int = TIMEOUT_MS) -> dict[bytes, bytes]:
+        """Return all that the state holds of one kind (`node.execution.registry.StateKind`).
+
+        By the word of the first node that answers. Raises `ClientError` where it sends more than
+        all there can be, or not in order.
+        """
+        found: dict[bytes, bytes] = {}
+        after = b""
+        while True:
+            request = pb.GetStateEntriesRequest(
+                kind=kind, after=after, limit=STATE_ENTRIES_PAGE_MAX
+            )
+            page = await self._connections.ask(
+                lambda api: api.GetStateEntries,
+                request,
+                lambda reply: [(each.key, each.value) for each in reply.entries],
+                timeout_ms,
+            )
+            for key, value in page:
+                if key <= after or len(found) >= STATE_ENTRIES_MAX:
+                    raise ClientError("state entries: out of order, or too many")
+                found[key] = value
+                after = key
+            if not page:
+                return found
 
     async def checkpoints(
         self, timeout_ms: int = TIMEOUT_MS

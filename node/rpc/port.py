@@ -27,6 +27,8 @@ WAIT_MS_MAX: Final = 60_000
 RECEIPTS_PAGE_MAX: Final = 256
 RECORDS_PAGE_MAX: Final = 1_000
 HANDOVERS_PAGE_MAX: Final = 256
+STATE_ENTRIES_PAGE_MAX: Final = 1_000
+STATE_KEY_BYTES_MAX: Final = 512
 PAGE_TOKEN_BYTES_MAX: Final = 8  # a place in the log
 
 
@@ -280,6 +282,19 @@ class BlockSummary:
     """Votes in the commit certificate."""
 
 
+# --- Rights ---
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntries:
+    """Part of the state, in order of its keys."""
+
+    height: int
+    """Of the newest block there when it was asked."""
+    entries: tuple[tuple[bytes, bytes], ...]
+    """Canonical `state-key` and value."""
+
+
 # --- The port ---
 
 
@@ -368,6 +383,12 @@ class NodeApi(Protocol):
         """Return up to `limit` canonical handovers, from the one that ends `from_epoch` on.
 
         None of them where that epoch has not ended here.
+        """
+
+    async def state_entries(self, kind: int, after: bytes, limit: int) -> StateEntries:
+        """Return up to `limit` entries of the state of one kind whose keys come after one.
+
+        Raises `ClientError` for a kind that is not of organisations, identities, rights or rules.
         """
 
     async def genesis(self) -> bytes:

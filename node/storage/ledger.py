@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from heapq import merge
+from itertools import islice
 from threading import Lock
 from typing import Final
 
@@ -44,6 +45,7 @@ from node.chain.state_tree import (
 from node.crypto.suite import Suite
 from node.errors import InvariantViolation, ProofError, StorageError, invariant
 from node.execution.apply import ExecutedBlock
+from node.execution.registry import StateKind, prefix_of
 from node.storage import keys
 from node.storage.held_state import HeldState
 from node.storage.indexes import index_entries, transaction_position
@@ -212,13 +214,23 @@ class LedgerStore:
         """Yield the current values whose state keys begin with `prefix`, in order of the keys."""
         return (value for _, value in self.entries_under(prefix))
 
-    def entries_under(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield state key and current value of all whose keys begin with `prefix`, in order."""
-        for listed, _ in self._store.scan(keys.STATE_KEY + prefix):
+    def entries_under(self, prefix: bytes, *, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Yield state key and current value of all whose keys begin with `prefix`, in order.
+
+        With `after`, which begins so, too, those that come after it.
+        """
+        start = keys.STATE_KEY + after + b"\x00" if after else b""
+        for listed, _ in self._store.scan(keys.STATE_KEY + prefix, start=start):
             key = listed[len(keys.STATE_KEY) :]
             value = self.get(key)
             if value is not None:
                 yield key, value
+
+    def entries_of(self, kind: StateKind, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return up to `limit` entries of a kind whose state keys come after one, in order."""
+        prefix = prefix_of(kind)
+        found = self.entries_under(prefix, after=after if after.startswith(prefix) else b"")
+        return list(islice(found, limit))
 
     @property
     def tree(self) -> StateTree:

@@ -119,6 +119,11 @@ class LedgerStub:
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetGenesisRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Genesis.FromString,
                 _registered_method=True)
+        self.GetStateEntries = channel.unary_unary(
+                '/govchain.ledger.v1.Ledger/GetStateEntries',
+                request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetStateEntriesRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.StateEntries.FromString,
+                _registered_method=True)
         self.TimeStamp = channel.unary_unary(
                 '/govchain.ledger.v1.Ledger/TimeStamp',
                 request_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.TimeStampRequest.SerializeToString,
@@ -247,6 +252,14 @@ class LedgerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStateEntries(self, request, context):
+        """What the state holds of organisations, identities, their rights and the rules, by the word of the
+        node that is asked: ask more than may be faulty.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TimeStamp(self, request, context):
         """Records a request for a time stamp (RFC 3161) under the time-stamping identity of the node's
         organisation, waits until that is final, and answers with the token. How often one identity may
@@ -350,6 +363,11 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.GetGenesis,
                     request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetGenesisRequest.FromString,
                     response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.Genesis.SerializeToString,
+            ),
+            'GetStateEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStateEntries,
+                    request_deserializer=node_dot_rpc_dot_pb_dot_ledger__pb2.GetStateEntriesRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_pb_dot_ledger__pb2.StateEntries.SerializeToString,
             ),
             'TimeStamp': grpc.unary_unary_rpc_method_handler(
                     servicer.TimeStamp,
@@ -821,6 +839,33 @@ class Ledger:
             '/govchain.ledger.v1.Ledger/GetGenesis',
             node_dot_rpc_dot_pb_dot_ledger__pb2.GetGenesisRequest.SerializeToString,
             node_dot_rpc_dot_pb_dot_ledger__pb2.Genesis.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStateEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/govchain.ledger.v1.Ledger/GetStateEntries',
+            node_dot_rpc_dot_pb_dot_ledger__pb2.GetStateEntriesRequest.SerializeToString,
+            node_dot_rpc_dot_pb_dot_ledger__pb2.StateEntries.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,6 +69,10 @@ class LedgerStub:
     GetCertifiedHeader: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]
     GetHandovers: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetHandoversRequest, _ledger_pb2.GetHandoversReply]
     GetGenesis: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetGenesisRequest, _ledger_pb2.Genesis]
+    GetStateEntries: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetStateEntriesRequest, _ledger_pb2.StateEntries]
+    """What the state holds of organisations, identities, their rights and the rules, by the word of the
+    node that is asked: ask more than may be faulty.
+    """
     TimeStamp: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.TimeStampRequest, _ledger_pb2.TimeStampReply]
     """Records a request for a time stamp (RFC 3161) under the time-stamping identity of the node's
     organisation, waits until that is final, and answers with the token. How often one identity may
@@ -111,6 +115,10 @@ class LedgerAsyncStub(LedgerStub):
     GetCertifiedHeader: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCertifiedHeaderRequest, _ledger_pb2.CertifiedHeader]  # type: ignore[assignment]
     GetHandovers: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetHandoversRequest, _ledger_pb2.GetHandoversReply]  # type: ignore[assignment]
     GetGenesis: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetGenesisRequest, _ledger_pb2.Genesis]  # type: ignore[assignment]
+    GetStateEntries: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetStateEntriesRequest, _ledger_pb2.StateEntries]  # type: ignore[assignment]
+    """What the state holds of organisations, identities, their rights and the rules, by the word of the
+    node that is asked: ask more than may be faulty.
+    """
     TimeStamp: _aio.UnaryUnaryMultiCallable[_ledger_pb2.TimeStampRequest, _ledger_pb2.TimeStampReply]  # type: ignore[assignment]
     """Records a request for a time stamp (RFC 3161) under the time-stamping identity of the node's
     organisation, waits until that is final, and answers with the token. How often one identity may
@@ -252,6 +260,16 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetGenesisRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.Genesis, _abc.Awaitable[_ledger_pb2.Genesis]]: ...
+
+    @_abc_1.abstractmethod
+    def GetStateEntries(
+        self,
+        request: _ledger_pb2.GetStateEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.StateEntries, _abc.Awaitable[_ledger_pb2.StateEntries]]:
+        """What the state holds of organisations, identities, their rights and the rules, by the word of the
+        node that is asked: ask more than may be faulty.
+        """
 
     @_abc_1.abstractmethod
     def TimeStamp(

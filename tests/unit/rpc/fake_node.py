@@ -15,6 +15,7 @@ from node.chain.governance import CheckpointStatement
 from node.chain.reference import ReferenceName
 from node.consensus.standing import Standing
 from node.crypto import der
+from node.errors import ClientError
 from node.rpc.client import LedgerClient, LedgerEndpoint
 from node.rpc.identity import TlsIdentity
 from node.rpc.port import (
@@ -32,6 +33,7 @@ from node.rpc.port import (
     RecordFilter,
     RecordPage,
     RecordStatus,
+    StateEntries,
 )
 from node.rpc.server import ClientServer
 from node.timestamp.tokens.issuing import encode_granted, encode_refused
@@ -43,6 +45,9 @@ DEADLINE_S = 20
 
 def tx_id(transaction: bytes) -> bytes:
     return sha256(transaction).digest()
+
+
+HELD_KIND = 4
 
 
 class FakeTicket:
@@ -123,6 +128,8 @@ class FakeNode:
     broken: Exception | None = None
     handovers_mib: list[int] = field(default_factory=list)
     proofs_mib: list[int] = field(default_factory=list)
+    held_entries: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """What the state holds of `HELD_KIND`."""
     """Sizes of further proofs of misbehaviour."""
     submitters: list[str] = field(default_factory=list)
     stamping: Failure | None = None
@@ -201,6 +208,12 @@ class FakeNode:
     async def evidence(self) -> Sequence[bytes]:
         proof = b"proof by " + self.validator_id.encode()
         return [proof, *(bytes(size << 20) for size in self.proofs_mib)]
+
+    async def state_entries(self, kind: int, after: bytes, limit: int) -> StateEntries:
+        if kind != HELD_KIND:
+            raise ClientError("state kind: expected another")
+        held = [each for each in self.held_entries if each[0] > after]
+        return StateEntries(7, tuple(held[:limit]))
 
     async def membership(self) -> Membership:
         return Membership(

@@ -33,7 +33,7 @@ from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.port import BATCH_TXS_MAX, PAGE_TOKEN_BYTES_MAX, REQUEST_BYTES_MAX, RecordFilter
 from node.rpc.server import LEDGER_SERVICE
 from node.timestamp.tokens.request import Failure
-from tests.unit.rpc.fake_node import DEADLINE_S, FakeNetwork, running, tx_id
+from tests.unit.rpc.fake_node import DEADLINE_S, HELD_KIND, FakeNetwork, running, tx_id
 from tests.unit.rpc.pki import CHAIN_ID, shared_pki
 
 NOWHERE = LedgerEndpoint("validator-9", "127.0.0.1:1")
@@ -400,6 +400,22 @@ async def test_every_validator_is_asked_what_it_sees_and_the_way_is_timed() -> N
         assert isinstance(heard, HeardDiagnosis)
         assert heard.diagnosis.status.validator_id == "validator-1"
         assert heard.asked_ms <= heard.answered_ms
+
+
+async def test_all_of_the_state_of_one_kind_comes_page_by_page() -> None:
+    async with running(1) as network, network.client() as client:
+        held = [(b"%08d" % number, b"v" * 4_096) for number in range(2_500)]  # more than a page
+        network.nodes[0].held_entries += held
+        assert await client.state_entries(HELD_KIND) == dict(held)
+        with pytest.raises(ClientError, match="expected another"):
+            await client.state_entries(HELD_KIND + 1)
+
+
+async def test_entries_out_of_order_are_refused() -> None:
+    async with running(1) as network, network.client() as client:
+        network.nodes[0].held_entries += [(b"b", b""), (b"a", b"")]
+        with pytest.raises(ClientError, match="out of order"):
+            await client.state_entries(HELD_KIND)
 
 
 async def test_who_decides_and_who_follows_is_told() -> None:

@@ -1,0 +1,245 @@
+"""`govchain org`: the organisations of a chain, their authorities, and what becomes of them."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from node.cli.choice import NetworkChoice, network_options
+from node.cli.course import Course, by_file, change_chain, course_options
+from node.cli.screen import Answer, Screen
+from node.cli.verb import CommandError, VerbGroup, verb
+
+if TYPE_CHECKING:
+    from node.chain.genesis import Organisation
+    from node.chain.identity import Status
+    from node.cli.rights import Rights
+
+reason_option = click.option(
+    "--reason",
+    default="",
+    help=_("Why: at most 256 bytes, for ever on the chain. Name nobody in it."),
+)
+
+
+@click.group("org", cls=VerbGroup, help=_("Organisations of the chain, and their rights."))
+def org() -> None:
+    """Hold the verbs."""
+
+
+@org.command("list", help=_("List the organisations, and whether they have their rights."))
+@network_options
+@verb("org list")
+def list_organisations(screen: Screen, *, network: NetworkChoice) -> Answer:
+    """List the organisations."""
+    from node.cli.rights import read_rights
+
+    rights = read_rights(network.open())
+    facts = [_facts(rights, each) for each in rights.organisations()]
+    titles = (_("organisation"), _("name"), _("status"), _("founder"), _("CAs"), _("identities"))
+    screen.table(
+        titles,
+        [
+            (
+                each["organisation"],
+                each["name"],
+                each["status"],
+                _("yes") if each["is_founder"] else _("no"),
+                len(each["authorities"]),
+                each["identities"],
+            )
+            for each in facts
+        ],
+    )
+    return Answer({"organisations": facts})
+
+
+@org.command("show", help=_("Show an organisation: its CAs, and what became of it so far."))
+@click.argument("name")
+@network_options
+@verb("org show")
+def show(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
+    """Show an organisation."""
+    from node.chain.identity import Subject
+    from node.cli.rights import read_rights
+    from node.cli.rights_wording import tell_trail, trail_facts
+
+    rights = read_rights(network.open())
+    organisation = rights.organisation(name)
+    facts = _facts(rights, organisation)
+    screen.line(f"{name}: {organisation.name}, {facts['status']}")
+    for each in facts["authorities"]:
+        screen.line(_("  CA, SHA-256 {digest}").format(digest=each))
+    tell_trail(screen, rights.trail(Subject.ORGANISATION, name))
+    trail = trail_facts(rights.trail(Subject.ORGANISATION, name))
+    return Answer({**facts, "history": trail})
+
+
+@org.command(
+    "add",
+    help=_(
+        "Admit an organisation by the certificate of its CA. Compare its SHA-256, which is shown, "
+        "with what the organisation says by another way."
+    ),
+)
+@click.argument("name", required=False)
+@click.option("--title", help=_("What it is called in full.") + "  [NAME]")
+@click.option(
+    "--ca",
+    "authorities",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help=_("Certificate (PEM) of a CA of it; several times for several."),
+)
+@course_options
+@verb("org add")
+def add(
+    screen: Screen,
+    *,
+    course: Course,
+    name: str | None,
+    title: str | None,
+    authorities: tuple[Path, ...],
+) -> Answer:
+    """Admit an organisation."""
+    from node.chain.genesis import Organisation
+    from node.chain.governance import AddOrganisation, Operation
+    from node.chain.identity import SetAuthorities
+
+    if (done := by_file(screen, course)) is not None:
+        return done
+    if name is None or not authorities:
+        raise click.UsageError(_("name the organisation, and its CA: --ca"))
+    certificates = tuple(_read_authority(path) for path in authorities)
+    organisation = Organisation(
+        organisation_id=name, name=title or name, ca_certificate=certificates[0]
+    )
+    operations: tuple[Operation, ...] = (AddOrganisation(organisation),)
+    if len(certificates) > 1:
+        operations += (SetAuthorities(name, certificates, ""),)
+    return change_chain(screen, course, operations)
+
+
+@org.command(
+    "authorities",
+    help=_(
+        "Say which CAs certify the members of an organisation from now on, its own or external "
+        "ones. Certificates of others are refused at once: name the old one, too, until all are "
+        "renewed."
+    ),
+)
+@click.argument("name", required=False)
+@click.option(
+    "--ca",
+    "authorities",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help=_("Certificate (PEM) of a CA; several times for several."),
+)
+@reason_option
+@course_options
+@verb("org authorities")
+def set_authorities(
+    screen: Screen,
+    *,
+    course: Course,
+    name: str | None,
+    authorities: tuple[Path, ...],
+    reason: str,
+) -> Answer:
+    """Say who certifies the members of an organisation."""
+    from node.chain.identity import SetAuthorities
+
+    if (done := by_file(screen, course)) is not None:
+        return done
+    if name is None or not authorities:
+        raise click.UsageError(_("name the organisation, and its CAs: --ca"))
+    certificates = tuple(_read_authority(path) for path in authorities)
+    return change_chain(screen, course, (SetAuthorities(name, certificates, reason),))
+
+
+@org.command(
+    "freeze",
+    help=_(
+        "Take an organisation and all of its own their rights for now. Its validators leave: an "
+        "epoch ends, and a quorum of the others has to hold the chain."
+    ),
+)
+@click.argument("name", required=False)
+@reason_option
+@course_options
+@verb("org freeze")
+def freeze(screen: Screen, *, course: Course, name: str | None, reason: str) -> Answer:
+    """Freeze an organisation."""
+    from node.chain.identity import Status
+
+    return _change(screen, course, name, Status.FROZEN, reason)
+
+
+@org.command(
+    "unfreeze",
+    help=_("Give a frozen organisation its rights again. Its validators do not come back by it."),
+)
+@click.argument("name", required=False)
+@reason_option
+@course_options
+@verb("org unfreeze")
+def unfreeze(screen: Screen, *, course: Course, name: str | None, reason: str) -> Answer:
+    """Unfreeze an organisation."""
+    from node.chain.identity import Status
+
+    return _change(screen, course, name, Status.ACTIVE, reason)
+
+
+@org.command("revoke", help=_("Take an organisation and all of its own their rights for good."))
+@click.argument("name", required=False)
+@reason_option
+@course_options
+@verb("org revoke")
+def revoke(screen: Screen, *, course: Course, name: str | None, reason: str) -> Answer:
+    """Revoke an organisation."""
+    from node.chain.identity import Status
+
+    return _change(screen, course, name, Status.REVOKED, reason)
+
+
+def _change(
+    screen: Screen, course: Course, name: str | None, status: Status, reason: str
+) -> Answer:
+    from node.chain.identity import Subject
+    from node.cli.rights_change import change_status
+
+    return change_status(screen, course, Subject.ORGANISATION, name, status=status, reason=reason)
+
+
+def _read_authority(path: Path) -> bytes:
+    """Return the certificate of an authority, DER; raises `CommandError` where it is none."""
+    from node.cli.network import read_file
+    from node.crypto.certificate import encode_authority_pem, encode_der
+    from node.errors import CryptoError
+
+    try:
+        return encode_der(encode_authority_pem(read_file(path)))
+    except CryptoError as error:
+        raise CommandError("GC-2303", f"{path}: {error}") from error
+
+
+def _facts(rights: Rights, organisation: Organisation) -> dict[str, Any]:
+    import hashlib
+
+    from node.chain.identity import Subject
+
+    name = organisation.organisation_id
+    return {
+        "organisation": name,
+        "name": organisation.name,
+        "status": rights.status(Subject.ORGANISATION, name).name.lower(),
+        "is_founder": name in rights.founding.organisations,
+        "authorities": [
+            hashlib.sha256(each).hexdigest() for each in rights.authorities(organisation)
+        ],
+        "identities": sum(each.organisation == name for each in rights.identities()),
+    }

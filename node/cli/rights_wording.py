@@ -1,0 +1,52 @@
+"""What became of identities and organisations, in words and as members of JSON objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from gettext import gettext as _
+from typing import Any
+
+from node.chain.identity import Event, StatusEntry
+from node.cli.screen import Screen
+from node.timestamp.receipt import iso_time
+
+
+def tell_trail(screen: Screen, trail: Sequence[StatusEntry]) -> None:
+    """Show what happened to somebody, the oldest first."""
+    if not trail:
+        screen.line(_("nothing happened to it since genesis"))
+        return
+    titles = (_("block"), _("time"), _("what"), _("reason"), _("transaction"))
+    texts = _event_texts()
+    screen.table(
+        titles,
+        [
+            (each.height, iso_time(each.time_ms), texts[each.event], each.reason, each.tx_id.hex())
+            for each in trail
+        ],
+    )
+
+
+def trail_facts(trail: Sequence[StatusEntry]) -> list[dict[str, Any]]:
+    """Return the same as members of a JSON array."""
+    return [
+        {
+            "height": each.height,
+            "time": iso_time(each.time_ms),
+            "event": each.event.name.lower(),
+            "status": each.status.name.lower(),
+            "reason": each.reason,
+            "transaction": each.tx_id.hex(),
+        }
+        for each in trail
+    ]
+
+
+def _event_texts() -> dict[Event, str]:
+    return {
+        Event.REGISTERED: _("registered"),
+        Event.FROZEN: _("frozen"),
+        Event.UNFROZEN: _("unfrozen"),
+        Event.REVOKED: _("revoked"),
+        Event.ROTATED: _("certificate, key or CA renewed"),
+    }

@@ -1,0 +1,105 @@
+"""Rights lost and given back on a network of real processes: at TLS, at admission, among peers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from node.chain.block import ResultCode
+from node.cli.network import Network
+from node.cli.rights import read_rights
+from node.rpc.identity import AccessError
+from tests.network.local_network import LocalNetwork, running_network, until
+from tests.unit.cli.command import Ran, run
+
+FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
+ADMIN = ("--as", "admin-1")
+
+
+async def govchain(home: Path, *arguments: object) -> Ran:
+    """Run a command beside what this test does meanwhile."""
+    return await asyncio.to_thread(run, *arguments, "--home", home, "--json")
+
+
+async def refused_by_all(network: LocalNetwork) -> list[str]:
+    """Return what each validator answers a new connection of the agency that may ask no more."""
+    said = []
+    for name in FOUNDERS:
+        async with network.client(name) as client:
+            with pytest.raises(AccessError) as refused:
+                await client.genesis()
+            said.append(str(refused.value))
+    return said
+
+
+async def test_who_is_frozen_is_refused_everywhere_and_works_again_once_unfrozen(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "network"
+    with running_network(home) as network:
+        await network.until_ready(network.ids)
+        async with network.client("validator-1") as held_open, network.client("validator-2") as on:
+            (before,) = await held_open.submit([network.transaction().encoded])
+            assert before.final().code is ResultCode.OK
+            blocks = on.blocks(0)
+            assert (await anext(blocks)).height == 0
+
+            frozen = await govchain(
+                home, "identity", "freeze", "agency-1", "--reason", "seal lost", *ADMIN
+            )
+            assert frozen.code == 0, frozen.out
+            reason = "identity 'agency-1' is frozen since block 2: seal lost"
+
+            async def is_refused() -> bool | None:
+                try:
+                    await held_open.genesis()
+                except AccessError as error:
+                    return reason in str(error)
+                return None
+
+            await until(is_refused, "the connection that was open to be refused")
+            with pytest.raises(AccessError, match="frozen since block 2"):
+                async for _summary in blocks:
+                    pass
+            assert await refused_by_all(network) == [reason] * 4
+
+            shown = await govchain(home, "identity", "history", "agency-1", *ADMIN)
+            (entry,) = shown.json["history"]
+            assert (entry["height"], entry["event"], entry["reason"]) == (2, "frozen", "seal lost")
+            assert entry["transaction"] == frozen.json["transaction"]
+
+            again = await govchain(home, "identity", "unfreeze", "agency-1", *ADMIN)
+            assert again.code == 0, again.out
+
+            async def is_served() -> bool | None:
+                try:
+                    (after,) = await held_open.submit([network.transaction().encoded])
+                except AccessError:
+                    return None
+                return after.final().code is ResultCode.OK
+
+            await until(is_served, "the same connection to be served again")
+
+
+async def test_a_frozen_validator_leaves_and_its_organisation_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "network"
+    with running_network(home) as network:
+        await network.until_ready(network.ids)
+        frozen = await govchain(home, "org", "freeze", "org-4", "--reason", "audit", "--yes")
+        assert frozen.code == 0, frozen.out
+        assert frozen.json["left"] == ["validator-4"]
+        assert frozen.json["validators"] == [*FOUNDERS[:3]]
+        assert (frozen.json["epoch"], frozen.json["faults_tolerated_after"]) == (1, 0)
+        too_many = await govchain(home, "org", "freeze", "org-3", "--yes", *ADMIN)
+        refused = await govchain(home, "identity", "list", "--as", "admin-4")
+        assert refused.code != 0
+        assert "organisation 'org-4' is frozen" in refused.out
+        assert too_many.code == 8, too_many.out
+        assert "CHANGE_TOO_LARGE" in too_many.out
+        rights = await asyncio.to_thread(lambda: read_rights(Network.open(home, None, "admin-1")))
+        assert rights.founding.organisations == ("org-1", "org-2", "org-3", "org-4")
+        async with network.client(*FOUNDERS[:3]) as client:
+            (outcome,) = await client.submit([network.transaction().encoded])
+            assert outcome.final().code is ResultCode.OK
