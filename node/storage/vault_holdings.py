@@ -189,6 +189,16 @@ class Holdings:
             return PartFault(part, FaultKind.DAMAGED)
         return PartFault(part, FaultKind.MISSING) if found is None else None
 
+    def check_and_drop(self, document_id: bytes, version: int, part: Part) -> PartFault | None:
+        """Read a part, say what is wrong with it, and destroy it if it is damaged.
+
+        In one: two who read it at once must not both destroy it, the second one what came since.
+        """
+        fault = self.check(document_id, version, part)
+        if fault is not None and fault.kind is FaultKind.DAMAGED:
+            self.drop_object(document_id, version, part.object_id)
+        return fault
+
     def drop_object(self, document_id: bytes, version: int, object_id: bytes) -> None:
         """Destroy one object."""
         self._store.remove(_name(document_id, version, object_id))

@@ -288,7 +288,7 @@ class VaultKeeper:
             return await self._read(find)  # type: ignore[no-any-return]
 
     async def _check(self, document_id: bytes, version: int, part: Part) -> PartFault | None:
-        check = partial(self._holdings.check, document_id, version, part)
+        check = partial(self._holdings.check_and_drop, document_id, version, part)
         fault: PartFault | None = await self._read(check)
         if fault is not None and fault.kind is FaultKind.DAMAGED:
             self.figures.objects_damaged += 1
@@ -300,8 +300,6 @@ class VaultKeeper:
                 role=part.role.name.lower(),
                 chunk=part.chunk_index,
             )
-            drop = partial(self._holdings.drop_object, document_id, version, part.object_id)
-            await self._read(drop)
         return fault
 
     async def _document(self, document_id: bytes) -> VaultDocument | None:

@@ -163,3 +163,17 @@ def test_a_part_is_found_by_its_id_alone(holdings: Holdings) -> None:
     missing = holdings.check(DOCUMENT, 1, unknown)
     assert missing is not None
     assert missing.kind is FaultKind.MISSING
+
+
+def test_who_reads_second_does_not_destroy_what_came_since(
+    holdings: Holdings, tmp_path: Path
+) -> None:
+    fill(holdings)
+    part = holdings.parts(DOCUMENT, document(), "org-1")[-1]
+    assert holdings.check_and_drop(DOCUMENT, 1, part) is None
+    path = tmp_path / DOCUMENT.hex() / "1" / part.object_id.hex()
+    path.write_bytes(b"damaged")
+    kinds = [holdings.check_and_drop(DOCUMENT, 1, part) for _reader in range(2)]
+    assert [fault and fault.kind for fault in kinds] == [FaultKind.DAMAGED, FaultKind.MISSING]
+    holdings.put(DOCUMENT, 1, CHUNKS[-1])
+    assert holdings.check_and_drop(DOCUMENT, 1, part) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -88,8 +89,10 @@ class House:
             now_s=lambda: self.time_s,
         )
 
+        self._thread = ThreadPoolExecutor(1)
+
     async def _read(self, question: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked
-        return await asyncio.to_thread(question)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, question)
 
     def keep(self, version: int = 1, *, organisation: str = "org-2") -> VaultDocument:
         ids = b"".join(self.owner.put(DOCUMENT, version, chunk) for chunk in CHUNKS)
