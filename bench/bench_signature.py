@@ -47,7 +47,7 @@ def test_check_256_transactions(
     by_table: bool,
     threads: int,
 ) -> None:
-    monkeypatch.setattr(key_tables, "_tables", {})
+    monkeypatch.setattr(key_tables, "_known", key_tables.KeyTables())
     monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", 1 if by_table else 1 << 62)
     check_signatures(candidates)
     share = COUNT // threads

@@ -30,10 +30,12 @@ from node.crypto.signature import (
 )
 
 TABLES_MAX: Final = 64
-"""Of 150 KB each, for the keys that sign most; the oldest goes for the next one."""
+"""Of 150 KB each, for the keys that sign most."""
 USES_WORTH_A_TABLE: Final = 2_000
 """Good signatures under a key until it gets a table: making one takes as long as 1,000 checks."""
 KEYS_COUNTED_MAX: Final = 4_096
+WINDOW_CHECKS: Final = 500_000
+"""Over as many, at most, it is reckoned how often a key signs."""
 
 _CURVE: Final = 415  # NID_X9_62_prime256v1 in OpenSSL's obj_mac.h
 _SCALAR_BYTES: Final = 32
@@ -53,47 +55,107 @@ _KNOWN_SIGNATURE: Final = bytes.fromhex(
 Signed = tuple[bytes, bytes]
 """A message, and what is said to be a signature over it."""
 
-_tables: Final[dict[bytes, KeyTable]] = {}
-_uses: Final[dict[bytes, int]] = {}
-
 
 def verify_many(key: PublicKey, signed: Sequence[Signed]) -> list[bool]:
     """Tell of each whether the signature is the key's over the message, as `key.verify` does."""
-    table = _tables.get(key.encoded) if isinstance(key, P256PublicKey) else None
+    if not isinstance(key, P256PublicKey):
+        return [key.verify(message, signature) for message, signature in signed]
+    table = _known.find(key.encoded, len(signed))
     if table is not None:
         return [
             holds or key.verify(message, signature)
             for holds, (message, signature) in zip(table.check(signed), signed, strict=True)
         ]
     verdicts = [key.verify(message, signature) for message, signature in signed]
-    if isinstance(key, P256PublicKey):
-        _note_uses(key.encoded, sum(verdicts))
+    _known.note_good(key.encoded, sum(verdicts))
     return verdicts
 
 
-def _note_uses(point: bytes, count: int) -> None:
-    """Count good signatures under a key; it gets its table once they are many.
+class _Usage:
+    """How often a key was used, and how many checks there were under any key before."""
 
-    Any thread may be here, several at once. What one of them counts may be lost; a table is made by
-    the one that takes the key out of the count.
+    __slots__ = ("since", "uses")
+
+    def __init__(self, since: int) -> None:
+        self.uses, self.since = 0, since
+
+
+class KeyTables:
+    """The tables there are, and which keys are worth one.
+
+    Any thread may ask, several at once: what one of them counts may be lost to another, and a table
+    is made by the one that takes its key out of the count.
     """
-    uses = _uses.get(point, 0) + count
-    if uses < USES_WORTH_A_TABLE:
-        if len(_uses) >= KEYS_COUNTED_MAX:
-            _uses.clear()
-        _uses[point] = uses
-        return
-    if _uses.pop(point, None) is None and count < USES_WORTH_A_TABLE:
-        return
-    library = _tried_library()
-    if library is None:
-        return
-    table = KeyTable.of(library, point)
-    if table is None:
-        return
-    for oldest in list(_tables)[: max(len(_tables) + 1 - TABLES_MAX, 0)]:
-        _tables.pop(oldest, None)
-    _tables[point] = table
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._tables: dict[bytes, KeyTable] = {}
+        self._usage: dict[bytes, _Usage] = {}
+        self._seen = 0
+
+    @property
+    def points(self) -> list[bytes]:
+        """The keys that have a table, encoded."""
+        return [*self._tables]
+
+    @property
+    def counted(self) -> int:
+        """How many keys are counted."""
+        return len(self._usage)
+
+    def find(self, point: bytes, count: int) -> KeyTable | None:
+        """Return the table of a key under which so many signatures are to be checked, if any."""
+        self._seen += count
+        table = self._tables.get(point)
+        usage = None if table is None else self._usage.get(point)
+        if usage is not None:
+            usage.uses += count
+        return table
+
+    def note_good(self, point: bytes, count: int) -> None:
+        """Note good signatures under a key without a table; it gets one once they are many.
+
+        Where there are `TABLES_MAX`, only in place of one that is used half as often.
+        """
+        if point in self._tables:
+            return  # another thread has just made it
+        usage = self._usage.get(point)
+        if usage is None:
+            if len(self._usage) >= KEYS_COUNTED_MAX:
+                kept = ((each, self._usage.get(each)) for each in self.points)
+                self._usage = {each: usage for each, usage in kept if usage is not None}
+            usage = self._usage[point] = _Usage(self._seen - count)
+        usage.uses += count
+        if usage.uses < USES_WORTH_A_TABLE or self._usage.pop(point, None) is None:
+            return
+        if len(self._tables) >= TABLES_MAX and not self._make_room(self._rate(usage)):
+            return
+        library = _tried_library()
+        table = None if library is None else KeyTable.of(library, point)
+        if table is not None:
+            self._usage[point], self._tables[point] = usage, table
+
+    def _make_room(self, rate: int) -> bool:
+        """Let go of the table used least, if that is less than half as often as at `rate`."""
+        usages = ((each, self._usage.get(each)) for each in self.points)
+        rates = {each: 0 if usage is None else self._rate(usage) for each, usage in usages}
+        least = min(rates, key=lambda each: rates[each])
+        if 2 * rates[least] >= rate:
+            return False
+        self._tables.pop(least, None)
+        self._usage.pop(least, None)
+        return True
+
+    def _rate(self, usage: _Usage) -> int:
+        """Return how many of a million checks were under a key; what is long ago counts less."""
+        window = self._seen - usage.since
+        if window > WINDOW_CHECKS:
+            usage.uses, usage.since = usage.uses // 2, usage.since + window // 2
+            window -= window // 2
+        return usage.uses * 1_000_000 // max(window, 1)
+
+
+_known: Final = KeyTables()
 
 
 class KeyTable:

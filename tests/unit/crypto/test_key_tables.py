@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from node.crypto import key_tables
 from node.crypto.key_tables import (
-    KEYS_COUNTED_MAX,
     TABLES_MAX,
-    USES_WORTH_A_TABLE,
     KeyTable,
+    KeyTables,
     Signed,
     verify_many,
 )
@@ -38,8 +37,7 @@ FEW = 3
 
 @pytest.fixture(autouse=True)
 def _none_made_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_tables, "_tables", {})
-    monkeypatch.setattr(key_tables, "_uses", {})
+    monkeypatch.setattr(key_tables, "_known", KeyTables())
 
 
 @pytest.fixture
@@ -65,13 +63,20 @@ def table_of(key: P256PublicKey) -> KeyTable:
     return table
 
 
-def with_table(key: P256PublicKey) -> None:
-    key_tables._tables[key.encoded] = table_of(key)  # noqa: SLF001 - as above
+def with_table(key: P256PublicKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a key found worth a table by its next good signature."""
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", 1)
+    key_tables._known.note_good(key.encoded, 1)  # noqa: SLF001 - as above
+    assert key.encoded in key_tables._known.points  # noqa: SLF001 - as above
 
 
 def signed_by(signer: P256Signer, count: int) -> list[Signed]:
     messages = [b"message %d" % number for number in range(count)]
     return [(message, signer.sign(message)) for message in messages]
+
+
+def many_signers(count: int) -> list[P256Signer]:
+    return [P256Signer.from_secret(bytes((number,)) * 32) for number in range(11, 11 + count)]
 
 
 def raw(r: int, s: int) -> bytes:
@@ -139,9 +144,7 @@ def test_wycheproof_by_tables(read_vectors: Callable[[str], Any]) -> None:
             (bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"])) for case in group["tests"]
         ]
         expected = [key.verify(*each) for each in offered]
-        assert table_of(key).check(offered) == expected
-        with_table(key)
-        assert verify_many(key, offered) == expected
+        assert table_of.__wrapped__(key).check(offered) == expected
         seen += sum(expected)
     assert seen > 0
 
@@ -172,20 +175,60 @@ def test_good_signatures_of_one_call_are_enough_for_a_table(
     assert asked_one_by_one == []
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_tables, "TABLES_MAX", 2)
+def test_keys_that_are_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_tables, "KEYS_COUNTED_MAX", FEW)
     monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", 2)
-    signers = [P256Signer.from_secret(bytes((number,)) * 32) for number in range(1, 9)]
-    for signer in signers:
+    known = KeyTables()
+    monkeypatch.setattr(key_tables, "_known", known)
+    assert verify_many(SIGNER.public_key, signed_by(SIGNER, 2)) == [True] * 2
+    for signer in many_signers(9):
         assert verify_many(signer.public_key, signed_by(signer, 1)) == [True]
-        assert len(key_tables._uses) <= FEW  # noqa: SLF001 - not seen otherwise
-    for signer in signers:
-        assert verify_many(signer.public_key, signed_by(signer, 2)) == [True] * 2
-    newest = [signer.public_key.encoded for signer in signers[-2:]]
-    assert list(key_tables._tables) == newest  # noqa: SLF001 - as above
+        assert known.counted <= FEW
+        assert known.points == [SIGNER.public_key.encoded]
     assert TABLES_MAX * 150_000 < 10_000_000
-    assert KEYS_COUNTED_MAX < USES_WORTH_A_TABLE * TABLES_MAX
+
+
+def test_a_table_gives_way_to_one_of_a_key_used_more_than_twice_as_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(key_tables, "TABLES_MAX", 2)
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    known = KeyTables()
+    monkeypatch.setattr(key_tables, "_known", known)
+    signers = many_signers(4)
+    points = [signer.public_key.encoded for signer in signers]
+
+    def use(number: int, times: int) -> None:
+        signed = signed_by(signers[number], times)
+        assert verify_many(signers[number].public_key, signed) == [True] * times
+
+    use(0, FEW)
+    use(1, FEW)
+    assert known.points == points[:2]
+    for _ in range(20):  # all four as often as each other: nobody has to go
+        for number in range(4):
+            use(number, 1)
+    assert known.points == points[:2]
+    for _ in range(20):  # the first one is used no more, the third more than ever
+        use(1, 2)
+        use(2, 2)
+    assert known.points == [points[1], points[2]]
+
+
+def test_what_is_long_ago_counts_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_tables, "TABLES_MAX", 1)
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    monkeypatch.setattr(key_tables, "WINDOW_CHECKS", 8)
+    known = KeyTables()
+    first, second = (signer.public_key.encoded for signer in many_signers(2))
+    known.find(first, FEW)
+    known.note_good(first, FEW)
+    for _ in range(1_000):
+        known.find(first, 1)
+    for _ in range(30):
+        known.find(second, 1)
+        known.note_good(second, 1)
+    assert known.points == [second]
 
 
 def test_without_that_library_signatures_are_checked_one_by_one(
@@ -217,10 +260,10 @@ def test_a_library_that_gives_another_answer_is_not_used(
     assert key_tables._tried_library.__wrapped__() is None  # noqa: SLF001 - as above
 
 
-def test_threads_share_a_table() -> None:
+def test_threads_share_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     good = signed_by(SIGNER, 50)
     offered = [*good, *list(spoilt(good))[:50]]
-    with_table(SIGNER.public_key)
+    with_table(SIGNER.public_key, monkeypatch)
     with ThreadPoolExecutor(4) as workers:
         answers = workers.map(lambda _: verify_many(SIGNER.public_key, offered), range(12))
     assert [*answers] == [[True] * 50 + [False] * 50] * 12
