@@ -150,8 +150,15 @@ class Bucket(Struct, frozen=True, gc=False):
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key, or None."""
-        keys = self.keys
-        return self._blob(self.count + 1 + keys.index(key)) if key in keys else None
+        sizes, blobs, count = self.sizes, self.blobs, self.count
+        start = sizes[0]
+        tail, tail_size = key[start:], len(key) - start
+        if key.startswith(blobs[:start]):
+            for at in range(1, count + 1):
+                if sizes[at] == tail_size and blobs.startswith(tail, start):
+                    return self._blob(count + at)
+                start += sizes[at]
+        return None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield each key with its value."""
