@@ -105,9 +105,12 @@ class Bucket(Struct, frozen=True, gc=False):
     def of(cls, depth: int, rows: Rows, suite: Suite) -> Bucket:
         """Return the bucket of these rows, at least one."""
         paths, leaf_hashes, keys, values = rows
-        shift = DEPTH_MAX - _mark_end(depth)
-        marks = [path >> shift & _MARK_MASK for path in paths]
-        subtree = trie_hash(paths, leaf_hashes, depth, DEPTH_MAX, suite.new_hash)
+        end = _mark_end(depth)
+        marks = [path >> DEPTH_MAX - end & _MARK_MASK for path in paths]
+        if len(set(marks)) == len(marks):
+            subtree = trie_hash(marks, leaf_hashes, depth, end, suite.new_hash)
+        else:
+            subtree = trie_hash(paths, leaf_hashes, depth, DEPTH_MAX, suite.new_hash)
         return cls._of_columns(depth, subtree, (marks, leaf_hashes, keys, values))
 
     @classmethod
