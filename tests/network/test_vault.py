@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,8 +14,13 @@ from typing import Any
 
 import pytest
 
+from node.chain.vault import Grant, Revoke
 from node.cli.exit_codes import ExitCode
-from tests.network.local_network import LocalNetwork
+from node.cli.network import Network
+from node.cli.vault.chain import VaultDesk
+from node.cli.vault.content import Reading, upload_wraps
+from node.cli.vault.moving import reading_of
+from tests.network.local_network import Load, LocalNetwork
 from tests.unit.cli.command import Ran, run
 
 OWNER, READER, OTHER = "agency-1", "admin-2", "admin-3"
@@ -279,3 +285,50 @@ def test_a_new_key_opens_what_is_granted_later_and_the_old_one_what_was(
         out = tmp_path / document
         assert get(home, document, out, OTHER) == path.read_bytes()
     assert vault(home, "keys", "org-3")["keys"][0]["number"] == number + 1
+
+
+async def order_in_turns(home: Path, documents: list[str], turns: int) -> int:
+    """Grant documents to org-3 and revoke that, again and again, under load; return the orders."""
+    desk = VaultDesk(Network.open(home, None, OWNER))
+    await asyncio.to_thread(lambda: (desk.own_nodes, desk.network.signer))
+    known = [
+        await asyncio.to_thread(desk.find_kept, bytes.fromhex(document)) for document in documents
+    ]
+    (key,) = await asyncio.to_thread(desk.recipients, ["org-3"])
+    readings = [await asyncio.to_thread(reading_of, desk, each) for each in known]
+    load, orders = Load(LocalNetwork(home)), 0
+    loading = asyncio.create_task(load.run())
+    async with desk.network.client() as client:
+
+        async def take_turns(reading: Reading) -> int:
+            sealing = reading.sealing(await reading.secret(client))
+            for _turn in range(turns):
+                wraps = await upload_wraps(client, OWN_NODE, sealing, [key])
+                await desk.submit(client, Grant(reading.document_id, 1, wraps))
+                await desk.submit(client, Revoke(reading.document_id, (OTHER,)))
+            return 2 * turns
+
+        async with asyncio.TaskGroup() as tasks:
+            taken = [tasks.create_task(take_turns(reading)) for reading in readings]
+        orders = sum(task.result() for task in taken)
+    load.stop()
+    await loading
+    assert load.results, "there was load"
+    return orders
+
+
+async def test_grants_and_revocations_hold_under_load(home: Path, tmp_path: Path) -> None:
+    paths = [written(tmp_path, 1_000 + number) for number in range(5)]
+    documents = [await asyncio.to_thread(put, home, path, "org-2") for path in paths]
+    before = [await asyncio.to_thread(held, home, OWN_NODE, each) for each in documents]
+    assert await order_in_turns(home, documents, 4) == 40
+    for document, objects in zip(documents, before, strict=True):
+        shown = await asyncio.to_thread(vault, home, "show", document)
+        assert shown["changes"] == 1 + 8
+        assert [each["identity"] for each in shown["recipients"]] == [READER, OWNER]
+        await asyncio.to_thread(settle, home, document, objects)
+
+
+def settle(home: Path, document: str, objects: dict[str, list[str]]) -> None:
+    until(lambda: held(home, OWN_NODE, document) == objects, "no wrapped key left over")
+    until(lambda: held(home, OTHER_NODE, document) == {}, "no copy left at org-3")
