@@ -10,6 +10,7 @@ from node.assembly.keys import Keys
 from node.assembly.peering import Peering
 from node.assembly.reader import Reader
 from node.chain.genesis import Genesis, Role
+from node.chain.identity import Subject
 from node.chain.vault import (
     VaultDocument,
     document_id_of,
@@ -19,7 +20,7 @@ from node.chain.vault import (
 from node.config import NodeConfig
 from node.crypto.certificate import CertificateIdentity, read_identity
 from node.errors import ClientError
-from node.execution.registry import StateKind, prefix_of
+from node.execution.registry import StateKind, prefix_of, status_key
 from node.execution.vault import decode_document, read_document
 from node.rpc.identity import AccessError
 from node.rpc.vault_source import NodeSource, OtherNode
@@ -79,6 +80,10 @@ class NodeVault:
     async def proof_of_keys(self, organisation: str) -> bytes | None:
         """Return the proof of an organisation's encryption keys."""
         return await self._prove(vault_keys_key(organisation))
+
+    async def proof_of_status(self, identity: str) -> bytes | None:
+        """Return the proof of what happened to an identity's rights."""
+        return await self._prove(status_key(Subject.IDENTITY, identity))
 
     async def documents(
         self, caller: CertificateIdentity, after: bytes, limit: int

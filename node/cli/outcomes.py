@@ -99,7 +99,7 @@ def _of_the_vault() -> dict[ResultCode, tuple[str, str]]:
             _("see which one is in force: govchain vault keys"),
         ),
         ResultCode.VAULT_KEY_UNKNOWN: (
-            _("a recipient has no encryption key, or another one by now"),
+            _("a recipient has no encryption key, another one by now, or lost its rights"),
             _("have each recipient register one: govchain vault key; then do it again"),
         ),
         ResultCode.VAULT_ENVELOPE_UNKNOWN: (

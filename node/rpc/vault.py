@@ -40,13 +40,15 @@ class VaultApi(VaultServicer):
         self._node = node
 
     async def GetProof(self, request: pb.GetProofRequest, context: object) -> pb.Proof:
-        """Prove what the state holds of a document, or of an organisation's keys."""
-        if request.WhichOneof("subject") == "document_id":
-            proof = await self._node.proof_of_document(_document_id(request.document_id))
-        else:
-            if not 0 < len(request.organisation.encode()) <= IDENTITY_ID_BYTES_MAX:
-                raise ClientError(f"organisation: expected 1..{IDENTITY_ID_BYTES_MAX} bytes")
-            proof = await self._node.proof_of_keys(request.organisation)
+        """Prove what the state holds of a document, an organisation's keys or a status."""
+        match request.WhichOneof("subject"):
+            case "document_id":
+                proof = await self._node.proof_of_document(_document_id(request.document_id))
+            case "identity":
+                proof = await self._node.proof_of_status(_name(request.identity, "identity"))
+            case _:
+                organisation = _name(request.organisation, "organisation")
+                proof = await self._node.proof_of_keys(organisation)
         if proof is None:
             raise NotFound("no certified state here")
         return pb.Proof(proof=proof)
@@ -154,6 +156,12 @@ def _step_to_pb(step: CheckStep) -> pb.CheckStep:
 def _document_id(value: bytes) -> bytes:
     if len(value) != DOCUMENT_ID_BYTES:
         raise ClientError(f"document id: expected {DOCUMENT_ID_BYTES} bytes, got {len(value)}")
+    return value
+
+
+def _name(value: str, what: str) -> str:
+    if not 0 < len(value.encode()) <= IDENTITY_ID_BYTES_MAX:
+        raise ClientError(f"{what}: expected 1..{IDENTITY_ID_BYTES_MAX} bytes")
     return value
 
 

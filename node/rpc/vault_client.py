@@ -35,14 +35,24 @@ class VaultClient:
         self._connections = client.connections
 
     async def proofs(
-        self, *, document_id: bytes = b"", organisation: str = "", timeout_ms: int = TIMEOUT_MS
+        self,
+        *,
+        document_id: bytes | None = None,
+        organisation: str | None = None,
+        identity: str | None = None,
+        timeout_ms: int = TIMEOUT_MS,
     ) -> dict[str, bytes | ClientError]:
-        """Return every node's proof of a document or of an organisation's keys, unverified."""
-        request = (
-            pb.GetProofRequest(document_id=document_id)
-            if document_id
-            else pb.GetProofRequest(organisation=organisation)
-        )
+        """Return every node's proof of one of these, unverified.
+
+        Of a document, an organisation's keys, or what happened to an identity's rights.
+        """
+        request = pb.GetProofRequest()
+        if document_id is not None:
+            request.document_id = document_id
+        elif organisation is not None:
+            request.organisation = organisation
+        elif identity is not None:
+            request.identity = identity
         endpoints = self._connections.endpoints
 
         async def ask(endpoint: LedgerEndpoint) -> bytes | ClientError:

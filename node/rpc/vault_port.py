@@ -30,6 +30,9 @@ class VaultNode(Protocol):
     async def proof_of_keys(self, organisation: str) -> bytes | None:
         """Return the canonical proof of an organisation's encryption keys; None at height 0."""
 
+    async def proof_of_status(self, identity: str) -> bytes | None:
+        """Return the canonical proof of what happened to an identity's rights; None at height 0."""
+
     async def documents(
         self, caller: CertificateIdentity, after: bytes, limit: int
     ) -> Sequence[bytes]:

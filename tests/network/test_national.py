@@ -56,6 +56,23 @@ def test_documents_are_recorded_proven_and_withdrawn(home: Path, tmp_path: Path)
     assert "withdrawn" in withdrawn.out
 
 
+def test_content_is_sealed_by_sm4_and_its_key_wrapped_by_sm2(home: Path, tmp_path: Path) -> None:
+    document, got = tmp_path / "决定.txt", tmp_path / "got"
+    document.write_bytes(secrets.token_bytes(2_000_000))
+    at = ("--home", home, "--json")
+    assert run("vault", "key", "--as", "admin-2", *at).code == 0
+    put = run("vault", "put", document, "--to", "org-2", *at)
+    assert put.code == 0, put.out
+    assert put.json["content"]["envelope"] == NATIONAL.suite_id
+    opened = run("vault", "get", put.json["document"], "--out", got, "--as", "admin-2", *at)
+    assert opened.code == 0, opened.out
+    assert got.read_bytes() == document.read_bytes()
+    rotated = run("vault", "rotate", put.json["document"], "--without", "org-2", *at)
+    assert rotated.code == 0, rotated.out
+    refused = run("vault", "get", put.json["document"], "--out", got, "--as", "admin-2", *at)
+    assert refused.code != 0
+
+
 def test_a_validator_killed_comes_back_and_signs_on(home: Path, tmp_path: Path) -> None:
     assert run("testnet", "chaos", "kill", "1", "--home", home, "--json").code == 0
     document = tmp_path / "after.txt"

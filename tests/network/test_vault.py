@@ -332,3 +332,24 @@ async def test_grants_and_revocations_hold_under_load(home: Path, tmp_path: Path
 def settle(home: Path, document: str, objects: dict[str, list[str]]) -> None:
     until(lambda: held(home, OWN_NODE, document) == objects, "no wrapped key left over")
     until(lambda: held(home, OTHER_NODE, document) == {}, "no copy left at org-3")
+
+
+def test_who_is_frozen_is_left_out_and_gets_nothing(home: Path, tmp_path: Path) -> None:
+    path = written(tmp_path, 20)
+    document = put(home, path, "org-2", "org-3")
+    frozen = run("identity", "freeze", OTHER, "--yes", "--home", home, "--json")
+    assert frozen.code == 0, frozen.out + frozen.err
+    try:
+        refused = ask(home, "get", document, "--out", tmp_path / "no", identity=OTHER)
+        assert refused.code != 0
+        ran = ask(home, "put", path, "--to", "org-3")
+        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2606")
+        granted = ask(home, "grant", document, "--to", OTHER)
+        assert (granted.code, granted.json["error"]["code"]) == (ExitCode.REFUSED, "GC-2307")
+        rotated = vault(home, "rotate", document)
+        assert [each["identity"] for each in rotated["recipients"]] == [READER, OWNER]
+    finally:
+        again = run("identity", "unfreeze", OTHER, "--yes", "--home", home, "--json")
+        assert again.code == 0, again.out + again.err
+    vault(home, "grant", document, "--to", "org-3")
+    assert get(home, document, tmp_path / "yes", OTHER) == path.read_bytes()

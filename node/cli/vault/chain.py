@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from node.chain.admission import FinalResult
 from node.chain.block import ResultCode
+from node.chain.identity import Status, StatusEntry, Subject
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.chain.vault import (
     EncryptionKey,
@@ -33,6 +34,7 @@ from node.crypto.certificate import read_identity
 from node.crypto.envelope import Opener
 from node.crypto.keystore import KeyPurpose, generate_key, load_opener, save_key
 from node.errors import ClientError, CryptoError, DecodeError, PeerError, ProofError
+from node.execution.registry import status_key
 from node.limits import TX_NONCE_BYTES
 from node.rpc.client import LedgerClient, NotFound
 from node.rpc.connection import judge
@@ -150,8 +152,8 @@ class VaultDesk:
     def recipients(self, names: Sequence[str]) -> list[EncryptionKey]:
         """Return the keys to wrap for: of identities, and of all in an organisation that has any.
 
-        A name is that of an organisation, of an identity known since genesis, or
-        `organisation:identity`. Raises `CommandError` naming who has no key.
+        A name is that of an organisation, less who lost its rights there, of an identity known
+        since genesis, or `organisation:identity`. Raises `CommandError` naming who has no key.
         """
         found: dict[str, EncryptionKey] = {}
         for name in names:
@@ -159,7 +161,11 @@ class VaultDesk:
             if colon:
                 keys = [self.keys_of(organisation).find(identity)]
             elif keys_of := self.keys_of(name).keys:
-                keys = [*keys_of]
+                keys = [each for each in keys_of if self.has_rights(each.identity_id)]
+                if not keys:
+                    raise CommandError(
+                        "GC-2606", _("{name}: all who have one lost their rights").format(name=name)
+                    )
             else:
                 home = self._home_of(name)
                 keys = [None if home is None else self.keys_of(home).find(name)]
@@ -169,6 +175,18 @@ class VaultDesk:
                     raise CommandError("GC-2606", said)
                 found[key.identity_id] = key
         return [*found.values()]
+
+    def has_rights(self, identity_id: str) -> bool:
+        """Say whether an identity is neither frozen nor revoked, proved."""
+
+        async def ask(client: LedgerClient) -> bool:
+            proofs = await VaultClient(client).proofs(identity=identity_id)
+            proved = await self._newest(proofs, status_key(Subject.IDENTITY, identity_id))
+            if proved.value is None:
+                return True
+            return _read(StatusEntry.decode, proved.value).status is Status.ACTIVE
+
+        return asyncio.run(self._with_client(ask))
 
     def _home_of(self, identity_id: str) -> str | None:
         if identity_id == self.network.identity:

@@ -235,9 +235,16 @@ def grant_document(desk: VaultDesk, document_id: bytes, names: Sequence[str]) ->
 def rotate_document(
     screen: Screen, desk: VaultDesk, known: Known, path: Path | None, gone: Sequence[str]
 ) -> int:
-    """Seal a document anew for its recipients less `gone`; return the height of its block."""
+    """Seal a document anew for its recipients, less `gone` and who lost its rights.
+
+    Returns the height of its block.
+    """
     node_id, own = desk.expect_own_node(), desk.ensure_key()
-    left = [each for each in known.document.grants if each.wrap.recipient not in gone]
+    left = [
+        each
+        for each in known.document.grants
+        if each.wrap.recipient not in gone and desk.has_rights(each.wrap.recipient)
+    ]
     keys = _with_own(
         own, desk.recipients([f"{each.organisation}:{each.wrap.recipient}" for each in left])
     )

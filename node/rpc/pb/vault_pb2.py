@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17node/rpc/pb/vault.proto\x12\x11govchain.vault.v1\"K\n\x0fGetProofRequest\x12\x15\n\x0b\x64ocument_id\x18\x01 \x01(\x0cH\x00\x12\x16\n\x0corganisation\x18\x02 \x01(\tH\x00\x42\t\n\x07subject\"\x16\n\x05Proof\x12\r\n\x05proof\x18\x01 \x01(\x0c\"3\n\x13GetDocumentsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x0c\x12\r\n\x05limit\x18\x02 \x01(\r\")\n\x11GetDocumentsReply\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\x0c\"^\n\x11PutObjectsRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07objects\x18\x03 \x03(\x0c\x12\x12\n\nchunk_list\x18\x04 \x01(\x0c\"%\n\x0fPutObjectsReply\x12\x12\n\nobject_ids\x18\x01 \x03(\x0c\"J\n\x0eGetHeldRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\nobject_ids\x18\x03 \x03(\x0c\"\x1c\n\x0cGetHeldReply\x12\x0c\n\x04held\x18\x01 \x03(\x08\"M\n\x11GetObjectsRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\nobject_ids\x18\x03 \x03(\x0c\"\x16\n\x06Object\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"#\n\x0c\x43heckRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\x0c\"T\n\tCheckStep\x12\x0f\n\x07objects\x18\x01 \x01(\x04\x12\r\n\x05sound\x18\x02 \x01(\x04\x12\'\n\x05\x66\x61ult\x18\x03 \x01(\x0b\x32\x18.govchain.vault.v1.Fault\"\x9e\x02\n\x05\x46\x61ult\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.govchain.vault.v1.Fault.Kind\x12+\n\x04role\x18\x03 \x01(\x0e\x32\x1d.govchain.vault.v1.Fault.Role\x12\x13\n\x0b\x63hunk_index\x18\x04 \x01(\x04\x12\x11\n\trecipient\x18\x05 \x01(\t\"6\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07MISSING\x10\x01\x12\x0b\n\x07\x44\x41MAGED\x10\x02\"H\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\t\n\x05\x43HUNK\x10\x01\x12\x0e\n\nCHUNK_LIST\x10\x02\x12\x0f\n\x0bWRAPPED_KEY\x10\x03\x32\xf1\x03\n\x05Vault\x12H\n\x08GetProof\x12\".govchain.vault.v1.GetProofRequest\x1a\x18.govchain.vault.v1.Proof\x12\\\n\x0cGetDocuments\x12&.govchain.vault.v1.GetDocumentsRequest\x1a$.govchain.vault.v1.GetDocumentsReply\x12V\n\nPutObjects\x12$.govchain.vault.v1.PutObjectsRequest\x1a\".govchain.vault.v1.PutObjectsReply\x12M\n\x07GetHeld\x12!.govchain.vault.v1.GetHeldRequest\x1a\x1f.govchain.vault.v1.GetHeldReply\x12O\n\nGetObjects\x12$.govchain.vault.v1.GetObjectsRequest\x1a\x19.govchain.vault.v1.Object0\x01\x12H\n\x05\x43heck\x12\x1f.govchain.vault.v1.CheckRequest\x1a\x1c.govchain.vault.v1.CheckStep0\x01\x32\\\n\tVaultPeer\x12O\n\nGetObjects\x12$.govchain.vault.v1.GetObjectsRequest\x1a\x19.govchain.vault.v1.Object0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17node/rpc/pb/vault.proto\x12\x11govchain.vault.v1\"_\n\x0fGetProofRequest\x12\x15\n\x0b\x64ocument_id\x18\x01 \x01(\x0cH\x00\x12\x16\n\x0corganisation\x18\x02 \x01(\tH\x00\x12\x12\n\x08identity\x18\x03 \x01(\tH\x00\x42\t\n\x07subject\"\x16\n\x05Proof\x12\r\n\x05proof\x18\x01 \x01(\x0c\"3\n\x13GetDocumentsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x0c\x12\r\n\x05limit\x18\x02 \x01(\r\")\n\x11GetDocumentsReply\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\x0c\"^\n\x11PutObjectsRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07objects\x18\x03 \x03(\x0c\x12\x12\n\nchunk_list\x18\x04 \x01(\x0c\"%\n\x0fPutObjectsReply\x12\x12\n\nobject_ids\x18\x01 \x03(\x0c\"J\n\x0eGetHeldRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\nobject_ids\x18\x03 \x03(\x0c\"\x1c\n\x0cGetHeldReply\x12\x0c\n\x04held\x18\x01 \x03(\x08\"M\n\x11GetObjectsRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\nobject_ids\x18\x03 \x03(\x0c\"\x16\n\x06Object\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"#\n\x0c\x43heckRequest\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\x0c\"T\n\tCheckStep\x12\x0f\n\x07objects\x18\x01 \x01(\x04\x12\r\n\x05sound\x18\x02 \x01(\x04\x12\'\n\x05\x66\x61ult\x18\x03 \x01(\x0b\x32\x18.govchain.vault.v1.Fault\"\x9e\x02\n\x05\x46\x61ult\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.govchain.vault.v1.Fault.Kind\x12+\n\x04role\x18\x03 \x01(\x0e\x32\x1d.govchain.vault.v1.Fault.Role\x12\x13\n\x0b\x63hunk_index\x18\x04 \x01(\x04\x12\x11\n\trecipient\x18\x05 \x01(\t\"6\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07MISSING\x10\x01\x12\x0b\n\x07\x44\x41MAGED\x10\x02\"H\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\t\n\x05\x43HUNK\x10\x01\x12\x0e\n\nCHUNK_LIST\x10\x02\x12\x0f\n\x0bWRAPPED_KEY\x10\x03\x32\xf1\x03\n\x05Vault\x12H\n\x08GetProof\x12\".govchain.vault.v1.GetProofRequest\x1a\x18.govchain.vault.v1.Proof\x12\\\n\x0cGetDocuments\x12&.govchain.vault.v1.GetDocumentsRequest\x1a$.govchain.vault.v1.GetDocumentsReply\x12V\n\nPutObjects\x12$.govchain.vault.v1.PutObjectsRequest\x1a\".govchain.vault.v1.PutObjectsReply\x12M\n\x07GetHeld\x12!.govchain.vault.v1.GetHeldRequest\x1a\x1f.govchain.vault.v1.GetHeldReply\x12O\n\nGetObjects\x12$.govchain.vault.v1.GetObjectsRequest\x1a\x19.govchain.vault.v1.Object0\x01\x12H\n\x05\x43heck\x12\x1f.govchain.vault.v1.CheckRequest\x1a\x1c.govchain.vault.v1.CheckStep0\x01\x32\\\n\tVaultPeer\x12O\n\nGetObjects\x12$.govchain.vault.v1.GetObjectsRequest\x1a\x19.govchain.vault.v1.Object0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,37 +32,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.rpc.pb.vault_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETPROOFREQUEST']._serialized_start=46
-  _globals['_GETPROOFREQUEST']._serialized_end=121
-  _globals['_PROOF']._serialized_start=123
-  _globals['_PROOF']._serialized_end=145
-  _globals['_GETDOCUMENTSREQUEST']._serialized_start=147
-  _globals['_GETDOCUMENTSREQUEST']._serialized_end=198
-  _globals['_GETDOCUMENTSREPLY']._serialized_start=200
-  _globals['_GETDOCUMENTSREPLY']._serialized_end=241
-  _globals['_PUTOBJECTSREQUEST']._serialized_start=243
-  _globals['_PUTOBJECTSREQUEST']._serialized_end=337
-  _globals['_PUTOBJECTSREPLY']._serialized_start=339
-  _globals['_PUTOBJECTSREPLY']._serialized_end=376
-  _globals['_GETHELDREQUEST']._serialized_start=378
-  _globals['_GETHELDREQUEST']._serialized_end=452
-  _globals['_GETHELDREPLY']._serialized_start=454
-  _globals['_GETHELDREPLY']._serialized_end=482
-  _globals['_GETOBJECTSREQUEST']._serialized_start=484
-  _globals['_GETOBJECTSREQUEST']._serialized_end=561
-  _globals['_OBJECT']._serialized_start=563
-  _globals['_OBJECT']._serialized_end=585
-  _globals['_CHECKREQUEST']._serialized_start=587
-  _globals['_CHECKREQUEST']._serialized_end=622
-  _globals['_CHECKSTEP']._serialized_start=624
-  _globals['_CHECKSTEP']._serialized_end=708
-  _globals['_FAULT']._serialized_start=711
-  _globals['_FAULT']._serialized_end=997
-  _globals['_FAULT_KIND']._serialized_start=869
-  _globals['_FAULT_KIND']._serialized_end=923
-  _globals['_FAULT_ROLE']._serialized_start=925
-  _globals['_FAULT_ROLE']._serialized_end=997
-  _globals['_VAULT']._serialized_start=1000
-  _globals['_VAULT']._serialized_end=1497
-  _globals['_VAULTPEER']._serialized_start=1499
-  _globals['_VAULTPEER']._serialized_end=1591
+  _globals['_GETPROOFREQUEST']._serialized_end=141
+  _globals['_PROOF']._serialized_start=143
+  _globals['_PROOF']._serialized_end=165
+  _globals['_GETDOCUMENTSREQUEST']._serialized_start=167
+  _globals['_GETDOCUMENTSREQUEST']._serialized_end=218
+  _globals['_GETDOCUMENTSREPLY']._serialized_start=220
+  _globals['_GETDOCUMENTSREPLY']._serialized_end=261
+  _globals['_PUTOBJECTSREQUEST']._serialized_start=263
+  _globals['_PUTOBJECTSREQUEST']._serialized_end=357
+  _globals['_PUTOBJECTSREPLY']._serialized_start=359
+  _globals['_PUTOBJECTSREPLY']._serialized_end=396
+  _globals['_GETHELDREQUEST']._serialized_start=398
+  _globals['_GETHELDREQUEST']._serialized_end=472
+  _globals['_GETHELDREPLY']._serialized_start=474
+  _globals['_GETHELDREPLY']._serialized_end=502
+  _globals['_GETOBJECTSREQUEST']._serialized_start=504
+  _globals['_GETOBJECTSREQUEST']._serialized_end=581
+  _globals['_OBJECT']._serialized_start=583
+  _globals['_OBJECT']._serialized_end=605
+  _globals['_CHECKREQUEST']._serialized_start=607
+  _globals['_CHECKREQUEST']._serialized_end=642
+  _globals['_CHECKSTEP']._serialized_start=644
+  _globals['_CHECKSTEP']._serialized_end=728
+  _globals['_FAULT']._serialized_start=731
+  _globals['_FAULT']._serialized_end=1017
+  _globals['_FAULT_KIND']._serialized_start=889
+  _globals['_FAULT_KIND']._serialized_end=943
+  _globals['_FAULT_ROLE']._serialized_start=945
+  _globals['_FAULT_ROLE']._serialized_end=1017
+  _globals['_VAULT']._serialized_start=1020
+  _globals['_VAULT']._serialized_end=1517
+  _globals['_VAULTPEER']._serialized_start=1519
+  _globals['_VAULTPEER']._serialized_end=1611
 # @@protoc_insertion_point(module_scope)

@@ -70,7 +70,8 @@ class VaultServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetProof(self, request, context):
-        """Proves what the state holds of a document, or of an organisation's encryption keys.
+        """Proves what the state holds of a document, of an organisation's encryption keys, or of what
+        happened to an identity's rights.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

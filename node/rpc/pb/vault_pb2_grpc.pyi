@@ -37,7 +37,9 @@ class VaultStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> VaultAsyncStub: ...
     GetProof: _grpc.UnaryUnaryMultiCallable[_vault_pb2.GetProofRequest, _vault_pb2.Proof]
-    """Proves what the state holds of a document, or of an organisation's encryption keys."""
+    """Proves what the state holds of a document, of an organisation's encryption keys, or of what
+    happened to an identity's rights.
+    """
     GetDocuments: _grpc.UnaryUnaryMultiCallable[_vault_pb2.GetDocumentsRequest, _vault_pb2.GetDocumentsReply]
     """Documents that the caller may open, or whose owner is of the caller's organisation, by id."""
     PutObjects: _grpc.UnaryUnaryMultiCallable[_vault_pb2.PutObjectsRequest, _vault_pb2.PutObjectsReply]
@@ -55,7 +57,9 @@ class VaultStub:
 class VaultAsyncStub(VaultStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetProof: _aio.UnaryUnaryMultiCallable[_vault_pb2.GetProofRequest, _vault_pb2.Proof]  # type: ignore[assignment]
-    """Proves what the state holds of a document, or of an organisation's encryption keys."""
+    """Proves what the state holds of a document, of an organisation's encryption keys, or of what
+    happened to an identity's rights.
+    """
     GetDocuments: _aio.UnaryUnaryMultiCallable[_vault_pb2.GetDocumentsRequest, _vault_pb2.GetDocumentsReply]  # type: ignore[assignment]
     """Documents that the caller may open, or whose owner is of the caller's organisation, by id."""
     PutObjects: _aio.UnaryUnaryMultiCallable[_vault_pb2.PutObjectsRequest, _vault_pb2.PutObjectsReply]  # type: ignore[assignment]
@@ -76,7 +80,9 @@ class VaultServicer(metaclass=_abc_1.ABCMeta):
         request: _vault_pb2.GetProofRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vault_pb2.Proof, _abc.Awaitable[_vault_pb2.Proof]]:
-        """Proves what the state holds of a document, or of an organisation's encryption keys."""
+        """Proves what the state holds of a document, of an organisation's encryption keys, or of what
+        happened to an identity's rights.
+        """
 
     @_abc_1.abstractmethod
     def GetDocuments(

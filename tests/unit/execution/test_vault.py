@@ -11,6 +11,7 @@ from msgspec.structs import replace as replace_struct
 from node.chain.block import ResultCode
 from node.chain.encoding import encode
 from node.chain.genesis import Identity, Role
+from node.chain.identity import Event, Status, StatusEntry, Subject
 from node.chain.transaction import (
     TransactionKind,
     VerifiedTransaction,
@@ -38,7 +39,7 @@ from node.chain.vault import (
 from node.crypto.suite import INTERNATIONAL, NATIONAL
 from node.errors import DecodeError, InvariantViolation
 from node.execution.notary import Failure, Position
-from node.execution.registry import identity_key
+from node.execution.registry import identity_key, status_key
 from node.execution.vault import decode_document, keep_vault, read_document, read_keys
 from node.limits import VAULT_KEYS_MAX, VAULT_RECIPIENTS_MAX
 from tests.unit.execution.small_chain import CREATED_MS, SmallChain, payload, signer, tx
@@ -287,6 +288,24 @@ def test_x7_recipients_are_named_once_and_hold_the_key_named() -> None:
     for recipients in ((AUDITOR,), (FRIEND, FRIEND), ("nobody",)):
         assert house.apply(Revoke(DOCUMENT, recipients)) is ResultCode.VAULT_RECIPIENT
     assert house.names() == [FRIEND, OWNER]
+
+
+def test_x7_who_lost_its_rights_is_granted_nothing() -> None:
+    house = kept()
+    for subject, name in ((Subject.IDENTITY, FRIEND), (Subject.ORGANISATION, "org-2")):
+        entry = StatusEntry(
+            status=Status.FROZEN,
+            event=Event.FROZEN,
+            reason="",
+            height=1,
+            time_ms=1,
+            tx_id=bytes(32),
+            changes=1,
+        )
+        house.state[status_key(subject, name)] = entry.encode()
+        assert house.apply(Grant(DOCUMENT, 1, (wrap(FRIEND),))) is ResultCode.VAULT_KEY_UNKNOWN
+        del house.state[status_key(subject, name)]
+    assert house.apply(Grant(DOCUMENT, 1, (wrap(FRIEND),))) is ResultCode.OK
 
 
 def crowd(house: House, count: int) -> list[str]:
