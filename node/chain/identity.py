@@ -175,7 +175,7 @@ class AcceptedCertificates:
         )
         expect_version(version, "certificates")
         pairs = [
-            expect_array(each, 2, "certificate of an identity")
+            expect_array(each, 2, "accepted certificate")
             for each in expect_list(listed, CERTIFICATES_MAX, "certificates")
         ]
         return cls(

@@ -33,6 +33,20 @@ REFUSALS: Final = (
     N_("cosigned in epoch {epoch}, whose keys are retired"),
     N_("critical extension {oid} is not understood"),
     N_("expected a key of P-256 or SM2 held in memory"),
+    N_("one occurs twice"),
+    N_("{name}: expected one of none after the colon"),
+    N_("{number} is unknown; known: {known}"),
+    N_("{name}: expected one of {known} after the colon"),
+    N_("rule of {operation}: expected 'any': its sender acts alone"),
+    N_("rule of {operation}: expected the roles auditor and admin alone, got {got}"),
+    N_("expected each once, in order"),
+    N_("expected some where they are named, else none"),
+    N_("expected 1..5, one at least, each once, in order"),
+    N_("expected at most {most} of those named"),
+    N_(
+        "expected n from 1 on, a fraction above 0 and at most 1, or no number, got "
+        "{number}/{denominator}"
+    ),
     N_("expected Botan 2.19 or 3 that computes SM2 by the standard"),
     N_("does not open under this key"),
     N_("expected an SM2 ciphertext"),
