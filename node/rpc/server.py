@@ -124,8 +124,9 @@ class ClientServer:
         if self._vault is not None:
             add_VaultServicer_to_server(VaultApi(self._vault), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        served = [LEDGER_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(
-            (LEDGER_SERVICE, VAULT_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+            (*served, *([VAULT_SERVICE] if self._vault is not None else [])), server
         )
         ports = _bind(server, self._addresses, self._credentials)
         await server.start()

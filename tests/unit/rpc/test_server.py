@@ -85,7 +85,6 @@ async def test_reflection_lists_what_is_served() -> None:
         listed, described = [answer async for answer in method(iter(questions))]
         assert {service.name for service in listed.list_services_response.service} == {
             "govchain.ledger.v1.Ledger",
-            "govchain.vault.v1.Vault",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
         }
