@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from gettext import gettext as _
@@ -29,10 +30,21 @@ validator_home = click.option(
 """Adds `--home`, of one validator."""
 
 
-def choose_suite(name: str) -> Suite:
-    """Return the suite that `--suite` names; wrong usage where there is none."""
-    from node.crypto.suite import SUITES
+SUITE_VARIABLE: Final = "GOVCHAIN_SUITE"
+"""Names in the environment the algorithms of networks that are made without saying them."""
 
+
+suite_option = click.option(
+    "--suite",
+    help=_("Algorithms of the chain.") + f"  [international; ${SUITE_VARIABLE}]",
+)
+
+
+def choose_suite(name: str | None) -> Suite:
+    """Return the suite that `--suite` names, or the environment; wrong usage where it is none."""
+    from node.crypto.suite import INTERNATIONAL, SUITES
+
+    name = name or os.environ.get(SUITE_VARIABLE) or INTERNATIONAL.name
     for suite in SUITES:
         if suite.name == name:
             return suite

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.chaos import chaos
-from node.cli.choice import choose_suite
+from node.cli.choice import choose_suite, suite_option
 from node.cli.export import export
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError, VerbGroup, home_option, verb
@@ -35,7 +35,6 @@ _LOOPBACK: Final = "127.0.0.1"
 _nodes_option = click.option(
     "-n", "--nodes", type=click.IntRange(1, 64), help=_("Validators.") + f"  [{NODES_DEFAULT}]"
 )
-_suite_option = click.option("--suite", help=_("Algorithms of the chain.") + "  [international]")
 
 
 @click.group("testnet", cls=VerbGroup, help=_("A whole network on this machine."))
@@ -49,7 +48,7 @@ testnet.add_command(chaos)
 
 @testnet.command("init", help=_("Make the files of a network, its keys and certificates."))
 @_nodes_option
-@_suite_option
+@suite_option
 @click.option(
     "--bls/--no-bls",
     default=None,
@@ -71,7 +70,7 @@ def init(
 
 @testnet.command("up", help=_("Make it if need be, start what does not run, repair ports."))
 @_nodes_option
-@_suite_option
+@suite_option
 @home_option
 @click.option("--wait/--no-wait", default=True, help=_("Wait until a quorum serves.") + "  [wait]")
 @verb("testnet up")
@@ -148,14 +147,13 @@ def make_network(
     all there is, and there it costs two milliseconds per checkpoint.
     """
     from node.crypto.bls import is_native
-    from node.crypto.suite import INTERNATIONAL
     from node.operations.provision import NetworkPlan, provision, shared_machine_parameters
     from node.operations.topology import PORTS_PER_NODE, find_free_ports
 
     count = nodes or NODES_DEFAULT
     plan = NetworkPlan(
         name=home.resolve().name,
-        suite=choose_suite(INTERNATIONAL.name if suite is None else suite),
+        suite=choose_suite(suite),
         created_ms=time.time_ns() // 1_000_000,
         node_count=count,
         ports=find_free_ports(_LOOPBACK, count * PORTS_PER_NODE),

@@ -315,9 +315,18 @@ class Field:
     """Where rigs are put up: `home`, which must hold nothing yet, else a folder that is removed."""
 
     def __init__(
-        self, screen: Screen, home: Path | None, *, clients: int, seed: int, limit_minutes: float
+        self,
+        screen: Screen,
+        home: Path | None,
+        *,
+        suite: str | None = None,
+        clients: int,
+        seed: int,
+        limit_minutes: float,
     ) -> None:
+        """Have networks of a suite, by its name; None for what the environment says."""
         self.screen = screen
+        self._suite = suite
         self._home, self._clients, self._seed = home, clients, seed
         self._limit = Limit(limit_minutes)
 
@@ -325,7 +334,7 @@ class Field:
     def rig(self, nodes: int, *, alone: bool = True) -> Iterator[Rig]:
         """Yield a network of so many validators; `alone`: it is the only one of its round."""
         with _folder(self._home, "" if alone else f"{nodes}-validators") as folder:
-            came_up = bring_up(self.screen, folder, nodes, None, wait=True)
+            came_up = bring_up(self.screen, folder, nodes, self._suite, wait=True)
             if came_up.fault is not None:
                 fault = came_up.fault
                 raise CommandError(fault.code, fault.message, fault.fix)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from node.cli.choice import choose_suite, suite_option
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, VerbGroup, verb
@@ -83,6 +84,7 @@ def _options(
                     show_default=True,
                     help=_("Validators; where there are several numbers, a network of each."),
                 ),
+                suite_option,
                 click.option(
                     "--seconds",
                     type=click.IntRange(shortest_s, 500),
@@ -440,9 +442,11 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
     from node.cli.bench.rounds import ROUNDS
     from node.cli.bench.telling import tell
 
+    suite = choose_suite(options["suite"])
     field = Field(
         screen,
         options["home"],
+        suite=suite.name,
         clients=options["clients"],
         seed=options["seed"],
         limit_minutes=options["limit_minutes"],
@@ -454,6 +458,7 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
         round=name,
         machine=machine,
         settings={
+            "suite": suite.name,
             "seed": options["seed"],
             "clients": options["clients"],
             "runs": options["runs"],

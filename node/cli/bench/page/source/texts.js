@@ -173,6 +173,7 @@ const FIGURES = {
   "seed": ["seed: what is submitted depends on it", "种子：所提交的内容由它决定"],
   "clients": ["processes that submit", "提交进程"],
   "runs": ["runs", "运行次数"],
+  "suite": ["algorithms", "算法套件"],
   "transaction_bytes": ["bytes of a transaction", "每笔交易字节"],
   "validators": ["validators", "验证者"],
   "kind": ["kind", "种类"],
