@@ -22,6 +22,7 @@ PROFILE_FILE: Final = "profile.toml"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 STORAGE_ENGINES: Final = ("auto", "leveldb", "rocksdb")
+CUSTODY_DRIVERS: Final = ("file", "pkcs11")
 HASHING: Final = ("hashlib", "kernels")
 
 SNAPSHOT_GAP_BLOCKS: Final = 50_000
@@ -121,6 +122,18 @@ class VaultConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CustodyConfig:
+    """The table `custody` of a node's file: the device that holds keys which are no files."""
+
+    driver: str
+    """One of `CUSTODY_DRIVERS`; file: there is no device."""
+    module: Path | None = None
+    """The library of the device's maker."""
+    token: str = ""
+    """The label of the token in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """One validator process: who it is, where it listens, whom it connects to."""
 
@@ -151,6 +164,7 @@ class NodeConfig:
     """One of `LOG_LEVELS`."""
     storage: StorageConfig = StorageConfig()
     vault: VaultConfig = VaultConfig()
+    custody: CustodyConfig = CustodyConfig(driver="file")
     snapshot_gap_blocks: int = SNAPSHOT_GAP_BLOCKS
     """Further behind than this, the state is fetched instead of the blocks that led to it.
 
@@ -185,6 +199,7 @@ class NodeConfig:
             log_level=fields.choice("log_level", LOG_LEVELS, default="info"),
             storage=fields.storage("storage"),
             vault=fields.vault("vault"),
+            custody=fields.custody("custody"),
             snapshot_gap_blocks=fields.integer(
                 "snapshot_gap_blocks",
                 least=SNAPSHOT_GAP_BLOCKS_MIN,
@@ -432,6 +447,24 @@ class _Fields:
         )
         fields.finish()
         return vault
+
+    def custody(self, name: str) -> CustodyConfig:
+        """Take the table of the device, which names module and token where it names a driver."""
+        value = self._take(name, {})
+        if not isinstance(value, dict):
+            self.refuse(name, f"expected a table [{name}], got {value!r:.80}")
+        fields = _Fields(self._path, value, f"{name}.")
+        driver = fields.choice("driver", CUSTODY_DRIVERS, default="file")
+        if driver == "file":
+            fields.finish()
+            return CustodyConfig(driver=driver)
+        custody = CustodyConfig(
+            driver=driver, module=fields.path_or_none("module"), token=fields.text("token")
+        )
+        if custody.module is None:
+            fields.refuse("module", "expected the path of the device's library")
+        fields.finish()
+        return custody
 
     def _endpoint(self, name: str, at: int, item: object, *, with_authority: bool) -> Endpoint:
         if not isinstance(item, dict):

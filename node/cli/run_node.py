@@ -12,6 +12,7 @@ import click
 
 from node.cli.choice import validator_home
 from node.cli.node_change import join, leave, rotate
+from node.cli.node_custody import custody, open_keys, pin_option
 from node.cli.node_health import health
 from node.cli.node_init import init
 from node.cli.node_list import list_nodes
@@ -38,6 +39,7 @@ node_group.add_command(rotate)
 node_group.add_command(stamping)
 node_group.add_command(revoke)
 node_group.add_command(prune)
+node_group.add_command(custody)
 
 
 @node_group.command("run", help=_("Run a validator until it is told to stop (SIGTERM, Ctrl-C)."))
@@ -48,19 +50,21 @@ node_group.add_command(prune)
     type=click.Path(path_type=Path, dir_okay=False),
     help=_("Write standard error to this file; at 16 MiB it is put aside, ending in .1."),
 )
+@pin_option
 @verb("node run")
-def run(screen: Screen, home: Path, log_path: Path | None) -> Answer:
+def run(screen: Screen, home: Path, log_path: Path | None, pin_fd: int | None) -> Answer:
     """Run a validator."""
-    from node.cli.network import open_secret, read_genesis
+    from node.cli.network import read_genesis
     from node.config import NodeConfig
-    from node.operations.process import claim
+    from node.operations.process import claim, forbid_dumps
     from node.operations.supervisor import PROCESS_FILE
     from node.operations.topology import GENESIS_FILE
 
     config = NodeConfig.load(home)
     genesis = read_genesis(config.home / GENESIS_FILE)
-    secret = open_secret(config.key_file)
     claim(config.home / PROCESS_FILE)
+    forbid_dumps()
+    secret = open_keys(config, pin_fd)
     screen.note(_("{validator} starts").format(validator=config.validator_id))
     gc.disable()  # what is imported stays: no look for garbage in it, a tenth of the start
     _load_structlog()

@@ -50,6 +50,8 @@ VAULT_WRAP: Final = b"govchain/v1/vault-wrap"
 
 # Private keys at rest.
 KEY_FILE: Final = b"govchain/v1/key-file"
+# What a device signs when it is opened, to show that it holds the key that is meant.
+KEY_PROBE: Final = b"govchain/v1/key-probe"
 
 
 def tagged(tag: bytes, data: bytes) -> bytes:

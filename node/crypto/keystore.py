@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from node.crypto import domains
 from node.crypto.aead import AEAD_NONCE_BYTES, AEAD_TAG_BYTES
 from node.crypto.bls import BlsSigner
+from node.crypto.device import DeviceSecret, KeyReference, is_reference
 from node.crypto.envelope import Opener, opener_of
 from node.crypto.signature import SECRET_BYTES, Ed25519Signer, P256Signer, Signer, SoftwareSigner
 from node.crypto.sm2 import Sm2Signer
@@ -197,7 +198,48 @@ def load_signer(path: Path, secret: KeySecret, purpose: KeyPurpose) -> Signer:
     Raises `CryptoError`, naming the file and what to do, if the file is missing, readable by
     others, malformed, of another purpose, or does not open with `secret`.
     """
+    data = _read_private_file(path)
+    if is_reference(data):
+        return _open_reference(path, data, secret, purpose)
     return _load_key(path, secret, purpose)
+
+
+def move_to_device(path: Path, secret: DeviceSecret, purpose: KeyPurpose) -> KeyReference:
+    """Have the device take in the key in the file at `path`, and leave a reference in its place.
+
+    The file's bytes are gone from there, not from backups of it. Raises `CryptoError`, the file as
+    it was, where the device does not take the key or does not sign by it.
+    """
+    key = _load_key(path, secret, purpose)
+    reference = secret.device.adopt(purpose.value, key.algorithm, key.export_secret())
+    kept = path.with_name(f".{path.name}.reference")
+    kept.unlink(missing_ok=True)  # of a call that was cut short
+    _create_private_file(kept, reference.encode())
+    try:
+        kept.replace(path)
+    except OSError as error:
+        raise CryptoError(
+            f"{path}: cannot be written: {error.strerror}", fix="check the directory and its rights"
+        ) from error
+    return reference
+
+
+def _open_reference(path: Path, data: bytes, secret: KeySecret, purpose: KeyPurpose) -> Signer:
+    try:
+        reference = KeyReference.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise CryptoError(f"{path}: not a reference to a key", fix=_FIX_RESTORE) from error
+    if reference.purpose != purpose:
+        raise CryptoError(
+            f"{path}: expected a key for {purpose}, got one for {reference.purpose!r:.40}",
+            fix="name the file that holds the key for this purpose",
+        )
+    if not isinstance(secret, DeviceSecret):
+        raise CryptoError(
+            f"{path}: its key is in a device, and none is open",
+            fix="name it in node.toml: custody.driver, custody.module, custody.token",
+        )
+    return secret.device.open_signer(reference)
 
 
 def load_aggregate_signer(path: Path, secret: KeySecret) -> BlsSigner:

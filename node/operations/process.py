@@ -6,7 +6,9 @@ signal reaches the process that was looked at, not a later one with its number.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -22,6 +24,7 @@ import msgspec
 from node.errors import ConfigError, InvariantViolation
 from node.operations.topology import write_file
 
+_PR_SET_DUMPABLE: Final = 4  # sys/prctl.h
 _STATE: Final = 0  # positions among the fields of /proc/<pid>/stat after the command's name
 _START_TIME: Final = 19
 _DEAD_STATES: Final = ("Z", "X")
@@ -112,6 +115,17 @@ def claim(path: Path) -> None:
     if own is None:
         raise InvariantViolation("a running process is alive")
     own.save(path)
+
+
+def forbid_dumps() -> None:
+    """Have nothing write this process's memory to a file, or look into it, but the superuser.
+
+    No core dump (setrlimit(2)), also where a program takes it (prctl(2), PR_SET_DUMPABLE), which
+    keeps a debugger of the same user out as well.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise InvariantViolation("a process may always forbid its own dumps")
 
 
 def running_commands() -> dict[tuple[str, ...], ProcessRecord]:

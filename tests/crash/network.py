@@ -13,6 +13,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Final
 
+from tests.suites import SUITE
+
 from node.chain.admission import FinalResult
 from node.chain.block import Header, ResultCode, checkpoint_of
 from node.chain.genesis import Parameters
@@ -20,7 +22,6 @@ from node.chain.governance import Approval, CheckpointStatement, Governance, Set
 from node.chain.transaction import Transaction, TransactionBody, TransactionKind, sign_transaction
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
 from node.crypto.signature import Signer
-from node.crypto.suite import INTERNATIONAL
 from node.operations.process import spawn_detached, stop_processes
 from node.operations.provision import NetworkPlan, admin_id, provision
 from node.operations.supervisor import LOG_FILE, PROCESS_FILE, Supervisor
@@ -216,7 +217,7 @@ def trapped_network(
     """
     plan = NetworkPlan(
         name="crash",
-        suite=INTERNATIONAL,
+        suite=SUITE,
         created_ms=utc_ms() - CREATED_AGO_MS,
         node_count=4,
         with_aggregate_keys=True,

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.certificate import Phase, Subject, Vote
 from node.consensus.messages import Reason, ViewChange
-from node.crypto.suite import INTERNATIONAL
 from node.service.log_records import RecordType, ViewChangeRecord, VoteRecord, encode_log_record
 from node.service.wire import encode_message
 from node.storage import keys
@@ -93,7 +93,7 @@ def test_a_batch_that_no_row_stands_for_is_refused() -> None:
     batch = WriteBatch()
     batch.put(b"?new", b"")
     with pytest.raises(ValueError, match="no row"):
-        batch_kinds_of(batch, INTERNATIONAL, is_starting=False)
+        batch_kinds_of(batch, SUITE, is_starting=False)
 
 
 def test_the_ends_of_a_draft_and_of_a_past_are_rows_of_their_own() -> None:
@@ -110,7 +110,7 @@ def test_the_ends_of_a_draft_and_of_a_past_are_rows_of_their_own() -> None:
         (past, False, PAST_BATCH),
         (past_end, False, PAST_END),
     ):
-        found = batch_kinds_of(batch, INTERNATIONAL, is_starting=False, is_draft=is_draft)
+        found = batch_kinds_of(batch, SUITE, is_starting=False, is_draft=is_draft)
         assert found == {kind}
 
 
@@ -119,7 +119,7 @@ def test_what_is_kept_beside_the_chain_has_rows_of_its_own(kind: str) -> None:
     batch = WriteBatch()
     (prefix,) = BATCH_PREFIXES[kind]
     batch.put(prefix + bytes(8), b"")
-    assert batch_kinds_of(batch, INTERNATIONAL, is_starting=False) == {kind}
+    assert batch_kinds_of(batch, SUITE, is_starting=False) == {kind}
 
 
 def test_a_cell_that_nobody_died_in_fails_the_matrix_and_shows() -> None:
@@ -160,7 +160,7 @@ def log_of(home: Path, records: list[VoteRecord | ViewChangeRecord]) -> Path:
     ids=["another header", "another time", "another signature"],
 )
 def test_two_votes_for_one_place_are_found_wherever_they_were(tmp_path: Path, other: Vote) -> None:
-    signatures = Signatures(INTERNATIONAL)
+    signatures = Signatures(SUITE)
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     signatures.take_log(log_of(tmp_path / "one", [VoteRecord(VOTE)]), 1)
@@ -172,7 +172,7 @@ def test_two_votes_for_one_place_are_found_wherever_they_were(tmp_path: Path, ot
 
 
 def test_a_vote_in_a_view_left_before_a_death_is_found(tmp_path: Path) -> None:
-    signatures = Signatures(INTERNATIONAL)
+    signatures = Signatures(SUITE)
     (tmp_path / "one").mkdir()
     signatures.take_log(log_of(tmp_path / "one", [ViewChangeRecord(CHANGE)]), 1)
     signatures.take_log(log_of(tmp_path, [VoteRecord(VOTE)]), 1)
@@ -188,7 +188,7 @@ def heard(signatures: Signatures, *votes: Vote) -> None:
 
 def test_a_vote_that_others_heard_and_the_log_lacks_is_found(tmp_path: Path) -> None:
     above = replace(VOTE, subject=replace(VOTE.subject, height=10))
-    signatures = Signatures(INTERNATIONAL)
+    signatures = Signatures(SUITE)
     (tmp_path / "one").mkdir()
     heard(signatures, VOTE, above)
     signatures.take_log(log_of(tmp_path / "one", [VoteRecord(VOTE), VoteRecord(above)]), 1)
@@ -200,7 +200,7 @@ def test_a_vote_that_others_heard_and_the_log_lacks_is_found(tmp_path: Path) -> 
 
 
 def test_a_vote_that_others_heard_and_that_binds_no_more_may_be_missing(tmp_path: Path) -> None:
-    signatures = Signatures(INTERNATIONAL)
+    signatures = Signatures(SUITE)
     heard(signatures, VOTE)
     signatures.take_log(log_of(tmp_path, [ViewChangeRecord(CHANGE)]), 1)
     assert signatures.contradictions == []

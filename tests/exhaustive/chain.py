@@ -20,7 +20,7 @@ from node.chain.validation import HeaderContext
 from node.consensus.events import Now
 from node.consensus.messages import NewView, Proposal, ViewChange
 from node.consensus.new_view import ViewStart
-from node.crypto.signature import P256Signer
+from node.crypto.signature import SoftwareSigner
 from node.execution.apply import Executor
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS, signer
 
@@ -47,7 +47,7 @@ ANCHOR = Anchor(0, digest_of(GENESIS_HEADER))
 
 
 @cache
-def vote_key(validator: int) -> P256Signer:
+def vote_key(validator: int) -> SoftwareSigner:
     """Return the key a validator signs with."""
     return signer(f"validator-{validator + 1}")
 

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from tests.suites import SUITE
+
 from node.chain.admission import FinalResult
 from node.chain.block import Header
 from node.chain.genesis import Genesis
@@ -28,7 +30,6 @@ from node.chain.transaction import (
 )
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer, load_tls_key_pem
 from node.crypto.signature import Signer
-from node.crypto.suite import INTERNATIONAL
 from node.operations.process import ProcessRecord, wait_for_an_exit
 from node.operations.provision import DEFAULT_IDENTITY, NetworkPlan, provision
 from node.operations.supervisor import Supervisor
@@ -272,7 +273,7 @@ def make_network(home: Path, nodes: int = 4, *, created_ago_ms: int = 0) -> Loca
         home,
         NetworkPlan(
             name="test",
-            suite=INTERNATIONAL,
+            suite=SUITE,
             created_ms=utc_ms() - created_ago_ms,
             node_count=nodes,
             ports=find_free_ports(HOST, PORTS_PER_NODE * nodes),

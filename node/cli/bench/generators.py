@@ -17,7 +17,8 @@ from node.cli.verb import CommandError
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-_ANSWER_TIMEOUT_S: Final = 120.0
+_ANSWER_TIMEOUT_S: Final = 600.0
+"""Signing in advance takes long where many share a machine, above all by SM2."""
 
 _T = TypeVar("_T")
 

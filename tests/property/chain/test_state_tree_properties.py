@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.suites import SUITE
 
 from node.chain import state_bucket, state_tree
 from node.chain.state_bucket import Bucket, place_of
@@ -35,7 +36,7 @@ from node.chain.state_tree import (
     verify_proof,
 )
 from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
-from node.crypto.suite import INTERNATIONAL, Suite
+from node.crypto.suite import Suite
 from node.errors import DecodeError, ProofError
 
 
@@ -107,7 +108,7 @@ class KeyAsPath:
         )
 
 
-CHOSEN_PATHS = dataclasses.replace(INTERNATIONAL, new_hash=KeyAsPath)
+CHOSEN_PATHS = dataclasses.replace(SUITE, new_hash=KeyAsPath)
 
 hashed_keys = st.integers(0, 30).map(lambda number: b"key %d" % number)
 chosen_keys = st.builds(
@@ -118,7 +119,7 @@ chosen_keys = st.builds(
 values = st.one_of(st.none(), st.binary(max_size=3))
 worlds = st.one_of(
     st.tuples(
-        st.just(INTERNATIONAL),
+        st.just(SUITE),
         st.lists(st.dictionaries(hashed_keys, values, max_size=20), max_size=8),
     ),
     st.tuples(
@@ -292,7 +293,7 @@ def test_every_key_present_or_absent_has_its_proof_and_no_other(world: World, ex
     content, store = play(world)
     root = store.root
     keys = [key for batch in world[1] for key in batch]
-    if suite is INTERNATIONAL or len(extra) == 32:
+    if suite is SUITE or len(extra) == 32:
         keys.append(extra)
     for key in keys:
         proof = StateProof.decode(store.prove(key).encode())

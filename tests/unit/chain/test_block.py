@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
 from node.chain.certificate import Phase, Subject, build_certificate
 from node.chain.membership import ValidatorSet
 from node.chain.validation import HeaderContext, check_header_follows
-from node.crypto.suite import INTERNATIONAL
 from node.errors import DecodeError, PeerError
 from tests.unit.chain.test_certificate import vote
 from tests.unit.execution.small_chain import GENESIS, payload, tx
@@ -33,7 +33,7 @@ PARENT = Header(
     next_set_digest=CONTEXT.set_digest,
     parameters_digest=CONTEXT.parameters_digest,
 )
-CHILD = replace(PARENT, height=10, time_ms=1_001, parent=PARENT.digest(INTERNATIONAL), log_size=21)
+CHILD = replace(PARENT, height=10, time_ms=1_001, parent=PARENT.digest(SUITE), log_size=21)
 
 
 def test_header_round_trip_and_digest_binds_every_field() -> None:
@@ -55,7 +55,7 @@ def test_header_round_trip_and_digest_binds_every_field() -> None:
         replace(CHILD, next_set_digest=b"\x01" * 32),
         replace(CHILD, parameters_digest=b"\x01" * 32),
     ]
-    digests = [header.digest(INTERNATIONAL) for header in (CHILD, *changed)]
+    digests = [header.digest(SUITE) for header in (CHILD, *changed)]
     assert len(frozenset(digests)) == len(digests) == 16
 
 
@@ -74,7 +74,7 @@ def test_header_round_trip_and_digest_binds_every_field() -> None:
     ],
 )
 def test_each_header_rule(changes: dict[str, object], rule: str) -> None:
-    parent_digest = PARENT.digest(INTERNATIONAL)
+    parent_digest = PARENT.digest(SUITE)
     check_header_follows(CHILD, PARENT, parent_digest, CONTEXT)
     with pytest.raises(PeerError) as caught:
         check_header_follows(
@@ -88,10 +88,10 @@ def test_each_header_rule(changes: dict[str, object], rule: str) -> None:
 
 def test_nothing_of_an_epoch_follows_its_barrier_and_the_next_begins_in_any_view() -> None:
     members = GENESIS.validators.validators
-    next_set = ValidatorSet(GENESIS.validators.epoch + 1, members, INTERNATIONAL)
+    next_set = ValidatorSet(GENESIS.validators.epoch + 1, members, SUITE)
     next_context = HeaderContext.of(GENESIS.chain_id, next_set, GENESIS.parameters)
     barrier = replace(PARENT, view=5, next_set_digest=next_set.digest)
-    digest = barrier.digest(INTERNATIONAL)
+    digest = barrier.digest(SUITE)
     same_epoch = replace(CHILD, parent=digest, view=5)
     with pytest.raises(PeerError) as caught:
         check_header_follows(same_epoch, barrier, digest, CONTEXT)
@@ -120,9 +120,9 @@ def test_results_round_trip_and_bound_their_code() -> None:
 
 
 def test_a_certified_block_round_trips() -> None:
-    subject = Subject(Phase.COMMIT, 1, CHILD.height, CHILD.digest(INTERNATIONAL))
+    subject = Subject(Phase.COMMIT, 1, CHILD.height, CHILD.digest(SUITE))
     certificate = build_certificate([vote(i, subject) for i in (0, 1, 2)], GENESIS.validators)
     block = CertifiedBlock(CHILD, (tx(payload("a")).transaction,), certificate)
-    assert CertifiedBlock.decode(block.encode(), INTERNATIONAL) == block
+    assert CertifiedBlock.decode(block.encode(), SUITE) == block
     with pytest.raises(DecodeError):
-        CertifiedBlock.decode(block.encode()[:-1], INTERNATIONAL)
+        CertifiedBlock.decode(block.encode()[:-1], SUITE)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.certificate import (
     CertificateVote,
@@ -17,7 +18,6 @@ from node.chain.certificate import (
     check_certificate,
 )
 from node.chain.membership import ValidatorSet
-from node.crypto.suite import INTERNATIONAL
 from node.errors import DecodeError, PeerError
 from node.limits import VALIDATORS_MAX
 from tests.unit.execution.small_chain import GENESIS, signer
@@ -39,8 +39,8 @@ def certificate(*voters: int) -> QuorumCertificate:
 def test_a_vote_binds_everything_it_is_about() -> None:
     sound = vote(0)
     assert sound.verify(CHAIN_ID, VALIDATORS)
-    other_epoch = ValidatorSet(1, VALIDATORS.validators, INTERNATIONAL)
-    other_set = ValidatorSet(0, VALIDATORS.validators[:3], INTERNATIONAL)
+    other_epoch = ValidatorSet(1, VALIDATORS.validators, SUITE)
+    other_set = ValidatorSet(0, VALIDATORS.validators[:3], SUITE)
     assert not sound.verify(bytes(32), VALIDATORS)
     assert not sound.verify(CHAIN_ID, other_epoch)
     assert not sound.verify(CHAIN_ID, other_set)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.genesis import Genesis, Identity, Parameters
 from node.chain.membership import ValidatorSet
-from node.crypto.suite import INTERNATIONAL
 from node.errors import DecodeError
 from tests.unit.execution.small_chain import GENESIS, build_genesis
 
@@ -56,7 +56,7 @@ def test_refuses_what_does_not_fit_together() -> None:
         replace(GENESIS, identities=(*GENESIS.identities, stranger)).check()
     with pytest.raises(DecodeError, match="occurs twice"):
         replace(GENESIS, identities=GENESIS.identities * 2).check()
-    later = ValidatorSet(1, GENESIS.validators.validators, INTERNATIONAL)
+    later = ValidatorSet(1, GENESIS.validators.validators, SUITE)
     with pytest.raises(DecodeError, match="expected epoch 0, got 1"):
         replace(GENESIS, validators=later).check()
     bad_key = replace(GENESIS.identities[0], public_key=b"\x02" + b"\xff" * 32)

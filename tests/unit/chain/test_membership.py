@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.membership import (
     AggregateKey,
@@ -15,7 +16,6 @@ from node.chain.membership import (
     quorum_size,
 )
 from node.crypto.bls import BlsSigner
-from node.crypto.suite import INTERNATIONAL
 from node.errors import CryptoError, DecodeError
 from node.limits import VALIDATORS_MAX
 from tests.unit.execution.small_chain import GENESIS
@@ -41,7 +41,7 @@ def test_overlap_by_enumeration_for_a_small_set() -> None:
 
 def test_round_trip_primary_and_lookup() -> None:
     validators = GENESIS.validators
-    again = ValidatorSet.from_value(validators.to_value(), INTERNATIONAL)
+    again = ValidatorSet.from_value(validators.to_value(), SUITE)
     assert again.digest == validators.digest
     assert [validators.primary(view) for view in range(6)] == [0, 1, 2, 3, 0, 1]
     assert validators.index_of("validator-3") == 2
@@ -52,14 +52,12 @@ def test_the_digest_binds_epoch_order_and_every_key() -> None:
     base = GENESIS.validators
     members = base.validators
     variants = [
-        ValidatorSet(1, members, INTERNATIONAL),
-        ValidatorSet(0, members[::-1], INTERNATIONAL),
-        ValidatorSet(0, members[:3], INTERNATIONAL),
-        ValidatorSet(
-            0, (replace(members[0], cosignature_key=b"\x09" * 32), *members[1:]), INTERNATIONAL
-        ),
-        ValidatorSet(0, with_aggregate_keys(members), INTERNATIONAL),
-        ValidatorSet(0, with_aggregate_keys(members, b"\x02" * 96), INTERNATIONAL),
+        ValidatorSet(1, members, SUITE),
+        ValidatorSet(0, members[::-1], SUITE),
+        ValidatorSet(0, members[:3], SUITE),
+        ValidatorSet(0, (replace(members[0], cosignature_key=b"\x09" * 32), *members[1:]), SUITE),
+        ValidatorSet(0, with_aggregate_keys(members), SUITE),
+        ValidatorSet(0, with_aggregate_keys(members, b"\x02" * 96), SUITE),
     ]
     digests = [base.digest, *(variant.digest for variant in variants)]
     assert len(frozenset(digests)) == len(digests)
@@ -68,17 +66,17 @@ def test_the_digest_binds_epoch_order_and_every_key() -> None:
 def test_refuses_twins_and_the_empty_set() -> None:
     first = GENESIS.validators.validators[0]
     with pytest.raises(DecodeError, match="twice"):
-        ValidatorSet(0, (first, first), INTERNATIONAL)
+        ValidatorSet(0, (first, first), SUITE)
     with pytest.raises(DecodeError, match="twice"):
-        ValidatorSet(0, (first, replace(first, validator_id="other")), INTERNATIONAL)
+        ValidatorSet(0, (first, replace(first, validator_id="other")), SUITE)
     with pytest.raises(DecodeError, match=r"expected 1\.\.64 members, got 0"):
-        ValidatorSet(0, (), INTERNATIONAL)
+        ValidatorSet(0, (), SUITE)
 
 
 def test_an_id_that_occurs_twice_is_refused_whatever_its_key() -> None:
     first, second, *_ = GENESIS.validators.validators
     with pytest.raises(DecodeError, match="twice"):
-        ValidatorSet(0, (first, replace(second, validator_id=first.validator_id)), INTERNATIONAL)
+        ValidatorSet(0, (first, replace(second, validator_id=first.validator_id)), SUITE)
 
 
 def test_a_set_has_one_to_sixty_four_members() -> None:
@@ -90,24 +88,24 @@ def test_a_set_has_one_to_sixty_four_members() -> None:
             for n in range(count)
         )
 
-    assert ValidatorSet(0, members(1), INTERNATIONAL).quorum == 1
-    assert ValidatorSet(0, members(VALIDATORS_MAX), INTERNATIONAL).size == 64
+    assert ValidatorSet(0, members(1), SUITE).quorum == 1
+    assert ValidatorSet(0, members(VALIDATORS_MAX), SUITE).size == 64
     with pytest.raises(DecodeError, match=r"expected 1\.\.64 members, got 65"):
-        ValidatorSet(0, members(VALIDATORS_MAX + 1), INTERNATIONAL)
+        ValidatorSet(0, members(VALIDATORS_MAX + 1), SUITE)
 
 
 @pytest.mark.parametrize("epoch", [-1, True, "0", 1.0])
 def test_a_set_is_of_an_epoch(epoch: object) -> None:
     version, _, members = GENESIS.validators.to_value()
-    assert ValidatorSet.from_value([version, 0, members], INTERNATIONAL) == GENESIS.validators
+    assert ValidatorSet.from_value([version, 0, members], SUITE) == GENESIS.validators
     with pytest.raises(DecodeError, match="epoch must be an unsigned integer"):
-        ValidatorSet.from_value([version, epoch, members], INTERNATIONAL)
+        ValidatorSet.from_value([version, epoch, members], SUITE)
 
 
 def test_a_set_of_another_version_is_refused() -> None:
     version, epoch, members = GENESIS.validators.to_value()
     with pytest.raises(DecodeError, match="validator set: "):
-        ValidatorSet.from_value([version + 1, epoch, members], INTERNATIONAL)
+        ValidatorSet.from_value([version + 1, epoch, members], SUITE)
 
 
 def test_refuses_malformed_members() -> None:
@@ -135,14 +133,14 @@ def with_aggregate_keys(
 def test_either_all_members_have_a_bls_key_or_none_and_no_two_share_one() -> None:
     plain = GENESIS.validators.validators
     keyed = with_aggregate_keys(plain)
-    assert ValidatorSet(0, keyed, INTERNATIONAL).has_aggregates
+    assert ValidatorSet(0, keyed, SUITE).has_aggregates
     assert not GENESIS.validators.has_aggregates
     for mixed in ((*keyed[:3], plain[3]), (plain[0], *keyed[1:])):
         with pytest.raises(DecodeError, match="BLS keys of all members or of none"):
-            ValidatorSet(0, mixed, INTERNATIONAL)
+            ValidatorSet(0, mixed, SUITE)
     twins = (*keyed[:3], replace(keyed[3], aggregate_key=keyed[0].aggregate_key))
     with pytest.raises(DecodeError, match="a BLS key occurs twice"):
-        ValidatorSet(0, twins, INTERNATIONAL)
+        ValidatorSet(0, twins, SUITE)
 
 
 def test_a_bls_key_counts_only_with_its_own_proof() -> None:
@@ -150,11 +148,11 @@ def test_a_bls_key_counts_only_with_its_own_proof() -> None:
     signers = [BlsSigner.from_secret(bytes((index,)) * 32) for index in range(len(plain))]
     keys = [AggregateKey(each.public_key.encoded, each.prove_possession()) for each in signers]
     members = [replace(member, aggregate_key=key) for member, key in zip(plain, keys, strict=True)]
-    ValidatorSet(0, tuple(members), INTERNATIONAL).check_possessions()
+    ValidatorSet(0, tuple(members), SUITE).check_possessions()
     borrowed = AggregateKey(keys[1].key, keys[0].possession)
     members[1] = replace(members[1], aggregate_key=borrowed)
     with pytest.raises(CryptoError, match="validator-2: BLS key: the proof of possession"):
-        ValidatorSet(0, tuple(members), INTERNATIONAL).check_possessions()
+        ValidatorSet(0, tuple(members), SUITE).check_possessions()
     members[1] = replace(members[1], aggregate_key=AggregateKey(bytes(48), keys[1].possession))
     with pytest.raises(CryptoError, match="validator-2: public key: expected"):
-        ValidatorSet(0, tuple(members), INTERNATIONAL).check_possessions()
+        ValidatorSet(0, tuple(members), SUITE).check_possessions()

@@ -9,14 +9,14 @@ import hashlib
 import zlib
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.merkle import DIGEST_BYTES
 from node.chain.state_bucket import Bucket, joined_rows, leaf_hash, paths_by, place_of
 from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
-from node.crypto.suite import INTERNATIONAL
 from node.errors import StorageError
 
-path_of = paths_by(INTERNATIONAL)
+path_of = paths_by(SUITE)
 
 
 def sha256(data: bytes) -> bytes:
@@ -25,9 +25,9 @@ def sha256(data: bytes) -> bytes:
 
 def bucket_of(values: dict[bytes, bytes], depth: int = 0) -> Bucket:
     keys = sorted(values, key=path_of)
-    leaves = [leaf_hash(path_of(key), values[key], INTERNATIONAL) for key in keys]
+    leaves = [leaf_hash(path_of(key), values[key], SUITE) for key in keys]
     rows = list(map(path_of, keys)), leaves, keys, [values[key] for key in keys]
-    return Bucket.of(depth, rows, INTERNATIONAL)
+    return Bucket.of(depth, rows, SUITE)
 
 
 def test_places_sort_as_what_is_below_them() -> None:
@@ -101,24 +101,24 @@ def test_keys_whose_marks_are_the_same_are_told_apart_by_their_paths(
     monkeypatch.setattr("node.chain.state_bucket._MARK_MASK", 0)
     bucket = bucket_of({b"key 0": b"0"})
     for at in range(1, 6):
-        bucket = bucket.with_change(path_of(b"key %d" % at), b"key %d" % at, b"", INTERNATIONAL)
+        bucket = bucket.with_change(path_of(b"key %d" % at), b"key %d" % at, b"", SUITE)
         bucket = bucket.with_change(
-            path_of(b"key %d" % at), b"key %d" % at, b"%d" % at, INTERNATIONAL
-        ).hashed(INTERNATIONAL)
+            path_of(b"key %d" % at), b"key %d" % at, b"%d" % at, SUITE
+        ).hashed(SUITE)
         assert bucket.marks == bytes(4 * (at + 1))
         assert bucket.keys == right[at + 1].keys
         assert bucket.hash == right[at + 1].hash
-    assert bucket.with_change(path_of(b"key 6"), b"key 6", None, INTERNATIONAL) is bucket
+    assert bucket.with_change(path_of(b"key 6"), b"key 6", None, SUITE) is bucket
 
 
 def test_a_change_leaves_the_bucket_as_it_was() -> None:
     values = {b"key %d" % at: b"%d" % at for at in range(6)}
     before = bucket_of(values)
-    new = before.with_change(path_of(b"key 3"), b"key 3", b"new", INTERNATIONAL)
-    assert new.hashed(INTERNATIONAL) == bucket_of(values | {b"key 3": b"new"})
+    new = before.with_change(path_of(b"key 3"), b"key 3", b"new", SUITE)
+    assert new.hashed(SUITE) == bucket_of(values | {b"key 3": b"new"})
     assert before == bucket_of(values)
-    assert before.with_change(path_of(b"key 3"), b"key 3", b"3", INTERNATIONAL) is before
-    assert before.with_change(path_of(b"absent"), b"absent", None, INTERNATIONAL) is before
+    assert before.with_change(path_of(b"key 3"), b"key 3", b"3", SUITE) is before
+    assert before.with_change(path_of(b"absent"), b"absent", None, SUITE) is before
     assert len(before.hash) == DIGEST_BYTES
 
 
@@ -132,16 +132,16 @@ def test_changes_one_by_one_give_the_bucket_of_what_is_there_then(size: int) -> 
     steps = [(key, b"x" * (size + at)) for at, key in enumerate(keys)]
     steps += [(b"key 1", b""), (b"", None), (b"other", None), (b"k", b"again"), (b"key 10", None)]
     for key, value in steps:
-        bucket = bucket.with_change(path_of(key), key, value, INTERNATIONAL)
+        bucket = bucket.with_change(path_of(key), key, value, SUITE)
         if value is None:
             del values[key]
         else:
             values[key] = value
-        assert bucket.hashed(INTERNATIONAL) == bucket_of(values)
+        assert bucket.hashed(SUITE) == bucket_of(values)
         assert dict(bucket.items()) == values
-        bucket = Bucket.decode(bucket.hashed(INTERNATIONAL).encode(), b"\0")
+        bucket = Bucket.decode(bucket.hashed(SUITE).encode(), b"\0")
     for key in values:
-        bucket = bucket.with_change(path_of(key), key, None, INTERNATIONAL)
+        bucket = bucket.with_change(path_of(key), key, None, SUITE)
     assert bucket == Bucket.empty(0)
 
 

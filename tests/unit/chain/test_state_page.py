@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.state_page import (
     EMPTY,
@@ -18,7 +19,6 @@ from node.chain.state_page import (
     lone_leaf,
 )
 from node.crypto.domains import STATE_LEAF, STATE_NODE, tagged
-from node.crypto.suite import INTERNATIONAL
 from node.errors import ProofError
 
 LEAF = b"\xa3" + b"p" * 31 + b"v" * 32  # the path begins with the digits a3
@@ -30,7 +30,7 @@ def sha256(data: bytes) -> bytes:
 
 
 def page_of(slots: dict[int, bytes]) -> Page:
-    return Page.of_slots([slots.get(slot, b"") for slot in range(SLOTS)], INTERNATIONAL)
+    return Page.of_slots([slots.get(slot, b"") for slot in range(SLOTS)], SUITE)
 
 
 def sizes(slots: dict[int, int]) -> bytes:
@@ -38,14 +38,14 @@ def sizes(slots: dict[int, int]) -> bytes:
 
 
 def test_the_three_kinds_of_subtree() -> None:
-    lone = lone_leaf(LEAF, INTERNATIONAL)
+    lone = lone_leaf(LEAF, SUITE)
     assert lone == LEAF + sha256(tagged(STATE_LEAF, LEAF))
     assert [hash_of(each) for each in (b"", BELOW, lone)] == [EMPTY, BELOW, lone[64:]]
     assert [has_more_keys(each) for each in (b"", BELOW, lone)] == [False, True, False]
 
 
 def test_a_page_by_hand() -> None:
-    lone = lone_leaf(LEAF, INTERNATIONAL)
+    lone = lone_leaf(LEAF, SUITE)
     page = page_of({3: lone, 12: BELOW})
     chain = BELOW  # under digit c = 1100 alone on the way up to where the two part: bit 0
     for left in (True, True, False):
@@ -54,14 +54,14 @@ def test_a_page_by_hand() -> None:
     assert page.top == sha256(tagged(STATE_NODE, lone[64:] + chain))
     stored = sizes({3: 96, 12: 32}) + LEAF + BELOW
     assert page.encode() == stored
-    assert Page.decode(stored, "a", INTERNATIONAL) == page
+    assert Page.decode(stored, "a", SUITE) == page
 
 
 def test_a_lone_leaf_stands_for_the_whole_page() -> None:
-    lone = lone_leaf(LEAF, INTERNATIONAL)
+    lone = lone_leaf(LEAF, SUITE)
     page = page_of({10: lone})
     assert page.top == lone
-    assert Page.decode(page.encode(), "", INTERNATIONAL) == page
+    assert Page.decode(page.encode(), "", SUITE) == page
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_a_lone_leaf_stands_for_the_whole_page() -> None:
 )
 def test_a_malformed_page_is_refused(stored: bytes) -> None:
     with pytest.raises(ProofError, match="page a: ") as caught:
-        Page.decode(stored, "a", INTERNATIONAL)
+        Page.decode(stored, "a", SUITE)
     assert caught.value.rule == "state-page"
 
 
 def test_there_is_no_page_below_the_last_digit() -> None:
     stored = sizes({12: 32}) + BELOW
-    assert Page.decode(stored, "0" * 62, INTERNATIONAL).encode() == stored
+    assert Page.decode(stored, "0" * 62, SUITE).encode() == stored
     with pytest.raises(ProofError, match="slot 12 cannot hold"):
-        Page.decode(stored, "0" * 63, INTERNATIONAL)
+        Page.decode(stored, "0" * 63, SUITE)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.encoding import encode
 from node.chain.state_bucket import BUCKET_KEYS_MAX, Bucket
@@ -35,7 +36,7 @@ from node.chain.state_tree import (
 )
 from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
 from node.crypto.hashing import Hasher
-from node.crypto.suite import INTERNATIONAL, Suite
+from node.crypto.suite import Suite
 from node.errors import DecodeError, ProofError, StorageError
 
 ROOT = b"\x00"
@@ -49,7 +50,7 @@ def sha256(data: bytes) -> bytes:
 class Store:
     """The buckets of one tree, kept as an owner of updates would keep them: stored."""
 
-    def __init__(self, suite: Suite = INTERNATIONAL) -> None:
+    def __init__(self, suite: Suite = SUITE) -> None:
         self.suite = suite
         self.tree: StateTree = EMPTY_TREE
         self.buckets: dict[bytes, Bucket] = {}
@@ -93,7 +94,7 @@ class KeyAsPath:
         )
 
 
-CHOSEN_PATHS = dataclasses.replace(INTERNATIONAL, new_hash=KeyAsPath)
+CHOSEN_PATHS = dataclasses.replace(SUITE, new_hash=KeyAsPath)
 
 
 def path_of(*bits: int) -> bytes:
@@ -116,7 +117,7 @@ def test_a_map_of_one_key_is_its_leaf() -> None:
     store = Store()
     done = store.apply({b"key": b"value"})
     path = sha256(b"govchain/v1/state-key\x00key")
-    assert key_path(b"key", INTERNATIONAL) == path
+    assert key_path(b"key", SUITE) == path
     assert done.root == sha256(b"govchain/v1/state-leaf\x00" + path + sha256(b"value"))
     assert list(done.buckets) == [ROOT]
     assert store.prove(b"key") == StateProof((), None)
@@ -144,7 +145,7 @@ def test_a_map_emptied_is_the_empty_map() -> None:
 
 def test_what_changes_nothing_changes_no_bucket_and_hashes_no_node() -> None:
     hashing = HashLog()
-    store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
+    store = Store(dataclasses.replace(SUITE, new_hash=hashing))
     store.apply({bytes([at]): b"value" for at in range(50)})
     same = {bytes([7]): b"value", bytes([8]): b"value", b"absent": None}
     hashing.inputs.clear()
@@ -172,9 +173,9 @@ def test_a_tree_stays_as_it_was_whatever_is_made_of_it() -> None:
     first = store.apply({b"%d" % at: b"first" for at in range(100)})
     before, root = dict(store.buckets), store.root
     store.apply({b"%d" % at: b"second" for at in range(0, 200, 3)})
-    proof = prove(first.tree, b"3", before.get, INTERNATIONAL)
+    proof = prove(first.tree, b"3", before.get, SUITE)
     assert root_of(first.tree) == root != store.root
-    verify_proof(root, b"3", b"first", proof, INTERNATIONAL)
+    verify_proof(root, b"3", b"first", proof, SUITE)
 
 
 # --- The deepest shape ---
@@ -215,7 +216,7 @@ class HashLog:
 
 def test_a_batch_reads_and_hashes_each_node_once() -> None:
     hashing = HashLog()
-    store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
+    store = Store(dataclasses.replace(SUITE, new_hash=hashing))
     store.apply({f"old {at}".encode(): f"{at}".encode() for at in range(4000)})
     changes = {f"new {at}".encode(): f"new {at}".encode() for at in range(500)}
     hashing.inputs.clear()
@@ -236,7 +237,7 @@ def test_a_batch_reads_and_hashes_each_node_once() -> None:
 def test_what_a_usual_block_costs() -> None:
     """140 new keys among 30,000: the counts that the time per transaction follows from."""
     hashing = HashLog()
-    store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
+    store = Store(dataclasses.replace(SUITE, new_hash=hashing))
     store.apply({b"old %d" % number: b"value" for number in range(30_000)})
     hashing.inputs.clear()
     store.reads.clear()
@@ -251,7 +252,7 @@ def test_what_a_usual_block_costs() -> None:
 
 def test_a_single_change_costs_one_path_and_one_bucket() -> None:
     hashing = HashLog()
-    store = Store(dataclasses.replace(INTERNATIONAL, new_hash=hashing))
+    store = Store(dataclasses.replace(SUITE, new_hash=hashing))
     store.apply({f"{at}".encode(): b"v" for at in range(4096)})
     depth = len(store.prove(b"77").siblings)
     hashing.inputs.clear()
@@ -306,9 +307,9 @@ def test_what_the_reader_raises_passes() -> None:
         raise StorageError(f"no disk for {place!r}")
 
     with pytest.raises(StorageError, match="no disk for"):
-        prove(b"r" * 32, b"key", read, INTERNATIONAL)
+        prove(b"r" * 32, b"key", read, SUITE)
     with pytest.raises(StorageError, match="no disk for"):
-        update(b"r" * 32, {b"key": b"value"}, read, INTERNATIONAL)
+        update(b"r" * 32, {b"key": b"value"}, read, SUITE)
 
 
 def test_buckets_that_overlap_make_no_tree() -> None:
@@ -318,7 +319,7 @@ def test_buckets_that_overlap_make_no_tree() -> None:
         (b"\x00\x01", b"\x00\x01"),
     ):
         with pytest.raises(StorageError, match="overlaps"):
-            tree_of_buckets([(place, bytes(32)) for place in places], INTERNATIONAL)
+            tree_of_buckets([(place, bytes(32)) for place in places], SUITE)
 
 
 def refused_by_both(store: Store, key: bytes, message: str) -> None:
@@ -444,14 +445,14 @@ def test_a_subtree_with_a_key_less_more_or_another_value_has_another_hash() -> N
     values = {f"key-{n}".encode(): b"value" for n in range(50)}
     store = Store()
     store.apply(values)
-    right = build_subtree("", values, INTERNATIONAL)
+    right = build_subtree("", values, SUITE)
     assert (right.tree, right.buckets) == (store.tree, store.buckets)
     for key in values:
         less = {other: value for other, value in values.items() if other != key}
         for wrong in (less, values | {key: b"other"}, less | {key + b"-": b"value"}):
-            assert build_subtree("", wrong, INTERNATIONAL).root != right.root
-    place = key_path(b"key-1", INTERNATIONAL).hex()
-    assert page_at(store.tree, place, store.read, INTERNATIONAL) is None, "nothing is below a key"
+            assert build_subtree("", wrong, SUITE).root != right.root
+    place = key_path(b"key-1", SUITE).hex()
+    assert page_at(store.tree, place, store.read, SUITE) is None, "nothing is below a key"
     for at, key in ((place, b"key-1"), (place[:60], b"key-2")):
         with pytest.raises(ProofError, match="state-place"):
-            build_subtree(at, {key: b"value"}, INTERNATIONAL)
+            build_subtree(at, {key: b"value"}, SUITE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
+from tests.suites import SUITE
 
 from node.chain.encoding import decode, encode
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
@@ -14,7 +15,6 @@ from node.chain.transaction import (
     sign_transaction,
     verify_transaction,
 )
-from node.crypto.suite import INTERNATIONAL
 from node.errors import CryptoError, DecodeError
 from tests.unit.execution.small_chain import payload, signer, tx
 
@@ -22,15 +22,15 @@ SAMPLE = tx(payload("a", "b", references=("ref-1", None))).transaction
 
 
 def test_round_trip_keeps_every_field_and_both_ids() -> None:
-    again = Transaction.decode(SAMPLE.encoded, INTERNATIONAL)
+    again = Transaction.decode(SAMPLE.encoded, SUITE)
     assert again == SAMPLE
 
 
 def test_the_id_binds_the_body_and_the_hash_binds_the_signature_too() -> None:
     body = structs.replace(SAMPLE.body, nonce=bytes(16))
-    other_body = sign_transaction(body, signer("agency-1"), INTERNATIONAL)
+    other_body = sign_transaction(body, signer("agency-1"), SUITE)
     assert other_body.tx_id != SAMPLE.tx_id
-    other_signature = sign_transaction(SAMPLE.body, signer("agency-2"), INTERNATIONAL)
+    other_signature = sign_transaction(SAMPLE.body, signer("agency-2"), SUITE)
     assert other_signature.tx_id == SAMPLE.tx_id
     assert other_signature.tx_hash != SAMPLE.tx_hash
 
@@ -48,7 +48,7 @@ def test_every_flipped_byte_is_refused_or_fails_its_signature() -> None:
         flipped = bytearray(SAMPLE.encoded)
         flipped[position] ^= 1
         with pytest.raises((DecodeError, CryptoError)):
-            verify_transaction(Transaction.decode(bytes(flipped), INTERNATIONAL), key)
+            verify_transaction(Transaction.decode(bytes(flipped), SUITE), key)
 
 
 @pytest.mark.parametrize(
@@ -83,16 +83,16 @@ def test_refuses_a_body_with_one_wrong_field(index: int, value: object, why: str
     fields[index] = value
     data = encode([encode(fields), SAMPLE.signature])
     with pytest.raises(DecodeError, match=why):
-        Transaction.decode(data, INTERNATIONAL)
+        Transaction.decode(data, SUITE)
 
 
 def test_refuses_unknown_fields_and_other_signature_sizes() -> None:
     fields = decode(SAMPLE.body.encode(), what="body", size_max=4_096)
     with pytest.raises(DecodeError, match="array of 7 items, got 8 items"):
-        Transaction.decode(encode([encode([*fields, 0]), SAMPLE.signature]), INTERNATIONAL)
+        Transaction.decode(encode([encode([*fields, 0]), SAMPLE.signature]), SUITE)
     short = encode([SAMPLE.body.encode(), SAMPLE.signature[:-1]])
     with pytest.raises(DecodeError, match="signature: expected 64 bytes, got 63 bytes"):
-        Transaction.decode(short, INTERNATIONAL)
+        Transaction.decode(short, SUITE)
 
 
 def test_a_columnar_payload_gives_back_its_records() -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.suites import SUITE
 
 from node.chain import transaction_reader
 from node.chain.encoding import encode
 from node.chain.record import Notarization, RecordAction
 from node.chain.transaction import Transaction, TransactionBody, TransactionKind
 from node.chain.transaction_reader import PARTS_REMEMBERED_MAX, TransactionReader
-from node.crypto.suite import INTERNATIONAL
 from node.errors import DecodeError
 from node.limits import RECORD_REFERENCE_BYTES_MAX
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS
@@ -92,11 +92,11 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
         return decode_body(data)
 
     monkeypatch.setattr(TransactionBody, "decode", noting)
-    return Reading(TransactionReader(INTERNATIONAL), decoded)
+    return Reading(TransactionReader(SUITE), decoded)
 
 
 def warm_reader(bodies: Sequence[TransactionBody] = (*USUAL, *UNUSUAL)) -> TransactionReader:
-    reader = TransactionReader(INTERNATIONAL)
+    reader = TransactionReader(SUITE)
     for each in bodies:
         reader.read(encoded(each))
     return reader
@@ -111,7 +111,7 @@ def verdict(read: object, data: bytes) -> object:
 
 
 def decode(data: bytes) -> Transaction:
-    return Transaction.decode(data, INTERNATIONAL)
+    return Transaction.decode(data, SUITE)
 
 
 def test_a_body_of_known_parts_is_not_decoded_again(reading: Reading) -> None:
@@ -190,7 +190,7 @@ def test_what_is_no_transaction_is_refused_as_decoding_does(data: bytes) -> None
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transaction_reader, "PARTS_REMEMBERED_MAX", 3)
-    reader = TransactionReader(INTERNATIONAL)
+    reader = TransactionReader(SUITE)
     for number in range(20):
         data = encoded(body(sender=f"agency-{number}", type_code=f"type-{number}"))
         assert reader.read(data) == decode(data)

@@ -10,7 +10,7 @@ from node.chain.certificate import Phase, Subject, Vote, build_certificate
 from node.chain.encoding import encode
 from node.chain.evidence import Evidence, Offence, Statement
 from node.consensus.messages import NewView, Reason, ViewChange
-from node.crypto.signature import P256Signer
+from node.crypto.signature import SoftwareSigner
 from node.execution.apply import ExecutedBlock, Executor
 from node.execution.overlay import Overlay
 from tests.unit.execution.small_chain import (
@@ -26,7 +26,7 @@ from tests.unit.execution.small_chain import (
 QUORUM = (0, 1, 2)
 
 
-def validator_signer(validator: int) -> P256Signer:
+def validator_signer(validator: int) -> SoftwareSigner:
     """Return the vote key of a validator by index."""
     return signer(f"validator-{validator + 1}")
 

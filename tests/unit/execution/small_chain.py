@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from itertools import count
 
+from tests.suites import SUITE, signer_from
+
 from node.chain.block import Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
@@ -21,8 +23,8 @@ from node.chain.transaction import (
     sign_transaction,
     verify_transaction,
 )
-from node.crypto.signature import P256Signer
-from node.crypto.suite import DOCUMENT_DIGESTS, INTERNATIONAL, Suite
+from node.crypto.signature import SoftwareSigner
+from node.crypto.suite import DOCUMENT_DIGESTS, Suite
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
 
 CREATED_MS = 1_760_000_000_000
@@ -33,9 +35,9 @@ SHORT_LIVED_NOT_AFTER_MS = CREATED_MS + 10_000
 _nonces = count(1)
 
 
-def signer(name: str) -> P256Signer:
+def signer(name: str) -> SoftwareSigner:
     """Return the fixed key of an identity or a validator."""
-    return P256Signer.from_secret(hashlib.sha256(name.encode()).digest())
+    return signer_from(hashlib.sha256(name.encode()).digest())
 
 
 def identity(name: str, role: Role, not_after_ms: int = CREATED_MS + YEAR_MS) -> Identity:
@@ -50,7 +52,7 @@ def identity(name: str, role: Role, not_after_ms: int = CREATED_MS + YEAR_MS) ->
 
 
 def build_genesis(
-    *, suite: Suite = INTERNATIONAL, name: str = "test", parameters: Parameters | None = None
+    *, suite: Suite = SUITE, name: str = "test", parameters: Parameters | None = None
 ) -> Genesis:
     """Return a genesis of four validators, three agencies, an auditor and an admin."""
     return Genesis(
@@ -113,7 +115,7 @@ def tx(
     sender: str = "agency-1",
     not_after_ms: int = CREATED_MS + 300_000,
     chain_id: bytes = GENESIS.chain_id,
-    suite: Suite = INTERNATIONAL,
+    suite: Suite = SUITE,
     key_of: str | None = None,
 ) -> VerifiedTransaction:
     """Return a transaction signed by its sender, or with the key of `key_of`, and verified."""

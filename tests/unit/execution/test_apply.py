@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from msgspec import structs
+from tests.suites import SUITE
 
 from node.chain.block import ResultCode, TransactionResult
 from node.chain.genesis import Parameters
@@ -16,7 +17,6 @@ from node.chain.record import RecordAction, RecordLeaf, encode_header_leaf
 from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.chain.transaction import VerifiedTransaction
 from node.crypto.hashing import Hasher
-from node.crypto.suite import INTERNATIONAL
 from node.errors import PeerError
 from node.execution.apply import BlockInputs
 from node.limits import BLOCK_RECORDS_MAX, TX_LIFETIME_MS_MAX
@@ -32,7 +32,7 @@ from tests.unit.execution.small_chain import (
     tx,
 )
 
-HASH = INTERNATIONAL.hash
+HASH = SUITE.hash
 
 
 def only_result(chain: SmallChain, verified: VerifiedTransaction, **step: int) -> TransactionResult:
@@ -333,9 +333,9 @@ def hashed_by_block(count: int, *, references: bool) -> Counter[bytes]:
 
     def new_hash(data: bytes = b"", /) -> Hasher:
         hashed[data] += 1
-        return INTERNATIONAL.new_hash(data)
+        return SUITE.new_hash(data)
 
-    suite = replace(INTERNATIONAL, new_hash=new_hash)
+    suite = replace(SUITE, new_hash=new_hash)
     chain = SmallChain(build_genesis(suite=suite))
     transactions = [
         tx(

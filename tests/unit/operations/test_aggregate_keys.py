@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.genesis import Genesis
 from node.chain.governance import members_after
 from node.config import Address
 from node.config import Endpoint as KnownPeer
 from node.crypto.keystore import KeyFileSecret, load_aggregate_signer
-from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
 from node.operations.homes import HomePlan, make_home
 from node.operations.introduction import Introduction
@@ -28,7 +28,7 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "testnet"
     plan = NetworkPlan(
         name="trial",
-        suite=INTERNATIONAL,
+        suite=SUITE,
         created_ms=NOW_MS,
         node_count=2,
         ports=find_free_ports("127.0.0.1", 2 * PORTS_PER_NODE),

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.suites import SUITE
 
 from node.config import ClientProfile, NodeConfig
-from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
 from node.operations.compose import (
     IMAGE_USER,
@@ -38,7 +38,7 @@ def ids(count: int) -> list[str]:
 def plan() -> NetworkPlan:
     return NetworkPlan(
         name="trial",
-        suite=INTERNATIONAL,
+        suite=SUITE,
         created_ms=1_700_000_000_000,
         node_count=len(PUBLISHED),
         ports=plan_ports(PUBLISHED, PUBLISHED_HTTP),

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.suites import SUITE
 
 from node.chain.genesis import Genesis
 from node.chain.governance import Endpoint
@@ -22,7 +23,6 @@ from node.crypto import keystore
 from node.crypto.certificate import Issuance, build_authority_certificate, verify_identity
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, PassphraseSecret, load_signer
 from node.crypto.signature import P256Signer
-from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError, CryptoError
 from node.operations.homes import (
     HomePlan,
@@ -45,9 +45,7 @@ NOW_MS = 1_700_000_000_000
 def genesis(tmp_path_factory: pytest.TempPathFactory) -> Genesis:
     folder = tmp_path_factory.mktemp("founders") / "network"
     ports = find_free_ports("127.0.0.1", PORTS_PER_NODE)
-    plan = NetworkPlan(
-        name="trial", suite=INTERNATIONAL, created_ms=NOW_MS, node_count=1, ports=ports
-    )
+    plan = NetworkPlan(name="trial", suite=SUITE, created_ms=NOW_MS, node_count=1, ports=ports)
     provision(folder, plan)
     return Genesis.decode((folder / "genesis.cbor").read_bytes())
 

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.suites import SUITE
 
 from node.chain.genesis import Genesis, Role
 from node.chain.governance import (
@@ -17,7 +18,6 @@ from node.chain.governance import (
 )
 from node.config import ClientProfile, NodeConfig
 from node.crypto.certificate import verify_identity
-from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
 from node.operations.newcomer import describe, record_change, settle
 from node.operations.provision import NetworkPlan, provision
@@ -33,7 +33,7 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "testnet"
     plan = NetworkPlan(
         name="trial",
-        suite=INTERNATIONAL,
+        suite=SUITE,
         created_ms=NOW_MS,
         node_count=2,
         ports=find_free_ports("127.0.0.1", 2 * PORTS_PER_NODE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -189,3 +190,26 @@ def test_a_paused_process_goes_on_when_who_paused_it_is_killed(
 def test_what_is_killed_runs_no_more_and_had_no_say(gentle: ProcessRecord) -> None:
     kill_processes([gentle, ProcessRecord(gentle.pid, gentle.start_ticks - 1)])
     assert not gentle.is_alive
+
+
+def test_a_process_that_forbids_dumps_leaves_none(tmp_path: Path) -> None:
+    script = """
+import ctypes, os, resource
+from node.operations.process import forbid_dumps
+resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)
+forbid_dumps()
+print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE), flush=True)
+os.abort()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGABRT
+    assert done.stdout == "1\n0 (0, 0)\n"
+    assert not list(tmp_path.iterdir())

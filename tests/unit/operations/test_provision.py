@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.suites import SUITE
 
 from node.chain.genesis import Genesis, Parameters, Role
 from node.config import Address, ClientProfile, NodeConfig
@@ -21,7 +22,6 @@ from node.crypto.keystore import (
     load_signer,
     load_tls_key_pem,
 )
-from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
 from node.operations.provision import (
     NetworkPlan,
@@ -39,7 +39,7 @@ PORTS = tuple(range(20_000, 20_016))
 
 def plan(nodes: int = 4, **changes: object) -> NetworkPlan:
     ports = PORTS[: PORTS_PER_NODE * nodes]
-    given = {"name": "trial", "suite": INTERNATIONAL, "created_ms": CREATED_MS, "ports": ports}
+    given = {"name": "trial", "suite": SUITE, "created_ms": CREATED_MS, "ports": ports}
     return NetworkPlan(**{**given, "node_count": nodes, **changes})  # type: ignore[arg-type]
 
 

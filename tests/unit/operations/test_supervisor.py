@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from tests.suites import SUITE
 
 from node.config import ClientProfile, NodeConfig
-from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
 from node.operations import process, supervisor
 from node.operations.process import ProcessRecord, stop_processes, wait_for_an_exit
@@ -74,7 +74,7 @@ class Trial:
         self.steps: Steps = []
         plan = NetworkPlan(
             name="trial",
-            suite=INTERNATIONAL,
+            suite=SUITE,
             created_ms=1_700_000_000_000,
             node_count=nodes,
             ports=find_free_ports("127.0.0.1", PORTS_PER_NODE * nodes),

@@ -1,0 +1,115 @@
+"""A validator whose keys stay in a device: it votes by them, and its PIN is nowhere to be seen."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.crypto.device import is_reference
+from node.operations.process import ProcessRecord, stop_processes
+from node.operations.supervisor import PROCESS_FILE
+from tests.unit.cli.command import run
+from tests.unit.crypto.token import PIN, SoftToken, make_token
+
+
+@pytest.fixture(scope="module")
+def token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
+    return make_token(tmp_path_factory.mktemp("token"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("custody") / "net"
+    up = run("testnet", "up", "--suite", "international", "--home", folder, "--json")
+    assert up.code == 0, up.out
+    yield folder
+    run("testnet", "down", "--home", folder)
+
+
+def stop(home: Path, validator_id: str) -> None:
+    """End a validator of the network."""
+    process = ProcessRecord.load(home / "nodes" / validator_id / PROCESS_FILE)
+    assert process is not None
+    stop_processes([process], grace_s=30)
+
+
+def govchain(token: SoftToken, *arguments: object, pin: str) -> subprocess.Popen[bytes]:
+    """Start the command, with the PIN waiting for it in a pipe."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "wb") as pipe:
+        pipe.write(pin.encode() + b"\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "node", *map(str, arguments), "--pin-fd", str(read_end)],
+        env={**os.environ, "SOFTHSM2_CONF": str(token.configuration), "LANGUAGE": "en"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(read_end,),
+    )
+    os.close(read_end)
+    return process
+
+
+def test_keys_move_into_the_device_and_the_validator_votes_by_them(
+    home: Path, token: SoftToken, tmp_path: Path
+) -> None:
+    node = home / "nodes" / "validator-1"
+    stop(home, "validator-1")
+    names = [option for key in ("vote", "cosignature", "timestamp") for option in ("--key", key)]
+    without = run("node", "custody", "--home", node, "--json")
+    assert without.json["error"]["message"].endswith("names no device")
+    with (node / "node.toml").open("a") as file:
+        file.write(f'\n[custody]\ndriver = "pkcs11"\nmodule = "{token.module}"\n')
+        file.write(f'token = "{token.label}"\n')
+    wrong = govchain(token, "node", "custody", "--home", node, "--json", pin="of somebody else")
+    out, _ = wrong.communicate(timeout=60)
+    assert wrong.returncode != 0
+    assert b"PinIncorrect" in out
+    moved = govchain(token, "node", "custody", "--home", node, *names, "--json", pin=PIN)
+    out, _ = moved.communicate(timeout=60)
+    assert moved.returncode == 0, out
+    files = ("vote.key", "cosignature.key", "tsa.key")
+    assert all(is_reference((node / "keys" / name).read_bytes()) for name in files)
+
+    log = tmp_path / "log"
+    started = govchain(token, "node", "run", "--home", node, "--log", log, pin=PIN)
+    try:
+        stop(home, "validator-2")
+        document = tmp_path / "document.txt"
+        document.write_bytes(secrets.token_bytes(16))
+        made = run("notarize", document, "--home", home, "--out", tmp_path, "--json")
+        assert made.code == 0, made.out  # by three of four: not without the one with the device
+        process = Path(f"/proc/{started.pid}")
+        seen = [process / "cmdline", process / "environ", log, *node.rglob("*")]
+        held = b"".join(each.read_bytes() for each in seen if each.is_file())
+        assert PIN.encode() not in held
+        (limit,) = (
+            line for line in (process / "limits").read_text().splitlines() if "core file" in line
+        )
+        assert limit.split()[4:6] == ["0", "0"]
+    finally:
+        started.send_signal(signal.SIGTERM)
+        out, said = started.communicate(timeout=60)
+    assert PIN.encode() not in out + said
+    assert started.returncode == 0, said
+
+
+def test_without_its_pin_it_does_not_start(home: Path, token: SoftToken) -> None:
+    node = home / "nodes" / "validator-1"
+    done = subprocess.run(
+        [sys.executable, "-m", "node", "node", "run", "--home", node],
+        env={**os.environ, "SOFTHSM2_CONF": str(token.configuration), "LANGUAGE": "en"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert b"nobody to ask for the PIN" in done.stderr
