@@ -13,8 +13,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Final
 
-from tests.suites import SUITE
-
 from node.chain.admission import FinalResult
 from node.chain.block import Header, ResultCode, checkpoint_of
 from node.chain.genesis import Parameters
@@ -32,6 +30,7 @@ from tests.crash.signatures import Signatures
 from tests.crash.victim import DEATH, DISARM, HEARD, PIPE
 from tests.network.local_network import HOST, LocalNetwork, until, utc_ms
 from tests.network.long_past import give_past
+from tests.suites import SUITE
 
 ROOT: Final = Path(__file__).parents[2]
 COMMAND: Final = (sys.executable, "-P", "-m", "tests.crash.victim", "node", "run")

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.certificate import Phase, Subject, Vote
 from node.consensus.messages import Reason, ViewChange
@@ -38,6 +37,7 @@ from tests.crash.cells import (
 )
 from tests.crash.signatures import Signatures
 from tests.crash.trial import Death
+from tests.suites import SUITE
 
 IDENTITY = bytes(32)
 VOTE = Vote(Subject(Phase.COMMIT, 3, 9, bytes(32)), 1, 5, bytes(64), 0)

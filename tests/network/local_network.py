@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from tests.suites import SUITE
-
 from node.chain.admission import FinalResult
 from node.chain.block import Header
 from node.chain.genesis import Genesis
@@ -38,6 +36,7 @@ from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
 from node.rpc.identity import TlsIdentity
 from node.rpc.port import Health, NodeStatus
 from node.timestamp.trust import TrustAnchor, TrustFile
+from tests.suites import SUITE
 
 HOST = "127.0.0.1"
 _Answer = TypeVar("_Answer")

@@ -14,7 +14,6 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.suites import SUITE
 
 from node.chain import state_bucket, state_tree
 from node.chain.state_bucket import Bucket, place_of
@@ -38,6 +37,7 @@ from node.chain.state_tree import (
 from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
 from node.crypto.suite import Suite
 from node.errors import DecodeError, ProofError
+from tests.suites import SUITE
 
 
 def sha256(data: bytes) -> bytes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
 from node.chain.certificate import Phase, Subject, build_certificate
 from node.chain.membership import ValidatorSet
 from node.chain.validation import HeaderContext, check_header_follows
 from node.errors import DecodeError, PeerError
+from tests.suites import SUITE
 from tests.unit.chain.test_certificate import vote
 from tests.unit.execution.small_chain import GENESIS, payload, tx
 

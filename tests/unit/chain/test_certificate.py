@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.certificate import (
     CertificateVote,
@@ -20,6 +19,7 @@ from node.chain.certificate import (
 from node.chain.membership import ValidatorSet
 from node.errors import DecodeError, PeerError
 from node.limits import VALIDATORS_MAX
+from tests.suites import SUITE
 from tests.unit.execution.small_chain import GENESIS, signer
 
 VALIDATORS = GENESIS.validators

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.genesis import Genesis, Identity, Parameters
 from node.chain.membership import ValidatorSet
 from node.errors import DecodeError
+from tests.suites import SUITE
 from tests.unit.execution.small_chain import GENESIS, build_genesis
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.membership import (
     AggregateKey,
@@ -18,6 +17,7 @@ from node.chain.membership import (
 from node.crypto.bls import BlsSigner
 from node.errors import CryptoError, DecodeError
 from node.limits import VALIDATORS_MAX
+from tests.suites import SUITE
 from tests.unit.execution.small_chain import GENESIS
 
 

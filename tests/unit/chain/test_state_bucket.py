@@ -9,12 +9,12 @@ import hashlib
 import zlib
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.merkle import DIGEST_BYTES
 from node.chain.state_bucket import Bucket, joined_rows, leaf_hash, paths_by, place_of
 from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
 from node.errors import StorageError
+from tests.suites import SUITE
 
 path_of = paths_by(SUITE)
 

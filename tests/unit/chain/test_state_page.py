@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.state_page import (
     EMPTY,
@@ -20,6 +19,7 @@ from node.chain.state_page import (
 )
 from node.crypto.domains import STATE_LEAF, STATE_NODE, tagged
 from node.errors import ProofError
+from tests.suites import SUITE
 
 LEAF = b"\xa3" + b"p" * 31 + b"v" * 32  # the path begins with the digits a3
 BELOW = b"h" * 32

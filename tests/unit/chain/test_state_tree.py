@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.encoding import encode
 from node.chain.state_bucket import BUCKET_KEYS_MAX, Bucket
@@ -38,6 +37,7 @@ from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
 from node.crypto.hashing import Hasher
 from node.crypto.suite import Suite
 from node.errors import DecodeError, ProofError, StorageError
+from tests.suites import SUITE
 
 ROOT = b"\x00"
 """The place of the bucket that is a whole tree."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
-from tests.suites import SUITE
 
 from node.chain.encoding import decode, encode
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
@@ -16,6 +15,7 @@ from node.chain.transaction import (
     verify_transaction,
 )
 from node.errors import CryptoError, DecodeError
+from tests.suites import SUITE
 from tests.unit.execution.small_chain import payload, signer, tx
 
 SAMPLE = tx(payload("a", "b", references=("ref-1", None))).transaction

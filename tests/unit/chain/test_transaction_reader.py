@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.suites import SUITE
 
 from node.chain import transaction_reader
 from node.chain.encoding import encode
@@ -17,6 +16,7 @@ from node.chain.transaction import Transaction, TransactionBody, TransactionKind
 from node.chain.transaction_reader import PARTS_REMEMBERED_MAX, TransactionReader
 from node.errors import DecodeError
 from node.limits import RECORD_REFERENCE_BYTES_MAX
+from tests.suites import SUITE
 from tests.unit.execution.small_chain import CREATED_MS, GENESIS
 
 SIGNATURE = bytes(range(64))

@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from itertools import count
 
-from tests.suites import SUITE, signer_from
-
 from node.chain.block import Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
@@ -23,9 +21,10 @@ from node.chain.transaction import (
     sign_transaction,
     verify_transaction,
 )
-from node.crypto.signature import SoftwareSigner
+from node.crypto.signature import P256Signer, SoftwareSigner
 from node.crypto.suite import DOCUMENT_DIGESTS, Suite
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
+from tests.suites import SUITE, signer_from
 
 CREATED_MS = 1_760_000_000_000
 YEAR_MS = 31_536_000_000
@@ -38,6 +37,11 @@ _nonces = count(1)
 def signer(name: str) -> SoftwareSigner:
     """Return the fixed key of an identity or a validator."""
     return signer_from(hashlib.sha256(name.encode()).digest())
+
+
+def certifier(name: str) -> P256Signer:
+    """Return the fixed key of an authority, or of TLS: of P-256 under every suite."""
+    return P256Signer.from_secret(hashlib.sha256(name.encode()).digest())
 
 
 def identity(name: str, role: Role, not_after_ms: int = CREATED_MS + YEAR_MS) -> Identity:

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 from msgspec import structs
-from tests.suites import SUITE
 
 from node.chain.block import ResultCode, TransactionResult
 from node.chain.genesis import Parameters
@@ -20,6 +19,7 @@ from node.crypto.hashing import Hasher
 from node.errors import PeerError
 from node.execution.apply import BlockInputs
 from node.limits import BLOCK_RECORDS_MAX, TX_LIFETIME_MS_MAX
+from tests.suites import SUITE
 from tests.unit.execution.small_chain import (
     CREATED_MS,
     GENESIS,

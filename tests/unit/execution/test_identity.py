@@ -46,7 +46,15 @@ from tests.unit.execution.governed_chain import (
     governed,
     governed_tx,
 )
-from tests.unit.execution.small_chain import CREATED_MS, YEAR_MS, identity, payload, signer, tx
+from tests.unit.execution.small_chain import (
+    CREATED_MS,
+    YEAR_MS,
+    certifier,
+    identity,
+    payload,
+    signer,
+    tx,
+)
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 HOUR_MS = 3_600_000
@@ -61,7 +69,7 @@ def authority(name: str, organisation: str = "org-1") -> Authority:
     issuance = Issuance(
         serial_number=1, not_before_ms=CREATED_MS - HOUR_MS, not_after_ms=CREATED_MS + YEAR_MS
     )
-    key = signer(f"authority {name}")
+    key = certifier(f"authority {name}")
     return Authority(build_authority_certificate(key, organisation, issuance), key)
 
 
@@ -74,7 +82,7 @@ def certificate(
     not_before_ms: int = CREATED_MS,
 ) -> bytes:
     member = Member(
-        identity_id=name, role=role, public_key=signer(f"tls {name} {days}").public_key.encoded
+        identity_id=name, role=role, public_key=certifier(f"tls {name} {days}").public_key.encoded
     )
     issuance = Issuance(
         serial_number=7,

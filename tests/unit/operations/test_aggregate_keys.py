@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.genesis import Genesis
 from node.chain.governance import members_after
@@ -19,6 +18,7 @@ from node.operations.introduction import Introduction
 from node.operations.newcomer import describe, settle
 from node.operations.provision import NetworkPlan, provision
 from node.operations.topology import PORTS_PER_NODE, find_free_ports
+from tests.suites import SUITE
 
 NOW_MS = 1_700_000_000_000
 

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.suites import SUITE
 
 from node.config import ClientProfile, NodeConfig
 from node.errors import ConfigError
@@ -24,6 +23,7 @@ from node.operations.compose import (
 )
 from node.operations.provision import NetworkPlan
 from node.operations.topology import Topology
+from tests.suites import SUITE
 
 DOCKER = Path(__file__).parents[3] / "docker"
 PUBLISHED = (20_001, 20_002, 20_003, 20_004)

@@ -13,7 +13,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.serialization import Encoding
-from tests.suites import SUITE
 
 from node.chain.genesis import Genesis
 from node.chain.governance import Endpoint
@@ -37,6 +36,7 @@ from node.operations.provision import NetworkPlan, endpoint_table, provision, re
 from node.operations.topology import PORTS_PER_NODE, find_free_ports
 from node.service.home import log_identity, require_whole
 from node.storage.wal import WriteAheadLog
+from tests.suites import SUITE
 
 NOW_MS = 1_700_000_000_000
 

@@ -6,7 +6,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.suites import SUITE
 
 from node.chain.genesis import Genesis, Role
 from node.chain.governance import (
@@ -24,6 +23,7 @@ from node.operations.provision import NetworkPlan, provision
 from node.operations.topology import PORTS_PER_NODE, Topology, find_free_ports
 from node.service.home import log_identity, require_whole
 from node.storage.wal import WriteAheadLog
+from tests.suites import SUITE
 
 NOW_MS = 1_700_000_000_000
 

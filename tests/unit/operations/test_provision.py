@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.suites import SUITE
 
 from node.chain.genesis import Genesis, Parameters, Role
 from node.config import Address, ClientProfile, NodeConfig
@@ -32,6 +31,7 @@ from node.operations.provision import (
     write_addresses,
 )
 from node.operations.topology import PORTS_PER_NODE, Topology, is_vacant
+from tests.suites import SUITE
 
 CREATED_MS = 1_700_000_000_000
 PORTS = tuple(range(20_000, 20_016))

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from tests.suites import SUITE
 
 from node.config import ClientProfile, NodeConfig
 from node.errors import ConfigError
@@ -39,6 +38,7 @@ from node.operations.topology import (
     find_free_ports,
     lock_folder,
 )
+from tests.suites import SUITE
 
 PROGRAM = """
 import pathlib, signal, socket, sys, tomllib
