@@ -38,6 +38,7 @@ CHILD = replace(PARENT, height=10, time_ms=1_001, parent=PARENT.digest(SUITE), l
 
 def test_header_round_trip_and_digest_binds_every_field() -> None:
     assert Header.decode(CHILD.encode()) == CHILD
+    assert CHILD.encoded is CHILD.encoded
     changed = [
         replace(CHILD, chain_id=b"\x01" * 32),
         replace(CHILD, epoch=1),

@@ -16,6 +16,7 @@ from node.chain.certificate import (
     build_certificate,
     check_certificate,
 )
+from node.chain.encoding import encode
 from node.chain.membership import ValidatorSet
 from node.errors import DecodeError, PeerError
 from node.limits import VALIDATORS_MAX
@@ -95,6 +96,25 @@ def test_refuses(spoil: Callable[[QuorumCertificate], QuorumCertificate], rule: 
     with pytest.raises(PeerError) as caught:
         check_certificate(spoil(certificate(0, 1, 2)), CHAIN_ID, VALIDATORS, Phase.COMMIT)
     assert caught.value.rule == rule
+
+
+@pytest.mark.parametrize("index", [VALIDATORS.size, VALIDATORS.size + 1])
+def test_who_is_no_member_certifies_nothing(index: int) -> None:
+    """Nor does it end in anything but a refusal: indexes are what a peer says."""
+    whole = certificate(0, 1, 2)
+    stranger = replace(whole.votes[2], validator=index)
+    with pytest.raises(PeerError, match=f"certificate-signature: the vote of validator {index}"):
+        check_certificate(
+            replace(whole, votes=(*whole.votes[:2], stranger)), CHAIN_ID, VALIDATORS, Phase.COMMIT
+        )
+
+
+def test_a_certificate_is_encoded_once_and_another_by_itself() -> None:
+    whole = certificate(0, 1, 2)
+    assert whole.encoded is whole.encoded
+    assert whole.encoded.data == encode(whole.to_value())
+    fewer = replace(whole, votes=whole.votes[:2])
+    assert fewer.encoded.data == encode(fewer.to_value())
 
 
 def test_decoding_refuses_voters_out_of_order_or_twice() -> None:
