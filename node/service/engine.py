@@ -229,10 +229,8 @@ class Engine:
 
     def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> None:
         """Take messages of one peer, in order; what is wrong with one is counted, not raised."""
-        if self._reception.receive(peer, frame, now):
-            self._write()
-        else:
-            self._turn(now)
+        self._reception.receive(peer, frame, now)
+        self._turn(now)
 
     def admit(
         self, checked: Sequence[VerifiedTransaction | None], now: ev.Now, *, from_client: bool
@@ -369,10 +367,6 @@ class Engine:
     def _turn(self, now: ev.Now, *more: ev.Event) -> None:
         """Run the core until it is at rest, then write what became final, and what was signed."""
         self._run(now, *more)
-        self._write()
-
-    def _write(self) -> None:
-        """Write what became final in the turn, and what was signed."""
         # Synced, although the log could rebuild it: a database may lose an unsynced write from the
         # middle of its own log, and a state tree with a hole is worse than one that is behind.
         if self._ledger.is_staged:

@@ -89,21 +89,15 @@ class Reception:
         self._outlet.send(peer, status)
         self._misconduct.tell(peer)
 
-    def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> bool:
-        """Take messages of one peer, in order; what is wrong with one is counted, not raised.
-
-        Returns whether the core is at rest: `run` did the last thing there was to do.
-        """
+    def receive(self, peer: int, frame: Sequence[bytes], now: ev.Now) -> None:
+        """Take messages of one peer, in order; what is wrong with one is counted, not raised."""
         self.peer_signs.note_heard(peer, now)
-        is_at_rest = False
         for data in frame:
             try:
                 message = self._decode(data)
-                is_at_rest = self._take(peer, message, now, arrival_utc_ms=now.utc_ms)
+                self._take(peer, message, now, arrival_utc_ms=now.utc_ms)
             except (DecodeError, PeerError) as error:
                 self._refuse(peer, error, now)
-                is_at_rest = False
-        return is_at_rest
 
     def take_early(self, now: ev.Now) -> None:
         """Take what was said of the epoch that has begun before it had."""
@@ -159,11 +153,8 @@ class Reception:
 
     def _take(  # noqa: C901, PLR0912, PLR0915 - one case per kind
         self, peer: int, message: Message, now: ev.Now, *, arrival_utc_ms: int
-    ) -> bool:
-        """Check a message of `peer` and turn it into an event, or serve it.
-
-        Returns whether it ended with the event.
-        """
+    ) -> None:
+        """Check a message of `peer` and turn it into an event, or serve it."""
         core, term = self._succession.core, self._succession.term
         verifier = term.verifier
         if isinstance(message, _SIGNED):
@@ -171,10 +162,10 @@ class Reception:
         epoch_of = _EPOCH_OF.get(type(message))
         if epoch_of is not None and epoch_of(message) != term.epoch.number:
             self._take_of_other_epoch(peer, message, now, arrival_utc_ms=arrival_utc_ms)
-            return False
+            return
         if isinstance(message, _ANSWERED):
             self._answer(peer, message, now)
-            return False
+            return
         if peer not in term.indices and not isinstance(message, _GIVEN_BY_ANYBODY):
             raise PeerError("no-member", f"{type(message).__name__} from outside the set in force")
         match message:
@@ -182,28 +173,23 @@ class Reception:
                 if core.wants_vote(message):
                     self._verify(self._check_vote, message)
                     self._run(now, ev.VoteReceived(message))
-                    return True
             case Proposal():
                 if core.wants_proposal(message):
                     self._outlet.counters.votes_checked += 1
                     self._verify(verifier.check_proposal, message)
                     self._run(now, ev.ProposalReceived(message, arrival_utc_ms))
-                    return True
             case ViewChange():
                 if message.view >= core.view and message.validator != term.me:
                     self._verify(verifier.check_view_change, message)
                     self._run(now, ev.ViewChangeReceived(message))
-                    return True
             case NewView():
                 if message.view > core.view or (message.view == core.view and not core.view_active):
                     self._verify(verifier.check_new_view, message)
                     self._run(now, ev.NewViewReceived(message))
-                    return True
             case CertifiedHeader():
                 if message.header.height > self._height:
                     self._verify(verifier.check_decided, message)
                     self._run(now, ev.DecidedReceived(message))
-                    return True
             case Bodies():
                 self._pursuits.take(message)
             case Blocks():
@@ -222,7 +208,6 @@ class Reception:
                 self._outlet.note_stated(peer, message)
             case _:
                 assert_never(message)
-        return False
 
     def _take_of_other_epoch(
         self, peer: int, message: Message, now: ev.Now, *, arrival_utc_ms: int
