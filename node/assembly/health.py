@@ -101,6 +101,7 @@ class RunningFigures:
         """What the stamp desk counted; None where the node has none."""
         self.vault: VaultFigures | None = None
         """What the keeper of the vault counted."""
+        self.certificate_ends_ms: Callable[[], int] | None = None
         self.stamp_terms: Callable[[], StampTerms] | None = None
         """Tells until when the node can stamp time; None where it cannot."""
         self._runner, self._log = runner, write_ahead_log

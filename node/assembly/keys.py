@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from node.crypto.keystore import (
 )
 from node.crypto.signature import Signer
 from node.errors import ConfigError, CryptoError
-from node.rpc.identity import TlsIdentity
+from node.rpc.identity import RenewableTls, TlsIdentity
 from node.service.home import (
     AGGREGATE_KEY_FILE,
     COSIGNATURE_KEY_FILE,
@@ -54,7 +55,9 @@ class StampingKeys:
 class Keys:
     """What the running node proves itself with."""
 
-    tls: TlsIdentity
+    tls: RenewableTls
+    reload_tls: Callable[[], TlsIdentity]
+    """Reads the files of `tls` again; raises `ConfigError` for what nobody would believe."""
     signer: Signer
     """Of its votes."""
     cosigner: Signer
@@ -70,12 +73,26 @@ def load_keys(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecre
     """Return what `home` holds; raises `ConfigError` for what nobody would believe."""
     signer = load_signer(home / VOTE_KEY_FILE, secret, KeyPurpose.VOTE)
     cosigner = load_signer(home / COSIGNATURE_KEY_FILE, secret, KeyPurpose.COSIGNATURE)
-    tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
-    _check_name(config, tls)
+    reload_tls = partial(_load_tls, home, config, secret)
+    tls = reload_tls()
     check_key(config, signer, genesis.validators)  # founders keep their keys as long as their ids
     sharer = _load_sharer(home, config, genesis, secret)
     stamping = _load_stamping_keys(home, config, secret)
-    return Keys(tls, signer, cosigner, sharer, stamping, _own_authority(home, tls))
+    own_authority = _own_authority(home, tls)
+    return Keys(RenewableTls(tls), reload_tls, signer, cosigner, sharer, stamping, own_authority)
+
+
+def _load_tls(home: Path, config: NodeConfig, secret: KeySecret) -> TlsIdentity:
+    """Return what the node shows of itself; raises `ConfigError` for what nobody would believe."""
+    key = load_signer(home / TLS_KEY_FILE, secret, KeyPurpose.TLS).public_key.encoded
+    tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
+    _check_name(config, tls)
+    if read_identity(tls.certificate_pem).public_key_encoded != key:
+        raise ConfigError(
+            f"{home / TLS_FILE}: is not of the key {TLS_KEY_FILE}",
+            fix="put the certificate there that was issued for this key",
+        )
+    return tls
 
 
 def _load_sharer(

@@ -18,6 +18,7 @@ from node.assembly.keys import Keys
 from node.assembly.peering import Peering
 from node.assembly.publication import Surroundings, make_cosigning, make_queries
 from node.assembly.reader import Reader
+from node.assembly.renewal import CertificateWatch
 from node.assembly.sharing import Sharing
 from node.assembly.stamping import NodeParts, make_stamping
 from node.assembly.stores import Stores
@@ -27,7 +28,9 @@ from node.config import NodeConfig
 from node.rpc import port
 from node.rpc.server import ClientServer, PeerServer
 from node.rpc.vault import VaultPeerApi
+from node.service import clock
 from node.service.engine import Engine
+from node.service.home import TLS_FILE, TLS_KEY_FILE
 from node.service.public_log.files import PublicLogFiles
 from node.service.runner import Runner
 from node.service.telemetry import Telemetry
@@ -114,6 +117,13 @@ class Validator:
         )
         runner.on_committed.append(self._vault.keeper.note_commit)
         self._figures.vault = self._vault.keeper.figures
+        self._certificates = CertificateWatch(
+            keys.tls,
+            (config.home / TLS_KEY_FILE, config.home / TLS_FILE),
+            keys.reload_tls,
+            clock.utc_ms,
+        )
+        self._figures.certificate_ends_ms = lambda: self._certificates.ends_ms
         self._peer_server = PeerServer(
             peering.transport,
             [str(config.peer_address)],
@@ -151,6 +161,9 @@ class Validator:
             daemon = loop.create_task(watch_time_daemon(self._runner.engine.clock_fitness))
             daemon.add_done_callback(self._reap)
             tasks.append(daemon)
+            certificates = loop.create_task(self._certificates.run())
+            certificates.add_done_callback(self._reap)
+            tasks.append(certificates)
             keeping = loop.create_task(self._vault.keeper.run())
             keeping.add_done_callback(self._reap)
             tasks.append(keeping)

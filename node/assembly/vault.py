@@ -53,7 +53,7 @@ class NodeVault:
     ) -> None:
         """Open the store that the settings name; raises `ConfigError` where it cannot be used."""
         self._ledger, self._queries = ledger, queries
-        self._organisation = read_identity(keys.tls.certificate_pem).organisation
+        self._organisation = read_identity(keys.tls.now().certificate_pem).organisation
         self._thread = Reader()
         self._holdings = Holdings(_open_store(config), genesis.suite)
 

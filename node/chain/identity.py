@@ -141,12 +141,15 @@ class AcceptedCertificate:
 class AcceptedCertificates:
     """All certificates that an identity may show. Of whom there are none, any of its authority."""
 
-    certificates: tuple[AcceptedCertificate, ...]
+    certificates: tuple[AcceptedCertificate, ...] = ()
     """The newest first."""
+    any_until_ms: int = 0
+    """Until then (UTC, inclusive) any other that an authority of its organisation issued goes, too:
+    what it had before the first was registered."""
 
     def accepts(self, fingerprint: bytes, at_ms: int) -> bool:
         """Say whether a certificate may be shown at a time (ms, UTC)."""
-        return any(
+        return at_ms <= self.any_until_ms or any(
             each.fingerprint == fingerprint and at_ms <= each.until_ms for each in self.certificates
         )
 
@@ -160,18 +163,20 @@ class AcceptedCertificates:
             if each.fingerprint != fingerprint
         )
         newest = AcceptedCertificate(fingerprint, until_ms)
-        return AcceptedCertificates((newest, *kept)[:CERTIFICATES_MAX])
+        return AcceptedCertificates(
+            (newest, *kept)[:CERTIFICATES_MAX], min(self.any_until_ms, others_until_ms)
+        )
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `accepted-certificates`."""
         listed = [[each.fingerprint, each.until_ms] for each in self.certificates]
-        return encode([1, listed])
+        return encode([1, listed, self.any_until_ms])
 
     @classmethod
     def decode(cls, data: bytes) -> AcceptedCertificates:
         """Read them; raises `DecodeError`."""
-        version, listed = expect_array(
-            decode(data, what="certificates", size_max=_VALUE_BYTES_MAX), 2, "certificates"
+        version, listed, any_until_ms = expect_array(
+            decode(data, what="certificates", size_max=_VALUE_BYTES_MAX), 3, "certificates"
         )
         expect_version(version, "certificates")
         pairs = [
@@ -185,7 +190,8 @@ class AcceptedCertificates:
                     expect_uint(until_ms, "certificate end"),
                 )
                 for fingerprint, until_ms in pairs
-            )
+            ),
+            expect_uint(any_until_ms, "end of other certificates"),
         )
 
 

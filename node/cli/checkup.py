@@ -48,6 +48,7 @@ _SYNC_BYTES: Final = 4_096
 _SYNC_WARNING_MS: Final = 20.0
 _SYNC_PROBLEM_MS: Final = 200.0
 _CERTIFICATE_WARNING_DAYS: Final = 30
+_CERTIFICATE_PROBLEM_DAYS: Final = 7
 _S_PER_DAY: Final = 86_400
 _MS: Final = 1_000
 _OTHERS: Final = 0o077
@@ -168,7 +169,7 @@ def check_certificates(home: Path, now_s: float) -> Iterator[Finding]:
             continue
         days = (certificate.not_after_ms / _MS - now_s) / _S_PER_DAY
         if days < _CERTIFICATE_WARNING_DAYS:
-            level = Level.PROBLEM if days < 0 else Level.WARNING
+            level = Level.PROBLEM if days < _CERTIFICATE_PROBLEM_DAYS else Level.WARNING
             detail = _("{path}: valid for {days:.0f} more days").format(path=path, days=days)
             yield Finding("certificates", level, detail, _("have it renewed by its authority"))
         if soonest is None or days < soonest[0]:

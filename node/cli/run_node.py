@@ -18,6 +18,7 @@ from node.cli.node_init import init
 from node.cli.node_list import list_nodes
 from node.cli.node_meet import meet
 from node.cli.node_prune import prune
+from node.cli.node_renew import renew
 from node.cli.node_revoke import revoke
 from node.cli.node_stamping import stamping
 from node.cli.screen import Answer, Screen
@@ -40,6 +41,7 @@ node_group.add_command(stamping)
 node_group.add_command(revoke)
 node_group.add_command(prune)
 node_group.add_command(custody)
+node_group.add_command(renew)
 
 
 @node_group.command("run", help=_("Run a validator until it is told to stop (SIGTERM, Ctrl-C)."))

@@ -324,13 +324,12 @@ class People:
         return ResultCode.KEY_INVALID  # I4
 
     def _accept(self, identity_id: str, shown: CertificateIdentity, *, overlap_ms: int) -> None:
+        others_until_ms = self.occasion.time_ms + overlap_ms if overlap_ms else 0
         before = find_certificates(self.read, identity_id)
-        if before is None or not overlap_ms:
-            before = AcceptedCertificates(())
+        if before is None:
+            before = AcceptedCertificates(any_until_ms=others_until_ms)
         accepted = before.with_newest(
-            shown.fingerprint,
-            shown.not_after_ms,
-            others_until_ms=self.occasion.time_ms + overlap_ms,
+            shown.fingerprint, shown.not_after_ms, others_until_ms=others_until_ms
         )
         self.writes[certificates_key(identity_id)] = accepted.encode()
 

@@ -105,13 +105,7 @@ class Outfitter:
     ) -> Validator:
         """Make the keys and the TLS certificate of a validator in a new `home`."""
         vote_key, cosignature_key, tls_key = self.make_keys(home)
-        member = Member(
-            identity_id=validator_id, role="validator", public_key=tls_key.public_key.encoded
-        )
-        certificate = build_node_certificate(
-            authority, member, self._issuance(_MEMBER_DAYS), hosts=_names(validator_id, hosts)
-        )
-        write_file(home / TLS_FILE, encode_pem(certificate))
+        self._certify_node(home, validator_id, tls_key, authority, hosts)
         tsa_key = self._make_key(home / TSA_KEY_FILE, KeyPurpose.TIMESTAMP).public_key
         issuance = self._issuance(_TSA_DAYS)
         stamping = build_timestamp_certificate(authority, validator_id, tsa_key, issuance)
@@ -198,6 +192,30 @@ class Outfitter:
             not_before_ms=issuance.not_before_ms,
             not_after_ms=issuance.not_after_ms,
         )
+
+    def renew_node(
+        self, folder: Path, validator_id: str, authority: Authority, *, hosts: Sequence[str]
+    ) -> None:
+        """Make a new key for TLS, and its certificate, for a node in a new `folder`."""
+        make_folder(folder / "keys")
+        tls_key = self._make_key(folder / TLS_KEY_FILE, KeyPurpose.TLS)
+        self._certify_node(folder, validator_id, tls_key, authority, hosts)
+
+    def _certify_node(
+        self,
+        home: Path,
+        validator_id: str,
+        tls_key: Signer,
+        authority: Authority,
+        hosts: Sequence[str],
+    ) -> None:
+        member = Member(
+            identity_id=validator_id, role="validator", public_key=tls_key.public_key.encoded
+        )
+        certificate = build_node_certificate(
+            authority, member, self._issuance(_MEMBER_DAYS), hosts=_names(validator_id, hosts)
+        )
+        write_file(home / TLS_FILE, encode_pem(certificate))
 
     def renew_client(self, folder: Path, client_id: str, role: Role, authority: Authority) -> None:
         """Make a new key for TLS, and its certificate, for a client in a new `folder`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import grpc
 
@@ -50,6 +50,32 @@ class TlsIdentity:
 
     certificate_pem: bytes
     private_key_pem: bytes = field(repr=False)
+
+    def now(self) -> TlsIdentity:
+        """Return itself: it never changes."""
+        return self
+
+
+class TlsSource(Protocol):
+    """Who knows what this process shows of itself."""
+
+    def now(self) -> TlsIdentity:
+        """Return what it shows on the next connection."""
+
+
+class RenewableTls:
+    """What this process shows of itself, while that may be renewed: new connections show it."""
+
+    def __init__(self, identity: TlsIdentity) -> None:
+        self._identity = identity
+
+    def now(self) -> TlsIdentity:
+        """Return what it shows on the next connection."""
+        return self._identity
+
+    def renew(self, identity: TlsIdentity) -> None:
+        """Show this from the next connection on."""
+        self._identity = identity
 
 
 Authorities = Mapping[str, tuple[bytes, ...]]
@@ -158,23 +184,25 @@ def _verify_by_any(
     return verify_identity(certificate, last, now_ms)
 
 
-def server_credentials(tls: TlsIdentity, gatekeeper: Gatekeeper) -> grpc.ServerCredentials:
+def server_credentials(tls: TlsSource, gatekeeper: Gatekeeper) -> grpc.ServerCredentials:
     """Return credentials that show `tls` and ask every client for a member's certificate.
 
-    They follow the gatekeeper's authorities. Make them anew for each port.
+    They follow the gatekeeper's authorities, and what is shown. Make them anew for each port.
     """
-    in_use = gatekeeper.roots_pem
+    in_use = (gatekeeper.roots_pem, tls.now())
 
     def describe() -> grpc.ServerCertificateConfiguration:
+        roots_pem, shown = in_use
         return grpc.ssl_server_certificate_configuration(
-            [(tls.private_key_pem, tls.certificate_pem)], root_certificates=in_use
+            [(shown.private_key_pem, shown.certificate_pem)], root_certificates=roots_pem
         )
 
     def describe_if_changed() -> grpc.ServerCertificateConfiguration | None:
         nonlocal in_use
-        if in_use is gatekeeper.roots_pem:
+        current = (gatekeeper.roots_pem, tls.now())
+        if in_use[0] is current[0] and in_use[1] is current[1]:
             return None
-        in_use = gatekeeper.roots_pem
+        in_use = current
         return describe()
 
     return grpc.dynamic_ssl_server_credentials(
@@ -184,9 +212,10 @@ def server_credentials(tls: TlsIdentity, gatekeeper: Gatekeeper) -> grpc.ServerC
     )
 
 
-def channel_credentials(tls: TlsIdentity, roots_pem: bytes) -> grpc.ChannelCredentials:
+def channel_credentials(tls: TlsSource, roots_pem: bytes) -> grpc.ChannelCredentials:
     """Return credentials that show `tls` and believe servers certified under `roots_pem`."""
-    return grpc.ssl_channel_credentials(roots_pem, tls.private_key_pem, tls.certificate_pem)
+    shown = tls.now()
+    return grpc.ssl_channel_credentials(roots_pem, shown.private_key_pem, shown.certificate_pem)
 
 
 def read_distrust(details: str) -> str | None:

@@ -24,7 +24,7 @@ from node.limits import PEER_FRAME_BYTES_MAX, PEER_MESSAGE_BYTES_MAX, PEER_QUEUE
 from node.rpc.identity import (
     AccessError,
     Gatekeeper,
-    TlsIdentity,
+    TlsSource,
     channel_credentials,
     read_distrust,
 )
@@ -145,7 +145,7 @@ class PeerTransport(PeerServicer):
         peers: Sequence[RemotePeer],
         listener: PeerListener,
         *,
-        tls: TlsIdentity,
+        tls: TlsSource,
         gatekeeper: Gatekeeper,
         jitter: Callable[[], float],
         porter: Porter = turn_away,

@@ -16,7 +16,7 @@ from node.errors import ConfigError
 from node.limits import PEER_FRAME_BYTES_MAX
 from node.rpc.api import LedgerApi
 from node.rpc.guard import Guard
-from node.rpc.identity import Gatekeeper, TlsIdentity, server_credentials
+from node.rpc.identity import Gatekeeper, TlsSource, server_credentials
 from node.rpc.pb import ledger_pb2, vault_pb2
 from node.rpc.pb.ledger_pb2_grpc import add_LedgerServicer_to_server
 from node.rpc.pb.peer_pb2_grpc import add_PeerServicer_to_server
@@ -63,7 +63,7 @@ class PeerServer:
         transport: PeerTransport,
         addresses: Sequence[str],
         *,
-        tls: TlsIdentity,
+        tls: TlsSource,
         gatekeeper: Gatekeeper,
         vault: VaultPeerApi | None = None,
     ) -> None:
@@ -101,7 +101,7 @@ class ClientServer:
         node: NodeApi,
         addresses: Sequence[str],
         *,
-        tls: TlsIdentity,
+        tls: TlsSource,
         gatekeeper: Gatekeeper,
         chain_id: bytes,
         on_failure: Callable[[Exception], None],

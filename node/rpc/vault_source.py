@@ -13,7 +13,7 @@ from typing import Final
 import grpc
 
 from node.crypto.envelope import CHUNKS_MAX, SEALED_CHUNK_BYTES_MAX
-from node.rpc.identity import Gatekeeper, TlsIdentity, channel_credentials
+from node.rpc.identity import Gatekeeper, TlsSource, channel_credentials
 from node.rpc.pb import vault_pb2 as pb
 from node.rpc.pb.vault_pb2_grpc import VaultPeerStub
 from node.rpc.vault_port import OBJECTS_ASKED_MAX
@@ -46,7 +46,7 @@ class NodeSource:
     def __init__(
         self,
         nodes: Callable[[], Sequence[OtherNode]],
-        tls: TlsIdentity,
+        tls: TlsSource,
         gatekeeper: Gatekeeper,
     ) -> None:
         self._nodes, self._tls, self._gatekeeper = nodes, tls, gatekeeper

@@ -108,6 +108,10 @@ class Figures(Protocol):
         """What the keeper of the vault counted; None where the node has none."""
 
     @property
+    def certificate_ends_ms(self) -> Callable[[], int] | None:
+        """Tells when the certificate that the node shows ends (UTC); None where it shows none."""
+
+    @property
     def stamp_terms(self) -> Callable[[], StampTerms] | None:
         """What tells until when the node can stamp time; None where it cannot."""
 
@@ -233,6 +237,13 @@ class _Scrape(Collector):
         yield from self._gauges()
         yield from self._counters()
         yield from self._peers()
+        if self._figures.certificate_ends_ms is not None:
+            yield GaugeMetricFamily(
+                "govchain_certificate_ends_seconds",
+                "When the node's TLS certificate ends, in seconds since 1970 UTC: alarm 30, 7 and "
+                "1 days before that.",
+                self._figures.certificate_ends_ms() / _MS_PER_S,
+            )
         if self._figures.stamping is not None:
             yield from _stamping(self._figures.stamping)
         if self._figures.stamp_terms is not None:

@@ -523,6 +523,46 @@ async def test_a_follower_is_answered_for_as_long_as_it_is_there() -> None:
         await guests.stop()
 
 
+async def test_a_follower_that_is_barred_is_sent_nothing_more_and_told_when_it_speaks() -> None:
+    guests = Party(2)
+    follower, tls = city(guests)
+    ear = Ear()
+    barred: dict[str, str] = {}
+    certificates = {name: (a.certificate,) for name, a in guests.pki.authorities.items()}
+    gatekeeper = Gatekeeper(certificates, now_ms, lambda who, _: barred.get(who.identity_id))
+    founder = RemotePeer(0, "validator-1", "org-1", (guests.addresses[0],))
+    guests.transports[0] = guests.make_transport(0, porter=admit(follower), gatekeeper=gatekeeper)
+    guests.servers[0] = guests.make_server(0, gatekeeper)
+    own = PeerTransport(
+        [founder], ear, tls=tls, gatekeeper=guests.pki.gatekeeper(), jitter=ear.draw_jitter
+    )
+    server = PeerServer(own, follower.addresses, tls=tls, gatekeeper=guests.pki.gatekeeper())
+    await guests.start()
+    await server.start()
+    await own.start()
+    try:
+        host, transport = guests.ears[0], guests.transports[0]
+        own.send(0, Priority.SYNC, b"a question")
+        await host.until(lambda: (9, b"a question") in host.heard)
+        transport.let_go_of_barred()
+        assert [*transport.followers] == [follower]
+        barred[follower.validator_id] = "identity is frozen since block 7"
+        gatekeeper.admit(certificates)
+        transport.let_go_of_barred()
+        assert [*transport.followers] == []
+        assert set(transport.states) == {1}
+        own.send(0, Priority.SYNC, b"another question")
+        await ear.until(lambda: any("frozen since block 7" in each for each in ear.refusals))
+        assert (9, b"another question") not in host.heard
+        barred.clear()
+        gatekeeper.admit(certificates)
+        await host.until(lambda: [*transport.followers] == [follower])
+    finally:
+        await own.stop()
+        await server.stop()
+        await guests.stop()
+
+
 async def test_followers_are_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("node.rpc.peer.FOLLOWERS_MAX", 1)
     guests = Party(2)

@@ -119,7 +119,15 @@ def test_a_private_file_that_others_may_read_is_a_problem(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "level"), [(0, Level.OK), (710, Level.WARNING), (731, Level.PROBLEM)]
+    ("days", "level"),
+    [
+        (0, Level.OK),
+        (699, Level.OK),
+        (701, Level.WARNING),
+        (722, Level.WARNING),
+        (724, Level.PROBLEM),
+        (731, Level.PROBLEM),
+    ],
 )
 def test_certificates_are_looked_at_in_time(home: Path, days: int, level: Level) -> None:
     created_s = Supervisor(home, lambda _step, _node: None).topology.created_ms / 1_000

@@ -419,6 +419,27 @@ def test_the_certificate_before_is_accepted_as_long_as_the_rotation_says() -> No
     assert not accepted.accepts(new.fingerprint, at_ms)
 
 
+@pytest.mark.parametrize("overlap_ms", [0, HOUR_MS])
+def test_of_whom_none_was_registered_any_other_goes_as_long_as_the_first_rotation_says(
+    overlap_ms: int,
+) -> None:
+    chain = People()
+    first = RotateIdentity("agency-1", certificate(OWN, "agency-1"), None, overlap_ms, "")
+    assert chain.govern(governed(first)) is ResultCode.OK
+    at_ms = chain.state.header.time_ms
+    accepted = find_certificates(chain.state.get, "agency-1")
+    assert accepted is not None
+    unknown = bytes(32)
+    assert accepted.accepts(unknown, at_ms + overlap_ms) is (overlap_ms > 0)
+    assert not accepted.accepts(unknown, at_ms + overlap_ms + 1)
+    at_once = RotateIdentity("agency-1", certificate(OWN, "agency-1", days=60), None, 0, "stolen")
+    assert chain.govern(governed(at_once)) is ResultCode.OK
+    accepted = find_certificates(chain.state.get, "agency-1")
+    assert accepted is not None
+    assert not accepted.accepts(unknown, at_ms + 1)
+    assert len([each for each in accepted.certificates if each.until_ms]) == 1
+
+
 def test_after_a_rotation_of_its_key_the_one_before_signs_nothing() -> None:
     chain = People()
     rotation = RotateIdentity(

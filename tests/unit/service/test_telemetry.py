@@ -43,6 +43,7 @@ class Running:
         }
     )
     stamping: StampFigures | None = None
+    certificate_ends_ms: Callable[[], int] | None = None
     stamp_terms: Callable[[], StampTerms] | None = None
     vault: VaultFigures | None = None
 

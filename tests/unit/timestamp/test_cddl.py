@@ -224,7 +224,8 @@ ENTRY = StatusEntry(
     changes=1,
 )
 ACCEPTED = AcceptedCertificates(
-    (AcceptedCertificate(seed("new"), 9), AcceptedCertificate(seed("old"), 2**64 - 1))
+    (AcceptedCertificate(seed("new"), 9), AcceptedCertificate(seed("old"), 2**64 - 1)),
+    7,
 )
 
 
