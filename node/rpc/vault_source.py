@@ -6,7 +6,7 @@ not answer, has nothing or breaks off is passed over, and the next is asked for 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,9 +19,9 @@ from node.rpc.pb.vault_pb2_grpc import VaultPeerStub
 from node.rpc.vault_port import OBJECTS_ASKED_MAX
 from node.storage.vault_holdings import CHUNK_LIST_BYTES_MAX
 
-ANSWER_TIMEOUT_S: Final = 600.0
-"""For one request of up to 64 chunks: that is slow, and no reason to wait for ever."""
-OBJECTS_AT_ONCE: Final = 64
+ANSWER_TIMEOUT_S: Final = 60.0
+"""For one request: who is slower is left, and asked again later. So long may a node hold us up."""
+OBJECTS_AT_ONCE: Final = 16
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", max(CHUNK_LIST_BYTES_MAX, SEALED_CHUNK_BYTES_MAX) + 1_024),
@@ -53,7 +53,7 @@ class NodeSource:
 
     async def fetch(
         self, organisations: Sequence[str], document_id: bytes, version: int, ids: Sequence[bytes]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Yield objects that nodes of these organisations give, the first organisation's first.
 
         More than what is left may be asked for again at the next node: who keeps what was wanted
@@ -77,7 +77,7 @@ class NodeSource:
         document_id: bytes,
         version: int,
         left: dict[bytes, None],
-    ) -> AsyncIterator[tuple[bytes, bytes]]:
+    ) -> AsyncGenerator[tuple[bytes, bytes]]:
         """Yield what one node gives of what is left, each with the id it was asked for by."""
         roots_pem = self._gatekeeper.root_pem(node.organisation)
         if not roots_pem:

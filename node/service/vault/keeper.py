@@ -3,14 +3,15 @@
 For each document, whatever changed it: what this node's organisation is entitled to is fetched from
 nodes that are too, each object checked by its id; wrapped keys that no longer stand in the state,
 versions replaced, and all of a document shredded or no longer granted here are destroyed. One
-document at a time, on connections apart from those of votes. What nobody has yet is asked for again
-later. Now and then everything is read, and what is damaged is fetched anew.
+document at a time, on connections apart from those of votes; fetching breaks off where something is
+to be destroyed. What nobody has yet is asked for again later. Now and then everything is read, and
+what is damaged is fetched anew.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,17 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from node.chain.vault import RegisterKey, Vault, VaultDocument, document_id_of
+from node.chain.vault import (
+    Grant,
+    Keep,
+    RegisterKey,
+    Revoke,
+    Rotate,
+    Shred,
+    Vault,
+    VaultDocument,
+    document_id_of,
+)
 from node.errors import ClientError, NodeError
 from node.execution.registry import StateKind, prefix_of
 from node.execution.vault import decode_document, read_document
@@ -60,7 +71,7 @@ class Source(Protocol):
 
     def fetch(
         self, organisations: Sequence[str], document_id: bytes, version: int, ids: Sequence[bytes]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Yield objects that nodes of these organisations give, in no certain order, unchecked.
 
         Ends early where they have no more; raises nothing for a node that does not answer.
@@ -101,9 +112,10 @@ class VaultKeeper:
         self._source, self._read, self._now_s = source, read, now_s
         self.figures = VaultFigures()
         self._due: dict[bytes, None] = {}
+        self._urgent: dict[bytes, None] = {}  # where something is to be destroyed: before fetching
         self._incomplete: dict[bytes, None] = {}
         self._kept: dict[bytes, None] = {}
-        self._wraps: dict[bytes, frozenset[bytes]] = {}  # digests that stood in the state
+        self._wraps: dict[bytes, frozenset[bytes]] = {}  # digests that stand in the state, or did
         self._wake = asyncio.Event()
 
     def note_commit(self, block: CommittedBlock) -> None:
@@ -111,7 +123,16 @@ class VaultKeeper:
         for verified in block.executed.transactions:
             payload = verified.transaction.body.payload
             if isinstance(payload, Vault) and not isinstance(payload.operation, RegisterKey):
-                self._look_at(payload.operation.document_id)
+                operation = payload.operation
+                if isinstance(operation, Keep | Grant | Rotate):
+                    # They may be revoked before anybody looks.
+                    wraps = frozenset(wrap.digest for wrap in operation.wraps)
+                    self._wraps[operation.document_id] = wraps | self._wraps.get(
+                        operation.document_id, frozenset()
+                    )
+                if isinstance(operation, Revoke | Rotate | Shred):
+                    self._urgent[operation.document_id] = None
+                self._look_at(operation.document_id)
 
     async def run(self) -> None:
         """Keep on until cancelled. What the store refuses is logged, and tried again."""
@@ -191,9 +212,10 @@ class VaultKeeper:
                 _log_refusal(document_id, error)
 
     async def _work_off(self) -> None:
-        while self._due:
-            document_id = next(iter(self._due))
-            del self._due[document_id]
+        while self._urgent or self._due:
+            document_id = next(iter(self._urgent or self._due))
+            self._urgent.pop(document_id, None)
+            self._due.pop(document_id, None)
             try:
                 is_whole = await self._settle(document_id)
             except NodeError as error:
@@ -203,6 +225,8 @@ class VaultKeeper:
                 self._incomplete.pop(document_id, None)
             else:
                 self._incomplete[document_id] = None
+                if self._urgent:  # it was broken off for these
+                    self._due[document_id] = None
             self.figures.documents = len(self._kept)
             self.figures.incomplete = len(self._incomplete)
 
@@ -241,18 +265,28 @@ class VaultKeeper:
                 drop = partial(self._holdings.drop_version, document_id, version)
                 await self._read(drop)
         standing = frozenset(grant.wrap.digest for grant in document.grants)
-        for digest in sorted(self._wraps.get(document_id, frozenset()) - standing):
-            drop = partial(self._holdings.drop_object, document_id, document.version, digest)
-            await self._read(drop)
+        revoked = self._wraps.get(document_id, frozenset()) - standing
         self._wraps[document_id] = standing
+        parts = await self._parts(document_id, document)
+        if any(part.role is ObjectRole.CHUNK for part in parts):  # else the list is not here yet
+            held = await self._read(partial(self._holdings.held, document_id, document.version))
+            idle_s = await self._idle_s(document_id, document.version)
+            known = frozenset(part.object_id for part in parts) | standing
+            # What is neither may be for a grant under way, or was revoked while this was away.
+            strays = held - known if idle_s > UNCOMMITTED_S_MAX else held & revoked
+            for object_id in sorted(strays):
+                drop = partial(self._holdings.drop_object, document_id, document.version, object_id)
+                await self._read(drop)
         await self._drop_uncommitted(document_id, document.version)
+
+    async def _idle_s(self, document_id: bytes, version: int) -> int:
+        idle = partial(self._holdings.idle_s, document_id, version, self._now_s())
+        return await self._read(idle)  # type: ignore[no-any-return] # whatever was asked
 
     async def _drop_uncommitted(self, document_id: bytes, version: int) -> None:
         """Destroy versions above one in force that nothing came to, or committed to, for long."""
         for later in await self._read(partial(self._holdings.versions, document_id)):
-            idle_s = await self._read(
-                partial(self._holdings.idle_s, document_id, later, self._now_s())
-            )
+            idle_s = await self._idle_s(document_id, later)
             if later > version and idle_s > UNCOMMITTED_S_MAX:
                 await self._read(partial(self._holdings.drop_version, document_id, later))
 
@@ -268,13 +302,16 @@ class VaultKeeper:
         organisations = [*dict.fromkeys(entitled)]
         wanted = dict.fromkeys(missing)
         content = document.content
+        root = b"" if content is None else content.root
         objects = self._source.fetch(organisations, document_id, document.version, missing)
-        async for data in objects:
-            root = b"" if content is None else content.root
-            keep = partial(self._holdings.keep_if, document_id, document.version, data, root)
-            if await self._read(partial(keep, wanted)):
-                self.figures.objects_fetched += 1
-                self.figures.bytes_fetched += len(data)
+        async with aclosing(objects):
+            async for data in objects:
+                keep = partial(self._holdings.keep_if, document_id, document.version, data, root)
+                if await self._read(partial(keep, wanted)):
+                    self.figures.objects_fetched += 1
+                    self.figures.bytes_fetched += len(data)
+                if self._urgent:
+                    return
 
     async def _parts(self, document_id: bytes, document: VaultDocument) -> Sequence[Part]:
         """Return what should be here; a list of chunks that is damaged is destroyed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -15,10 +15,13 @@ import pytest
 
 from node.chain.vault import (
     Content,
+    Grant,
+    Revoke,
     Shred,
     Vault,
     VaultDocument,
     VaultGrant,
+    VaultOperation,
     VaultStanding,
     Wrap,
     chunk_list_root,
@@ -55,11 +58,13 @@ class Copies:
     def __init__(self, holdings: Holdings) -> None:
         self.holdings = holdings
         self.is_away = False
+        self.given = 0
+        self.on_given: Callable[[int], None] | None = None
         self.asked: list[tuple[tuple[str, ...], int]] = []
 
     async def fetch(
         self, organisations: Sequence[str], document_id: bytes, version: int, ids: Sequence[bytes]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         self.asked.append((tuple(organisations), len(ids)))
         if self.is_away:
             return
@@ -68,6 +73,9 @@ class Copies:
             found = self.holdings.find(document_id, version, object_id)
             if found is not None:
                 yield found
+                self.given += 1
+                if self.on_given is not None:
+                    self.on_given(self.given)
 
 
 class House:
@@ -117,9 +125,9 @@ class House:
         self.state[KEY] = document.encode()
         return document
 
-    def commit(self) -> None:
+    def commit(self, operation: VaultOperation | None = None) -> None:
         """Tell the keeper of a block that holds an order about the document."""
-        body = SimpleNamespace(payload=Vault(Shred(DOCUMENT, None)))
+        body = SimpleNamespace(payload=Vault(operation or Grant(DOCUMENT, 1, ())))
         verified = SimpleNamespace(transaction=SimpleNamespace(body=body))
         executed = SimpleNamespace(transactions=(verified,))
         self.keeper.note_commit(cast("CommittedBlock", SimpleNamespace(executed=executed)))
@@ -189,6 +197,29 @@ async def test_nobody_has_it_yet_and_it_is_asked_for_again(
         await house.until(lambda: house.keeper.figures.incomplete == 0)
 
 
+async def test_what_is_shredded_waits_for_no_fetching(house: House) -> None:
+    house.reader.put(KNOWN, 1, b"to be shredded")
+    destroyed_after: list[int] = []
+
+    def order_shredding(given: int) -> None:
+        if given == 2:
+            tombstone = replace(
+                house.keep(), standing=VaultStanding.SHREDDED, content=None, grants=()
+            )
+            house.keep()
+            house.state[vault_document_key(KNOWN)] = tombstone.encode()
+            house.commit(Shred(KNOWN, None))
+        if KNOWN not in house.reader.documents():
+            destroyed_after.append(given)
+
+    house.source.on_given = order_shredding
+    house.keep()
+    async with house.running():
+        await house.until(lambda: house.keeper.figures.documents_destroyed == 1)
+        await house.until(lambda: house.held() == ALL)
+    assert min(destroyed_after) == 3, "before the next object"
+
+
 async def test_what_is_no_longer_granted_is_destroyed(house: House) -> None:
     async with house.running():
         house.keep()
@@ -224,6 +255,36 @@ async def test_a_wrapped_key_revoked_is_destroyed_and_one_under_way_is_not(house
         old = document.grants[1].wrap.digest
         assert old not in house.reader.held(DOCUMENT, 1)
         assert under_way in house.reader.held(DOCUMENT, 1)
+
+
+async def test_a_wrapped_key_granted_and_revoked_before_anybody_looks_is_destroyed(
+    house: House,
+) -> None:
+    async with house.running():
+        house.keep()
+        house.commit()
+        await house.until(lambda: house.held() == ALL)
+        quick = house.reader.put(DOCUMENT, 1, b"wrapped for somebody else")
+        house.commit(Grant(DOCUMENT, 1, (Wrap("other", 1, quick),)))
+        house.commit(Revoke(DOCUMENT, ("other",)))
+        await house.until(lambda: house.held() == ALL)
+        assert quick not in house.reader.held(DOCUMENT, 1)
+
+
+async def test_a_wrapped_key_revoked_while_the_node_was_away_goes_after_a_day(
+    house: House,
+) -> None:
+    house.keep()
+    async with house.running():
+        await house.until(lambda: house.held() == ALL)
+    stray = house.reader.put(DOCUMENT, 1, b"wrapped for whom it was revoked from")
+    began_s = int((house.folder / "reader" / DOCUMENT.hex() / "1").stat().st_mtime)
+    for age_s, is_left in ((UNCOMMITTED_S_MAX, True), (UNCOMMITTED_S_MAX + 1, False)):
+        again = House(house.folder, house.state)
+        again.time_s = began_s + age_s
+        async with again.running():
+            await again.until(lambda again=again: again.keeper.figures.documents == 1)  # type: ignore[misc]
+        assert (stray in again.reader.held(DOCUMENT, 1)) is is_left
 
 
 async def test_what_nothing_commits_to_is_kept_for_a_day(house: House) -> None:
