@@ -56,7 +56,10 @@ def held(home: Path, node: str, document: str) -> dict[str, list[str]]:
     folder = home / "nodes" / node / "vault" / document
     if not folder.is_dir():
         return {}
-    return {each.name: sorted(one.name for one in each.iterdir()) for each in folder.iterdir()}
+    return {
+        each.name: sorted(one.name for one in each.iterdir() if not one.name.startswith("."))
+        for each in folder.iterdir()
+    }
 
 
 def until(question: Callable[[], bool], what: str) -> None:
@@ -185,7 +188,7 @@ def test_a_flipped_bit_is_named_and_mended(home: Path, tmp_path: Path) -> None:
     document = put(home, path, "org-2")
     until(lambda: sum(map(len, held(home, READER_NODE, document).values())) == 5, "a copy")
     folder = home / "nodes" / READER_NODE / "vault" / document / "1"
-    for each in sorted(folder.iterdir()):
+    for each in [folder / name for name in held(home, READER_NODE, document)["1"]]:
         data = bytearray(each.read_bytes())
         data[len(data) // 2] ^= 0x10
         each.write_bytes(data)
