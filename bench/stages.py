@@ -6,7 +6,7 @@ Real engines with real signatures and databases in one thread, without network, 
 files: what those add is the difference to `govchain bench saturate`. A stage has the time in its
 functions less that in those of other stages; of all blocks, the lower quartile. Times are of the
 machine: compare what is told in checks. A check is that of one signature by itself, in the same
-run; a validator has many checked at once, under a key that signs often, which takes less (ADR 26).
+run; a validator has many checked at once, under a key that signs often, which takes less (ADR 28).
 """
 
 from __future__ import annotations

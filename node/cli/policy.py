@@ -71,7 +71,8 @@ def test(screen: Screen, *, proposal: Path, network: NetworkChoice) -> Answer:
     from node.cli.rights import read_rights
     from node.cli.rules import tell_rule
 
-    found, read = network.open(), read_proposal(proposal)
+    read = read_proposal(proposal)
+    found = network.open()
     check_epoch(found, read)
     rights = read_rights(found)
     for sentence in sentences(read.governance.operations):

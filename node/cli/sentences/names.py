@@ -66,6 +66,7 @@ NAMES: Final = (
     N_("digests"),
     N_("document"),
     N_("document id"),
+    N_("end of other certificates"),
     N_("endpoint"),
     N_("endpoint of a validator"),
     N_("endpoint's"),

@@ -206,6 +206,7 @@ TAKERS: dict[str, tuple[tuple[object, ...], tuple[Kind, ...]]] = {
         ("node", "leave", "--home", "{home}", "--as", "admin-1", "--yes", "--approve"),
         (kinds.PROPOSAL,),
     ),
+    "policy test": (("policy", "test", "--home", "{home}"), (kinds.PROPOSAL,)),
     "node leave --submit": (
         ("node", "leave", "--home", "{home}", "--submit"),
         (kinds.PROPOSAL,),

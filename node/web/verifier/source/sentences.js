@@ -506,6 +506,7 @@ export const NAMES = [
   ["digests", "摘要"],
   ["document", "文件"],
   ["document id", "文件标识"],
+  ["end of other certificates", "其他证书的截止时间"],
   ["endpoint", "端点"],
   ["endpoint of a validator", "验证节点的端点"],
   ["endpoint's", "端点的"],
