@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from node.chain.block import CertifiedHeader, Header
@@ -58,6 +58,7 @@ class _Held:
     """A vote remembered."""
 
     vote: Vote
+    place: _Place
     is_checked: bool
 
 
@@ -170,7 +171,7 @@ class Misconduct:
         votes = self._votes.setdefault(vote.validator, {})
         held = votes.get(_place_of(vote))
         if held is None or not held.is_checked:
-            _remember(votes, _place_of(vote), _Held(vote, is_checked=True), VOTES_REMEMBERED)
+            self._remember_vote(vote, is_checked=True)
 
     def note_view_change(self, message: ViewChange) -> None:
         """Remember a checked VIEW-CHANGE of this epoch, and the votes in its certificates."""
@@ -199,8 +200,7 @@ class Misconduct:
             votes = self._votes.setdefault(cast.validator, {})
             held = votes.get(place)
             if held is None:
-                vote = certificate.vote(cast)
-                _remember(votes, place, _Held(vote, is_checked=True), VOTES_REMEMBERED)
+                self._remember_vote(certificate.vote(cast), is_checked=True)
             elif held.vote.subject.header_digest != subject.header_digest:
                 self._judge(held, certificate.vote(cast), is_checked=True)
 
@@ -256,11 +256,24 @@ class Misconduct:
         is_own = vote.validator == self._term.indices.get(peer)
         if held is None:
             if is_own and vote.epoch == self._validators.epoch and self._is_recent(vote):
-                _remember(votes, _place_of(vote), _Held(vote, is_checked=False), VOTES_REMEMBERED)
+                self._remember_vote(vote, is_checked=False)
         elif held.vote.subject.header_digest != vote.subject.header_digest:
             self._judge(held, vote, is_checked=False)
         if is_own and vote.subject.phase is Phase.PREPARE and vote.epoch == self._validators.epoch:
             self._confront(peer, vote)
+
+    def _remember_vote(self, vote: Vote, *, is_checked: bool) -> None:
+        """Remember a vote, in place of one for the same place if there is one.
+
+        What it has in common with the primary's vote is held once for both: nearly all votes for a
+        block have, and there are as many as validators.
+        """
+        place = _place_of(vote)
+        shown = self._votes.get(self._validators.primary(vote.subject.view), {}).get(place)
+        if shown is not None and shown.vote.subject == vote.subject:
+            place, vote = shown.place, replace(vote, subject=shown.vote.subject)
+        votes = self._votes.setdefault(vote.validator, {})
+        _remember(votes, place, _Held(vote, place, is_checked=is_checked), VOTES_REMEMBERED)
 
     def _is_recent(self, vote: Vote) -> bool:
         distance = vote.subject.height - self._ledger.tip_height
@@ -279,7 +292,7 @@ class Misconduct:
         if held.is_checked or held.vote.verify(self._chain_id, validators):
             self._keep([evidence])
         else:
-            self._votes[vote.validator][_place_of(vote)] = _Held(vote, is_checked=True)
+            self._remember_vote(vote, is_checked=True)
 
     def _confront(self, peer: int, vote: Vote) -> None:
         """Show a peer what the primary signed here, if it was shown something else."""
