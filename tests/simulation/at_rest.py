@@ -17,8 +17,10 @@ from tests.simulation.memory import held_bytes
 from tests.simulation.node import SimulatedValidator
 from tests.simulation.violation import Violation
 
-HELD_BYTES_MAX = 600_000
+HELD_BYTES_MAX = 500_000
 """What a validator may hold in memory besides its pool and ledger."""
+HELD_BYTES_PER_VALIDATOR_MAX = 25_000
+"""And for each of those that decide: so many votes of each are remembered."""
 POOLED_BYTES_MAX = 8_000
 """And for each request in its pool."""
 _ANY = 1 << 40
@@ -46,7 +48,9 @@ def judge_memory(validators: Iterable[SimulatedValidator], history: History) -> 
         shared = (validator.executor, history.genesis, history.world)
         apart = (validator.ledger, validator.log, validator.signer, *shared)
         held = held_bytes(engine, apart)
-        if held > HELD_BYTES_MAX + POOLED_BYTES_MAX * engine.mempool.pending_count:
+        most = HELD_BYTES_MAX + POOLED_BYTES_MAX * engine.mempool.pending_count
+        most += HELD_BYTES_PER_VALIDATOR_MAX * len(engine.term.numbers)
+        if held > most:
             raise Violation(f"B: validator {validator.index} holds {held} bytes")
 
 
