@@ -274,7 +274,7 @@ NEEDS_FROZEN = {"unfreeze-organisation": _change(LATER, Status.FROZEN, Subject.O
 """What has to be so before, in the same transaction, for an operation to make sense."""
 
 _DOCUMENT = bytes(15) + b"\1"
-_CONTENT = Content(envelope=1, size_bytes=1, root=bytes(32))
+_CONTENT = Content(envelope=GENESIS.suite.suite_id, size_bytes=1, root=bytes(32))
 
 
 def _wraps(*names: str) -> tuple[Wrap, ...]:

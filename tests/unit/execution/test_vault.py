@@ -42,11 +42,13 @@ from node.execution.notary import Failure, Position
 from node.execution.registry import identity_key, status_key
 from node.execution.vault import decode_document, keep_vault, read_document, read_keys
 from node.limits import VAULT_KEYS_MAX, VAULT_RECIPIENTS_MAX
+from tests.suites import SUITE
 from tests.unit.execution.small_chain import CREATED_MS, SmallChain, payload, signer, tx
 from tests.unit.execution.small_chain import identity as member
 
 DOCUMENT = bytes(range(16))
-CONTENT = Content(envelope=1, size_bytes=10, root=bytes(32))
+OTHER_SUITE = INTERNATIONAL if SUITE is NATIONAL else NATIONAL
+CONTENT = Content(envelope=SUITE.suite_id, size_bytes=10, root=bytes(32))
 OWNER, COLLEAGUE, CHIEF = "owner", "colleague", "chief"
 FRIEND, AUDITOR, WATCHER = "friend", "auditor", "watcher"
 PEOPLE = {
@@ -83,7 +85,7 @@ class House:
         self.height += 1
         at = Position(self.height, self.height * 1_000, 0)
         before = dict(self.state)
-        outcome = keep_vault(Vault(operation), identity(sender), at, self.state.get, INTERNATIONAL)
+        outcome = keep_vault(Vault(operation), identity(sender), at, self.state.get, SUITE)
         if isinstance(outcome, Failure):
             assert self.state == before
             return outcome.code
@@ -259,7 +261,7 @@ def test_x5_versions_follow_one_another(granted: int, rotated: int) -> None:
     assert house.apply(anew) is ResultCode.VAULT_VERSION
 
 
-@pytest.mark.parametrize("envelope", [0, 2, 255])
+@pytest.mark.parametrize("envelope", [0, OTHER_SUITE.suite_id, 255])
 def test_x6_content_is_sealed_by_the_chains_suite(envelope: int) -> None:
     house = kept()
     other = replace(CONTENT, envelope=envelope)
@@ -268,9 +270,9 @@ def test_x6_content_is_sealed_by_the_chains_suite(envelope: int) -> None:
     rotate = Rotate(DOCUMENT, 2, other, (wrap(OWNER),))
     assert house.apply(rotate) is ResultCode.VAULT_ENVELOPE_UNKNOWN
     at = Position(1, 1, 1)
-    national = replace(CONTENT, envelope=NATIONAL.suite_id)
-    keep = Keep(bytes(16), national, (wrap(OWNER),))
-    outcome = keep_vault(Vault(keep), identity(OWNER), at, house.state.get, NATIONAL)
+    there = replace(CONTENT, envelope=OTHER_SUITE.suite_id)
+    keep = Keep(bytes(16), there, (wrap(OWNER),))
+    outcome = keep_vault(Vault(keep), identity(OWNER), at, house.state.get, OTHER_SUITE)
     assert not isinstance(outcome, Failure)
 
 
@@ -337,11 +339,11 @@ def test_x8_keys_of_an_organisation_are_bounded() -> None:
     newcomer = replace(member("newcomer", Role.AGENCY), organisation="crowd-0")
     key = RegisterKey(1, signer("any").public_key.encoded)
     at = Position(1, 1, 1)
-    outcome = keep_vault(Vault(key), newcomer, at, house.state.get, INTERNATIONAL)
+    outcome = keep_vault(Vault(key), newcomer, at, house.state.get, SUITE)
     assert outcome == Failure(ResultCode.VAULT_FULL)
     renewing = replace(newcomer, identity_id=names[0])
     renewed = Vault(replace(key, number=2))
-    again = keep_vault(renewed, renewing, at, house.state.get, INTERNATIONAL)
+    again = keep_vault(renewed, renewing, at, house.state.get, SUITE)
     assert not isinstance(again, Failure)
 
 
@@ -383,4 +385,4 @@ def vault_tx(operation: VaultOperation, sender: str = "agency-1") -> VerifiedTra
         payload=Vault(operation),
     )
     key = signer(sender)
-    return verify_transaction(sign_transaction(body, key, INTERNATIONAL), key.public_key)
+    return verify_transaction(sign_transaction(body, key, SUITE), key.public_key)
