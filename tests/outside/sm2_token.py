@@ -1,4 +1,4 @@
-"""Tokens signed with SM2 and SM3 by OpenSSL: in the standard form, and in a malformed one.
+"""A malformed token signed with SM2 and SM3 by OpenSSL; those in the standard form are our own.
 
 The certificate is of an SM2 key, issued by the usual root of P-256: so all turns on the token's own
 signature.
@@ -21,14 +21,13 @@ from tests.unit.timestamp.reference_token import Forgery, Tree, certificate_of, 
 from tests.vectors.receipt.chain import signer
 
 SM2_WITH_SM3: Final = "1.2.156.10197.1.501"
-USUAL_ID: Final = "1234567812345678"
 _KEY: Final = ec.derive_private_key(7, ec.SECP256R1())
 
 
-def sm2_token(folder: Path, *, is_standard: bool) -> bytes:
-    """Return a token. The standard signs Z, of the signer's ID and key, before the message.
+def sm2_token_without_z(folder: Path) -> bytes:
+    """Return a token whose signature is over the digest of the message alone.
 
-    The malformed form signs the digest of the message alone.
+    The standard signs Z, of the signer's ID and key, before the message.
     """
     key = folder / "sm2.pem"
     _openssl("genpkey", "-algorithm", "SM2", "-out", key)
@@ -51,7 +50,7 @@ def sm2_token(folder: Path, *, is_standard: bool) -> bytes:
     signer_info["signed_attrs"] = cms.CMSAttributes.load(signed)
     signer_info["digest_algorithm"] = digest
     signer_info["signature_algorithm"] = cms.SignedDigestAlgorithm({"algorithm": SM2_WITH_SM3})
-    signer_info["signature"] = _signature(folder, key, signed, is_standard=is_standard)
+    signer_info["signature"] = _signature(folder, key, signed)
     data["digest_algorithms"] = cms.DigestAlgorithms([digest])
     data["signer_infos"] = cms.SignerInfos([signer_info])
     token["content"] = data
@@ -70,15 +69,10 @@ def _certified(public: bytes) -> bytes:
     return bytes(made.dump(force=True))
 
 
-def _signature(folder: Path, key: Path, message: bytes, *, is_standard: bool) -> bytes:
-    path = folder / "message"
-    if is_standard:
-        path.write_bytes(message)
-        options = ["-rawin", "-digest", "sm3", "-pkeyopt", f"distid:{USUAL_ID}"]
-    else:
-        path.write_bytes(SM3.new_hash(message).digest())
-        options = []
-    return _openssl("pkeyutl", "-sign", "-inkey", key, *options, "-in", path)
+def _signature(folder: Path, key: Path, message: bytes) -> bytes:
+    path = folder / "digest"
+    path.write_bytes(SM3.new_hash(message).digest())
+    return _openssl("pkeyutl", "-sign", "-inkey", key, "-in", path)
 
 
 def _openssl(*arguments: str | Path) -> bytes:

@@ -21,7 +21,7 @@ from node.timestamp.steps import Outcome
 from node.timestamp.tokens.check import TokenStep, verify_token
 from node.timestamp.tokens.issuing import encode_granted
 from tests.outside.bouncycastle import verdicts
-from tests.outside.sm2_token import sm2_token
+from tests.outside.sm2_token import sm2_token_without_z
 from tests.unit.timestamp.authority import DOCUMENT, ISSUER, ROOT, TIME_MS, OpenSsl, stamp
 from tests.unit.timestamp.tokens.test_check import EXPECTED, REFUSED
 
@@ -66,7 +66,7 @@ HOLES: Final = (
         TokenStep.SIGNATURE,
         "signature: it is not the certificate's over this token",
         (OPENSSL, RFC3161_CLIENT),
-        lambda folder: sm2_token(folder, is_standard=False),
+        sm2_token_without_z,
     ),
 )
 
