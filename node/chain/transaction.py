@@ -119,7 +119,10 @@ class Transaction(Struct, frozen=True, gc=False):
 
 
 class VerifiedTransaction(Struct, frozen=True, gc=False):
-    """A transaction whose signature verified under `sender_key`; made only by `verify`."""
+    """A transaction whose signature verified under `sender_key`.
+
+    Made by who checked it (`verify_transaction`, admission), or by a certificate of its block.
+    """
 
     transaction: Transaction
     sender_key: bytes
