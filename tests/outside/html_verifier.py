@@ -314,7 +314,7 @@ def mutants(count: int, seed: int) -> Iterator[Case]:
     bases = [*vector_cases(), *proof_cases(), *format_cases() * 12]
     for number in range(count):
         base, other = random.choice(bases), random.choice(bases)
-        mutate = random.choice((*_BYTE_MUTATIONS, _change_value, _change_value, _change_value))
+        mutate = random.choice((*_BYTE_MUTATIONS, change_value, change_value, change_value))
         receipt = mutate(random, base.receipt, other.receipt)
         document = base.document if random.random() < 0.95 else other.document
         trust = base.trust if random.random() < 0.95 else other.trust
@@ -347,7 +347,7 @@ def trust_mutants(count: int, seed: int) -> Iterator[bytes]:
 
 def _inside_base64(random: Random, text: str) -> str:
     data = base64.b64decode(text)
-    return base64.b64encode(_change_value(random, data, data)).decode()
+    return base64.b64encode(change_value(random, data, data)).decode()
 
 
 def is_usable(trust: bytes) -> bool:
@@ -404,7 +404,7 @@ def _splice(random: Random, data: bytes, other: bytes) -> bytes:
 _BYTE_MUTATIONS: Final[tuple[Mutation, ...]] = (_flip, _set, _remove, _insert, _splice)
 
 
-def _change_value(random: Random, data: bytes, other: bytes) -> bytes:
+def change_value(random: Random, data: bytes, other: bytes) -> bytes:
     """Change one value of what is encoded, and encode it again."""
     try:
         value, donor = cbor2.loads(data), cbor2.loads(other)

@@ -27,15 +27,15 @@ from node.chain.merkle import consistency_path, inclusion_path, leaf_hash, merkl
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf, encode_header_leaf
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.crypto.certificate import Issuance, build_authority_certificate
-from node.crypto.signature import Ed25519Signer, P256Signer
-from node.crypto.suite import INTERNATIONAL, SHA_256
+from node.crypto.signature import Ed25519Signer, P256Signer, SoftwareSigner
+from node.crypto.suite import INTERNATIONAL, SHA_256, Suite
 from node.timestamp.consistency import ConsistencyProof, build_consistency
 from node.timestamp.cose import CoseSignature, sign_root
 from node.timestamp.history import Handover
 from node.timestamp.receipt import Receipt, build_receipt
 from node.timestamp.trust import TrustFile
 
-SUITE = INTERNATIONAL
+SUITE = INTERNATIONAL  # of everything, unless told otherwise
 CREATED_MS = 1_760_000_000_000  # 2025-10-09T08:53:20Z
 AGENCY = "agency-1"
 
@@ -50,21 +50,26 @@ def signer(name: str) -> P256Signer:
     return P256Signer.from_secret(seed(name))
 
 
-def validator(number: int) -> Validator:
+def signer_of(suite: Suite, name: str) -> SoftwareSigner:
+    """Return the vote or transaction key of the same on a chain of this suite."""
+    return suite.signer_type.from_secret(seed(name))
+
+
+def validator(number: int, suite: Suite = SUITE) -> Validator:
     """Return validator-<number> of org-<number>."""
     name = f"validator-{number}"
     cosigner = Ed25519Signer.from_secret(seed(f"{name} cosignature"))
     return Validator(
         validator_id=name,
         organisation=f"org-{number}",
-        vote_key=signer(name).public_key.encoded,
+        vote_key=signer_of(suite, name).public_key.encoded,
         cosignature_key=cosigner.public_key.encoded,
     )
 
 
-def validator_set(epoch: int, numbers: Sequence[int]) -> ValidatorSet:
+def validator_set(epoch: int, numbers: Sequence[int], suite: Suite = SUITE) -> ValidatorSet:
     """Return the set of these validators."""
-    return ValidatorSet(epoch, tuple(validator(number) for number in numbers), SUITE)
+    return ValidatorSet(epoch, tuple(validator(number, suite) for number in numbers), suite)
 
 
 def record_of(document: bytes, **fields: object) -> Record:
@@ -84,13 +89,18 @@ def with_digest_algorithm(leaf: RecordLeaf, digest_id: int) -> RecordLeaf:
     return structs.replace(leaf, record=structs.replace(leaf.record, digest_algorithm=digest_id))
 
 
+def authority_key(suite: Suite, number: int, organisation: str) -> SoftwareSigner:
+    """Return the key of an organisation's authority: of P-256 the first, the others the suite's."""
+    return signer_of(INTERNATIONAL if number == 0 else suite, f"{organisation} authority")
+
+
 def build_genesis(name: str, validators: ValidatorSet) -> Genesis:
     """Return a genesis of these validators and one agency."""
     issuance = Issuance(
         serial_number=1, not_before_ms=CREATED_MS, not_after_ms=CREATED_MS + 315_360_000_000
     )
     return Genesis(
-        suite=SUITE,
+        suite=validators.suite,
         name=name,
         created_ms=CREATED_MS,
         testnet=True,
@@ -100,10 +110,12 @@ def build_genesis(name: str, validators: ValidatorSet) -> Genesis:
                 organisation_id=member.organisation,
                 name=f"Organisation of {member.validator_id}",
                 ca_certificate=build_authority_certificate(
-                    signer(f"{member.organisation} authority"), member.organisation, issuance
+                    authority_key(validators.suite, number, member.organisation),
+                    member.organisation,
+                    issuance,
                 ),
             )
-            for member in validators.validators
+            for number, member in enumerate(validators.validators)
         ),
         validators=validators,
         identities=(
@@ -111,7 +123,7 @@ def build_genesis(name: str, validators: ValidatorSet) -> Genesis:
                 identity_id=AGENCY,
                 organisation="org-1",
                 role=Role.AGENCY,
-                public_key=signer(AGENCY).public_key.encoded,
+                public_key=signer_of(validators.suite, AGENCY).public_key.encoded,
                 not_before_ms=CREATED_MS,
                 not_after_ms=CREATED_MS + 63_072_000_000,
             ),
@@ -123,7 +135,7 @@ def vote_for(
     subject: Subject, index: int, time_ms: int, validators: ValidatorSet, chain_id: bytes
 ) -> Vote:
     """Return the vote of the member at `index`, signed with its real key."""
-    key = signer(validators.validators[index].validator_id)
+    key = signer_of(validators.suite, validators.validators[index].validator_id)
     message = subject.sign_bytes(chain_id, validators, time_ms)
     return Vote(subject, index, time_ms, key.sign(message), validators.epoch)
 
@@ -143,7 +155,7 @@ def certify(
     Phase, view and chain are what they sign, the header's unless given.
     """
     subject = Subject(
-        phase, header.view if view is None else view, header.height, header.digest(SUITE)
+        phase, header.view if view is None else view, header.height, header.digest(validators.suite)
     )
     delays = delays_ms or [40 + 7 * order for order in range(len(voters))]
     votes = [
@@ -165,9 +177,14 @@ class Chain:
     leaves: list[bytes] = field(default_factory=list)
 
     @classmethod
-    def found(cls, name: str = "vectors", numbers: Sequence[int] = (1, 2, 3, 4)) -> Self:
+    def found(
+        cls,
+        name: str = "vectors",
+        numbers: Sequence[int] = (1, 2, 3, 4),
+        suite: Suite = SUITE,
+    ) -> Self:
         """Return a chain at height 0."""
-        validators = validator_set(0, numbers)
+        validators = validator_set(0, numbers, suite)
         genesis = build_genesis(name, validators)
         tip = Header(
             chain_id=genesis.chain_id,
@@ -178,15 +195,20 @@ class Chain:
             time_degraded=False,
             parent=bytes(32),
             proposer=0,
-            tx_root=SUITE.hash(b""),
+            tx_root=suite.hash(b""),
             log_size=0,
-            log_roots=(SUITE.hash(b""),),
+            log_roots=(suite.hash(b""),),
             state_root=seed("state 0"),
-            results_root=SUITE.hash(b""),
+            results_root=suite.hash(b""),
             next_set_digest=validators.digest,
-            parameters_digest=genesis.parameters.digest(SUITE),
+            parameters_digest=genesis.parameters.digest(suite),
         )
         return cls(genesis, validators, tip)
+
+    @property
+    def suite(self) -> Suite:
+        """The suite it is founded on."""
+        return self.genesis.suite
 
     def fork(self) -> Self:
         """Return a copy that grows on its own."""
@@ -213,7 +235,7 @@ class Chain:
         """
         parent, height = self.tip, self.tip.height + 1
         time_ms = parent.time_ms + after_ms
-        self.leaves.append(encode_header_leaf(parent.height, parent.digest(SUITE)))
+        self.leaves.append(encode_header_leaf(parent.height, parent.digest(self.suite)))
         self.leaves += [self._leaf(height, time_ms, record) for record in records]
         header = replace(
             parent,
@@ -222,11 +244,11 @@ class Chain:
             view=view,
             time_ms=time_ms,
             time_degraded=degraded,
-            parent=parent.digest(SUITE),
+            parent=parent.digest(self.suite),
             proposer=self.validators.primary(view),
             tx_root=seed(f"transactions {height}"),
             log_size=len(self.leaves),
-            log_roots=(merkle_root(self.leaf_hashes(len(self.leaves)), SUITE.hash),),
+            log_roots=(merkle_root(self.leaf_hashes(len(self.leaves)), self.suite.hash),),
             state_root=state_root or seed(f"state {height}"),
             results_root=seed(f"results {height}"),
             next_set_digest=(next_set or self.validators).digest,
@@ -243,16 +265,17 @@ class Chain:
     def receipt(self, height: int, operation: int = 0) -> Receipt:
         """Return the receipt of a block's record, with every handover up to its epoch.
 
-        It has a COSE signature by validator-2, who is of every set of the usual story.
+        It has a COSE signature by validator-2, who is of every set of the usual story, unless
+        nobody on the chain has a key for one.
         """
         block = self.blocks[height - 1]
         before = self.blocks[height - 2].header.log_size if height > 1 else 0
         index, size = before + 1 + operation, block.header.log_size
         return build_receipt(
-            SUITE,
+            self.suite,
             self.leaves[index],
             index,
-            inclusion_path(self.leaf_hashes(size), index, SUITE.hash),
+            inclusion_path(self.leaf_hashes(size), index, self.suite.hash),
             block=block,
             handovers=self.handovers[: block.header.epoch],
             cose=self.cose_signature(block.header),
@@ -263,17 +286,19 @@ class Chain:
         old, block = self.blocks[old_height - 1].header, self.blocks[new_height - 1]
         hashes = self.leaf_hashes(block.header.log_size)
         return build_consistency(
-            SUITE,
+            self.suite,
             old,
             block,
-            log_path=consistency_path(hashes, old.log_size, SUITE.hash),
-            header_path=inclusion_path(hashes, old.log_size, SUITE.hash),
+            log_path=consistency_path(hashes, old.log_size, self.suite.hash),
+            header_path=inclusion_path(hashes, old.log_size, self.suite.hash),
             handovers=self.handovers[: block.header.epoch],
         )
 
     def cose_signature(self, header: Header) -> CoseSignature | None:
         """Return validator-2's signature of a block's log root, if it is of the block's set."""
         name = "validator-2"
+        if self.suite is not INTERNATIONAL:
+            return None
         epoch = header.epoch
         members = self.handovers[epoch - 1].next_set if epoch else self.genesis.validators
         if members.index_of(name) is None:
@@ -306,7 +331,7 @@ class Chain:
                 references=None if record.reference is None else (record.reference,),
             ),
         )
-        transaction = sign_transaction(body, signer(AGENCY), SUITE)
+        transaction = sign_transaction(body, signer_of(self.suite, AGENCY), self.suite)
         return RecordLeaf(
             height=height,
             time_ms=time_ms,
@@ -318,4 +343,4 @@ class Chain:
 
     def leaf_hashes(self, size: int) -> list[bytes]:
         """Return the hashes of the first leaves of the log."""
-        return [leaf_hash(leaf, SUITE.hash) for leaf in self.leaves[:size]]
+        return [leaf_hash(leaf, self.suite.hash) for leaf in self.leaves[:size]]

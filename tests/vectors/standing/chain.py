@@ -12,6 +12,7 @@ from typing import Any, Self
 from node.chain.record import Notarization, Record, RecordAction
 from node.chain.reference import ReferenceName, ReferenceStatus, reference_key
 from node.chain.state_tree import EMPTY_TREE, Bucket, StateTree, prove, root_of, update
+from node.crypto.suite import Suite
 from node.execution.notary import Failure, Position, notarize
 from node.timestamp.consistency import ConsistencyProof
 from node.timestamp.receipt import Receipt
@@ -56,15 +57,15 @@ class StandingChain:
     states: list[State] = field(default_factory=list)
 
     @classmethod
-    def found(cls, neighbours: int = 5) -> Self:
+    def found(cls, neighbours: int = 5, suite: Suite = SUITE) -> Self:
         """Return a chain at height 0, whose state holds values under other keys already."""
-        made = cls(Chain.found())
+        made = cls(Chain.found(suite=suite))
         others = {
             reference_key("agency-2", TYPE, f"{number}"): seed(f"status {number}")
             for number in range(neighbours)
         }
         no_buckets: dict[bytes, Bucket | None] = {}
-        done = update(EMPTY_TREE, others, no_buckets.get, SUITE)
+        done = update(EMPTY_TREE, others, no_buckets.get, suite)
         made.states.append(State(others, done.tree, done.buckets))
         return made
 
@@ -89,7 +90,7 @@ class StandingChain:
             assert not isinstance(moved, Failure), f"not acceptable: {record}: {moved}"
             values |= moved
             changes |= moved
-        done = update(before.tree, changes, before.buckets.get, SUITE)
+        done = update(before.tree, changes, before.buckets.get, self.chain.suite)
         self.states.append(State(values, done.tree, before.buckets | done.buckets))
         return self.chain.append(*records, state_root=done.root, **options)
 
@@ -102,10 +103,10 @@ class StandingChain:
         """Return the proof of it, with every handover up to the block's epoch."""
         state, block = self.states[height], self.chain.blocks[height - 1]
         return StandingProof(
-            suite=SUITE,
+            suite=self.chain.suite,
             name=name,
             status=self.status(name, height),
-            proof=prove(state.tree, name.key, state.buckets.get, SUITE),
+            proof=prove(state.tree, name.key, state.buckets.get, self.chain.suite),
             block=block,
             handovers=tuple(self.chain.handovers[: block.header.epoch]),
         )

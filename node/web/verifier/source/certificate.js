@@ -21,7 +21,7 @@ import {
   SET,
   UTC_TIME,
 } from './der.js';
-import { SHA_2 } from './hashes.js';
+import { SHA_2, SM3 } from './hashes.js';
 import { need, Refused } from './refusal.js';
 import {
   isCosignature,
@@ -31,6 +31,7 @@ import {
   isRsaSignature,
   SIGNING_CURVES,
 } from './signatures.js';
+import { areSm2Scalars, compressSm2 } from './sm2.js';
 
 const WHAT = 'certificate';
 const PATH_MAX = 4;
@@ -38,6 +39,8 @@ const RSA_BITS_MIN = 2048;
 const EC_KEY = '1.2.840.10045.2.1';
 const RSA_KEY = '1.2.840.113549.1.1.1';
 const ED25519 = '1.3.101.112';
+const SM2_CURVE = '1.2.156.10197.1.301';
+export const SM2_WITH_SM3 = '1.2.156.10197.1.501';
 const BASIC_CONSTRAINTS = '2.5.29.19';
 const KEY_USAGE = '2.5.29.15';
 const EXTENDED_KEY_USAGE = '2.5.29.37';
@@ -127,13 +130,17 @@ export function readCertificate(encoded) {
   };
 }
 
-/** Return the `name` of a signature's algorithm, with what it takes for PSS; of others, null. */
+/**
+ * Return the `name` of a signature's algorithm, with what it takes for PSS, and whether it stands
+ * without parameters; of others, null.
+ */
 function readAlgorithm(content) {
   const reader = new Reader(content, WHAT);
   const name = reader.readOid();
   const pss = name === RSA_PSS && !reader.isEmpty ? readPss(reader.enter(SEQUENCE)) : null;
+  const isBare = reader.isEmpty && pss === null;
   reader.readIf(NULL);
-  return reader.isEmpty ? { name, pss } : null;
+  return reader.isEmpty ? { name, pss, isBare } : null;
 }
 
 /** Return the bytes of a BIT STRING that has no spare bits. */
@@ -214,7 +221,8 @@ export function readExtensions(wrapper, isUnderstood) {
 /** Tell whether a certificate names an issuer and bears its signature. */
 function isIssuedBy({ issuer, body, signature, algorithm }, { subject, key }) {
   if (!equal(issuer, subject) || algorithm === null) return false;
-  const { name, pss } = algorithm;
+  const { name, pss, isBare } = algorithm;
+  if (name === SM2_WITH_SM3) return isBare && isSm2Key(key) && isSignedBySm2(key, body, signature);
   if (key.kind === ED25519 && name === ED25519) {
     return isCosignatureKey(key.point) && isCosignature(key.point, body, signature);
   }
@@ -224,6 +232,21 @@ function isIssuedBy({ issuer, body, signature, algorithm }, { subject, key }) {
   }
   const { kind, digest } = ALGORITHMS.get(name) ?? {};
   return kind !== undefined && kind === key.kind && isSignedBy(key, body, signature, digest);
+}
+
+/** Tell whether a key is one of SM2, sound or not. */
+export const isSm2Key = ({ kind, curve }) => kind === EC_KEY && curve === SM2_CURVE;
+
+/** Tell whether a signature in DER is by a key of SM2, which has to be a point with both coordinates. */
+function isSignedBySm2(key, message, signature) {
+  const point = compressSm2(key.point);
+  if (point === null) return false;
+  try {
+    return areSm2Scalars(point, message, ...readScalars(signature, WHAT));
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    return false;
+  }
 }
 
 /** Tell whether a list of revocations is by an issuer whose key is for such lists. */
@@ -251,9 +274,17 @@ function isSignedBy(key, message, signature, digest) {
 
 /**
  * Refuse unless a certificate's key signed a message: ECDSA or RSA (PKCS #1 v1.5 or PSS), with
- * SHA-2. `algorithm` and `digest` are object identifiers; PSS has a salt, both by `digest`.
+ * SHA-2, or SM2 with SM3. `algorithm` and `digest` are object identifiers; PSS has a salt, both by
+ * `digest`.
  */
 export function checkSignedBy({ key }, message, signature, algorithm, digest) {
+  if (algorithm === SM2_WITH_SM3 && digest === SM3) {
+    need(isSm2Key(key), 'signature algorithm', "it is not the key's");
+    checkSm2Key(key);
+    const isValid = isSignedBySm2(key, message, signature);
+    need(isValid, 'signature', "it is not the certificate's over this token");
+    return;
+  }
   const isAny = ANY_SHA_2.includes(algorithm);
   const { kind, digest: hashed } = isAny
     ? { kind: RSA_KEY, digest }
@@ -273,6 +304,10 @@ export function checkSignedBy({ key }, message, signature, algorithm, digest) {
       ? isPssSignature(key, SHA_2.get(digest), message, size, signature)
       : isSignedBy(key, message, signature, digest);
   need(isValid, 'signature', "it is not the certificate's over this token");
+}
+
+function checkSm2Key(key) {
+  need(compressSm2(key.point) !== null, WHAT, 'malformed key');
 }
 
 const isLongKey = ({ modulus }) => modulus >= 1n << BigInt(RSA_BITS_MIN - 1);
@@ -318,6 +353,7 @@ function checkAuthority({ extensions, key }, between) {
   const allowed = [TIME_STAMPING, ANY_PURPOSE];
   const isFor = purposes === null || allowed.some((each) => purposes.includes(each));
   need(isFor, 'issuing certificate', 'expected no purposes, or time-stamping too');
+  if (isSm2Key(key)) checkSm2Key(key);
   const isLong = key.kind !== RSA_KEY || isLongKey(key);
   need(isLong, 'issuing certificate', `expected at least ${RSA_BITS_MIN} bits`);
   const isWithin = lengthMax === null || lengthMax >= BigInt(between);

@@ -3,18 +3,18 @@
 
 import { ascii, concat, hex } from './bytes.js';
 import { encode } from './cbor.js';
-import { tagged } from './hashes.js';
 import { breathe } from './pause.js';
 import { need, needEqual } from './refusal.js';
-import { isVoteKey, isVoteSignature, VOTE_KEY_BYTES } from './signatures.js';
+import { P256_KEY_BYTES } from './signatures.js';
+import { INTERNATIONAL, tagged } from './suites.js';
 
 const COMMIT = 2n;
 const VOTE_TAG = ascii('govchain/v1/vote\x00');
 
-export const setHash = (set) => hex(tagged('validator-set', set.value));
-export const headerDigest = (header) => hex(tagged('header', header.value));
-export const parametersHash = (parameters) => hex(tagged('parameters', parameters.value));
-export const chainIdOf = (genesis) => hex(tagged('genesis', genesis.value));
+export const setHash = (suite, set) => hex(tagged(suite, 'validator-set', set.value));
+export const headerDigest = (suite, header) => hex(tagged(suite, 'header', header.value));
+export const parametersHash = (suite, { value }) => hex(tagged(suite, 'parameters', value));
+export const chainIdOf = (genesis) => hex(tagged(genesis.suite, 'genesis', genesis.value));
 
 /** Return q for so many members. */
 export function quorumOf(set) {
@@ -24,12 +24,12 @@ export function quorumOf(set) {
 }
 
 /** Refuse unless the certificate is a commit certificate about this header. */
-export function checkAbout({ header, certificate }) {
+export function checkAbout(suite, { header, certificate }) {
   const isCommit = certificate.phase === COMMIT;
   need(isCommit, 'certificate-phase', 'expected COMMIT, got PREPARE');
   needEqual('certificate-epoch', header.epoch, certificate.epoch);
   needEqual('certificate-height', header.height, certificate.height);
-  needEqual('certificate-digest', headerDigest(header), hex(certificate.headerDigest));
+  needEqual('certificate-digest', headerDigest(suite, header), hex(certificate.headerDigest));
   need(
     certificate.view >= header.view,
     'certificate-view',
@@ -38,11 +38,11 @@ export function checkAbout({ header, certificate }) {
 }
 
 /** Refuse unless a set certified this header of this chain. */
-export async function checkCertified(block, chainId, set) {
+export async function checkCertified(suite, block, chainId, set) {
   const { header, certificate } = block;
   needEqual('header-chain', hex(chainId), hex(header.chainId));
-  checkAbout(block);
-  const [known, named] = [setHash(set), hex(certificate.setHash)];
+  checkAbout(suite, block);
+  const [known, named] = [setHash(suite, set), hex(certificate.setHash)];
   need(set.epoch === certificate.epoch && known === named, 'certificate-set', () => {
     const [wanted, got] = [known, named].map((each) => each.slice(0, 16));
     const { epoch } = certificate;
@@ -57,7 +57,7 @@ export async function checkCertified(block, chainId, set) {
   );
   for (const member of set.members) {
     await breathe();
-    checkVoteKey(member.voteKey);
+    checkVoteKey(suite, member.voteKey);
   }
   for (const vote of votes) {
     await breathe();
@@ -74,7 +74,7 @@ export async function checkCertified(block, chainId, set) {
     const member = set.members[Number(vote.voter)];
     const isValid =
       member !== undefined &&
-      isVoteSignature(member.voteKey, concat(VOTE_TAG, statement), vote.signature);
+      suite.isVoteSignature(member.voteKey, concat(VOTE_TAG, statement), vote.signature);
     need(
       isValid,
       'certificate-signature',
@@ -83,18 +83,18 @@ export async function checkCertified(block, chainId, set) {
   }
 }
 
-function checkVoteKey(key) {
-  const isWhole = key.length === VOTE_KEY_BYTES;
-  need(isWhole, 'public key', () => `expected ${VOTE_KEY_BYTES} bytes, got ${key.length}`);
-  need(isVoteKey(key), 'public key', 'expected a compressed point of P-256');
+function checkVoteKey(suite, key) {
+  const isWhole = suite !== INTERNATIONAL || key.length === P256_KEY_BYTES;
+  need(isWhole, 'public key', () => `expected ${P256_KEY_BYTES} bytes, got ${key.length}`);
+  need(suite.isVoteKey(key), 'public key', `expected a compressed point of ${suite.curve}`);
 }
 
 /** Refuse unless a set handed over to the next; return that one. */
-export async function checkHandover(handover, chainId, set) {
-  await checkCertified(handover, chainId, set);
+export async function checkHandover(suite, handover, chainId, set) {
+  await checkCertified(suite, handover, chainId, set);
   const { nextSet, header } = handover;
   needEqual('handover-epoch', set.epoch + 1n, nextSet.epoch);
-  needEqual('handover-set', hex(header.nextSetHash), setHash(nextSet));
+  needEqual('handover-set', hex(header.nextSetHash), setHash(suite, nextSet));
   return nextSet;
 }
 
@@ -107,14 +107,16 @@ export function checkOneChain(genesis, blocks) {
     checkRise('history-time', genesis.created, header.time, header.height);
     checkRise('history-log-size', 0n, header.logSize, header.height);
   }
-  for (let at = 1; at < ordered.length; at += 1) checkSuccessive(ordered[at - 1], ordered[at]);
+  for (let at = 1; at < ordered.length; at += 1) {
+    checkSuccessive(genesis.suite, ordered[at - 1], ordered[at]);
+  }
 }
 
-function checkSuccessive({ header: old }, { header, certificate }) {
-  const digest = headerDigest(old);
+function checkSuccessive(suite, { header: old }, { header, certificate }) {
+  const digest = headerDigest(suite, old);
   const blocks = header.height - old.height;
   if (blocks === 0n) {
-    needEqual('history-fork', digest, headerDigest(header));
+    needEqual('history-fork', digest, headerDigest(suite, header));
     return;
   }
   checkRise('history-time', old.time, header.time, blocks);

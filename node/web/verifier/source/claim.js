@@ -24,11 +24,12 @@ export class CertifiedClaim {
   constructor(block, trust) {
     this.block = block;
     this.trust = trust;
+    this.suite = block.suite;
   }
 
   checkCertificate() {
-    checkAbout(this.block);
-    return `header ${headerDigest(this.block.header)}`;
+    checkAbout(this.suite, this.block);
+    return `header ${headerDigest(this.suite, this.block.header)}`;
   }
 
   /** Find the `set` of the header's epoch; a retired one only of a header that is joined. */
@@ -40,7 +41,7 @@ export class CertifiedClaim {
 
   async checkSignatures() {
     const { block, set } = this;
-    await checkCertified(block, this.trust.chainId, set);
+    await checkCertified(this.suite, block, this.trust.chainId, set);
     return `${block.certificate.votes.length} of ${set.members.length}, quorum ${quorumOf(set)}`;
   }
 
@@ -55,7 +56,7 @@ export class CertifiedClaim {
   get accuracy() {
     const { header } = this.block;
     const { parameters } = this.trust.genesis;
-    const isPromised = hex(header.parametersHash) === parametersHash(parameters);
+    const isPromised = hex(header.parametersHash) === parametersHash(this.suite, parameters);
     return isPromised && !header.timeDegraded ? parameters.accuracy : null;
   }
 
@@ -74,10 +75,11 @@ export class CertifiedClaim {
  * Return the set of the header's epoch, by the trust file and the handovers. A retired epoch is not
  * rooted, unless the header `isJoined` to a later one, by whose quorum it stands on the chain.
  */
-async function findSet({ header, handovers }, trust, isJoined) {
+async function findSet({ suite, header, handovers }, trust, isJoined) {
   const { chainId, sets } = trust;
   const anchorEpoch = anchorEpochOf(trust);
-  if (hex(header.chainId) !== hex(chainId)) {
+  // The chain id settles the suite, but the steps so far hashed by the proof's word for it.
+  if (hex(header.chainId) !== hex(chainId) || suite !== trust.suite) {
     throw new NotRooted(`expected chain ${hex(chainId)}, got ${hex(header.chainId)}`);
   }
   if (isRetired(header, trust) && !isJoined) {
@@ -93,9 +95,9 @@ async function findSet({ header, handovers }, trust, isJoined) {
   }
   let set = sets[Number(first)];
   for (const handover of handovers) {
-    set = await checkHandover(handover, chainId, set);
+    set = await checkHandover(suite, handover, chainId, set);
     if (set.epoch <= anchorEpoch) {
-      needEqual('handover-known', setHash(sets[Number(set.epoch)]), setHash(set));
+      needEqual('handover-known', setHash(suite, sets[Number(set.epoch)]), setHash(suite, set));
     }
   }
   needEqual('handover-last', header.epoch, set.epoch);

@@ -9,10 +9,10 @@ import { isAggregate } from './signatures.js';
 const SHARE_TAG = ascii('govchain/v1/checkpoint-share\x00');
 
 /** Tell whether this is what a header says of the chain. */
-export function isStatedBy(certificate, header) {
+export function isStatedBy(suite, certificate, header) {
   return (
     certificate.epoch === header.epoch &&
-    hex(certificate.headerDigest) === headerDigest(header) &&
+    hex(certificate.headerDigest) === headerDigest(suite, header) &&
     certificate.logSize === header.logSize &&
     hex(certificate.logRoot) === hex(header.logRoots[0]) &&
     hex(certificate.stateRoot) === hex(header.stateRoot)

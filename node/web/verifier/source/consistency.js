@@ -52,7 +52,7 @@ class Verification {
   PROOF() {
     this.proof = decodeConsistency(this.bytes);
     this.claim = new CertifiedClaim(this.proof, this.trust);
-    return `version 1, ${this.bytes.length} bytes, suite international`;
+    return `version 1, ${this.bytes.length} bytes, suite ${this.proof.suite.name}`;
   }
 
   ORDER() {
@@ -69,15 +69,15 @@ class Verification {
   }
 
   LOG() {
-    const { old, header, logPath } = this.proof;
-    checkPrefix(old.logSize, old.logRoots[0], header.logSize, header.logRoots[0], logPath);
+    const { suite, old, header, logPath } = this.proof;
+    checkPrefix(suite, old.logSize, old.logRoots[0], header.logSize, header.logRoots[0], logPath);
     return `${old.logSize} of ${header.logSize} leaves, path of ${logPath.length}`;
   }
 
   HEADER() {
-    const { old, header, headerPath } = this.proof;
-    const leaf = encode([1n, HEADER_LEAF, old.height, fromHex(headerDigest(old))]);
-    checkInclusion(leaf, old.logSize, header.logSize, headerPath, header.logRoots[0]);
+    const { suite, old, header, headerPath } = this.proof;
+    const leaf = encode([1n, HEADER_LEAF, old.height, fromHex(headerDigest(suite, old))]);
+    checkInclusion(suite, leaf, old.logSize, header.logSize, headerPath, header.logRoots[0]);
     return `index ${old.logSize}, path of ${headerPath.length}`;
   }
 
@@ -94,11 +94,11 @@ class Verification {
   }
 
   HISTORY() {
-    const { old, handovers, header } = this.proof;
+    const { suite, old, handovers, header } = this.proof;
     const found = this.claim.checkHistory();
     for (const each of [...this.trust.blocks, ...handovers, this.proof]) {
       if (each.header.height !== old.height) continue;
-      needEqual('history-fork', headerDigest(each.header), headerDigest(old));
+      needEqual('history-fork', headerDigest(suite, each.header), headerDigest(suite, old));
     }
     checkPast(header.time, this.now);
     return found;

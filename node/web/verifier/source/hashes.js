@@ -1,16 +1,12 @@
-// The hash of the chain, and those that documents are hashed with.
+// The hashes of chains, and those that documents are hashed with.
 
 import { sha256 as nobleSha256, sha384, sha512 } from '@noble/hashes/sha2.js';
-import { ascii, concat } from './bytes.js';
-import { encode } from './cbor.js';
+import { concat } from './bytes.js';
 import { Sm3 } from './sm3.js';
 
 export const sha256 = (...parts) => nobleSha256(concat(...parts));
 
-/** H(tag || 0x00 || cbor(value)), tag being one of this product's. */
-export function tagged(tag, value) {
-  return sha256(ascii(`govchain/v1/${tag}\x00`), encode(value));
-}
+export const sm3 = (...parts) => new Sm3().update(concat(...parts)).digest();
 
 /** How a document may have been hashed, by the number in its record. */
 export const DOCUMENT_DIGESTS = new Map([
@@ -26,6 +22,9 @@ export const SHA_2 = new Map([
   ['2.16.840.1.101.3.4.2.2', { name: 'sha-384', size: 48, hash: sha384 }],
   ['2.16.840.1.101.3.4.2.3', { name: 'sha-512', size: 64, hash: sha512 }],
 ]);
+export const SM3 = '1.2.156.10197.1.401';
+/** Those that time-stamp tokens are signed over. */
+export const TOKEN_DIGESTS = new Map([...SHA_2, [SM3, { name: 'sm3', size: 32, hash: sm3 }]]);
 
 /** Return the name of an algorithm, or words for a number that has none. */
 export function digestName(number) {

@@ -7,6 +7,7 @@ import { inflate } from './inflate.js';
 import { startPage } from './page.js';
 import { KINDS, kindOf } from './kinds.js';
 import * as signatures from './signatures.js';
+import * as sm2 from './sm2.js';
 import { loadTrust } from './trust.js';
 import { sha1 } from './sha1.js';
 import { tellDetail } from './telling.js';
@@ -31,6 +32,6 @@ globalThis.govchainVerifier = {
   loadTrust,
   tellDetail,
   verify,
-  primitives: { ...signatures, digest, inflate, sha1 },
+  primitives: { ...signatures, ...sm2, digest, inflate, sha1 },
 };
 if (typeof document !== 'undefined') startPage(document);

@@ -1,6 +1,5 @@
 // Paths in the log: RFC 9162 sections 2.1.3.2 and 2.1.4.2.
 
-import { sha256 } from './hashes.js';
 import { need, needEqual } from './refusal.js';
 import { hex } from './bytes.js';
 
@@ -8,26 +7,26 @@ const LEAF = Uint8Array.of(0);
 const NODE = Uint8Array.of(1);
 
 /** Return the root that a path leads to from a leaf's bytes; it must be used up exactly. */
-export function rootOf(leaf, index, size, path) {
+export function rootOf({ hash }, leaf, index, size, path) {
   need(index < size, 'proof-index', () => `expected an index below size ${size}, got ${index}`);
   const sides = sidesOf(index, size - 1n);
   checkLength(path, sides.length);
   return sides.reduce(
-    (root, isLeft, at) => (isLeft ? sha256(NODE, path[at], root) : sha256(NODE, root, path[at])),
-    sha256(LEAF, leaf),
+    (root, isLeft, at) => (isLeft ? hash(NODE, path[at], root) : hash(NODE, root, path[at])),
+    hash(LEAF, leaf),
   );
 }
 
 /** Refuse unless a path leads from a leaf to this root. */
-export function checkInclusion(leaf, index, size, path, root) {
-  needEqual('proof-root', hex(root), hex(rootOf(leaf, index, size, path)));
+export function checkInclusion(suite, leaf, index, size, path, root) {
+  needEqual('proof-root', hex(root), hex(rootOf(suite, leaf, index, size, path)));
 }
 
 /**
  * Refuse unless the tree of the old size and root is a prefix of that of the new ones, by a
  * consistency path (RFC 9162 section 2.1.4.2); the old size is the lesser.
  */
-export function checkPrefix(oldSize, oldRoot, size, root, path) {
+export function checkPrefix({ hash }, oldSize, oldRoot, size, root, path) {
   need(oldSize > 0n && oldSize <= size, 'proof-sizes', () => {
     return `expected 0 < old size <= new size < 2**64, got ${oldSize} and ${size}`;
   });
@@ -41,8 +40,8 @@ export function checkPrefix(oldSize, oldRoot, size, root, path) {
   const [first, ...siblings] = hashes;
   let [oldFound, found] = [first, first];
   siblings.forEach((node, step) => {
-    if (sides[step]) oldFound = sha256(NODE, node, oldFound); // else it is beyond the old tree
-    found = sides[step] ? sha256(NODE, node, found) : sha256(NODE, found, node);
+    if (sides[step]) oldFound = hash(NODE, node, oldFound); // else it is beyond the old tree
+    found = sides[step] ? hash(NODE, node, found) : hash(NODE, found, node);
   });
   needEqual('proof-old-root', hex(oldRoot), hex(oldFound));
   needEqual('proof-root', hex(root), hex(found));

@@ -60,7 +60,8 @@ function parse(bytes) {
   const decoded = fromBase32(digits);
   need(decoded !== null, WHAT, 'expected base 32 with spare bits zero');
   const receipt = decodeCompactReceipt(decoded);
-  receipt.logRoot = rootOf(receipt.leaf.bytes, receipt.logIndex, receipt.logSize, receipt.path);
+  const { suite, leaf, logIndex, logSize, path } = receipt;
+  receipt.logRoot = rootOf(suite, leaf.bytes, logIndex, logSize, path);
   return receipt;
 }
 
@@ -82,10 +83,10 @@ class Verification {
   }
 
   ROOT() {
-    const { chainId, epoch } = this.receipt;
+    const { chainId, epoch, suite } = this.receipt;
     const { trust } = this;
     const anchorEpoch = anchorEpochOf(trust);
-    if (hex(chainId) !== hex(trust.chainId)) {
+    if (hex(chainId) !== hex(trust.chainId) || suite !== trust.suite) {
       throw new NotRooted(`expected chain ${hex(trust.chainId)}, got ${hex(chainId)}`);
     }
     if (epoch !== anchorEpoch) {
@@ -153,7 +154,7 @@ function checkAgainst(header, receipt) {
   const { leaf } = receipt;
   if (header.height === receipt.height) {
     need(
-      isStatedBy(receipt, header),
+      isStatedBy(receipt.suite, receipt, header),
       'compact-fork',
       () => `another header is pinned at ${header.height}`,
     );

@@ -2,11 +2,11 @@
 
 import { bls12_381 } from '@noble/curves/bls12-381.js';
 import { ed25519Point, p256, p384, p521 } from './curves.js';
-import { sha256, sha512 } from '@noble/hashes/sha2.js';
+import { sha512 } from '@noble/hashes/sha2.js';
 import { concat, equal, fromBigEndian, hex, toBigEndian } from './bytes.js';
 
 export const P256_ORDER = p256.Point.Fn.ORDER;
-export const VOTE_KEY_BYTES = 33;
+export const P256_KEY_BYTES = 33;
 const ED25519_ORDER = ed25519Point.Fn.ORDER;
 export const P256 = '1.2.840.10045.3.1.7';
 export const SIGNING_CURVES = new Map([
@@ -19,16 +19,14 @@ const RSA_SMALL_BITS = 3072n; // up to which the exponent may be of any size
 const RSA_EXPONENT_BITS = 64n;
 const AGGREGATE_TAG = 'BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_';
 const INFINITY_BIT = 0x40;
-// A receipt brings handovers along that its trust file holds too: what was valid once is so again.
-const validVotes = new Set();
-const voteKeys = new Map(); // whether it is a point, by its hex: a set's keys are asked for again and again
+const p256Keys = new Map(); // whether it is a point, by its hex: a set's keys are asked for again and again
 
 /** Tell whether bytes are the compressed form of a point of P-256. */
-export function isVoteKey(key) {
-  if (key.length !== VOTE_KEY_BYTES) return false;
+export function isP256Key(key) {
+  if (key.length !== P256_KEY_BYTES) return false;
   const name = hex(key);
-  if (!voteKeys.has(name)) voteKeys.set(name, isPoint(key));
-  return voteKeys.get(name);
+  if (!p256Keys.has(name)) p256Keys.set(name, isPoint(key));
+  return p256Keys.get(name);
 }
 
 function isPoint(key) {
@@ -41,12 +39,8 @@ function isPoint(key) {
 }
 
 /** Tell whether r || s, with the low s, is this key's over SHA-256 of a message. */
-export function isVoteSignature(key, message, signature) {
-  const name = [key, sha256(message), signature].map(hex).join();
-  if (validVotes.has(name)) return true;
-  const isValid = isVoteKey(key) && p256.verify(signature, message, key, { lowS: true });
-  if (isValid) validVotes.add(name);
-  return isValid;
+export function isP256Signature(key, message, signature) {
+  return isP256Key(key) && p256.verify(signature, message, key, { lowS: true });
 }
 
 /** Tell whether (r, s), bigints, is this key's over a digest; `curve` is an object identifier. */

@@ -12,7 +12,7 @@ import {
 } from './certificate.js';
 import { readAttributes, readToken, TST_INFO, tokenOfAnswer } from './cms.js';
 import { CONTEXT_4, element, NULL, OCTET_STRING, oid, readOnly, SEQUENCE, SET } from './der.js';
-import { DOCUMENT_DIGESTS, SHA_2 } from './hashes.js';
+import { DOCUMENT_DIGESTS, TOKEN_DIGESTS } from './hashes.js';
 import { need, NotRooted, Refused } from './refusal.js';
 import { revokedSince } from './revocations.js';
 import { sha1 } from './sha1.js';
@@ -158,7 +158,7 @@ class TokenCheck {
     const type = attributes.get(CONTENT_TYPE);
     const isTyped = type !== undefined && equal(type, oid(TST_INFO));
     need(isTyped, 'content-type', `expected ${TST_INFO}`);
-    const algorithm = SHA_2.get(token.digestAlgorithm);
+    const algorithm = TOKEN_DIGESTS.get(token.digestAlgorithm);
     const isKnown = algorithm !== undefined;
     need(isKnown, 'digest-algorithm', () => `expected SHA-2, got ${token.digestAlgorithm}`);
     const told = attributes.get(MESSAGE_DIGEST);
@@ -248,12 +248,12 @@ function readSecondVersion(reader) {
     name = identifier.readOid();
     identifier.readIf(NULL);
     identifier.finish();
-    need(SHA_2.has(name), 'signing certificate', () => `expected SHA-2, got ${name}`);
+    need(TOKEN_DIGESTS.has(name), 'signing certificate', () => `expected SHA-2, got ${name}`);
   }
   const digest = reader.read(OCTET_STRING).content;
   reader.readIf(SEQUENCE);
   reader.finish();
-  return { hash: SHA_2.get(name).hash, digest };
+  return { hash: TOKEN_DIGESTS.get(name).hash, digest };
 }
 
 export const inHex = (number) => number.toString(16);

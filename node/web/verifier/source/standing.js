@@ -45,7 +45,7 @@ class Verification {
   PROOF() {
     this.proof = decodeStanding(this.bytes);
     this.claim = new CertifiedClaim(this.proof, this.trust);
-    return `version 1, ${this.bytes.length} bytes, suite international`;
+    return `version 1, ${this.bytes.length} bytes, suite ${this.proof.suite.name}`;
   }
 
   NAME() {
@@ -53,9 +53,9 @@ class Verification {
   }
 
   STATE() {
-    const { name, status, state, header } = this.proof;
+    const { suite, name, status, state, header } = this.proof;
     const key = encode([REFERENCE_KIND, name.issuer, name.type, name.reference]);
-    checkState(header.stateRoot, key, status === null ? null : status.bytes, state);
+    checkState(suite, header.stateRoot, key, status === null ? null : status.bytes, state);
     const after = `after height ${header.height}`;
     if (status === null) return `nothing, ${after}, T ${isoTime(header.time)}`;
     return `record ${status.count}, ${after}`;

@@ -1,16 +1,14 @@
 // What the state tree of a chain holds for one key, or that it holds nothing: proto/STANDING.md.
 
 import { ascii, equal, hex } from './bytes.js';
-import { sha256 } from './hashes.js';
 import { need } from './refusal.js';
 
 const DEPTH_MAX = 256;
 const EMPTY = new Uint8Array(32);
 
-const hashOf = (tag, ...parts) => sha256(ascii(`govchain/v1/state-${tag}\x00`), ...parts);
-
 /** Refuse unless the map of `root` holds `value` for `key`, or nothing if `value` is null. */
-export function checkState(root, key, value, { siblings, otherLeaf }) {
+export function checkState({ hash }, root, key, value, { siblings, otherLeaf }) {
+  const hashOf = (tag, ...parts) => hash(ascii(`govchain/v1/state-${tag}\x00`), ...parts);
   const path = hashOf('key', key);
   const depth = siblings.length;
   const isLast = depth === 0 || !equal(siblings[depth - 1], EMPTY);
@@ -18,7 +16,7 @@ export function checkState(root, key, value, { siblings, otherLeaf }) {
   if (otherLeaf !== null) checkOtherLeaf(otherLeaf, path, value, depth);
   let node = EMPTY;
   if (otherLeaf !== null) node = hashOf('leaf', otherLeaf.keyPath, otherLeaf.valueDigest);
-  else if (value !== null) node = hashOf('leaf', path, sha256(value));
+  else if (value !== null) node = hashOf('leaf', path, hash(value));
   for (let at = depth - 1; at >= 0; at -= 1) {
     node =
       bitOf(path, at) === 0

@@ -3,6 +3,7 @@
 import { hex } from './bytes.js';
 import { decode } from './cbor.js';
 import { DOCUMENT_DIGESTS } from './hashes.js';
+import { SUITES } from './suites.js';
 import {
   blob,
   bool,
@@ -27,9 +28,10 @@ const VALIDATORS_MAX = 64;
 const DAY_MS = 86400000n;
 
 const VERSION = only(1n, 'expected version 1');
-// Of the suites that a chain can have, this page reads the first.
+const SUITE_NUMBER = uint(255n);
 const SUITE = (value, what) =>
-  only(1n, value === 2n ? 'suite: expected 1' : 'suite: expected one of [1, 2]')(value, what);
+  SUITES.get(SUITE_NUMBER(value, what)) ??
+  refuse(what, `suite: expected one of [${[...SUITES.keys()].join(', ')}], got ${value}`);
 const DIGEST = bytes(HASH_BYTES);
 const ID = text(64);
 const UINT = uint();

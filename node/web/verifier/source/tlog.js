@@ -22,6 +22,7 @@ import {
 import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
 import { need, needEqual, NotRooted } from './refusal.js';
 import { takeSteps } from './steps.js';
+import { INTERNATIONAL } from './suites.js';
 import { decodeLeaf, HASH_BYTES, LEAF_BYTES_MAX } from './structures.js';
 import { checkPast } from './times.js';
 
@@ -152,7 +153,7 @@ class Verification {
   INCLUSION() {
     const { index, path } = this.proof;
     const { size, root } = this.checkpoint;
-    checkInclusion(this.leaf.bytes, index, size, path, root);
+    checkInclusion(INTERNATIONAL, this.leaf.bytes, index, size, path, root);
     return `index ${index} of ${size}, path of ${path.length}`;
   }
 

@@ -17,10 +17,12 @@ import {
   sequence,
   SET,
 } from './der.js';
-import { sha256 } from './hashes.js';
+import { isSm2Key, SM2_WITH_SM3 } from './certificate.js';
+import { sha256, SM3, sm3 } from './hashes.js';
 import { recordedDigest } from './record.js';
 import { need, Refused } from './refusal.js';
 import { P256_ORDER } from './signatures.js';
+import { SM2_ORDER } from './sm2.js';
 import { checkToken, inHex, rootsOf, signerIdOf } from './stamp.js';
 import { generalizedTime, isoTime } from './times.js';
 
@@ -32,8 +34,23 @@ const TST_INFO_ID = oid(TST_INFO);
 const CONTENT_TYPE = oid('1.2.840.113549.1.9.3');
 const MESSAGE_DIGEST = oid('1.2.840.113549.1.9.4');
 const SIGNING_CERTIFICATE_V2 = oid('1.2.840.113549.1.9.16.2.47');
-const SHA256 = sequence(oid('2.16.840.1.101.3.4.2.1'));
-const ECDSA_WITH_SHA256 = sequence(oid('1.2.840.10045.4.3.2'));
+/** How our tokens are hashed and signed: of ECDSA's two s the low one, as our keys give it; SM2 has one. */
+const ECDSA_TOKENS = {
+  hash: sha256,
+  digest: sequence(oid('2.16.840.1.101.3.4.2.1')),
+  named: new Uint8Array(0), // RFC 5035 section 4: of the default, SHA-256, DER has nothing
+  signature: sequence(oid('1.2.840.10045.4.3.2')),
+  order: P256_ORDER,
+  sMax: P256_ORDER / 2n,
+};
+const SM2_TOKENS = {
+  hash: sm3,
+  digest: sequence(oid(SM3)),
+  named: sequence(oid(SM3)),
+  signature: sequence(oid(SM2_WITH_SM3)),
+  order: SM2_ORDER,
+  sMax: SM2_ORDER - 1n,
+};
 const GRANTED = sequence(integer(0n));
 const THOUSANDTHS = 0x80;
 
@@ -164,20 +181,21 @@ function splitToken(token) {
 /** Return the token that a node makes of the same statement, certificate and signature. */
 function encodeAgain({ info, certificates, signature }, path) {
   const [leaf] = path;
+  const algorithms = isSm2Key(leaf.key) ? SM2_TOKENS : ECDSA_TOKENS;
   const own = encodeInfo(info);
   const held = path.filter((each) => certificates.some((one) => equal(one, each.encoded)));
   const encoded = held.map((each) => each.encoded).sort(compare);
   const signerInfo = sequence(
     integer(1n),
     signerIdOf(leaf),
-    SHA256,
-    element(CONTEXT_0, ...attributesOf(own, leaf)),
-    ECDSA_WITH_SHA256,
-    element(OCTET_STRING, sequence(...readScalars(signature).map(integer))),
+    algorithms.digest,
+    element(CONTEXT_0, ...attributesOf(own, leaf, algorithms)),
+    algorithms.signature,
+    element(OCTET_STRING, sequence(...readScalars(signature, algorithms).map(integer))),
   );
   const signedData = sequence(
     integer(3n),
-    element(SET, SHA256),
+    element(SET, algorithms.digest),
     sequence(TST_INFO_ID, element(CONTEXT_0, element(OCTET_STRING, own))),
     encoded.length === 0 ? new Uint8Array(0) : element(CONTEXT_0, ...encoded),
     element(SET, signerInfo),
@@ -191,22 +209,23 @@ function encodeInfo({ policy, imprint, serial, time, accuracy, nonce }) {
   return sequence(integer(1n), oid(policy), imprint.encoded, serial, written, accuracy, nonce);
 }
 
-function attributesOf(info, leaf) {
-  const named = sequence(sequence(sequence(element(OCTET_STRING, sha256(leaf.encoded)))));
+function attributesOf(info, leaf, { hash, named: algorithm }) {
+  const certificate = sequence(algorithm, element(OCTET_STRING, hash(leaf.encoded)));
+  const named = sequence(sequence(certificate));
   return [
     sequence(CONTENT_TYPE, element(SET, TST_INFO_ID)),
-    sequence(MESSAGE_DIGEST, element(SET, element(OCTET_STRING, sha256(info)))),
+    sequence(MESSAGE_DIGEST, element(SET, element(OCTET_STRING, hash(info)))),
     sequence(SIGNING_CERTIFICATE_V2, element(SET, named)),
   ].sort(compare);
 }
 
-/** Return (r, s) of an ECDSA signature on P-256 with the low s. */
-function readScalars(signature) {
+/** Return (r, s) of a signature of ours. */
+function readScalars(signature, { order, sMax }) {
   const reader = readOnly(signature, SEQUENCE, 'token signature');
   const [r, s] = [reader.readInteger(), reader.readInteger()];
   reader.finish();
-  const isLow = r > 0n && r < P256_ORDER && s > 0n && s <= P256_ORDER / 2n;
-  need(isLow, 'token-signature', 'expected one of P-256 with the low s');
+  const isOurs = r > 0n && r < order && s > 0n && s <= sMax;
+  need(isOurs, 'token-signature', 'expected one of P-256 with the low s');
   return [r, s];
 }
 

@@ -13,22 +13,23 @@ const FORMAT = 'govchain-trust';
 const FIELDS = ['format', 'version', 'chain_id', 'genesis', 'handovers', 'pinned'];
 
 /**
- * Return what a trust file pins, checked: `chainId` (bytes), `genesis`, `sets` by epoch, `blocks`,
- * `pinned` or null, and `fingerprint`, the SHA-256 of the file. Throws `Refused`.
+ * Return what a trust file pins, checked: `chainId` (bytes), `genesis`, its `suite`, `sets` by epoch,
+ * `blocks`, `pinned` or null, and `fingerprint`, the SHA-256 of the file. Throws `Refused`.
  */
 export async function loadTrust(bytes) {
   const { chainId, genesis, handovers, pinned } = decodeTrust(bytes);
   needEqual('trust-chain-id', chainIdOf(genesis), hex(chainId));
+  const { suite } = genesis;
   const { epoch } = genesis.validators;
   need(epoch === 0n, 'genesis validators', () => `expected epoch 0, got ${epoch}`);
   const sets = [genesis.validators];
   for (const handover of handovers) {
-    sets.push(await checkHandover(handover, chainId, sets[sets.length - 1]));
+    sets.push(await checkHandover(suite, handover, chainId, sets[sets.length - 1]));
   }
-  if (pinned !== null) await checkCertified(pinned, chainId, sets[sets.length - 1]);
+  if (pinned !== null) await checkCertified(suite, pinned, chainId, sets[sets.length - 1]);
   const blocks = pinned === null ? [] : [...handovers, pinned];
   checkOneChain(genesis, blocks);
-  return { chainId, genesis, sets, blocks, pinned, fingerprint: hex(sha256(bytes)) };
+  return { chainId, genesis, suite, sets, blocks, pinned, fingerprint: hex(sha256(bytes)) };
 }
 
 function decodeTrust(bytes) {

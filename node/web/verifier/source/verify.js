@@ -11,7 +11,7 @@ import { checkNote } from './note.js';
 import { openReceipt } from './opening.js';
 import { ACTIONS, recordedDigest, WITHDRAW } from './record.js';
 import { need, needEqual } from './refusal.js';
-import { isVoteKey, isVoteSignature } from './signatures.js';
+import { isP256Key, isP256Signature } from './signatures.js';
 import { verifyStanding } from './standing.js';
 import { takeSteps } from './steps.js';
 import { checkPast, isoTime } from './times.js';
@@ -63,7 +63,7 @@ class Verification {
       opened.stamped === null
         ? ''
         : `its signature was stamped at ${isoTime(opened.stamped)}, by an authority that nobody checked: `;
-    return `${carrier}${stamped}version 1, ${opened.size} bytes, suite international`;
+    return `${carrier}${stamped}version 1, ${opened.size} bytes, suite ${this.receipt.suite.name}`;
   }
 
   DOCUMENT() {
@@ -81,8 +81,8 @@ class Verification {
   }
 
   LOG() {
-    const { leaf, logIndex, logPath, header } = this.receipt;
-    checkInclusion(leaf.bytes, logIndex, header.logSize, logPath, header.logRoots[0]);
+    const { suite, leaf, logIndex, logPath, header } = this.receipt;
+    checkInclusion(suite, leaf.bytes, logIndex, header.logSize, logPath, header.logRoots[0]);
     return `index ${logIndex} of ${header.logSize}, path of ${logPath.length}`;
   }
 
@@ -94,7 +94,8 @@ class Verification {
     const { receipt, joined } = this;
     if (joined === null) return this.claim.findValidators();
     this.joinedBy = await checkConsistency(joined.bytes, this.trust);
-    needEqual('refreshed-header', headerDigest(receipt.header), headerDigest(joined.old));
+    const { suite } = receipt;
+    needEqual('refreshed-header', headerDigest(suite, receipt.header), headerDigest(suite, joined.old));
     const found = await this.claim.findValidators(true);
     return `${found}; joined to height ${joined.header.height} of epoch ${joined.header.epoch}`;
   }
@@ -111,6 +112,7 @@ class Verification {
     if (receipt.publicCheckpoint !== null) {
       const { size, root } = checkNote(receipt.publicCheckpoint.note, chainId, set);
       checkInclusion(
+        receipt.suite,
         receipt.leaf.bytes,
         receipt.logIndex,
         size,
@@ -132,20 +134,20 @@ class Verification {
     const isMember = set.members.some((member) => hex(member.voteKey) === hex(voteKey));
     need(isMember, 'cose-key', () => `no validator's of epoch ${set.epoch}`);
     const signed = coseSigned(receipt.chainId, voteKey, receipt.header.logRoots[0]);
-    const isValid = isVoteKey(voteKey) && isVoteSignature(voteKey, signed, signature);
+    const isValid = isP256Key(voteKey) && isP256Signature(voteKey, signed, signature);
     need(isValid, 'cose-signature', () => `expected one of ${hex(voteKey)}`);
   }
 
   checkCompact({ path, certificate }) {
-    const { header, leaf, logIndex } = this.receipt;
+    const { suite, header, leaf, logIndex } = this.receipt;
     checkCompactCertificate(certificate, this.trust.chainId, this.claim.set);
-    checkInclusion(leaf.bytes, logIndex, certificate.logSize, path, certificate.logRoot);
+    checkInclusion(suite, leaf.bytes, logIndex, certificate.logSize, path, certificate.logRoot);
     need(
       certificate.height >= header.height,
       'compact-height',
       () => `expected at least ${header.height}`,
     );
-    const isFork = certificate.height === header.height && !isStatedBy(certificate, header);
+    const isFork = certificate.height === header.height && !isStatedBy(suite, certificate, header);
     need(!isFork, 'compact-fork', () => `another header of height ${header.height}`);
   }
 
