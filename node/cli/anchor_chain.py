@@ -13,9 +13,10 @@ from typing import Final
 from node.chain.block import Header
 from node.chain.record import RecordAction
 from node.cli.network import Network, decode_answer, decode_certified
-from node.cli.submission import Outlook, Recorded, record_digests
+from node.cli.submission import fault_of, record_digests
 from node.cli.verb import CommandError
 from node.cli.wording import unchecked_fault
+from node.client.recording import Outlook, Recorded
 from node.errors import CryptoError, PeerError, ProofError
 from node.rpc.client import LedgerClient, NotFound
 from node.rpc.port import CertifiedHeader as SentHeader
@@ -84,11 +85,11 @@ class ReachedChain:
         Where the reference is taken, by an anchor that was lost since, this one supersedes it.
         """
         recorded = self._record(digest, Outlook(type_code, (reference,)))
-        fault = recorded.fault
+        fault = fault_of(recorded)
         if fault is not None and fault.code == _REFUSED_BY_THE_CHAIN:
             outlook = Outlook(type_code, (reference,), action=RecordAction.SUPERSEDE)
             recorded = self._record(digest, outlook)
-        if fault is not None and recorded.fault is not None:
+        if fault is not None and recorded.error is not None:
             raise CommandError(fault.code, fault.message, fault.fix)
         return recorded.receipt
 

@@ -42,26 +42,10 @@ def show(screen: Screen, *, height: str, network: NetworkChoice) -> Answer:
 
 def _check(network: Network, encoded: bytes) -> CertifiedBlock:
     """Return the block if the validators certified its header, and the header its transactions."""
-    from node.chain.block import CertifiedBlock, CertifiedHeader
-    from node.chain.merkle import leaf_hashes, merkle_root
-    from node.cli.network import decode_answer
-    from node.cli.verb import CommandError
-    from node.errors import CryptoError, PeerError, ProofError
-    from node.timestamp.history import check_certified, check_one_chain, expect_equal
+    from node.client.blocks import check_block, decode_block
 
-    suite = network.suite
-    block = decode_answer(lambda data: CertifiedBlock.decode(data, suite), encoded)
-    epoch = block.header.epoch
-    history = network.follow(epoch)
-    try:
-        header = CertifiedHeader(block.header, block.certificate)
-        check_certified(header, network.profile.chain_id, history.validator_sets[epoch])
-        check_one_chain(network.genesis, [*history.blocks, header])
-        leaves = leaf_hashes((each.tx_hash for each in block.transactions), suite.hash)
-        root = merkle_root(leaves, suite.hash)
-        expect_equal("block-transactions", block.header.tx_root.hex(), root.hex())
-    except (CryptoError, PeerError, ProofError) as error:
-        raise CommandError("GC-2305", str(error)) from error
+    block = decode_block(network, encoded)
+    check_block(network, block, network.follow(block.header.epoch))
     return block
 
 

@@ -11,8 +11,9 @@ import click
 
 from node.chain.genesis import Identity, Role
 from node.chain.identity import EnrolIdentity
-from node.cli.network import open_secret, read_file
+from node.cli.network import open_secret
 from node.cli.verb import CommandError
+from node.client.chain import CERTIFICATE_FILE, KEY_FILE, TLS_KEY_FILE, read_file
 from node.crypto.certificate import encode_der, read_identity
 from node.errors import ConfigError, CryptoError
 from node.operations.equipment import Outfitter
@@ -23,9 +24,6 @@ from node.operations.topology import SECRET_FILE, Topology
 if TYPE_CHECKING:
     from node.cli.network import Network
 
-CERTIFICATE_FILE: Final = "client.pem"
-KEY_FILE: Final = "client.key"
-TLS_KEY_FILE: Final = "tls.key"
 _NEXT: Final = "next"
 
 

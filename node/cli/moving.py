@@ -17,8 +17,8 @@ from node.cli.readiness import await_service
 from node.cli.recording import record_documents, summarize, tell_trouble
 from node.cli.screen import Answer, Screen
 from node.cli.standing import ask_standing, spoken
-from node.cli.submission import DIGEST, Outlook
 from node.cli.verb import CommandError
+from node.client.recording import DIGEST, Outlook
 from node.timestamp.receipt import iso_time
 from node.timestamp.standing import Fate, status_digest
 

@@ -48,7 +48,8 @@ async def _ask(config: NodeConfig) -> NodeStatus:
     """Ask as the validator itself, by its own certificate."""
     from dataclasses import replace
 
-    from node.cli.network import open_secret, read_file, read_genesis
+    from node.cli.network import open_secret, read_genesis
+    from node.client.chain import read_file
     from node.crypto.keystore import load_tls_key_pem
     from node.operations.topology import CA_BUNDLE_FILE, GENESIS_FILE
     from node.rpc.client import LedgerClient, LedgerEndpoint

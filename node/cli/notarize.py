@@ -113,8 +113,8 @@ def notarize(  # noqa: PLR0913 - one for each option
         summarize,
         tell_recorded,
     )
-    from node.cli.submission import DIGEST, Outlook
     from node.cli.tables import read_table
+    from node.client.recording import DIGEST, Outlook
     from node.operations.topology import lock_folder
 
     if supersede or withdraw:  # they stood here once

@@ -91,9 +91,9 @@ def _notarize_and_verify(screen: Screen, home: Path, paths: Sequence[str]) -> An
     from node.cli.network import Network
     from node.cli.notarize import TYPE_DEFAULT
     from node.cli.recording import record_documents, summarize, tell_trouble
-    from node.cli.submission import Outlook
     from node.cli.trust import export_trust
     from node.cli.verify import load_anchor
+    from node.client.recording import Outlook
 
     network = Network.open(home, None, None)
     out, trust = Path(RECEIPTS_FOLDER), network.trust_path
@@ -127,8 +127,8 @@ def _verify_one(screen: Screen, anchor: TrustAnchor, document: Document, receipt
     """Verify a receipt as an auditor would: from its file, against the document read again."""
     from node.cli.inputs import STANDARD_INPUT
     from node.cli.subjects import read_document, read_file
-    from node.cli.submission import DIGEST
     from node.cli.wording import headline, outcome_style, tell_unchecked
+    from node.client.recording import DIGEST
     from node.timestamp.verify import NamedDigest, verify_receipt
 
     if document.label == STANDARD_INPUT and document.digest is not None:

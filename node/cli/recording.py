@@ -25,15 +25,7 @@ from node.cli.readiness import await_service
 from node.cli.receipt_files import find_obstacle, name_receipts, save_receipts
 from node.cli.remedies import remedy_of
 from node.cli.screen import Answer, Fault, Screen
-from node.cli.submission import (
-    DIGEST,
-    Learn,
-    Outlook,
-    Recorded,
-    Sending,
-    record_digests,
-    send_again,
-)
+from node.cli.submission import fault_of, record_digests, send_again
 from node.cli.under_way import (
     UNDER_WAY_SUFFIX,
     UnderWay,
@@ -43,6 +35,7 @@ from node.cli.under_way import (
 )
 from node.cli.verb import CommandError
 from node.cli.wording import describe_attestation, existence
+from node.client.recording import DIGEST, Learn, Outlook, Recorded, Sending
 from node.errors import DecodeError
 from node.timestamp.trust import TrustAnchor
 
@@ -247,7 +240,7 @@ class _Run:
             cause = remedy_of(self._end.code).summary
             said = _("not sent: {cause}").format(cause=cause)
             return Item(document, fault=Fault(self._end.code, said, _("notarize it again")))
-        known = recorded.fault or self._places.get(name)
+        known = fault_of(recorded) or self._places.get(name)
         if known is None:
             fix = _("it may be recorded: see with govchain receipt fetch tx:{operation}")
             fix = fix.format(operation=recorded.name)
@@ -267,7 +260,7 @@ class _Run:
         if not self._open and None not in self._known:
             return None
         for name, recorded in zip(self._names, self._known, strict=True):
-            known = None if recorded is None else recorded.fault or self._places.get(name)
+            known = None if recorded is None else fault_of(recorded) or self._places.get(name)
             if isinstance(known, Fault) and not (recorded and recorded.is_void):
                 return known
         return self._end

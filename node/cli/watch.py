@@ -60,8 +60,8 @@ def watch(
     """Watch a folder."""
     from node.cli.readiness import await_service
     from node.cli.recording import expect_folder
-    from node.cli.submission import Outlook
     from node.cli.watching import Watch
+    from node.client.recording import Outlook
     from node.operations.topology import lock_folder
 
     check_text("--type", type_code, RECORD_TYPE_BYTES_MAX)

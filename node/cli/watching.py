@@ -16,8 +16,8 @@ from node.cli.network import Network
 from node.cli.recording import Item, is_under_way, record_documents, tell_recorded
 from node.cli.remedies import remedy_of
 from node.cli.screen import Fault, Screen
-from node.cli.submission import Outlook
 from node.cli.verb import CommandError
+from node.client.recording import Outlook
 from node.errors import NodeError
 from node.limits import TX_RECORDS_MAX
 

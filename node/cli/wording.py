@@ -195,10 +195,13 @@ def unchecked_fault(verdict: Judgement[Any]) -> Fault | None:
 
     What is kept for years has to hold for those too who can check the part that nobody did here.
     """
-    if verdict.unchecked is None:
-        return None
+    return None if verdict.unchecked is None else unchecked_part_fault(verdict.unchecked)
+
+
+def unchecked_part_fault(part: str) -> Fault:
+    """Return why a receipt is not taken of which a part cannot be checked here."""
     said = _("the {part} of the receipt cannot be checked here, and nothing unchecked is kept")
-    return Fault("GC-2310", said.format(part=_part_name(verdict.unchecked)), library_fix())
+    return Fault("GC-2310", said.format(part=_part_name(part)), library_fix())
 
 
 def _part_name(part: str) -> str:

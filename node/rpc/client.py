@@ -9,7 +9,7 @@ wrong: whoever keeps a receipt, a header or a block verifies it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from types import TracebackType
@@ -476,7 +476,7 @@ class LedgerClient:
 
     async def blocks(
         self, from_height: int, timeout_ms: int = TIMEOUT_MS
-    ) -> AsyncIterator[BlockSummary]:
+    ) -> AsyncGenerator[BlockSummary]:
         """Yield every committed block from a height on, those to come included, for `timeout_ms`.
 
         Where a validator fails, the next one goes on. Raises `NetworkUnavailable` when every one

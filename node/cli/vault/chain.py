@@ -26,10 +26,11 @@ from node.chain.vault import (
     vault_document_key,
     vault_keys_key,
 )
-from node.cli.network import Network, open_secret, read_file
+from node.cli.network import Network, open_secret
 from node.cli.outcomes import explain
-from node.cli.signing import LIFETIME_MS
 from node.cli.verb import CommandError
+from node.client.chain import read_file
+from node.client.signing import LIFETIME_MS
 from node.crypto.certificate import read_identity
 from node.crypto.envelope import Opener
 from node.crypto.keystore import KeyPurpose, generate_key, load_opener, save_key

@@ -276,8 +276,8 @@ def shred(
     """Shred a document."""
     from node.chain.vault import Shred
     from node.cli.inputs import hash_one
-    from node.cli.submission import DIGEST
     from node.cli.vault.chain import read_document_id
+    from node.client.recording import DIGEST
 
     desk = _desk(network)
     known = desk.find_kept(read_document_id(document))

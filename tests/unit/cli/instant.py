@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,17 @@ from node.chain.transaction import Transaction, verify_transaction
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
 from node.errors import ClientError
 from node.execution.apply import BlockInputs, Executor, sender_key
-from node.rpc.port import CommittedTransaction, Health, NodeStatus
+from node.rpc.port import (
+    Block,
+    BlockSummary,
+    CommittedTransaction,
+    Health,
+    NodeStatus,
+    RecordEntry,
+    RecordFilter,
+    RecordPage,
+    RecordStatus,
+)
 from node.service.queries import Queries
 from node.storage.ledger import FoundRecord, LedgerStore, RecordQuery
 from node.storage.memory import MemoryStore
@@ -115,6 +125,51 @@ class InstantNode(FakeNode):
             for place, voter in enumerate(self._voters)
         ]
         self._store.commit([(executed, build_certificate(votes, validators))], sync=False)
+        self.ledger.notify()
+
+    async def block(self, height: int) -> Block | None:
+        block = self.queries.block(height)
+        if block is None:
+            return None
+        return Block(block.encode(), tuple(each.encode() for each in block.results()))
+
+    async def blocks(self, from_height: int) -> AsyncGenerator[BlockSummary]:
+        height = from_height
+        while True:
+            while height <= self.height:
+                yield BlockSummary(
+                    height=height,
+                    header_digest=bytes(32),
+                    time_ms=0,
+                    time_degraded=False,
+                    view=0,
+                    proposer=0,
+                    transactions=0,
+                    records=0,
+                    signers=0,
+                )
+                height += 1
+            await self.ledger.changed.wait()
+
+    async def receipt_of_operation(self, wanted: bytes, operation_index: int) -> bytes | None:
+        found = self.queries.receipts(wanted, operation_index, 1)
+        return found[0].encode() if found else None
+
+    async def receipt_of_digest(self, digest: bytes) -> bytes | None:
+        held = [found.leaf for found in self.records_held if found.leaf.record.digest == digest]
+        if not held:
+            return None
+        return await self.receipt_of_operation(held[0].tx_id, held[0].operation_index)
+
+    async def records(self, wanted: RecordFilter, limit: int, page_token: bytes) -> RecordPage:
+        query = RecordQuery(reference=wanted.reference, type_code=wanted.type_code)
+        page = self.queries.records(query, limit=limit, start=int.from_bytes(page_token))
+        entries = [
+            RecordEntry(found.log_index, found.leaf.encode(), RecordStatus.NONE)
+            for found in page.records
+        ]
+        following = page.next_log_index
+        return RecordPage(tuple(entries), b"" if following is None else following.to_bytes(8))
 
     async def receipts(
         self, wanted: bytes, first_operation: int, limit: int

@@ -14,8 +14,8 @@ import pytest
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode, TransactionResult
 from node.chain.transaction import Transaction
-from node.cli import signing
 from node.cli.exit_codes import ExitCode
+from node.client import signing
 from node.errors import ClientError
 from node.rpc.port import CommittedTransaction, NodeStatus
 from tests.unit.cli.instant import InstantNode, Office

@@ -15,7 +15,8 @@ from node.cli.exit_codes import ExitCode
 from node.cli.inputs import Document
 from node.cli.recording import Item, tell_trouble
 from node.cli.screen import Fault, Screen
-from node.cli.submission import Learn, Recorded, Sending
+from node.client.recording import Learn, Recorded, Sending
+from node.rpc.client import NotFinal
 from tests.unit.cli.command import run
 from tests.unit.execution.small_chain import tx
 
@@ -31,6 +32,7 @@ def signed(digests: Sequence[bytes]) -> Transaction:
     return tx(batch).transaction
 
 
+ERROR = NotFinal("not final in time")
 FAULT = Fault("GC-2207", "not final in time", "govchain receipt fetch tx:aa:0")
 
 
@@ -39,7 +41,7 @@ def test_how_to_get_its_receipt_is_told_of_a_document_that_was_sent(
 ) -> None:
     sent, unread = Document("sent", Path("sent")), Document("unread", Path("unread"))
     screen = Screen("notarize", as_json=False)
-    tell_trouble(screen, Item(sent, Recorded(b"\xaa", 0, fault=FAULT), fault=FAULT))
+    tell_trouble(screen, Item(sent, Recorded(b"\xaa", 0, error=ERROR), fault=FAULT))
     tell_trouble(screen, Item(unread, fault=Fault("GC-2301", "no such file", "check the path")))
     assert capsys.readouterr().out.splitlines() == [
         "NOT FINAL YET  sent: GC-2207 accepted, but not final yet: not final in time",
@@ -56,7 +58,7 @@ def test_what_is_not_recorded_is_no_progress(
     ) -> None:
         sent = signed(digests)
         sending(0, sent)
-        learn(0, [Recorded(sent.tx_id, 0, fault=FAULT)])
+        learn(0, [Recorded(sent.tx_id, 0, error=ERROR)])
 
     monkeypatch.setattr("node.cli.recording.record_digests", refuse)
     monkeypatch.setattr("node.cli.recording.await_service", lambda *_arguments: None)
@@ -85,7 +87,7 @@ def test_of_many_documents_each_is_told_by_the_few_messages_it_needs(
     screen, number = Screen("notarize", as_json=False), 10_000
     for place in range(number):
         document = Document(f"{place}", Path(f"{place}"))
-        item = Item(document, Recorded(b"\xaa", place, fault=FAULT), fault=FAULT)
+        item = Item(document, Recorded(b"\xaa", place, error=ERROR), fault=FAULT)
         item.to_json()
         tell_trouble(screen, item)
     assert capsys.readouterr().out.count("NOT FINAL YET") == number
@@ -104,7 +106,7 @@ def test_an_interrupted_run_tells_what_was_sent_and_what_was_not(
         transactions.append(signed(digests[:2]))
         sending(0, transactions[0])
         tx_id = transactions[0].tx_id
-        learn(0, [Recorded(tx_id, 0, fault=FAULT), Recorded(tx_id, 1)])
+        learn(0, [Recorded(tx_id, 0, error=ERROR), Recorded(tx_id, 1)])
         raise KeyboardInterrupt
 
     monkeypatch.setattr("node.cli.recording.record_digests", interrupt)

@@ -13,7 +13,7 @@ from node.chain.transaction import (
     TransactionKind,
     sign_transaction,
 )
-from node.cli.network import Network
+from node.client.chain import Chain
 from node.limits import TX_NONCE_BYTES
 
 LIFETIME_MS: Final = 300_000
@@ -27,14 +27,14 @@ def clock_ms() -> int:
     return time.time_ns() // _NS_PER_MS
 
 
-def sign_records(network: Network, payload: Notarization, lead_ms: int = 0) -> Transaction:
+def sign_records(chain: Chain, payload: Notarization, lead_ms: int = 0) -> Transaction:
     """Sign a transaction of records; the chain's time is `lead_ms` ahead of the clock here."""
     body = TransactionBody(
-        chain_id=network.profile.chain_id,
-        sender=network.identity,
+        chain_id=chain.profile.chain_id,
+        sender=chain.identity,
         nonce=secrets.token_bytes(TX_NONCE_BYTES),
         not_after_ms=clock_ms() + lead_ms + LIFETIME_MS,
         kind=TransactionKind.NOTARIZE,
         payload=payload,
     )
-    return sign_transaction(body, network.signer, network.suite)
+    return sign_transaction(body, chain.signer, chain.suite)

@@ -6,7 +6,6 @@ would record the same documents again.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from contextlib import suppress
 from enum import Enum, auto
@@ -16,8 +15,8 @@ from node.chain.block import ResultCode, TransactionResult
 from node.chain.membership import ValidatorSet
 from node.chain.record import Notarization, RecordAction
 from node.chain.transaction import Transaction
-from node.cli.network import Network
-from node.cli.signing import clock_ms, sign_records
+from node.client.chain import Chain
+from node.client.signing import clock_ms, sign_records
 from node.crypto.suite import SHA_256
 from node.errors import ClientError, DecodeError
 from node.rpc.client import LedgerClient, NotFound
@@ -38,21 +37,21 @@ class Effect(Enum):
     """Nobody can tell yet."""
 
 
-async def find_effect(network: Network, client: LedgerClient, transaction: Transaction) -> Effect:
+async def find_effect(chain: Chain, client: LedgerClient, transaction: Transaction) -> Effect:
     """Ask all validators what a transaction does.
 
     It has no effect where it failed in a block, or is in none and T of the newest has reached its
     not-after: no later block can hold it. Where it is past that by the clock here, and no block
     was made since, one is asked for.
     """
-    validators = await asyncio.to_thread(lambda: network.validators)  # it may ask, on its own loop
+    validators = await chain.deciding(client)
     effect = await _ask(client, validators, transaction)
     if effect is not Effect.OPEN or clock_ms() <= transaction.body.not_after_ms:
         return effect
-    mark = _mark(network)
+    mark = _mark(chain)
     for each in validators.validators:  # each by itself: the first one may keep it back
         with suppress(ClientError):
-            async with network.client(each.validator_id) as asked:
+            async with chain.client(each.validator_id) as asked:
                 await asked.submit([mark.encoded], _MARK_MS)
         effect = await _ask(client, validators, transaction)
         if effect is not Effect.OPEN:
@@ -88,7 +87,7 @@ def _judge(
     return Effect.NONE if is_past and isinstance(answer, NotFound) else Effect.OPEN
 
 
-def _mark(network: Network) -> Transaction:
+def _mark(chain: Chain) -> Transaction:
     """Return a transaction that fails in a block, and makes one: it withdraws what nobody named."""
     payload = Notarization(
         digest_algorithm=SHA_256.digest_id,
@@ -97,4 +96,4 @@ def _mark(network: Network) -> Transaction:
         digests=bytes(SHA_256.size),
         references=(secrets.token_hex(),),
     )
-    return sign_records(network, payload)
+    return sign_records(chain, payload)

@@ -1,0 +1,90 @@
+"""Blocks as they are proved: a certified header of this chain, its transactions, their results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from node.chain.block import CertifiedBlock, CertifiedHeader, TransactionResult
+from node.chain.merkle import leaf_hashes, merkle_root
+from node.client.chain import WRONG_ANSWER, Chain
+from node.errors import ClientError, CryptoError, DecodeError, PeerError, ProofError
+from node.rpc.client import LedgerClient
+from node.timestamp.history import check_certified, check_one_chain, expect_equal
+from node.timestamp.trust import TrustAnchor
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedBlock:
+    """A block that a quorum certified, and what became of each of its transactions."""
+
+    certified: CertifiedBlock
+    header_digest: bytes
+    results: tuple[TransactionResult, ...]
+
+
+def decode_block(chain: Chain, encoded: bytes) -> CertifiedBlock:
+    """Read a block that a validator sent; raises `ClientError` blaming it."""
+    try:
+        return CertifiedBlock.decode(encoded, chain.suite)
+    except DecodeError as error:
+        raise ClientError(str(error), code=WRONG_ANSWER) from error
+
+
+def check_block(chain: Chain, block: CertifiedBlock, history: TrustAnchor) -> None:
+    """Check that the validators certified the header, and the header its transactions.
+
+    `history` leads to the block's epoch. Raises `ClientError` GC-2305.
+    """
+    try:
+        header = CertifiedHeader(block.header, block.certificate)
+        validators = history.validator_sets[block.header.epoch]
+        check_certified(header, chain.profile.chain_id, validators)
+        check_one_chain(chain.genesis, [*history.blocks, header])
+        root = merkle_root(
+            leaf_hashes((each.tx_hash for each in block.transactions), chain.suite.hash),
+            chain.suite.hash,
+        )
+        expect_equal("block-transactions", block.header.tx_root.hex(), root.hex())
+    except (CryptoError, PeerError, ProofError) as error:
+        raise ClientError(str(error), code=WRONG_ANSWER) from error
+
+
+class BlockReader:
+    """Fetches blocks and takes none that is not proved. Remembers how far it followed epochs."""
+
+    def __init__(self, chain: Chain, client: LedgerClient) -> None:
+        self._chain, self._client = chain, client
+        self._history = chain.pinned
+
+    async def read(self, height: int) -> ProvedBlock:
+        """Return the block of a height, 1 or more; raises `ClientError`, `NotFound` among them."""
+        sent = await self._client.block(height)
+        block = decode_block(self._chain, sent.block)
+        epoch = block.header.epoch
+        if block.header.height != height:
+            raise ClientError(f"expected block {height}, got another", code=WRONG_ANSWER)
+        if epoch > self._history.epoch:
+            self._history = await self._chain.lead_on(self._client)
+        if epoch > self._history.epoch:
+            raise ClientError(f"nothing leads to epoch {epoch}", code=WRONG_ANSWER)
+        check_block(self._chain, block, self._history)
+        digest = block.header.digest(self._chain.suite)
+        return ProvedBlock(block, digest, self._check_results(block, sent.results))
+
+    def _check_results(
+        self, block: CertifiedBlock, encoded: Sequence[bytes]
+    ) -> tuple[TransactionResult, ...]:
+        hash_function = self._chain.suite.hash
+        try:
+            root = merkle_root(leaf_hashes(encoded, hash_function), hash_function)
+            expect_equal("block-results", block.header.results_root.hex(), root.hex())
+            results = tuple(map(TransactionResult.decode, encoded))
+            expect_equal(
+                "block-results",
+                [each.tx_id.hex() for each in block.transactions],
+                [each.tx_id.hex() for each in results],
+            )
+        except (DecodeError, ProofError) as error:
+            raise ClientError(str(error), code=WRONG_ANSWER) from error
+        return results

@@ -1,0 +1,193 @@
+"""A chain as a client's profile tells of it, and who asks: keys opened, validators reached.
+
+Nothing here asks a person: a key is opened by the profile's key file or by a secret that is given.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Self
+
+from node.chain.genesis import Genesis
+from node.chain.membership import ValidatorSet
+from node.config import ClientProfile, Endpoint
+from node.crypto.keystore import (
+    KeyFileSecret,
+    KeyPurpose,
+    KeySecret,
+    load_signer,
+    load_tls_key_pem,
+)
+from node.crypto.signature import Signer
+from node.crypto.suite import Suite, suite_by_name
+from node.errors import ClientError, ConfigError, DecodeError, ProofError
+from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
+from node.rpc.identity import TlsIdentity
+from node.timestamp.history import HANDOVERS_MAX, Handover
+from node.timestamp.trust import TrustAnchor, TrustFile, load_trust
+from node.timestamp.verify import ReceiptVerifier
+
+CERTIFICATE_FILE: Final = "client.pem"
+KEY_FILE: Final = "client.key"
+TLS_KEY_FILE: Final = "tls.key"
+TRUST_FILE: Final = "trust.json"
+
+WRONG_ANSWER: Final = "GC-2305"
+"""The code of what a validator says and does not prove."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain as its profile tells, and who asks."""
+
+    profile: ClientProfile
+    identity: str
+    guests: tuple[LedgerEndpoint, ...] = ()
+    """Nodes that the profile does not name, asked after those that it does."""
+    secret: KeySecret | None = field(default=None, repr=False, kw_only=True)
+    """Opens the keys; None means the key file that the profile names."""
+
+    @classmethod
+    def load(
+        cls, profile: Path, identity: str | None = None, secret: KeySecret | None = None
+    ) -> Self:
+        """Return the chain of a profile, asked as its identity or as another that it may hold.
+
+        Raises `ConfigError` for a profile that cannot be used.
+        """
+        found = ClientProfile.load(profile)
+        return cls(found, identity or found.identity, secret=secret)
+
+    @property
+    def suite(self) -> Suite:
+        """Return the chain's suite."""
+        return suite_by_name(self.profile.suite)
+
+    @cached_property
+    def genesis(self) -> Genesis:
+        """Return the chain's genesis, which must be the one whose hash is the chain id."""
+        path = self.profile.genesis
+        genesis = self._read_genesis(path)
+        if genesis.chain_id != self.profile.chain_id:
+            raise ConfigError(
+                f"{path}: expected the genesis of chain {self.profile.chain_id.hex()}, "
+                f"got that of {genesis.chain_id.hex()}",
+                fix="use the genesis of the chain that the profile names",
+            )
+        return genesis
+
+    @cached_property
+    def anchor(self) -> TrustAnchor:
+        """Return what the genesis alone lets us verify."""
+        return TrustFile(chain_id=self.profile.chain_id, genesis=self.genesis).establish()
+
+    @cached_property
+    def verifier(self) -> ReceiptVerifier:
+        """Return what verifies receipts by that."""
+        return ReceiptVerifier(self.anchor)
+
+    @property
+    def trust_path(self) -> Path:
+        """Return where the trust file of this chain is kept: beside the profile."""
+        return self.profile.home / TRUST_FILE
+
+    @cached_property
+    def pinned(self) -> TrustAnchor:
+        """Return what that file pins: the genesis alone, where it is none of this chain."""
+        if not os.path.lexists(self.trust_path):
+            return self.anchor
+        anchor = self._read_trust(self.trust_path)
+        return anchor if anchor.chain_id == self.profile.chain_id else self.anchor
+
+    async def lead_on(self, client: LedgerClient) -> TrustAnchor:
+        """Go on from what is pinned as far as a validator leads, each step checked.
+
+        Raises `ClientError` GC-2305 for a handover that does not hold.
+        """
+        encoded: list[bytes] = []
+        async with aclosing(client.handovers(self.pinned.epoch)) as handovers:
+            async for handover in handovers:
+                encoded.append(handover)
+                if self.pinned.epoch + len(encoded) >= HANDOVERS_MAX:
+                    break
+        try:
+            return self.pinned.extend([Handover.decode(each, self.suite) for each in encoded])
+        except (DecodeError, ProofError) as error:
+            raise ClientError(str(error), code=WRONG_ANSWER) from error
+
+    async def deciding(self, client: LedgerClient) -> ValidatorSet:
+        """Return who decides now, as far as a validator leads; what is pinned if none does."""
+        try:
+            return (await self.lead_on(client)).validator_sets[-1]
+        except NetworkUnavailable:
+            return self.pinned.validator_sets[-1]
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Return what signs the identity's transactions."""
+        return load_signer(self.credentials / KEY_FILE, self._opened, KeyPurpose.IDENTITY)
+
+    def client(self, only: str | None = None) -> LedgerClient:
+        """Return a client; use it as a context manager on a running event loop.
+
+        Of all nodes known, or of the one named alone.
+        """
+        endpoints = [_reach(endpoint) for endpoint in self.profile.endpoints]
+        known = [each.validator_id for each in endpoints]
+        endpoints += [each for each in self.guests if each.validator_id not in known]
+        endpoints = [each for each in endpoints if only in (None, each.validator_id)]
+        certificate = read_file(self.credentials / CERTIFICATE_FILE)
+        key = load_tls_key_pem(self.credentials / TLS_KEY_FILE, self._opened)
+        return LedgerClient(
+            endpoints,
+            tls=TlsIdentity(certificate, key),
+            roots_pem=read_file(self.profile.ca_bundle),
+            chain_id=self.profile.chain_id,
+        )
+
+    @property
+    def credentials(self) -> Path:
+        """Return the folder of who asks; raises `ConfigError` where there is none."""
+        folder = self.profile.credentials_of(self.identity)
+        if not (folder.is_dir() and self.profile.may_hold(self.identity)):
+            raise ConfigError(
+                f"{folder}: no credentials of {self.identity!r}",
+                fix="name an identity that has some with --as",
+            )
+        return folder
+
+    @cached_property
+    def _opened(self) -> KeySecret:
+        return self._find_secret() if self.secret is None else self.secret
+
+    def _find_secret(self) -> KeySecret:
+        if self.profile.key_file is None:
+            raise ConfigError(
+                "the profile names no key_file, and no secret was given",
+                code="GC-2311",
+                fix="name the file in the profile, or give a secret",
+            )
+        return KeyFileSecret.load(self.profile.key_file)
+
+    def _read_genesis(self, path: Path) -> Genesis:
+        return Genesis.decode(read_file(path))
+
+    def _read_trust(self, path: Path) -> TrustAnchor:
+        return load_trust(read_file(path))
+
+
+def _reach(endpoint: Endpoint) -> LedgerEndpoint:
+    authority = b"" if endpoint.authority is None else read_file(endpoint.authority)
+    return LedgerEndpoint(endpoint.validator_id, str(endpoint.address), authority)
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file that a home or profile names; raises `ConfigError` where it is not readable."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", fix="restore the file") from error
