@@ -17,9 +17,12 @@ WARM_SUITES = (
     "tests/scenario/test_scenarios.py",
     "tests/unit/chain",
     "tests/unit/consensus",
+    "tests/unit/execution",
     "tests/unit/service",
+    "tests/unit/storage/test_runs.py",
+    "tests/unit/crypto/test_key_tables.py",
 )
-"""What can find a mutant of the core or of what decides for it, cheapest first."""
+"""What can find a mutant of the modules that mutants are made of, cheapest first."""
 
 
 class Warm:

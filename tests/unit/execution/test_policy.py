@@ -14,7 +14,7 @@ from node.chain.policy import OPERATIONS, Measure, Rule, Scope, SetRule, read_op
 from node.errors import DecodeError
 from node.execution.policy import rule_of
 from tests.unit.execution.governed_chain import ADMINS, GOVERNED, GovernedChain, governed
-from tests.unit.execution.small_chain import identity, payload, tx
+from tests.unit.execution.small_chain import CREATED_MS, identity, payload, tx
 
 FREEZING = ChangeStatus(Subject.IDENTITY, "agency-1", Status.FROZEN, "")
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
@@ -173,6 +173,20 @@ def test_a_rule_that_nobody_could_meet_is_refused_for_what_is_vital(
     assert rule_of(chain.state.get, operation) == known
 
 
+def test_the_last_who_could_undo_a_mistake_is_not_frozen() -> None:
+    chain = with_rule("set-rule", rule(Measure.ANY, named=("org-4",)))
+    last = replace(FREEZING, name="admin-4")
+    assert chain.govern(governed(last)) is ResultCode.CHANGE_TOO_LARGE
+    assert chain.govern(governed(replace(last, name="admin-3"))) is ResultCode.OK
+
+
+def test_who_may_approve_one_of_several_operations_may_approve_them_all_together() -> None:
+    chain = with_rule("freeze-identity", rule(Measure.ANY, roles=(Role.AUDITOR,)))
+    adding = RegisterIdentity(identity("agency-9", Role.AGENCY))
+    both = governed(FREEZING, adding, approvers=(*ADMINS[:3], "auditor-1"))
+    assert chain.govern(both) is ResultCode.OK
+
+
 def test_rules_take_effect_with_the_next_transaction() -> None:
     chain = with_rule("set-rule", rule(Measure.ALL))
     easier = SetRule("set-rule", rule(Measure.ANY))
@@ -182,7 +196,67 @@ def test_rules_take_effect_with_the_next_transaction() -> None:
     assert chain.govern(governed(back, approvers=("admin-4",))) is ResultCode.OK
 
 
+def notarized(chain: GovernedChain, sender: str, *, at_ms: int) -> ResultCode:
+    """Return what becomes of a record in a block whose T is `at_ms`."""
+    asked = tx(payload("x"), sender=sender, chain_id=GOVERNED.chain_id)
+    return chain.commit(asked, step_ms=at_ms - chain.state.header.time_ms).results[0].code
+
+
+def test_founders_alone_act_where_a_rule_counts_founders() -> None:
+    joining = AddOrganisation(
+        Organisation(organisation_id="org-5", name="5", ca_certificate=b"\x30\x00")
+    )
+    agency = replace(identity("agency-5", Role.AGENCY), organisation="org-5")
+    chain = GovernedChain()
+    assert chain.govern(governed(joining, RegisterIdentity(agency))) is ResultCode.OK
+    now_ms = chain.state.header.time_ms
+    assert notarized(chain, "agency-5", at_ms=now_ms + 1) is ResultCode.OK
+    closed = SetRule("notarize", rule(Measure.ANY, roles=(Role.AGENCY,)))
+    assert chain.govern(governed(closed)) is ResultCode.OK
+    now_ms = chain.state.header.time_ms
+    assert notarized(chain, "agency-5", at_ms=now_ms + 1) is ResultCode.NOT_PERMITTED
+    assert notarized(chain, "agency-1", at_ms=now_ms + 2) is ResultCode.OK
+
+
+def test_an_identity_may_act_from_the_first_to_the_last_millisecond_of_its_validity() -> None:
+    begins_ms, ends_ms = CREATED_MS + 5_000, CREATED_MS + 7_000
+    registered = replace(identity("agency-9", Role.AGENCY, ends_ms), not_before_ms=begins_ms)
+    chain = GovernedChain()
+    assert chain.govern(governed(RegisterIdentity(registered))) is ResultCode.OK
+    for at_ms, code in (
+        (begins_ms - 1, ResultCode.IDENTITY_NOT_VALID),
+        (begins_ms, ResultCode.OK),
+        (ends_ms, ResultCode.OK),
+        (ends_ms + 1, ResultCode.IDENTITY_NOT_VALID),
+    ):
+        assert notarized(chain, "agency-9", at_ms=at_ms) is code, at_ms - CREATED_MS
+
+
+def test_parameters_that_change_nothing_need_the_approvals_of_any_parameters() -> None:
+    asked = governed(SetParameters(GOVERNED.parameters), approvers=ADMINS[:1])
+    assert GovernedChain().govern(asked) is ResultCode.APPROVALS_MISSING
+
+
 # --- Forms ---
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        rule(Measure.COUNT, 2, named=("org-1", "org-2")),
+        rule(Measure.FRACTION, 2, 3, named=("org-1",)),
+        rule(Measure.FRACTION, 1, 1),
+        rule(Measure.ANY, roles=tuple(Role)),
+    ],
+)
+def test_what_is_just_possible_is_a_rule(sound: Rule) -> None:
+    assert Rule.decode(sound.encode()) == sound
+
+
+def test_no_rule_of_its_own_is_a_form_too() -> None:
+    for operation in OPERATIONS:
+        back = SetRule(operation, None)
+        assert SetRule.from_value(back.to_value()) == back
 
 
 @pytest.mark.parametrize(
@@ -191,6 +265,7 @@ def test_rules_take_effect_with_the_next_transaction() -> None:
         (rule(Measure.COUNT, 0), "from 1 on"),
         (rule(Measure.COUNT, 1, 1), "from 1 on"),
         (rule(Measure.ANY, 1), "no number"),
+        (rule(Measure.ANY, 0, 1), "no number"),
         (rule(Measure.FRACTION, 3, 2), "at most 1"),
         (rule(Measure.FRACTION, 0, 2), "above 0"),
         (rule(Measure.COUNT, 3, named=("org-1", "org-2")), "at most 2"),
@@ -205,6 +280,22 @@ def test_rules_take_effect_with_the_next_transaction() -> None:
 def test_there_is_one_form_of_each_rule(broken: Rule, why: str) -> None:
     with pytest.raises(DecodeError, match=why):
         Rule.from_value(broken.to_value())
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "why"),
+    [
+        (0, 2, "rule: expected version 1"),
+        (1, 0, "rule scope: expected 1..3, got 0"),
+        (3, [0, 1], "rule roles: expected 1..5"),
+        (4, 0, "rule measure: expected 1..5, got 0"),
+    ],
+)
+def test_a_number_that_stands_for_nothing_is_refused(at: int, value: object, why: str) -> None:
+    fields = rule(Measure.ANY).to_value()
+    fields[at] = value
+    with pytest.raises(DecodeError, match=why):
+        Rule.from_value(fields)
 
 
 @pytest.mark.parametrize(

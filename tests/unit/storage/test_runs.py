@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -90,6 +90,38 @@ def test_a_run_takes_seven_bytes_for_a_record_and_has_neighbours(
     assert len(stored) == 256
     assert sum(len(value) for _, value in stored) == 7 * len(batches[1_000])
     assert len(list(store_of({5: batches[5]}).scan(FAMILY))) == 16
+
+
+@pytest.mark.parametrize(("count", "parts"), [(MANY_RECORDS - 1, 16), (MANY_RECORDS, 256)])
+def test_how_many_parts_there_are_follows_from_the_number_of_records(
+    count: int, parts: int
+) -> None:
+    runs = list(runs_of(FAMILY, enumerate(map(digest, range(count))), count, 0))
+    assert len(runs) == parts
+
+
+def test_a_part_without_records_takes_no_run() -> None:
+    alike = [b"\x70" + digest(at) for at in range(600)]
+    ((_, rows),) = runs_of(FAMILY, enumerate(alike), len(alike), 0)
+    assert len(rows) == 7 * len(alike)
+
+
+def test_no_run_is_read_that_begins_at_the_end_of_a_search_or_beyond() -> None:
+    wanted = digest("wanted")
+    store = store_of({first: [wanted] * 2 for first in (0, 10, 20, 30)})
+    read: list[bytes] = []
+
+    def scan(
+        prefix: bytes, *, start: bytes, reverse: bool = False, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        for key, rows in store.scan(prefix, start=start, reverse=reverse, limit=limit):
+            if not reverse:
+                read.append(key)
+            yield key, rows
+
+    fingerprint = wanted[: keys.FINGERPRINT_BYTES]
+    assert list(found_in_runs(scan, FAMILY, fingerprint, 0, 10)) == [0, 1]
+    assert [keys.last_log_index(key) for key in read] == [0, 10], "the one at the end ends it"
 
 
 def test_a_run_of_another_size_is_refused() -> None:
