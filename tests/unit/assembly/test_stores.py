@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from node.config import NodeConfig
 from node.crypto import hashing
 from node.crypto.hashing import HashMany, NewHash
 from node.operations.topology import GENESIS_FILE
+from tests.suites import SUITE
 from tests.unit.cli.command import run
 
 
@@ -22,7 +22,7 @@ from tests.unit.cli.command import run
     "case",
     [
         ("hashlib", True, [], []),
-        ("kernels", True, [hashlib.sha256], []),
+        ("kernels", True, [SUITE.new_hash], []),
         ("kernels", False, [], ["no-hash-kernels"]),
     ],
 )

@@ -19,6 +19,7 @@ from tests.unit.execution.small_chain import (
     DictState,
     next_inputs,
     payload,
+    signature_of,
     signer,
     tx,
 )
@@ -31,6 +32,11 @@ def validator_signer(validator: int) -> SoftwareSigner:
     return signer(f"validator-{validator + 1}")
 
 
+def signature_by(validator: int, message: bytes) -> bytes:
+    """Return what a validator signs by its vote key: the same each time."""
+    return signature_of(f"validator-{validator + 1}", message)
+
+
 def vote(phase: Phase, view: int, header: Header, validator: int) -> Vote:
     """Return a validator's vote, cast when the chain was created."""
     return vote_on(Subject(phase, view, header.height, header.digest(GENESIS.suite)), validator)
@@ -39,7 +45,7 @@ def vote(phase: Phase, view: int, header: Header, validator: int) -> Vote:
 def vote_on(subject: Subject, validator: int) -> Vote:
     """Return a validator's vote on a subject."""
     message = subject.sign_bytes(GENESIS.chain_id, GENESIS.validators, CREATED_MS)
-    return Vote(subject, validator, CREATED_MS, validator_signer(validator).sign(message), 0)
+    return Vote(subject, validator, CREATED_MS, signature_by(validator, message), 0)
 
 
 def evidence_against(
@@ -82,14 +88,15 @@ def view_change(
         reason=reason,
     )
     message = unsigned.sign_bytes(GENESIS.chain_id)
-    return replace(unsigned, signature=validator_signer(validator).sign(message))
+    return replace(unsigned, signature=signature_by(validator, message))
 
 
 def new_view(view: int, view_changes: Sequence[ViewChange]) -> NewView:
     """Return a NEW-VIEW signed by the primary of its view."""
     unsigned = NewView(epoch=0, view=view, view_changes=tuple(view_changes))
-    primary = validator_signer(GENESIS.validators.primary(view))
-    return replace(unsigned, signature=primary.sign(unsigned.sign_bytes(GENESIS.chain_id)))
+    primary = GENESIS.validators.primary(view)
+    message = unsigned.sign_bytes(GENESIS.chain_id)
+    return replace(unsigned, signature=signature_by(primary, message))
 
 
 def chain_of_blocks(length: int, *, view: int = 0) -> list[ExecutedBlock]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from itertools import count
 
 from node.chain.block import Header
@@ -37,6 +38,16 @@ _nonces = count(1)
 def signer(name: str) -> SoftwareSigner:
     """Return the fixed key of an identity or a validator."""
     return signer_from(hashlib.sha256(name.encode()).digest())
+
+
+@cache
+def signature_of(name: str, message: bytes) -> bytes:
+    """Return what a key signed over a message when a test first asked for it.
+
+    SM2 would give another signature each time, and tests make the same vote or certificate twice
+    to compare it with what was kept of it.
+    """
+    return signer(name).sign(message)
 
 
 def certifier(name: str) -> P256Signer:
@@ -147,7 +158,7 @@ def certify_header(header: Header, genesis: Genesis = GENESIS) -> QuorumCertific
     time_ms = header.time_ms + 500
     message = subject.sign_bytes(genesis.chain_id, validators, time_ms)
     votes = [
-        Vote(subject, index, time_ms, signer(f"validator-{index + 1}").sign(message), 0)
+        Vote(subject, index, time_ms, signature_of(f"validator-{index + 1}", message), 0)
         for index in range(validators.quorum)
     ]
     return build_certificate(votes, validators)

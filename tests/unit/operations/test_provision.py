@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from node.chain.genesis import Genesis, Parameters, Role
 from node.config import Address, ClientProfile, NodeConfig
+from node.crypto.authority import AuthorityCertificate
 from node.crypto.certificate import encode_pem, verify_identity
 from node.crypto.keystore import (
     KeyFileSecret,
@@ -153,12 +152,11 @@ def test_each_node_can_stamp_time_under_an_identity_of_its_organisation(home: Pa
         key = load_signer(config.keys / "tsa-identity.key", secret, KeyPurpose.IDENTITY)
         assert key.public_key.encoded == identity.public_key
         stamper = load_signer(config.keys / "tsa.key", secret, KeyPurpose.TIMESTAMP)
-        certificate = x509.load_pem_x509_certificate((config.home / "tsa.pem").read_bytes())
-        certificate.verify_directly_issued_by(
-            x509.load_der_x509_certificate(authorities[validator.organisation])
+        certificate = AuthorityCertificate.read((config.home / "tsa.pem").read_bytes())
+        assert certificate.is_issued_by(
+            AuthorityCertificate.read(authorities[validator.organisation])
         )
-        shown = certificate.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
-        assert shown == stamper.public_key.encoded
+        assert certificate.is_of(stamper.public_key)
 
 
 def test_secrets_are_for_the_owner_alone_and_encrypted(home: Path) -> None:
