@@ -12,13 +12,26 @@ from gettext import gettext as _
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from node.cli.remedies import N_, remedy_of
 from node.cli.screen import Fault
 from node.cli.verb import CommandError
 from node.crypto.suite import DocumentDigest
+from node.disclosure.personal import (
+    SECRET_KINDS,
+    SECRET_NUMBER_BYTES_MAX,
+    PersonalKind,
+    kind_of_number,
+)
 
 STANDARD_INPUT: Final = "-"
 
 _CHUNK_BYTES: Final = 1_048_576
+_KIND_NAMES: Final = {
+    PersonalKind.IDENTITY_CARD: N_("the number of an identity card"),
+    PersonalKind.CREDIT_CODE: N_("a unified social credit code"),
+    PersonalKind.BANK_CARD: N_("the number of a bank card"),
+    PersonalKind.MOBILE: N_("a mobile number"),
+}
 
 _FileKey = tuple[int, int]
 """Device and number of a file or folder: what it is, by whichever name."""
@@ -63,23 +76,50 @@ def find_documents(
 def hash_document(
     document: Document, algorithm: DocumentDigest, advance: Callable[[int], None]
 ) -> None:
-    """Set the digest of a document, or its fault. `advance` is told the bytes read."""
+    """Set the digest of a document, or its fault. `advance` is told the bytes read.
+
+    A content that is the number of a person and nothing else is at fault: its digest gives it away.
+    """
+    start = bytearray()
     try:
         if document.path is None:
-            document.digest = _hash_stream(_standard_input(), algorithm, advance)
-            return
-        with open_file(document.path) as file:
-            before = os.fstat(file.fileno())
-            digest = _hash_stream(file, algorithm, advance)
-            after = os.fstat(file.fileno())
+            digest = _hash_stream(_standard_input(), algorithm, advance, start)
+            before = after = None
+        else:
+            with open_file(document.path) as file:
+                before = os.fstat(file.fileno())
+                digest = _hash_stream(file, algorithm, advance, start)
+                after = os.fstat(file.fileno())
     except OSError as error:
         document.fault = _unreadable(document.label, error)
         return
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    if (
+        before is not None
+        and after is not None
+        and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+    ):
         message = _("{file}: changed while it was read").format(file=document.label)
         document.fault = Fault("GC-2301", message, _("wait until nobody writes to it"))
         return
+    if (kind := _number_of(start)) is not None:
+        document.fault = guessable(document.label, kind)
+        return
     document.digest = digest
+
+
+def guessable(label: str, kind: PersonalKind) -> Fault:
+    """Return why nothing is recorded of a number that names a person, by its bare digest."""
+    message = _("{what} is {kind} and nothing else: whoever tries all there are finds it")
+    told = message.format(what=label, kind=_(_KIND_NAMES[kind]))
+    return Fault("GC-2612", told, remedy_of("GC-2612").fix)
+
+
+def _number_of(start: bytes | bytearray) -> PersonalKind | None:
+    """Return what a short content is that is a number of a person alone; None for any other."""
+    if len(start) > SECRET_NUMBER_BYTES_MAX:
+        return None
+    kind = kind_of_number(start.decode(errors="replace"))
+    return kind if kind in SECRET_KINDS else None
 
 
 def hash_one(argument: str, algorithm: DocumentDigest) -> bytes:
@@ -194,10 +234,16 @@ def _standard_input() -> BinaryIO:
 
 
 def _hash_stream(
-    stream: BinaryIO, algorithm: DocumentDigest, advance: Callable[[int], None]
+    stream: BinaryIO,
+    algorithm: DocumentDigest,
+    advance: Callable[[int], None],
+    start: bytearray | None = None,
 ) -> bytes:
+    """Return the digest; what the stream begins with is appended to `start`."""
     hasher = algorithm.new_hash()
     while chunk := stream.read(_CHUNK_BYTES):
+        if start is not None and len(start) <= SECRET_NUMBER_BYTES_MAX:
+            start += chunk[: SECRET_NUMBER_BYTES_MAX + 1]
         hasher.update(chunk)
         advance(len(chunk))
     return hasher.digest()

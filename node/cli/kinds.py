@@ -19,6 +19,9 @@ from node.cli.subjects import read_file
 from node.cli.verb import CommandError
 from node.config import is_marked
 from node.crypto import der
+from node.disclosure.fields import STATEMENT_PREFIX
+from node.disclosure.opening import OPENING_PREFIX
+from node.disclosure.proof import DISCLOSURE_PREFIX
 from node.errors import DecodeError
 from node.service.audit.report import REPORT_FORMAT
 from node.timestamp.compact_verify import is_compact
@@ -82,6 +85,19 @@ TLOG: Final = Kind(N_("a tlog-proof"), _VERIFY, "govchain receipt export --forma
 QR_TEXT: Final = Kind(N_("the text of a QR code"), _VERIFY, "govchain receipt export --format qr")
 STANDING: Final = Kind(N_("a proof of standing"), _ALONE, "govchain record status --prove")
 CONSISTENCY: Final = Kind(N_("a proof of consistency"), _ALONE, "govchain audit proof")
+DISCLOSURE: Final = Kind(
+    N_("a disclosure"),
+    "govchain disclose verify {path} --trust TRUST",
+    "govchain disclose prove",
+)
+OPENING: Final = Kind(
+    N_("the opening of a record (secret)"),
+    "govchain disclose prove {path}",
+    "govchain disclose commit --keep-here",
+)
+STATEMENT: Final = Kind(
+    N_("the commitment to a record's fields"), "govchain verify {path}", "govchain disclose commit"
+)
 ANCHOR: Final = Kind(N_("an anchor"), "govchain anchor verify {path}", "govchain anchor export")
 EVIDENCE: Final = Kind(
     N_("an evidence record"), "govchain evidence verify {path}", "govchain evidence create"
@@ -166,6 +182,9 @@ _TESTS: Final[tuple[tuple[Callable[[bytes], bool], Kind], ...]] = (
     (lambda data: data.startswith(STANDING_PREFIX), STANDING),
     (lambda data: data.startswith(CONSISTENCY_PREFIX), CONSISTENCY),
     (lambda data: data.startswith(ANCHOR_PREFIX), ANCHOR),
+    (lambda data: data.startswith(DISCLOSURE_PREFIX), DISCLOSURE),
+    (lambda data: data.startswith(OPENING_PREFIX), OPENING),
+    (lambda data: data.startswith(STATEMENT_PREFIX), STATEMENT),
     (lambda data: data.startswith(FORK_START.encode()), FORK),
     (is_tlog_proof, TLOG),
     (is_compact, QR_TEXT),

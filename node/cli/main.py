@@ -56,6 +56,11 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "vault": _Verb(
         "node.cli.vault.verbs", "vault", _("Keep content sealed for whom it is granted.")
     ),
+    "disclose": _Verb(
+        "node.cli.disclose.verbs",
+        "disclose",
+        _("Prove some fields of a record, and show nothing of others."),
+    ),
     "evidence": _Verb(
         "node.cli.evidence",
         "evidence",

@@ -155,9 +155,15 @@ def notarize(  # noqa: PLR0913 - one for each option
 
 
 def check_text(option: str, text: str, size_max: int) -> None:
-    """Check a text that goes into a record, by the rule of the chain."""
+    """Check a text that goes into a record, by the rule of the chain; no person is named there."""
     from node.chain.encoding import expect_text
+    from node.cli.verb import CommandError
+    from node.disclosure.personal import holds_identity_card
     from node.errors import DecodeError
+
+    if holds_identity_card(text):
+        message = _("{option} holds the number of an identity card, which would stay for ever")
+        raise CommandError("GC-2612", message.format(option=option))
 
     try:
         expect_text(text, option, size_max=size_max)

@@ -426,6 +426,24 @@ _ROWS: Final = (
         N_("no node of this organisation is known"),
         N_("add one to the endpoints of the profile: it keeps what this organisation puts"),
     ),
+    (
+        "GC-2610",
+        _FAILED,
+        N_("the disclosure does not hold"),
+        N_("get it again from who disclosed it"),
+    ),
+    (
+        "GC-2611",
+        _USAGE,
+        N_("a field cannot be shown"),
+        N_("see which can: govchain disclose show"),
+    ),
+    (
+        "GC-2612",
+        _USAGE,
+        N_("it would name a person to all who read the chain, for good"),
+        N_("commit to it under a salt: govchain disclose commit; refer to it by a case number"),
+    ),
     ("GC-3001", _UNAVAILABLE, N_("the disk refused"), N_("check path, rights and disk")),
     (
         "GC-3002",

@@ -18,6 +18,7 @@ from node.cli.inputs import Document, display
 from node.cli.receipt_files import parts_of
 from node.cli.verb import CommandError
 from node.crypto.suite import DocumentDigest
+from node.disclosure.personal import holds_identity_card
 from node.errors import ClientError, DecodeError
 from node.limits import RECORD_REFERENCE_BYTES_MAX
 from node.timestamp.verify import NamedDigest
@@ -85,6 +86,9 @@ def _read_row(path: Path, line: int, row: _Row, algorithm: DocumentDigest) -> Do
             expect_text(name, _NAME, size_max=_NAME_BYTES_MAX)
         if reference is not None:
             expect_text(reference, _REFERENCE, size_max=RECORD_REFERENCE_BYTES_MAX)
+            if holds_identity_card(reference):
+                message = _("the reference holds the number of an identity card")
+                raise CommandError("GC-2612", _said(path, line, message))
         digest = NamedDigest.parse(row[_DIGEST].strip()) if _DIGEST in row else None
     except (ClientError, DecodeError, UnicodeEncodeError) as error:
         _refuse(_said(path, line, str(error)))

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from node.chain.block import Header
-from node.cli.kinds import CONSISTENCY, STANDING, kind_of
+from node.cli.kinds import CONSISTENCY, DISCLOSURE, STANDING, kind_of
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.standing import describe_standing, fault_of, tell_standing
 from node.cli.subjects import read_file
@@ -38,7 +38,7 @@ from node.timestamp.trust import TrustAnchor
 
 
 def verify_proof(screen: Screen, path: str, anchor: TrustAnchor, max_age_ms: int | None) -> Answer:
-    """Verify a proof of standing or of consistency; wrong usage for a file that is neither."""
+    """Verify what proves something by itself; wrong usage for a file that does not."""
     data = read_file(Path(path)) if os.path.lexists(path) else b""
     kind, now_ms = kind_of(data), time.time_ns() // 1_000_000
     if kind is STANDING:
@@ -53,6 +53,11 @@ def verify_proof(screen: Screen, path: str, anchor: TrustAnchor, max_age_ms: int
         tell_consistency(screen, path, joined)
         facts = {"proof": path, "format": "consistency"}
         return Answer(facts | describe_consistency(joined, anchor.suite), _fault_of(joined))
+    if kind is DISCLOSURE and max_age_ms is None:
+        from node.cli.disclose.telling import verify_file
+        from node.disclosure.masking import DEFAULT_POLICY
+
+        return verify_file(screen, Path(path), anchor, DEFAULT_POLICY, now_ms=now_ms)
     if kind is not None and kind.use:
         message = _("{path} is {kind}, which proves nothing by itself")
         raise CommandError("GC-2303", message.format(path=path, kind=kind.name), kind.fix(path))

@@ -48,6 +48,9 @@ AUDIT_REPORT: Final = b"govchain/v1/audit-report"
 VAULT_CONTENT: Final = b"govchain/v1/vault-content"
 VAULT_WRAP: Final = b"govchain/v1/vault-wrap"
 
+# Disclosure: the commitment to one field of a record, under its salt.
+FIELD: Final = b"govchain/v1/field"
+
 # Private keys at rest.
 KEY_FILE: Final = b"govchain/v1/key-file"
 # What a device signs when it is opened, to show that it holds the key that is meant.

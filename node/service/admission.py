@@ -12,10 +12,12 @@ from msgspec import Struct
 
 from node.chain.admission import Admission, AdmissionCode
 from node.chain.genesis import Genesis
-from node.chain.transaction import Transaction, VerifiedTransaction, signed_bytes
+from node.chain.record import Notarization, RecordAction
+from node.chain.transaction import Payload, Transaction, VerifiedTransaction, signed_bytes
 from node.chain.transaction_reader import TransactionReader
 from node.crypto.key_tables import verify_many
 from node.crypto.signature import PublicKey
+from node.disclosure.personal import holds_identity_card
 from node.errors import DecodeError
 from node.execution.apply import StateReader, sender_key
 from node.limits import TX_LIFETIME_MS_MAX
@@ -109,8 +111,8 @@ class Gate:
             )
         if body.sender not in keys:  # read once for all that one sender hands in
             keys[body.sender] = self._key_or_refusal(body.sender)
-        key = keys[body.sender]
-        return key if isinstance(key, Admission) else Candidate(transaction, key)
+        refused = _personal_in(body.payload) or keys[body.sender]
+        return refused if isinstance(refused, Admission) else Candidate(transaction, refused)
 
     def _key_or_refusal(self, sender: str) -> PublicKey | Admission:
         key = self._key(sender)
@@ -141,6 +143,22 @@ class Gate:
                 self._keys.clear()
             key = self._keys[encoded] = self._suite.load_public_key(encoded)
         return key
+
+
+def _personal_in(payload: Payload) -> Admission | None:
+    """Refuse a first record that names a person to all who read the chain, for good; else None.
+
+    What was recorded before can be replaced and withdrawn still.
+    """
+    if not isinstance(payload, Notarization) or payload.action is not RecordAction.RECORD:
+        return None
+    for index, reference in enumerate(payload.references or ()):
+        if reference is not None and holds_identity_card(reference):
+            return Admission(
+                AdmissionCode.NOT_PERMITTED,
+                f"reference {index}: holds the number of an identity card, which stays for ever",
+            )
+    return None
 
 
 def check_signatures(candidates: Sequence[Candidate]) -> list[VerifiedTransaction | None]:

@@ -174,3 +174,29 @@ def test_standard_input_that_is_closed_is_told(monkeypatch: pytest.MonkeyPatch) 
     assert document.fault.message == "-: Bad file descriptor"
     with pytest.raises(CommandError, match="Bad file descriptor"):
         hash_one("-", SHA_256)
+
+
+@pytest.mark.parametrize(
+    "content", ["11010519491231002X", " 11010519491231002x\r\n", "13800138000", "4111111111111111"]
+)
+def test_a_content_that_is_the_number_of_a_person_has_no_digest(
+    tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "number.txt"
+    path.write_text(content)
+    document = Document("number.txt", path)
+    hash_document(document, SHA_256, ignore)
+    assert document.digest is None
+    assert document.fault is not None
+    assert document.fault.code == "GC-2612"
+
+
+@pytest.mark.parametrize(
+    "content", ["110105194912310021", "91350100M000100Y43", "no. 13800138000", "x" * 64 + "1" * 11]
+)
+def test_what_is_more_than_such_a_number_or_none_is_hashed(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.txt"
+    path.write_text(content)
+    document = Document("other.txt", path)
+    hash_document(document, SHA_256, ignore)
+    assert document.digest == hashlib.sha256(content.encode()).digest()

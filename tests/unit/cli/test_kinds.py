@@ -57,6 +57,14 @@ def kind_named(name: str) -> Kind:
 
 
 CHAIN = build_chain()
+
+
+def disclosed(name: str) -> bytes:
+    """Return a file of disclosures from the vectors."""
+    vectors = json.loads((VECTORS / "disclosure" / "international.json").read_text("utf-8"))
+    return bytes.fromhex(vectors[name])
+
+
 LIST = build_revocation_list(authority_of(CHAIN), [], made_ms=0, next_ms=0)
 REPORT = sign_report({"auditor": "a"}, signer("a"))
 OUTSIDE = VECTORS / "anchor" / "authority" / "outside.pem"
@@ -79,6 +87,9 @@ FILES: dict[str, tuple[Kind | None, bytes]] = {
         vector("standing/consistency/good-retired.json", "proof"),
     ),
     "it.anchor": (kinds.ANCHOR, vector("anchor/anchor/good-record.json", "anchor")),
+    "it.disclosure": (kinds.DISCLOSURE, disclosed("disclosure")),
+    "it.opening": (kinds.OPENING, disclosed("opening")),
+    "it.fields": (kinds.STATEMENT, disclosed("statement")),
     "it.archive": (kinds.ARCHIVE, (VECTORS / "archive" / "blocks.archive").read_bytes()),
     "it.sent": (kinds.UNDER_WAY, encode([UNDER_WAY_FORMAT, b"", []])),
     "it.ers": (kinds.EVIDENCE, (VECTORS / "evidence" / "document.txt.ers").read_bytes()),
@@ -134,7 +145,14 @@ TAKERS: dict[str, tuple[tuple[object, ...], tuple[Kind, ...]]] = {
         ("verify", DOCUMENT, "--receipt", RECEIPT, "--trust", GENESIS_TRUST, "--crl"),
         (kinds.REVOCATIONS,),
     ),
-    "verify": (("verify", "--trust", GENESIS_TRUST), (kinds.STANDING, kinds.CONSISTENCY)),
+    "verify": (
+        ("verify", "--trust", GENESIS_TRUST),
+        (kinds.STANDING, kinds.CONSISTENCY, kinds.DISCLOSURE),
+    ),
+    "disclose verify": (
+        ("disclose", "verify", "--trust", GENESIS_TRUST),
+        (kinds.DISCLOSURE,),
+    ),
     "archive verify": (("archive", "verify", "--trust", GENESIS_TRUST), (kinds.ARCHIVE,)),
     "archive import": (("archive", "import", "--home", "{home}"), (kinds.ARCHIVE,)),
     "receipt show": (("receipt", "show"), RECEIPTS),
@@ -217,6 +235,7 @@ OTHERS = {
     "--profile": "settings, in words of people; see tests/unit/test_config.py",
     "--key-file": "what opens keys",
     "--log": "written",
+    "--masking": "a policy, in words of people; see tests/unit/disclosure/test_masking.py",
     "--csv": "a table, in words of people; see test_tables.py",
     "--certificates": "read as --certificate",
     "--previous": "read as --crl",
@@ -224,8 +243,8 @@ OTHERS = {
     "--decision": "any document, by its digest",
 }
 """Options that name other files."""
-ANY_FILE = {"vault put"}
-"""What takes whatever content there is."""
+ANY_FILE = {"vault put", "disclose commit"}
+"""What takes whatever content there is, or a record in words of people."""
 DAMAGED = {"nothing", "noise"}
 """What a verifier takes for a damaged proof, and says that it is none."""
 VERIFIERS = {"verify --receipt", "verify --standing", "anchor verify", "evidence verify"}

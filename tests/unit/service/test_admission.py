@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from node.chain.admission import Admission, AdmissionCode
+from node.chain.record import RecordAction
 from node.chain.transaction import Transaction
 from node.crypto.key_tables import Signed, verify_many
 from node.crypto.signature import PublicKey
 from node.service import admission
-from node.service.admission import Candidate, check_signatures
-from tests.unit.execution.small_chain import payload, signer, tx
+from node.service.admission import Candidate, Gate, check_signatures
+from node.service.effort import Effort
+from node.service.reckoning import Reckoning
+from tests.unit.execution.small_chain import CREATED_MS, GENESIS, payload, signer, tx
 
 
 def candidate(sender: str, document: str) -> Candidate:
@@ -47,3 +51,37 @@ def test_signatures_under_one_key_are_checked_in_one_call(monkeypatch: pytest.Mo
     senders = ["agency-1", "agency-2"] * 3
     check_signatures([candidate(sender, f"document {n}") for n, sender in enumerate(senders)])
     assert calls == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("action", "reference", "code"),
+    [
+        (RecordAction.RECORD, "case-1", AdmissionCode.ACCEPTED),
+        (RecordAction.RECORD, "case-11010519491231002X", AdmissionCode.NOT_PERMITTED),
+        (RecordAction.RECORD, "case-110105194912310021", AdmissionCode.ACCEPTED),
+        (RecordAction.SUPERSEDE, "11010519491231002X", AdmissionCode.ACCEPTED),
+        (RecordAction.WITHDRAW, "11010519491231002X", AdmissionCode.ACCEPTED),
+    ],
+)
+def test_a_first_record_whose_reference_names_a_person_is_not_admitted(
+    action: RecordAction, reference: str, code: AdmissionCode
+) -> None:
+    """What is there already can be replaced and withdrawn still."""
+    gate = Gate(
+        GENESIS,
+        key_of=lambda name: signer(name).public_key.encoded,
+        why_barred=lambda _name: None,
+        is_pending=lambda _tx_id: False,
+        is_final=lambda _tx_id: False,
+        effort=Effort(),
+    )
+    named = payload("a", "b", action=action, references=["other", reference])
+    encoded = tx(named).transaction.encoded
+    (verdict,) = gate.screen([encoded], Reckoning(CREATED_MS, CREATED_MS))
+    if code is AdmissionCode.ACCEPTED:
+        assert isinstance(verdict, Candidate)
+    else:
+        assert isinstance(verdict, Admission)
+        assert verdict.code is code
+        assert "reference 1" in verdict.message
+        assert "1949" not in verdict.message

@@ -19,6 +19,7 @@ Matches = Callable[[Any], bool]
 TOKEN = re.compile(r"\s*(\"[^\"]*\"|[a-z][a-z0-9-]*|\d+\.\.\d+|\d+\*\d+|\d+|\.[a-z]+|[=\[\](),:/])")
 PRELUDE: dict[str, Matches] = {
     "uint": lambda value: type(value) is int and 0 <= value < 2**64,
+    "int": lambda value: type(value) is int and -(2**64) <= value < 2**64,
     "bstr": lambda value: isinstance(value, bytes),
     "tstr": lambda value: isinstance(value, str),
     "bool": lambda value: isinstance(value, bool),

@@ -80,7 +80,10 @@ from node.chain.vault import (
     vault_document_key,
     vault_keys_key,
 )
-from node.crypto.suite import SHA_384, SHA_512
+from node.crypto.suite import INTERNATIONAL, SHA_384, SHA_512
+from node.disclosure.fields import FieldsStatement, Salt, flatten
+from node.disclosure.opening import Opening
+from node.disclosure.proof import Disclosure, disclose
 from node.errors import DecodeError
 from node.execution.registry import (
     ROLL_KEY,
@@ -170,6 +173,21 @@ def a_tombstone() -> VaultDocument:
         grants=(),
         reason=seed("decision"),
     )
+
+
+def disclosure_samples() -> Iterator[tuple[str, bytes, Callable[[bytes], object]]]:
+    """Yield samples of what is disclosed: an opening with a field erased, what is notarized."""
+    fields = flatten({"name": "张三", "age": -7, "married": True, "note": None})
+    opening = Opening.begin(fields, INTERNATIONAL, lambda size: bytes(range(size)))
+    yield "fields-statement", opening.statement.encode(), FieldsStatement.decode
+    salted = [
+        replace(entry, salt=Salt(bytes((number,)) * 16))
+        for number, entry in enumerate(opening.fields)
+    ]
+    opening = Opening(INTERNATIONAL, tuple(salted))
+    yield "fields-opening", opening.erased([("name",)]).encode(), Opening.decode
+    shown = disclose(opening, [("age",), ("note",)], b"receipt")
+    yield "disclosure", shown.encode(), Disclosure.decode
 
 
 def vault_samples(body: TransactionBody) -> Iterator[tuple[str, bytes, Callable[[bytes], object]]]:
@@ -316,6 +334,7 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         ("tx-body", governing.encode(), TransactionBody.decode),
         ("governance", encode(governance.to_value()), nested(Governance.from_value)),
         *vault_samples(body),
+        *disclosure_samples(),
         ("epoch-start", start.encode(), lambda data: EpochStart.decode(data, SUITE)),
         ("rule", NAMED_RULE.encode(), Rule.decode),
         *(("rule", each.default.encode(), Rule.decode) for each in OPERATIONS.values()),
