@@ -99,8 +99,8 @@ def commit(  # noqa: PLR0913 - one for each option
     from node.cli.kept import KeptReceipts
     from node.cli.outputs import name_after, write_anew
     from node.cli.recording import expect_folder, record_documents, summarize, tell_recorded
-    from node.cli.submission import Outlook
     from node.cli.vault.chain import VaultDesk
+    from node.client.recording import Outlook
     from node.operations.topology import lock_folder
 
     if keep_here and recipients:
