@@ -21,7 +21,7 @@ once (V3). It joins anew, or is replaced, under new ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from node.chain.block import ResultCode
@@ -174,8 +174,6 @@ class People:
     occasion: Occasion
     validator_ids: Callable[[], Collection[str]]
     """Gives the ids of who decides, as the operations so far leave them."""
-    barred: list[ChangeStatus] = field(default_factory=list)
-    """Who lost its rights by it, so that its validators leave (I6)."""
 
     def change(self, operation: ChangeStatus) -> ResultCode | None:
         """Freeze, unfreeze or revoke somebody, or say why not."""
@@ -191,8 +189,6 @@ class People:
             operation.reason,
             operation.status,
         )
-        if operation.status is not Status.ACTIVE:
-            self.barred.append(operation)
         return None
 
     def enrol(self, operation: EnrolIdentity) -> ResultCode | None:
@@ -253,7 +249,8 @@ class People:
         shown = self._judge(identity, operation.certificate)  # I3, I4
         if isinstance(shown, ResultCode):
             return shown
-        public_key = operation.public_key or identity.public_key
+        wanted = operation.public_key
+        public_key = identity.public_key if wanted is None else wanted
         if not self._is_key(public_key):  # I5
             return ResultCode.KEY_INVALID
         rotated = replace(

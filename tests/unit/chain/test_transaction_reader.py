@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from node.chain import transaction_reader
 from node.chain.encoding import encode
+from node.chain.governance import Governance, RemoveValidator
 from node.chain.record import Notarization, RecordAction
 from node.chain.transaction import Transaction, TransactionBody, TransactionKind
 from node.chain.transaction_reader import PARTS_REMEMBERED_MAX, TransactionReader
@@ -146,6 +147,67 @@ def test_what_is_made_otherwise_is_decoded(reading: Reading) -> None:
     read = [reading.reader.read(encoded(each)) for each in others]
     assert reading.decoded == [each.encode() for each in others]
     assert read == [decode(encoded(each)) for each in others]
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        body(not_after_ms=1 << 32),
+        body(references=("r",)),
+        body(references=("r" * 23,)),
+        body(references=("r" * 24,)),
+        body(references=("r" * RECORD_REFERENCE_BYTES_MAX,)),
+    ],
+)
+def test_parts_go_as_far_as_their_forms_do(reading: Reading, each: TransactionBody) -> None:
+    reading.reader.read(encoded(body()))
+    reading.decoded.clear()
+    assert reading.reader.read(encoded(each)).body == each
+    assert reading.decoded == []
+
+
+def ending_with(references: bytes, digests: bytes = b"\x02" * 32) -> bytes:
+    """Return the usual body with other bytes in place of those of its references."""
+    return body(references=None, digests=digests).encode()[:-1] + references
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (ending_with(b"\x81\x78\x03R-1"), "a short text in the form of a long one"),
+        (ending_with(b"\x81\x78\x17" + b"r" * 23), "one of 23 bytes in it"),
+        (ending_with(encode(["r" * (RECORD_REFERENCE_BYTES_MAX + 1)])), "too long a reference"),
+        (ending_with(b"\x81\x63R-1", digests=b"\x02" * 64), "two records, one reference"),
+        (
+            body()
+            .encode()
+            .replace(
+                b"\x1b" + FAR_MS.to_bytes(8, "big"), b"\x1b" + ((1 << 32) - 1).to_bytes(8, "big")
+            ),
+            "a time of four bytes in eight",
+        ),
+    ],
+)
+def test_another_form_of_known_parts_is_refused_as_decoding_does(data: bytes, why: str) -> None:
+    two = body(digests=b"\x04" * 64, references=None)
+    reader = warm_reader((*USUAL, two))
+    refused = verdict(decode, signed(data))
+    assert isinstance(refused, str), why
+    assert verdict(reader.read, signed(data)) == refused
+
+
+def test_what_notarizes_nothing_is_read_and_makes_no_part_known(reading: Reading) -> None:
+    governed = TransactionBody(
+        chain_id=GENESIS.chain_id,
+        sender="admin-1",
+        nonce=bytes(16),
+        not_after_ms=FAR_MS,
+        kind=TransactionKind.GOVERN,
+        payload=Governance(epoch=0, operations=(RemoveValidator("validator-1"),)),
+    )
+    for _ in range(2):
+        assert reading.reader.read(encoded(governed)).body == governed
+    assert reading.decoded == [governed.encode()] * 2
 
 
 @pytest.mark.parametrize("each", [*USUAL, *UNUSUAL])

@@ -278,3 +278,4 @@ def test_keys_of_other_algorithms_are_asked_themselves() -> None:
         bytes.fromhex("0309f9df311e5421a150dd7d161e4bc5c672179fad1833fc076bb08ff356f35020")
     )
     assert verify_many(national, [bad, (b"", b"")]) == [False, False]
+    assert key_tables._known.counted == 0, "tables are of P-256 alone"  # noqa: SLF001 - as above

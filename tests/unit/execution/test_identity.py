@@ -13,6 +13,7 @@ from node.chain.identity import (
     ChangeStatus,
     EnrolIdentity,
     Event,
+    Roll,
     RotateIdentity,
     SetAuthorities,
     Status,
@@ -27,17 +28,19 @@ from node.crypto.certificate import (
     build_identity_certificate,
     read_identity,
 )
-from node.errors import PeerError
+from node.errors import InvariantViolation, PeerError
+from node.execution import identity as execution_identity
 from node.execution.identity import (
     authorities_of,
     find_certificates,
     find_organisation,
+    find_roll,
     find_trail,
     has_rights,
     status_of,
     why_barred,
 )
-from node.execution.registry import epoch_in_force, find_identity
+from node.execution.registry import epoch_in_force, find_identity, trail_key
 from tests.unit.execution.governed_chain import (
     ADMINS,
     GOVERNED,
@@ -194,6 +197,23 @@ def test_each_change_is_kept_with_its_reason_its_block_and_its_transaction() -> 
     assert find_trail(chain.state.get, Subject.IDENTITY, "agency-1") == []
 
 
+def test_a_trail_of_which_the_state_lacks_a_part_is_not_shown_as_if_it_were_whole() -> None:
+    chain = People()
+    for status in (Status.FROZEN, Status.ACTIVE):
+        assert chain.govern(governed(change("agency-1", status))) is ResultCode.OK
+    del chain.state.values[trail_key(Subject.IDENTITY, "agency-1", 1)]
+    with pytest.raises(InvariantViolation, match="part of the trail of 'agency-1'"):
+        find_trail(chain.state.get, Subject.IDENTITY, "agency-1")
+
+
+def test_nothing_bars_who_was_never_frozen_or_is_so_no_more() -> None:
+    chain = People()
+    assert why_barred(chain.state.get, "agency-1", "org-1") is None
+    for status in (Status.FROZEN, Status.ACTIVE):
+        assert chain.govern(governed(change("agency-1", status))) is ResultCode.OK
+    assert why_barred(chain.state.get, "agency-1", "org-1") is None
+
+
 @pytest.mark.parametrize(
     ("before", "wanted"),
     [
@@ -332,6 +352,50 @@ def test_a_revoked_organisation_is_not_counted_and_a_frozen_one_is() -> None:
     assert chain.govern(one) is ResultCode.APPROVALS_MISSING
 
 
+def another_admin(name: str, organisation: str) -> RegisterIdentity:
+    return RegisterIdentity(replace(identity(name, Role.ADMIN), organisation=organisation))
+
+
+def test_an_administrator_registered_later_can_undo_what_one_of_genesis_could() -> None:
+    chain = People()
+    assert chain.govern(governed(change("admin-4", Status.FROZEN))) is ResultCode.OK
+    freezing = governed(change("admin-3", Status.FROZEN))
+    assert chain.govern(freezing) is ResultCode.CHANGE_TOO_LARGE
+    assert chain.govern(governed(another_admin("admin-3b", "org-3"))) is ResultCode.OK
+    assert chain.govern(freezing) is ResultCode.OK
+    by_the_second = governed(
+        change("admin-3", Status.ACTIVE), approvers=("admin-1", "admin-2", "admin-3b")
+    )
+    assert chain.govern(by_the_second) is ResultCode.OK
+
+
+def test_the_rolls_of_who_was_admitted_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROLL_IDENTITIES_MAX", "ROLL_ORGANISATIONS_MAX"):
+        monkeypatch.setattr(execution_identity, name, 2)
+    chain = People()
+    for number, code in ((5, ResultCode.OK), (6, ResultCode.OK), (7, ResultCode.NOT_PERMITTED)):
+        admitted = AddOrganisation(
+            Organisation(organisation_id=f"org-{number}", name="", ca_certificate=OWN.certificate)
+        )
+        assert chain.govern(governed(admitted)) is code
+        assert chain.govern(governed(another_admin(f"admin-{number}", "org-1"))) is code
+    roll = find_roll(chain.state.get)
+    assert roll == Roll(("org-5", "org-6"), ("admin-5", "admin-6"))
+    agency = governed(RegisterIdentity(identity("agency-8", Role.AGENCY)))
+    assert chain.govern(agency) is ResultCode.OK, "who approves nothing is not on them"
+
+
+def test_nobody_is_registered_for_an_organisation_without_rights() -> None:
+    chain = People()
+    freezing = governed(
+        change("org-4", Status.FROZEN, Subject.ORGANISATION),
+        evidence=chain.statements("validator-1", "validator-2", "validator-3"),
+    )
+    assert chain.govern(freezing) is ResultCode.OK
+    joining = governed(another_admin("admin-4b", "org-4"), epoch=1)
+    assert chain.govern(joining) is ResultCode.IDENTITY_NOT_VALID
+
+
 # --- Certificates ---
 
 
@@ -419,6 +483,34 @@ def test_the_certificate_before_is_accepted_as_long_as_the_rotation_says() -> No
     assert not accepted.accepts(new.fingerprint, at_ms)
 
 
+def test_a_rotation_shortens_at_its_beginning_no_validity_and_is_told_with_its_reason() -> None:
+    chain = People()
+    assert chain.govern(governed(enrolment())) is ResultCode.OK
+    for days, begins_ms in ((60, CREATED_MS + 500), (90, CREATED_MS - 500)):
+        renewed = certificate(OWN, "agency-9", days=days, not_before_ms=begins_ms)
+        shown = read_identity(renewed)
+        rotation = RotateIdentity("agency-9", renewed, None, 0, f"for {days} days")
+        assert chain.govern(governed(rotation)) is ResultCode.OK
+        known = find_identity(chain.state, "agency-9")
+        assert known is not None
+        assert known.not_before_ms == min(CREATED_MS, shown.not_before_ms)
+        assert known.not_after_ms == shown.not_after_ms
+    trail = find_trail(chain.state.get, Subject.IDENTITY, "agency-9")
+    assert [(each.event, each.reason) for each in trail] == [
+        (Event.REGISTERED, ""),
+        (Event.ROTATED, "for 60 days"),
+        (Event.ROTATED, "for 90 days"),
+    ]
+
+
+@pytest.mark.parametrize("key", [b"no key", b""])
+def test_no_rotation_is_to_what_cannot_be_read_as_a_key(key: bytes) -> None:
+    chain = People()
+    rotation = RotateIdentity("agency-1", certificate(OWN, "agency-1"), key, 0, "")
+    assert chain.govern(governed(rotation)) is ResultCode.KEY_INVALID
+    assert chain.notarize() is ResultCode.OK
+
+
 @pytest.mark.parametrize("overlap_ms", [0, HOUR_MS])
 def test_of_whom_none_was_registered_any_other_goes_as_long_as_the_first_rotation_says(
     overlap_ms: int,
@@ -488,6 +580,23 @@ def test_authorities_are_certificates_that_may_sign_and_of_members() -> None:
     assert chain.govern(governed(member)) is ResultCode.KEY_INVALID
     unknown = SetAuthorities("org-9", (OWN.certificate,), "")
     assert chain.govern(governed(unknown)) is ResultCode.ORGANISATION_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(Status.FROZEN, ResultCode.OK), (Status.REVOKED, ResultCode.IDENTITY_NOT_VALID)],
+)
+def test_authorities_are_set_of_a_frozen_organisation_but_of_no_revoked_one(
+    status: Status, code: ResultCode
+) -> None:
+    chain = People()
+    leaving = governed(
+        change("org-4", status, Subject.ORGANISATION),
+        evidence=chain.statements("validator-1", "validator-2", "validator-3"),
+    )
+    assert chain.govern(leaving) is ResultCode.OK
+    authorities = SetAuthorities("org-4", (EXTERNAL.certificate,), "")
+    assert chain.govern(governed(authorities, epoch=1)) is code
 
 
 def test_an_organisation_admitted_later_has_a_trail_from_its_admission_on() -> None:
