@@ -22,7 +22,7 @@ PROFILE_FILE: Final = "profile.toml"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 STORAGE_ENGINES: Final = ("auto", "leveldb", "rocksdb")
-CUSTODY_DRIVERS: Final = ("file", "pkcs11")
+CUSTODY_DRIVERS: Final = ("file", "pkcs11", "sdf")
 HASHING: Final = ("hashlib", "kernels")
 
 SNAPSHOT_GAP_BLOCKS: Final = 50_000
@@ -130,7 +130,7 @@ class CustodyConfig:
     module: Path | None = None
     """The library of the device's maker."""
     token: str = ""
-    """The label of the token in it."""
+    """The label of the token in it; PKCS #11 alone has labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -458,9 +458,8 @@ class _Fields:
         if driver == "file":
             fields.finish()
             return CustodyConfig(driver=driver)
-        custody = CustodyConfig(
-            driver=driver, module=fields.path_or_none("module"), token=fields.text("token")
-        )
+        token = fields.text("token") if driver == "pkcs11" else ""
+        custody = CustodyConfig(driver=driver, module=fields.path_or_none("module"), token=token)
         if custody.module is None:
             fields.refuse("module", "expected the path of the device's library")
         fields.finish()

@@ -15,7 +15,8 @@ from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, Verb, verb
 
 if TYPE_CHECKING:
-    from node.config import NodeConfig
+    from node.config import CustodyConfig, NodeConfig
+    from node.crypto.device import Device
     from node.crypto.keystore import KeyPurpose, KeySecret
 
 _PIN_BYTES_MAX: Final = 256
@@ -64,7 +65,7 @@ def custody(screen: Screen, *, home: Path, names: tuple[str, ...], pin_fd: int |
         if not isinstance(secret, DeviceSecret):
             raise ConfigError(
                 f"{config.home / NODE_FILE}: names no device",
-                fix="name it: custody.driver, custody.module, custody.token",
+                fix="name it: custody.driver, custody.module and, of PKCS #11, custody.token",
             )
         moved = []
         for name in dict.fromkeys(names):
@@ -84,9 +85,18 @@ def open_keys(config: NodeConfig, pin_fd: int | None) -> KeySecret:
     if device.module is None:
         return secret
     from node.crypto.device import DeviceSecret
+
+    return DeviceSecret(secret, _open_device(device, device.module, _read_pin(pin_fd)))
+
+
+def _open_device(settings: CustodyConfig, module: Path, pin: str) -> Device:
+    if settings.driver == "sdf":
+        from node.crypto.sdf_driver import SdfDevice
+
+        return SdfDevice(module, pin)
     from node.crypto.pkcs11_driver import Pkcs11Device
 
-    return DeviceSecret(secret, Pkcs11Device(device.module, device.token, _read_pin(pin_fd)))
+    return Pkcs11Device(module, settings.token, pin)
 
 
 def _key_of(home: Path, name: str) -> tuple[Path, KeyPurpose]:

@@ -2,7 +2,7 @@
 
 Where a key file would lie, a reference lies: for what the key is, its algorithm and public key, and
 by which name the device knows it. It holds no secret. A device is opened with its PIN once, and
-signs for the whole life of the process; drivers are `pkcs11_driver.py` and others of this shape.
+signs for the whole life of the process; drivers are `pkcs11_driver.py` and `sdf_driver.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KeyReference:
     algorithm: str
     public_key: bytes
     key_id: bytes
-    """Of the key in its device: CKA_ID of PKCS #11."""
+    """Of the key in its device: CKA_ID of PKCS #11, the number of SDF in 4 bytes."""
 
     def encode(self) -> bytes:
         """Return the file."""
@@ -70,7 +70,10 @@ class Device(Protocol):
         """Return the signer of a key; raise `CryptoError` unless the device holds that very key."""
 
     def adopt(self, purpose: str, algorithm: str, secret: bytes) -> KeyReference:
-        """Take in a private key, which nothing gets out again; raise `CryptoError` if it cannot."""
+        """Take in a private key, which nothing gets out again, or find it where it is held already.
+
+        Raises `CryptoError` where neither can be.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -237,7 +237,7 @@ def _open_reference(path: Path, data: bytes, secret: KeySecret, purpose: KeyPurp
     if not isinstance(secret, DeviceSecret):
         raise CryptoError(
             f"{path}: its key is in a device, and none is open",
-            fix="name it in node.toml: custody.driver, custody.module, custody.token",
+            fix="name it in node.toml: custody.driver, custody.module (PKCS #11: custody.token)",
         )
     return secret.device.open_signer(reference)
 

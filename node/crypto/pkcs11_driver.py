@@ -1,8 +1,8 @@
 """Keys in a device that speaks PKCS #11, by its maker's library. Needs the extra `[pkcs11]`.
 
-P-256 and Ed25519: what devices of the world have. (Those with SM2 speak SDF, GM/T 0018.) The device
-draws the nonces of P-256, so one message is signed differently each time. One session signs for all
-threads, one at a time.
+P-256 and Ed25519: what devices of the world have. (Those with SM2 speak SDF: `sdf_driver.py`.) The
+device draws the nonces of P-256, so one message is signed differently each time. One session signs
+for all threads, one at a time.
 """
 
 from __future__ import annotations

@@ -7,15 +7,20 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from node.crypto.device import is_reference
+from node.crypto.keystore import KeyFileSecret, KeyPurpose, generate_key, load_signer
+from node.crypto.sm2 import Sm2Signer
+from node.crypto.suite import NATIONAL
+from node.errors import CryptoError
 from node.operations.process import ProcessRecord, stop_processes
 from node.operations.supervisor import PROCESS_FILE
 from tests.unit.cli.command import run
+from tests.unit.crypto.sdf_stub import PASSWORD, SdfStub, build_stub
 from tests.unit.crypto.token import PIN, SoftToken, make_token
 
 
@@ -41,13 +46,20 @@ def stop(home: Path, validator_id: str) -> None:
 
 
 def govchain(token: SoftToken, *arguments: object, pin: str) -> subprocess.Popen[bytes]:
+    """Start the command with a token of SoftHSM."""
+    return started_with({"SOFTHSM2_CONF": str(token.configuration)}, *arguments, pin=pin)
+
+
+def started_with(
+    environment: Mapping[str, str], *arguments: object, pin: str
+) -> subprocess.Popen[bytes]:
     """Start the command, with the PIN waiting for it in a pipe."""
     read_end, write_end = os.pipe()
     with os.fdopen(write_end, "wb") as pipe:
         pipe.write(pin.encode() + b"\n")
     process = subprocess.Popen(
         [sys.executable, "-m", "node", *map(str, arguments), "--pin-fd", str(read_end)],
-        env={**os.environ, "SOFTHSM2_CONF": str(token.configuration), "LANGUAGE": "en"},
+        env={**os.environ, **environment, "LANGUAGE": "en"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -98,6 +110,56 @@ def test_keys_move_into_the_device_and_the_validator_votes_by_them(
         started.send_signal(signal.SIGTERM)
         out, said = started.communicate(timeout=60)
     assert PIN.encode() not in out + said
+    assert started.returncode == 0, said
+
+
+def test_a_national_validator_votes_by_a_key_in_a_device_of_sdf(tmp_path: Path) -> None:
+    try:
+        generate_key(KeyPurpose.VOTE, NATIONAL)
+    except CryptoError as error:
+        pytest.skip(f"a national network was NOT RUN: {error}")
+    stub = build_stub(tmp_path)
+    home = tmp_path / "net"
+    up = run("testnet", "up", "--suite", "national", "--home", home, "--json")
+    assert up.code == 0, up.out
+    try:
+        keep_a_vote_key_in(stub, home)
+    finally:
+        run("testnet", "down", "--home", home)
+
+
+def keep_a_vote_key_in(stub: SdfStub, home: Path) -> None:
+    """Have the first of four validators vote by the device, and one of the others be gone."""
+    node = home / "nodes" / "validator-1"
+    stop(home, "validator-1")
+    path, secret = node / "keys" / "vote.key", KeyFileSecret.load(home / "secret.key")
+    key = load_signer(path, secret, KeyPurpose.VOTE)
+    assert isinstance(key, Sm2Signer)
+    stub.hold({3: key.export_secret()})  # its maker's tool does that
+    with (node / "node.toml").open("a") as file:
+        file.write(f'\n[custody]\ndriver = "sdf"\nmodule = "{stub.module}"\n')
+    names = {"SDF_STUB_KEYS": str(stub.keys)}
+    moved = started_with(names, "node", "custody", "--home", node, "--json", pin=PASSWORD)
+    out, _ = moved.communicate(timeout=60)
+    assert moved.returncode == 0, out
+    assert is_reference(path.read_bytes())
+    started = started_with(names, "node", "run", "--home", node, pin=PASSWORD)
+    try:
+        stop(home, "validator-2")
+        document = home / "document.txt"
+        document.write_bytes(secrets.token_bytes(16))
+        made = run("notarize", document, "--home", home, "--out", home / "receipts", "--json")
+        assert made.code == 0, made.out  # by three of four: not without the one with the device
+        process = Path(f"/proc/{started.pid}")
+        seen = [process / "cmdline", process / "environ", *node.rglob("*")]
+        held = b"".join(each.read_bytes() for each in seen if each.is_file())
+        assert PASSWORD.encode() not in held
+        assert key.export_secret() not in held
+        assert key.export_secret().hex().encode() not in held
+    finally:
+        started.send_signal(signal.SIGTERM)
+        out, said = started.communicate(timeout=60)
+    assert PASSWORD.encode() not in out + said
     assert started.returncode == 0, said
 
 

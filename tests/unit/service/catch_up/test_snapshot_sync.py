@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from node.chain.block import CertifiedHeader, ResultCode
 from node.chain.certificate import QuorumCertificate
 from node.chain.genesis import Parameters
 from node.chain.governance import SetParameters
+from node.chain.state_bucket import key_path
 from node.chain.state_page import Page
 from node.consensus.messages import Status
 from node.errors import PeerError, ProofError
@@ -41,6 +43,7 @@ from node.storage.memory import MemoryStore
 from node.storage.past import NotHeldYet
 from node.storage.stored_block import StoredBlock, encode_header_value
 from node.timestamp.history import Handover
+from tests.suites import SUITE
 from tests.unit.execution.governed_chain import GOVERNED
 from tests.unit.execution.small_chain import build_genesis
 from tests.unit.service.catch_up.catching import FETCHER, Catching, MemoryDrafts, long_chain
@@ -228,6 +231,13 @@ def other_values(
     return changed
 
 
+def add_from_elsewhere(values: list[tuple[bytes, bytes]]) -> None:
+    """Add a value of which the key's path begins with another digit than that of those here."""
+    here = key_path(values[0][0], SUITE)[0] >> 4
+    keys = (b"another %d" % number for number in count())
+    values.append((next(k for k in keys if key_path(k, SUITE)[0] >> 4 != here), b"value"))
+
+
 def of_head(change: Callable[[Any], Any]) -> Callable[[Message], Message]:
     def meddle(said: Message) -> Message:
         if not isinstance(said, Snapshots):
@@ -281,7 +291,7 @@ LIES = {
         other_values(lambda values: values.append((values[0][0], flip(values.pop(0)[1]))))
     ),
     "state-subtree one less": in_state(other_values(lambda values: values.pop())),
-    "state-place": in_state(other_values(lambda values: values.append((b"another", b"value")))),
+    "state-place": in_state(other_values(add_from_elsewhere)),
     "state-unasked": lambda said: (
         replace(said, parts=(StatePart(None, ()),) * 17) if isinstance(said, StateParts) else said
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from node.crypto.certificate import (
     build_authority_certificate,
     build_timestamp_certificate,
 )
-from node.crypto.suite import SHA_256, SHA_512, DocumentDigest
+from node.crypto.suite import INTERNATIONAL, SHA_256, SHA_512, DocumentDigest
 from node.errors import CryptoError, InvariantViolation
 from node.service.queries import Queries
 from node.service.runner import Runner
@@ -31,7 +32,9 @@ from node.service.tickets import Ticket
 from node.storage.ledger import RecordQuery
 from node.timestamp.receipt import Receipt
 from node.timestamp.tokens.issuing import POLICY, Coordinates, encode_granted, take_chain_proof
+from node.timestamp.tokens.reading import ReadToken
 from node.timestamp.tokens.request import Failure, Imprint, TimeStampRefused, TimeStampRequest
+from tests.suites import SUITE
 from tests.unit.execution.small_chain import CREATED_MS, YEAR_MS, payload, signer
 from tests.unit.service.test_runner import ALONE, Alone, now, submit, transaction
 
@@ -43,8 +46,12 @@ TSA_KEY = signer("tsa")
 
 
 def certificate(issuance: Issuance = ISSUANCE) -> bytes:
-    key = TSA_KEY.public_key.encoded
-    return build_timestamp_certificate(AUTHORITY, "validator-1", key, issuance)
+    return certified(issuance)
+
+
+@cache
+def certified(issuance: Issuance) -> bytes:
+    return build_timestamp_certificate(AUTHORITY, "validator-1", TSA_KEY.public_key, issuance)
 
 
 def request(document: str, algorithm: DocumentDigest = SHA_256, **more: object) -> TimeStampRequest:
@@ -171,14 +178,25 @@ async def test_every_request_is_an_event_of_its_own_even_the_very_same(node: Nod
     assert node.recorded("paper") == 2
 
 
+def same(one: bytes | None, other: bytes | None) -> bool:
+    """Tell whether tokens are one; of SM2, which signs anew each time, if they say one thing."""
+    assert one is not None
+    assert other is not None
+    if SUITE is INTERNATIONAL:
+        return one == other
+    first, second = ReadToken.decode(one), ReadToken.decode(other)
+    return replace(first, encoded=b"", signature=b"") == replace(second, encoded=b"", signature=b"")
+
+
 async def test_one_record_has_one_token_at_any_time(node: Node) -> None:
     asked = request("paper", nonce=b"\x07", wants_certificates=True)
     token, receipt = granted(await node.desk().answer(asked.encode(), CLIENT))
     again = Stamper([certificate()], TSA_KEY, node.queries.parameters_at)
-    assert take_chain_proof(again.answer(receipt, asked))[0] == token
-    assert again.token_of(receipt) == node.stamper.token_of(receipt) != token
+    assert same(take_chain_proof(again.answer(receipt, asked))[0], token)
+    assert same(again.token_of(receipt), node.stamper.token_of(receipt))
+    assert not same(again.token_of(receipt), token)
     with_none = replace(asked, nonce=None)
-    assert again.token_of(receipt) == take_chain_proof(again.answer(receipt, with_none))[0]
+    assert same(again.token_of(receipt), take_chain_proof(again.answer(receipt, with_none))[0])
 
 
 @pytest.mark.parametrize(
@@ -329,7 +347,7 @@ async def test_a_renewed_certificate_leaves_the_tokens_of_its_time_as_they_were(
         ).token_of(receipt)
         for issuances in ((ISSUANCE,), (ISSUANCE, late), (late, ISSUANCE), (ISSUANCE, early))
     ]
-    assert tokens == [node.stamper.token_of(receipt)] * 4
+    assert all(same(each, node.stamper.token_of(receipt)) for each in tokens)
     assert (
         Stamper([certificate(late)], TSA_KEY, node.queries.parameters_at).token_of(receipt) is None
     )
