@@ -13,7 +13,7 @@ from node.chain.membership import ValidatorSet
 from node.config import NodeConfig
 from node.crypto.authority import read_timestamp_certificate
 from node.crypto.bls import BlsSigner
-from node.crypto.certificate import read_identity, split_pem
+from node.crypto.certificate import split_pem
 from node.crypto.keystore import (
     KeyPurpose,
     KeySecret,
@@ -21,6 +21,7 @@ from node.crypto.keystore import (
     load_signer,
     load_tls_key_pem,
 )
+from node.crypto.member_certificate import read_identity
 from node.crypto.signature import Signer
 from node.errors import ConfigError, CryptoError
 from node.rpc.identity import RenewableTls, TlsIdentity

@@ -13,7 +13,7 @@ from node.assembly.trial import Trial
 from node.chain.genesis import Genesis
 from node.chain.transaction import TransactionKind
 from node.config import NodeConfig
-from node.crypto.certificate import CertificateIdentity
+from node.crypto.certificate_profile import CertificateIdentity
 from node.errors import ConfigError, InvariantViolation, StorageError
 from node.rpc.identity import Gatekeeper
 from node.rpc.outbox import Priority

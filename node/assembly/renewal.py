@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from node.crypto.certificate import read_identity
+from node.crypto.member_certificate import read_identity
 from node.errors import NodeError
 from node.rpc.identity import RenewableTls, TlsIdentity
 

@@ -18,7 +18,8 @@ from node.chain.vault import (
     vault_keys_key,
 )
 from node.config import NodeConfig
-from node.crypto.certificate import CertificateIdentity, read_identity
+from node.crypto.certificate_profile import CertificateIdentity
+from node.crypto.member_certificate import read_identity
 from node.errors import ClientError
 from node.execution.registry import StateKind, prefix_of, status_key
 from node.execution.vault import decode_document, read_document

@@ -14,7 +14,8 @@ from node.chain.identity import EnrolIdentity
 from node.cli.network import open_secret
 from node.cli.verb import CommandError
 from node.client.chain import CERTIFICATE_FILE, KEY_FILE, TLS_KEY_FILE, read_file
-from node.crypto.certificate import encode_der, read_identity
+from node.crypto.certificate import encode_der
+from node.crypto.member_certificate import read_identity
 from node.errors import ConfigError, CryptoError
 from node.operations.equipment import Outfitter
 from node.operations.newcomer import ORGANISATIONS_FOLDER

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @verb("node renew")
 def renew(screen: Screen, *, names: tuple[str, ...], home: Path) -> Answer:
     """Renew certificates of nodes."""
-    from node.crypto.certificate import read_identity
+    from node.crypto.member_certificate import read_identity
     from node.operations.topology import Topology
     from node.service.home import TLS_FILE
     from node.timestamp.receipt import iso_time

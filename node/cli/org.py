@@ -218,7 +218,8 @@ def _change(
 def _read_authority(path: Path) -> bytes:
     """Return the certificate of an authority, DER; raises `CommandError` where it is none."""
     from node.client.chain import read_file
-    from node.crypto.certificate import encode_authority_pem, encode_der
+    from node.crypto.certificate import encode_der
+    from node.crypto.member_certificate import encode_authority_pem
     from node.errors import CryptoError
 
     try:

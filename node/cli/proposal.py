@@ -40,7 +40,7 @@ from node.cli.kinds import INTRODUCTION, PROPOSAL, PROPOSAL_FORMAT, Kind, expect
 from node.cli.rules import describe_rule, tell_operation, tell_rule
 from node.cli.verb import CommandError
 from node.config import Address
-from node.crypto.certificate import encode_authority_pem
+from node.crypto.member_certificate import encode_authority_pem
 from node.crypto.signature import Signer
 from node.errors import ConfigError, DecodeError, NodeError
 from node.limits import TX_BYTES_MAX

@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from typing import Final, TypeAlias, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -32,6 +32,7 @@ from cryptography.x509.oid import (
     PublicKeyAlgorithmOID,
 )
 
+from node.crypto.identity_name import encode_identity_name
 from node.crypto.library_warnings import ignore_remarks
 from node.crypto.signature import P256PublicKey, P256Signer, PublicKey, Signer
 from node.crypto.sm2 import Sm2Signer
@@ -42,18 +43,13 @@ from node.crypto.sm2_certificate import (
     read_sm2_key,
 )
 from node.errors import CryptoError
-from node.limits import CERTIFICATE_BYTES_MAX, IDENTITY_ID_BYTES_MAX
+from node.limits import CERTIFICATE_BYTES_MAX
 
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PEM_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 _DNS_NAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
-_ROLE: Final = re.compile(r"[a-z]{1,16}")
-_URI_SCHEME: Final = "govchain"
-_URI_LITERALS: Final = frozenset(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-)
 _UNDERSTOOD: Final = (
     ExtensionOID.BASIC_CONSTRAINTS,
     ExtensionOID.KEY_USAGE,
@@ -100,19 +96,6 @@ class Member:
     identity_id: str
     role: str
     public_key: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateIdentity:
-    """What a member's certificate says. Validity includes both times."""
-
-    identity_id: str
-    role: str
-    organisation: str
-    public_key_encoded: bytes  # 33 bytes, as in `Member`
-    not_before_ms: int
-    not_after_ms: int
-    fingerprint: bytes  # SHA-256 of the DER form, as openssl and browsers show it
 
 
 # --- Building. Every function returns DER; `encode_pem` gives the form of files and of TLS. ---
@@ -269,7 +252,7 @@ def _member_extensions(
     extended_usages: Sequence[x509.ObjectIdentifier],
     hosts: Sequence[str],
 ) -> list[_Extension]:
-    uri = x509.UniformResourceIdentifier(_encode_uri(role, identity_id))
+    uri = x509.UniformResourceIdentifier(encode_identity_name(role, identity_id))
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_usage(authority=False), True),
@@ -379,110 +362,6 @@ def _host_name(host: str) -> x509.GeneralName:
 # --- Reading and checking. ---
 
 
-def read_identity(certificate: bytes) -> CertificateIdentity:
-    """Read a member's certificate (PEM or DER), whoever issued it and whenever it is valid.
-
-    Raises `CryptoError` unless it keeps the profile: (1) one well-formed certificate of bounded
-    size; (2) no critical extension that is not understood here; (3) a P-256 key; (4) not an
-    authority's; (5) for digital signatures, not for signing certificates, and for TLS clients;
-    (6) exactly one organisation and one identity named.
-    """
-    return _read_identity(load_certificate(certificate))
-
-
-def verify_identity(certificate: bytes, authority: bytes, at_ms: int) -> CertificateIdentity:
-    """Check that `authority` issued the member's `certificate` and that both are valid at `at_ms`.
-
-    Both are PEM or DER. Raises `CryptoError` unless: (1) the certificate keeps the profile of
-    `read_identity`; (2) the authority's is one of an authority that may sign certificates; (3) it
-    names the authority as issuer and bears its signature; (4) both name the same organisation;
-    (5) both are valid at that time.
-    """
-    leaf, issuer = load_certificate(certificate), load_certificate(authority)
-    identity = _read_identity(leaf)  # (1)
-    _require_authority(issuer)  # (2)
-    try:
-        leaf.verify_directly_issued_by(issuer)  # (3)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
-        what = f"certificate of {identity.identity_id!r}"
-        raise CryptoError(f"{what}: not issued by the authority of its organisation") from error
-    if identity.organisation != _organisation(issuer):  # (4)
-        got = f"{identity.organisation!r}, its authority {_organisation(issuer)!r}"
-        raise CryptoError(f"certificate of {identity.identity_id!r}: names organisation {got}")
-    _require_valid(leaf, at_ms, f"certificate of {identity.identity_id!r}")  # (5)
-    _require_valid(issuer, at_ms, f"authority certificate of {identity.organisation!r}")
-    return identity
-
-
-def verify_node(certificate: bytes, authority: bytes, at_ms: int) -> CertificateIdentity:
-    """Check a certificate that a node is to show: `verify_identity`, and what servers need.
-
-    Raises `CryptoError` unless it is for TLS servers, too, and bears the node's id as a DNS name,
-    which is what everybody who dials the node looks for.
-    """
-    identity = verify_identity(certificate, authority, at_ms)
-    extensions = certificate_extensions(load_certificate(certificate))
-    what = f"certificate of {identity.identity_id!r}"
-    usage = certificate_extension(extensions, x509.ExtendedKeyUsage)
-    if usage is None or ExtendedKeyUsageOID.SERVER_AUTH not in usage:
-        raise CryptoError(f"{what}: expected the extended key usage server authentication")
-    names = certificate_extension(extensions, x509.SubjectAlternativeName)
-    if names is None or identity.identity_id not in names.get_values_for_type(x509.DNSName):
-        raise CryptoError(f"{what}: expected {identity.identity_id!r} among its DNS names")
-    return identity
-
-
-def encode_authority_pem(authority: bytes) -> bytes:
-    """Return the PEM form of an authority's certificate (PEM or DER).
-
-    Raises `CryptoError` unless it is one that may sign certificates, of a P-256 key: a library that
-    is given one it cannot read may believe nobody any more.
-    """
-    issuer = load_certificate(authority)
-    _require_authority(issuer)
-    return issuer.public_bytes(Encoding.PEM)
-
-
-def _read_identity(leaf: x509.Certificate) -> CertificateIdentity:
-    extensions = certificate_extensions(leaf)
-    public_key = _public_key(leaf)
-    constraints = certificate_extension(extensions, x509.BasicConstraints)
-    if constraints is not None and constraints.ca:
-        raise CryptoError("certificate: expected a member's, got an authority's")
-    usage = certificate_extension(extensions, x509.KeyUsage)
-    if usage is None or not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
-        raise CryptoError("certificate: expected the key usage digital signature, and no issuing")
-    extended_usage = certificate_extension(extensions, x509.ExtendedKeyUsage)
-    if extended_usage is None or ExtendedKeyUsageOID.CLIENT_AUTH not in extended_usage:
-        raise CryptoError("certificate: expected the extended key usage client authentication")
-    role, identity_id = _decode_uri(certificate_extension(extensions, x509.SubjectAlternativeName))
-    return CertificateIdentity(
-        identity_id=identity_id,
-        role=role,
-        organisation=_organisation(leaf),
-        public_key_encoded=public_key.encoded,
-        not_before_ms=milliseconds_of(leaf.not_valid_before_utc),
-        not_after_ms=milliseconds_of(leaf.not_valid_after_utc),
-        fingerprint=leaf.fingerprint(hashes.SHA256()),
-    )
-
-
-def _require_authority(issuer: x509.Certificate) -> None:
-    extensions = certificate_extensions(issuer)
-    constraints = certificate_extension(extensions, x509.BasicConstraints)
-    usage = certificate_extension(extensions, x509.KeyUsage)
-    if constraints is None or not constraints.ca or usage is None or not usage.key_cert_sign:
-        raise CryptoError("authority certificate: expected one that may sign certificates")
-    _public_key(issuer)
-
-
-def _require_valid(certificate: x509.Certificate, at_ms: int, what: str) -> None:
-    not_before_ms = milliseconds_of(certificate.not_valid_before_utc)
-    not_after_ms = milliseconds_of(certificate.not_valid_after_utc)
-    if not not_before_ms <= at_ms <= not_after_ms:
-        raise CryptoError(f"{what}: valid in {not_before_ms}..{not_after_ms} ms, got {at_ms} ms")
-
-
 def load_certificate(data: bytes) -> x509.Certificate:
     """Return the one certificate in PEM or DER, or raise `CryptoError`.
 
@@ -564,31 +443,6 @@ def _organisation(certificate: x509.Certificate) -> str:
     if len(names) != 1:
         raise CryptoError(f"certificate: expected one organisation, got {len(names)}")
     return str(names[0].value)
-
-
-def _encode_uri(role: str, identity_id: str) -> str:
-    if not _ROLE.fullmatch(role):
-        raise CryptoError(f"role: expected 1 to 16 lower-case letters, got {role!r:.40}")
-    identity = identity_id.encode()
-    if not 0 < len(identity) <= IDENTITY_ID_BYTES_MAX:
-        got = f"1 to {IDENTITY_ID_BYTES_MAX} bytes, got {len(identity)}"
-        raise CryptoError(f"identity id: expected {got}")
-    escaped = "".join(chr(b) if b in _URI_LITERALS else f"%{b:02X}" for b in identity)
-    return f"{_URI_SCHEME}:{role}:{escaped}"
-
-
-def _decode_uri(names: x509.SubjectAlternativeName | None) -> tuple[str, str]:
-    """Return role and identity id; only the form `_encode_uri` gives is taken."""
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier) if names else []
-    ours = [uri.split(":") for uri in uris if uri.startswith(f"{_URI_SCHEME}:")]
-    if len(ours) != 1 or len(ours[0]) != len(("scheme", "role", "identity")):
-        raise CryptoError(f"certificate: expected one name {_URI_SCHEME}:<role>:<identity id>")
-    _, role, escaped = ours[0]
-    raw = re.sub(rb"%([0-9A-F]{2})", lambda hit: bytes([int(hit[1], 16)]), escaped.encode())
-    identity_id = raw.decode(errors="replace")
-    if _encode_uri(role, identity_id) != f"{_URI_SCHEME}:{role}:{escaped}":
-        raise CryptoError(f"certificate: identity {escaped!r} is not in its canonical form")
-    return role, identity_id
 
 
 def _datetime(time_ms: int) -> datetime:

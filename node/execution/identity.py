@@ -7,9 +7,9 @@ to it (policy.py). What it writes holds from the next transaction of the block o
 - I2 a status leads on to it: active to frozen and back, both to revoked, revoked to nothing;
 - I3 who is enrolled or gets a certificate belongs to an organisation with all its rights, and has
   them itself; nobody joins the validators without;
-- I4 a certificate keeps the profile of the chain, names this very identity, role and organisation,
-  and was issued by an authority of that organisation; both are valid at T; of an identity that is
-  enrolled, its validity is the certificate's;
+- I4 a certificate, in DER, keeps the profile of node/crypto/certificate_profile.py, names this very
+  identity, role and organisation, and was issued by an authority of that organisation; both are
+  valid at T; of an identity that is enrolled, its validity is the certificate's;
 - I5 a key for transactions can be read; authorities are certificates that may sign others;
 - I6 who is frozen or revoked leaves the validators in the same block, and with an organisation all
   of its own: an epoch change, judged as any other (V5 to V7), so that no freezing costs the quorum.
@@ -45,7 +45,8 @@ from node.chain.identity import (
     encode_authorities,
 )
 from node.chain.policy import APPROVER_ROLES
-from node.crypto.certificate import CertificateIdentity, encode_authority_pem, verify_identity
+from node.crypto.certificate_fields import decode_certificate
+from node.crypto.certificate_profile import CertificateIdentity, check_authority, verify_member
 from node.crypto.suite import Suite
 from node.errors import CryptoError, DecodeError, InvariantViolation
 from node.execution.registry import (
@@ -280,7 +281,7 @@ class People:
             return ResultCode.IDENTITY_NOT_VALID
         try:
             for certificate in operation.authorities:
-                encode_authority_pem(certificate)
+                check_authority(decode_certificate(certificate), self.suite)
         except CryptoError:  # I5
             return ResultCode.KEY_INVALID
         self.writes[authorities_key(name)] = encode_authorities(operation.authorities)
@@ -313,7 +314,12 @@ class People:
         expected = (identity.identity_id, identity.role.name.lower(), identity.organisation)
         for authority in authorities_of(self.read, organisation):
             try:
-                shown = verify_identity(certificate, authority, self.occasion.time_ms)
+                shown = verify_member(
+                    decode_certificate(certificate),
+                    decode_certificate(authority),
+                    self.occasion.time_ms,
+                    self.suite,
+                )
             except CryptoError:
                 continue
             if (shown.identity_id, shown.role, shown.organisation) == expected:

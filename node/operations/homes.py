@@ -19,14 +19,7 @@ from node.chain.governance import AddValidator, Endpoint, SetEndpoint, possessio
 from node.chain.membership import Validator
 from node.config import NODE_FILE, Address, NodeConfig
 from node.config import Endpoint as KnownPeer
-from node.crypto.certificate import (
-    Authority,
-    encode_authority_pem,
-    encode_der,
-    encode_pem,
-    read_identity,
-    verify_node,
-)
+from node.crypto.certificate import Authority, encode_der, encode_pem
 from node.crypto.keystore import (
     KeyFileSecret,
     KeyPurpose,
@@ -34,6 +27,7 @@ from node.crypto.keystore import (
     load_aggregate_signer,
     load_signer,
 )
+from node.crypto.member_certificate import encode_authority_pem, read_identity, verify_node
 from node.errors import ConfigError, CryptoError
 from node.operations.equipment import (
     FOLDER_MODE,

@@ -28,7 +28,8 @@ from node.chain.governance import (
 )
 from node.chain.membership import AggregateKey, Validator
 from node.config import Address, read_text
-from node.crypto.certificate import encode_authority_pem, encode_der
+from node.crypto.certificate import encode_der
+from node.crypto.member_certificate import encode_authority_pem
 from node.errors import ConfigError, CryptoError, NodeError
 from node.operations.equipment import timestamp_identity_id
 from node.operations.provision import endpoint_table, update_toml

@@ -11,8 +11,8 @@ from typing import Final
 
 from node.chain.genesis import Genesis, Identity
 from node.config import NODE_FILE, NodeConfig
-from node.crypto.certificate import read_identity
 from node.crypto.keystore import KeySecret
+from node.crypto.member_certificate import read_identity
 from node.errors import ConfigError
 from node.operations.equipment import Outfitter, next_name, timestamp_identity_id
 from node.operations.provision import update_toml

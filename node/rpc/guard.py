@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 from google.protobuf.message import Message
 
-from node.crypto.certificate import CertificateIdentity
+from node.crypto.certificate_profile import CertificateIdentity
 from node.errors import ClientError, DecodeError, NodeError
 from node.rpc.identity import AccessError, Gatekeeper
 from node.rpc.strict import refuse_unknown_fields

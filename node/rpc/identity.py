@@ -14,12 +14,8 @@ from typing import Final, Protocol
 
 import grpc
 
-from node.crypto.certificate import (
-    CertificateIdentity,
-    encode_authority_pem,
-    read_identity,
-    verify_identity,
-)
+from node.crypto.certificate_profile import CertificateIdentity
+from node.crypto.member_certificate import encode_authority_pem, read_identity, verify_identity
 from node.errors import ClientError, CryptoError
 
 VERDICT_MS: Final = 60_000

@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeAlias
 
 import grpc
 
-from node.crypto.certificate import CertificateIdentity
+from node.crypto.certificate_profile import CertificateIdentity
 from node.errors import DecodeError, PeerError
 from node.limits import PEER_FRAME_BYTES_MAX, PEER_MESSAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX
 from node.rpc.identity import (

@@ -13,7 +13,7 @@ from typing import Any, Final
 import grpc
 
 from node.chain.vault import DOCUMENT_ID_BYTES
-from node.crypto.certificate import CertificateIdentity
+from node.crypto.certificate_profile import CertificateIdentity
 from node.errors import ClientError, NodeError
 from node.limits import IDENTITY_ID_BYTES_MAX
 from node.rpc.guard import NotFound, caller, status_of

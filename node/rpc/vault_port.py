@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final, Protocol
 
-from node.crypto.certificate import CertificateIdentity
+from node.crypto.certificate_profile import CertificateIdentity
 from node.storage.vault_holdings import CheckStep
 
 OBJECTS_ASKED_MAX: Final = 4_096

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from node.chain.genesis import Genesis, Role
 from node.chain.membership import Validator
-from node.crypto.certificate import CertificateIdentity
+from node.crypto.certificate_profile import CertificateIdentity
 from node.errors import PeerError
 from node.execution.identity import authorities_of, find_certificates, why_barred
 from node.execution.registry import (

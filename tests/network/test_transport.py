@@ -14,7 +14,7 @@ from itertools import count
 import grpc
 import pytest
 
-from node.crypto.certificate import CertificateIdentity
+from node.crypto.certificate_profile import CertificateIdentity
 from node.errors import PeerError
 from node.limits import PEER_MESSAGE_BYTES_MAX
 from node.rpc.identity import Gatekeeper, TlsIdentity, channel_credentials

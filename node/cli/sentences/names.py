@@ -249,5 +249,14 @@ NAMES: Final = (
     N_("withdrawn index"),
     N_("witness"),
     N_("wrap"),
+    N_("authority information"),
+    N_("authority key identifier"),
+    N_("basic constraints"),
+    N_("distribution points"),
+    N_("policies"),
+    N_("signed part"),
+    N_("subject key identifier"),
+    N_("validity"),
+    N_("key identifier"),
 )
 """The longest that fits is taken first."""

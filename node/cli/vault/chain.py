@@ -31,9 +31,9 @@ from node.cli.outcomes import explain
 from node.cli.verb import CommandError
 from node.client.chain import read_file
 from node.client.signing import LIFETIME_MS
-from node.crypto.certificate import read_identity
 from node.crypto.envelope import Opener
 from node.crypto.keystore import KeyPurpose, generate_key, load_opener, save_key
+from node.crypto.member_certificate import read_identity
 from node.errors import ClientError, CryptoError, DecodeError, PeerError, ProofError
 from node.execution.registry import status_key
 from node.limits import TX_NONCE_BYTES

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from node.assembly.renewal import ALARM_DAYS, CertificateWatch
-from node.crypto.certificate import read_identity
+from node.crypto.member_certificate import read_identity
 from node.errors import ConfigError
 from node.rpc.identity import RenewableTls, TlsIdentity
 from tests.unit.rpc.pki import Pki

@@ -22,7 +22,7 @@ from node.chain.governance import (
 from node.cli.proposal import FILE_BYTES_MAX, Guest, Proposal, describe, read_proposal, sentences
 from node.cli.verb import CommandError
 from node.config import Address
-from node.crypto.certificate import encode_authority_pem
+from node.crypto.member_certificate import encode_authority_pem
 from tests.unit.execution.governed_chain import GOVERNED, adding, statement
 from tests.unit.execution.small_chain import SmallChain, identity, signer
 from tests.unit.rpc.pki import shared_pki

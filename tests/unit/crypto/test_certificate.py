@@ -29,10 +29,9 @@ from node.crypto.certificate import (
     build_timestamp_certificate,
     build_timestamp_request,
     encode_pem,
-    read_identity,
     split_pem,
-    verify_identity,
 )
+from node.crypto.member_certificate import read_identity, verify_identity
 from node.crypto.signature import Ed25519Signer, P256Signer
 from node.errors import CryptoError
 
@@ -284,9 +283,10 @@ def test_an_authority_speaks_for_its_own_organisation_only() -> None:
     assert verify_identity(handmade(), CA_CERTIFICATE, NOW_MS).identity_id == "bureau"
     with pytest.raises(CryptoError, match="names organisation 'another'"):
         verify_identity(handmade(organisations=["another"]), CA_CERTIFICATE, NOW_MS)
-    for organisations in ([], [ORGANISATION, "another"]):
-        with pytest.raises(CryptoError, match=f"one organisation, got {len(organisations)}"):
-            verify_identity(handmade(organisations=organisations), CA_CERTIFICATE, NOW_MS)
+    with pytest.raises(CryptoError, match="one organisation, got 2"):
+        verify_identity(handmade(organisations=[ORGANISATION, "another"]), CA_CERTIFICATE, NOW_MS)
+    with pytest.raises(CryptoError, match="subject: expected a name, got an empty one"):
+        verify_identity(handmade(organisations=[]), CA_CERTIFICATE, NOW_MS)
 
 
 def test_authorities_and_members_are_not_taken_for_each_other() -> None:
@@ -350,9 +350,10 @@ def test_certificates_outside_the_profile_are_refused(
         verify_identity(handmade(extensions), CA_CERTIFICATE, NOW_MS)
 
 
-def test_unknown_extensions_that_are_not_critical_are_ignored() -> None:
+def test_unknown_extensions_are_refused_too_where_they_are_not_critical() -> None:
     certificate = handmade([*GOOD_EXTENSIONS, (UNKNOWN, False)])
-    assert verify_identity(certificate, CA_CERTIFICATE, NOW_MS).identity_id == "bureau"
+    with pytest.raises(CryptoError, match=r"certificate: extension 1\.2\.3\.4 is not understood"):
+        verify_identity(certificate, CA_CERTIFICATE, NOW_MS)
 
 
 @pytest.mark.parametrize(

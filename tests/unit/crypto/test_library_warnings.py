@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from node.crypto import der
 from node.crypto.authority import AuthorityCertificate
-from node.crypto.certificate import certificate_key, load_certificate, read_identity
+from node.crypto.certificate import certificate_key, load_certificate
+from node.crypto.member_certificate import read_identity
 from node.crypto.revocation import RevocationList
 from node.errors import CryptoError
 

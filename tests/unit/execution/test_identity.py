@@ -26,8 +26,8 @@ from node.crypto.certificate import (
     Member,
     build_authority_certificate,
     build_identity_certificate,
-    read_identity,
 )
+from node.crypto.member_certificate import read_identity
 from node.errors import InvariantViolation, PeerError
 from node.execution import identity as execution_identity
 from node.execution.identity import (

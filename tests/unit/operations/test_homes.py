@@ -19,8 +19,9 @@ from node.chain.governance import Endpoint
 from node.config import Address, ClientProfile, NodeConfig
 from node.config import Endpoint as KnownPeer
 from node.crypto import keystore
-from node.crypto.certificate import Issuance, build_authority_certificate, verify_identity
+from node.crypto.certificate import Issuance, build_authority_certificate
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, PassphraseSecret, load_signer
+from node.crypto.member_certificate import verify_identity
 from node.crypto.signature import P256Signer
 from node.errors import ConfigError, CryptoError
 from node.operations.homes import (

@@ -17,7 +17,7 @@ from node.chain.governance import (
     possession_bytes,
 )
 from node.config import ClientProfile, NodeConfig
-from node.crypto.certificate import verify_identity
+from node.crypto.member_certificate import verify_identity
 from node.errors import ConfigError
 from node.operations.introduction import Newcomer
 from node.operations.newcomer import describe, record_change, settle

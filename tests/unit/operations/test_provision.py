@@ -12,7 +12,7 @@ import pytest
 from node.chain.genesis import Genesis, Parameters, Role
 from node.config import Address, ClientProfile, NodeConfig
 from node.crypto.authority import AuthorityCertificate
-from node.crypto.certificate import encode_pem, verify_identity
+from node.crypto.certificate import encode_pem
 from node.crypto.keystore import (
     KeyFileSecret,
     KeyPurpose,
@@ -20,6 +20,7 @@ from node.crypto.keystore import (
     load_signer,
     load_tls_key_pem,
 )
+from node.crypto.member_certificate import verify_identity
 from node.errors import ConfigError
 from node.operations.provision import (
     NetworkPlan,

@@ -11,12 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from node.crypto.certificate import (
-    LOOPBACK_HOSTS,
-    build_node_certificate,
-    encode_der,
-    encode_pem,
-)
+from node.crypto.certificate import LOOPBACK_HOSTS, build_node_certificate, encode_der, encode_pem
 from node.rpc.identity import AccessError, Gatekeeper, RenewableTls, TlsIdentity
 from node.rpc.server import ClientServer
 from tests.unit.rpc.fake_node import FakeNetwork

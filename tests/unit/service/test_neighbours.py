@@ -15,7 +15,8 @@ from node.chain.governance import (
     SetEndpoint,
 )
 from node.chain.identity import ChangeStatus, SetAuthorities, Status, Subject
-from node.crypto.certificate import CertificateIdentity, read_identity
+from node.crypto.certificate_profile import CertificateIdentity
+from node.crypto.member_certificate import read_identity
 from node.errors import PeerError
 from node.service.neighbours import ANY_ORGANISATION, Neighbour, Neighbourhood
 from tests.unit.execution.governed_chain import GOVERNED, governed, governed_tx, statement

@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 ROOT: Final = Path(__file__).parents[4]
 HOLE: Final = "{}"
 MESSAGE_AT: Final = {
+    "CertificateRefused": 1,
     "CryptoError": 0,
     "DecodeError": 0,
     "MissingLibraryError": 0,
@@ -29,6 +30,7 @@ MESSAGE_AT: Final = {
 """The errors that fail a step (`take_steps`), and where in their arguments the sentence stands."""
 STEP_VERBS: Final = ("check", "decode", "expect", "find", "miss", "parse", "read")
 """How the names of functions begin that take a step."""
+CERTIFICATES: Final = "node/crypto/member_certificate.py"
 DEPTH_MAX: Final = 8
 WORDS: Final = re.compile("[a-z]+(?: [a-z]+)+")
 
@@ -45,9 +47,12 @@ class Scope:
 
 @cache
 def modules() -> dict[Path, ast.Module]:
-    """Return the modules of node.timestamp and all that they import of ours, parsed."""
+    """Return the modules of node.timestamp and all that they import of ours, parsed.
+
+    Those that judge certificates are among them: what is wrong with one is told to its owner.
+    """
     found: dict[Path, ast.Module] = {}
-    waiting = sorted((ROOT / "node/timestamp").rglob("*.py"))
+    waiting = [*sorted((ROOT / "node/timestamp").rglob("*.py")), ROOT / CERTIFICATES]
     while waiting:
         path = waiting.pop()
         if path in found:
