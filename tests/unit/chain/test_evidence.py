@@ -154,7 +154,10 @@ def test_it_proves_nothing_to_another_chain_or_set_or_about_another_validator(
         evidence.check(bytes(32), validators)
     with pytest.raises(PeerError, match="evidence-set"):
         evidence.check(chain_id, replace(validators, epoch=1))
-    for index in (1, 63):
+    for other in (replace(evidence, epoch=1), replace(evidence, set_digest=bytes(32))):
+        with pytest.raises(PeerError, match="evidence-set"):
+            other.check(chain_id, validators)
+    for index in (1, validators.size, 63):
         with pytest.raises(PeerError, match=r"evidence-(signature|primary)"):
             replace(evidence, validator=index).check(chain_id, validators)
 
@@ -188,10 +191,87 @@ def test_only_votes_of_one_place_for_different_headers_contradict() -> None:
         vote(Phase.PREPARE, 1, other, 1),
         vote(Phase.PREPARE, 0, replace(other, height=2), 1),
         vote(Phase.PREPARE, 0, other, 2),
+        replace(vote(Phase.PREPARE, 0, other, 1), epoch=1),
     ):
         assert not contradict(cast, harmless)
         with pytest.raises(InvariantViolation):
             Evidence.of(cast, harmless, VALIDATORS)
+
+
+def refuses(evidence: Evidence, why: str) -> None:
+    """Assert that it is malformed, whoever signed it."""
+    with pytest.raises(DecodeError, match=why):
+        Evidence.decode(evidence.encode(), SUITE)
+
+
+def test_a_vote_is_for_a_digest_of_its_size() -> None:
+    shorter = replace(VOTES.first, content=VOTES.first.content[:-1])
+    refuses(replace(VOTES, first=shorter), "evidence digest")
+    longer = replace(VOTES.second, content=VOTES.second.content + b"\0")
+    refuses(replace(VOTES, second=longer), "evidence digest")
+
+
+def test_a_validator_number_is_that_of_a_member_of_the_largest_set() -> None:
+    assert Evidence.decode(replace(VOTES, validator=63).encode(), SUITE).validator == 63
+    refuses(replace(VOTES, validator=64), "evidence validator")
+
+
+@pytest.mark.parametrize("evidence", [LEAVING, BEGINNING])
+@pytest.mark.parametrize("changes", [{0: True}, {1: False}, {2: 6}, {0: 2}, {1: 1}])
+def test_a_message_begins_with_its_version_epoch_and_view_in_numbers(
+    evidence: Evidence, changes: dict[int, object]
+) -> None:
+    for which in ("first", "second"):
+        held: Statement = getattr(evidence, which)
+        fields = cbor2.loads(held.content)
+        for at, value in changes.items():
+            fields[at] = value
+        other = replace(held, content=cbor2.dumps(fields))
+        pair = sorted(
+            [other, evidence.second if which == "first" else evidence.first],
+            key=lambda each: each.content,
+        )
+        refuses(replace(evidence, first=pair[0], second=pair[1]), "another epoch, view or sender")
+
+
+def test_leaving_a_view_is_charged_to_who_says_it_leaves() -> None:
+    """Whose key signs messages in another's name has not contradicted itself."""
+    refuses(replace(LEAVING, validator=1), "of another epoch, view or sender")
+
+
+@pytest.mark.parametrize(
+    "other", [replace(stated_header(1), height=2), replace(stated_header(1), epoch=1)]
+)
+def test_checkpoints_are_of_the_epoch_and_height_that_they_are_evidence_about(
+    other: Header,
+) -> None:
+    stated = Statement(other.encode(), 0, bytes(64))
+    two = KINDS[Offence.CHECKPOINT][0]
+    for held in (two.first, two.second):
+        first, second = sorted([stated, held], key=lambda each: each.content)
+        refuses(replace(two, first=first, second=second), "of another epoch or height")
+    false = KINDS[Offence.FALSE_CHECKPOINT][0]
+    refuses(replace(false, first=stated), "of another epoch or height")
+    certified = Statement(governed_certificate(other).encode(), 0, b"")
+    refuses(replace(false, second=certified), "of another epoch or height")
+
+
+def test_under_a_key_that_cannot_be_read_nothing_is_proven() -> None:
+    members = [
+        replace(each, cosignature_key=bytes(32)) if each.validator_id == NAME else each
+        for each in GOVERNED.validators.validators
+    ]
+    validators = replace(GOVERNED.validators, validators=tuple(members))
+    for offence in (Offence.CHECKPOINT, Offence.FALSE_CHECKPOINT):
+        evidence = replace(KINDS[offence][0], set_digest=validators.digest)
+        with pytest.raises(PeerError, match="evidence-signature"):
+            evidence.check(GOVERNED.chain_id, validators)
+
+
+def test_who_is_no_member_states_nothing() -> None:
+    strangers = (statement("stranger", stated_header()), statement("stranger", stated_header(1)))
+    with pytest.raises(InvariantViolation, match="stranger is no member of epoch 0"):
+        Evidence.of_checkpoints(*strangers, GOVERNED.validators)
 
 
 def test_messages_of_two_views_make_no_evidence() -> None:

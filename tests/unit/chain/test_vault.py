@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from node.chain.encoding import decode, encode
 from node.chain.merkle import leaf_hash
 from node.chain.vault import (
+    Content,
+    EncryptionKey,
+    Grant,
+    Keep,
+    RegisterKey,
+    Revoke,
+    Rotate,
     Secret,
+    Shred,
+    Vault,
+    VaultDocument,
+    VaultGrant,
+    VaultKeys,
+    VaultOperation,
+    VaultStanding,
+    Wrap,
     chunk_list_root,
     content_context,
     document_id_of,
@@ -22,6 +40,25 @@ from node.errors import CryptoError, DecodeError
 from tests.vectors.vault import generate
 
 NAMES = ("international", "national")
+DOCUMENT = bytes(range(16))
+CONTENT = Content(envelope=1, size_bytes=10, root=bytes(32))
+WRAP = Wrap("agency-1", 1, bytes(32))
+KEPT = VaultDocument(
+    standing=VaultStanding.KEPT,
+    owner="agency-1",
+    organisation="org-1",
+    version=2,
+    content=CONTENT,
+    changes=3,
+    height=4,
+    time_ms=5,
+    ordered_by="agency-2",
+    grants=(VaultGrant(Wrap("agency-5", 1, bytes(32)), "org-2", 4),),
+)
+TOMBSTONE = replace(
+    KEPT, standing=VaultStanding.SHREDDED, content=None, grants=(), reason=b"\x01" * 32
+)
+KEYS = VaultKeys((EncryptionKey("agency-1", 1, b"key", 7),))
 
 
 def vector(name: str) -> dict[str, Any]:
@@ -104,5 +141,95 @@ def test_a_secret_of_another_shape_is_refused() -> None:
 
 
 def test_a_state_key_names_its_document() -> None:
-    document_id = bytes(range(16))
-    assert document_id_of(vault_document_key(document_id)) == document_id
+    assert document_id_of(vault_document_key(DOCUMENT)) == DOCUMENT
+
+
+@pytest.mark.parametrize("name", ["", "证照.pdf"])
+def test_a_secret_is_read_as_it_was_wrapped_with_a_name_or_without(name: str) -> None:
+    secret = Secret(bytes(32), name)
+    assert Secret.decode(secret.encode(), 32) == secret
+    assert decode(secret.encode(), what="secret", size_max=200)[2] == (name or None)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        RegisterKey(1, b"key"),
+        Keep(DOCUMENT, CONTENT, (WRAP,)),
+        Grant(DOCUMENT, 1, (WRAP, WRAP)),
+        Revoke(DOCUMENT, ("agency-1",)),
+        Rotate(DOCUMENT, 2, CONTENT, (WRAP,)),
+        Shred(DOCUMENT, None),
+        Shred(DOCUMENT, b"\x01" * 32),
+    ],
+)
+def test_an_operation_is_read_as_it_was_written(operation: VaultOperation) -> None:
+    assert Vault.from_value(Vault(operation).to_value()) == Vault(operation)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ([2, 6, [DOCUMENT, None]], "vault: expected version 1, got 2"),
+        ([1, 7, [DOCUMENT, None]], "vault operation kind: 7 is unknown"),
+        ([1, 4, [DOCUMENT, []]], "vault recipients: expected 1..[0-9]+, got none"),
+        ([1, 3, [DOCUMENT, 1, []]], "vault recipients: expected 1..[0-9]+, got none"),
+        ([1, 6, [DOCUMENT[:15], None]], "vault document id"),
+    ],
+)
+def test_what_asks_for_nothing_known_is_refused(value: object, why: str) -> None:
+    with pytest.raises(DecodeError, match=why):
+        Vault.from_value(value)
+
+
+@pytest.mark.parametrize("document", [KEPT, TOMBSTONE])
+def test_a_document_is_read_as_the_state_holds_it(document: VaultDocument) -> None:
+    assert VaultDocument.decode(document.encode()) == document
+
+
+@pytest.mark.parametrize(
+    ("document", "at", "value", "why"),
+    [
+        (KEPT, 1, 0, "vault standing: expected 1 or 2, got 0"),
+        (KEPT, 1, 3, "vault standing: expected 1 or 2, got 3"),
+        (KEPT, 1, True, "vault standing: expected 1 or 2, got True"),
+        (KEPT, 5, None, "vault content: expected it of a kept document"),
+        (TOMBSTONE, 5, CONTENT.to_value(), "vault content: expected it of a kept document"),
+    ],
+)
+def test_a_document_is_kept_with_its_content_or_shredded_without(
+    document: VaultDocument, at: int, value: object, why: str
+) -> None:
+    items = decode(document.encode(), what="document", size_max=10_000)
+    items[at] = value
+    with pytest.raises(DecodeError, match=why):
+        VaultDocument.decode(encode(items))
+
+
+@pytest.mark.parametrize(
+    ("read", "written"),
+    [
+        (VaultDocument.decode, KEPT.encode()),
+        (VaultKeys.decode, KEYS.encode()),
+        (lambda data: Secret.decode(data, 32), Secret(bytes(32), "").encode()),
+    ],
+)
+def test_another_version_is_not_read(read: Callable[[bytes], object], written: bytes) -> None:
+    value = decode(written, what="value", size_max=10_000)
+    with pytest.raises(DecodeError, match="expected version 1, got 2"):
+        read(encode([2, *value[1:]]))
+
+
+def test_nodes_of_the_owner_keep_a_copy_though_none_of_its_own_may_open_it() -> None:
+    entitled = [name for name in ("org-1", "org-2", "org-3") if KEPT.is_entitled(name)]
+    assert entitled == ["org-1", "org-2"]
+    assert not any(TOMBSTONE.is_entitled(name) for name in ("org-1", "org-2", "org-3"))
+
+
+def test_the_state_holds_keys_by_identity_in_whatever_order_they_came() -> None:
+    keys = VaultKeys()
+    for name, number in (("agency-2", 1), ("agency-1", 1), ("agency-3", 1), ("agency-2", 2)):
+        keys = keys.replaced(EncryptionKey(name, number, b"key", 7))
+    listed = [(each.identity_id, each.number) for each in keys.keys]
+    assert listed == [("agency-1", 1), ("agency-2", 2), ("agency-3", 1)]
+    assert VaultKeys.decode(keys.encode()) == keys
