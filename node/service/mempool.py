@@ -360,7 +360,7 @@ class Mempool:
 
         A pinned one whose slot is dropped goes with the next call.
         """
-        last_bucket = (time_ms - 1) // _EXPIRY_BUCKET_MS
+        last_bucket = time_ms // _EXPIRY_BUCKET_MS
         expired = [
             request
             for bucket, requests in self._expiry.items()

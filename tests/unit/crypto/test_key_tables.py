@@ -181,10 +181,14 @@ def test_keys_that_are_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     known = KeyTables()
     monkeypatch.setattr(key_tables, "_known", known)
     assert verify_many(SIGNER.public_key, signed_by(SIGNER, 2)) == [True] * 2
+    counted = []
     for signer in many_signers(9):
         assert verify_many(signer.public_key, signed_by(signer, 1)) == [True]
-        assert known.counted <= FEW
+        counted.append(known.counted)
         assert known.points == [SIGNER.public_key.encoded]
+    assert counted == [2, 3, 2, 3, 2, 3, 2, 3, 2], (
+        "where they are too many, those with a table stay"
+    )
     assert TABLES_MAX * 150_000 < 10_000_000
 
 
@@ -208,11 +212,46 @@ def test_a_table_gives_way_to_one_of_a_key_used_more_than_twice_as_often(
     for _ in range(20):  # all four as often as each other: nobody has to go
         for number in range(4):
             use(number, 1)
-    assert known.points == points[:2]
+            assert known.points == points[:2]
     for _ in range(20):  # the first one is used no more, the third more than ever
         use(1, 2)
         use(2, 2)
     assert known.points == [points[1], points[2]]
+
+
+def test_uses_add_up_while_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    known = KeyTables()
+    first, second = (signer.public_key.encoded for signer in many_signers(2))
+    for point, count in ((first, FEW - 1), (second, 1), (first, 1)):
+        assert known.points == []
+        known.note_good(point, count)
+    assert known.points == [first]
+
+
+def test_who_finds_no_room_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_tables, "TABLES_MAX", 1)
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    known = KeyTables()
+    first, second = (signer.public_key.encoded for signer in many_signers(2))
+    known.find(first, 100)
+    known.note_good(first, 100)
+    known.find(second, FEW)
+    known.note_good(second, FEW)
+    assert (known.points, known.counted) == ([first], 1)
+
+
+def test_a_table_that_another_thread_has_made_is_not_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    known, point = KeyTables(), SIGNER.public_key.encoded
+    known.note_good(point, FEW)
+    table = known.find(point, 1)
+    assert table is not None
+    known.note_good(point, FEW)  # of one that found none when it asked
+    assert known.find(point, 1) is table
+    assert known.counted == 1
 
 
 def test_what_is_long_ago_counts_less(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from node.service.mempool import (
     ROUND_BYTES,
     SHARE_FACTOR,
     AddOutcome,
+    FirstInTurn,
     Mempool,
 )
 
@@ -83,6 +84,10 @@ def take(pool: Mempool, time_ms: int = NOW_MS, txs_max: int = 1_000) -> list[Ver
     return pool.take(time_ms=time_ms, txs_max=txs_max, bytes_max=NO_LIMIT, records_max=NO_LIMIT)
 
 
+def first_in_turn(pool: Mempool) -> FirstInTurn | None:
+    return pool.first_in_turn
+
+
 def test_transactions_come_out_in_order_of_arrival_and_stay() -> None:
     pool = filled(tx(3), tx(1), tx(2))
     assert take(pool) == [tx(3), tx(1), tx(2)]
@@ -103,6 +108,17 @@ def test_senders_are_served_in_turn_each_in_order_of_arrival() -> None:
     assert take(pool)[:3] == [*late[:2], third]
     pool.unpin(SLOT_A)
     assert take(pool)[:5] == [*flood[:2], *late[:2], third]
+
+
+def test_who_has_nothing_under_way_goes_before_who_has_much() -> None:
+    half = ROUND_BYTES // 2
+    flood = [tx(number, size_bytes=half) for number in range(4)]
+    late = [tx(number, size_bytes=half, sender="agency-2") for number in range(4, 7)]
+    pool = filled(*flood[:3])
+    pool.pin(SLOT_A, hashes(*flood[:3]))
+    for each in (*late, flood[3]):
+        pool.add(each)
+    assert take(pool) == [*late, flood[3]]
 
 
 def test_what_is_larger_than_a_round_takes_up_several() -> None:
@@ -129,6 +145,15 @@ def test_a_sender_that_floods_the_pool_leaves_room_for_others() -> None:
     assert by_bytes.add(tx(1_000, size_bytes=9_900, sender="agency-2")) is AddOutcome.ADDED
 
 
+def test_what_a_sender_has_no_more_is_not_held_against_it() -> None:
+    for pool in (Mempool(txs_max=500), Mempool(bytes_max=50_000)):
+        accepted = [each for each in map(tx, range(600)) if pool.add(each) is AddOutcome.ADDED]
+        pool.discard(ids(*accepted[1:]))
+        again = [pool.add(tx(1_000 + number)) for number in range(600)]
+        assert again.count(AddOutcome.ADDED) == len(accepted) - 1
+        assert pool.pending_count == len(accepted)
+
+
 def test_a_request_is_pending_once_under_whatever_signature() -> None:
     pool = filled(tx(1))
     assert pool.add(tx(1)) is AddOutcome.DUPLICATE
@@ -145,6 +170,7 @@ def test_a_full_pool_refuses_by_count_and_by_bytes() -> None:
         AddOutcome.FULL,
     ]
     assert by_count.add(tx(1)) is AddOutcome.DUPLICATE  # known, though there is no room
+    assert by_count.add(tx(3, sender="agency-2")) is AddOutcome.FULL  # whoever comes
     by_bytes = Mempool(bytes_max=250)
     assert [by_bytes.add(tx(n)) for n in (1, 2, 3)][-1] is AddOutcome.FULL
     assert by_bytes.add(tx(4, size_bytes=50)) is AddOutcome.ADDED
@@ -159,6 +185,130 @@ def test_a_batch_ends_at_the_first_that_does_not_fit() -> None:
         tx(2, size_bytes=500),
         tx(3),
     ]
+
+
+def test_a_batch_holds_as_many_records_as_it_may_and_no_more() -> None:
+    pool = filled(tx(1, records=3), tx(2, records=5), tx(3))
+    taken = partial(pool.take, time_ms=NOW_MS, txs_max=10, bytes_max=NO_LIMIT)
+    assert taken(records_max=7) == [tx(1, records=3)]
+    assert taken(records_max=8) == [tx(1, records=3), tx(2, records=5)]
+
+
+def test_what_clients_handed_in_here_can_be_asked_for_alone() -> None:
+    pool = Mempool()
+    pool.add(tx(1), is_own=True)
+    pool.add(tx(2))
+    pool.add(tx(3), is_own=True)
+    assert take(pool) == [tx(1), tx(2), tx(3)]
+    own = pool.take(
+        time_ms=NOW_MS, txs_max=9, bytes_max=NO_LIMIT, records_max=NO_LIMIT, is_own=True
+    )
+    assert own == [tx(1), tx(3)]
+
+
+def test_it_tells_which_requests_and_which_bytes_it_holds() -> None:
+    pool = filled(tx(1))
+    twin = tx(1, signature=1)
+    assert pool.is_pending(tx(1).transaction.tx_id)
+    assert pool.holds(tx(1).transaction.encoded)
+    assert not pool.holds(twin.transaction.encoded)
+    pool.pin(SLOT_A, hashes(tx(1), twin))
+    assert pool.is_pending(tx(1).transaction.tx_id)
+    assert pool.hold_body(twin)
+    assert pool.holds(twin.transaction.encoded)
+    pool.discard(ids(tx(1)))
+    assert not pool.is_pending(tx(1).transaction.tx_id)
+    assert not pool.holds(tx(1).transaction.encoded)
+    assert not pool.holds(twin.transaction.encoded)
+
+
+def test_how_many_wait_leaves_out_what_slots_pin() -> None:
+    pool = Mempool()
+    assert not pool.is_waiting
+    pool.add(tx(1))
+    pool.add(tx(2))
+    pool.pin(SLOT_A, hashes(tx(1), tx(3)))
+    pool.hold_body(tx(3))
+    assert [pool.is_waiting, pool.waiting_count, pool.pending_count] == [True, 1, 3]
+    assert list(pool.slots) == [SLOT_A]
+    pool.remove_committed(ids(tx(2)), time_ms=NOW_MS)
+    assert [pool.is_waiting, pool.waiting_count] == [False, 0]
+    pool.unpin(SLOT_A)
+    assert [pool.is_waiting, pool.waiting_count] == [True, 2]
+    assert list(pool.slots) == []
+
+
+def test_the_first_in_turn_is_so_since_the_others_can_know_it() -> None:
+    pool = Mempool()
+    assert first_in_turn(pool) is None
+    pool.note_time(100)
+    pool.add(tx(1))
+    pool.note_time(150)
+    pool.add(tx(2))
+    assert first_in_turn(pool) == FirstInTurn(tx(1).transaction.tx_id, 100, 0, 0)
+    pool.note_time(200)
+    pool.note_repeated([tx(1)])
+    assert first_in_turn(pool) == FirstInTurn(tx(1).transaction.tx_id, 200, 0, 0)
+    pool.note_time(300)
+    pool.note_repeated([tx(1)])
+    assert first_in_turn(pool) == FirstInTurn(tx(1).transaction.tx_id, 200, 0, 0), (
+        "the first time it counts"
+    )
+    pool.discard(ids(tx(1), tx(2)))
+    assert first_in_turn(pool) is None
+
+
+def test_what_waits_for_a_later_round_is_first_since_that_round_is_served() -> None:
+    half = ROUND_BYTES // 2
+    first, second, third, fourth, fifth = (tx(number, size_bytes=half) for number in range(5))
+    pool = Mempool()
+    for number, each in enumerate((first, second, third, fourth, fifth)):
+        pool.note_time(100 + 10 * number)
+        pool.add(each)
+    pool.note_time(500)
+    assert pool.remove_committed(ids(second, first), time_ms=NOW_MS) == 110
+    assert first_in_turn(pool) == FirstInTurn(third.transaction.tx_id, 500, 500, 110)
+    pool.note_time(600)
+    pool.pin(SLOT_A, hashes(third, fifth))
+    assert first_in_turn(pool) == FirstInTurn(fourth.transaction.tx_id, 500, 500, 110), (
+        "of the same round"
+    )
+
+
+def test_what_slots_let_go_is_first_in_turn_by_its_round() -> None:
+    half = ROUND_BYTES // 2
+    first, second, third = (tx(number, size_bytes=half) for number in range(3))
+    pool = filled(first, second, third)
+    pool.pin(SLOT_A, hashes(first, second))
+    pool.pin(SLOT_B, hashes(third))
+    assert first_in_turn(pool) is None
+    for at_ms, slot, expected in ((500, SLOT_B, third), (600, SLOT_A, first)):
+        pool.note_time(at_ms)
+        pool.unpin(slot)
+        assert first_in_turn(pool) == FirstInTurn(expected.transaction.tx_id, at_ms, 0, 0)
+    assert take(pool) == [first, second, third]
+
+
+def test_a_commit_tells_when_the_last_to_come_of_it_came() -> None:
+    pool = Mempool()
+    pool.note_time(100)
+    pool.pin(SLOT_A, hashes(tx(1)))
+    pool.hold_body(tx(1))
+    assert pool.remove_committed(ids(tx(1), tx(9)), time_ms=NOW_MS) == 0, "it never waited here"
+    for at_ms, each in ((200, tx(2)), (300, tx(3)), (400, tx(4))):
+        pool.note_time(at_ms)
+        pool.add(each)
+    assert pool.remove_committed(ids(tx(3), tx(2)), time_ms=NOW_MS) == 300
+
+
+def test_who_waits_again_came_when_it_first_waited() -> None:
+    pool = Mempool()
+    pool.note_time(100)
+    pool.add(tx(1))
+    pool.pin(SLOT_A, hashes(tx(1)))
+    pool.note_time(200)
+    pool.unpin(SLOT_A)
+    assert pool.remove_committed(ids(tx(1)), time_ms=NOW_MS) == 100
 
 
 def test_the_first_is_taken_even_if_it_exceeds_a_shrunken_batch() -> None:
@@ -244,7 +394,8 @@ def test_a_fetched_body_is_held_even_in_a_full_pool_and_waits_when_let_go() -> N
     assert pool.missing(hashes(tx(1), tx(2))) == hashes(tx(2))
     assert pool.hold_body(tx(2))
     assert pool.hold_body(tx(2))
-    assert pool.pending_count == 2
+    assert (pool.pending_count, pool.pending_bytes) == (2, 200)
+    assert take(pool) == [], "a slot carries both"
     pool.remove_committed(ids(tx(1)), time_ms=NOW_MS)
     pool.unpin(SLOT_A)
     assert take(pool) == [tx(2)]
@@ -258,6 +409,17 @@ def test_what_came_over_the_bounds_goes_when_its_slot_is_dropped() -> None:
     pool.unpin(SLOT_A)
     assert take(pool) == [tx(1)]
     assert (pool.pending_count, pool.pending_bytes) == (1, 100)
+
+
+def test_pinned_bytes_over_the_bounds_go_with_their_slot_but_for_those_that_just_fit() -> None:
+    pool = Mempool(bytes_max=300)
+    pool.add(tx(1))
+    pool.pin(SLOT_A, hashes(tx(2), tx(3), tx(4)))
+    for number in (2, 3, 4):
+        assert pool.hold_body(tx(number))
+    assert sorted(pool.unpin(SLOT_A)) == ids(tx(2), tx(3))
+    assert take(pool) == [tx(1), tx(2), tx(3)]
+    assert (pool.pending_count, pool.pending_bytes) == (3, 300)
 
 
 def test_a_twin_of_a_pending_request_is_held_and_keeps_it_from_being_taken() -> None:
