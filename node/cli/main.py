@@ -89,6 +89,12 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "witness": _Verb(
         "node.cli.witness", "witness", _("Watch a chain's log from outside and cosign it.")
     ),
+    "gateway": _Verb(
+        "node.cli.gateway", "gateway", _("REST for applications of others, beside gRPC.")
+    ),
+    "security-log": _Verb(
+        "node.cli.security_log", "security_log", _("Verify who did what, allowed or refused.")
+    ),
     "anchor": _Verb(
         "node.cli.anchor", "anchor", _("Have authorities outside the chain stamp its checkpoints.")
     ),

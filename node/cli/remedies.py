@@ -444,6 +444,48 @@ _ROWS: Final = (
         N_("it would name a person to all who read the chain, for good"),
         N_("commit to it under a salt: govchain disclose commit; refer to it by a case number"),
     ),
+    (
+        "GC-2701",
+        _REFUSED,
+        N_("the gateway does not know who asks"),
+        N_("sign the request anew by a key that is registered: govchain gateway app add"),
+    ),
+    (
+        "GC-2702",
+        _REFUSED,
+        N_("the application may not do that"),
+        N_("have the operator give it the right: govchain gateway app add"),
+    ),
+    (
+        "GC-2703",
+        _UNAVAILABLE,
+        N_("too many requests"),
+        N_("come back after the time that Retry-After names"),
+    ),
+    (
+        "GC-2704",
+        _USAGE,
+        N_("the idempotency key cannot be used so"),
+        N_("make a new key for each request, and repeat a request under its own"),
+    ),
+    (
+        "GC-2706",
+        _USAGE,
+        N_("the folder cannot be that of a gateway"),
+        N_("name an empty folder, or one that govchain gateway init made"),
+    ),
+    (
+        "GC-2707",
+        _UNAVAILABLE,
+        N_("a webhook was not taken"),
+        N_("see that its receiver answers 2xx; it is brought again until then"),
+    ),
+    (
+        "GC-2708",
+        _FAILED,
+        N_("a security log is not what was written"),
+        N_("keep the folder as it is, and find out who could write there"),
+    ),
     ("GC-3001", _UNAVAILABLE, N_("the disk refused"), N_("check path, rights and disk")),
     (
         "GC-3002",

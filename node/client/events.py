@@ -144,25 +144,33 @@ def events_of(block: ProvedBlock) -> Iterator[Event]:
             )
 
 
+async def follow_blocks(
+    client: LedgerClient, reader: BlockReader, start: int
+) -> AsyncGenerator[ProvedBlock]:
+    """Yield the blocks from a height on, for ever.
+
+    Raises `ClientError` where no validator answers any more.
+    """
+    while True:
+        async with aclosing(client.blocks(start, _WATCH_MS)) as summaries:
+            async for summary in summaries:
+                yield await reader.read(summary.height)
+                start = summary.height + 1
+
+
 async def follow_events(
     client: LedgerClient, reader: BlockReader, after: EventId | None
 ) -> AsyncGenerator[Event]:
     """Yield events for ever: those after an id, or from the next block on.
 
-    Raises `ClientError` where no validator answers any more; going on after the last id that was
-    seen loses nothing.
+    Raises `ClientError` as above; going on after the last id that was seen loses nothing.
     """
-    seen = after
     start = (await client.status()).height + 1 if after is None else max(1, after.height)
-    while True:
-        async with aclosing(client.blocks(start, _WATCH_MS)) as summaries:
-            async for summary in summaries:
-                block = await reader.read(summary.height)
-                for event in events_of(block):
-                    if seen is None or event.id > seen:
-                        yield event
-                        seen = event.id
-                start = summary.height + 1
+    async with aclosing(follow_blocks(client, reader, start)) as blocks:
+        async for block in blocks:
+            for event in events_of(block):
+                if after is None or event.id > after:
+                    yield event
 
 
 def _records(transaction: Transaction, result: TransactionResult) -> int:

@@ -64,6 +64,7 @@ class KeyPurpose(StrEnum):
     TIMESTAMP = "timestamp"  # a node's time-stamp tokens
     ENCRYPTION = "encryption"  # what others wrap for an identity
     WITNESS = "witness"  # what somebody outside cosigns of a chain's log
+    WEBHOOK = "webhook"  # what a gateway tells the applications of others
 
 
 # Purposes whose algorithm an outside format dictates; the others follow the chain's suite.
@@ -73,6 +74,7 @@ _SIGNER_BY_PURPOSE: Final[Mapping[KeyPurpose, type[SoftwareSigner]]] = {
     KeyPurpose.TLS: P256Signer,
     KeyPurpose.AUTHORITY: P256Signer,
     KeyPurpose.WITNESS: Ed25519Signer,
+    KeyPurpose.WEBHOOK: Ed25519Signer,
 }
 _SIGNER_BY_ALGORITHM: Final = {
     signer_type.algorithm: signer_type

@@ -1,13 +1,15 @@
 """The HTTP server of a node: uvicorn inside the validator's own event loop, strictly bounded.
 
 It installs no signal handlers and configures no logs: both are the process's. What it serves is the
-application's (app.py). Clear text; TLS is for a proxy in front of it.
+application's (app.py). A node's is clear text, where TLS is for a proxy in front of it; a gateway's
+is TLS, and its application learns which certificate a connection showed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -28,6 +30,8 @@ REQUEST_MS_MAX: Final = 10_000
 IDLE_MS_MAX: Final = 5_000
 """How long a connection may stay unused after an answer."""
 STOP_GRACE_MS: Final = 1_000
+PEER_CERTIFICATE: Final = "peer_certificate"
+"""Of a connection over TLS: what it showed, DER, in the state of its requests; None for nothing."""
 
 _BACKLOG: Final = 128
 
@@ -36,18 +40,27 @@ class HttpServer:
     """Listens on one address and serves one application. `port` 0 takes any that is free."""
 
     def __init__(
-        self, app: ASGIApp, host: str, port: int, *, on_end: Callable[[Exception], None]
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        on_end: Callable[[Exception], None],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Serve `app`; `on_end` learns of an error that ended the serving itself."""
+        """Serve `app`, over `tls` if given; `on_end` learns of an error that ended the serving."""
         self._app, self._host, self._port = app, host, port
-        self._on_end = on_end
+        self._on_end, self._tls = on_end, tls
+        self.port = port
+        """What it listens on, once it does."""
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
         """Listen; return the port. Raises `ConfigError` where the address is not to be had."""
         listener = self._listen()
-        port: int = listener.getsockname()[1]
+        self.port = listener.getsockname()[1]
+        tls = self._tls
         self._server = _Server(
             uvicorn.Config(
                 self._app,
@@ -63,11 +76,12 @@ class HttpServer:
                 timeout_keep_alive=IDLE_MS_MAX // 1_000,
                 timeout_graceful_shutdown=STOP_GRACE_MS // 1_000,
                 h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls,
             )
         )
         self._serving = asyncio.get_running_loop().create_task(self._server.serve([listener]))
         self._serving.add_done_callback(self._reap)
-        return port
+        return self.port
 
     async def stop(self) -> None:
         """Accept no more, let what is under way end for a moment, then end it; may be repeated."""
@@ -110,6 +124,9 @@ class _BoundedConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self.app_state = {**self.app_state, PEER_CERTIFICATE: tls.getpeercert(binary_form=True)}
         if len(self.connections) > CONNECTIONS_MAX:
             transport.abort()
         else:

@@ -1,0 +1,1 @@
+"""REST for applications, beside gRPC. See README.md."""

@@ -1,0 +1,209 @@
+"""The gateway as a process: everything built and wired, run until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+import uvloop
+
+from node.client import Client
+from node.errors import ClientError, NodeError
+from node.gateway.api import Api
+from node.gateway.applications import Applications
+from node.gateway.door import Door
+from node.gateway.endpoints import Gateway
+from node.gateway.events import EventStreams
+from node.gateway.feed import EventFeed
+from node.gateway.home import GatewayHome
+from node.gateway.notarizing import notarize_head
+from node.gateway.openapi import build_page
+from node.gateway.outgoing import Sender
+from node.gateway.problems import Meaning
+from node.gateway.store import GatewayStore
+from node.gateway.webhooks import Post, Webhook, WebhookSender, read_webhooks
+from node.storage.security_log import SecurityLog
+from node.web.server import HttpServer
+
+_SYNC_S: Final = 1.0
+"""How long an entry of the security log may wait to be durable."""
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+
+def run_gateway(
+    home: GatewayHome,
+    meaning: Meaning,
+    *,
+    started: Callable[[int], None],
+    complain: Callable[[Exception], None],
+    post: Post | None = None,
+) -> None:
+    """Serve until told to stop (SIGTERM, SIGINT).
+
+    `started` learns of the port; `complain` of what fails and is not the end. Raises what is.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        loop.run(_Process(home, meaning, started, complain, post or Sender()).run())
+
+
+def clock_ms() -> int:
+    """Return what the clock here says, ms since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class _Process:
+    def __init__(
+        self,
+        home: GatewayHome,
+        meaning: Meaning,
+        started: Callable[[int], None],
+        complain: Callable[[Exception], None],
+        post: Post,
+    ) -> None:
+        self._home, self._meaning, self._post = home, meaning, post
+        self._started, self._complain = started, complain
+        self._worker = ThreadPoolExecutor(1, "gateway-store")
+        self._log = SecurityLog(home.security_folder, "gateway", clock_ms)
+        self._notarized_size = 0
+        self._failures: list[Exception] = []
+        self._stopping: asyncio.Event | None = None
+
+    async def run(self) -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._stopping = stopping
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        async with AsyncExitStack() as stack:
+            stack.callback(self._log.close)
+            stack.callback(self._worker.shutdown)
+            store = await self._run(GatewayStore, self._home.folder)
+            stack.push_async_callback(self._run, store.close)
+            client = await stack.enter_async_context(Client.open(self._home.profile))
+            feed = EventFeed(client, self._complain)
+            server, port = await self._serve(client, store, feed)
+            stack.push_async_callback(server.stop)
+            tasks = [
+                loop.create_task(feed.run()),
+                loop.create_task(self._keep_durable()),
+                loop.create_task(self._notarize_log(client)),
+                *self._bring_webhooks(loop, feed, store),
+            ]
+            stack.push_async_callback(_end, tasks)
+            for task in tasks:
+                task.add_done_callback(self._reap)
+            self._log.write("gateway.started", "allowed", port=port)
+            self._started(port)
+            await stopping.wait()
+            self._log.write("gateway.stopped", "allowed")
+        if self._failures:
+            raise self._failures[0]
+
+    async def _serve(
+        self, client: Client, store: GatewayStore, feed: EventFeed
+    ) -> tuple[HttpServer, int]:
+        home = self._home
+        tls = await asyncio.to_thread(home.server_tls)
+        api = Api(client, store, feed, run_blocking=self._run, now_ms=clock_ms)
+        streams = EventStreams(feed)
+
+        async def use_nonce(name: str, nonce: str, now_ms: int, until_ms: int) -> bool:
+            return await self._run(store.use_nonce, name, nonce, now_ms, until_ms)
+
+        door = Door(
+            Applications(home.folder),
+            home.authority,
+            use_nonce,
+            clock_ms,
+            scheme="http" if tls is None else "https",
+            names=lambda: home.names(server.port),
+        )
+        gateway = Gateway(
+            api, door, streams, self._log, meaning=self._meaning, on_failure=self._complain
+        )
+        server = HttpServer(
+            gateway.app(build_page()),
+            home.address.host,
+            home.address.port,
+            on_end=self._fail,
+            tls=tls,
+        )
+        return server, await server.start()
+
+    def _bring_webhooks(
+        self, loop: asyncio.AbstractEventLoop, feed: EventFeed, store: GatewayStore
+    ) -> list[asyncio.Task[None]]:
+        webhooks = read_webhooks(self._home.folder)
+        if not webhooks:
+            return []
+        sender = WebhookSender(
+            feed,
+            store,
+            self._home.webhook_signer(),
+            run_blocking=self._run,
+            post=self._post,
+            now_ms=clock_ms,
+            note=self._note_delivery,
+        )
+        return [loop.create_task(sender.run(webhook)) for webhook in webhooks]
+
+    def _note_delivery(self, webhook: Webhook, event: str, error: Exception | None) -> None:
+        if error is None:
+            self._log.write("webhook.delivered", "allowed", webhook.name, event=event)
+            return
+        code = error.code if isinstance(error, NodeError) else ""
+        self._log.write("webhook.delivered", "refused", webhook.name, event=event, code=code)
+        self._complain(error)
+
+    async def _keep_durable(self) -> None:
+        while True:
+            await asyncio.sleep(_SYNC_S)
+            self._log.sync()
+
+    async def _notarize_log(self, client: Client) -> None:
+        """Record the head of the log on the chain, now and then."""
+        minutes = self._home.settings.log_minutes
+        if not minutes:
+            return
+        while True:
+            self._log.sync()
+            head = self._log.head
+            if head.size > self._notarized_size:
+                try:
+                    path = await notarize_head(client, self._home.security_folder, head)
+                except ClientError as error:
+                    self._complain(error)
+                else:
+                    self._log.write("log.notarized", "allowed", receipt=path.name)
+                    self._notarized_size = self._log.head.size
+            await asyncio.sleep(60 * minutes)
+
+    def _run(
+        self, call: Callable[_P, _T], /, *args: _P.args, **named: _P.kwargs
+    ) -> asyncio.Future[_T]:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._worker, partial(call, *args, **named))
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._failures.append(error)
+        if self._stopping is not None:
+            self._stopping.set()
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):
+            await task
