@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from node.crypto.certificate import verify_identity
+from node.crypto.member_certificate import verify_identity
 from node.errors import CryptoError, DecodeError
 from node.gateway.applications import Application, Applications, KnownKey
 from node.gateway.http_signature import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -154,7 +155,7 @@ def test_texts_are_bounded_and_syncs_are_counted(
     syncs: list[int] = []
     log = SecurityLog(tmp_path, "gateway", Clock())
     log.sync()
-    monkeypatch.setattr(security_log.os, "fsync", syncs.append)
+    monkeypatch.setattr(os, "fsync", syncs.append)
     for _ in range(100):
         log.write("x", "allowed", "w" * 10_000, detail="d" * 10_000)
     log.sync()
