@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from node.crypto.certificate_profile import CertificateIdentity
 from node.errors import ClientError, DecodeError, NodeError
 from node.rpc.identity import AccessError, Gatekeeper
-from node.rpc.strict import refuse_unknown_fields
+from node.rpc.strict import Malformed, behaviour_of, rebuilt, refuse_malformed
 from node.storage.objects import ObjectStoreError
 from node.storage.past import NotHeldYet, Pruned
 
@@ -64,14 +64,8 @@ _STATUS: Final = (
 )
 """The first row whose error it is; anything else is this node's own fault: INTERNAL."""
 
-_HANDLERS: Final = {
-    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
-    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
-    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
-    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
-}
-
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_Request: TypeAlias = Message | Malformed
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a generic type for type checkers only
 
 
@@ -97,24 +91,23 @@ class Guard(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None  # no such method: gRPC says so
-        name, build = _HANDLERS[handler.request_streaming, handler.response_streaming]
-        behaviour = getattr(handler, name)
+        behaviour = behaviour_of(handler)
 
-        async def guarded(request: Message | AsyncIterator[Message], context: _Context) -> object:
+        async def guarded(request: _Request | AsyncIterator[_Request], context: _Context) -> object:
             return await self._serve(behaviour, request, context)
 
-        return build(guarded, handler.request_deserializer, handler.response_serializer)
+        return rebuilt(handler, guarded, handler.request_deserializer)
 
     async def _serve(
         self,
         behaviour: Callable[[Any, _Context], Any],
-        request: Message | AsyncIterator[Message],
+        request: _Request | AsyncIterator[_Request],
         context: _Context,
     ) -> object:
         try:
             self._admit(context)
-            if isinstance(request, Message):
-                refuse_unknown_fields(request)
+            if isinstance(request, Message | Malformed):
+                refuse_malformed(request)
             else:
                 request = self._strict(request, context)
             outcome = behaviour(request, context)
@@ -140,11 +133,11 @@ class Guard(grpc.aio.ServerInterceptor):
         self._gatekeeper.identify(context.auth_context())
 
     async def _strict(
-        self, requests: AsyncIterator[Message], context: _Context
-    ) -> AsyncIterator[Message]:
+        self, requests: AsyncIterator[_Request], context: _Context
+    ) -> AsyncIterator[_Request]:
         async for request in requests:
             self._judge_again(context)
-            refuse_unknown_fields(request)
+            refuse_malformed(request)
             yield request
 
     async def _refuse(self, context: _Context, error: Exception) -> None:

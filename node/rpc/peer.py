@@ -31,7 +31,7 @@ from node.rpc.identity import (
 from node.rpc.outbox import FRAME_MESSAGES_MAX, Outbox
 from node.rpc.pb.peer_pb2 import PeerFrame
 from node.rpc.pb.peer_pb2_grpc import PeerServicer, PeerStub
-from node.rpc.strict import refuse_unknown_fields
+from node.rpc.strict import refuse_malformed
 
 UNREACHABLE_QUEUE_BYTES_MAX: Final = PEER_MESSAGE_BYTES_MAX
 """Bound of the queue while the peer is away: it will be told anew, so old messages are no use."""
@@ -356,7 +356,7 @@ class PeerTransport(PeerServicer):
         return peer
 
     async def _receive(self, peer: int, frame: PeerFrame) -> None:
-        refuse_unknown_fields(frame)
+        refuse_malformed(frame)
         if len(frame.messages) > FRAME_MESSAGES_MAX:
             raise PeerError(
                 "frame-messages",

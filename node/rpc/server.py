@@ -26,6 +26,7 @@ from node.rpc.pb.vault_pb2_grpc import (
 )
 from node.rpc.peer import KEEPALIVE_OPTIONS, PeerTransport
 from node.rpc.port import REPLY_BYTES_MAX, REQUEST_BYTES_MAX, NodeApi
+from node.rpc.strict import Tolerant
 from node.rpc.vault import VaultApi, VaultPeerApi
 from node.rpc.vault_port import VaultNode
 
@@ -74,7 +75,7 @@ class PeerServer:
 
     async def start(self) -> tuple[int, ...]:
         """Listen; return the port of each address. Raises `ConfigError` if one is not to be had."""
-        server = grpc.aio.server(options=_PEER_OPTIONS)
+        server = grpc.aio.server(interceptors=[Tolerant()], options=_PEER_OPTIONS)
         add_PeerServicer_to_server(self._transport, server)
         if self._vault is not None:
             add_VaultPeerServicer_to_server(self._vault, server)
@@ -118,7 +119,9 @@ class ClientServer:
         """Listen; return the port of each address. Raises `ConfigError` if one is not to be had."""
         await self.set_ready(ready=False)
         server = grpc.aio.server(
-            interceptors=[self._guard], options=_CLIENT_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+            interceptors=[Tolerant(), self._guard],
+            options=_CLIENT_OPTIONS,
+            maximum_concurrent_rpcs=CALLS_MAX,
         )
         add_LedgerServicer_to_server(LedgerApi(self._node), server)
         if self._vault is not None:

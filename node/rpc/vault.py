@@ -20,7 +20,7 @@ from node.rpc.guard import NotFound, caller, status_of
 from node.rpc.identity import Gatekeeper
 from node.rpc.pb import vault_pb2 as pb
 from node.rpc.pb.vault_pb2_grpc import VaultPeerServicer, VaultServicer
-from node.rpc.strict import refuse_unknown_fields
+from node.rpc.strict import refuse_malformed
 from node.rpc.vault_port import (
     DOCUMENTS_PAGE_MAX,
     OBJECTS_ASKED_MAX,
@@ -116,7 +116,7 @@ class VaultPeerApi(VaultPeerServicer):
     ) -> AsyncIterator[pb.Object]:
         """Give objects to a node."""
         try:
-            refuse_unknown_fields(request)
+            refuse_malformed(request)
             shown = self._gatekeeper.identify(context.auth_context())
             async for data in _objects(self._node, shown, request):
                 yield data

@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -75,5 +75,7 @@ class _Watched:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, receive, send)
+        except ClientDisconnect:
+            pass  # whoever asked has left, or sent what is no request: nobody waits for an answer
         except Exception as error:  # noqa: BLE001 - the boundary: it was answered with 500
             self._on_failure(error)

@@ -17,7 +17,7 @@ from typing import Final
 import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from node.errors import ConfigError
 
@@ -142,6 +142,17 @@ class _BoundedConnection(H11Protocol):
             self._stop_waiting()
         elif self._patience is None:
             self._wait_for_them(REQUEST_MS_MAX)  # not anew with every byte
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless the head of it was and its answer is under way."""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True  # there is nobody left to answer, as after a lost connection
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         self._wait_for_them(IDLE_MS_MAX + REQUEST_MS_MAX)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -313,3 +314,19 @@ async def test_ipv6() -> None:
     async with running(1, "::1") as network, network.client() as client:
         [outcome] = await client.submit([b"tx"])
         assert outcome.final().height == 1
+
+
+async def test_what_is_no_message_is_the_callers_fault() -> None:
+    """Found by tests.fuzz.endpoints: gRPC answered UNKNOWN, and wrote a traceback for each."""
+    async with running(1) as network, connected(network) as channel:
+        ask: Any = channel.unary_unary("/govchain.ledger.v1.Ledger/GetStatus")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await ask(b"\x9b\x86\xd7")
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "request: Error parsing message" in (refused.value.details() or "")
+        submit: Any = channel.stream_stream("/govchain.ledger.v1.Ledger/SubmitStream")
+        stream = submit(iter([b"\x08\xff"]))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stream.read()
+        assert await stream.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert network.failures == []

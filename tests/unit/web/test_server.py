@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import AsyncIterator
 
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from node.errors import ClientError, ConfigError, InvariantViolation
@@ -26,6 +27,14 @@ async def echo(request: Request) -> PlainTextResponse:
     return PlainTextResponse(await read_body(request, bytes_max=100))
 
 
+async def slow_end(_request: Request) -> StreamingResponse:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"begun"
+        await asyncio.Event().wait()
+
+    return StreamingResponse(pieces())
+
+
 async def client_error(_request: Request) -> PlainTextResponse:
     raise ClientError("not so", code="GC-2203")
 
@@ -40,6 +49,7 @@ async def broken(_request: Request) -> PlainTextResponse:
 
 TRIAL = [
     Route("/echo", echo, methods=["POST"]),
+    Route("/slow-end", slow_end, methods=["POST"]),
     Route("/error", client_error),
     Route("/refusal", refusal),
     Route("/broken", broken),
@@ -189,3 +199,40 @@ async def test_an_address_in_use_is_told_as_such() -> None:
 
 def _never(error: Exception) -> None:
     raise AssertionError(error)
+
+
+CHUNKED = b"POST %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+NO_CHUNK = b"tion: keep-alive\r\n"
+
+
+async def test_a_body_that_is_none_is_the_callers_fault_alone() -> None:
+    """Found by tests.fuzz.endpoints: both were told as failures of the node."""
+    async with serving(TRIAL) as served:
+        answer = await exchange(served.port, CHUNKED % b"/echo" + NO_CHUNK)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert served.failures == []
+
+
+async def test_a_body_that_breaks_off_during_the_answer_ends_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(TRIAL) as served:
+        reader, writer = await asyncio.open_connection(HOST, served.port)
+        writer.write(CHUNKED % b"/slow-end")
+        assert (await reader.readuntil(b"begun")).startswith(b"HTTP/1.1 200 ")
+        writer.write(NO_CHUNK)
+        await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        assert served.failures == []
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+async def test_who_leaves_in_the_middle_of_a_request_is_no_failure() -> None:
+    async with serving(TRIAL) as served:
+        _, writer = await asyncio.open_connection(HOST, served.port)
+        writer.write(CHUNKED % b"/echo" + b"5\r\nabc")
+        await writer.drain()
+        writer.transport.abort()
+        assert (await ask(served.port, "/echo", method="POST", body=b"x")).status == 200
+        await served.server.stop()
+        assert served.failures == []
