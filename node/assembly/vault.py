@@ -31,9 +31,12 @@ from node.service.vault.keeper import VaultKeeper, not_kept
 from node.storage.ledger import LedgerStore
 from node.storage.objects import DirectoryObjects, ObjectStore, UrlObjects
 from node.storage.vault_holdings import CheckStep, Holdings
+from node.timestamp.receipt import iso_time
 
 UNCOMMITTED_DOCUMENTS_MAX: Final = 64
 """Uploads at once of which the chain knows nothing yet."""
+USE_MS_MAX: Final = 600_000
+"""How long after a use on chain a node gives what is authorised under terms."""
 _GIB: Final = 1_073_741_824
 _NODE_ROLES: Final = tuple(role.name.lower() for role in (Role.VALIDATOR, Role.OBSERVER))
 _AGENCY: Final = Role.AGENCY.name.lower()
@@ -224,10 +227,7 @@ class NodeVault:
                 )
             organisation = caller.organisation
         else:
-            if document.grant_of(caller.identity_id) is None:
-                raise AccessError(
-                    f"document {document_id.hex()} is not granted to {caller.identity_id!r}"
-                )
+            self._expect_grant(caller, document_id, document)
             organisation = self._organisation
         parts = self._holdings.parts(document_id, document, organisation)
         return frozenset(
@@ -235,6 +235,35 @@ class NodeVault:
             for part in parts
             if part.recipient in ("", caller.identity_id) or caller.role in _NODE_ROLES
         )
+
+    def _expect_grant(
+        self, caller: CertificateIdentity, document_id: bytes, document: VaultDocument
+    ) -> None:
+        """Refuse who has no grant, or one under terms that are over or without a use just now.
+
+        What time it is, the later of the newest block's and of this node's clock says.
+        """
+        grant = document.grant_of(caller.identity_id)
+        if grant is None:
+            raise AccessError(
+                f"document {document_id.hex()} is not granted to {caller.identity_id!r}"
+            )
+        if grant.authorised is None:
+            return
+        terms, uses = grant.authorised.terms, grant.authorised.uses
+        now_ms = max(clock.utc_ms(), self._ledger.header.time_ms)
+        if terms.is_over(now_ms):
+            raise ClientError(
+                f"document {document_id.hex()}: authorised for {terms.purpose!r} until "
+                f"{iso_time(terms.not_after_ms)}: that is over",
+                code="GC-2613",
+            )
+        if now_ms - uses.time_ms > USE_MS_MAX:
+            raise ClientError(
+                f"document {document_id.hex()}: no use of it by {caller.identity_id!r} is on chain "
+                f"within the last {USE_MS_MAX // 1_000} s",
+                code="GC-2614",
+            )
 
     def _document(self, document_id: bytes) -> VaultDocument:
         document = read_document(self._ledger.get, document_id)

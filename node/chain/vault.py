@@ -8,10 +8,11 @@ stores of nodes, where they can be destroyed (proto/VAULT.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Final, TypeVar
 
+from node.chain.authorisation import Authorised, Terms
 from node.chain.encoding import (
     decode,
     encode,
@@ -175,6 +176,8 @@ class VaultKind(IntEnum):
     REVOKE = 4
     ROTATE = 5
     SHRED = 6
+    AUTHORISE = 7
+    USE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +237,28 @@ class Shred:
     """Digest of the decision that orders it, 32 bytes; the decision itself stays off chain."""
 
 
-VaultOperation = RegisterKey | Keep | Grant | Revoke | Rotate | Shred
+@dataclass(frozen=True, slots=True)
+class Authorise:
+    """Let one recipient read a document under terms, at the owner's nodes, each use on chain."""
+
+    document_id: bytes
+    version: int
+    """The one in force, as with `Grant`."""
+    wrap: Wrap
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Say, as who was authorised, that the document is read now: nodes give it after that alone."""
+
+    document_id: bytes
+    previous_height: int
+    """Of the block of the sender's use before this, 0 for the first: so that none can be left out
+    of a list of them."""
+
+
+VaultOperation = RegisterKey | Keep | Grant | Revoke | Rotate | Shred | Authorise | Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,20 +348,31 @@ class VaultGrant:
     """The recipient's, whose nodes keep a copy."""
     height: int
     """Of the block that granted it."""
+    authorised: Authorised | None = None
+    """Under which terms, where there are any: then the recipient's nodes keep no copy."""
 
     def to_value(self) -> list[Any]:
         """Return the CBOR array `vault-grant`."""
-        return [self.wrap.to_value(), self.organisation, self.height]
+        terms = [] if self.authorised is None else [self.authorised.to_value()]
+        return [self.wrap.to_value(), self.organisation, self.height, *terms]
 
     @classmethod
     def from_value(cls, value: object) -> VaultGrant:
         """Read the CBOR array `vault-grant`; raises `DecodeError`."""
-        wrap, organisation, height = expect_array(value, 3, "vault grant")
+        is_plain = isinstance(value, list) and len(value) == 3  # noqa: PLR2004 - items
+        wrap, organisation, height, *terms = expect_array(
+            value, 3 if is_plain else 4, "vault grant"
+        )
         return cls(
             Wrap.from_value(wrap),
             _read_id(organisation, "vault grant organisation"),
             expect_uint(height, "vault grant height"),
+            Authorised.from_value(terms[0]) if terms else None,
         )
+
+    def is_over(self, time_ms: int) -> bool:
+        """Tell whether its terms give nothing any more at a time."""
+        return self.authorised is not None and self.authorised.terms.is_over(time_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,11 +411,21 @@ class VaultDocument:
         return next((each for each in self.grants if each.wrap.recipient == identity_id), None)
 
     def is_entitled(self, organisation: str) -> bool:
-        """Tell whether the nodes of an organisation keep a copy: the owner's, and recipients'."""
+        """Tell whether the nodes of an organisation keep a copy: the owner's, and recipients'.
+
+        Those of recipients under terms keep none: they could be read without a trace.
+        """
         return self.is_kept and (
             organisation == self.organisation
-            or any(each.organisation == organisation for each in self.grants)
+            or any(
+                each.organisation == organisation and each.authorised is None
+                for each in self.grants
+            )
         )
+
+    def at(self, time_ms: int) -> VaultDocument:
+        """Return it without the grants whose terms are over at a time."""
+        return replace(self, grants=tuple(g for g in self.grants if not g.is_over(time_ms)))
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `vault-document`."""
@@ -457,6 +502,12 @@ def _operation_value(operation: VaultOperation) -> list[Any]:
             return [VaultKind.ROTATE.value, [operation.document_id, *rotated, wraps]]
         case Shred():
             return [VaultKind.SHRED.value, [operation.document_id, operation.reason]]
+        case Authorise():
+            wrap, terms = operation.wrap.to_value(), operation.terms.to_value()
+            body = [operation.document_id, operation.version, wrap, terms]
+            return [VaultKind.AUTHORISE.value, body]
+        case Use():
+            return [VaultKind.USE.value, [operation.document_id, operation.previous_height]]
 
 
 def _read_operation(kind: int, body: object) -> VaultOperation:
@@ -491,6 +542,17 @@ def _read_operation(kind: int, body: object) -> VaultOperation:
                 _read_document_id(document_id),
                 None if reason is None else _read_digest(reason, "vault reason"),
             )
+        case VaultKind.AUTHORISE:
+            document_id, version, wrap, terms = expect_array(body, 4, "vault authorisation")
+            return Authorise(
+                _read_document_id(document_id),
+                _version(version),
+                Wrap.from_value(wrap),
+                Terms.from_value(terms),
+            )
+        case VaultKind.USE:
+            document_id, height = expect_array(body, 2, "vault use")
+            return Use(_read_document_id(document_id), expect_uint(height, "vault use height"))
         case _:
             raise DecodeError(f"vault operation kind: {kind} is unknown")
 

@@ -119,11 +119,14 @@ def _of_the_vault() -> dict[ResultCode, tuple[str, str]]:
             _("see when, and by whose order: govchain vault show"),
         ),
         ResultCode.VAULT_VERSION: (
-            _("the document has another version by now"),
+            _("the document has another version by now, or was used meanwhile"),
             again,
         ),
         ResultCode.VAULT_RECIPIENT: (
-            _("a recipient is named twice, or is to be revoked and has no grant"),
+            _(
+                "a recipient is named twice, or has no grant that could be revoked or used: there "
+                "is none, or its terms are over"
+            ),
             again,
         ),
         ResultCode.VAULT_FULL: (

@@ -445,6 +445,18 @@ _ROWS: Final = (
         N_("commit to it under a salt: govchain disclose commit; refer to it by a case number"),
     ),
     (
+        "GC-2613",
+        _REFUSED,
+        N_("the authorisation is over"),
+        N_("ask the owner for another one: govchain vault authorise"),
+    ),
+    (
+        "GC-2614",
+        _REFUSED,
+        N_("no use of the document is on chain"),
+        N_("read it by govchain vault get, which puts that there"),
+    ),
+    (
         "GC-2701",
         _REFUSED,
         N_("the gateway does not know who asks"),

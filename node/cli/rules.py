@@ -142,6 +142,8 @@ def _operation_texts() -> dict[str, str]:
         "vault-revoke": _("take back who may open a document of the vault"),
         "vault-rotate": _("seal a document of the vault anew"),
         "vault-shred": _("destroy a document of the vault"),
+        "vault-authorise": _("authorise others to read a document of the vault, under terms"),
+        "vault-use": _("read, as who was authorised, a document of the vault"),
         "govern": _("hand in what was approved"),
         "add-organisation": _("admit an organisation"),
         "freeze-organisation": _("freeze an organisation"),

@@ -96,13 +96,16 @@ def _facts_of(payload: Payload) -> dict[str, object]:
 
 
 def _vault_facts(payload: Vault) -> dict[str, object]:
-    from node.chain.vault import RegisterKey, Revoke, Shred
+    from node.chain.vault import Authorise, RegisterKey, Revoke, Shred, Use
 
     operation = payload.operation
     if isinstance(operation, RegisterKey):
         return {"key_number": operation.number}
-    if isinstance(operation, Shred):
+    if isinstance(operation, Shred | Use):
         return {"document": operation.document_id.hex()}
+    if isinstance(operation, Authorise):
+        recipient = operation.wrap.recipient
+        return {"document": operation.document_id.hex(), "recipients": [recipient]}
     recipients = (
         operation.recipients
         if isinstance(operation, Revoke)

@@ -48,8 +48,9 @@ AUDIT_REPORT: Final = b"govchain/v1/audit-report"
 VAULT_CONTENT: Final = b"govchain/v1/vault-content"
 VAULT_WRAP: Final = b"govchain/v1/vault-wrap"
 
-# Disclosure: the commitment to one field of a record, under its salt.
+# Disclosure: the commitment to one field of a record under its salt, and what an SD-JWT has for it.
 FIELD: Final = b"govchain/v1/field"
+SD_JWT_SALT: Final = b"govchain/v1/sd-jwt-salt"
 
 # Private keys at rest.
 KEY_FILE: Final = b"govchain/v1/key-file"

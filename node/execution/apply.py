@@ -45,12 +45,14 @@ from node.chain.state_tree import EMPTY_TREE, StateMap, TreeUpdate, update
 from node.chain.transaction import Payload, Transaction, VerifiedTransaction
 from node.chain.validation import check_header_follows
 from node.chain.vault import (
+    Authorise,
     Grant,
     Keep,
     RegisterKey,
     Revoke,
     Rotate,
     Shred,
+    Use,
     Vault,
     VaultOperation,
 )
@@ -87,6 +89,8 @@ _VAULT_NAMES: Final[Mapping[type[VaultOperation], str]] = {
     Revoke: "vault-revoke",
     Rotate: "vault-rotate",
     Shred: "vault-shred",
+    Authorise: "vault-authorise",
+    Use: "vault-use",
 }
 """What rules are bound to, of what the vault does."""
 

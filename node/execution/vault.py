@@ -13,7 +13,10 @@ this order; the first that is broken fails the transaction:
 - X6 content is sealed by algorithms of the chain's suite;
 - X7 every recipient is named once, has its rights (identity.py), and holds the encryption key
   named; who is revoked has a grant;
-- X8 a document has at most 128 recipients, an organisation at most 64 encryption keys.
+- X8 a document has at most 128 recipients, an organisation at most 64 encryption keys, and what the
+  state holds of either fits a value of it;
+- X9 terms end after this block; a use is of who was authorised, under terms that are not over, and
+  names the block of that sender's use before it. A rotation keeps terms and uses as they are.
 
 Whether the recipients' nodes hold the content, and whether a wrapped key opens, no rule can know.
 """
@@ -24,9 +27,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
+from node.chain.authorisation import Authorised, Uses
 from node.chain.block import ResultCode
 from node.chain.genesis import Identity, Role
 from node.chain.vault import (
+    Authorise,
     Content,
     EncryptionKey,
     Grant,
@@ -35,6 +40,7 @@ from node.chain.vault import (
     Revoke,
     Rotate,
     Shred,
+    Use,
     Vault,
     VaultDocument,
     VaultGrant,
@@ -49,7 +55,7 @@ from node.errors import CryptoError, DecodeError, InvariantViolation
 from node.execution.identity import has_rights
 from node.execution.notary import Failure, Position
 from node.execution.registry import read_identity
-from node.limits import VAULT_KEYS_MAX, VAULT_RECIPIENTS_MAX
+from node.limits import STATE_VALUE_BYTES_MAX, VAULT_KEYS_MAX, VAULT_RECIPIENTS_MAX
 
 _Read = Callable[[bytes], bytes | None]
 _Writes = Mapping[bytes, bytes]
@@ -80,6 +86,10 @@ def keep_vault(
             outcome = case.rotate(operation)
         case Shred():
             outcome = case.shred(operation)
+        case Authorise():
+            outcome = case.authorise(operation)
+        case Use():
+            outcome = case.use(operation)
         case _:
             assert_never(operation)
     return Failure(outcome) if isinstance(outcome, ResultCode) else outcome
@@ -169,12 +179,42 @@ class _Case:
         added = self._grants_of(operation.wraps)
         if isinstance(added, ResultCode):
             return added
-        renewed = [grant.wrap.recipient for grant in added]
-        kept = [grant for grant in before.grants if grant.wrap.recipient not in renewed]
-        grants = _in_order([*kept, *added])
-        if len(grants) > VAULT_RECIPIENTS_MAX:
-            return ResultCode.VAULT_FULL  # X8
-        return self._changed(operation.document_id, replace(before, grants=grants))
+        return self._granted(operation.document_id, before, added)
+
+    def authorise(self, operation: Authorise) -> _Writes | ResultCode:
+        before = self._document(operation.document_id, (Role.AGENCY,))
+        if isinstance(before, ResultCode):
+            return before
+        if operation.version != before.version:
+            return ResultCode.VAULT_VERSION  # X5
+        added = self._grants_of((operation.wrap,))
+        if isinstance(added, ResultCode):
+            return added
+        if operation.terms.is_over(self._at.time_ms):
+            return ResultCode.VAULT_RECIPIENT  # X9
+        earlier = before.grant_of(operation.wrap.recipient)
+        had = None if earlier is None else earlier.authorised
+        authorised = Authorised(operation.terms, Uses() if had is None else had.uses)
+        renewed = [replace(grant, authorised=authorised) for grant in added]
+        return self._granted(operation.document_id, before, renewed)
+
+    def use(self, operation: Use) -> _Writes | ResultCode:
+        if self._sender.role not in _REGISTERING:
+            return ResultCode.NOT_PERMITTED  # X1
+        before = read_document(self._read, operation.document_id)
+        if before is None:
+            return ResultCode.VAULT_DOCUMENT_UNKNOWN  # X4
+        if not before.is_kept:
+            return ResultCode.VAULT_DOCUMENT_SHREDDED  # X4
+        grant = before.grant_of(self._sender.identity_id)
+        if grant is None or grant.authorised is None or grant.is_over(self._at.time_ms):
+            return ResultCode.VAULT_RECIPIENT  # X9
+        uses = grant.authorised.uses
+        if operation.previous_height != uses.height:
+            return ResultCode.VAULT_VERSION  # X9
+        newer = uses.and_one(self._at.height, self._at.time_ms)
+        used = replace(grant, authorised=replace(grant.authorised, uses=newer))
+        return self._granted(operation.document_id, before, (used,))
 
     def revoke(self, operation: Revoke) -> _Writes | ResultCode:
         before = self._document(operation.document_id, (Role.AGENCY,))
@@ -195,7 +235,16 @@ class _Case:
         grants = self._grants_of(operation.wraps, operation.content)
         if isinstance(grants, ResultCode):
             return grants
-        after = replace(before, version=operation.version, content=operation.content, grants=grants)
+        terms = {grant.wrap.recipient: grant.authorised for grant in before.grants}
+        after = replace(
+            before,
+            version=operation.version,
+            content=operation.content,
+            grants=tuple(
+                replace(grant, authorised=terms.get(grant.wrap.recipient))  # X9
+                for grant in grants
+            ),
+        )
         return self._changed(operation.document_id, after)
 
     def shred(self, operation: Shred) -> _Writes | ResultCode:
@@ -243,7 +292,18 @@ class _Case:
             found[wrap.recipient] = VaultGrant(wrap, recipient.organisation, self._at.height)
         return _in_order([*found.values()])
 
-    def _changed(self, document_id: bytes, document: VaultDocument) -> _Writes:
+    def _granted(
+        self, document_id: bytes, before: VaultDocument, added: Sequence[VaultGrant]
+    ) -> _Writes | ResultCode:
+        """Return the document with these grants, in place of those of their recipients."""
+        renewed = [grant.wrap.recipient for grant in added]
+        kept = [grant for grant in before.grants if grant.wrap.recipient not in renewed]
+        grants = _in_order([*kept, *added])
+        if len(grants) > VAULT_RECIPIENTS_MAX:
+            return ResultCode.VAULT_FULL  # X8
+        return self._changed(document_id, replace(before, grants=grants))
+
+    def _changed(self, document_id: bytes, document: VaultDocument) -> _Writes | ResultCode:
         after = replace(
             document,
             changes=document.changes + 1,
@@ -251,7 +311,10 @@ class _Case:
             time_ms=self._at.time_ms,
             ordered_by=self._sender.identity_id,
         )
-        return {vault_document_key(document_id): after.encode()}
+        encoded = after.encode()
+        if len(encoded) > STATE_VALUE_BYTES_MAX:
+            return ResultCode.VAULT_FULL  # X8
+        return {vault_document_key(document_id): encoded}
 
 
 def _in_order(grants: Sequence[VaultGrant]) -> tuple[VaultGrant, ...]:

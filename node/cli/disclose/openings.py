@@ -20,6 +20,7 @@ from node.cli.verb import CommandError
 from node.crypto.suite import Suite
 from node.disclosure.fields import FieldPath, FieldValue
 from node.disclosure.opening import OPENING_BYTES_MAX, Opening
+from node.disclosure.proof import Disclosure
 from node.errors import DecodeError
 from node.operations.topology import write_file
 
@@ -93,6 +94,16 @@ def put_opening(screen: Screen, desk: VaultDesk, path: Path, recipients: tuple[s
     known = put_file(screen, desk, path, recipients)
     path.unlink()
     return known
+
+
+def put_disclosure(screen: Screen, desk: VaultDesk, disclosure: Disclosure) -> Known:
+    """Have the vault keep a disclosure, for who asks alone as yet."""
+    from node.cli.vault.moving import put_file
+
+    with tempfile.TemporaryDirectory(prefix="govchain-disclosure-") as folder:
+        path = Path(folder) / "fields.disclosure"
+        write_file(path, disclosure.encode(), mode=_PRIVATE)
+        return put_file(screen, desk, path, ())
 
 
 def erase_fields(

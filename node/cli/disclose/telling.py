@@ -9,13 +9,18 @@ from typing import Any
 
 from node.cli.inputs import open_file
 from node.cli.kinds import DISCLOSURE, expect_kind
+from node.cli.network import Network
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError
 from node.cli.verify import fault_of_receipt, tell_verdict
 from node.cli.wording import describe_verdict
+from node.client.chain import CERTIFICATE_FILE, read_file
+from node.crypto.certificate import encode_der, split_pem
 from node.disclosure.fields import FieldPath, FieldValue, path_text
 from node.disclosure.masking import MaskingPolicy
+from node.disclosure.opening import Opening
 from node.disclosure.proof import DISCLOSURE_BYTES_MAX, Disclosure, ProvenFields, check_fields
+from node.disclosure.sd_jwt import build_sd_jwt
 from node.errors import DecodeError, NodeError, ProofError
 from node.timestamp.opening import digest_algorithm_of, open_receipt
 from node.timestamp.trust import TrustAnchor
@@ -70,6 +75,30 @@ def expect_receipt_of(path: Path, receipt: bytes, statement: bytes) -> None:
         message = _("{path} is the receipt of something else than this record's commitment")
         fix = _("name the one that govchain disclose commit wrote beside it")
         raise CommandError("GC-2610", message.format(path=path), fix)
+
+
+def sd_jwt_of(
+    network: Network, opening: Opening, paths: list[FieldPath], receipt: bytes, *, issued_s: int
+) -> str:
+    """Return an SD-JWT signed by the own identity; raises `CommandError` where its key is none.
+
+    It names the chain, and the record by which the commitment was notarized.
+    """
+    if not network.suite.has_public_forms:
+        raise CommandError("GC-2340", _("an SD-JWT is signed by ECDSA, and this identity by SM2"))
+    leaf = open_receipt(receipt).receipt.leaf
+    claims = {
+        "iss": f"urn:govchain:{network.profile.chain_id.hex()}:{network.identity}",
+        "iat": issued_s,
+        "govchain": {
+            "statement": opening.statement.encode().hex(),
+            "transaction": leaf.tx_id.hex(),
+            "operation": leaf.operation_index,
+        },
+    }
+    pem = read_file(network.credentials / CERTIFICATE_FILE)
+    certificates = [encode_der(each) for each in split_pem(pem)]
+    return build_sd_jwt(opening, paths, claims, certificates, network.signer.sign)
 
 
 def tell_fields(screen: Screen, shown: _Shown, policy: MaskingPolicy | None) -> None:

@@ -14,11 +14,13 @@ from node.cli.choice import NetworkChoice, network_options
 from node.cli.notarize import check_text, recording_options
 from node.cli.outputs import OutputFile
 from node.cli.screen import Answer, Screen
+from node.cli.vault.verbs import authorised_limits, terms_options
 from node.cli.verb import VerbGroup, verb
 from node.limits import RECORD_REFERENCE_BYTES_MAX, RECORD_TYPE_BYTES_MAX
 
 if TYPE_CHECKING:
     from node.disclosure.opening import Opening
+    from node.disclosure.proof import Disclosure
 
 _FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -191,24 +193,97 @@ def prove(
     network: NetworkChoice,
 ) -> Answer:
     """Prove fields."""
-    from node.cli.disclose.records import read_paths
-    from node.cli.disclose.telling import expect_receipt_of
-    from node.cli.kinds import RECEIPTS, read_claim
     from node.cli.outputs import write_anew
     from node.disclosure.fields import path_text
-    from node.disclosure.proof import disclose as disclose_fields
 
-    paths = read_paths(names)
+    disclosure = _disclosure(screen, source, names, receipt_path, network)
+    write_anew(out, disclosure.encode())
+    shown = [path_text(each.field.path) for each in disclosure.shown]
+    said = _("PROVED  {fields}: {path}")
+    screen.line(said.format(fields=", ".join(shown), path=out), style="green")
+    return Answer({"file": str(out), "fields": shown})
+
+
+@disclose.command(
+    "sd-jwt",
+    help=_(
+        "Write the fields named as an SD-JWT (RFC 9901), signed by this identity, for readers "
+        "outside; all other fields stay hidden in it. It names the record that committed to them."
+    ),
+)
+@click.argument("source", metavar="SOURCE")
+@_fields_option
+@click.option("--receipt", "receipt_path", type=_FILE, required=True, help=_("Of the commitment."))
+@click.option("--out", type=OutputFile(), required=True, help=_("File to write."))
+@network_options
+@verb("disclose sd-jwt")
+def export_sd_jwt(
+    screen: Screen,
+    *,
+    source: str,
+    names: tuple[str, ...],
+    receipt_path: Path,
+    out: Path,
+    network: NetworkChoice,
+) -> Answer:
+    """Export fields."""
+    from node.cli.disclose.records import read_paths
+    from node.cli.disclose.telling import expect_receipt_of, sd_jwt_of
+    from node.cli.kinds import RECEIPTS, read_claim
+    from node.cli.outputs import write_anew
+
+    found, paths = network.open(), read_paths(names)
     receipt = read_claim(receipt_path, *RECEIPTS)
     opening = _opening(screen, source, network)
     expect_receipt_of(receipt_path, receipt, opening.statement.encode())
-    disclosure = disclose_fields(opening, paths, receipt)
-    write_anew(out, disclosure.encode())
-    said = _("PROVED  {fields}: {path}")
-    listed = ", ".join(path_text(each.field.path) for each in disclosure.shown)
-    screen.line(said.format(fields=listed, path=out), style="green")
+    token = sd_jwt_of(found, opening, paths, receipt, issued_s=int(time.time()))
+    write_anew(out, token.encode() + b"\n")
+    screen.line(_("WRITTEN  {path}").format(path=out), style="green")
+    return Answer({"file": str(out), "disclosures": token.count("~") - 1})
+
+
+@disclose.command(
+    "authorise",
+    help=_(
+        "Let one recipient read some fields of a record, for a purpose and until a time: the "
+        "disclosure of these goes into the vault, and each reading leaves a trace on chain. The "
+        "recipient reads it by govchain vault get."
+    ),
+)
+@click.argument("source", metavar="SOURCE")
+@_fields_option
+@click.option("--receipt", "receipt_path", type=_FILE, required=True, help=_("Of the commitment."))
+@click.option("--to", "recipient", required=True, metavar="NAME", help=_("Who may read them."))
+@terms_options
+@network_options
+@verb("disclose authorise")
+def authorise(  # noqa: PLR0913 - one for each option
+    screen: Screen,
+    *,
+    source: str,
+    names: tuple[str, ...],
+    receipt_path: Path,
+    recipient: str,
+    purpose: str,
+    until: str,
+    basis: Path | None,
+    network: NetworkChoice,
+) -> Answer:
+    """Authorise a recipient to read fields."""
+    from node.cli.disclose.openings import put_disclosure
+    from node.cli.vault.authorising import authorise_document, read_terms
+    from node.cli.vault.chain import VaultDesk
+    from node.cli.vault.telling import tell_change
+    from node.disclosure.fields import path_text
+
+    disclosure = _disclosure(screen, source, names, receipt_path, network)
     shown = [path_text(each.field.path) for each in disclosure.shown]
-    return Answer({"file": str(out), "fields": shown, "of": len(opening.entries)})
+    terms = read_terms(purpose, until, basis, shown)
+    desk = VaultDesk(network.open())
+    desk.recipients([recipient])  # one that has no key is refused before anything is kept
+    kept = put_disclosure(screen, desk, disclosure)
+    known = authorise_document(desk, kept.document_id, recipient, terms)
+    return tell_change(screen, known, _("AUTHORISED"), authorised_limits())
 
 
 @disclose.command(
@@ -282,6 +357,26 @@ def erase(
             "limits": limits,
         }
     )
+
+
+def _disclosure(
+    screen: Screen,
+    source: str,
+    names: tuple[str, ...],
+    receipt_path: Path,
+    network: NetworkChoice,
+) -> Disclosure:
+    """Return the disclosure of the fields named; raises `CommandError` for what cannot be shown."""
+    from node.cli.disclose.records import read_paths
+    from node.cli.disclose.telling import expect_receipt_of
+    from node.cli.kinds import RECEIPTS, read_claim
+    from node.disclosure.proof import disclose as disclose_fields
+
+    paths = read_paths(names)
+    receipt = read_claim(receipt_path, *RECEIPTS)
+    opening = _opening(screen, source, network)
+    expect_receipt_of(receipt_path, receipt, opening.statement.encode())
+    return disclose_fields(opening, paths, receipt)
 
 
 def _opening(screen: Screen, source: str, network: NetworkChoice) -> Opening:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from node.chain.admission import FinalResult
+from node.chain.authorisation import Authorised
 from node.chain.block import ResultCode
 from node.chain.identity import Status, StatusEntry, Subject
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.chain.vault import (
     EncryptionKey,
     RegisterKey,
+    Use,
     Vault,
     VaultDocument,
     VaultKeys,
@@ -78,11 +80,22 @@ class VaultDesk:
     @cached_property
     def own_nodes(self) -> Sequence[str]:
         """Return the nodes of the own organisation that the profile names."""
+        return self._nodes_of(self.organisation)
+
+    def _nodes_of(self, organisation: str) -> Sequence[str]:
         members = {
             each.validator_id: each.organisation for each in self.network.validators.validators
         }
         ids = [endpoint.validator_id for endpoint in self.network.profile.endpoints]
-        return [each for each in ids if members.get(each) == self.organisation]
+        return [each for each in ids if members.get(each) == organisation]
+
+    def nodes_for(self, document: VaultDocument) -> Sequence[str]:
+        """Return the nodes of the profile, those of a document's owner first if terms bind it."""
+        grant = document.grant_of(self.network.identity)
+        if grant is None or grant.authorised is None:
+            return self.nodes
+        owners = self._nodes_of(document.organisation)
+        return [*owners, *(each for each in self.nodes if each not in owners)]
 
     def expect_own_node(self) -> str:
         """Return the node that keeps what this identity puts; raises `CommandError` for none."""
@@ -286,6 +299,36 @@ class VaultDesk:
             cause, fix = explain(result.code)
             raise CommandError("GC-2307", f"{result.code.name}: {cause}", fix)
         return result
+
+    def record_use(self, known: Known, authorised: Authorised) -> Known:
+        """Have the chain note that the own identity reads a document under terms.
+
+        Returns it as it is after that, known by a node of its owner's, which gives it then. Raises
+        `CommandError` where the chain refuses, or no such node learns of it in time.
+        """
+        owners = self._nodes_of(known.document.organisation)
+        order = Use(known.document_id, authorised.uses.height)
+
+        async def run(client: LedgerClient) -> Known | None:
+            height = (await self.submit(client, order)).height
+            deadline_s = time.monotonic() + _PATIENCE_S
+            while time.monotonic() < deadline_s:
+                proofs = await VaultClient(client).proofs(document_id=known.document_id)
+                theirs = {node: proof for node, proof in proofs.items() if node in owners}
+                if any(not isinstance(proof, ClientError) for proof in theirs.values()):
+                    proved = await self._newest(theirs, vault_document_key(known.document_id))
+                    if proved.height >= height and proved.value is not None:
+                        document = _read(VaultDocument.decode, proved.value)
+                        return Known(known.document_id, document, proved)
+                await asyncio.sleep(_POLL_S)
+            return None
+
+        after = asyncio.run(self._with_client(run))
+        if after is None:
+            said = _("no node of {organisation}, which owns it, answers: they alone give it")
+            told = said.format(organisation=known.document.organisation)
+            raise CommandError("GC-2601", told)
+        return after
 
     async def _with_client(self, question: Callable[[LedgerClient], Awaitable[_Value]]) -> _Value:
         async with self.network.client() as client:

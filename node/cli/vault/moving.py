@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from gettext import gettext as _
@@ -159,6 +160,10 @@ def get_file(
 ) -> tuple[Known, Path]:
     """Fetch a document and open it; return where it was written."""
     known = desk.find_kept(document_id)
+    grant = expect_grant(desk, known)
+    if grant.authorised is not None:
+        expect_in_force(known, grant)
+        known = desk.record_use(known, grant.authorised)
     reading = reading_of(desk, known)
     target = path
 
@@ -194,7 +199,7 @@ def reading_of(desk: VaultDesk, known: Known) -> Reading:
         document=known.document,
         grant=grant,
         opener=desk.opener(grant.wrap.key_number),
-        nodes=desk.nodes,
+        nodes=desk.nodes_for(known.document),
     )
 
 
@@ -207,6 +212,18 @@ def expect_grant(desk: VaultDesk, known: Known) -> VaultGrant:
         )
         raise CommandError("GC-2605", said)
     return grant
+
+
+def expect_in_force(known: Known, grant: VaultGrant) -> None:
+    """Raise `CommandError` where the terms of a grant are over: nodes would refuse it."""
+    now_ms = max(known.proved.time_ms, time.time_ns() // 1_000_000)
+    if grant.authorised is not None and grant.is_over(now_ms):
+        from node.timestamp.receipt import iso_time
+
+        terms = grant.authorised.terms
+        said = _("{document}: authorised until {end}, and that is over")
+        told = said.format(document=known.document_id.hex(), end=iso_time(terms.not_after_ms))
+        raise CommandError("GC-2613", told)
 
 
 def _secret_of(desk: VaultDesk, reading: Reading) -> Secret:
@@ -243,7 +260,9 @@ def rotate_document(
     left = [
         each
         for each in known.document.grants
-        if each.wrap.recipient not in gone and desk.has_rights(each.wrap.recipient)
+        if each.wrap.recipient not in gone
+        and not each.is_over(known.proved.time_ms)
+        and desk.has_rights(each.wrap.recipient)
     ]
     keys = _with_own(
         own, desk.recipients([f"{each.organisation}:{each.wrap.recipient}" for each in left])

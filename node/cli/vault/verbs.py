@@ -34,6 +34,39 @@ def _to_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def terms_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say for what and until when somebody may read."""
+    options = (
+        click.option(
+            "--purpose",
+            required=True,
+            help=_("For what: it goes on chain, for all to read; name no person."),
+        ),
+        click.option(
+            "--until",
+            required=True,
+            metavar="TIME",
+            help=_("Nothing is read later: 2027-01-31, or 2027-01-31T12:00:00+08:00."),
+        ),
+        click.option(
+            "--basis",
+            type=_FILE,
+            help=_("What allows it, such as a consent: its digest goes on chain."),
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def authorised_limits() -> str:
+    """Return what terms cannot do, in the user's language."""
+    return _(
+        "whoever read it keeps what it read: terms bind the nodes of this organisation, which "
+        "refuse it later and destroy the wrapped key"
+    )
+
+
 @click.group(
     "vault", cls=VerbGroup, help=_("Keep content for whom it is granted, sealed, off the chain.")
 )
@@ -117,6 +150,7 @@ def put(
 ) -> Answer:
     """Put a file."""
     from node.cli.vault.moving import put_file
+    from node.cli.vault.telling import describe_document
 
     known = put_file(screen, _desk(network), path, recipients)
     said = _("KEPT  {document}  {path} (block {height}), for {recipients}")
@@ -130,7 +164,7 @@ def put(
         ),
         style="green",
     )
-    return Answer({"file": str(path), **_facts_of(known)})
+    return Answer({"file": str(path), **describe_document(known)})
 
 
 @vault.command(
@@ -148,6 +182,7 @@ def get(screen: Screen, *, document: str, path: Path | None, network: NetworkCho
     """Get a document."""
     from node.cli.vault.chain import read_document_id
     from node.cli.vault.moving import get_file
+    from node.cli.vault.telling import describe_document
 
     known, target = get_file(screen, _desk(network), read_document_id(document), path)
     said = _("OPENED  {document}, version {version}: {path}")
@@ -155,7 +190,7 @@ def get(screen: Screen, *, document: str, path: Path | None, network: NetworkCho
         document=known.document_id.hex(), version=known.document.version, path=target
     )
     screen.line(told, style="green")
-    return Answer({"file": str(target), **_facts_of(known)})
+    return Answer({"file": str(target), **describe_document(known)})
 
 
 @vault.command("grant", help=_("Let more recipients open a document."))
@@ -169,10 +204,11 @@ def grant(
     """Grant a document."""
     from node.cli.vault.chain import read_document_id
     from node.cli.vault.moving import grant_document
+    from node.cli.vault.telling import tell_change
 
     desk = _desk(network)
     known, height = grant_document(desk, read_document_id(document), recipients)
-    return _tell_change(screen, desk.find(known.document_id, height), _("GRANTED"))
+    return tell_change(screen, desk.find(known.document_id, height), _("GRANTED"))
 
 
 @vault.command(
@@ -199,6 +235,7 @@ def revoke(
     """Revoke grants."""
     from node.chain.vault import Revoke
     from node.cli.vault.chain import read_document_id
+    from node.cli.vault.telling import tell_change
 
     desk = _desk(network)
     known = desk.find_kept(read_document_id(document))
@@ -208,7 +245,7 @@ def revoke(
         "whoever was granted it may have opened it, or kept its key: nothing takes that back; "
         "govchain vault rotate seals it anew under another key"
     )
-    return _tell_change(screen, desk.find(known.document_id, height), _("REVOKED"), limits)
+    return tell_change(screen, desk.find(known.document_id, height), _("REVOKED"), limits)
 
 
 @vault.command(
@@ -240,6 +277,7 @@ def rotate(
     """Rotate a document."""
     from node.cli.vault.chain import read_document_id
     from node.cli.vault.moving import rotate_document
+    from node.cli.vault.telling import tell_change
 
     desk = _desk(network)
     known = desk.find_kept(read_document_id(document))
@@ -248,7 +286,7 @@ def rotate(
     limits = _(
         "who opened an older version, or kept its key and its chunks, can open that version still"
     )
-    return _tell_change(screen, desk.find(known.document_id, height), _("ROTATED"), limits)
+    return tell_change(screen, desk.find(known.document_id, height), _("ROTATED"), limits)
 
 
 @vault.command(
@@ -277,6 +315,7 @@ def shred(
     from node.chain.vault import Shred
     from node.cli.inputs import hash_one
     from node.cli.vault.chain import read_document_id
+    from node.cli.vault.telling import tell_change
     from node.client.recording import DIGEST
 
     desk = _desk(network)
@@ -290,7 +329,59 @@ def shred(
         "nodes destroy it as they learn of it, those that are away once they are back; what "
         "somebody opened and kept elsewhere, no order reaches"
     )
-    return _tell_change(screen, desk.find(known.document_id, height), _("SHREDDED"), limits)
+    return tell_change(screen, desk.find(known.document_id, height), _("SHREDDED"), limits)
+
+
+@vault.command(
+    "authorise",
+    help=_(
+        "Let one recipient read a document for a purpose and until a time: at the nodes of this "
+        "organisation alone, each time with a trace on chain. Revoke it as any grant."
+    ),
+)
+@click.argument("document")
+@click.option("--to", "recipient", required=True, metavar="NAME", help=_("Who may read it."))
+@terms_options
+@network_options
+@verb("vault authorise")
+def authorise(
+    screen: Screen,
+    *,
+    document: str,
+    recipient: str,
+    purpose: str,
+    until: str,
+    basis: Path | None,
+    network: NetworkChoice,
+) -> Answer:
+    """Authorise a recipient."""
+    from node.cli.vault.authorising import authorise_document, read_terms
+    from node.cli.vault.chain import read_document_id
+    from node.cli.vault.telling import tell_change
+
+    terms = read_terms(purpose, until, basis, ())
+    desk = _desk(network)
+    known = authorise_document(desk, read_document_id(document), recipient, terms)
+    return tell_change(screen, known, _("AUTHORISED"), authorised_limits())
+
+
+@vault.command(
+    "uses",
+    help=_("List, each proved by its block, when a document was read by who is authorised to."),
+)
+@click.argument("document")
+@network_options
+@verb("vault uses")
+def show_uses(screen: Screen, *, document: str, network: NetworkChoice) -> Answer:
+    """List uses."""
+    from node.cli.vault.authorising import find_uses
+    from node.cli.vault.chain import read_document_id
+
+    found = find_uses(_desk(network), read_document_id(document))
+    columns = (_("identity"), _("time"), _("block"), _("transaction"))
+    rows = [(each.identity, each.time, each.height, each.tx_id.hex()) for each in found]
+    screen.table(columns, rows)
+    return Answer({"uses": [each.to_json() for each in found]})
 
 
 @vault.command("show", help=_("Show, proved, what the chain knows of a document."))
@@ -300,10 +391,11 @@ def shred(
 def show(screen: Screen, *, document: str, network: NetworkChoice) -> Answer:
     """Show a document."""
     from node.cli.vault.chain import read_document_id
+    from node.cli.vault.telling import describe_document, tell_document
 
     known = _desk(network).find(read_document_id(document))
-    _tell(screen, known)
-    return Answer(_facts_of(known))
+    tell_document(screen, known)
+    return Answer(describe_document(known))
 
 
 @vault.command(
@@ -318,12 +410,13 @@ def show(screen: Screen, *, document: str, network: NetworkChoice) -> Answer:
 def list_documents(screen: Screen, *, network: NetworkChoice) -> Answer:
     """List documents."""
     from node.cli.vault.moving import find_documents
+    from node.cli.vault.telling import describe_document, standing_word
 
     known, unproved = find_documents(screen, _desk(network))
     rows = [
         (
             each.document_id.hex(),
-            _standing(each),
+            standing_word(each),
             each.document.version,
             "" if each.document.content is None else each.document.content.size_bytes,
             each.document.owner,
@@ -337,7 +430,7 @@ def list_documents(screen: Screen, *, network: NetworkChoice) -> Answer:
     if unproved:
         said = _("{count} documents could not be proved").format(count=len(unproved))
         fault = Fault("GC-2305", said, _("ask again; see which nodes answer: govchain node health"))
-    return Answer({"documents": [_facts_of(each) for each in known]}, fault)
+    return Answer({"documents": [describe_document(each) for each in known]}, fault)
 
 
 @vault.command(
@@ -402,100 +495,3 @@ def _named(known: Known, names: tuple[str, ...]) -> tuple[str, ...]:
             raise CommandError("GC-2605", told, _("see who has: govchain vault show"))
         found |= dict.fromkeys(meant)
     return tuple(found)
-
-
-def _tell_change(screen: Screen, known: Known, word: str, limits: str = "") -> Answer:
-    """Say what an order changed, and what it could not."""
-    said = _("{word}  {document} (block {height})")
-    told = said.format(word=word, document=known.document_id.hex(), height=known.document.height)
-    screen.line(told, style="green")
-    _tell(screen, known)
-    if limits:
-        screen.line("  " + _("note: {limits}").format(limits=limits))
-    return Answer({**_facts_of(known), **({"limits": limits} if limits else {})})
-
-
-def _standing(known: Known) -> str:
-    return _("kept") if known.document.is_kept else _("shredded")
-
-
-def _tell(screen: Screen, known: Known) -> None:
-    from node.timestamp.receipt import iso_time
-
-    document = known.document
-    rows: list[tuple[str, object]] = [
-        (_("document"), known.document_id.hex()),
-        (_("standing"), _standing(known)),
-        (_("owner"), f"{document.owner} ({document.organisation})"),
-        (_("version"), document.version),
-    ]
-    if document.content is not None:
-        rows += [
-            (_("bytes"), document.content.size_bytes),
-            (_("root of its chunks"), document.content.root.hex()),
-        ]
-    ordered = _("{identity}, {time} (block {height}), change {number}")
-    rows.append(
-        (
-            _("last order"),
-            ordered.format(
-                identity=document.ordered_by,
-                time=iso_time(document.time_ms),
-                height=document.height,
-                number=document.changes,
-            ),
-        )
-    )
-    if document.reason is not None:
-        rows.append((_("decision"), document.reason.hex()))
-    for each in document.grants:
-        who = _("{identity} ({organisation}), key {number}, since block {height}")
-        rows.append(
-            (
-                _("granted to"),
-                who.format(
-                    identity=each.wrap.recipient,
-                    organisation=each.organisation,
-                    number=each.wrap.key_number,
-                    height=each.height,
-                ),
-            )
-        )
-    rows.append((_("so it was at"), iso_time(known.proved.time_ms)))
-    screen.table((_("field"), _("value")), rows)
-
-
-def _facts_of(known: Known) -> dict[str, Any]:
-    from node.timestamp.receipt import iso_time
-
-    document, content = known.document, known.document.content
-    return {
-        "document": known.document_id.hex(),
-        "standing": document.standing.name.lower(),
-        "owner": document.owner,
-        "organisation": document.organisation,
-        "content_version": document.version,
-        "content": None
-        if content is None
-        else {
-            "envelope": content.envelope,
-            "size_bytes": content.size_bytes,
-            "root": content.root.hex(),
-        },
-        "changes": document.changes,
-        "ordered_by": document.ordered_by,
-        "ordered_at": iso_time(document.time_ms),
-        "ordered_in_block": document.height,
-        "decision": None if document.reason is None else document.reason.hex(),
-        "recipients": [
-            {
-                "identity": each.wrap.recipient,
-                "organisation": each.organisation,
-                "key_number": each.wrap.key_number,
-                "height": each.height,
-            }
-            for each in document.grants
-        ],
-        "proved_height": known.proved.height,
-        "proved_time": iso_time(known.proved.time_ms),
-    }

@@ -20,14 +20,17 @@ from typing import Any, Final, Protocol
 import structlog
 
 from node.chain.vault import (
+    Authorise,
     Grant,
     Keep,
     RegisterKey,
     Revoke,
     Rotate,
     Shred,
+    Use,
     Vault,
     VaultDocument,
+    Wrap,
     document_id_of,
 )
 from node.errors import ClientError, NodeError
@@ -51,6 +54,9 @@ AUDIT_PAUSE_S: Final = 0.05
 """After each object that is read unasked: 20 MiB a second at most."""
 UNCOMMITTED_S_MAX: Final = 86_400
 """How long what no transaction commits to is kept."""
+STRAY_S_MAX: Final = 1_200
+"""How long a wrapped key is kept that does not stand in the state: for a grant under way, whose
+transaction lives ten minutes at most; or it was revoked while this node was away."""
 CHECK_STEP_OBJECTS: Final = 16
 
 log = structlog.get_logger()
@@ -115,6 +121,7 @@ class VaultKeeper:
         self._urgent: dict[bytes, None] = {}  # where something is to be destroyed: before fetching
         self._incomplete: dict[bytes, None] = {}
         self._kept: dict[bytes, None] = {}
+        self._later: dict[bytes, int] = {}  # when to look again, UTC seconds: keys that end then
         self._wraps: dict[bytes, frozenset[bytes]] = {}  # digests that stand in the state, or did
         self._wake = asyncio.Event()
 
@@ -122,11 +129,11 @@ class VaultKeeper:
         """Look at every document that a block may have changed."""
         for verified in block.executed.transactions:
             payload = verified.transaction.body.payload
-            if isinstance(payload, Vault) and not isinstance(payload.operation, RegisterKey):
+            if isinstance(payload, Vault) and not isinstance(payload.operation, RegisterKey | Use):
                 operation = payload.operation
-                if isinstance(operation, Keep | Grant | Rotate):
+                if isinstance(operation, Keep | Grant | Rotate | Authorise):
                     # They may be revoked before anybody looks.
-                    wraps = frozenset(wrap.digest for wrap in operation.wraps)
+                    wraps = frozenset(wrap.digest for wrap in wraps_of(operation))
                     self._wraps[operation.document_id] = wraps | self._wraps.get(
                         operation.document_id, frozenset()
                     )
@@ -147,6 +154,8 @@ class VaultKeeper:
                 audit_at_s = loop.time() + AUDIT_INTERVAL_S
                 continue
             wait_s = audit_at_s - loop.time()
+            if self._later:
+                wait_s = min(wait_s, max(1.0, min(self._later.values()) - self._now_s()))
             try:
                 async with asyncio.timeout(min(wait_s, retry_s) if self._incomplete else wait_s):
                     await self._wake.wait()
@@ -154,6 +163,8 @@ class VaultKeeper:
             except TimeoutError:
                 retry_s = min(2 * retry_s, RETRY_S_MAX)
                 self._due |= self._incomplete
+            now_s = self._now_s()
+            self._due |= {each: None for each, at_s in self._later.items() if at_s <= now_s}
             self._wake.clear()
 
     async def check(self, document_id: bytes) -> AsyncGenerator[CheckStep]:
@@ -165,6 +176,7 @@ class VaultKeeper:
         document = await self._document(document_id)
         if document is None or not document.is_entitled(self._organisation):
             raise not_kept(document_id)
+        document = document.at(self._now_s() * 1_000)
         parts, sound, faults = await self._parts(document_id, document), 0, 0
         for number, part in enumerate(parts, 1):
             fault = await self._check(document_id, document.version, part)
@@ -174,6 +186,13 @@ class VaultKeeper:
                 yield CheckStep(len(parts), sound, fault)
         if faults:
             self._look_at(document_id)
+
+    def _look_later(self, document_id: bytes, at_s: int | None) -> None:
+        """Look at a document again from a time on, UTC seconds; None: not before it changes."""
+        if at_s is None:
+            self._later.pop(document_id, None)
+        else:
+            self._later[document_id] = at_s
 
     def _look_at(self, document_id: bytes) -> None:
         self._due[document_id] = None
@@ -241,6 +260,11 @@ class VaultKeeper:
             await self._destroy(document_id, document)
             return True
         self._kept[document_id] = None
+        now_s = self._now_s()
+        ends = [each.authorised.terms.not_after_ms for each in document.grants if each.authorised]
+        document = document.at(now_s * 1_000)
+        coming = [end_ms // 1_000 + 1 for end_ms in ends if end_ms >= now_s * 1_000]
+        self._look_later(document_id, min(coming, default=None))
         await self._drop_the_old(document_id, document)
         for _attempt in ("the list of chunks", "what it lists"):
             missing = await self._missing(document_id, document)
@@ -252,6 +276,7 @@ class VaultKeeper:
     async def _destroy(self, document_id: bytes, document: VaultDocument) -> None:
         self._kept.pop(document_id, None)
         self._wraps.pop(document_id, None)
+        self._later.pop(document_id, None)
         if await self._read(partial(self._holdings.versions, document_id)):
             await self._read(partial(self._holdings.drop, document_id))
             self.figures.documents_destroyed += 1
@@ -273,7 +298,10 @@ class VaultKeeper:
             idle_s = await self._idle_s(document_id, document.version)
             known = frozenset(part.object_id for part in parts) | standing
             # What is neither may be for a grant under way, or was revoked while this was away.
-            strays = held - known if idle_s > UNCOMMITTED_S_MAX else held & revoked
+            strays = held - known if idle_s > STRAY_S_MAX else held & revoked
+            if held - known - strays:
+                at_s = self._now_s() + STRAY_S_MAX - idle_s + 1
+                self._look_later(document_id, min(at_s, self._later.get(document_id, at_s)))
             for object_id in sorted(strays):
                 drop = partial(self._holdings.drop_object, document_id, document.version, object_id)
                 await self._read(drop)
@@ -342,6 +370,11 @@ class VaultKeeper:
     async def _document(self, document_id: bytes) -> VaultDocument | None:
         find = partial(read_document, self._state.get, document_id)
         return await self._read(find)  # type: ignore[no-any-return] # whatever was asked
+
+
+def wraps_of(operation: Keep | Grant | Rotate | Authorise) -> Sequence[Wrap]:
+    """Return the wrapped keys that an operation commits to."""
+    return (operation.wrap,) if isinstance(operation, Authorise) else operation.wraps
 
 
 def not_kept(document_id: bytes) -> ClientError:

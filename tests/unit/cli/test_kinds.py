@@ -241,6 +241,7 @@ OTHERS = {
     "--previous": "read as --crl",
     "--file": "any content, kept as it is",
     "--decision": "any document, by its digest",
+    "--basis": "any document, by its digest",
 }
 """Options that name other files."""
 ANY_FILE = {"vault put", "disclose commit"}

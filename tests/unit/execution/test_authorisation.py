@@ -13,6 +13,7 @@ from functools import cache
 
 import pytest
 
+from node.chain.authorisation import Terms
 from node.chain.block import ResultCode
 from node.chain.genesis import Genesis, Organisation, Role
 from node.chain.governance import (
@@ -40,12 +41,14 @@ from node.chain.transaction import (
     verify_transaction,
 )
 from node.chain.vault import (
+    Authorise,
     Content,
     Grant,
     Keep,
     RegisterKey,
     Rotate,
     Shred,
+    Use,
     Vault,
     VaultOperation,
     Wrap,
@@ -128,6 +131,10 @@ def _signed(
     return verify_transaction(sign_transaction(body, key, GENESIS.suite), key.public_key)
 
 
+def _in_vault(sender: str, operation: VaultOperation, nonce: int = 0) -> VerifiedTransaction:
+    return _signed(TransactionKind.VAULT, Vault(operation), sender, CHAIN_ID, nonce)
+
+
 def approved(governance: Governance, approvers: tuple[str, ...], elsewhere: str = "") -> Governance:
     """Return it approved; `elsewhere` approves the same on another chain."""
     approvals = tuple(
@@ -158,16 +165,14 @@ class Prepared:
         self._govern(later, *(SetRule(name, replace(here, roles=alone[name])) for name in alone))
         handing_in = replace(here, organisations=("org-1", "org-2", "org-3"), roles=(Role.ADMIN,))
         self._govern(SetRule(GOVERN, handing_in))
-        keys = [signer(f"key {name}").public_key.encoded for name in ("agency-1", "agency-2")]
+        for name in ("agency-1", "agency-2", *_READERS):
+            key = signer(f"key {name}").public_key.encoded
+            self._commit(_in_vault(name, RegisterKey(1, key)))
         self._commit(
-            _signed(TransactionKind.VAULT, Vault(RegisterKey(1, keys[0])), "agency-1", CHAIN_ID),
-            _signed(TransactionKind.VAULT, Vault(RegisterKey(1, keys[1])), "agency-2", CHAIN_ID),
-            _signed(
-                TransactionKind.VAULT,
-                Vault(Keep(_DOCUMENT, _CONTENT, _wraps("agency-1"))),
-                "agency-1",
-                CHAIN_ID,
-                nonce=1,
+            _in_vault("agency-1", Keep(_DOCUMENT, _CONTENT, _wraps("agency-1")), nonce=1),
+            *(
+                _in_vault("agency-1", Authorise(_DOCUMENT, 1, _wraps(name)[0], _TERMS), nonce)
+                for nonce, name in enumerate(_READERS, 2)
             ),
         )
         for role in Role:
@@ -274,6 +279,9 @@ NEEDS_FROZEN = {"unfreeze-organisation": _change(LATER, Status.FROZEN, Subject.O
 """What has to be so before, in the same transaction, for an operation to make sense."""
 
 _DOCUMENT = bytes(15) + b"\1"
+_READERS = tuple(name_of(role, Condition.VALID) for role in (Role.AGENCY, Role.AUDITOR, Role.ADMIN))
+"""They have an encryption key, and are authorised to read the document."""
+_TERMS = Terms(purpose="audit", fields=(), not_after_ms=CREATED_MS + YEAR_MS, basis=None)
 _CONTENT = Content(envelope=GENESIS.suite.suite_id, size_bytes=1, root=bytes(32))
 
 
@@ -282,14 +290,16 @@ def _wraps(*names: str) -> tuple[Wrap, ...]:
 
 
 def _vault(name: str) -> VaultOperation:
-    """Return what is asked for; agency-1 and agency-2 hold encryption keys, agency-1 a document."""
+    """Return what is asked for; agencies 1, 2 and `_READERS` hold keys, agency-1 a document."""
     asked: dict[str, VaultOperation] = {
-        "vault-register-key": RegisterKey(1, signer("any").public_key.encoded),
+        "vault-register-key": RegisterKey(2, signer("any").public_key.encoded),
         "vault-keep": Keep(bytes(16), _CONTENT, _wraps("agency-1")),
         "vault-grant": Grant(_DOCUMENT, 1, _wraps("agency-2")),
         "vault-revoke": VaultRevoke(_DOCUMENT, ("agency-1",)),
         "vault-rotate": Rotate(_DOCUMENT, 2, _CONTENT, _wraps("agency-2")),
         "vault-shred": Shred(_DOCUMENT, None),
+        "vault-authorise": Authorise(_DOCUMENT, 1, _wraps("agency-2")[0], _TERMS),
+        "vault-use": Use(_DOCUMENT, 0),
     }
     return asked[name]
 
@@ -311,6 +321,11 @@ SENT_ALONE: Mapping[str, tuple[Callable[[], Payload], tuple[Role, ...]]] = {
     "vault-revoke": (lambda: Vault(_vault("vault-revoke")), (Role.AGENCY,)),
     "vault-rotate": (lambda: Vault(_vault("vault-rotate")), (Role.AGENCY,)),
     "vault-shred": (lambda: Vault(_vault("vault-shred")), (Role.AGENCY, Role.ADMIN)),
+    "vault-authorise": (lambda: Vault(_vault("vault-authorise")), (Role.AGENCY,)),
+    "vault-use": (
+        lambda: Vault(_vault("vault-use")),
+        (Role.AGENCY, Role.AUDITOR, Role.ADMIN),
+    ),
 }
 """What is asked for, and the roles that may."""
 

@@ -8,6 +8,14 @@ from dataclasses import dataclass, field, replace
 import pytest
 from msgspec.structs import replace as replace_struct
 
+from node.chain.authorisation import (
+    AUTHORISED_FIELD_BYTES_MAX,
+    AUTHORISED_FIELDS_MAX,
+    PURPOSE_BYTES_MAX,
+    Authorised,
+    Terms,
+    Uses,
+)
 from node.chain.block import ResultCode
 from node.chain.encoding import encode
 from node.chain.genesis import Identity, Role
@@ -19,6 +27,7 @@ from node.chain.transaction import (
     verify_transaction,
 )
 from node.chain.vault import (
+    Authorise,
     Content,
     EncryptionKey,
     Grant,
@@ -27,6 +36,7 @@ from node.chain.vault import (
     Revoke,
     Rotate,
     Shred,
+    Use,
     Vault,
     VaultDocument,
     VaultKeys,
@@ -41,7 +51,7 @@ from node.errors import DecodeError, InvariantViolation
 from node.execution.notary import Failure, Position
 from node.execution.registry import identity_key, status_key
 from node.execution.vault import decode_document, keep_vault, read_document, read_keys
-from node.limits import VAULT_KEYS_MAX, VAULT_RECIPIENTS_MAX
+from node.limits import STATE_VALUE_BYTES_MAX, VAULT_KEYS_MAX, VAULT_RECIPIENTS_MAX
 from tests.suites import SUITE
 from tests.unit.execution.small_chain import CREATED_MS, SmallChain, payload, signer, tx
 from tests.unit.execution.small_chain import identity as member
@@ -104,6 +114,10 @@ class House:
 
     def names(self) -> list[str]:
         return [grant.wrap.recipient for grant in self.document().grants]
+
+
+TERMS = Terms(purpose="年检", fields=("name", "id"), not_after_ms=8_000, basis=b"\3" * 32)
+"""The block of height 8 is the last in which they give anything."""
 
 
 def kept(*recipients: str) -> House:
@@ -200,6 +214,7 @@ def test_x1_agencies_alone_have_something_kept(name: str) -> None:
         Revoke(DOCUMENT, (OWNER,)),
         Rotate(DOCUMENT, 2, CONTENT, (wrap(OWNER),)),
         Shred(DOCUMENT, None),
+        Authorise(DOCUMENT, 1, wrap(AUDITOR), TERMS),
     ],
     ids=lambda operation: type(operation).__name__,
 )
@@ -242,6 +257,7 @@ def test_x3_a_document_id_is_used_once() -> None:
         Revoke(DOCUMENT, (OWNER,)),
         Rotate(DOCUMENT, 2, CONTENT, (wrap(OWNER),)),
         Shred(DOCUMENT, None),
+        Authorise(DOCUMENT, 1, wrap(AUDITOR), TERMS),
     ],
     ids=lambda operation: type(operation).__name__,
 )
@@ -321,6 +337,86 @@ def crowd(house: House, count: int) -> list[str]:
             person = replace(member(name, Role.AGENCY), organisation=organisation)
             house.state[identity_key(name)] = encode(person.to_value())
     return names
+
+
+def authorised(house: House, name: str) -> Authorised:
+    grant = house.document().grant_of(name)
+    assert grant is not None
+    assert grant.authorised is not None
+    return grant.authorised
+
+
+def test_an_authorisation_stands_in_the_state_and_leaves_no_copy_elsewhere() -> None:
+    house = kept()
+    assert house.apply(Authorise(DOCUMENT, 1, wrap(AUDITOR), TERMS), COLLEAGUE) is ResultCode.OK
+    assert authorised(house, AUDITOR) == Authorised(TERMS, Uses())
+    assert not house.document().is_entitled("org-3")
+    assert house.document().is_entitled("org-1")
+    assert house.document().at(8_000).grant_of(AUDITOR) is not None
+    assert house.document().at(8_001).grant_of(AUDITOR) is None
+    assert house.document().at(8_001).grant_of(OWNER) is not None
+    assert VaultDocument.decode(house.document().encode()) == house.document()
+
+
+def test_x9_every_use_leaves_its_trace_and_names_the_one_before() -> None:
+    house = kept()  # four keys and the document: heights 1 to 5
+    assert house.apply(Authorise(DOCUMENT, 1, wrap(AUDITOR), TERMS)) is ResultCode.OK
+    assert house.apply(Use(DOCUMENT, 1), AUDITOR) is ResultCode.VAULT_VERSION  # height 7
+    assert house.apply(Use(DOCUMENT, 0), AUDITOR) is ResultCode.OK  # height 8
+    assert authorised(house, AUDITOR).uses == Uses(1, 8, 8_000)
+    assert (house.document().changes, house.document().ordered_by) == (3, AUDITOR)
+    assert house.apply(Use(DOCUMENT, 8), AUDITOR) is ResultCode.VAULT_RECIPIENT  # it is over
+    longer = replace(TERMS, not_after_ms=1_000_000)
+    assert house.apply(Authorise(DOCUMENT, 1, wrap(AUDITOR), longer)) is ResultCode.OK
+    assert authorised(house, AUDITOR) == Authorised(longer, Uses(1, 8, 8_000)), "the trace stays"
+    assert house.apply(Use(DOCUMENT, 0), AUDITOR) is ResultCode.VAULT_VERSION
+    assert house.apply(Use(DOCUMENT, 8), AUDITOR) is ResultCode.OK
+    assert authorised(house, AUDITOR).uses == Uses(2, 12, 12_000)
+
+
+def test_x9_nobody_uses_what_it_was_not_authorised_to() -> None:
+    house = kept(FRIEND)
+    longer = replace(TERMS, not_after_ms=1_000_000)
+    use = Use(DOCUMENT, 0)
+    assert House().apply(use, AUDITOR) is ResultCode.VAULT_DOCUMENT_UNKNOWN
+    assert house.apply(use, WATCHER) is ResultCode.NOT_PERMITTED
+    for name in (AUDITOR, FRIEND, OWNER):  # no grant; grants without terms
+        assert house.apply(use, name) is ResultCode.VAULT_RECIPIENT
+    assert house.apply(Authorise(DOCUMENT, 1, wrap(AUDITOR), longer)) is ResultCode.OK
+    assert house.apply(Revoke(DOCUMENT, (AUDITOR,))) is ResultCode.OK
+    assert house.apply(use, AUDITOR) is ResultCode.VAULT_RECIPIENT
+    assert house.apply(Authorise(DOCUMENT, 1, wrap(AUDITOR), longer)) is ResultCode.OK
+    assert house.apply(Shred(DOCUMENT, None)) is ResultCode.OK
+    assert house.apply(use, AUDITOR) is ResultCode.VAULT_DOCUMENT_SHREDDED
+
+
+def test_x9_terms_that_are_over_are_not_granted_and_a_rotation_frees_from_none() -> None:
+    house = kept(FRIEND)
+    past = replace(TERMS, not_after_ms=5_999)
+    assert house.apply(Authorise(DOCUMENT, 1, wrap(FRIEND), past)) is ResultCode.VAULT_RECIPIENT
+    assert house.apply(Authorise(DOCUMENT, 2, wrap(FRIEND), TERMS)) is ResultCode.VAULT_VERSION
+    assert house.apply(Authorise(DOCUMENT, 1, wrap(FRIEND), TERMS)) is ResultCode.OK
+    rotate = Rotate(DOCUMENT, 2, CONTENT, (wrap(OWNER), wrap(FRIEND)))
+    assert house.apply(rotate) is ResultCode.OK
+    assert authorised(house, FRIEND).terms == TERMS
+    assert not house.document().is_entitled("org-2")
+    assert house.apply(Grant(DOCUMENT, 2, (wrap(FRIEND),))) is ResultCode.OK
+    assert house.document().is_entitled("org-2"), "a grant without terms takes their place"
+
+
+def test_x8_terms_fit_what_the_state_may_hold() -> None:
+    house = kept()
+    names = crowd(house, VAULT_RECIPIENTS_MAX)
+    wide = Terms(
+        purpose="p" * PURPOSE_BYTES_MAX,
+        fields=("f" * AUTHORISED_FIELD_BYTES_MAX,) * AUTHORISED_FIELDS_MAX,
+        not_after_ms=1_000_000,
+        basis=bytes(32),
+    )
+    codes = [house.apply(Authorise(DOCUMENT, 1, wrap(name), wide)) for name in names[:60]]
+    assert codes.count(ResultCode.OK) > 40
+    assert codes[-1] is ResultCode.VAULT_FULL
+    assert len(house.document().encode()) <= STATE_VALUE_BYTES_MAX
 
 
 def test_x8_recipients_of_a_document_are_bounded() -> None:

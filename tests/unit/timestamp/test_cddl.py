@@ -10,6 +10,7 @@ import cbor2
 import pytest
 from msgspec.structs import replace as replace_struct
 
+from node.chain.authorisation import Authorised, Terms, Uses
 from node.chain.block import (
     CertifiedBlock,
     CertifiedHeader,
@@ -62,6 +63,7 @@ from node.chain.transaction import (
     sign_transaction,
 )
 from node.chain.vault import (
+    Authorise,
     Content,
     EncryptionKey,
     Grant,
@@ -71,6 +73,7 @@ from node.chain.vault import (
     Rotate,
     Secret,
     Shred,
+    Use,
     Vault,
     VaultDocument,
     VaultGrant,
@@ -190,6 +193,9 @@ def disclosure_samples() -> Iterator[tuple[str, bytes, Callable[[bytes], object]
     yield "disclosure", shown.encode(), Disclosure.decode
 
 
+TERMS = Terms(purpose="年检", fields=("name", "id"), not_after_ms=2**64 - 1, basis=seed("consent"))
+
+
 def vault_samples(body: TransactionBody) -> Iterator[tuple[str, bytes, Callable[[bytes], object]]]:
     """Yield samples of the vault: every operation, and what the state holds."""
     content = Content(envelope=1, size_bytes=68_719_476_736, root=seed("root"))
@@ -203,6 +209,9 @@ def vault_samples(body: TransactionBody) -> Iterator[tuple[str, bytes, Callable[
         Rotate(document_id, 2, content, wraps),
         Shred(document_id, None),
         Shred(document_id, seed("decision")),
+        Authorise(document_id, 1, wraps[0], TERMS),
+        Authorise(document_id, 1, wraps[1], replace(TERMS, fields=(), basis=None)),
+        Use(document_id, 2**64 - 1),
     )
     for operation in operations:
         payload = Vault(operation)
@@ -219,6 +228,10 @@ def vault_samples(body: TransactionBody) -> Iterator[tuple[str, bytes, Callable[
     for secret in (Secret(seed("key"), "决定.pdf"), Secret(seed("key"), "")):
         yield "vault-secret", secret.encode(), lambda data: Secret.decode(data, 32)
     keys = VaultKeys((EncryptionKey("agency-1", 1, seed("key"), 3),))
+    yield "vault-document", document.encode(), VaultDocument.decode
+    first, *others = document.grants
+    under_terms = replace(first, authorised=Authorised(TERMS, Uses(2, 7, 1_700_000_000_000)))
+    document = replace(document, grants=(under_terms, *others))
     yield "vault-document", document.encode(), VaultDocument.decode
     yield "vault-document", a_tombstone().encode(), VaultDocument.decode
     yield "vault-keys", keys.encode(), VaultKeys.decode
