@@ -171,7 +171,7 @@ def test_an_operation_is_read_as_it_was_written(operation: VaultOperation) -> No
     ("value", "why"),
     [
         ([2, 6, [DOCUMENT, None]], "vault: expected version 1, got 2"),
-        ([1, 7, [DOCUMENT, None]], "vault operation kind: 7 is unknown"),
+        ([1, 9, [DOCUMENT, None]], "vault operation kind: 9 is unknown"),
         ([1, 4, [DOCUMENT, []]], "vault recipients: expected 1..[0-9]+, got none"),
         ([1, 3, [DOCUMENT, 1, []]], "vault recipients: expected 1..[0-9]+, got none"),
         ([1, 6, [DOCUMENT[:15], None]], "vault document id"),
