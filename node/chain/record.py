@@ -66,6 +66,7 @@ _ACTIONS: Final = tuple(RecordAction)  # by number
 _LEAF_HEAD: Final = encode([None] * 8)[:1]  # of the array itself, as short as any head can be
 _RECORD_HEAD: Final = encode([None] * 5)[:1]
 _NULL: Final = encode(None)
+_FIRST_INDEX: Final = encode(0)
 _REMEMBERED: Final = 256  # of blocks a few, of senders and types most
 
 
@@ -249,10 +250,15 @@ def encode_record_leaves(
 
     Each is what `RecordLeaf.encode` gives, but what they share is encoded once for all of them.
     """
-    digests = payload.split_digests()
     before_index = _leaf_start(height, time_ms) + encode_bytes(tx_id)
     before_digest = _until_digest(sender, payload.digest_algorithm)
     type_code, action = _encode_name(payload.type_code), encode_uint(payload.action)
+    digests = payload.split_digests()
+    if len(digests) == 1:  # of what comes by the thousand, without the rows below
+        reference = payload.references and payload.references[0]
+        named = encode_text(reference) if reference else _NULL
+        whole = (before_index, _FIRST_INDEX, before_digest, digests[0], type_code, named, action)
+        return [b"".join(whole)]
     indexes = _encoded_indexes(len(digests).bit_length())
     if payload.references is None:
         after_digest = type_code + _NULL + action

@@ -86,11 +86,11 @@ class ReferenceStatus(Struct, frozen=True, gc=False, kw_only=True):
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the CBOR array `reference-status`."""
-        encoded = (
-            _status_start(int(self.standing), self.version, self.height, self.time_ms)
-            + encode_uint(self.log_index)
-            + encode_uint(self.digest_algorithm)
-            + encode_bytes(self.digest)
+        encoded = _encode_status(
+            _status_start(int(self.standing), self.version, self.height, self.time_ms),
+            self.log_index,
+            self.digest_algorithm,
+            self.digest,
         )
         withdrawn_index = self.withdrawn_index
         return encoded if withdrawn_index is None else encoded + encode_uint(withdrawn_index)
@@ -165,6 +165,22 @@ def reference_key(issuer: str, type_code: str, reference: str) -> bytes:
 def _key_start(issuer: str, type_code: str) -> bytes:
     """Return what the keys of one issuer and type begin with."""
     return _KEY_HEAD + encode_sequence(REFERENCE_KIND, issuer, type_code)
+
+
+def encode_first_status(
+    height: int, time_ms: int, log_index: int, digest_algorithm: int, digest: bytes
+) -> bytes:
+    """Return what `ReferenceStatus.encode` gives for the first record under a reference.
+
+    Nearly all that a chain writes is that, so it takes no object.
+    """
+    start = _status_start(int(Standing.IN_FORCE), 1, height, time_ms)
+    return _encode_status(start, log_index, digest_algorithm, digest)
+
+
+def _encode_status(start: bytes, log_index: int, digest_algorithm: int, digest: bytes) -> bytes:
+    """Return a status without what a renewed one ends with."""
+    return start + encode_uint(log_index) + encode_uint(digest_algorithm) + encode_bytes(digest)
 
 
 @lru_cache(maxsize=_REMEMBERED)

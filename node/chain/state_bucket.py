@@ -105,10 +105,10 @@ class Bucket(Struct, frozen=True, gc=False):
     def of(cls, depth: int, rows: Rows, suite: Suite) -> Bucket:
         """Return the bucket of these rows, at least one."""
         paths, leaf_hashes, keys, values = rows
-        end = _mark_end(depth)
-        marks = [path >> DEPTH_MAX - end & _MARK_MASK for path in paths]
+        shift = _mark_shift(depth)
+        marks = [path >> shift & _MARK_MASK for path in paths]
         if len(set(marks)) == len(marks):
-            subtree = trie_hash(marks, leaf_hashes, depth, end, suite.new_hash)
+            subtree = trie_hash(marks, leaf_hashes, depth, DEPTH_MAX - shift, suite.new_hash)
         else:
             subtree = trie_hash(paths, leaf_hashes, depth, DEPTH_MAX, suite.new_hash)
         return cls._of_columns(depth, subtree, (marks, leaf_hashes, keys, values))
@@ -147,20 +147,36 @@ class Bucket(Struct, frozen=True, gc=False):
         """Return the columns, with the paths of the keys."""
         return self.paths(path_of), self.split_leaf_hashes(), self.keys, self.values
 
+    def rows_to_build(self, start: int, path_of: PathOf) -> Rows:
+        """Return the columns of what is no bucket any more, whose paths begin as `start` does.
+
+        Where it has a key too many, and its marks are enough to part it and to be those of its
+        halves, paths have zeros after the marks: so no key is hashed.
+        """
+        shift, marks = _mark_shift(self.depth), _numbers(self.count).unpack(self.marks)
+        if len(marks) != BUCKET_KEYS_MAX + 1 or len(set(marks)) < len(marks):
+            return self.rows(path_of)
+        half_depth = DEPTH_MAX - shift - (marks[0] ^ marks[-1]).bit_length() + 1
+        if _mark_shift(half_depth) != shift:
+            return self.rows(path_of)
+        known = start >> shift & ~_MARK_MASK
+        paths = [(known | mark) << shift for mark in marks]
+        return paths, self.split_leaf_hashes(), self.keys, self.values
+
     def split_leaf_hashes(self) -> tuple[bytes, ...]:
         """Return the leaf hashes, one by one."""
         return _digests(self.count).unpack(self.leaf_hashes)
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value under a key, or None."""
-        sizes, blobs, count = self.sizes, self.blobs, self.count
-        start = sizes[0]
-        tail, tail_size = key[start:], len(key) - start
-        if key.startswith(blobs[:start]):
-            for at in range(1, count + 1):
-                if sizes[at] == tail_size and blobs.startswith(tail, start):
-                    return self._blob(count + at)
-                start += sizes[at]
+    def get(self, path: int, key: bytes) -> bytes | None:
+        """Return the value under a key of this path, or None."""
+        mark = path >> _mark_shift(self.depth) & _MARK_MASK
+        marks, wanted = self.marks, mark.to_bytes(_MARK_BYTES, "big")
+        found = marks.find(wanted)
+        while found >= 0:  # as a rule there is none, and nothing is taken apart
+            at, within = divmod(found, _MARK_BYTES)
+            if not within and self._key(at) == key:
+                return self._blob(1 + self.count + at)
+            found = marks.find(wanted, found + 1)
         return None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
@@ -176,8 +192,8 @@ class Bucket(Struct, frozen=True, gc=False):
 
         Its hash is left empty, as more changes may follow: see `hashed`.
         """
-        mark = path >> (DEPTH_MAX - _mark_end(self.depth)) & _MARK_MASK
-        count = self.count
+        mark = path >> _mark_shift(self.depth) & _MARK_MASK
+        count = len(self.marks) // _MARK_BYTES
         marks = _numbers(count).unpack(self.marks)
         at = bisect_left(marks, mark)
         while at < count and marks[at] == mark:
@@ -243,7 +259,7 @@ class Bucket(Struct, frozen=True, gc=False):
 
     def hashed(self, suite: Suite) -> Bucket:
         """Return the bucket with its hash. It has keys."""
-        count, end = self.count, _mark_end(self.depth)
+        count, end = self.count, DEPTH_MAX - _mark_shift(self.depth)
         paths: Sequence[int] = _numbers(count).unpack(self.marks)
         if len(set(paths)) < count:
             paths, end = self.paths(paths_by(suite)), DEPTH_MAX
@@ -332,30 +348,30 @@ def trie_hash(
     partings.append(end - depth + 1)
     tops, waiting = [_NEVER], [EMPTY]  # which bits part what waits from what follows, growing
     for path, leaf, parting in zip(paths, leaf_hashes, partings, strict=True):
+        if tops[-1] > parting:
+            tops.append(parting)
+            waiting.append(leaf)
+            continue
         node, height = leaf, _NEVER  # in bits, from the last one of paths; a leaf is not lifted
-        while tops[-1] < parting:
-            top = tops.pop()
-            if height < top - 1:
-                node = _lifted(node, path, range(height, top - 1), new_hash)
-            node, height = new_hash(NODE_TAG + waiting.pop() + node).digest(), top
-        if height < parting - 1:
-            node = _lifted(node, path, range(height, parting - 1), new_hash)
+        while height < parting - 1 or tops[-1] < parting:
+            if height >= tops[-1] - 1:
+                height = tops.pop()
+                pair = waiting.pop() + node
+            else:  # of two keys or more, and alone so far up
+                pair = EMPTY + node if path >> height & 1 else node + EMPTY
+                height += 1
+            node = new_hash(NODE_TAG + pair).digest()
         tops.append(parting)
         waiting.append(node)
     return waiting[1]
 
 
-def _lifted(node: bytes, path: int, heights: range, new_hash: NewHash) -> bytes:
-    """Return the hash of the subtree in which `node`, of two keys or more, is alone so far up."""
-    for at in heights:
-        pair = EMPTY + node if path >> at & 1 else node + EMPTY
-        node = new_hash(NODE_TAG + pair).digest()
-    return node
-
-
-def _mark_end(depth: int) -> int:
-    """Return the bit of a path that marks of a bucket at `depth` end before."""
-    return min(depth & ~7, DEPTH_MAX - _MARK_BITS) + _MARK_BITS
+_MARK_SHIFTS: Final = tuple(
+    DEPTH_MAX - _MARK_BITS - min(depth & ~7, DEPTH_MAX - _MARK_BITS)
+    for depth in range(DEPTH_MAX + 1)
+)
+_mark_shift: Final = _MARK_SHIFTS.__getitem__
+"""Gives how many bits of a path follow its mark in a bucket at a depth."""
 
 
 @lru_cache

@@ -28,7 +28,7 @@ the block changed:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from node.chain.block import Header, ResultCode, TransactionResult
@@ -53,14 +53,13 @@ from node.chain.vault import (
     Rotate,
     Shred,
     Use,
-    Vault,
     VaultOperation,
 )
 from node.errors import PeerError
 from node.execution.governance import Ground, govern
 from node.execution.identity import why_barred
 from node.execution.lifetime import is_within_lifetime
-from node.execution.notary import Failure, Position, notarize
+from node.execution.notary import Failure, Position, keys_read, notarize
 from node.execution.policy import Founding, why_not
 from node.execution.registry import (
     epoch_in_force,
@@ -159,6 +158,7 @@ class Executor:
         tx_ids = self._check_transactions(parent, epoch, inputs.time_ms, transactions)
         senders = _check_senders(parent, transactions)
         before = StateMap(parent.tree, parent.bucket, self._suite)
+        before.foresee(_keys_read(transactions))
         run = _Run(parent, inputs, epoch, self._founding, before)
         results = tuple(
             run.carry_out(verified, senders[verified.transaction.body.sender])
@@ -286,7 +286,7 @@ class _Run:
         transaction = verified.transaction
         at = Position(self._height, self._time_ms, self._log_size + len(self.leaves))
         outcome = self._outcome(transaction, sender, at)
-        if isinstance(outcome, Failure):
+        if type(outcome) is Failure:
             return TransactionResult(
                 tx_id=transaction.tx_id,
                 code=outcome.code,
@@ -313,11 +313,11 @@ class _Run:
         refused = self._why_not(sender, _operation_of(payload), at)
         if refused is not None:
             return Failure(refused)  # T1, T2
+        if isinstance(payload, Notarization):
+            return notarize(payload, transaction.body.sender, at, self._read)
         if isinstance(payload, Governance):
             return self._govern(payload, transaction.tx_id, at)
-        if isinstance(payload, Vault):
-            return keep_vault(payload, sender, at, self._read, self._epoch.validators.suite)
-        return notarize(payload, transaction.body.sender, at, self._read)
+        return keep_vault(payload, sender, at, self._read, self._epoch.validators.suite)
 
     def _why_not(self, sender: Identity, operation: str, at: Position) -> ResultCode | None:
         """Return why a sender may not do what it asks for: asked once per block, as a rule."""
@@ -361,11 +361,19 @@ class _Run:
 
 def _operation_of(payload: Payload) -> str:
     """Return the name that rules are bound to, of what a transaction asks for."""
+    if isinstance(payload, Notarization):
+        return f"{NOTARIZE}:{payload.type_code}"
     if isinstance(payload, Governance):
         return GOVERN
-    if isinstance(payload, Vault):
-        return _VAULT_NAMES[type(payload.operation)]
-    return f"{NOTARIZE}:{payload.type_code}"
+    return _VAULT_NAMES[type(payload.operation)]
+
+
+def _keys_read(transactions: Iterable[VerifiedTransaction]) -> Iterator[bytes]:
+    """Yield the state keys that notarizations read, of which each record may have its own."""
+    for verified in transactions:
+        body = verified.transaction.body
+        if isinstance(body.payload, Notarization):
+            yield from keys_read(body.payload, body.sender)
 
 
 def _check_senders(

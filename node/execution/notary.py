@@ -21,13 +21,18 @@ withdrawn stays so: a status in force after a withdrawal names the newest one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, final
 
 from msgspec import Struct
 
 from node.chain.block import ResultCode
 from node.chain.record import Notarization, RecordAction
-from node.chain.reference import ReferenceStatus, Standing, reference_key
+from node.chain.reference import (
+    ReferenceStatus,
+    Standing,
+    encode_first_status,
+    reference_key,
+)
 from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError, InvariantViolation
 
@@ -44,11 +49,21 @@ class Position(Struct, frozen=True, gc=False):
     """Log index of its first record; operation i follows i later."""
 
 
+@final
 class Failure(Struct, frozen=True, gc=False):
     """Why a transaction has no effect."""
 
     code: ResultCode
     operation_index: int = 0
+
+
+def keys_read(payload: Notarization, issuer: str) -> list[bytes]:
+    """Return the state keys that `notarize` reads."""
+    return [
+        reference_key(issuer, payload.type_code, reference)
+        for reference in payload.references or ()
+        if reference is not None
+    ]
 
 
 def notarize(
@@ -72,7 +87,13 @@ def notarize(
                 continue
             return Failure(ResultCode.REFERENCE_MISSING, index)  # N2
         key = reference_key(issuer, payload.type_code, reference)
-        before = _status(writes.get(key) or read(key))
+        stored = writes.get(key) or read(key)
+        if stored is None and payload.action is RecordAction.RECORD:  # N3 holds
+            writes[key] = encode_first_status(
+                at.height, at.time_ms, at.log_index + index, payload.digest_algorithm, digest
+            )
+            continue
+        before = _status(stored)
         refusal = _refusal(payload.action, before)
         if refusal is not None:
             return Failure(refusal, index)

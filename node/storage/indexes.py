@@ -39,15 +39,23 @@ def index_entries(
     yield keys.log_index_at_time(header.time_ms), keys.number(first_log_index)
     if header.log_size > first_log_index:  # true of every block but genesis
         yield keys.block_at_log_index(first_log_index), keys.number(header.height)
-    committed: list[_Committed] = []
+    height, committed = header.height, list[_Committed]()
     for index, ((tx_id, payload), result) in enumerate(zip(written, results, strict=True)):
-        yield keys.transaction(tx_id), _position_value(header.height, index)
+        yield keys.transaction(tx_id), _position_value(height, index)
         if result.code is ResultCode.OK and isinstance(payload, Notarization):
             committed.append((payload, result.log_index))
     for payload, first in committed:
-        yield from _digest_entries(payload.split_digests(), first)
-        if payload.references is not None:
-            yield from _reference_entries(payload.references, first, suite)
+        digests, references = payload.split_digests(), payload.references
+        if len(digests) == 1:  # of what comes by the thousand, without the rows below
+            place = keys.log_index(first)
+            yield keys.records_by_digest(digests[0]) + place, b""
+            if references is not None and references[0] is not None:
+                hashed = keys.reference_hash(references[0], suite)
+                yield keys.records_by_reference(hashed) + place, b""
+            continue
+        yield from _digest_entries(digests, first)
+        if references is not None:
+            yield from _reference_entries(references, first, suite)
     yield from _type_entries(committed)
 
 

@@ -71,6 +71,8 @@ TREES_REMEMBERED: Final = 6
 """Sizes of the log whose paths were asked for last: a receipt has paths in three of them."""
 PATHS_REMEMBERED: Final = 8_192
 """Of state keys that blocks ask for again and again: senders, their rights, the rules in force."""
+BUCKETS_REMEMBERED: Final = 16_384
+"""Buckets of state last written, and up to as many written earlier, at about 1.3 kB each."""
 ABSENT_REMEMBERED: Final = 32_768
 """Transaction ids last found absent, and up to as many found earlier, at about 150 bytes each."""
 
@@ -156,6 +158,9 @@ class LedgerStore:
         self._tip_moves = Lock()
         """Held while the tip of the store and the one here may differ."""
         self._remembered_path = lru_cache(PATHS_REMEMBERED)(partial(path_number, suite=suite))
+        self._recent_buckets: dict[bytes, Bucket | None] = {}
+        self._older_buckets: dict[bytes, Bucket | None] = {}
+        """By place, as commits left them: so what other threads read never gets here."""
         self._recent_absent: dict[bytes, None] = {}
         self._older_absent: dict[bytes, None] = {}
         """Ids found absent: a transaction is asked for when it comes, and again when executed."""
@@ -196,10 +201,11 @@ class LedgerStore:
         """Return the current value under a state key, or None."""
         tree = self._state_tree
         if tree is not None:
-            place = bucket_place(tree, self._path_of(key))
+            path = self._path_of(key)
+            place = bucket_place(tree, path)
             bucket = None if place is None else self.bucket(place)
             if place is None or bucket is not None:
-                return None if bucket is None else bucket.get(key)
+                return None if bucket is None else bucket.get(path, key)
         # No tree yet, or it is being replaced while a thread that does not commit asks.
         with closing(self._store.view()) as view:
             return find_value(view, key, self._suite)
@@ -254,7 +260,16 @@ class LedgerStore:
 
     def bucket(self, place: bytes) -> Bucket | None:
         """Return a bucket of the current state, or None where there is none."""
+        for remembered in (self._recent_buckets, self._older_buckets):
+            if place in remembered:
+                return remembered[place]
         return read_bucket(self._store, place)
+
+    def _remember(self, buckets: Mapping[bytes, Bucket | None]) -> None:
+        """Remember buckets that were written; those written longest ago are forgotten."""
+        if len(self._recent_buckets) >= BUCKETS_REMEMBERED:
+            self._older_buckets, self._recent_buckets = self._recent_buckets, {}
+        self._recent_buckets |= buckets
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether the chain holds this transaction, failed or not.
@@ -295,6 +310,7 @@ class LedgerStore:
         with self._tip_moves:
             self._store.write(batch.whole(), sync=sync)
             self._tip, self._state_tree = tip, batch.tree
+            self._remember(batch.buckets)
         for executed, _ in blocks:
             for result in executed.results:
                 self._recent_absent.pop(result.tx_id, None)
@@ -771,7 +787,7 @@ class _BlockBatch:
         self._tip = b""
         self.tree: StateTree = EMPTY_TREE
         """The state tree after the last block."""
-        self._buckets: dict[bytes, Bucket | None] = {}
+        self.buckets: dict[bytes, Bucket | None] = {}
         """The buckets that differ then: of one that many blocks change, the last."""
 
     def add(self, executed: ExecutedBlock, certificate: QuorumCertificate | None) -> None:
@@ -788,14 +804,14 @@ class _BlockBatch:
         for key, value in executed.state_writes.items():
             put_listed(batch, key, is_present=value is not None)
         self.tree = executed.tree.tree
-        self._buckets |= executed.tree.buckets
+        self.buckets |= executed.tree.buckets
         self._tiles |= tiles_changed(executed.log_growth, self._tile)
         self._tip = tip_value(height, executed.digest, executed.frontier)
 
     def whole(self) -> WriteBatch:
         """Return the batch, with what each block replaces as the last one left it."""
         batch = self._batch
-        put_buckets(batch, self._buckets)
+        put_buckets(batch, self.buckets)
         for tile, content in self._tiles.items():
             batch.put(keys.log_tile(tile), content)
         batch.put(keys.TIP, self._tip)

@@ -26,7 +26,7 @@ def find_value(store: KeyValueView, key: bytes, suite: Suite) -> bytes | None:
     for depth in range(DEPTH_MAX):
         bucket = read_bucket(store, place_of(path, depth))
         if bucket is not None:
-            return bucket.get(key)
+            return bucket.get(path, key)
     return None
 
 

@@ -77,8 +77,11 @@ def test_a_bucket_stored_by_hand() -> None:
 def test_values_of_any_size_come_back(size: int) -> None:
     bucket = bucket_of({b"": b"", b"key": bytes(size), b"key 2": b"2"}, depth=7)
     assert Bucket.decode(bucket.encode(), b"\0\x07") == bucket
-    assert (bucket.get(b"key"), bucket.get(b"")) == (bytes(size), b"")
-    assert bucket.get(b"absent") is None
+    assert (bucket.get(path_of(b"key"), b"key"), bucket.get(path_of(b""), b"")) == (
+        bytes(size),
+        b"",
+    )
+    assert bucket.get(path_of(b"absent"), b"absent") is None
 
 
 def test_any_damage_is_refused() -> None:

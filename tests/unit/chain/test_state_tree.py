@@ -330,6 +330,36 @@ def refused_by_both(store: Store, key: bytes, message: str) -> None:
         store.apply({key: None})
     with pytest.raises(StorageError, match=message):
         StateMap(store.tree, store.read, store.suite).get(key)
+    with pytest.raises(StorageError, match=message):
+        StateMap(store.tree, store.read, store.suite).foresee([key])
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 300])
+def test_what_is_foreseen_is_what_would_be_found_and_reads_each_bucket_once(count: int) -> None:
+    store = Store()
+    held = {b"key %d" % at: b"%d" % at for at in range(count)}
+    store.apply(dict(held))
+    asked = [b"key %d" % at for at in range(0, count + 40, 2)]
+    store.reads.clear()
+    foreseeing = StateMap(store.tree, store.read, store.suite)
+    foreseeing.foresee(asked)
+    assert set(store.reads.values()) <= {1}
+    read = dict(store.reads)
+    assert [foreseeing.get(key) for key in asked] == [held.get(key) for key in asked]
+    assert store.reads == read
+    alone = StateMap(store.tree, store.read, store.suite)
+    assert [alone.get(key) for key in asked] == [held.get(key) for key in asked]
+
+
+def test_what_is_foreseen_ends_where_paths_part_late() -> None:
+    """Keys that share hundreds of bits, at both sides of every fork on their way."""
+    store = Store(CHOSEN_PATHS)
+    keys = [(1 << at).to_bytes(32, "big") for at in range(256)]
+    store.apply({key: key[:4] for key in keys[::2]})
+    state = StateMap(store.tree, store.read, store.suite)
+    state.foresee(keys)
+    assert [state.get(key) for key in keys[::2]] == [key[:4] for key in keys[::2]]
+    assert not any(state.get(key) for key in keys[1::2])
 
 
 # --- Proofs, and each refusal by its rule ---

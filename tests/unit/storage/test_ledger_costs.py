@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from node.chain.state_tree import root_of
 from node.chain.transaction import VerifiedTransaction
 from node.execution.apply import ExecutedBlock
 from node.storage import keys
@@ -103,11 +104,13 @@ def test_what_executing_a_usual_block_reads(
     large: tuple[CountingStore, LedgerStore, SmallChain],
 ) -> None:
     """Of what a pool asked for before, only the state is read, each bucket of it once."""
-    store, opened, chain = large
+    store, _, chain = large
+    opened = LedgerStore.open(store, GENESIS.suite, chain.executor.genesis_block())
     block = usual_block("read")
     for verified in block:
         assert not opened.has_transaction(verified.transaction.tx_id)
     assert store.gets[keys.TRANSACTION] >= BLOCK_TXS
+    assert root_of(opened.tree) == opened.header.state_root
     store.forget()
     execute(chain, opened, block)
     senders = 1
@@ -115,3 +118,26 @@ def test_what_executing_a_usual_block_reads(
     rules = 2  # the validator set in force, and the parameters
     assert BLOCK_TXS / 2 < store.gets.pop(keys.STATE) <= BLOCK_TXS + senders + rights + rules
     assert not store.gets
+
+
+def test_buckets_last_written_are_not_read_again(
+    large: tuple[CountingStore, LedgerStore, SmallChain], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And those that were forgotten are, and lead to the same block."""
+    store, opened, chain = large
+    block = usual_block("remembered")
+    for verified in block:
+        assert not opened.has_transaction(verified.transaction.tx_id)
+    store.forget()
+    executed = execute(chain, opened, block)
+    assert not store.gets
+    monkeypatch.setattr("node.storage.ledger.BUCKETS_REMEMBERED", 0)
+    for name in ("first", "second"):  # each pushes out what the one before it left
+        commit(opened, execute(chain, opened, usual_block(name)))
+    store.forget()
+    again = execute(chain, opened, usual_block("third"))
+    assert store.gets.pop(keys.STATE) > BLOCK_TXS / 2
+    cold = LedgerStore.open(store, GENESIS.suite, chain.executor.genesis_block())
+    transactions = list(again.transactions)
+    assert execute(chain, cold, transactions).header.state_root == again.header.state_root
+    assert executed.header.state_root != again.header.state_root
