@@ -102,6 +102,8 @@ class Counters:
     txs_committed: int = 0
     messages_refused: int = 0
     bodies_asked: int = 0
+    txs_passed_over: int = 0
+    """Transactions that peers passed on while this validator was behind, not looked at."""
     blocks_synced: int = 0
     snapshot_pieces: int = 0
     past_blocks: int = 0

@@ -198,6 +198,10 @@ class Reception:
                 self._catch_up.chase_blocks(now)
             case Snapshots() | StateParts() | PastBlocks():
                 self._catch_up.take(peer, message, now)
+            case Transactions() if self._catch_up.is_behind:
+                # Most of it is in the blocks to come, whose signatures nobody checks again. What
+                # is not, its other holders propose, and bodies that are missing are asked for.
+                self._outlet.counters.txs_passed_over += len(message.transactions)
             case Transactions():
                 candidates = self._intake.candidates(message.transactions, now)
                 if candidates:

@@ -307,6 +307,11 @@ class _Scrape(Collector):
             ),
             ("messages_refused", "Peer messages that broke a rule.", counters.messages_refused),
             ("bodies_asked", "Requests for missing transactions.", counters.bodies_asked),
+            (
+                "transactions_passed_over",
+                "Transactions passed on by peers while this node was behind, not looked at.",
+                counters.txs_passed_over,
+            ),
             ("blocks_synced", "Blocks fetched instead of voted on.", counters.blocks_synced),
             *(
                 (f"{name}_cpu_seconds", _CPU_OF[name], effort.spent_ns / _NS_PER_S)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from node.chain.block import CertifiedBlock, CertifiedHeader
+from node.chain.block_reader import BlockReader
 from node.consensus import events as ev
 from node.crypto.suite import Suite
 from node.errors import DecodeError, PeerError
@@ -78,7 +79,7 @@ class BlockSync:
         outlet: Outlet,
     ) -> None:
         """Start knowing nothing of anybody."""
-        self._suite, self._ledger, self._outlet = suite, ledger, outlet
+        self._reader, self._ledger, self._outlet = BlockReader(suite), ledger, outlet
         self.begin(term)
         self._peers: dict[int, _Peer] = {}
         self._held: dict[int, _Held] = {}
@@ -221,7 +222,7 @@ class BlockSync:
         return block, len(held.encoded)
 
     def _decoded(self, encoded: bytes, height: int) -> CertifiedBlock:
-        block = CertifiedBlock.decode(encoded, self._suite)
+        block = self._reader.read(encoded)
         if block.header.height != height:
             raise PeerError("blocks-height", f"expected {height}, got {block.header.height}")
         return block

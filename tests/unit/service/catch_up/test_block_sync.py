@@ -24,11 +24,11 @@ from node.service.catch_up.block_sync import (
 from node.service.output import Outlet
 from node.service.recovery import recover
 from node.service.term import Roster, Term
-from node.service.wire import Blocks, WantBlocks, decode_message
+from node.service.wire import Blocks, Transactions, WantBlocks, decode_message
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
 from tests.unit.consensus.signing import chain_of_blocks
-from tests.unit.execution.small_chain import GENESIS
+from tests.unit.execution.small_chain import GENESIS, payload, tx
 from tests.unit.service.lone import Lone, certified_block
 
 OUT_OF_REACH = 2 * GENESIS.parameters.window_slots + 1
@@ -78,6 +78,27 @@ def test_it_counts_the_members_that_said_where_they_stand() -> None:
     assert node.engine.informants == 1
     node.hear(2, status(OUT_OF_REACH), 0)
     assert (node.engine.informants, node.engine.is_behind) == (2, False)  # one alone may lie
+
+
+def test_who_is_behind_has_no_signature_checked_of_what_peers_pass_on() -> None:
+    """It comes in the blocks, or is asked for by name; once it is not behind it hears it again."""
+    node = Lone(3)
+    gossip = Transactions((tx(payload("passed on")).transaction.encoded,))
+    for peer in (0, 1):
+        node.hear(peer, status(len(BLOCKS) + OUT_OF_REACH), 0)
+    node.hear(1, gossip, 1)
+    output = node.engine.drain()
+    assert not output.jobs
+    assert node.engine.counters.txs_passed_over == 1
+    (asked,) = {message.to for message in output.messages if message.to is not None}
+    node.hear(asked, Blocks(1, ENCODED), 2)
+    assert (node.engine.height, node.engine.is_behind) == (len(BLOCKS), True)
+    for peer in (0, 1):
+        node.hear(peer, status(len(BLOCKS)), 3)
+    assert (node.engine.height, node.engine.is_behind) == (len(BLOCKS), False)
+    node.hear(1, gossip, 4)
+    assert [len(job.candidates) for job in node.engine.drain().jobs] == [1]
+    assert node.engine.counters.txs_passed_over == 1
 
 
 # ---------------------------------------------------------------------- whom to ask for what
