@@ -123,6 +123,42 @@ def history(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
 
 
 @identity.command(
+    "lock",
+    help=_(
+        "Have the private key by which an identity signs open with the passphrases of two people, "
+        "each useless alone; or again as the other keys of the profile do. Copies of the file as "
+        "it was, in backups too, open as they did: destroy them."
+    ),
+)
+@click.option(
+    "--people",
+    type=click.Choice(("1", "2")),
+    required=True,
+    help=_("How many people it takes to sign."),
+)
+@network_options
+@verb("identity lock")
+def lock(screen: Screen, *, people: str, network: NetworkChoice) -> Answer:
+    """Lock a private key anew."""
+    from node.cli.network import open_secret
+    from node.cli.passphrases import ask_two_people
+    from node.client.chain import KEY_FILE
+    from node.crypto.keystore import KeyPurpose, lock_anew, takes_two_people
+
+    chain = network.open()
+    path = chain.credentials / KEY_FILE
+    is_changed = takes_two_people(path) is not (people == "2")
+    if is_changed:
+        usual = open_secret(chain.profile.key_file)
+        both = ask_two_people(is_new=people == "2")
+        before, after = (usual, both) if people == "2" else (both, usual)
+        lock_anew(path, before, after, KeyPurpose.IDENTITY)
+    said = _("{path}: takes two people to open") if people == "2" else _("{path}: opens as usual")
+    screen.line(said.format(path=path))
+    return Answer({"identity": chain.identity, "people": int(people), "changed": is_changed})
+
+
+@identity.command(
     "add",
     help=_(
         "Register an identity by its certificate. In the folder of a network its keys and "

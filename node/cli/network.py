@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cached_property
 from gettext import gettext as _
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -22,14 +20,12 @@ from node.chain.membership import ValidatorSet
 from node.cli.verb import DEFAULT_HOME, CommandError
 from node.client.chain import Chain, read_file
 from node.config import PROFILE_FILE
-from node.crypto.keystore import KeyFileSecret, KeySecret, PassphraseSecret
+from node.crypto.keystore import KeyFileSecret, KeySecret
 from node.crypto.suite import Suite
 from node.errors import DecodeError
 from node.rpc.client import LedgerClient, NetworkUnavailable
 from node.rpc.port import CertifiedHeader as EncodedHeader
 from node.timestamp.trust import TrustAnchor
-
-PASSPHRASE_VARIABLE: Final = "GOVCHAIN_PASSPHRASE"  # noqa: S105 - the name of a variable
 
 _T = TypeVar("_T")
 
@@ -85,6 +81,11 @@ class Network(Chain):
     def _find_secret(self) -> KeySecret:
         return open_secret(self.profile.key_file)
 
+    def _find_two_people(self) -> KeySecret:
+        from node.cli.passphrases import ask_two_people
+
+        return ask_two_people()
+
     def _read_genesis(self, path: Path) -> Genesis:
         return read_genesis(path)
 
@@ -98,11 +99,9 @@ def open_secret(key_file: Path | None) -> KeySecret:
     """Return what opens keys: the key file, else a passphrase from the environment or a person."""
     if key_file is not None:
         return KeyFileSecret.load(key_file)
-    if passphrase := os.environ.get(PASSPHRASE_VARIABLE):
-        return PassphraseSecret(passphrase)
-    if not sys.stdin.isatty():
-        raise CommandError("GC-2311", _("no key_file, no {name}").format(name=PASSPHRASE_VARIABLE))
-    return PassphraseSecret(click.prompt(_("Passphrase"), hide_input=True, err=True))
+    from node.cli.passphrases import ask_passphrase
+
+    return ask_passphrase()
 
 
 def decode_answer(read: Callable[[bytes], _T], data: bytes) -> _T:

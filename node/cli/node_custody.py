@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from gettext import gettext as _
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from node.cli.choice import validator_home
+from node.cli.passphrases import read_line
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, Verb, verb
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from node.crypto.device import Device
     from node.crypto.keystore import KeyPurpose, KeySecret
 
-_PIN_BYTES_MAX: Final = 256
 _MOVABLE: Final = ("vote", "cosignature", "timestamp")
 
 pin_option = click.option(
@@ -118,14 +117,4 @@ def _read_pin(descriptor: int | None) -> str:
         if not sys.stdin.isatty():
             raise CommandError("GC-2311", _("no --pin-fd, and nobody to ask for the PIN"))
         return str(click.prompt(_("PIN of the device"), hide_input=True, err=True))
-    try:
-        with os.fdopen(descriptor, "rb") as file:
-            line = file.readline(_PIN_BYTES_MAX + 1)
-    except OSError as error:
-        message = _("--pin-fd {number}: {why}").format(number=descriptor, why=error.strerror)
-        raise CommandError("GC-2311", message) from error
-    pin = line.removesuffix(b"\n").removesuffix(b"\r")
-    if not pin or len(pin) > _PIN_BYTES_MAX:
-        message = _("--pin-fd {number}: expected one line of 1 to {most} bytes")
-        raise CommandError("GC-2311", message.format(number=descriptor, most=_PIN_BYTES_MAX))
-    return pin.decode(errors="surrogateescape")
+    return read_line(descriptor, "--pin-fd")

@@ -106,10 +106,12 @@ def record_documents(
     What has its digest already is not read. A network that does not serve yet is waited for,
     `patience_s` at most. With `earlier`, what earlier runs left in the folder `out` is gone on
     with: what is under way is waited for, and what has its receipt is not recorded again.
-    Raises, before anything is sent, `CommandError` where receipts cannot be
-    kept, no validator serves or what is under way is not final yet, and `ClientError` where nobody
-    answers. Once something was sent, an interrupt is no error: the items tell what it left.
+    Who opens the key is asked first. Raises, before anything is sent, `CommandError` where receipts
+    cannot be kept, no validator serves or what is under way is not final yet, and `ClientError`
+    where nobody answers. Once something was sent, an interrupt is no error: the items tell what it
+    left.
     """
+    network.unlock()
     readable = [document for document in documents if document.is_wanted]
     unhashed = [document for document in readable if document.digest is None]
     size_bytes = sum(document.size_bytes for document in unhashed)

@@ -21,6 +21,7 @@ from node.crypto.keystore import (
     KeySecret,
     load_signer,
     load_tls_key_pem,
+    takes_two_people,
 )
 from node.crypto.signature import Signer
 from node.crypto.suite import Suite, suite_by_name
@@ -129,7 +130,13 @@ class Chain:
     @cached_property
     def signer(self) -> Signer:
         """Return what signs the identity's transactions."""
-        return load_signer(self.credentials / KEY_FILE, self._opened, KeyPurpose.IDENTITY)
+        path = self.credentials / KEY_FILE
+        secret = self._find_two_people() if takes_two_people(path) else self._opened
+        return load_signer(path, secret, KeyPurpose.IDENTITY)
+
+    def unlock(self) -> None:
+        """Open the keys now, so that who is to be asked for them is asked before long work."""
+        self.signer.public_key  # noqa: B018 - opened once, and kept
 
     def client(self, only: str | None = None) -> LedgerClient:
         """Return a client; use it as a context manager on a running event loop.
@@ -172,6 +179,15 @@ class Chain:
                 fix="name the file in the profile, or give a secret",
             )
         return KeyFileSecret.load(self.profile.key_file)
+
+    def _find_two_people(self) -> KeySecret:
+        if self.secret is None:
+            raise ConfigError(
+                "this key takes two people, and no secret was given",
+                code="GC-2311",
+                fix="give the passphrases of both: TwoPeopleSecret",
+            )
+        return self.secret
 
     def _read_genesis(self, path: Path) -> Genesis:
         return Genesis.decode(read_file(path))

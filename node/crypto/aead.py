@@ -34,13 +34,17 @@ class Aead:
 
     name: str
     key_size: int
-    _new: Callable[[bytes], _Cipher] = field(repr=False, compare=False)
+    _new: Callable[[bytes | bytearray], _Cipher] = field(repr=False, compare=False)
 
-    def seal(self, key: bytes, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
+    def seal(
+        self, key: bytes | bytearray, nonce: bytes, plaintext: bytes, associated_data: bytes
+    ) -> bytes:
         """Encrypt and return ciphertext and tag. A (key, nonce) pair must never be used twice."""
         return self._cipher(key, nonce).encrypt(nonce, plaintext, associated_data)
 
-    def unseal(self, key: bytes, nonce: bytes, sealed: bytes, associated_data: bytes) -> bytes:
+    def unseal(
+        self, key: bytes | bytearray, nonce: bytes, sealed: bytes, associated_data: bytes
+    ) -> bytes:
         """Return what was sealed; raise `CryptoError` if anything at all was changed."""
         try:
             return self._cipher(key, nonce).decrypt(nonce, sealed, associated_data)
@@ -49,7 +53,7 @@ class Aead:
                 "ciphertext: does not open under this key and associated data"
             ) from error
 
-    def _cipher(self, key: bytes, nonce: bytes) -> _Cipher:
+    def _cipher(self, key: bytes | bytearray, nonce: bytes) -> _Cipher:
         # The library takes other sizes too; none of them is part of this format.
         if len(key) != self.key_size or len(nonce) != AEAD_NONCE_BYTES:
             message = f"expected {self.key_size} key and {AEAD_NONCE_BYTES} nonce bytes"
@@ -60,13 +64,13 @@ class Aead:
 class _Sm4Gcm:
     """SM4 in GCM, in the shape that the library gives AES."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_cipher",)
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, key: bytes | bytearray) -> None:
+        self._cipher = algorithms.SM4(key)  # type: ignore[arg-type]  # takes any buffer
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes, /) -> bytes:
-        context = Cipher(algorithms.SM4(self._key), modes.GCM(nonce)).encryptor()
+        context = Cipher(self._cipher, modes.GCM(nonce)).encryptor()
         context.authenticate_additional_data(associated_data)
         return context.update(data) + context.finalize() + context.tag
 
@@ -74,7 +78,7 @@ class _Sm4Gcm:
         if len(data) < AEAD_TAG_BYTES:
             raise InvalidTag
         body, tag = data[:-AEAD_TAG_BYTES], data[-AEAD_TAG_BYTES:]
-        context = Cipher(algorithms.SM4(self._key), modes.GCM(nonce, tag)).decryptor()
+        context = Cipher(self._cipher, modes.GCM(nonce, tag)).decryptor()
         context.authenticate_additional_data(associated_data)
         return context.update(body) + context.finalize()
 

@@ -87,6 +87,6 @@ class DeviceSecret:
         """Name how key files are unlocked."""
         return self.files.lock(suite)
 
-    def derive_key(self, salt: bytes, suite: Suite) -> bytes:
-        """Return the key of a key file."""
-        return self.files.derive_key(salt, suite)
+    def derive_key(self, salt: bytes, suite: Suite, key: bytearray) -> None:
+        """Write the key of a key file."""
+        self.files.derive_key(salt, suite, key)

@@ -34,6 +34,12 @@ class KeyedHash:
         """Return `size` bytes by HKDF: other ones for each `info`. At most 255 digests."""
         return HKDF(self._hash, size, salt=salt, info=info).derive(secret)
 
+    def derive_into(
+        self, secret: bytes | bytearray, *, salt: bytes, info: bytes, key: bytearray
+    ) -> None:
+        """Write by HKDF as many bytes as `key` has."""
+        HKDF(self._hash, len(key), salt=salt, info=info).derive_into(secret, key)
+
     def _begin(self, key: bytes, message: bytes) -> HMAC:
         code = HMAC(key, self._hash)
         code.update(message)

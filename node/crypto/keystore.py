@@ -3,13 +3,14 @@
 One key per file, mode 0600, a JSON object in one fixed layout: what the key is for, its algorithm
 and public key, in the clear, then the 32 secret bytes, encrypted. The clear fields are the
 associated data, so a file altered anywhere does not open, and no key opens as one of another
-purpose. The lock is either a passphrase (scrypt) or a key file of random bytes (HKDF).
+purpose. The lock is a passphrase (scrypt), two of two people, or a key file of random bytes (HKDF).
 
 The number of a file's format is that of the suite whose algorithms encrypt it, and derive the key
 for that from a key file: 1 has AES-256-GCM and SHA-256, 2 has SM4-GCM and SM3.
 
-Secrets are never logged and never part of a `repr` or an error. Python cannot wipe memory: whoever
-can read this process's memory has its keys. A device behind `Signer` is the answer to that.
+Secrets are never logged and never part of a `repr` or an error. What opens a file is
+overwritten after use (`wiping.py`); a key that signs stays in memory, so whoever can read this
+process's memory has it. A device behind `Signer` is the answer to that.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from node.crypto.signature import SECRET_BYTES, Ed25519Signer, P256Signer, Signe
 from node.crypto.sm2 import Sm2Signer
 from node.crypto.sm2_choice import prepare_to_sign
 from node.crypto.suite import INTERNATIONAL, SUITES, Suite
+from node.crypto.wiping import secret_buffer
 from node.errors import CryptoError
 
 PASSPHRASE_CHARACTERS_MIN: Final = 12
@@ -48,6 +50,8 @@ _SUITE_BY_FORMAT: Final = {f"govchain-key/{suite.suite_id}": suite for suite in 
 _SALT_BYTES: Final = 16
 _SIZES: Final = (_SALT_BYTES, AEAD_NONCE_BYTES, SECRET_BYTES + AEAD_TAG_BYTES)
 _FIX_RESTORE: Final = "restore the file from a backup: it was altered"
+_SCRYPT_BYTES: Final = 32
+_TWO_PEOPLE: Final = "two-scrypt-131072-8-1"
 _MODE_PRIVATE: Final = 0o600
 _MODE_OTHERS: Final = 0o077
 
@@ -88,8 +92,11 @@ class KeySecret(Protocol):
     def lock(self, suite: Suite) -> str:
         """Name, for the file, how it is turned into a key."""
 
-    def derive_key(self, salt: bytes, suite: Suite) -> bytes:
-        """Return the key that locks the one file bearing this salt, for the suite's cipher."""
+    def derive_key(self, salt: bytes, suite: Suite, key: bytearray) -> None:
+        """Write the key that locks the one file bearing this salt, for the suite's cipher.
+
+        `key` has the size of that cipher's keys; who gave it overwrites it.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,10 +116,60 @@ class PassphraseSecret:
         """Name the function and its cost."""
         return "scrypt-131072-8-1"
 
-    def derive_key(self, salt: bytes, suite: Suite) -> bytes:
-        """Return the file's key. The same text typed on another system gives the same key."""
-        passphrase = unicodedata.normalize("NFKC", self._passphrase).encode()
-        return Scrypt(salt=salt, length=suite.aead.key_size, n=2**17, r=8, p=1).derive(passphrase)
+    def derive_key(self, salt: bytes, suite: Suite, key: bytearray) -> None:  # noqa: ARG002 - as above
+        """Write the file's key. The same text typed on another system gives the same key."""
+        _scrypt(self._passphrase, salt, key)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TwoPeopleSecret:
+    """Two passphrases, each of which one person knows; neither opens anything without the other.
+
+    In whichever order they are given. Each takes as long to try as one alone, and both have to be
+    right at once: with one of them known, the other has to be guessed whole.
+    """
+
+    _first: str = field(repr=False)
+    _second: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for each in (self._first, self._second):
+            PassphraseSecret(each)  # which refuses one that is too short
+        if _normal(self._first) == _normal(self._second):
+            raise CryptoError(
+                "passphrases: expected two, got one twice",
+                fix="have each of the two people choose a passphrase of their own",
+            )
+
+    def lock(self, suite: Suite) -> str:
+        """Name the functions and their cost."""
+        return f"{_TWO_PEOPLE}-hkdf-{suite.keyed_hash.name}"
+
+    def derive_key(self, salt: bytes, suite: Suite, key: bytearray) -> None:
+        """Write the file's key: HKDF of what scrypt makes of each, the lesser first."""
+        with secret_buffer(_SCRYPT_BYTES) as one, secret_buffer(_SCRYPT_BYTES) as other:
+            _scrypt(self._first, salt, one)
+            _scrypt(self._second, salt, other)
+            with secret_buffer(2 * _SCRYPT_BYTES) as both:
+                lesser, greater = (one, other) if one < other else (other, one)
+                both[:_SCRYPT_BYTES], both[_SCRYPT_BYTES:] = lesser, greater
+                _expand(both, salt, suite, key)
+
+
+def _scrypt(passphrase: str, salt: bytes, key: bytearray) -> None:
+    """Write what RFC 7914 makes of a passphrase: a third of a second, 128 MiB."""
+    function = Scrypt(salt=salt, length=len(key), n=2**17, r=8, p=1)
+    function.derive_into(_normal(passphrase), key)
+
+
+def _expand(random_bytes: bytes | bytearray, salt: bytes, suite: Suite, key: bytearray) -> None:
+    """Write what HKDF makes of bytes that nobody can guess."""
+    suite.keyed_hash.derive_into(random_bytes, salt=salt, info=domains.KEY_FILE, key=key)
+
+
+def _normal(passphrase: str) -> bytes:
+    """Return the bytes of a passphrase, however the system that it was typed on writes them."""
+    return unicodedata.normalize("NFKC", passphrase).encode()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,11 +198,9 @@ class KeyFileSecret:
         """Name the function and its hash."""
         return f"hkdf-{suite.keyed_hash.name}"
 
-    def derive_key(self, salt: bytes, suite: Suite) -> bytes:
-        """Return the file's key."""
-        return suite.keyed_hash.derive(
-            self._random_bytes, salt=salt, info=domains.KEY_FILE, size=suite.aead.key_size
-        )
+    def derive_key(self, salt: bytes, suite: Suite, key: bytearray) -> None:
+        """Write the file's key."""
+        _expand(self._random_bytes, salt, suite, key)
 
 
 def new_serial_number() -> int:
@@ -180,6 +235,11 @@ def save_key(
 
     `suite` is that of the chain the key is for: its algorithms encrypt the file.
     """
+    _create_private_file(path, _lock(key, secret, purpose, suite))
+
+
+def _lock(key: SoftwareSigner, secret: KeySecret, purpose: KeyPurpose, suite: Suite) -> bytes:
+    """Return the file of a key."""
     unsealed = _KeyFile(
         suite=suite,
         purpose=purpose.value,
@@ -189,9 +249,11 @@ def save_key(
         salt=secrets.token_bytes(_SALT_BYTES),
         nonce=secrets.token_bytes(AEAD_NONCE_BYTES),
     )
-    key_bytes, context = secret.derive_key(unsealed.salt, suite), unsealed.associated_data()
-    sealed = suite.aead.seal(key_bytes, unsealed.nonce, key.export_secret(), context)
-    _create_private_file(path, replace(unsealed, sealed=sealed).encode())
+    context = unsealed.associated_data()
+    with secret_buffer(suite.aead.key_size) as key_bytes:
+        secret.derive_key(unsealed.salt, suite, key_bytes)
+        sealed = suite.aead.seal(key_bytes, unsealed.nonce, key.export_secret(), context)
+    return replace(unsealed, sealed=sealed).encode()
 
 
 def load_signer(path: Path, secret: KeySecret, purpose: KeyPurpose) -> Signer:
@@ -214,16 +276,24 @@ def move_to_device(path: Path, secret: DeviceSecret, purpose: KeyPurpose) -> Key
     """
     key = _load_key(path, secret, purpose)
     reference = secret.device.adopt(purpose.value, key.algorithm, key.export_secret())
-    kept = path.with_name(f".{path.name}.reference")
-    kept.unlink(missing_ok=True)  # of a call that was cut short
-    _create_private_file(kept, reference.encode())
-    try:
-        kept.replace(path)
-    except OSError as error:
-        raise CryptoError(
-            f"{path}: cannot be written: {error.strerror}", fix="check the directory and its rights"
-        ) from error
+    _replace_private_file(path, reference.encode())
     return reference
+
+
+def takes_two_people(path: Path) -> bool:
+    """Tell whether the key at `path` opens with two passphrases alone; raises as `load_signer`."""
+    data = _read_private_file(path)
+    return not is_reference(data) and _read_key_file(path, data).lock.startswith(_TWO_PEOPLE)
+
+
+def lock_anew(path: Path, secret: KeySecret, new_secret: KeySecret, purpose: KeyPurpose) -> None:
+    """Have the key in the file at `path` open with another secret from now on.
+
+    Copies of the file as it was open as they did. Raises as `load_signer` does, the file as it was.
+    """
+    key, suite = _load_key(path, secret, purpose), _read_key_file(path).suite
+    _replace_private_file(path, _lock(key, new_secret, purpose, suite))
+    _load_key(path, new_secret, purpose)
 
 
 def _open_reference(path: Path, data: bytes, secret: KeySecret, purpose: KeyPurpose) -> Signer:
@@ -336,13 +406,7 @@ class _KeyFile:
 
 
 def _load_key(path: Path, secret: KeySecret, purpose: KeyPurpose) -> SoftwareSigner:
-    data = _read_private_file(path)
-    try:
-        file = _KeyFile.decode(data)
-    except (ValueError, RecursionError) as error:
-        raise CryptoError(
-            f"{path}: not a key file of format {' or '.join(_SUITE_BY_FORMAT)}", fix=_FIX_RESTORE
-        ) from error
+    file = _read_key_file(path)
     if file.purpose != purpose:
         raise CryptoError(
             f"{path}: expected a key for {purpose}, got one for {file.purpose!r:.40}",
@@ -351,11 +415,12 @@ def _load_key(path: Path, secret: KeySecret, purpose: KeyPurpose) -> SoftwareSig
     if file.lock != (lock := secret.lock(file.suite)):
         raise CryptoError(
             f"{path}: expected a secret for {file.lock!r:.40}, got one for {lock}",
-            fix="give the key file instead of the passphrase, or the passphrase instead of it",
+            fix="give what it was locked with: a key file, a passphrase, or those of two people",
         )
     try:
-        key = secret.derive_key(file.salt, file.suite)
-        plaintext = file.suite.aead.unseal(key, file.nonce, file.sealed, file.associated_data())
+        with secret_buffer(file.suite.aead.key_size) as key:
+            secret.derive_key(file.salt, file.suite, key)
+            plaintext = file.suite.aead.unseal(key, file.nonce, file.sealed, file.associated_data())
     except CryptoError as error:
         raise CryptoError(
             f"{path}: does not open with this secret",
@@ -368,6 +433,16 @@ def _load_key(path: Path, secret: KeySecret, purpose: KeyPurpose) -> SoftwareSig
             fix="open it with the version of the program that wrote it",
         )
     return _signer(signer_type, plaintext)
+
+
+def _read_key_file(path: Path, data: bytes | None = None) -> _KeyFile:
+    """Read the file at `path`, or its content where that was read."""
+    try:
+        return _KeyFile.decode(_read_private_file(path) if data is None else data)
+    except (ValueError, RecursionError) as error:
+        raise CryptoError(
+            f"{path}: not a key file of format {' or '.join(_SUITE_BY_FORMAT)}", fix=_FIX_RESTORE
+        ) from error
 
 
 def _signer(signer_type: type[SoftwareSigner], secret: bytes) -> SoftwareSigner:
@@ -400,6 +475,19 @@ def _create_private_file(path: Path, data: bytes) -> None:
             f"{path}: exists already, and keys are never overwritten",
             fix="choose another name, or move the old key away",
         ) from error
+    except OSError as error:
+        raise CryptoError(
+            f"{path}: cannot be written: {error.strerror}", fix="check the directory and its rights"
+        ) from error
+
+
+def _replace_private_file(path: Path, data: bytes) -> None:
+    """Put a file in the place of one, whole or not at all, that only its owner may read."""
+    made = path.with_name(f".{path.name}.new")
+    made.unlink(missing_ok=True)  # of a call that was cut short
+    _create_private_file(made, data)
+    try:
+        made.replace(path)
     except OSError as error:
         raise CryptoError(
             f"{path}: cannot be written: {error.strerror}", fix="check the directory and its rights"

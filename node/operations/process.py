@@ -128,6 +128,21 @@ def forbid_dumps() -> None:
         raise InvariantViolation("a process may always forbid its own dumps")
 
 
+def hide_from_environ(name: str) -> None:
+    """Overwrite a variable where others see it: in /proc/PID/environ, which shows how we started.
+
+    What this process and its children are told by it stays the same.
+    """
+    value = os.environ.get(name)
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype, libc.getenv.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+    found = libc.getenv(os.fsencode(name))
+    if value is None or not found:
+        return
+    ctypes.memset(found, 0, len(os.fsencode(value)))
+    os.putenv(name, value)
+
+
 def running_commands() -> dict[tuple[str, ...], ProcessRecord]:
     """Return what this user's processes were started with, but for the program's own name.
 

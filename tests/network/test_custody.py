@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import secrets
 import signal
@@ -13,7 +15,14 @@ from pathlib import Path
 import pytest
 
 from node.crypto.device import is_reference
-from node.crypto.keystore import KeyFileSecret, KeyPurpose, generate_key, load_signer
+from node.crypto.keystore import (
+    KeyFileSecret,
+    KeyPurpose,
+    generate_key,
+    load_aggregate_signer,
+    load_signer,
+)
+from node.crypto.signature import Ed25519Signer, P256Signer
 from node.crypto.sm2 import Sm2Signer
 from node.crypto.suite import NATIONAL
 from node.errors import CryptoError
@@ -22,6 +31,8 @@ from node.operations.supervisor import PROCESS_FILE
 from tests.unit.cli.command import run
 from tests.unit.crypto.sdf_stub import PASSWORD, SdfStub, build_stub
 from tests.unit.crypto.token import PIN, SoftToken, make_token
+
+FIRST, SECOND = "the river of the north", "seven lamps at the gate"
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +78,85 @@ def started_with(
     )
     os.close(read_end)
     return process
+
+
+def in_pipes(*lines: str) -> dict[str, str]:
+    """Return the environment that names open files with a line each."""
+    numbers = []
+    for line in lines:
+        read_end, write_end = os.pipe()
+        with os.fdopen(write_end, "wb") as pipe:
+            pipe.write(line.encode() + b"\n")
+        numbers.append(str(read_end))
+    return {"GOVCHAIN_PASSPHRASE_FDS": ",".join(numbers)}
+
+
+def test_a_key_of_two_people_signs_with_both_alone(home: Path, tmp_path: Path) -> None:
+    document = tmp_path / "document.txt"
+    document.write_bytes(secrets.token_bytes(16))
+    record = ("notarize", document, "--home", home, "--out", tmp_path, "--json")
+    locking = ("identity", "lock", "--home", home, "--json", "--people")
+    locked = run(*locking, 2, env=in_pipes(FIRST, SECOND))
+    try:
+        assert (locked.json["people"], locked.json["changed"]) == (2, True)
+        assert run(*locking, 2).json["changed"] is False
+        alone = run(*record)
+        assert alone.json["error"]["code"] == "GC-2311"
+        assert "takes two people" in alone.json["error"]["message"]
+        for people in ((FIRST, "what the other knows"), ("nor this one, as it is", SECOND)):
+            refused = run(*record, env=in_pipes(*people))
+            assert refused.code != 0
+            assert "does not open with this secret" in refused.out
+            assert not any(each in refused.out + refused.err for each in (FIRST, SECOND))
+        made = run(*record, env=in_pipes(SECOND, FIRST))
+        assert made.code == 0, made.out
+    finally:
+        unlocked = run(*locking, 1, env=in_pipes(FIRST, SECOND))
+    assert unlocked.json["changed"] is True
+    document.write_bytes(secrets.token_bytes(16))
+    assert run(*record).code == 0
+
+
+@pytest.mark.parametrize("numbers", ["3", "3,3", "3,x", "-1,4", "3,4,5", "x"])
+def test_two_open_files_are_named_by_two_numbers(home: Path, numbers: str) -> None:
+    refused = run(
+        "identity", "lock", "--home", home, "--people", 2, "--json",
+        env={"GOVCHAIN_PASSPHRASE_FDS": numbers},
+    )  # fmt: skip
+    assert refused.json["error"]["code"] == "GC-2311"
+    assert "expected the numbers of two open files" in refused.json["error"]["message"]
+
+
+def test_nothing_secret_of_a_running_network_is_to_be_seen(home: Path) -> None:
+    """What opens its keys, and the keys: not in logs, nor in what others see of its processes."""
+    unlock = (home / "secret.key").read_bytes()
+    opened = KeyFileSecret.load(home / "secret.key")
+    hidden = {unlock}
+    for path in home.rglob("*.key"):
+        fields = path.read_bytes()
+        if b'"purpose"' in fields:
+            purpose = KeyPurpose(json.loads(fields)["purpose"])
+            if purpose is KeyPurpose.AGGREGATE:
+                hidden.add(load_aggregate_signer(path, opened).export_secret())
+                continue
+            key = load_signer(path, opened, purpose)
+            assert isinstance(key, P256Signer | Ed25519Signer)
+            hidden.add(key.export_secret())
+    assert len(hidden) > 20
+    seen = [each for each in home.rglob("*") if each.is_file() and each.name != "secret.key"]
+    processes = [ProcessRecord.load(each) for each in home.rglob(PROCESS_FILE)]
+    alive = [each.pid for each in processes if each is not None and each.is_alive]
+    assert len(alive) == 4
+    seen += [Path(f"/proc/{pid}/{name}") for pid in alive for name in ("cmdline", "environ")]
+    shown = b"\0".join(each.read_bytes() for each in seen)
+    for secret in hidden:
+        written = (base64.b64encode(secret), secret.hex().encode(), repr(secret)[2:-1].encode())
+        assert not any(form in shown for form in (secret, *written))
+    for pid in alive:
+        (limit,) = (
+            each for each in Path(f"/proc/{pid}/limits").read_text().splitlines() if "core" in each
+        )
+        assert limit.split()[4:6] == ["0", "0"]
 
 
 def test_keys_move_into_the_device_and_the_validator_votes_by_them(

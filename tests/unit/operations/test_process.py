@@ -213,3 +213,30 @@ os.abort()
     assert done.returncode == -signal.SIGABRT
     assert done.stdout == "1\n0 (0, 0)\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_variable_is_hidden_where_others_see_it_and_told_to_children() -> None:
+    script = """
+import subprocess, sys
+from node.cli.passphrases import ask_passphrase
+secret = ask_passphrase()
+told = "import os; print(os.environ['GOVCHAIN_PASSPHRASE'])"
+child = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+print(child.stdout.strip(), flush=True)
+sys.stdin.read()
+"""
+    passphrase = "a passphrase that nobody else is to see"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "GOVCHAIN_PASSPHRASE": passphrase},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    told = process.stdout.readline()
+    shown = Path(f"/proc/{process.pid}/environ").read_bytes()
+    process.communicate()
+    assert told == f"{passphrase}\n"
+    assert b"GOVCHAIN_PASSPHRASE=" in shown
+    assert passphrase.encode() not in shown
