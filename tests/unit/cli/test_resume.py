@@ -9,17 +9,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from node.chain.transaction import Transaction
 from node.cli.exit_codes import ExitCode
-from node.crypto.signature import P256PublicKey
+from node.crypto.signature import PublicKey
 from node.errors import ClientError
 from node.timestamp.receipt import Receipt
+from tests.suites import signer_from
 from tests.unit.cli.command import CHINESE, ENGLISH, run
 from tests.unit.cli.instant import Office
 from tests.unit.cli.served import served
+
+OUR_TAGS = b"govchain/"
 
 
 @pytest.fixture
@@ -163,13 +167,15 @@ def test_a_thousand_documents_are_one_transaction_and_a_thousand_receipts(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[bytes] = []
-    verify = P256PublicKey.verify
+    kind: Any = type(signer_from(bytes(range(32))).public_key)
+    verify = kind.verify
 
-    def note(key: P256PublicKey, message: bytes, signature: bytes) -> bool:
-        checked.append(signature)
-        return verify(key, message, signature)
+    def note(key: PublicKey, message: bytes, signature: bytes) -> bool:
+        if message.startswith(OUR_TAGS):  # certificates are signed otherwise
+            checked.append(signature)
+        return bool(verify(key, message, signature))
 
-    monkeypatch.setattr(P256PublicKey, "verify", note)
+    monkeypatch.setattr(kind, "verify", note)
     digests = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(1_000)]
     table = tmp_path / "table.csv"
     table.write_text("\n".join(["digest", *digests]))

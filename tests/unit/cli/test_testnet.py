@@ -10,11 +10,15 @@ import pytest
 from node.cli.exit_codes import ExitCode
 from node.cli.network import read_genesis
 from node.config import NodeConfig
+from node.crypto.suite import SUITES
 from node.operations.topology import GENESIS_FILE, Topology
 from node.rpc.port import NodeStatus
+from tests.suites import SUITE
 from tests.unit.cli.command import run
 from tests.unit.cli.served import served
 from tests.unit.rpc.fake_node import FakeLedger, FakeNode
+
+OTHER_SUITE = next(suite.name for suite in SUITES if suite is not SUITE)
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def test_init_never_overwrites(home: Path) -> None:
     assert (home / "genesis.cbor").read_bytes() == before
 
 
-@pytest.mark.parametrize("option", [("-n", 4), ("--suite", "national")])
+@pytest.mark.parametrize("option", [("-n", 4), ("--suite", OTHER_SUITE)])
 def test_up_does_not_change_what_a_network_is(home: Path, option: tuple[str, object]) -> None:
     ran = run("testnet", "up", "--home", home, *option, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2102")

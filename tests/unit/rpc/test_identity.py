@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from node.crypto.certificate import build_authority_certificate
+from node.crypto.sm2 import Sm2Signer
 from node.rpc.identity import VERDICT_MS, AccessError, Gatekeeper, TlsIdentity
 from tests.unit.rpc.pki import HOUR_MS, Pki, now_ms, shared_pki
 
@@ -62,6 +64,21 @@ def test_an_authority_under_a_members_name_is_refused(pki: Pki) -> None:
     impostor = pki.client(authority=pki.authority(99, "org-1"))
     with pytest.raises(AccessError, match="not issued by the authority of its organisation"):
         pki.gatekeeper().identify(shown(impostor))
+
+
+def test_an_authority_of_sm2_beside_its_other_takes_nothing_from_tls(pki: Pki) -> None:
+    """TLS libraries know no SM2: such an authority vouches for time stamps, and they see none."""
+    authorities = {name: (a.certificate,) for name, a in pki.authorities.items()}
+    before = Gatekeeper(authorities, now_ms)
+    made = pki.issuance(77)
+    sm2 = build_authority_certificate(Sm2Signer.from_secret(bytes(range(1, 33))), "org-1", made)
+    both = Gatekeeper(authorities | {"org-1": (sm2, *authorities["org-1"])}, now_ms)
+    assert both.roots_pem == before.roots_pem
+    assert both.identify(shown(pki.client("agency-1"))).organisation == "org-1"
+    alone = Gatekeeper({"org-1": (sm2,)}, now_ms)
+    assert alone.roots_pem == b""
+    with pytest.raises(AccessError, match="'org-1' is not a member"):
+        alone.identify(shown(pki.client("agency-1")))
 
 
 def test_something_else_than_a_certificate_is_refused(pki: Pki) -> None:
