@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from node.cli.network import open_secret
 from node.cli.verb import CommandError
 from node.client.chain import CERTIFICATE_FILE, KEY_FILE, TLS_KEY_FILE, read_file
 from node.crypto.certificate import encode_der
-from node.crypto.member_certificate import read_identity
+from node.crypto.member_certificate import encode_authority_pem, read_identity
 from node.errors import ConfigError, CryptoError
 from node.operations.equipment import Outfitter
 from node.operations.newcomer import ORGANISATIONS_FOLDER
@@ -24,6 +25,7 @@ from node.operations.topology import SECRET_FILE, Topology
 
 if TYPE_CHECKING:
     from node.cli.network import Network
+    from node.crypto.suite import Suite
 
 _NEXT: Final = "next"
 
@@ -118,6 +120,33 @@ def read_certificate(path: Path) -> bytes:
     except CryptoError as error:
         raise CommandError("GC-2303", f"{path}: {error}") from error
     return certificate
+
+
+def read_authorities(paths: Sequence[Path], suite: Suite) -> tuple[bytes, ...]:
+    """Return certificates of authorities, DER, those that TLS takes first.
+
+    Raises `CommandError` where a file holds none that a chain of `suite` takes, or where TLS could
+    believe nobody of the organisation any more: it knows no SM2.
+    """
+    found = []
+    for path in paths:
+        try:
+            found.append(encode_der(encode_authority_pem(read_file(path), suite)))
+        except CryptoError as error:
+            raise CommandError("GC-2303", f"{path}: {error}") from error
+    usable = [each for each in found if _is_usable_by_tls(each)]
+    if not usable:
+        cause = _("none of these CAs has a key of P-256, and TLS knows no SM2")
+        raise CommandError("GC-2303", cause, _("name one of P-256 too, which certifies for TLS"))
+    return (*usable, *(each for each in found if each not in usable))
+
+
+def _is_usable_by_tls(authority: bytes) -> bool:
+    try:
+        encode_authority_pem(authority)
+    except CryptoError:
+        return False
+    return True
 
 
 def read_key(text: str) -> bytes:

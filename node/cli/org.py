@@ -11,7 +11,7 @@ import click
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.course import Course, by_file, change_chain, course_options
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, VerbGroup, verb
+from node.cli.verb import VerbGroup, verb
 
 if TYPE_CHECKING:
     from node.chain.genesis import Organisation
@@ -108,12 +108,13 @@ def add(
     from node.chain.genesis import Organisation
     from node.chain.governance import AddOrganisation, Operation
     from node.chain.identity import SetAuthorities
+    from node.cli.credentials import read_authorities
 
     if (done := by_file(screen, course)) is not None:
         return done
     if name is None or not authorities:
         raise click.UsageError(_("name the organisation, and its CA: --ca"))
-    certificates = tuple(_read_authority(path) for path in authorities)
+    certificates = read_authorities(authorities, course.network.open().suite)
     organisation = Organisation(
         organisation_id=name, name=title or name, ca_certificate=certificates[0]
     )
@@ -152,12 +153,13 @@ def set_authorities(
 ) -> Answer:
     """Say who certifies the members of an organisation."""
     from node.chain.identity import SetAuthorities
+    from node.cli.credentials import read_authorities
 
     if (done := by_file(screen, course)) is not None:
         return done
     if name is None or not authorities:
         raise click.UsageError(_("name the organisation, and its CAs: --ca"))
-    certificates = tuple(_read_authority(path) for path in authorities)
+    certificates = read_authorities(authorities, course.network.open().suite)
     return change_chain(screen, course, (SetAuthorities(name, certificates, reason),))
 
 
@@ -213,19 +215,6 @@ def _change(
     from node.cli.rights_change import change_status
 
     return change_status(screen, course, Subject.ORGANISATION, name, status=status, reason=reason)
-
-
-def _read_authority(path: Path) -> bytes:
-    """Return the certificate of an authority, DER; raises `CommandError` where it is none."""
-    from node.client.chain import read_file
-    from node.crypto.certificate import encode_der
-    from node.crypto.member_certificate import encode_authority_pem
-    from node.errors import CryptoError
-
-    try:
-        return encode_der(encode_authority_pem(read_file(path)))
-    except CryptoError as error:
-        raise CommandError("GC-2303", f"{path}: {error}") from error
 
 
 def _facts(rights: Rights, organisation: Organisation) -> dict[str, Any]:

@@ -48,7 +48,11 @@ def ask_two_people(*, is_new: bool = False) -> TwoPeopleSecret:
         return TwoPeopleSecret(first, second)
     if not sys.stdin.isatty():
         message = _("this key takes two people: nobody to ask, no {name}")
-        raise CommandError("GC-2311", message.format(name=TWO_VARIABLE))
+        fix = _(
+            "have both type their passphrases, or name two open files that hold them: {name}=3,4"
+        )
+        cause, fix = (each.format(name=TWO_VARIABLE) for each in (message, fix))
+        raise CommandError("GC-2311", cause, fix)
     first = _ask(_("Passphrase of the first person"), is_new=is_new)
     return TwoPeopleSecret(first, _ask(_("Passphrase of the second person"), is_new=is_new))
 
