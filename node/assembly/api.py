@@ -52,6 +52,7 @@ _KINDS_TOLD: Final = (
     StateKind.CERTIFICATES,
     StateKind.AUTHORITIES,
     StateKind.RULE,
+    StateKind.QUOTA,
     StateKind.ROLL,
 )
 

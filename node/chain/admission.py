@@ -32,6 +32,8 @@ class AdmissionCode(IntEnum):
     """No room; `retry_after_ms` says when to come back."""
     NOT_READY = 12
     """This validator is starting or catching up: another may be ready."""
+    OVER_QUOTA = 13
+    """As much of its organisation waits here as may; `retry_after_ms` says when to come back."""
 
     @property
     def is_admitted(self) -> bool:

@@ -33,6 +33,7 @@ from node.chain.identity import (
 )
 from node.chain.membership import Validator
 from node.chain.policy import SetRule
+from node.chain.quota import SetQuota
 from node.chain.record import Record
 from node.crypto import domains
 from node.errors import DecodeError
@@ -88,6 +89,7 @@ class OperationKind(IntEnum):
     ROTATE_IDENTITY = 9
     SET_AUTHORITIES = 10
     SET_RULE = 11
+    SET_QUOTA = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ Operation = (
     | RotateIdentity
     | SetAuthorities
     | SetRule
+    | SetQuota
 )
 
 
@@ -298,7 +301,7 @@ def checkpoint_bytes(
     return domains.tagged(tag, encode(statement))
 
 
-def _operation_value(operation: Operation) -> list[Any]:  # noqa: PLR0911 - one per operation
+def _operation_value(operation: Operation) -> list[Any]:
     match operation:
         case AddOrganisation():
             return [OperationKind.ADD_ORGANISATION.value, operation.organisation.to_value()]
@@ -314,24 +317,25 @@ def _operation_value(operation: Operation) -> list[Any]:  # noqa: PLR0911 - one 
         case SetEndpoint():
             placed = [operation.validator_id, operation.endpoint.to_value()]
             return [OperationKind.SET_ENDPOINT.value, placed]
-        case ChangeStatus():
-            return [OperationKind.CHANGE_STATUS.value, operation.to_value()]
-        case EnrolIdentity():
-            return [OperationKind.ENROL_IDENTITY.value, operation.to_value()]
-        case RotateIdentity():
-            return [OperationKind.ROTATE_IDENTITY.value, operation.to_value()]
-        case SetAuthorities():
-            return [OperationKind.SET_AUTHORITIES.value, operation.to_value()]
-        case SetRule():
-            return [OperationKind.SET_RULE.value, operation.to_value()]
+        case _:
+            return [_KIND_BY_SHAPE[type(operation)].value, operation.to_value()]
 
 
+_KIND_BY_SHAPE: Final[Mapping[type, OperationKind]] = {
+    ChangeStatus: OperationKind.CHANGE_STATUS,
+    EnrolIdentity: OperationKind.ENROL_IDENTITY,
+    RotateIdentity: OperationKind.ROTATE_IDENTITY,
+    SetAuthorities: OperationKind.SET_AUTHORITIES,
+    SetRule: OperationKind.SET_RULE,
+    SetQuota: OperationKind.SET_QUOTA,
+}
 _READ_BY_SHAPE: Final[Mapping[int, Callable[[object], Operation]]] = {
     OperationKind.CHANGE_STATUS: ChangeStatus.from_value,
     OperationKind.ENROL_IDENTITY: EnrolIdentity.from_value,
     OperationKind.ROTATE_IDENTITY: RotateIdentity.from_value,
     OperationKind.SET_AUTHORITIES: SetAuthorities.from_value,
     OperationKind.SET_RULE: SetRule.from_value,
+    OperationKind.SET_QUOTA: SetQuota.from_value,
 }
 
 

@@ -213,6 +213,7 @@ OPERATIONS: Final[Mapping[str, BoundOperation]] = {
     "unfreeze-organisation": BoundOperation(_BY_FOUNDERS, is_governed=True),
     "revoke-organisation": BoundOperation(_BY_FOUNDERS, is_governed=True),
     "set-authorities": BoundOperation(_BY_FOUNDERS, is_governed=True),
+    "set-quota": BoundOperation(_BY_FOUNDERS, is_governed=True),
     "register-identity": BoundOperation(_BY_FOUNDERS, is_governed=True),
     "freeze-identity": BoundOperation(_BY_FOUNDERS, is_governed=True),
     "unfreeze-identity": BoundOperation(_BY_FOUNDERS, is_governed=True),

@@ -36,6 +36,9 @@ from node.timestamp.trust import TRUST_FORMAT
 
 PROPOSAL_FORMAT: Final = "govchain-proposal-2"
 _INTRODUCTION_FORMAT: Final = "govchain-introduction-1"  # its module takes long to load
+_FOUNDER_FORMAT: Final = "govchain-founder-1"  # as above
+_DRAFT_FORMAT: Final = "govchain-founding-draft-1"
+_SEALED_FORMAT: Final = "govchain-founding-1"
 _ARCHIVE_START: Final = b"govchain-archive-1\n"  # as above
 _SENT_START: Final = b"\x83\x6fgovchain-sent-1"  # as above
 LOOKED_AT_BYTES: Final = 4_096
@@ -121,6 +124,17 @@ PROPOSAL: Final = Kind(
     N_("a proposal"), "govchain node join --approve {path}", "govchain node join --propose"
 )
 INTRODUCTION: Final = Kind(N_("an introduction"), "govchain node meet {path}", "govchain node init")
+FOUNDER: Final = Kind(
+    N_("the bundle of an organisation"), "govchain genesis add DRAFT {path}", "govchain genesis new"
+)
+FOUNDING_DRAFT: Final = Kind(
+    N_("the draft of a chain"),
+    "govchain genesis seal {path} --out sealed.json",
+    "govchain genesis add",
+)
+FOUNDING: Final = Kind(
+    N_("what founders sealed"), "govchain genesis take HOME {path}", "govchain genesis seal"
+)
 GENESIS: Final = Kind(
     N_("a genesis"), "govchain node init --genesis {path}", "govchain testnet init"
 )
@@ -159,6 +173,9 @@ _BY_FORMAT: Final = {
     REPORT_FORMAT: REPORT,
     PROPOSAL_FORMAT: PROPOSAL,
     _INTRODUCTION_FORMAT: INTRODUCTION,
+    _FOUNDER_FORMAT: FOUNDER,
+    _DRAFT_FORMAT: FOUNDING_DRAFT,
+    _SEALED_FORMAT: FOUNDING,
 }
 _FORMAT_MEMBER: Final = re.compile(rb'"format"\s*:\s*"([^"]{1,64})"')
 _BY_START: Final = (

@@ -73,6 +73,9 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     "parameters": _Verb(
         "node.cli.parameters", "parameters", _("What all validators of a chain go by.")
     ),
+    "genesis": _Verb(
+        "node.cli.genesis", "genesis", _("Found a chain together, each with keys made at home.")
+    ),
     "org": _Verb("node.cli.org", "org", _("Organisations of the chain, and their rights.")),
     "identity": _Verb(
         "node.cli.identity", "identity", _("Who may sign on the chain, and their rights.")

@@ -95,7 +95,7 @@ def init(screen: Screen, *, home: Path, **said: Any) -> Answer:  # noqa: ANN401 
     if ways.count(True) != 1 or (certificate is None) != (ca is None):
         raise click.UsageError(_("give one of --authority, --request, and --certificate with --ca"))
     plan = _plan(said)
-    secret = _secret(said["key_file"], has_passphrase=said["passphrase"])
+    secret = choose_secret(said["key_file"], has_passphrase=said["passphrase"])
     now_ms = time.time_ns() // 1_000_000
     if said["request"]:
         request = apply_for_home(home, plan, secret, now_ms)
@@ -115,7 +115,7 @@ def _plan(said: dict[str, Any]) -> HomePlan:
     from node.config import Address
     from node.operations.homes import HomePlan
 
-    listen, clients = _address("--listen", said["listen"]), said["clients"]
+    listen, clients = read_address("--listen", said["listen"]), said["clients"]
     metrics, http = said["metrics"], said["http"]
     return HomePlan(
         node_id=said["node_id"],
@@ -125,10 +125,10 @@ def _plan(said: dict[str, Any]) -> HomePlan:
         client_address=(
             Address(listen.host, listen.port + 1)
             if clients is None
-            else _address("--clients", clients)
+            else read_address("--clients", clients)
         ),
-        metrics_address=None if metrics is None else _address("--metrics", metrics),
-        http_address=None if http is None else _address("--http", http),
+        metrics_address=None if metrics is None else read_address("--metrics", metrics),
+        http_address=None if http is None else read_address("--http", http),
         host=said["host"] or listen.host,
         peers=tuple(map(_peer, said["peers"])),
     )
@@ -164,7 +164,8 @@ def _tell(screen: Screen, home: Path, introduction: Introduction) -> Answer:
     return Answer(facts)
 
 
-def _address(option: str, text: str) -> Address:
+def read_address(option: str, text: str) -> Address:
+    """Return the address that an option names; raises `click.BadParameter`."""
     from node.config import Address
     from node.errors import ConfigError
 
@@ -181,10 +182,10 @@ def _peer(text: str) -> Endpoint:
     if not (node_id and equals):
         message = _("expected ID=HOST:PORT, got {text}").format(text=text)
         raise click.BadParameter(message, param_hint="--peer")
-    return Endpoint(node_id, _address("--peer", address))
+    return Endpoint(node_id, read_address("--peer", address))
 
 
-def _secret(key_file: Path | None, *, has_passphrase: bool) -> Secret | None:
+def choose_secret(key_file: Path | None, *, has_passphrase: bool) -> Secret | None:
     """Return what is to open the keys; None: a key file that is made."""
     from node.cli.network import open_secret
     from node.operations.homes import Secret

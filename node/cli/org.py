@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from node.chain.quota import SHARE_MAX, Quota, SetQuota
 from node.cli.choice import NetworkChoice, network_options
 from node.cli.course import Course, by_file, change_chain, course_options
 from node.cli.screen import Answer, Screen
 from node.cli.verb import VerbGroup, verb
+from node.limits import MEMPOOL_TXS_MAX
 
 if TYPE_CHECKING:
     from node.chain.genesis import Organisation
@@ -66,6 +68,7 @@ def show(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
     from node.chain.identity import Subject
     from node.cli.rights import read_rights
     from node.cli.rights_wording import tell_trail, trail_facts
+    from node.cli.rules import tell_quota
 
     rights = read_rights(network.open())
     organisation = rights.organisation(name)
@@ -73,6 +76,7 @@ def show(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
     screen.line(f"{name}: {organisation.name}, {facts['status']}")
     for each in facts["authorities"]:
         screen.line(_("  CA, SHA-256 {digest}").format(digest=each))
+    screen.line("  " + tell_quota(name, rights.quota(name)))
     tell_trail(screen, rights.trail(Subject.ORGANISATION, name))
     trail = trail_facts(rights.trail(Subject.ORGANISATION, name))
     return Answer({**facts, "history": trail})
@@ -164,6 +168,47 @@ def set_authorities(
 
 
 @org.command(
+    "quota",
+    help=_(
+        "Say what an organisation may ask of the validators at a time: its share of each turn, and "
+        "how many of its transactions may wait at each. Beyond that they are refused, with the "
+        "time after which to come back."
+    ),
+)
+@click.argument("name", required=False)
+@click.option(
+    "--share",
+    type=click.IntRange(1, SHARE_MAX),
+    help=_("How many times what an organisation without quota is served in turn.") + "  [1]",
+)
+@click.option(
+    "--waiting",
+    type=click.IntRange(1, MEMPOOL_TXS_MAX),
+    help=_("How many of its transactions may wait at a validator.") + _("  [as find room]"),
+)
+@click.option("--default", "is_default", is_flag=True, help=_("As if none had ever been set."))
+@course_options
+@verb("org quota")
+def set_quota(
+    screen: Screen,
+    *,
+    course: Course,
+    name: str | None,
+    share: int | None,
+    waiting: int | None,
+    is_default: bool,
+) -> Answer:
+    """Say what an organisation may ask of the validators at a time."""
+    if (done := by_file(screen, course)) is not None:
+        return done
+    is_given = share is not None or waiting is not None
+    if name is None or is_given == is_default:
+        raise click.UsageError(_("name the organisation, and --share, --waiting or --default"))
+    quota = None if is_default else Quota(share or 1, waiting or 0)
+    return change_chain(screen, course, (SetQuota(name, quota),))
+
+
+@org.command(
     "freeze",
     help=_(
         "Take an organisation and all of its own their rights for now. Its validators leave: an "
@@ -221,12 +266,14 @@ def _facts(rights: Rights, organisation: Organisation) -> dict[str, Any]:
     import hashlib
 
     from node.chain.identity import Subject
+    from node.cli.rules import describe_quota
 
     name = organisation.organisation_id
     return {
         "organisation": name,
         "name": organisation.name,
         "status": rights.status(Subject.ORGANISATION, name).name.lower(),
+        "quota": describe_quota(rights.quota(name)),
         "is_founder": name in rights.founding.organisations,
         "authorities": [
             hashlib.sha256(each).hexdigest() for each in rights.authorities(organisation)

@@ -36,8 +36,9 @@ from node.chain.identity import (
     Subject,
 )
 from node.chain.policy import SetRule
+from node.chain.quota import SetQuota
 from node.cli.kinds import INTRODUCTION, PROPOSAL, PROPOSAL_FORMAT, Kind, expect_kind
-from node.cli.rules import describe_rule, tell_operation, tell_rule
+from node.cli.rules import describe_quota, describe_rule, tell_operation, tell_quota, tell_rule
 from node.cli.verb import CommandError
 from node.config import Address
 from node.crypto.member_certificate import encode_authority_pem
@@ -203,23 +204,6 @@ def describe(operation: Operation) -> dict[str, Any]:  # noqa: PLR0911 - one per
                 "overlap_ms": overlap_ms,
                 "reason": reason,
             }
-        case ChangeStatus(subject, name, status, reason):
-            return {
-                "operation": "change-status",
-                subject.name.lower(): name,
-                "status": status.name.lower(),
-                "reason": reason,
-            }
-        case SetAuthorities(organisation_id, authorities, reason):
-            return {
-                "operation": "set-authorities",
-                "organisation": organisation_id,
-                "ca_sha256": [hashlib.sha256(each).hexdigest() for each in authorities],
-                "reason": reason,
-            }
-        case SetRule(name, rule):
-            described = None if rule is None else describe_rule(rule)
-            return {"operation": "set-rule", "of": name, "rule": described}
         case AddValidator(validator):
             return {
                 "operation": "add-validator",
@@ -239,6 +223,37 @@ def describe(operation: Operation) -> dict[str, Any]:  # noqa: PLR0911 - one per
             return {"operation": "set-parameters", "parameters": values}
         case SetEndpoint(node_id, endpoint):
             return {"operation": "set-endpoint", "node": node_id, "address": str(endpoint)}
+        case _:
+            return _describe_rights(operation)
+
+
+def _describe_rights(
+    operation: ChangeStatus | SetAuthorities | SetQuota | SetRule,
+) -> dict[str, Any]:
+    match operation:
+        case ChangeStatus(subject, name, status, reason):
+            return {
+                "operation": "change-status",
+                subject.name.lower(): name,
+                "status": status.name.lower(),
+                "reason": reason,
+            }
+        case SetAuthorities(organisation_id, authorities, reason):
+            return {
+                "operation": "set-authorities",
+                "organisation": organisation_id,
+                "ca_sha256": [hashlib.sha256(each).hexdigest() for each in authorities],
+                "reason": reason,
+            }
+        case SetQuota(organisation_id, quota):
+            return {
+                "operation": "set-quota",
+                "organisation": organisation_id,
+                "quota": describe_quota(quota),
+            }
+        case SetRule(name, rule):
+            described = None if rule is None else describe_rule(rule)
+            return {"operation": "set-rule", "of": name, "rule": described}
         case _:
             assert_never(operation)
 
@@ -268,7 +283,7 @@ def _sentence(operation: Operation) -> str:
 
 
 def _sentence_of_rights(
-    operation: ChangeStatus | EnrolIdentity | RotateIdentity | SetAuthorities | SetRule,
+    operation: ChangeStatus | EnrolIdentity | RotateIdentity | SetAuthorities | SetRule | SetQuota,
 ) -> str:
     facts = describe(operation)
     match operation:
@@ -290,6 +305,8 @@ def _sentence_of_rights(
             listed = ", ".join(facts["ca_sha256"])
             named = text.format(organisation=operation.organisation_id, ca_sha256=listed)
             return f"{named}{_because(reason)}"
+        case SetQuota(organisation_id, quota):
+            return tell_quota(organisation_id, quota)
         case SetRule(name, rule):
             if rule is not None:
                 return _("from now on: {rule}").format(rule=tell_rule(name, rule))

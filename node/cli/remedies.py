@@ -267,6 +267,18 @@ _ROWS: Final = (
         N_("get introduction.json again, unchanged, from who made it: govchain node init"),
     ),
     (
+        "GC-2325",
+        _UNAVAILABLE,
+        N_("the quota of the organisation is used up"),
+        N_("wait as long as is said; see the quota: govchain org show ORGANISATION"),
+    ),
+    (
+        "GC-2326",
+        _USAGE,
+        N_("what is to found a chain cannot be used"),
+        N_("get the file again, unchanged, from who made it"),
+    ),
+    (
         "GC-2340",
         _REFUSED,
         N_("the receipt lacks what this format needs"),

@@ -15,6 +15,7 @@ from node.chain.genesis import Genesis, Identity, Organisation
 from node.chain.governance import Governance
 from node.chain.identity import AcceptedCertificates, Status, StatusEntry, Subject
 from node.chain.policy import APPROVER_ROLES, Rule
+from node.chain.quota import Quota
 from node.cli.verb import CommandError
 from node.errors import ClientError, DecodeError, InvariantViolation
 from node.execution.identity import (
@@ -40,6 +41,7 @@ from node.execution.registry import (
     genesis_state,
     prefix_of,
     read_identity,
+    read_quota,
 )
 from node.limits import STATE_VALUE_BYTES_MAX
 
@@ -59,6 +61,7 @@ _KINDS: Final = (
     StateKind.AUTHORITIES,
     StateKind.RULE,
     StateKind.ROLL,
+    StateKind.QUOTA,
 )
 
 
@@ -128,6 +131,10 @@ class Rights:
     def authorities(self, organisation: Organisation) -> tuple[bytes, ...]:
         """Return who certifies an organisation's members, DER."""
         return authorities_of(self.read, organisation)
+
+    def quota(self, organisation_id: str) -> Quota | None:
+        """Return the quota of an organisation; None where none was set."""
+        return read_quota(self.read, organisation_id)
 
     def rule_of(self, operation: str) -> Rule:
         """Return the rule in force for an operation."""
@@ -227,6 +234,8 @@ def _checked(rights: Rights) -> Rights:
         rights.organisations()
         rights.rules_set()
         find_roll(rights.read)
+        for each in rights.organisations():
+            rights.quota(each.organisation_id)
     except (DecodeError, InvariantViolation, IndexError, TypeError) as error:
         raise CommandError("GC-2305", str(error)) from error
     return rights

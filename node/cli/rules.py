@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from node.chain.genesis import Role
 from node.chain.policy import COUNT_MAX, NOTARIZE, SET_PARAMETERS, Measure, Rule, Scope
+from node.chain.quota import Quota
 from node.cli.verb import CommandError
 from node.errors import DecodeError
 
@@ -75,6 +76,27 @@ def _measure_word(rule: Rule) -> str:
             return f"{rule.numerator}/{rule.denominator}"
         case _:
             return rule.measure.name.lower()
+
+
+def describe_quota(quota: Quota | None) -> dict[str, int] | None:
+    """Return a quota as the members of a JSON object."""
+    return None if quota is None else {"share": quota.share, "waiting_max": quota.waiting_max}
+
+
+def tell_quota(organisation: str, quota: Quota | None) -> str:
+    """Return a sentence: what an organisation may ask of the validators at a time."""
+    if quota is None:
+        return _(
+            "{organisation}: one share of each turn, and as much may wait as finds room"
+        ).format(organisation=organisation)
+    if not quota.waiting_max:
+        text = _("{organisation}: {share} shares of each turn, and as much may wait as finds room")
+        return text.format(organisation=organisation, share=quota.share)
+    text = _(
+        "{organisation}: {share} shares of each turn, and {waiting} transactions may wait at each "
+        "validator"
+    )
+    return text.format(organisation=organisation, share=quota.share, waiting=quota.waiting_max)
 
 
 def tell_rule(operation: str, rule: Rule) -> str:
@@ -150,6 +172,7 @@ def _operation_texts() -> dict[str, str]:
         "unfreeze-organisation": _("unfreeze an organisation"),
         "revoke-organisation": _("revoke an organisation"),
         "set-authorities": _("say which CAs certify an organisation"),
+        "set-quota": _("say how much of an organisation may wait"),
         "register-identity": _("register an identity"),
         "freeze-identity": _("freeze an identity"),
         "unfreeze-identity": _("unfreeze an identity"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from gettext import gettext as _
 
+from node.chain.admission import AdmissionCode
 from node.chain.transaction import Transaction
 from node.cli.network import Network
 from node.cli.screen import Fault
@@ -109,6 +110,10 @@ def _fault_of(error: ClientError, operation: str) -> Fault:
         fix = _("it may be recorded: see with govchain receipt fetch tx:{operation}")
         return Fault(error.code, str(error), fix.format(operation=operation))
     if isinstance(error, Refused) and error.admission.retry_after_ms:
+        if error.admission.code is AdmissionCode.OVER_QUOTA:
+            seconds = -(-error.admission.retry_after_ms // 1_000)
+            fix = _("try again in {seconds} s; see the quota: govchain org show ORGANISATION")
+            return Fault("GC-2325", str(error), fix.format(seconds=seconds))
         fix = _("the validators are busy or too few: see with govchain doctor, then try again")
         return Fault("GC-2315", str(error), fix)
     return Fault.of(error)

@@ -48,6 +48,9 @@ AUDIT_REPORT: Final = b"govchain/v1/audit-report"
 VAULT_CONTENT: Final = b"govchain/v1/vault-content"
 VAULT_WRAP: Final = b"govchain/v1/vault-wrap"
 
+# What an organisation brings to a chain that is to be founded.
+FOUNDER: Final = b"govchain/v1/founder"
+
 # Disclosure: the commitment to one field of a record under its salt, and what an SD-JWT has for it.
 FIELD: Final = b"govchain/v1/field"
 SD_JWT_SALT: Final = b"govchain/v1/sd-jwt-salt"

@@ -48,6 +48,7 @@ from node.chain.governance import (
 from node.chain.identity import ChangeStatus, EnrolIdentity, RotateIdentity, SetAuthorities
 from node.chain.membership import Validator, ValidatorSet, quorum_size
 from node.chain.policy import SetRule
+from node.chain.quota import SetQuota
 from node.errors import CryptoError, DecodeError
 from node.execution.identity import Occasion, People, has_rights
 from node.execution.notary import Failure, Position
@@ -66,6 +67,7 @@ from node.execution.registry import (
     endpoint_key,
     epoch_start_key,
     organisation_key,
+    quota_key,
     read_identity,
     retired_key_key,
     retired_validator_key,
@@ -278,13 +280,24 @@ class _Draft:
                 key = endpoint_key(operation.validator_id)
                 self.writes[key] = encode(operation.endpoint.to_value())
                 return None
-            case SetRule():
-                self.may_lock_out = True
-                rule = operation.rule
-                self.writes[rule_key(operation.operation)] = None if rule is None else rule.encode()
-                return None
+            case SetQuota() | SetRule():
+                return self._set(operation)
             case _:
                 assert_never(operation)
+
+    def _set(self, operation: SetQuota | SetRule) -> ResultCode | None:
+        """Put a quota or a rule in force, or the default again."""
+        if isinstance(operation, SetQuota):
+            if not self._has(organisation_key(operation.organisation_id)):  # V4
+                return ResultCode.ORGANISATION_UNKNOWN
+            quota = operation.quota
+            key = quota_key(operation.organisation_id)
+            self.writes[key] = None if quota is None else quota.encode()
+            return None
+        self.may_lock_out = True
+        rule = operation.rule
+        self.writes[rule_key(operation.operation)] = None if rule is None else rule.encode()
+        return None
 
     def finish(self, first_height: int) -> Epoch:
         """Write what the next epoch begins with, and return it."""

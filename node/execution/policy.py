@@ -48,6 +48,7 @@ from node.chain.policy import (
     Scope,
     SetRule,
 )
+from node.chain.quota import SetQuota
 from node.errors import DecodeError, InvariantViolation
 from node.execution.identity import find_organisation, find_roll, has_rights, status_of
 from node.execution.registry import read_identity, rule_key
@@ -115,6 +116,8 @@ def names_of(  # noqa: PLR0911 - one per operation
             return ("rotate-identity",)
         case SetAuthorities():
             return ("set-authorities",)
+        case SetQuota():
+            return ("set-quota",)
         case SetRule():
             return (SET_RULE,)
         case SetParameters(wanted):

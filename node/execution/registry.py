@@ -22,6 +22,7 @@ kinds never meet, keys of one kind share a prefix, and a stranger can compute an
 | 13   | [13, organisation id]           | authorities, once they were set                 |
 | 14   | [14, operation]                 | rule, once one was set; see node/chain/policy.py |
 | 15   | [15]                            | roll, of those admitted after genesis           |
+| 16   | [16, organisation id]           | quota, once one was set; see node/chain/quota.py |
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from node.chain.genesis import Genesis, Identity, Organisation, Parameters
 from node.chain.governance import Endpoint
 from node.chain.identity import Subject
 from node.chain.membership import ValidatorSet
+from node.chain.quota import Quota
 from node.chain.reference import REFERENCE_KIND
 from node.chain.vault import VAULT_DOCUMENT_KIND, VAULT_KEYS_KIND
 from node.crypto.suite import Suite
@@ -66,6 +68,7 @@ class StateKind(IntEnum):
     AUTHORITIES = 13
     RULE = 14
     ROLL = 15
+    QUOTA = 16
 
 
 _IDENTITIES_REMEMBERED: Final = 1_024  # the senders of most transactions are a few
@@ -128,6 +131,11 @@ def authorities_key(organisation_id: str) -> bytes:
 def rule_key(operation: str) -> bytes:
     """Return the state key of the rule bound to an operation."""
     return encode([StateKind.RULE.value, operation])
+
+
+def quota_key(organisation_id: str) -> bytes:
+    """Return the state key of the quota of an organisation."""
+    return encode([StateKind.QUOTA.value, organisation_id])
 
 
 def epoch_start_key(epoch: int) -> bytes:
@@ -232,6 +240,17 @@ def find_endpoint(state: StateReader, node_id: str) -> Endpoint | None:
         )
     except DecodeError as error:
         raise InvariantViolation(f"state holds a malformed endpoint: {error}") from error
+
+
+def read_quota(read: Callable[[bytes], bytes | None], organisation_id: str) -> Quota | None:
+    """Return the quota of an organisation; None where none was set."""
+    value = read(quota_key(organisation_id))
+    if value is None:
+        return None
+    try:
+        return Quota.decode(value)
+    except DecodeError as error:
+        raise InvariantViolation(f"state holds a malformed quota: {error}") from error
 
 
 def find_last_epoch(state: StateReader, validator_id: str) -> int | None:

@@ -28,6 +28,7 @@ from node.crypto.keystore import (
     load_signer,
 )
 from node.crypto.member_certificate import encode_authority_pem, read_identity, verify_node
+from node.crypto.suite import Suite
 from node.errors import ConfigError, CryptoError
 from node.operations.equipment import (
     FOLDER_MODE,
@@ -111,10 +112,13 @@ def make_home(
     a key file of its own. Raises `ConfigError` where something else is in the way, `CryptoError`
     where keys or names cannot be used.
     """
-    with _making_own(home, plan) as workshop:
-        authority = _open_authority(authority_folder, plan, secret, now_ms)
+    _check(home, plan)
+    with making_own(home) as workshop:
+        authority = open_authority(
+            authority_folder, plan.genesis.suite, plan.organisation_id, secret, now_ms
+        )
         workshop.mkdir(mode=FOLDER_MODE)
-        secret = secret or _make_secret(workshop)
+        secret = secret or make_secret(workshop)
         _furnish_own(workshop, plan, authority, secret, now_ms)
         return _introduce(workshop, plan, secret.opens, authority.certificate)
 
@@ -124,9 +128,10 @@ def apply_for_home(home: Path, plan: HomePlan, secret: Secret | None, now_ms: in
 
     For organisations whose authority is kept elsewhere. Raises as `make_home` does.
     """
-    with _making_own(home, plan) as workshop:
+    _check(home, plan)
+    with making_own(home) as workshop:
         workshop.mkdir(mode=FOLDER_MODE)
-        _furnish_own(workshop, plan, None, secret or _make_secret(workshop), now_ms)
+        _furnish_own(workshop, plan, None, secret or make_secret(workshop), now_ms)
     return home / TLS_REQUEST_FILE
 
 
@@ -283,7 +288,9 @@ def _check(home: Path, plan: HomePlan) -> None:
     plan.genesis.validators.check_possessions()
 
 
-def _open_authority(folder: Path, plan: HomePlan, secret: Secret | None, now_ms: int) -> Authority:
+def open_authority(
+    folder: Path, suite: Suite, organisation_id: str, secret: Secret | None, now_ms: int
+) -> Authority:
     """Open the authority in `folder`, or found it there."""
     if is_vacant(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -292,25 +299,22 @@ def _open_authority(folder: Path, plan: HomePlan, secret: Secret | None, now_ms:
             opens = (
                 KeyFileSecret.generate(workshop / SECRET_FILE) if secret is None else secret.opens
             )
-            Outfitter(plan.genesis.suite, opens, now_ms).found_authority(
-                workshop, plan.organisation_id
-            )
+            Outfitter(suite, opens, now_ms).found_authority(workshop, organisation_id)
     own = folder / SECRET_FILE
     if own.exists():
-        return Outfitter(plan.genesis.suite, KeyFileSecret.load(own), now_ms).load_authority(folder)
+        return Outfitter(suite, KeyFileSecret.load(own), now_ms).load_authority(folder)
     if secret is None:
         raise ConfigError(
             f"{folder}: holds no {SECRET_FILE} that opens the authority's key",
             code="GC-2311",
             fix="name the secret that opens it: --key-file, or --passphrase",
         )
-    return Outfitter(plan.genesis.suite, secret.opens, now_ms).load_authority(folder)
+    return Outfitter(suite, secret.opens, now_ms).load_authority(folder)
 
 
 @contextmanager
-def _making_own(home: Path, plan: HomePlan) -> Iterator[Path]:
+def making_own(home: Path) -> Iterator[Path]:
     """Yield a place to make `home` at, where nothing is in the way."""
-    _check(home, plan)
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with lock_folder(home.parent, wait=True):
@@ -330,7 +334,8 @@ def _making_own(home: Path, plan: HomePlan) -> Iterator[Path]:
         ) from error
 
 
-def _make_secret(workshop: Path) -> Secret:
+def make_secret(workshop: Path) -> Secret:
+    """Make a key file in a folder that is being made."""
     return Secret(KeyFileSecret.generate(workshop / SECRET_FILE), workshop / SECRET_FILE)
 
 

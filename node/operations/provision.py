@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
-from node.chain.membership import Validator, ValidatorSet
-from node.config import read_text
+from node.chain.membership import Validator
+from node.config import Address, read_text
 from node.crypto.certificate import Authority, encode_pem
 from node.crypto.keystore import KeyFileSecret
 from node.crypto.suite import Suite
 from node.errors import ConfigError, invariant
 from node.limits import VALIDATORS_MAX
 from node.operations.equipment import FOLDER_MODE, Outfitter, timestamp_identity_id
+from node.operations.founding import Founder, Terms, found
 from node.operations.topology import (
     CA_BUNDLE_FILE,
     GENESIS_FILE,
@@ -31,6 +32,7 @@ from node.operations.topology import (
     SECRET_FILE,
     TOPOLOGY_FILE,
     NodeEntry,
+    NodePorts,
     Topology,
     advise_destroying,
     is_network,
@@ -234,20 +236,44 @@ class _Provisioning:
             self._equip_time_stamping(validator, organisation.organisation_id)
             for validator, organisation in zip(validators, organisations, strict=True)
         ]
-        genesis = Genesis(
-            suite=self._suite,
+        terms = Terms(
             name=self._plan.name,
+            suite=self._suite,
             created_ms=self._plan.created_ms,
             testnet=True,
             parameters=self._plan.parameters,
-            organisations=tuple(organisation.to_genesis() for organisation in organisations),
-            validators=ValidatorSet(0, tuple(validators), self._suite),
-            identities=(*clients, *stampers),
+        )
+        people = (*clients, *stampers)
+        genesis = found(
+            terms,
+            [
+                self._introduce(organisation, validator, ports, people)
+                for organisation, validator, ports in zip(
+                    organisations, validators, split_ports(self._plan.ports), strict=True
+                )
+            ],
         )
         topology = self._lay_out(genesis)
         self._distribute(genesis, organisations, topology, clients)
         write_addresses(self._folder, topology)
         return topology
+
+    def _introduce(
+        self,
+        organisation: _Organisation,
+        validator: Validator,
+        ports: NodePorts,
+        people: Sequence[Identity],
+    ) -> Founder:
+        name = organisation.organisation_id
+        return Founder(
+            suite=self._suite,
+            organisation=organisation.to_genesis(),
+            validator=validator,
+            identities=tuple(each for each in people if each.organisation == name),
+            peers_at=Address(self._plan.host, ports.peer_port),
+            clients_at=Address(self._plan.host, ports.client_port),
+        )
 
     def _found_organisation(self, organisation_id: str) -> _Organisation:
         folder = self._folder / "organisations" / organisation_id

@@ -84,6 +84,7 @@ _PAUSE_MS: Final = 100  # before the validators are asked again
 _ELSEWHERE: Final = (
     AdmissionCode.POOL_FULL,
     AdmissionCode.NOT_READY,
+    AdmissionCode.OVER_QUOTA,
     AdmissionCode.EXPIRED,
     AdmissionCode.TOO_FAR_AHEAD,
 )

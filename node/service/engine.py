@@ -29,6 +29,7 @@ from node.consensus.messages import NewView, Proposal, ViewChange
 from node.crypto.signature import Signer
 from node.errors import InvariantViolation
 from node.execution.apply import ExecutedBlock, Executor, sender_key, why_sender_barred
+from node.execution.registry import StateKind, prefix_of
 from node.service.admission import Gate
 from node.service.ballots import Ballots, DurableLog
 from node.service.catch_up.course import CatchUp
@@ -58,7 +59,10 @@ from node.service.recovery import Ledger, Recovery
 from node.service.staged import StagedLedger
 from node.service.succession import Succession
 from node.service.term import Roster, Term
+from node.service.turns import seat_of
 from node.service.undecided import Undecided
+
+_QUOTAS = prefix_of(StateKind.QUOTA)
 
 __all__ = ["CheckJob", "CommittedBlock", "Engine", "Outgoing", "Output"]
 
@@ -83,6 +87,7 @@ class Engine:
         suite = genesis.suite
         self._ledger = tip = StagedLedger(ledger)
         self._succession = Succession(genesis, validator_id, tip, recovery)
+        mempool.turns.seat_of = lambda sender: seat_of(tip, sender)
         term = self.term
         self._outlet = outlet = Outlet(view=lambda: self.core.view)
         self.gate = Gate(
@@ -480,6 +485,8 @@ class Engine:
         self._misconduct.note_final(executed, certificate)
         self._ballots.note_committed(CertifiedHeader(header, certificate))
         last_came_ms = self._undecided.became_final(executed)
+        if any(key.startswith(_QUOTAS) for key in executed.state_writes):
+            self.mempool.turns.reseat()
         self._intake.expire_by_block(header.time_ms)
         self._judge_fairness(last_came_ms, now)
         self._outlet.note_committed(CommittedBlock(executed, certificate))

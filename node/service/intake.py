@@ -62,6 +62,13 @@ class Intake:
         if outcome is AddOutcome.FULL:
             retry_after_ms = self._mempool.retry_after_ms()
             return Admission(AdmissionCode.POOL_FULL, "the pool is full", retry_after_ms)
+        if outcome is AddOutcome.OVER_QUOTA:
+            retry_after_ms = self._mempool.quota_retry_after_ms(transaction.body.sender)
+            return Admission(
+                AdmissionCode.OVER_QUOTA,
+                "as many transactions of its organisation wait as its quota allows",
+                retry_after_ms,
+            )
         if from_client and outcome is AddOutcome.ADDED:
             self._gossip.add(transaction.encoded)
         self._arrived(transaction.tx_hash)

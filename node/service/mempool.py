@@ -5,15 +5,15 @@ for, named by its tx_id: bodies under several signatures can stand for one reque
 takes a request once. A *slot* is an undecided proposal, named by its header digest; it *pins* the
 bodies it lists until it is decided or dropped.
 
-Who is served first. A sender's transactions are served in order of arrival, and senders in turn: on
-arrival a transaction is given a *round*, the lowest that is still being served or else the sender's
-last, and `ROUND_BYTES` of one sender fill a round (what is larger takes up several). Rounds are
-served one after another, each in order of arrival. So whoever has little to ask for waits for one
-round at most, however much others ask for; and nothing that comes after a transaction whose round
-is being served goes before it.
+Who is served first. A sender's transactions are served in order of arrival, and organisations, then
+their senders, in turn: on arrival a transaction is given a *round* (turns.py). Rounds are served
+one after another, each in order of arrival. So whoever has little to ask for waits for one round at
+most, however much others ask for; and nothing that comes after a transaction whose round is being
+served goes before it.
 
-Who is refused. A sender may hold at most `SHARE_FACTOR` times the room that is left: one that
-floods the pool leaves a fifth of it, ten leave a 41st, and others still find room. What was
+Who is refused. An organisation has a quota of what may wait here, if the chain set one. And it, and
+a sender of it, may hold so many times the room that is left: a sender that floods the pool leaves a
+fifth of it, ten of as many organisations leave a 41st, and others still find room. What was
 accepted is never pushed out.
 
 Invariants, each checked by the stateful test:
@@ -35,29 +35,19 @@ it lets go returns.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import chain, islice
+from itertools import chain
 from operator import attrgetter
 from typing import Final
 
-from node.chain.transaction import Transaction, VerifiedTransaction
+from node.chain.transaction import VerifiedTransaction
 from node.execution.lifetime import is_within_lifetime
 from node.limits import MEMPOOL_BYTES_MAX, MEMPOOL_TXS_MAX
+from node.service.turns import Drain, Turns
 
-RETRY_AFTER_MS_MIN: Final = 50
-RETRY_AFTER_MS_MAX: Final = 10_000
-RETRY_AFTER_MS_UNKNOWN: Final = 1_000
-"""The answer before two blocks have shown a drain rate."""
-
-ROUND_BYTES: Final = 4_096
-"""What one sender is served of before it is another's turn: a dozen transactions of one record."""
-SHARE_FACTOR: Final = 4
-
-_DRAINS_REMEMBERED: Final = 16
-_ROOM_FRACTION: Final = 32  # a client told to wait finds 1/32 of the pool drained, not one place
 _EXPIRY_BUCKET_MS: Final = 1_000
 
 
@@ -69,6 +59,8 @@ class AddOutcome(Enum):
     """Its request waits already, under this signature or another."""
     FULL = auto()
     """No room; `retry_after_ms` says when to come back."""
+    OVER_QUOTA = auto()
+    """As much of its organisation waits as may; `quota_retry_after_ms` says when to come back."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,22 +84,6 @@ class _Request:
     is_repeated: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class _Sender:
-    """Somebody requests are held of, pinned ones included."""
-
-    round: int
-    """Where its next one goes, unless an earlier one is served by then."""
-    room_bytes: int
-    """What is left for it in that round; below zero, what it has used of later ones."""
-    count: int = 0
-    size_bytes: int = 0
-    served_ms: int = 0
-    """When one of its requests became final last."""
-    served_came_ms: int = 0
-    """When the last to come of those came."""
-
-
 _Queue = OrderedDict[bytes, _Request]
 _by_arrival = attrgetter("sequence")
 
@@ -120,7 +96,8 @@ class FirstInTurn:
     since_ms: int
     """Since when it is so, and the others can be expected to know it."""
     sender_served_ms: int
-    """When another request of its sender became final; 0 if none did while this one was here."""
+    """When another request of its sender became final, or, where its organisation asks for more
+    than its share, of that; 0 if none did while this one was here."""
     sender_came_ms: int
     """When the last to come of those came."""
 
@@ -143,11 +120,11 @@ class Mempool:
         self._lowest = 0  # of these rounds; 0 while there are none
         self._lowest_since_ms = 0
         self._now_ms = 0
-        self._senders: dict[str, _Sender] = {}
+        self.turns = Turns()
         self._slots: dict[bytes, Sequence[bytes]] = {}
         self._pins: dict[bytes, int] = {}  # by tx_hash, whether its body is here or not
         self._expiry: dict[int, dict[bytes, _Request]] = {}  # by not-after // bucket, then tx_id
-        self._drains: deque[tuple[int, int]] = deque(maxlen=_DRAINS_REMEMBERED)
+        self._drain = Drain()
 
     def note_time(self, now_ms: int) -> None:
         """Say what the monotonic clock shows: all that follows happens then."""
@@ -193,6 +170,9 @@ class Mempool:
             return AddOutcome.DUPLICATE if is_known else AddOutcome.ADDED
         if is_known:
             return AddOutcome.DUPLICATE
+        sender = tx.transaction.body.sender
+        if self.turns.retry_after_ms(sender):
+            return AddOutcome.OVER_QUOTA
         if not self._has_room_for(tx):
             return AddOutcome.FULL
         self._insert(tx, is_waiting=True)
@@ -274,11 +254,13 @@ class Mempool:
             return None
         request = next(iter(queue.values()))
         transaction = request.body.transaction
-        sender = self._senders[transaction.body.sender]
+        sender = self.turns.sender(transaction.body.sender)
+        organisation = sender.organisation
+        served_ms = organisation.served_ms if organisation.is_overdrawn else sender.served_ms
         return FirstInTurn(
             tx_id=transaction.tx_id,
             since_ms=max(request.told_ms, self._lowest_since_ms),
-            sender_served_ms=sender.served_ms,
+            sender_served_ms=served_ms,
             sender_came_ms=sender.served_came_ms,
         )
 
@@ -347,12 +329,13 @@ class Mempool:
             request = self._requests.get(tx_id)
             if request is None:
                 continue
-            sender = self._senders[request.body.transaction.body.sender]
-            sender.served_ms = self._now_ms
-            sender.served_came_ms = max(sender.served_came_ms, request.came_ms)
+            self.turns.note_served(
+                request.body.transaction.body.sender, request.came_ms, self._now_ms
+            )
             last_came_ms = max(last_came_ms, request.came_ms)
             self._drop(request)
-        self._drains.append((time_ms, len(listed)))
+        self.turns.note_block(time_ms)
+        self._drain.note(time_ms, len(listed))
         return last_came_ms
 
     def expire(self, time_ms: int) -> list[bytes]:
@@ -374,12 +357,11 @@ class Mempool:
 
     def retry_after_ms(self) -> int:
         """Return how long a client refused with FULL should wait, from the recent drain rate."""
-        drained = sum(count for _, count in islice(self._drains, 1, None))
-        if not drained:
-            return RETRY_AFTER_MS_UNKNOWN
-        elapsed_ms = self._drains[-1][0] - self._drains[0][0]
-        wait_ms = self._txs_max * elapsed_ms // (_ROOM_FRACTION * drained)
-        return min(max(wait_ms, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX)
+        return self._drain.retry_after_ms(self._txs_max)
+
+    def quota_retry_after_ms(self, sender: str) -> int:
+        """Return how long a client refused with OVER_QUOTA should wait, as its own drain."""
+        return self.turns.retry_after_ms(sender)
 
     def _waiting(self) -> Iterator[_Request]:
         return chain.from_iterable(queue.values() for queue in self._queues())
@@ -398,10 +380,7 @@ class Mempool:
         room_bytes = self._bytes_max - self._bytes
         if room < 1 or room_bytes < len(tx.transaction.encoded):
             return False
-        sender = self._senders.get(tx.transaction.body.sender)
-        return sender is None or (
-            sender.count <= SHARE_FACTOR * room and sender.size_bytes <= SHARE_FACTOR * room_bytes
-        )
+        return self.turns.has_room(tx.transaction.body.sender, room, room_bytes)
 
     def _is_over_bounds(self) -> bool:
         return len(self._requests) > self._txs_max or self._bytes > self._bytes_max
@@ -409,7 +388,7 @@ class Mempool:
     def _insert(self, tx: VerifiedTransaction, *, is_waiting: bool) -> None:
         transaction = tx.transaction
         self._arrivals += 1
-        place = self._place(transaction)
+        place = self.turns.place(transaction.body.sender, len(transaction.encoded), self._lowest)
         request = _Request(tx, self._arrivals, place, {}, False, 0, self._now_ms)  # noqa: FBT003 - in order, for speed
         self._requests[transaction.tx_id] = request
         self._keep_body(tx)
@@ -418,31 +397,11 @@ class Mempool:
         if is_waiting:
             self._enqueue(request)
 
-    def _place(self, transaction: Transaction) -> int:
-        """Count a transaction as its sender's, and return its round."""
-        sender = self._senders.get(transaction.body.sender)
-        if sender is None:
-            sender = self._senders[transaction.body.sender] = _Sender(self._lowest, ROUND_BYTES)
-        if sender.room_bytes <= 0:
-            passed = 1 + -sender.room_bytes // ROUND_BYTES
-            sender.round += passed
-            sender.room_bytes += passed * ROUND_BYTES
-        if sender.round < self._lowest:
-            sender.round, sender.room_bytes = self._lowest, ROUND_BYTES
-        sender.room_bytes -= len(transaction.encoded)
-        sender.count += 1
-        sender.size_bytes += len(transaction.encoded)
-        return sender.round
-
     def _drop(self, request: _Request) -> None:
         transaction = request.body.transaction
         self._dequeue(request)
         del self._requests[transaction.tx_id]
-        sender = self._senders[transaction.body.sender]
-        sender.count -= 1
-        sender.size_bytes -= len(transaction.encoded)
-        if not sender.count:
-            del self._senders[transaction.body.sender]
+        self.turns.leave(transaction.body.sender, len(transaction.encoded))
         for body in (request.body, *request.twins.values()):
             self._forget_body(body)
         bucket = transaction.body.not_after_ms // _EXPIRY_BUCKET_MS

@@ -50,6 +50,8 @@ class _AdmissionCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Admissi
     """try again after `retry_after_ms`"""
     NOT_READY: _AdmissionCode.ValueType  # 12
     """this validator is starting or catching up: try another"""
+    OVER_QUOTA: _AdmissionCode.ValueType  # 13
+    """as much of its organisation waits as may: after `retry_after_ms`"""
 
 class AdmissionCode(_AdmissionCode, metaclass=_AdmissionCodeEnumTypeWrapper):
     """--- Submitting ---"""
@@ -72,6 +74,8 @@ POOL_FULL: AdmissionCode.ValueType  # 11
 """try again after `retry_after_ms`"""
 NOT_READY: AdmissionCode.ValueType  # 12
 """this validator is starting or catching up: try another"""
+OVER_QUOTA: AdmissionCode.ValueType  # 13
+"""as much of its organisation waits as may: after `retry_after_ms`"""
 Global___AdmissionCode: _TypeAlias = AdmissionCode  # noqa: Y015
 
 class _Health:

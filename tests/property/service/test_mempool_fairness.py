@@ -12,7 +12,8 @@ from node.chain.transaction import (
     TransactionKind,
     VerifiedTransaction,
 )
-from node.service.mempool import ROUND_BYTES, AddOutcome, Mempool
+from node.service.mempool import AddOutcome, Mempool
+from node.service.turns import ROUND_BYTES
 
 NOW_MS = 1_700_000_000_000
 BLOCK_BYTES = 16_384

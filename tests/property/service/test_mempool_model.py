@@ -16,7 +16,8 @@ from node.chain.transaction import (
     VerifiedTransaction,
 )
 from node.limits import TX_LIFETIME_MS_MAX
-from node.service.mempool import ROUND_BYTES, SHARE_FACTOR, AddOutcome, Mempool
+from node.service.mempool import AddOutcome, Mempool
+from node.service.turns import ROUND_BYTES, SHARE_FACTOR
 
 START_MS = 1_700_000_000_000
 REQUESTS = 12

@@ -33,6 +33,7 @@ from node.chain.identity import (
 )
 from node.chain.membership import Validator
 from node.chain.policy import Measure, Rule, Scope, SetRule
+from node.chain.quota import Quota, SetQuota
 from node.errors import DecodeError
 
 
@@ -71,6 +72,8 @@ OPERATIONS: tuple[Operation, ...] = (
     EnrolIdentity(IDENTITY, b"certificate"),
     RotateIdentity("agency-1", b"certificate", None, 0, ""),
     SetAuthorities("org-1", (b"authority",), ""),
+    SetQuota("org-1", Quota(2, 100)),
+    SetQuota("org-1", None),
     SetRule("notarize", Rule(scope=Scope.MEMBERS, roles=(Role.AGENCY,), measure=Measure.ANY)),
 )
 GOVERNANCE = Governance(
@@ -104,7 +107,7 @@ def test_an_approval_is_of_the_chain_the_epoch_and_each_operation_in_order() -> 
         (0, 2, "governance: expected version 1, got 2"),
         (2, [], "expected 1..16, got none"),
         (2, [[4, "validator-1"]] * 17, "governance operations"),
-        (2, [[12, "x"]], "kind: 12 is unknown"),
+        (2, [[13, "x"]], "kind: 13 is unknown"),
         (2, [[6, ["validator-1", ["node.example", 0]]]], "endpoint port: expected 1..65535, got 0"),
         (2, [[6, ["validator-1", ["node.example", 65_536]]]], "endpoint port"),
         (2, [[4, ""]], "removed validator"),

@@ -22,6 +22,7 @@ from node.cli.under_way import UNDER_WAY_FORMAT
 from node.crypto.certificate import encode_der, encode_pem
 from node.crypto.revocation import build_revocation_list, encode_list_pem
 from node.crypto.suite import SHA_256
+from node.operations.founding import DRAFT_FORMAT, FOUNDER_FORMAT, SEALED_FORMAT
 from node.operations.introduction import INTRODUCTION_FORMAT
 from node.service.audit.report import sign_report
 from node.timestamp.log.fork import FIRST_LINE as FORK_START
@@ -100,6 +101,9 @@ FILES: dict[str, tuple[Kind | None, bytes]] = {
     "it.fork": (kinds.FORK, f"{FORK_START}\n\nlog\n".encode()),
     "step.json": (kinds.PROPOSAL, b'{"format": "govchain-proposal-2", "guests": []}'),
     "introduction.json": (kinds.INTRODUCTION, f'{{"format": "{INTRODUCTION_FORMAT}"}}'.encode()),
+    "bundle.json": (kinds.FOUNDER, f'{{"format": "{FOUNDER_FORMAT}"}}'.encode()),
+    "draft.json": (kinds.FOUNDING_DRAFT, f'{{"format": "{DRAFT_FORMAT}"}}'.encode()),
+    "sealed.json": (kinds.FOUNDING, f'{{"format": "{SEALED_FORMAT}"}}'.encode()),
     "genesis.cbor": (kinds.GENESIS, CHAIN.genesis.encode()),
     "tsa.pem": (kinds.CERTIFICATE, encode_pem(TSA)),
     "tsa.der": (kinds.CERTIFICATE, encode_der(TSA)),
@@ -224,6 +228,10 @@ TAKERS: dict[str, tuple[tuple[object, ...], tuple[Kind, ...]]] = {
         ("node", "leave", "--home", "{home}", "--as", "admin-1", "--yes", "--approve"),
         (kinds.PROPOSAL,),
     ),
+    "genesis add": (("genesis", "add", "{new}", "--name", "a"), (kinds.FOUNDER,)),
+    "genesis seal": (("genesis", "seal", "--out", "{new}"), (kinds.FOUNDING_DRAFT,)),
+    "genesis check": (("genesis", "check", "{home}"), (kinds.FOUNDING,)),
+    "genesis take": (("genesis", "take", "{home}"), (kinds.FOUNDING,)),
     "policy test": (("policy", "test", "--home", "{home}"), (kinds.PROPOSAL,)),
     "node leave --submit": (
         ("node", "leave", "--home", "{home}", "--submit"),

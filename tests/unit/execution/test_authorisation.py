@@ -31,6 +31,7 @@ from node.chain.governance import (
 )
 from node.chain.identity import ChangeStatus, RotateIdentity, SetAuthorities, Status, Subject
 from node.chain.policy import GOVERN, NOTARIZE, OPERATIONS, Measure, Rule, Scope, SetRule
+from node.chain.quota import Quota, SetQuota
 from node.chain.record import Notarization
 from node.chain.transaction import (
     Payload,
@@ -255,6 +256,7 @@ GOVERNED_SAMPLES: Mapping[str, tuple[Callable[[], Operation], tuple[str, ...]]] 
         lambda: _change(LATER, Status.REVOKED, Subject.ORGANISATION),
         (),
     ),
+    "set-quota": (lambda: SetQuota("org-1", Quota(2, 100)), ()),
     "set-authorities": (lambda: SetAuthorities("org-1", (OWN.certificate,), ""), ()),
     "register-identity": (lambda: RegisterIdentity(identity("agency-9", Role.AGENCY)), ()),
     "freeze-identity": (lambda: _change("agency-1", Status.FROZEN), ()),

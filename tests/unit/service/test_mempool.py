@@ -17,15 +17,13 @@ from node.chain.transaction import (
 )
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service import mempool
-from node.service.mempool import (
+from node.service.mempool import AddOutcome, FirstInTurn, Mempool
+from node.service.turns import (
     RETRY_AFTER_MS_MAX,
     RETRY_AFTER_MS_MIN,
     RETRY_AFTER_MS_UNKNOWN,
     ROUND_BYTES,
     SHARE_FACTOR,
-    AddOutcome,
-    FirstInTurn,
-    Mempool,
 )
 
 TraceFunction = Callable[[FrameType, str, Any], Any]

@@ -53,6 +53,7 @@ from node.chain.identity import (
 )
 from node.chain.membership import AggregateKey, ValidatorSet
 from node.chain.policy import OPERATIONS, Measure, Rule, Scope, SetRule
+from node.chain.quota import Quota, SetQuota
 from node.chain.record import Notarization, Record, RecordAction, RecordLeaf
 from node.chain.reference import ReferenceName, ReferenceStatus, Standing, reference_key
 from node.chain.state_tree import StateProof
@@ -96,6 +97,7 @@ from node.execution.registry import (
     endpoint_key,
     epoch_start_key,
     genesis_state,
+    quota_key,
     retired_key_key,
     retired_validator_key,
     rule_key,
@@ -317,6 +319,8 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
             RotateIdentity("agency-1", b"certificate", None, 1, ""),
             RotateIdentity("agency-1", b"certificate", bytes(33), 0, "new"),
             SetAuthorities("org-1", (b"one", b"two"), ""),
+            SetQuota("org-1", Quota(100, 100_000)),
+            SetQuota("org-1", None),
             SetRule("set-parameters:window_slots", NAMED_RULE),
             SetRule("notarize:证照", None),
         ),
@@ -350,6 +354,7 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
         *disclosure_samples(),
         ("epoch-start", start.encode(), lambda data: EpochStart.decode(data, SUITE)),
         ("rule", NAMED_RULE.encode(), Rule.decode),
+        ("quota", Quota(2, 0).encode(), Quota.decode),
         *(("rule", each.default.encode(), Rule.decode) for each in OPERATIONS.values()),
         ("status-entry", ENTRY.encode(), StatusEntry.decode),
         ("accepted-certificates", ACCEPTED.encode(), AcceptedCertificates.decode),
@@ -482,6 +487,7 @@ def test_every_state_key_is_of_one_kind_and_its_value_as_that_kind_says() -> Non
     state[certificates_key("agency-1")] = ACCEPTED.encode()
     state[authorities_key("org-1")] = encode_authorities((b"one",))
     state[rule_key("set-rule")] = NAMED_RULE.encode()
+    state[quota_key("org-1")] = Quota(3, 0).encode()
     state[ROLL_KEY] = Roll().encode()
     state[endpoint_key("validator-1")] = encode(Endpoint("::1", 1).to_value())
     state[vault_keys_key("org-1")] = VaultKeys().encode()
@@ -498,6 +504,7 @@ def test_every_state_key_is_of_one_kind_and_its_value_as_that_kind_says() -> Non
         "certificates-key": "accepted-certificates",
         "authorities-key": "authorities",
         "rule-key": "rule",
+        "quota-key": "quota",
         "roll-key": "roll",
         "parameters-key": "parameters",
         "validator-set-key": "validator-set",
