@@ -49,6 +49,8 @@ _SYNC_WARNING_MS: Final = 20.0
 _SYNC_PROBLEM_MS: Final = 200.0
 _CERTIFICATE_WARNING_DAYS: Final = 30
 _CERTIFICATE_PROBLEM_DAYS: Final = 7
+_CERTIFICATE_LAST_DAYS: Final = 1
+_HOURS_PER_DAY: Final = 24
 _S_PER_DAY: Final = 86_400
 _MS: Final = 1_000
 _OTHERS: Final = 0o077
@@ -170,13 +172,24 @@ def check_certificates(home: Path, now_s: float) -> Iterator[Finding]:
         days = (certificate.not_after_ms / _MS - now_s) / _S_PER_DAY
         if days < _CERTIFICATE_WARNING_DAYS:
             level = Level.PROBLEM if days < _CERTIFICATE_PROBLEM_DAYS else Level.WARNING
-            detail = _("{path}: valid for {days:.0f} more days").format(path=path, days=days)
+            detail = _tell_end(path, days)
             yield Finding("certificates", level, detail, _("have it renewed by its authority"))
         if soonest is None or days < soonest[0]:
             soonest = (days, path)
     if soonest is not None and soonest[0] >= _CERTIFICATE_WARNING_DAYS:
         detail = _("the first to end has {days:.0f} more days: {path}")
         yield Finding("certificates", Level.OK, detail.format(days=soonest[0], path=soonest[1]))
+
+
+def _tell_end(path: Path, days: float) -> str:
+    if days < 0:
+        return _("{path}: not valid any more").format(path=path)
+    if days < _CERTIFICATE_LAST_DAYS:
+        hours = days * _HOURS_PER_DAY
+        return _("{path}: valid for {hours:.0f} more hours, no longer").format(
+            path=path, hours=hours
+        )
+    return _("{path}: valid for {days:.0f} more days").format(path=path, days=days)
 
 
 def check_nodes(

@@ -102,7 +102,7 @@ def show(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
 
 @identity.command(
     "history",
-    help=_("Show what happened to an identity or validator: when, why, by which transaction."),
+    help=_("Show what happened to an identity or validator: when, why, who approved it."),
 )
 @click.argument("name")
 @network_options
@@ -110,7 +110,7 @@ def show(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
 def history(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
     """Show what happened to an identity."""
     from node.chain.identity import Subject
-    from node.cli.rights import read_rights
+    from node.cli.rights import read_approvers, read_rights
     from node.cli.rights_wording import tell_trail, trail_facts
 
     found = network.open()
@@ -118,8 +118,9 @@ def history(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
     trail = rights.trail(Subject.IDENTITY, name)
     if not trail and rights.identity(name) is None and found.validators.index_of(name) is None:
         raise _unknown(rights, name)
-    tell_trail(screen, trail)
-    return Answer({"identity": name, "history": trail_facts(trail)})
+    approvers = read_approvers(found, trail)
+    tell_trail(screen, trail, approvers)
+    return Answer({"identity": name, "history": trail_facts(trail, approvers)})
 
 
 @identity.command(

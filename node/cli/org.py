@@ -66,20 +66,22 @@ def list_organisations(screen: Screen, *, network: NetworkChoice) -> Answer:
 def show(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
     """Show an organisation."""
     from node.chain.identity import Subject
-    from node.cli.rights import read_rights
+    from node.cli.rights import read_approvers, read_rights
     from node.cli.rights_wording import tell_trail, trail_facts
     from node.cli.rules import tell_quota
 
-    rights = read_rights(network.open())
+    found = network.open()
+    rights = read_rights(found)
     organisation = rights.organisation(name)
     facts = _facts(rights, organisation)
     screen.line(f"{name}: {organisation.name}, {facts['status']}")
     for each in facts["authorities"]:
         screen.line(_("  CA, SHA-256 {digest}").format(digest=each))
     screen.line("  " + tell_quota(name, rights.quota(name)))
-    tell_trail(screen, rights.trail(Subject.ORGANISATION, name))
-    trail = trail_facts(rights.trail(Subject.ORGANISATION, name))
-    return Answer({**facts, "history": trail})
+    trail = rights.trail(Subject.ORGANISATION, name)
+    approvers = read_approvers(found, trail)
+    tell_trail(screen, trail, approvers)
+    return Answer({**facts, "history": trail_facts(trail, approvers)})
 
 
 @org.command(

@@ -16,6 +16,7 @@ from node.chain.governance import Governance
 from node.chain.identity import AcceptedCertificates, Status, StatusEntry, Subject
 from node.chain.policy import APPROVER_ROLES, Rule
 from node.chain.quota import Quota
+from node.chain.transaction import Transaction
 from node.cli.verb import CommandError
 from node.errors import ClientError, DecodeError, InvariantViolation
 from node.execution.identity import (
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from node.rpc.client import LedgerClient
 
 _ASK_MS: Final = 5_000
+_NOT_HELD: Final = ("GC-2203", "GC-2210")
+"""What a validator answers that pruned it, or never had it."""
 _KINDS: Final = (
     StateKind.ORGANISATION,
     StateKind.IDENTITY,
@@ -212,6 +215,38 @@ def read_rights(network: Network) -> Rights:
         return Rights(genesis, genesis.parameters, genesis_state(genesis), genesis.created_ms)
     message = _("{needed} validators have to say the same of who has which rights, {count} answer")
     raise CommandError("GC-2211", message.format(needed=needed, count=len(heard)))
+
+
+def read_approvers(
+    network: Network, trail: Sequence[StatusEntry]
+) -> dict[bytes, tuple[str, ...] | None]:
+    """Return who approved each entry of a trail, by the transactions that it names.
+
+    The state names those by a hash over all that was approved, so one validator's word is enough.
+    """
+    found: dict[bytes, tuple[str, ...] | None] = {}
+    for tx_id in dict.fromkeys(each.tx_id for each in trail):
+        found[tx_id] = _approvers_of(network, tx_id)
+    return found
+
+
+def _approvers_of(network: Network, tx_id: bytes) -> tuple[str, ...] | None:
+    from node.cli.network import decode_answer
+
+    try:
+        answer = network.ask(lambda client: client.transaction(tx_id))
+    except ClientError as error:
+        if error.code in _NOT_HELD:
+            return None
+        raise
+    committed = decode_answer(
+        lambda data: Transaction.decode(data, network.suite), answer.transaction
+    )
+    payload = committed.body.payload
+    if committed.tx_id != tx_id or not isinstance(payload, Governance):
+        message = f"expected governed transaction {tx_id.hex()}, got {committed.tx_id.hex()}"
+        raise CommandError("GC-2305", message)
+    return tuple(each.identity_id for each in payload.approvals)
 
 
 async def _ask_all(client: LedgerClient) -> dict[bytes, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from gettext import gettext as _
 from typing import Any
 
@@ -10,24 +10,38 @@ from node.chain.identity import Event, StatusEntry
 from node.cli.screen import Screen
 from node.timestamp.receipt import iso_time
 
+Approvers = Mapping[bytes, Sequence[str] | None]
+"""Who approved, by transaction; None where no validator asked holds it any more."""
 
-def tell_trail(screen: Screen, trail: Sequence[StatusEntry]) -> None:
-    """Show what happened to somebody, the oldest first."""
+
+def tell_trail(screen: Screen, trail: Sequence[StatusEntry], approvers: Approvers) -> None:
+    """Show what happened to somebody, and who approved it, the oldest first."""
     if not trail:
         screen.line(_("nothing happened to it since genesis"))
         return
-    titles = (_("block"), _("time"), _("what"), _("reason"), _("transaction"))
+    titles = [_("block"), _("time"), _("what"), _("reason"), _("approved by"), _("transaction")]
     texts = _event_texts()
     screen.table(
         titles,
         [
-            (each.height, iso_time(each.time_ms), texts[each.event], each.reason, each.tx_id.hex())
+            (
+                each.height,
+                iso_time(each.time_ms),
+                texts[each.event],
+                each.reason,
+                _told(approvers[each.tx_id]),
+                each.tx_id.hex(),
+            )
             for each in trail
         ],
     )
 
 
-def trail_facts(trail: Sequence[StatusEntry]) -> list[dict[str, Any]]:
+def _told(names: Sequence[str] | None) -> str:
+    return _("(pruned)") if names is None else ", ".join(names)
+
+
+def trail_facts(trail: Sequence[StatusEntry], approvers: Approvers) -> list[dict[str, Any]]:
     """Return the same as members of a JSON array."""
     return [
         {
@@ -36,6 +50,7 @@ def trail_facts(trail: Sequence[StatusEntry]) -> list[dict[str, Any]]:
             "event": each.event.name.lower(),
             "status": each.status.name.lower(),
             "reason": each.reason,
+            "approved_by": approvers[each.tx_id],
             "transaction": each.tx_id.hex(),
         }
         for each in trail

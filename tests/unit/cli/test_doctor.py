@@ -135,6 +135,22 @@ def test_certificates_are_looked_at_in_time(home: Path, days: int, level: Level)
     assert max(levels, key=[*Level].index) is level
 
 
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (724, "valid for 6 more days"),
+        (729.25, "valid for 18 more hours, no longer"),
+        (731, "not valid any more"),
+    ],
+)
+def test_the_last_day_of_a_certificate_is_told_by_the_hour(
+    home: Path, days: float, said: str
+) -> None:
+    created_s = Supervisor(home, lambda _step, _node: None).topology.created_ms / 1_000
+    told = [each.detail for each in checkup.check_certificates(home, created_s + days * DAY_S)]
+    assert any(each.endswith(said) for each in told)
+
+
 def test_a_damaged_certificate_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "tls.pem").write_text("no certificate", encoding="utf-8")
     finding = only(checkup.check_certificates(tmp_path, 0))

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from node.chain.admission import Admission, AdmissionCode
 from node.chain.block import ResultCode
+from node.chain.certificate import Vote
+from node.chain.governance import AddValidator, possession_bytes
 from node.chain.identity import ChangeStatus, RotateIdentity, SetAuthorities, Status, Subject
 from node.chain.transaction import VerifiedTransaction
+from node.consensus.messages import Proposal
 from node.crypto.suite import SHA_256
 from node.service.queries import Queries
 from node.timestamp.trust import TrustFile
 from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
-from tests.unit.execution.governed_chain import GOVERNED, governed, governed_tx, statement
+from tests.unit.execution.governed_chain import (
+    GOVERNED,
+    adding,
+    governed,
+    governed_tx,
+    statement,
+    validator,
+)
 from tests.unit.execution.small_chain import CREATED_MS, payload, signer, tx
 from tests.unit.execution.test_identity import OWN, certificate
 from tests.unit.service.chatting import Chat, govern, notarize
@@ -97,6 +110,75 @@ def test_a_frozen_validator_decides_no_more_and_an_auditor_follows_from_genesis_
         (receipt,) = queries.receipts(known.transaction.tx_id, 0, 1) or []
         digest = NamedDigest(SHA_256, payload(text).digests)
         assert verify_receipt(receipt.encode(), anchor, digest).outcome is Outcome.VERIFIED
+
+
+def test_a_frozen_validator_that_returns_under_its_old_keys_follows_and_never_decides_again() -> (
+    None
+):
+    chat = Chat(*FOUNDERS)
+    chat.submit("validator-1", asked("before"))
+    chat.away.append("validator-2")  # it was down when it was frozen, and hears of nothing
+    remaining = ("validator-1", "validator-3", "validator-4")
+    freezing = ChangeStatus(Subject.IDENTITY, "validator-2", Status.FROZEN, "inspected")
+    assert govern(chat, freezing, members=remaining) is ResultCode.OK
+    unfreezing = ChangeStatus(Subject.IDENTITY, "validator-2", Status.ACTIVE, "found again")
+    assert govern(chat, unfreezing, members=()) is ResultCode.OK
+    chat.submit("validator-3", asked("meanwhile"))
+
+    chat.away.remove("validator-2")
+    heard_before = len(chat.said)
+    chat.restart("validator-2")  # under the keys and the log of its old epoch
+    chat.pass_time(5_000)
+    back = chat.nodes["validator-2"].engine
+    assert back.height == chat.nodes["validator-1"].engine.height
+    assert (back.term.epoch.number, back.term.is_member) == (1, False)
+    chat.submit("validator-4", asked("after"))
+    chat.pass_time(1_000)
+    assert back.height == chat.nodes["validator-1"].engine.height
+    votes = [
+        message
+        for name, message in chat.said[heard_before:]
+        if name == "validator-2" and isinstance(message, Vote | Proposal)
+    ]
+    assert [each for each in votes if _epoch_of(each) == 1] == []
+    assert not any(node.engine.accused for node in chat.nodes.values())
+
+    everybody = (*remaining, "validator-2")
+    same_name, same_keys = adding("validator-2", "org-2"), renamed("validator-2.2")
+    for operation, refused in (
+        (same_name, ResultCode.NAME_TAKEN),
+        (same_keys, ResultCode.KEY_TAKEN),
+    ):
+        assert _decide(chat, operation, members=everybody) is refused
+    anew = adding("validator-2.2", "org-2")
+    evidence = [*remaining, "validator-2.2"]
+    assert _decide(chat, anew, members=evidence) is ResultCode.OK
+    term = chat.nodes["validator-1"].engine.term
+    assert [each.validator_id for each in term.epoch.validators.validators] == evidence
+
+
+def _epoch_of(message: Vote | Proposal) -> int:
+    vote = message.vote if isinstance(message, Proposal) else message
+    return vote.epoch
+
+
+def renamed(name: str) -> AddValidator:
+    """Return the operation that adds validator-2 again, its keys under another name."""
+    joining = replace(validator("validator-2", "org-2"), validator_id=name)
+    proof = signer("validator-2").sign(possession_bytes(GOVERNED.chain_id, joining))
+    return AddValidator(joining, proof)
+
+
+def _decide(chat: Chat, operation: AddValidator, *, members: Sequence[str]) -> ResultCode:
+    """Have something decided in epoch 1, and return its outcome."""
+    header = chat.nodes["validator-1"].ledger.header
+    evidence = [statement(name, header) for name in members]
+    payload = governed(operation, epoch=1, evidence=evidence)
+    transaction = governed_tx(payload, nonce=100 + header.height)
+    chat.submit("validator-1", transaction)
+    result = chat.nodes["validator-1"].ledger.result(transaction.transaction.tx_id)
+    assert result is not None
+    return result.code
 
 
 def test_what_was_signed_under_a_key_that_was_rotated_is_dropped_and_holds_up_nobody() -> None:
