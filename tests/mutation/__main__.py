@@ -101,7 +101,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--record", action="store_true", help="write results.json and the tables of README.md")
     add("--open", action="store_true", help="those that no recorded result or proof settles")
     add("--until-killed", action="store_true", help="cheapest tests first, one kill is enough")
-    add("--tests", default=_ALL_TESTS, help="files or folders that are tried then, for a start")
+    add("--tests", default=_ALL_TESTS, help="files or folders that are tried, in place of all")
     add("--list", action="store_true", help="name the mutants and try none")
     add("--json", action="store_true", help="one line of JSON per mutant")
     options = parser.parse_args(arguments)
@@ -189,7 +189,8 @@ def _try(
                 verdicts[oracle] = simulate(root, budget).fields()
                 verdicts[oracle]["budget"] = f"{options.seeds} seeds, {options.minutes:g} minutes"
             else:
-                verdicts[oracle] = {"test": run_suite(root, oracle)}
+                tests = SUITES[oracle] if options.tests == _ALL_TESTS else _words(options.tests)
+                verdicts[oracle] = {"test": run_suite(root, tests)}
             verdicts[oracle]["commit"] = options.at
     return verdicts
 

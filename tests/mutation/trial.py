@@ -8,6 +8,7 @@ import selectors
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -147,11 +148,11 @@ def _is_another_run(root: Path, told: dict[str, Any]) -> bool:
     return not again.stdout or json.loads(again.stdout)["trace"] != told["trace"]
 
 
-def run_suite(root: Path, suite: str) -> str:
-    """Return which test of a suite fails first in the copy `root`; empty if none does."""
+def run_suite(root: Path, tests: Sequence[str]) -> str:
+    """Return which test of some files or folders fails first in the copy `root`; empty if none."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *SUITES[suite], *_PYTEST],
+            [sys.executable, "-m", "pytest", *tests, *_PYTEST],
             cwd=root,
             env=environment(root, hash_seed=1),
             capture_output=True,

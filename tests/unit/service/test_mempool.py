@@ -412,7 +412,7 @@ def test_what_came_over_the_bounds_goes_when_its_slot_is_dropped() -> None:
 def test_pinned_bytes_over_the_bounds_go_with_their_slot_but_for_those_that_just_fit() -> None:
     pool = Mempool(bytes_max=300)
     pool.add(tx(1))
-    pool.pin(SLOT_A, hashes(tx(2), tx(3), tx(4)))
+    pool.pin(SLOT_A, hashes(tx(4), tx(2), tx(3)))
     for number in (2, 3, 4):
         assert pool.hold_body(tx(number))
     assert sorted(pool.unpin(SLOT_A)) == ids(tx(2), tx(3))
@@ -432,6 +432,29 @@ def test_a_twin_of_a_pending_request_is_held_and_keeps_it_from_being_taken() -> 
     pool.unpin(SLOT_A)
     assert take(pool) == [tx(1), tx(2)]
     assert pool.get(twin.transaction.tx_hash) is None
+
+
+def test_a_request_does_not_wait_while_any_slot_carries_it_under_whatever_signature() -> None:
+    twin = tx(1, signature=1)
+    for first, second in ((tx(1), twin), (twin, tx(1))):
+        pool = filled(tx(1))
+        pool.pin(SLOT_A, hashes(first))
+        pool.pin(SLOT_B, hashes(second))
+        assert pool.hold_body(twin)
+        assert pool.unpin(SLOT_A) == []
+        assert take(pool) == []
+        assert pool.unpin(SLOT_B) == ids(tx(1))
+        assert take(pool) == [tx(1)]
+
+
+def test_what_other_slots_hold_over_the_bounds_is_left_to_them() -> None:
+    pool = Mempool(txs_max=1)
+    pool.pin(SLOT_A, hashes(tx(1), tx(2)))
+    pool.pin(SLOT_B, hashes(tx(3)))
+    for number in (1, 2, 3):
+        assert pool.hold_body(tx(number))
+    assert pool.unpin(SLOT_B) == []
+    assert pool.missing(hashes(tx(1), tx(2), tx(3))) == hashes(tx(3))
 
 
 def test_a_pinned_twin_that_arrives_by_gossip_is_held() -> None:
