@@ -23,6 +23,7 @@ from node.assembly.sharing import Sharing
 from node.assembly.stamping import NodeParts, make_stamping
 from node.assembly.stores import Stores
 from node.assembly.vault import NodeVault
+from node.assembly.watchman import SECURITY_FOLDER, Watchman
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
 from node.rpc import port
@@ -124,6 +125,7 @@ class Validator:
             clock.utc_ms,
         )
         self._figures.certificate_ends_ms = lambda: self._certificates.ends_ms
+        self._watchman = Watchman(config.home / SECURITY_FOLDER, config.validator_id)
         self._peer_server = PeerServer(
             peering.transport,
             [str(config.peer_address)],
@@ -139,6 +141,7 @@ class Validator:
             chain_id=genesis.chain_id,
             on_failure=peering.on_failure,
             vault=self._vault,
+            note_refusal=self._watchman.note_refusal,
         )
         address = config.http_address
         self._http_server = (
@@ -164,6 +167,9 @@ class Validator:
             certificates = loop.create_task(self._certificates.run())
             certificates.add_done_callback(self._reap)
             tasks.append(certificates)
+            noting = loop.create_task(self._watchman.run())
+            noting.add_done_callback(self._reap)
+            tasks.append(noting)
             keeping = loop.create_task(self._vault.keeper.run())
             keeping.add_done_callback(self._reap)
             tasks.append(keeping)
@@ -184,6 +190,7 @@ class Validator:
     async def _start(self, parts: AsyncExitStack) -> None:
         parts.callback(self._reader.close)
         parts.callback(self._vault.close)
+        parts.push_async_callback(self._watchman.close)
         if self._stamping is not None and self._stamping.desk is not None:
             parts.callback(self._stamping.desk.close)
         address = self._config.metrics_address

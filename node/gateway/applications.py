@@ -7,7 +7,7 @@ file as it is at each request, so that who is removed is refused from the next o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,8 +57,11 @@ class KnownKey:
 class Applications:
     """The applications of a gateway, as its file has them now."""
 
-    def __init__(self, home: Path) -> None:
-        self._path = home / APPLICATIONS_FILE
+    def __init__(
+        self, home: Path, on_change: Callable[[tuple[Application, ...]], None] = lambda _all: None
+    ) -> None:
+        """`on_change` learns who is let in, at first and whenever the file changed."""
+        self._path, self._on_change = home / APPLICATIONS_FILE, on_change
         self._stamp: tuple[int, int, int] | None = None
         self._by_key: Mapping[str, KnownKey] = {}
 
@@ -79,8 +82,9 @@ class Applications:
             raise ConfigError(f"{self._path}: {error.strerror}", fix="restore the file") from error
         stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
         if stamp != self._stamp:
-            self._by_key = _index(read_applications(self._path.parent))
-            self._stamp = stamp
+            found_now = read_applications(self._path.parent)
+            self._by_key, self._stamp = _index(found_now), stamp
+            self._on_change(found_now)
 
 
 def read_applications(home: Path) -> tuple[Application, ...]:

@@ -71,10 +71,12 @@ class Exchange:
 
 
 def _convert(values: Mapping[str, str], kind: type[_T], what: str) -> _T:
-    for name, value in values.items():
-        if value != value.strip() or value.startswith("+"):
-            raise ClientError(f"{what}: {name}: expected no sign and no space around it")
     try:
-        return msgspec.convert(dict(values), kind, strict=False)
+        found = msgspec.convert(dict(values), kind, strict=False)
     except (msgspec.MsgspecError, ValueError) as error:
         raise ClientError(f"{what}: {error}") from error
+    for name, text in values.items():
+        value = getattr(found, name)
+        if value is None or (isinstance(value, int) and str(value) != text):
+            raise ClientError(f"{what}: {name}: expected one form, got {text!r:.60}")
+    return found

@@ -96,8 +96,10 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 def _content(kind: type | str) -> dict[str, Any]:
     if isinstance(kind, str):
-        binary = {"type": "string"} if kind.startswith("text/") else {}
-        return {kind: {"schema": binary}}
+        shape = {"type": "string"}
+        if not kind.startswith("text/"):
+            shape["format"] = "binary"
+        return {kind: {"schema": shape}}
     return {"application/json": {"schema": {"$ref": _ref(kind.__name__)}}}
 
 

@@ -16,7 +16,7 @@ import uvloop
 from node.client import Client
 from node.errors import ClientError, NodeError
 from node.gateway.api import Api
-from node.gateway.applications import Applications
+from node.gateway.applications import Application, Applications
 from node.gateway.door import Door
 from node.gateway.endpoints import Gateway
 from node.gateway.events import EventStreams
@@ -117,7 +117,7 @@ class _Process:
             return await self._run(store.use_nonce, name, nonce, now_ms, until_ms)
 
         door = Door(
-            Applications(home.folder),
+            Applications(home.folder, self._note_applications),
             home.authority,
             use_nonce,
             clock_ms,
@@ -152,6 +152,10 @@ class _Process:
             note=self._note_delivery,
         )
         return [loop.create_task(sender.run(webhook)) for webhook in webhooks]
+
+    def _note_applications(self, found: tuple[Application, ...]) -> None:
+        names = ",".join(each.name for each in found)
+        self._log.write("applications.read", "allowed", count=len(found), names=names)
 
     def _note_delivery(self, webhook: Webhook, event: str, error: Exception | None) -> None:
         if error is None:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import grpc
 
+from node.chain.admission import AdmissionCode
 from node.chain.reference import ReferenceName
 from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import ClientError, DecodeError
@@ -32,11 +33,23 @@ from node.rpc.port import (
     WAIT_MS_MAX,
     BatchTicket,
     NodeApi,
+    NoteRefusal,
+    ignore_refusal,
 )
 
 _DIGEST_BYTES: Final = 32
 _DOCUMENT_DIGEST_BYTES: Final = sorted({digest.size for digest in DOCUMENT_DIGESTS})
 _PAGE_BYTES_AIM: Final = 4_194_304  # a page ends before the item that would exceed this
+
+_UNRIGHTFUL: Final = frozenset(
+    (
+        AdmissionCode.WRONG_CHAIN,
+        AdmissionCode.UNKNOWN_SENDER,
+        AdmissionCode.BAD_SIGNATURE,
+        AdmissionCode.NOT_PERMITTED,
+    )
+)
+"""Refusals that no right client earns."""
 
 _Found = TypeVar("_Found")
 _BatchContext = grpc.aio.ServicerContext[pb.SubmitBatch, pb.SubmitBatchReply]
@@ -45,8 +58,8 @@ _BatchContext = grpc.aio.ServicerContext[pb.SubmitBatch, pb.SubmitBatchReply]
 class LedgerApi(LedgerServicer):
     """Serves the client API from a node. Every method of it is described in ledger.proto."""
 
-    def __init__(self, node: NodeApi) -> None:
-        self._node = node
+    def __init__(self, node: NodeApi, note_refusal: NoteRefusal = ignore_refusal) -> None:
+        self._node, self._note_refusal = node, note_refusal
 
     async def Submit(self, request: pb.SubmitRequest, context: object) -> pb.SubmitReply:
         """Judge transactions, then wait until those admitted are final or the time is up."""
@@ -239,8 +252,8 @@ class LedgerApi(LedgerServicer):
             async for summary in summaries:
                 yield convert.summary_to_pb(summary)
 
-    @staticmethod
     async def _submit(
+        self,
         submit: Callable[[Sequence[bytes], str], Awaitable[BatchTicket]],
         transactions: Sequence[bytes],
     ) -> BatchTicket:
@@ -248,7 +261,12 @@ class LedgerApi(LedgerServicer):
             raise ClientError(
                 f"batch: expected 1..{BATCH_TXS_MAX} transactions, got {len(transactions)}"
             )
-        return await submit(list(transactions), caller.get().identity_id)
+        who = caller.get().identity_id
+        ticket = await submit(list(transactions), who)
+        for admission in ticket.admissions:
+            if admission.code in _UNRIGHTFUL:
+                self._note_refusal(who, "admission", admission.code.name)
+        return ticket
 
     async def _finish(
         self,

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from node.crypto.certificate_profile import CertificateIdentity
 from node.errors import ClientError, DecodeError, NodeError
 from node.rpc.identity import AccessError, Gatekeeper
+from node.rpc.port import NoteRefusal, ignore_refusal
 from node.rpc.strict import Malformed, behaviour_of, rebuilt, refuse_malformed
 from node.storage.objects import ObjectStoreError
 from node.storage.past import NotHeldYet, Pruned
@@ -72,12 +73,18 @@ _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a generic type for ty
 class Guard(grpc.aio.ServerInterceptor):
     """Lets a call through to its method when the caller is a member's and means this chain.
 
-    `on_failure` learns of every error that is not the caller's.
+    `on_failure` learns of every error that is not the caller's, `note_refusal` of who was not let
+    in: where they are, what was refused, and the code.
     """
 
     def __init__(
-        self, gatekeeper: Gatekeeper, chain_id: bytes, on_failure: Callable[[Exception], None]
+        self,
+        gatekeeper: Gatekeeper,
+        chain_id: bytes,
+        on_failure: Callable[[Exception], None],
+        note_refusal: NoteRefusal = ignore_refusal,
     ) -> None:
+        self._note_refusal = note_refusal
         self._gatekeeper = gatekeeper
         self._chain_id = chain_id.hex()
         self._on_failure = on_failure
@@ -147,6 +154,8 @@ class Guard(grpc.aio.ServerInterceptor):
             raise error  # as above, in a task of the method
         if isinstance(error, NodeError):
             status = status_of(error)
+            if isinstance(error, AccessError | WrongChainError):
+                self._note_refusal(context.peer(), "access", error.code)
             if status is not grpc.StatusCode.INTERNAL:
                 await context.abort(status, str(error), ((CODE_KEY, error.code),))
         self._on_failure(error)

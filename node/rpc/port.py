@@ -6,7 +6,7 @@ implemented by the composition root; `LedgerClient` gives its callers the same v
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
@@ -224,6 +224,17 @@ class RecordPage:
     records: tuple[RecordEntry, ...]
     next_page_token: bytes
     """Opaque, at most 64 bytes; empty on the last page."""
+
+
+# --- Refusals ---
+
+
+NoteRefusal = Callable[[str, str, str], None]
+"""Is told who was refused, what, and the code or word that says why."""
+
+
+def ignore_refusal(_who: str, _what: str, _why: str) -> None:
+    """Note nothing."""
 
 
 # --- Blocks ---

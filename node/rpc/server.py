@@ -25,7 +25,13 @@ from node.rpc.pb.vault_pb2_grpc import (
     add_VaultServicer_to_server,
 )
 from node.rpc.peer import KEEPALIVE_OPTIONS, PeerTransport
-from node.rpc.port import REPLY_BYTES_MAX, REQUEST_BYTES_MAX, NodeApi
+from node.rpc.port import (
+    REPLY_BYTES_MAX,
+    REQUEST_BYTES_MAX,
+    NodeApi,
+    NoteRefusal,
+    ignore_refusal,
+)
 from node.rpc.strict import Tolerant
 from node.rpc.vault import VaultApi, VaultPeerApi
 from node.rpc.vault_port import VaultNode
@@ -94,7 +100,7 @@ class ClientServer:
     """Listens for clients: the client API, the standard health service and reflection.
 
     It reports NOT_SERVING until `set_ready` says otherwise. `on_failure` learns of every error of
-    a call that is not the caller's fault.
+    a call that is not the caller's fault, `note_refusal` of who was not let in or admitted.
     """
 
     def __init__(
@@ -107,11 +113,12 @@ class ClientServer:
         chain_id: bytes,
         on_failure: Callable[[Exception], None],
         vault: VaultNode | None = None,
+        note_refusal: NoteRefusal = ignore_refusal,
     ) -> None:
-        self._node, self._vault = node, vault
+        self._node, self._vault, self._note_refusal = node, vault, note_refusal
         self._addresses = addresses
         self._credentials = partial(server_credentials, tls, gatekeeper)
-        self._guard = Guard(gatekeeper, chain_id, on_failure)
+        self._guard = Guard(gatekeeper, chain_id, on_failure, note_refusal)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
@@ -123,7 +130,7 @@ class ClientServer:
             options=_CLIENT_OPTIONS,
             maximum_concurrent_rpcs=CALLS_MAX,
         )
-        add_LedgerServicer_to_server(LedgerApi(self._node), server)
+        add_LedgerServicer_to_server(LedgerApi(self._node, self._note_refusal), server)
         if self._vault is not None:
             add_VaultServicer_to_server(VaultApi(self._vault), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

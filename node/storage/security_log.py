@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -60,8 +60,8 @@ class SecurityLog:
     def __init__(self, folder: Path, source: str, now_ms: Callable[[], int]) -> None:
         """Go on with the log of `folder`, made if need be; `source` names who writes.
 
-        What a crash left half written at its end is cut off, and said so. Raises `ProofError` where
-        a line is not what was written, `ConfigError` where another process writes.
+        What a crash left half written at its end is cut off, and said so. Raises `ConfigError`
+        where another process writes, or a line of its newest file is not as written (GC-2708).
         """
         self._folder, self._source, self._now_ms = folder, source, now_ms
         try:
@@ -69,7 +69,7 @@ class SecurityLog:
             self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             self._take_lock()
             cut_bytes = _cut_tail(folder)
-            self._head = check_log(folder)
+            self._head = _find_head(folder)
             self._file = self._open_newest()
         except OSError as error:
             raise StorageError(f"{folder}: {error.strerror}") from error
@@ -171,8 +171,12 @@ def read_log(folder: Path) -> Iterator[Entry]:
 
     Raises `ProofError` naming the first line that is not what was written.
     """
-    digest, number = FIRST, 0
-    for path in _files(folder):
+    return _read_files(_files(folder), Head(0, FIRST))
+
+
+def _read_files(files: Sequence[Path], after: Head) -> Iterator[Entry]:
+    number, digest = after.size, after.digest
+    for path in files:
         with path.open("rb") as file:
             while line := file.readline(LINE_BYTES_MAX + 1):
                 where = f"{path.name}, line {number}"
@@ -189,6 +193,27 @@ def check_log(folder: Path) -> Head:
     head = Head(0, FIRST)
     for entry in read_log(folder):
         head = Head(entry.number + 1, entry.digest)
+    return head
+
+
+def _find_head(folder: Path) -> Head:
+    """Return how far a log goes; only the newest file is checked, whatever there is of others."""
+    files = _files(folder)
+    head = Head(0, FIRST)
+    if len(files) > 1:
+        with files[-2].open("rb") as file:
+            file.seek(-min(LINE_BYTES_MAX, files[-2].stat().st_size), os.SEEK_END)
+            before = file.read()[-len('"}\n') - 64 : -len('"}\n')]
+        head = Head(int(files[-1].stem.removeprefix("security-")), bytes.fromhex(before.decode()))
+    try:
+        for entry in _read_files(files[-1:], head):
+            head = Head(entry.number + 1, entry.digest)
+    except ProofError as error:
+        raise ConfigError(
+            f"{folder}: {error}",
+            code="GC-2708",
+            fix="keep the folder for examination: move it away, then start again",
+        ) from error
     return head
 
 

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 from typing import IO, Any
@@ -130,17 +130,11 @@ class App:
         return self.ask("POST", "/v1/records", {"records": records, **more}, idempotency_key=key)
 
 
-@dataclass
-class Rig:
-    """A chain and the folder of a gateway."""
+class GatewayRig:
+    """The folder of a gateway, before the chain of a profile."""
 
-    folder: Path
-    node: InstantNode = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.net, self.home = self.folder / "net", self.folder / "gateway"
-        self.node = InstantNode(self.net)
-        profile = self.net / "clients/agency-1/profile.toml"
+    def __init__(self, folder: Path, profile: Path) -> None:
+        self.folder, self.home = folder, folder / "gateway"
         (port,) = find_free_ports("127.0.0.1", 1)
         listen = f"127.0.0.1:{port}"
         made = run("gateway", "init", self.home, "--profile", profile, "--listen", listen)
@@ -167,18 +161,6 @@ class Rig:
             app.shown.load_cert_chain(certificate, private)
         self.apps.append(app)
         return app
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Serve the chain, and run the gateway before it as a process of its own."""
-        with self.chain(), self.gateway():
-            yield
-
-    @contextmanager
-    def chain(self) -> Iterator[None]:
-        """Serve the chain."""
-        with served(self.node, self.net, self.node.chain.chain_id):
-            yield
 
     @contextmanager
     def gateway(self) -> Iterator[None]:
@@ -222,6 +204,27 @@ class Rig:
         """Return the lines of the security log."""
         files = sorted((self.home / "security").glob("*.jsonl"))
         return [json.loads(line) for path in files for line in path.read_text().splitlines()]
+
+
+class Rig(GatewayRig):
+    """A gateway, and the chain before which it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.net = folder / "net"
+        self.node = InstantNode(self.net)
+        super().__init__(folder, self.net / "clients/agency-1/profile.toml")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve the chain, and run the gateway before it as a process of its own."""
+        with self.chain(), self.gateway():
+            yield
+
+    @contextmanager
+    def chain(self) -> Iterator[None]:
+        """Serve the chain."""
+        with served(self.node, self.net, self.node.chain.chain_id):
+            yield
 
 
 def _read(stream: IO[str], lines: Queue[str]) -> None:

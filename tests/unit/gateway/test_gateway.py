@@ -201,7 +201,16 @@ def test_pages_are_bounded_and_follow_each_other(running: Running) -> None:
         seen += [each["digest"] for each in reply.json["records"]]
         page = reply.json["next"]
     assert seen == [f"sha-256:{digest_of(number)}" for number in range(51, 56)]
-    for wrong in ("limit=0", "limit=1001", "limit=x", "limit=1&limit=2", "other=1", "page=%20"):
+    for wrong in (
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=1&limit=2",
+        "other=1",
+        "page=%20",
+        "to_ms=null",
+        "limit=01",
+    ):
         expect(app.ask("GET", f"/v1/records?{wrong}"), 400, "GC-2001")
 
 
@@ -305,6 +314,7 @@ def test_who_did_what_is_noted_without_secrets(running: Running) -> None:
     app.record(key, 71)
     text = json.dumps(rig.log())
     assert '"what": "create_records"' in text
+    assert '"what": "applications.read"' in text
     assert '"code": "GC-2701"' in text
     signature = fields["signature"].partition(":")[2].rstrip(":")
     nonce = fields["signature-input"].partition('nonce="')[2].partition('"')[0]

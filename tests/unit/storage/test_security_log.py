@@ -112,8 +112,9 @@ def test_a_log_whose_lines_changed_is_not_gone_on_with(tmp_path: Path) -> None:
     written(tmp_path)
     path = only_file(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"app-1", b"app-9"))
-    with pytest.raises(ProofError, match="line 2"):
+    with pytest.raises(ConfigError, match="line 2") as error:
         SecurityLog(tmp_path, "gateway", Clock())
+    assert error.value.code == "GC-2708"
 
 
 def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
