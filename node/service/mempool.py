@@ -171,7 +171,7 @@ class Mempool:
         if is_known:
             return AddOutcome.DUPLICATE
         sender = tx.transaction.body.sender
-        if self.turns.retry_after_ms(sender):
+        if self.turns.is_over_quota(sender):
             return AddOutcome.OVER_QUOTA
         if not self._has_room_for(tx):
             return AddOutcome.FULL

@@ -177,24 +177,21 @@ class Turns:
         """Count a request as its sender's, and return its round; `lowest` is being served."""
         sender = self._senders.get(name) or self._enter(name, lowest)
         organisation = sender.organisation
-        organisation.forget_rounds(lowest)
         sender.count += 1
         sender.size_bytes += size_bytes
         organisation.count += 1
         organisation.size_bytes += size_bytes
-        earliest = max(lowest, organisation.open_round)
+        earliest = organisation.open_round
+        if earliest < lowest:
+            earliest = organisation.open_round = lowest
         if sender.round < earliest:
             sender.move_on(earliest)
-        while sender.room_bytes <= 0:
-            sender.move_on(sender.round + 1)
-        number, left_bytes = sender.round, size_bytes
-        while (room_bytes := sender.room_bytes) < left_bytes:
-            if room_bytes > 0:
-                sender.use(room_bytes)
-                left_bytes -= room_bytes
-            sender.move_on(sender.round + 1)
-        sender.use(left_bytes)
-        organisation.open_round = earliest
+        if size_bytes <= sender.room_bytes:  # as nearly always
+            number = sender.round
+            sender.use(size_bytes)
+        else:
+            organisation.forget_rounds(lowest)
+            number = _spread(sender, size_bytes)
         while organisation.left(organisation.open_round) < _OPEN_BYTES_LEAST:
             organisation.open_round += 1
         if sender.round > lowest:
@@ -230,6 +227,21 @@ class Turns:
             organisation.drained = 0
         self._served.clear()
 
+    def is_over_quota(self, name: str) -> bool:
+        """Tell whether as much of a sender's organisation waits as may."""
+        organisation = self._organisation_of(name)
+        if organisation is None:
+            return False
+        most = organisation.seat.waiting_max
+        return 0 < most <= organisation.count
+
+    def retry_after_ms(self, name: str) -> int:
+        """Return when who is over its quota should come back; 0 who is not."""
+        organisation = self._organisation_of(name)
+        if organisation is None or not self.is_over_quota(name):
+            return 0
+        return organisation.drain.retry_after_ms(organisation.seat.waiting_max)
+
     def has_room(self, name: str, room: int, room_bytes: int) -> bool:
         """Tell whether a sender may hold more, by the room that is left of the pool.
 
@@ -240,22 +252,13 @@ class Turns:
         organisation = self._organisation_of(name)
         if organisation is None:
             return True
-        parts = SHARE_FACTOR + 1
-        for held, of_sender, left in (
-            (organisation.count, sender.count if sender else 0, room),
-            (organisation.size_bytes, sender.size_bytes if sender else 0, room_bytes),
-        ):
-            if of_sender > SHARE_FACTOR * (parts * left - held) or held > parts * left:
-                return False
-        return True
-
-    def retry_after_ms(self, name: str) -> int:
-        """Return 0 where its organisation's quota has room for one more, else when to come back."""
-        organisation = self._organisation_of(name)
-        if organisation is None:
-            return 0
-        most = organisation.seat.waiting_max
-        return organisation.drain.retry_after_ms(most) if 0 < most <= organisation.count else 0
+        most = (SHARE_FACTOR + 1) * room - organisation.count
+        most_bytes = (SHARE_FACTOR + 1) * room_bytes - organisation.size_bytes
+        if sender is None:
+            return most >= 0 and most_bytes >= 0
+        return (
+            sender.count <= SHARE_FACTOR * most and sender.size_bytes <= SHARE_FACTOR * most_bytes
+        )
 
     def _organisation_of(self, name: str) -> Organisation | None:
         sender = self._senders.get(name)
@@ -272,3 +275,17 @@ class Turns:
             )
         sender = self._senders[name] = Sender(organisation, lowest)
         return sender
+
+
+def _spread(sender: Sender, size_bytes: int) -> int:
+    """Use up as many rounds from its own on as something takes; return the first of them."""
+    while sender.room_bytes <= 0:
+        sender.move_on(sender.round + 1)
+    number, left_bytes = sender.round, size_bytes
+    while (room_bytes := sender.room_bytes) < left_bytes:
+        if room_bytes > 0:
+            sender.use(room_bytes)
+            left_bytes -= room_bytes
+        sender.move_on(sender.round + 1)
+    sender.use(left_bytes)
+    return number
