@@ -72,7 +72,7 @@ TREES_REMEMBERED: Final = 6
 PATHS_REMEMBERED: Final = 8_192
 """Of state keys that blocks ask for again and again: senders, their rights, the rules in force."""
 BUCKETS_REMEMBERED: Final = 16_384
-"""Buckets of state last written, and up to as many written earlier, at about 1.3 kB each."""
+"""Buckets of state last written, and up to as many written earlier, at about 1.1 kB each."""
 ABSENT_REMEMBERED: Final = 32_768
 """Transaction ids last found absent, and up to as many found earlier, at about 150 bytes each."""
 
