@@ -22,6 +22,7 @@ from node.crypto import der
 from node.disclosure.fields import STATEMENT_PREFIX
 from node.disclosure.opening import OPENING_PREFIX
 from node.disclosure.proof import DISCLOSURE_PREFIX
+from node.disclosure.watermark import WATERMARK_PREFIX
 from node.errors import DecodeError
 from node.service.audit.report import REPORT_FORMAT
 from node.timestamp.compact_verify import is_compact
@@ -100,6 +101,11 @@ OPENING: Final = Kind(
 )
 STATEMENT: Final = Kind(
     N_("the commitment to a record's fields"), "govchain verify {path}", "govchain disclose commit"
+)
+MARK: Final = Kind(
+    N_("the statement of a marked copy"),
+    "govchain watermark find FILE {path}",
+    "govchain watermark mark",
 )
 ANCHOR: Final = Kind(N_("an anchor"), "govchain anchor verify {path}", "govchain anchor export")
 EVIDENCE: Final = Kind(
@@ -202,6 +208,7 @@ _TESTS: Final[tuple[tuple[Callable[[bytes], bool], Kind], ...]] = (
     (lambda data: data.startswith(DISCLOSURE_PREFIX), DISCLOSURE),
     (lambda data: data.startswith(OPENING_PREFIX), OPENING),
     (lambda data: data.startswith(STATEMENT_PREFIX), STATEMENT),
+    (lambda data: data.startswith(WATERMARK_PREFIX), MARK),
     (lambda data: data.startswith(FORK_START.encode()), FORK),
     (is_tlog_proof, TLOG),
     (is_compact, QR_TEXT),

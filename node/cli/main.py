@@ -61,6 +61,11 @@ _VERBS: Final[Mapping[str, _Verb]] = {
         "disclose",
         _("Prove some fields of a record, and show nothing of others."),
     ),
+    "watermark": _Verb(
+        "node.cli.watermark.verbs",
+        "watermark",
+        _("Mark copies for whom they are, and find out whose one is."),
+    ),
     "evidence": _Verb(
         "node.cli.evidence",
         "evidence",

@@ -469,6 +469,18 @@ _ROWS: Final = (
         N_("read it by govchain vault get, which puts that there"),
     ),
     (
+        "GC-2615",
+        _USAGE,
+        N_("it cannot be marked"),
+        N_("give a PDF that is not encrypted, or a PNG or JPEG of 256 x 256 pixels at least"),
+    ),
+    (
+        "GC-2616",
+        ExitCode.NO_SUCH_RECORD,
+        N_("no mark was found"),
+        N_("give the statements of the copies that were handed out"),
+    ),
+    (
         "GC-2701",
         _REFUSED,
         N_("the gateway does not know who asks"),

@@ -54,6 +54,9 @@ FOUNDER: Final = b"govchain/v1/founder"
 # Disclosure: the commitment to one field of a record under its salt, and what an SD-JWT has for it.
 FIELD: Final = b"govchain/v1/field"
 SD_JWT_SALT: Final = b"govchain/v1/sd-jwt-salt"
+# The code of a marked copy, and the pattern that hides it in an image.
+WATERMARK: Final = b"govchain/v1/watermark"
+WATERMARK_PATTERN: Final = b"govchain/v1/watermark-pattern"
 
 # Private keys at rest.
 KEY_FILE: Final = b"govchain/v1/key-file"

@@ -156,3 +156,19 @@ def test_bare_numbers_are_refused_before_anything_is_sent(home: Path, tmp_path: 
     ran = run(*words, "--ref", f"case-{CARD}")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2612")
     assert run(*words, "--ref", "case-1").code == 0
+
+
+def test_a_copy_is_marked_once_its_statement_is_notarized(home: Path, tmp_path: Path) -> None:
+    document = Path(__file__).parents[1] / "vectors/receipt/document.txt.pdf"
+    copy, out = tmp_path / "copy.pdf", tmp_path / "out"
+    words = ("watermark", "mark", document, "--to", "org-2", "--copy", copy, "--out", out)
+    marked = told(run(*words, "--home", home, "--as", AGENCY, "--json"))
+    statement, receipt = marked["statement"], marked["items"][0]["receipt"]
+    found = told(run("watermark", "find", copy, out, "--json"))
+    assert [(each["recipient"], each["code"]) for each in found["found"]] == [
+        ("org-2", marked["code"])
+    ]
+    trust = exported_trust(home, tmp_path)
+    assert run("verify", statement, "--receipt", receipt, "--trust", trust, "--offline").code == 0
+    again = run(*words, "--home", home, "--as", AGENCY, "--json")
+    assert again.json["error"]["code"] == "GC-2306"

@@ -31,6 +31,7 @@ from node.web.verifier.bundle import bundle
 from tests.unit.cli.command import CHINESE, run
 from tests.unit.cli.test_outputs import leaves
 from tests.unit.consensus.signing import evidence_against
+from tests.unit.disclosure.test_watermark import MARK
 from tests.unit.timestamp.authority import TSA
 from tests.vectors.receipt.chain import signer
 from tests.vectors.receipt.story import build_chain
@@ -91,6 +92,7 @@ FILES: dict[str, tuple[Kind | None, bytes]] = {
     "it.disclosure": (kinds.DISCLOSURE, disclosed("disclosure")),
     "it.opening": (kinds.OPENING, disclosed("opening")),
     "it.fields": (kinds.STATEMENT, disclosed("statement")),
+    "it.watermark": (kinds.MARK, MARK.encode()),
     "it.archive": (kinds.ARCHIVE, (VECTORS / "archive" / "blocks.archive").read_bytes()),
     "it.sent": (kinds.UNDER_WAY, encode([UNDER_WAY_FORMAT, b"", []])),
     "it.ers": (kinds.EVIDENCE, (VECTORS / "evidence" / "document.txt.ers").read_bytes()),
@@ -252,7 +254,7 @@ OTHERS = {
     "--basis": "any document, by its digest",
 }
 """Options that name other files."""
-ANY_FILE = {"vault put", "disclose commit"}
+ANY_FILE = {"vault put", "disclose commit", "watermark mark", "watermark find"}
 """What takes whatever content there is, or a record in words of people."""
 DAMAGED = {"nothing", "noise"}
 """What a verifier takes for a damaged proof, and says that it is none."""

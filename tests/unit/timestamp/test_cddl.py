@@ -88,6 +88,7 @@ from node.crypto.suite import INTERNATIONAL, SHA_384, SHA_512
 from node.disclosure.fields import FieldsStatement, Salt, flatten
 from node.disclosure.opening import Opening
 from node.disclosure.proof import Disclosure, disclose
+from node.disclosure.watermark import Watermark
 from node.errors import DecodeError
 from node.execution.registry import (
     ROLL_KEY,
@@ -112,6 +113,7 @@ from node.timestamp.refreshed import RefreshedReceipt
 from node.timestamp.standing import StandingProof
 from node.timestamp.state_value import StateValueProof
 from tests.unit.consensus.signing import evidence_against
+from tests.unit.disclosure.test_watermark import MARK
 from tests.unit.timestamp.cddl import Schema
 from tests.vectors.receipt.chain import AGENCY, SUITE, Chain, record_of, seed, signer, validator_set
 from tests.vectors.standing.chain import (
@@ -193,6 +195,7 @@ def disclosure_samples() -> Iterator[tuple[str, bytes, Callable[[bytes], object]
     yield "fields-opening", opening.erased([("name",)]).encode(), Opening.decode
     shown = disclose(opening, [("age",), ("note",)], b"receipt")
     yield "disclosure", shown.encode(), Disclosure.decode
+    yield "watermark-statement", MARK.encode(), Watermark.decode
 
 
 TERMS = Terms(purpose="年检", fields=("name", "id"), not_after_ms=2**64 - 1, basis=seed("consent"))

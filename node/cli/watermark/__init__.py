@@ -1,0 +1,1 @@
+"""Copies that can be told apart: marked for a recipient, and found out again."""
