@@ -113,6 +113,12 @@ class P256PublicKey:
             raise CryptoError(f"public key: expected a key of P-256, got one of {key.curve.name}")
         return cls(key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint), key)
 
+    @property
+    def coordinates(self) -> tuple[bytes, bytes]:
+        """Return x and y, 32 bytes big endian each: what JWK and COSE keys hold."""
+        numbers = self.library_key.public_numbers()
+        return numbers.x.to_bytes(_SCALAR_BYTES, "big"), numbers.y.to_bytes(_SCALAR_BYTES, "big")
+
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Tell whether `signature` (r || s, low s) is this key's over `message`.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from node.crypto import domains
+from node.crypto.signature import P256PublicKey
 from node.disclosure.fields import FieldPath, path_text
 from node.disclosure.opening import OpenField, Opening
 from node.errors import ClientError
@@ -40,14 +41,14 @@ def build_sd_jwt(
     opening: Opening,
     shown: Collection[FieldPath],
     claims: Mapping[str, object],
-    certificates: Collection[bytes],
+    key: P256PublicKey,
     sign: Callable[[bytes], bytes],
 ) -> str:
     """Return the SD-JWT of a record, with disclosures of the fields `shown`.
 
-    `claims` are shown to all; `certificates` (DER, the signer's first) go into `x5c`; `sign` gives
-    an ES256 signature, 64 bytes (RFC 7518 section 3.4). Raises `ClientError` for a field that
-    cannot be shown, or whose name is a claim already.
+    `claims` are shown to all; `key` goes into `jwk`, for readers to compare with the one that the
+    chain has of the issuer; `sign` gives its ES256 signature, 64 bytes (RFC 7518 section 3.4).
+    Raises `ClientError` for a field that cannot be shown, or whose name is a claim already.
     """
     chosen = frozenset(map(opening.index_of, shown))
     digests, disclosures = [], []
@@ -64,11 +65,9 @@ def build_sd_jwt(
         digests.append(disclosure_digest(disclosure))
         if index in chosen:
             disclosures.append(disclosure)
-    header = {
-        "alg": "ES256",
-        "typ": SD_JWT_TYPE,
-        "x5c": [base64.b64encode(each).decode() for each in certificates],
-    }
+    x, y = map(base64url, key.coordinates)
+    public = {"kty": "EC", "crv": "P-256", "x": x, "y": y}  # RFC 7517, RFC 7518 section 6.2.1
+    header = {"alg": "ES256", "typ": SD_JWT_TYPE, "jwk": public}
     payload: dict[str, Any] = {**claims, "_sd": sorted(digests), "_sd_alg": _ALGORITHM}
     signed = f"{encode_part(header)}.{encode_part(payload)}"
     token = f"{signed}.{base64url(sign(signed.encode('ascii')))}"

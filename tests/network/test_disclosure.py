@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jwcrypto.jwk import JWK
-from sd_jwt.verifier import SDJWTVerifier
 
 from node.cli.exit_codes import ExitCode
-from node.cli.network import Network
-from node.crypto.certificate import encode_pem
-from node.crypto.suite import NATIONAL
 from node.disclosure.opening import Opening
 from tests.network.test_vault import held, until
 from tests.unit.cli.command import Ran, run
@@ -162,43 +156,3 @@ def test_bare_numbers_are_refused_before_anything_is_sent(home: Path, tmp_path: 
     ran = run(*words, "--ref", f"case-{CARD}")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2612")
     assert run(*words, "--ref", "case-1").code == 0
-
-
-def test_a_copy_is_marked_once_its_statement_is_notarized(home: Path, tmp_path: Path) -> None:
-    document = Path(__file__).parents[1] / "vectors/receipt/document.txt.pdf"
-    copy, out = tmp_path / "copy.pdf", tmp_path / "out"
-    words = ("watermark", "mark", document, "--to", "org-2", "--copy", copy, "--out", out)
-    marked = told(run(*words, "--home", home, "--as", AGENCY, "--json"))
-    statement, receipt = marked["statement"], marked["items"][0]["receipt"]
-    found = told(run("watermark", "find", copy, out, "--json"))
-    assert [(each["recipient"], each["code"]) for each in found["found"]] == [
-        ("org-2", marked["code"])
-    ]
-    trust = exported_trust(home, tmp_path)
-    assert run("verify", statement, "--receipt", receipt, "--trust", trust, "--offline").code == 0
-    again = run(*words, "--home", home, "--as", AGENCY, "--json")
-    assert again.json["error"]["code"] == "GC-2306"
-
-
-def test_fields_go_out_as_an_sd_jwt_that_others_verify_where_there_is_one(
-    home: Path, tmp_path: Path
-) -> None:
-    made = committed(home, tmp_path)
-    out = tmp_path / "some.sd-jwt"
-    words = ("--field", "id", "--receipt", made["items"][0]["receipt"], "--out", out)
-    ran = ask(home, "sd-jwt", made["document"], *words)
-    if Network.open(home, None, AGENCY).suite is NATIONAL:
-        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.REFUSED, "GC-2340")
-        return
-    assert told(ran)["disclosures"] == 1
-
-    def key_of(issuer: str, header: dict[str, Any]) -> JWK:
-        assert issuer.endswith(f":{AGENCY}")
-        (certificate,) = header["x5c"]
-        return JWK.from_pem(encode_pem(base64.b64decode(certificate)))
-
-    token = out.read_text(encoding="ascii").strip()
-    claims = SDJWTVerifier(token, key_of).get_verified_payload()
-    assert claims["id"] == CARD
-    assert not {"name", "married", "children", "address/city"} & claims.keys()
-    assert claims["govchain"]["transaction"] == made["items"][0]["transaction"]

@@ -14,8 +14,7 @@ from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError
 from node.cli.verify import fault_of_receipt, tell_verdict
 from node.cli.wording import describe_verdict
-from node.client.chain import CERTIFICATE_FILE, read_file
-from node.crypto.certificate import encode_der, split_pem
+from node.crypto.signature import P256PublicKey
 from node.disclosure.fields import FieldPath, FieldValue, path_text
 from node.disclosure.masking import MaskingPolicy
 from node.disclosure.opening import Opening
@@ -96,9 +95,9 @@ def sd_jwt_of(
             "operation": leaf.operation_index,
         },
     }
-    pem = read_file(network.credentials / CERTIFICATE_FILE)
-    certificates = [encode_der(each) for each in split_pem(pem)]
-    return build_sd_jwt(opening, paths, claims, certificates, network.signer.sign)
+    signer = network.signer
+    key = P256PublicKey.decode(signer.public_key.encoded)
+    return build_sd_jwt(opening, paths, claims, key, signer.sign)
 
 
 def tell_fields(screen: Screen, shown: _Shown, policy: MaskingPolicy | None) -> None:

@@ -34,7 +34,7 @@ def opening() -> Opening:
 
 
 def built(record: Opening, *shown: tuple[str, ...]) -> str:
-    return build_sd_jwt(record, shown, CLAIMS, [b"der"], SIGNER.sign)
+    return build_sd_jwt(record, shown, CLAIMS, SIGNER.public_key, SIGNER.sign)
 
 
 def key() -> JWK:
@@ -65,6 +65,7 @@ def test_what_is_shown_is_read_by_others_and_the_rest_is_not_there() -> None:
     assert all("张三".encode() not in part for part in parts)
     header = json.loads(parts[0])
     assert (header["typ"], header["alg"]) == (SD_JWT_TYPE, "ES256")
+    assert JWK(**header["jwk"]).thumbprint() == key().thumbprint()
     assert len(json.loads(parts[1])["_sd"]) == len(record.entries)
 
 
