@@ -252,6 +252,7 @@ OTHERS = {
     "--file": "any content, kept as it is",
     "--decision": "any document, by its digest",
     "--basis": "any document, by its digest",
+    "--key": "the public key of an application; tried by tests/unit/gateway",
 }
 """Options that name other files."""
 ANY_FILE = {"vault put", "disclose commit", "watermark mark", "watermark find"}
