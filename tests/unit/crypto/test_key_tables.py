@@ -234,11 +234,51 @@ def test_who_finds_no_room_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
     known = KeyTables()
     first, second = (signer.public_key.encoded for signer in many_signers(2))
-    known.find(first, 100)
-    known.note_good(first, 100)
-    known.find(second, FEW)
-    known.note_good(second, FEW)
+    used(known, first, 100)
+    used(known, second, FEW)
     assert (known.points, known.counted) == ([first], 1)
+
+
+def used(known: KeyTables, point: bytes, count: int) -> None:
+    """Have so many good signatures of a key checked."""
+    known.find(point, count)
+    known.note_good(point, count)
+
+
+@pytest.mark.parametrize(("count", "is_first_kept"), [(FEW, True), (2 * FEW, False)])
+def test_twice_as_often_is_not_enough_to_take_a_table_and_more_is(
+    monkeypatch: pytest.MonkeyPatch, count: int, *, is_first_kept: bool
+) -> None:
+    monkeypatch.setattr(key_tables, "TABLES_MAX", 1)
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    known = KeyTables()
+    first, second = (signer.public_key.encoded for signer in many_signers(2))
+    used(known, first, FEW)
+    used(known, second, count)  # by then FEW of (FEW + count) checks were under the first
+    assert known.points == [first if is_first_kept else second]
+    assert known.counted == 1, "who has a table"
+
+
+@pytest.mark.parametrize(
+    ("uses", "others"),
+    [
+        pytest.param(3, 2, id="3 of the 8 of a window, which count in full"),
+        pytest.param(4, 3, id="4 of 10, which count as 2 of 5"),
+    ],
+)
+def test_what_a_window_forgets_it_forgets_of_all_checks_alike(
+    monkeypatch: pytest.MonkeyPatch, uses: int, others: int
+) -> None:
+    monkeypatch.setattr(key_tables, "TABLES_MAX", 1)
+    monkeypatch.setattr(key_tables, "USES_WORTH_A_TABLE", FEW)
+    monkeypatch.setattr(key_tables, "WINDOW_CHECKS", 8)
+    known = KeyTables()
+    first, second, other = (signer.public_key.encoded for signer in many_signers(3))
+    used(known, first, uses)
+    used(known, second, 1)
+    known.find(other, others)
+    used(known, second, 2)  # 3 of 5, or of 6, checks since its first: less than twice the other
+    assert known.points == [first]
 
 
 def test_a_table_that_another_thread_has_made_is_not_made_again(
