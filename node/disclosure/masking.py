@@ -63,7 +63,7 @@ class MaskingPolicy:
             raise DecodeError(f"masking policy: expected at most {POLICY_BYTES_MAX} bytes")
         try:
             table = tomllib.loads(data.decode())
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise DecodeError(f"masking policy: not TOML: {error}") from error
         if unknown := sorted(table.keys() - _NAMES):
             known = ", ".join(sorted(_NAMES))

@@ -226,7 +226,7 @@ def _read_line(line: bytes, before: bytes, where: str) -> dict[str, Any]:
         raise ProofError("log-hash", f"{where}: it, or what came before, is not as written")
     try:
         return msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ProofError("log-line", f"{where}: {error}") from error
 
 

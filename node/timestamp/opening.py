@@ -44,7 +44,8 @@ def open_receipt(data: bytes) -> OpenedReceipt:
     """Return the receipt in a file of any format that carries one.
 
     Raises `DecodeError` for what is none, `ProofError` where the format says otherwise than what it
-    carries, and `NotRootedError` for a COSE Receipt that carries none: one validator's word.
+    carries, `CryptoError` for a token over it that nobody signed, and `NotRootedError` for a COSE
+    Receipt that carries none: one validator's word.
     """
     if is_token_or_answer(data):
         receipt, join = open_tsr(data)

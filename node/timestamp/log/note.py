@@ -253,9 +253,13 @@ def _cosigned(text: str, time_s: int) -> bytes:
 
 
 def _is_name(name: str) -> bool:
-    """Tell whether `name` may name a key: no spaces of Unicode, no plus, not empty."""
+    """Tell whether `name` may name a key: UTF-8 with no spaces of Unicode, no plus, not empty."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return False
     return (
-        0 < len(name.encode(errors="replace")) <= _NAME_BYTES_MAX
+        0 < len(encoded) <= _NAME_BYTES_MAX
         and "+" not in name
         and not any(character.isspace() for character in name)
     )

@@ -97,6 +97,16 @@ def test_a_line_made_up_with_a_right_hash_needs_the_right_number(tmp_path: Path)
         check_log(tmp_path)
 
 
+def test_a_line_made_up_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    head = written(tmp_path)
+    body = b'{"number":' + b"[" * 5_000 + b"}"
+    digest = line_digest(head.digest, body)
+    with only_file(tmp_path).open("ab") as file:
+        file.write(body[:-1] + b',"hash":"' + digest.hex().encode() + b'"}\n')
+    with pytest.raises(ProofError, match="recursion"):
+        check_log(tmp_path)
+
+
 def test_what_a_crash_left_half_written_is_cut_and_told(tmp_path: Path) -> None:
     head = written(tmp_path)
     with only_file(tmp_path).open("ab") as file:

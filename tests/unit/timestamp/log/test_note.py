@@ -122,6 +122,7 @@ def test_a_key_made_to_have_the_id_of_another_does_not_hide_it(
         GO_KEY.replace("+ARpc", "+BRpc"),
         GO_KEY[:-4],
         GO_KEY + "=",
+        GO_KEY.replace("PeterNeumann", "Peter\udc9eNeumann"),  # as a policy has what is not UTF-8
         "PeterNeumann",
         "",
         ZERO_KEY,
