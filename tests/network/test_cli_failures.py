@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 import node
-from node.cli import submission
 from node.cli.exit_codes import ExitCode
+from node.client import recording
 from node.operations.process import ProcessRecord, wait_for_an_exit
 from node.operations.topology import Topology
 from node.storage.scratch import SCRATCH_PREFIX
@@ -113,7 +113,7 @@ def test_one_validator_killed_is_no_trouble_and_up_brings_it_back(
 def test_without_a_quorum_nothing_is_recorded_and_all_is_said(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "TIMEOUT_MS", 3_000)
+    monkeypatch.setattr(recording, "TIMEOUT_MS", 3_000)
     for name in ("validator-3", "validator-4"):
         send(home, name, signal.SIGSTOP)  # their connections stay open
     pending = notarize(home, tmp_path)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from node.cli import submission
 from node.cli.exit_codes import ExitCode
+from node.client import recording
 from node.operations.topology import PORTS_PER_NODE
 from node.rpc.client import LedgerClient, NetworkUnavailable, Submission
 from tests.network.local_network import LocalNetwork
@@ -179,7 +179,7 @@ def test_what_is_final_before_a_run_ends_early_has_its_receipt(
 
     options = ("--batch", 1, "--home", home, "--out", out, "--json")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(submission, "_REQUEST_TXS", 2)
+        patch.setattr(recording, "_REQUEST_TXS", 2)
         patch.setattr(LedgerClient, "submit", fail_later)
         ran = run("notarize", folder, *options)
     assert ran.code == code
