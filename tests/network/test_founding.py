@@ -7,8 +7,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from node.operations.topology import find_free_ports
+from tests.network.local_network import until
 from tests.network.test_far_membership import City, expect, govchain
 from tests.suites import SUITE
+from tests.unit.cli.command import Ran
 
 HOST = "127.0.0.1"
 NAMES = ("archive", "bureau", "court", "customs")
@@ -57,3 +59,31 @@ async def test_four_organisations_found_a_chain_by_bundles_and_run_it(tmp_path: 
                 *("--out", offices[name] / "receipts", "--type", name),
             )
             expect(recorded)
+        await decided_by_three(offices, homes)
+        listed = await govchain("org", "list", "--profile", profiles["court"])
+        assert [each["status"] for each in expect(listed).json["organisations"]] == ["active"] * 4
+
+
+async def decided_by_three(offices: dict[str, Path], homes: dict[str, Path]) -> None:
+    """Have administrators of three organisations agree on a quota for the fourth, by files."""
+    step = offices["archive"] / "step.json"
+
+    async def office(name: str, *arguments: object) -> Ran:
+        profile = homes[name] / f"clients/admin-{name}/profile.toml"
+        said = ("--profile", profile, "--as", f"admin-{name}")
+        return await govchain("org", "quota", *arguments, *said)
+
+    expect(await office("archive", "customs", "--waiting", 100, "--propose", step))
+    for name in ("archive", "bureau", "court"):
+        own = offices[name] / "step.json"
+        if own != step:
+            step = Path(shutil.copy(step, own))
+        expect(await office(name, "--approve", step, "--yes"))
+    expect(await office("court", "--submit", step))
+
+    async def is_set() -> bool | None:
+        profile = homes["bureau"] / "clients/admin-bureau/profile.toml"
+        shown = await govchain("org", "show", "customs", "--profile", profile)
+        return expect(shown).json["quota"] == {"share": 1, "waiting_max": 100} or None
+
+    await until(is_set, "the quota is in the state")

@@ -12,6 +12,7 @@ from node.cli.network import Network
 from node.cli.rights import read_rights
 from node.rpc.identity import AccessError
 from tests.network.local_network import LocalNetwork, running_network, until
+from tests.network.test_far_membership import City
 from tests.unit.cli.command import Ran, run
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
@@ -69,6 +70,7 @@ async def test_who_is_frozen_is_refused_everywhere_and_works_again_once_unfrozen
             (entry,) = shown.json["history"]
             assert (entry["height"], entry["event"], entry["reason"]) == (2, "frozen", "seal lost")
             assert entry["transaction"] == frozen.json["transaction"]
+            assert entry["approved_by"] == ["admin-1", "admin-2", "admin-3"]
 
             again = await govchain(home, "identity", "unfreeze", "agency-1", *ADMIN)
             assert again.code == 0, again.out
@@ -81,6 +83,23 @@ async def test_who_is_frozen_is_refused_everywhere_and_works_again_once_unfrozen
                 return after.final().code is ResultCode.OK
 
             await until(is_served, "the same connection to be served again")
+
+
+async def test_a_frozen_validator_follows_once_unfrozen_and_decides_no_more(tmp_path: Path) -> None:
+    home = tmp_path / "network"
+    with running_network(home) as network:
+        await network.until_ready(network.ids)
+        frozen = await govchain(home, "identity", "freeze", "validator-4", "--yes", *ADMIN)
+        assert frozen.code == 0, frozen.out
+        assert frozen.json["validators"] == [*FOUNDERS[:3]]
+        async with network.client(*FOUNDERS[:3]) as client:
+            (outcome,) = await client.submit([network.transaction().encoded])
+            assert outcome.final().code is ResultCode.OK
+        back = await govchain(home, "identity", "unfreeze", "validator-4", *ADMIN)
+        assert back.code == 0, back.out
+        folder = network.folder("validator-4")  # the verb stopped its process
+        async with City(home, ()).running(folder):  # under the keys and the log that it had
+            await City(home, ()).until_health(folder, "FOLLOWING")
 
 
 async def test_a_frozen_validator_leaves_and_its_organisation_is_refused(tmp_path: Path) -> None:
