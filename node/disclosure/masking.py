@@ -6,6 +6,7 @@ for displays: what is hidden here is still in the data, and what no recogniser k
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from collections.abc import Mapping
@@ -61,6 +62,10 @@ class MaskingPolicy:
         """Read a policy in TOML; raises `DecodeError` naming the member that does not hold."""
         if len(data) > POLICY_BYTES_MAX:
             raise DecodeError(f"masking policy: expected at most {POLICY_BYTES_MAX} bytes")
+        if data.startswith(codecs.BOM_UTF8):
+            raise DecodeError(
+                "masking policy: begins with a byte order mark (BOM); save it without"
+            )
         try:
             table = tomllib.loads(data.decode())
         except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:

