@@ -1,15 +1,18 @@
 """Whether a primary serves in turn: what it passes over, while it serves who came much later.
 
 Overload alone is no fault of a primary, so no age is held against it. But once a transaction is
-first in turn (mempool.py), nothing that comes later goes before it. Two things show that one was
+first in turn (mempool.py), nothing that comes later goes before it. Three things show that one was
 preferred that came a whole deadline later:
 
-- it is of the same sender; or
-- it is of another, and nothing of this sender was served meanwhile.
+- it is of the same sender;
+- it is of a colleague, and nothing of this sender was served meanwhile; or
+- it is of another organisation, and nothing of this one's was: of this sender alone, where its
+  organisation asks for no more than its share.
 
 The deadline is for what differs between validators: when each heard of a transaction, and in which
 order. Where a sender asks for more than its share, what differs by a moment on arrival differs by
-much more when it is served, in relation to others: hence the second condition.
+much more when it is served, in relation to others: hence what may not have been served. An
+organisation that asks for too much moves on together, so among colleagues it is as among senders.
 
 A transaction may be unknown to the primary: one that waits for half the deadline is told to all
 once more, and the deadline starts over with that. It starts over in each view too, so that a
@@ -46,10 +49,10 @@ class Fairness:
         if first is None:
             return None
         since_ms = max(first.since_ms, self._since_ms)
-        unserved_since_ms = max(since_ms, first.sender_served_ms)
         for came_ms, than_ms in (
             (first.sender_came_ms, since_ms),
-            (last_came_ms, unserved_since_ms),
+            (first.organisation_came_ms, max(since_ms, first.sender_served_ms)),
+            (last_came_ms, max(since_ms, first.organisation_served_ms)),
         ):
             if came_ms > than_ms + self._deadline_ms:
                 return ev.PassedOver(view, first.tx_id, came_ms - first.since_ms)

@@ -96,10 +96,13 @@ class FirstInTurn:
     since_ms: int
     """Since when it is so, and the others can be expected to know it."""
     sender_served_ms: int
-    """When another request of its sender became final, or, where its organisation asks for more
-    than its share, of that; 0 if none did while this one was here."""
+    """When another request of its sender became final; 0 if none did while this one was here."""
     sender_came_ms: int
     """When the last to come of those came."""
+    organisation_served_ms: int
+    """The same of its organisation where that asks for more than its share, else of its sender."""
+    organisation_came_ms: int
+    """When the last to come of its organisation's came."""
 
 
 class Mempool:
@@ -256,12 +259,14 @@ class Mempool:
         transaction = request.body.transaction
         sender = self.turns.sender(transaction.body.sender)
         organisation = sender.organisation
-        served_ms = organisation.served_ms if organisation.is_overdrawn else sender.served_ms
+        claimant = organisation if organisation.is_overdrawn else sender
         return FirstInTurn(
             tx_id=transaction.tx_id,
             since_ms=max(request.told_ms, self._lowest_since_ms),
-            sender_served_ms=served_ms,
+            sender_served_ms=sender.served_ms,
             sender_came_ms=sender.served_came_ms,
+            organisation_served_ms=claimant.served_ms,
+            organisation_came_ms=organisation.served_came_ms,
         )
 
     def note_repeated(self, transactions: Iterable[VerifiedTransaction]) -> None:

@@ -93,6 +93,8 @@ class Organisation:
     size_bytes: int = 0
     served_ms: int = 0
     """When one of its requests became final last."""
+    served_came_ms: int = 0
+    """When the last to come of those came."""
     is_overdrawn: bool = False
     """Whether it asked for more than one round, since it had nothing here last."""
     drain: Drain = field(default_factory=Drain)
@@ -214,11 +216,13 @@ class Turns:
     def note_served(self, name: str, came_ms: int, now_ms: int) -> None:
         """Note that a request became final which came at `came_ms`."""
         sender = self._senders[name]
-        sender.served_ms = sender.organisation.served_ms = now_ms
+        organisation = sender.organisation
+        sender.served_ms = organisation.served_ms = now_ms
         sender.served_came_ms = max(sender.served_came_ms, came_ms)
-        if not sender.organisation.drained:
-            self._served.append(sender.organisation)
-        sender.organisation.drained += 1
+        organisation.served_came_ms = max(organisation.served_came_ms, came_ms)
+        if not organisation.drained:
+            self._served.append(organisation)
+        organisation.drained += 1
 
     def note_block(self, time_ms: int) -> None:
         """Note that this was all of a block with T = `time_ms`."""

@@ -13,6 +13,7 @@ from node.service.fairness import Fairness
 from node.service.gossip import Gossip
 from node.service.mempool import Mempool
 from node.service.output import Outlet
+from node.service.turns import Seat
 from node.service.wire import Transactions, decode_message
 from tests.unit.service.test_mempool import NOW_MS, ids, tx
 
@@ -73,6 +74,22 @@ def test_whose_sender_is_served_has_no_claim_against_other_senders() -> None:
     assert watch.repeated() == [1]
     watch.add(2_501, tx(3, sender="agency-2"), tx(4, sender="agency-2"))
     assert watch.commit(2_501, tx(3)) is not None
+
+
+def test_whose_organisation_asks_for_too_much_is_not_passed_over_for_colleagues() -> None:
+    watch = Watch()
+    watch.pool.turns.seat_of = lambda _sender: Seat("city")
+    flood = [tx(1 + each, sender="agency-2", size_bytes=300) for each in range(80)]
+    watch.add(0, *flood)
+    watch.commit(0, tx(9))  # the view begins, and more than a round waits
+    watch.add(10, tx(0, sender="agency-1"))
+    verdicts = []
+    for at_ms in range(100, 1_800, 100):
+        late = tx(at_ms, sender="agency-3")
+        watch.add(at_ms, late)
+        verdicts.append(watch.commit(at_ms, late, *(flood.pop(0) for _ in range(4))))
+    waiting = tx(0, sender="agency-1").transaction.tx_id
+    assert verdicts == [None] * 16 + [PassedOver(0, waiting, 1_100)], "told once more at 600"
 
 
 def test_each_view_has_a_deadline_of_its_own() -> None:

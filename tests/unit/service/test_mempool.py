@@ -243,13 +243,13 @@ def test_the_first_in_turn_is_so_since_the_others_can_know_it() -> None:
     pool.add(tx(1))
     pool.note_time(150)
     pool.add(tx(2))
-    assert first_in_turn(pool) == FirstInTurn(tx(1).transaction.tx_id, 100, 0, 0)
+    assert first_in_turn(pool) == FirstInTurn(tx(1).transaction.tx_id, 100, *[0, 0] * 2)
     pool.note_time(200)
     pool.note_repeated([tx(1)])
-    assert first_in_turn(pool) == FirstInTurn(tx(1).transaction.tx_id, 200, 0, 0)
+    assert first_in_turn(pool) == FirstInTurn(tx(1).transaction.tx_id, 200, *[0, 0] * 2)
     pool.note_time(300)
     pool.note_repeated([tx(1)])
-    assert first_in_turn(pool) == FirstInTurn(tx(1).transaction.tx_id, 200, 0, 0), (
+    assert first_in_turn(pool) == FirstInTurn(tx(1).transaction.tx_id, 200, *[0, 0] * 2), (
         "the first time it counts"
     )
     pool.discard(ids(tx(1), tx(2)))
@@ -265,10 +265,10 @@ def test_what_waits_for_a_later_round_is_first_since_that_round_is_served() -> N
         pool.add(each)
     pool.note_time(500)
     assert pool.remove_committed(ids(second, first), time_ms=NOW_MS) == 110
-    assert first_in_turn(pool) == FirstInTurn(third.transaction.tx_id, 500, 500, 110)
+    assert first_in_turn(pool) == FirstInTurn(third.transaction.tx_id, 500, *[500, 110] * 2)
     pool.note_time(600)
     pool.pin(SLOT_A, hashes(third, fifth))
-    assert first_in_turn(pool) == FirstInTurn(fourth.transaction.tx_id, 500, 500, 110), (
+    assert first_in_turn(pool) == FirstInTurn(fourth.transaction.tx_id, 500, *[500, 110] * 2), (
         "of the same round"
     )
 
@@ -283,7 +283,7 @@ def test_what_slots_let_go_is_first_in_turn_by_its_round() -> None:
     for at_ms, slot, expected in ((500, SLOT_B, third), (600, SLOT_A, first)):
         pool.note_time(at_ms)
         pool.unpin(slot)
-        assert first_in_turn(pool) == FirstInTurn(expected.transaction.tx_id, at_ms, 0, 0)
+        assert first_in_turn(pool) == FirstInTurn(expected.transaction.tx_id, at_ms, *[0, 0] * 2)
     assert take(pool) == [first, second, third]
 
 
