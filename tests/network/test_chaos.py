@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -13,6 +13,7 @@ import pytest
 from node.chain.genesis import Genesis
 from node.operations import provision
 from node.operations.chaos import disturbed, monotonic_ms
+from node.operations.founding import Founder, Terms, found
 from node.rpc.client import HeardDiagnosis
 from node.service.chaos import CHAOS_FILE, Chaos
 from tests.network.local_network import LocalNetwork, make_network, running_network, until
@@ -98,15 +99,12 @@ def test_doctor_tells_a_partition_and_a_wrong_clock(network: LocalNetwork) -> No
     assert RIGHT[0] in found["clocks"]["detail"]
 
 
-class Production(Genesis):
-    """A genesis as the operators of a real chain make it."""
-
-    def __new__(cls, **fields: object) -> Genesis:  # type: ignore[misc]
-        return replace(Genesis(**fields), testnet=False)  # type: ignore[arg-type]
+def as_operators_of_a_real_chain(terms: Terms, founders: Sequence[Founder]) -> Genesis:
+    return found(replace(terms, testnet=False), founders)
 
 
 async def test_a_node_of_a_real_chain_does_not_obey(tmp_path: Path) -> None:
-    with patch.object(provision, "Genesis", Production):
+    with patch.object(provision, "found", as_operators_of_a_real_chain):
         network = make_network(tmp_path / "net")
     assert not network.genesis.testnet
     until_ms = monotonic_ms() + 200_000

@@ -71,6 +71,7 @@ REFUSALS: Final = (
     N_("expected 1..5, got 0"),
     N_("expected 1..65535, got 0"),
     N_("expected 1..{most} members, got {got}"),
+    N_("expected 1..{most}, got 0"),
     N_("expected 1..{most}, got none"),
     N_("expected 32 bytes holding a scalar in 1..n-1"),
     N_("expected 32 bytes holding a scalar in 1..n-2"),

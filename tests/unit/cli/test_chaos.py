@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from node.cli.experiment import Measured, Trial, judge
 from node.cli.network import Network
 from node.cli.screen import Answer, Screen
 from node.operations import provision
+from node.operations.founding import Founder, Terms, found
 from tests.unit.cli.command import CHINESE, ENGLISH, run
 
 WINDOW = 2
@@ -97,14 +99,11 @@ def test_a_network_that_does_not_run_is_not_disturbed(home: Path) -> None:
 def test_a_chain_that_is_not_for_trials_is_left_alone(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    class Production(Genesis):
-        """A genesis as an operator of a real chain makes it."""
-
-        def __new__(cls, **fields: object) -> Genesis:  # type: ignore[misc]
-            return Genesis(**{**fields, "testnet": False})  # type: ignore[arg-type]
+    def as_operators_of_a_real_chain(terms: Terms, founders: Sequence[Founder]) -> Genesis:
+        return found(replace(terms, testnet=False), founders)
 
     folder = tmp_path / "net"
-    with patch.object(provision, "Genesis", Production):
+    with patch.object(provision, "found", as_operators_of_a_real_chain):
         assert run("testnet", "init", "--home", folder, "-n", 4).code == 0
     ran = run("testnet", "chaos", *words, "--home", folder, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.REFUSED, "GC-2318")

@@ -27,6 +27,7 @@ PURE: dict[tuple[Words, str], Words] = {
 """Options that name what the same input makes again to the byte; the rest of the command."""
 OWN_WRITERS = {
     "receipt_files.py": "receipts in a folder, each under a name of its own",
+    "openings.py": "openings, for their owner alone",
     "outputs.py": "all others",
 }
 

@@ -312,7 +312,11 @@ def test_who_did_what_is_noted_without_secrets(running: Running) -> None:
     fields = app.signed("GET", "/v1/status?secret=hunter2")
     app.send("GET", "/v1/status?secret=hunter2", b"", fields)
     app.record(key, 71)
-    expect(app.send("GET", "/v1/status", b"", {}), 401, "GC-2701")
+    reply = app.send("GET", "/v1/status", b"", {})
+    while reply.status == 429:  # other tests were refused in the same second, from the same address
+        time.sleep(int(reply.headers["retry-after"]))
+        reply = app.send("GET", "/v1/status", b"", {})
+    expect(reply, 401, "GC-2701")
     text = json.dumps(rig.log())
     assert '"what": "create_records"' in text
     assert '"what": "applications.read"' in text
