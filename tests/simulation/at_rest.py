@@ -17,10 +17,14 @@ from tests.simulation.memory import held_bytes
 from tests.simulation.node import SimulatedValidator
 from tests.simulation.violation import Violation
 
-HELD_BYTES_MAX = 500_000
+HELD_BYTES_MAX = 425_000
 """What a validator may hold in memory besides its pool and ledger."""
-HELD_BYTES_PER_VALIDATOR_MAX = 25_000
+HELD_BYTES_PER_VALIDATOR_MAX = 40_000
 """And for each of those that decide: so many votes of each are remembered."""
+HELD_BYTES_PER_CERTIFIED_VOTE_MAX = 500
+"""And for each vote of the certificates in VIEW-CHANGEs, of which it holds the newest of each
+validator, and those of the NEW-VIEWs that it remembers: as many again twice."""
+VIEW_CHANGES_PER_VALIDATOR_MAX = 3
 POOLED_BYTES_MAX = 8_000
 """And for each request in its pool."""
 _ANY = 1 << 40
@@ -49,7 +53,11 @@ def judge_memory(validators: Iterable[SimulatedValidator], history: History) -> 
         apart = (validator.ledger, validator.log, validator.signer, *shared)
         held = held_bytes(engine, apart)
         most = HELD_BYTES_MAX + POOLED_BYTES_MAX * engine.mempool.pending_count
-        most += HELD_BYTES_PER_VALIDATOR_MAX * len(engine.term.numbers)
+        size, epoch = len(engine.term.numbers), engine.term.epoch
+        most += HELD_BYTES_PER_VALIDATOR_MAX * size
+        certified_votes = epoch.parameters.window_slots * epoch.validators.quorum
+        view_changes = VIEW_CHANGES_PER_VALIDATOR_MAX * size
+        most += HELD_BYTES_PER_CERTIFIED_VOTE_MAX * certified_votes * view_changes
         if held > most:
             raise Violation(f"B: validator {validator.index} holds {held} bytes")
 
