@@ -43,7 +43,10 @@ class KeyReference:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Decode a file in exactly the layout `encode` gives; raise `ValueError` on any other."""
+        """Decode a file in exactly the layout `encode` gives.
+
+        Raises `ValueError` for any other, or `RecursionError` where that is nested too deep.
+        """
         values = json.loads(data)
         if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
             raise ValueError("expected an object of texts")
