@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, Final, Self
 
 from node.chain.encoding import (
@@ -54,13 +53,6 @@ DISCLOSURE_PREFIX: Final = encode([DISCLOSURE_FORMAT, *[None] * 3])[: 2 + len(DI
 """What the file of a disclosure begins with."""
 DISCLOSURE_BYTES_MAX: Final = 16_777_216
 _PATH_HASHES_MAX: Final = (FIELDS_MAX - 1).bit_length()
-
-
-class DisclosureStep(IntEnum):
-    """The steps of verification that come before those of the receipt."""
-
-    DISCLOSURE = 1
-    FIELDS = 2
 
 
 @dataclass(frozen=True, slots=True)
