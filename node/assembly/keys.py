@@ -19,11 +19,11 @@ from node.crypto.keystore import (
     KeySecret,
     load_aggregate_signer,
     load_signer,
-    load_tls_key_pem,
 )
 from node.crypto.member_certificate import read_identity
 from node.crypto.signature import Signer
 from node.errors import ConfigError, CryptoError
+from node.rpc.certificate_watch import load_tls
 from node.rpc.identity import RenewableTls, TlsIdentity
 from node.service.home import (
     AGGREGATE_KEY_FILE,
@@ -85,14 +85,8 @@ def load_keys(home: Path, config: NodeConfig, genesis: Genesis, secret: KeySecre
 
 def _load_tls(home: Path, config: NodeConfig, secret: KeySecret) -> TlsIdentity:
     """Return what the node shows of itself; raises `ConfigError` for what nobody would believe."""
-    key = load_signer(home / TLS_KEY_FILE, secret, KeyPurpose.TLS).public_key.encoded
-    tls = TlsIdentity((home / TLS_FILE).read_bytes(), load_tls_key_pem(home / TLS_KEY_FILE, secret))
+    tls = load_tls(home / TLS_FILE, home / TLS_KEY_FILE, secret)
     _check_name(config, tls)
-    if read_identity(tls.certificate_pem).public_key_encoded != key:
-        raise ConfigError(
-            f"{home / TLS_FILE}: is not of the key {TLS_KEY_FILE}",
-            fix="put the certificate there that was issued for this key",
-        )
     return tls
 
 

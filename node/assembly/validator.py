@@ -18,7 +18,7 @@ from node.assembly.keys import Keys
 from node.assembly.peering import Peering
 from node.assembly.publication import Surroundings, make_cosigning, make_queries
 from node.assembly.reader import Reader
-from node.assembly.renewal import CertificateWatch
+from node.assembly.renewal import LoggedRenewal
 from node.assembly.sharing import Sharing
 from node.assembly.stamping import NodeParts, make_stamping
 from node.assembly.stores import Stores
@@ -27,6 +27,7 @@ from node.assembly.watchman import SECURITY_FOLDER, Watchman
 from node.chain.genesis import Genesis
 from node.config import NodeConfig
 from node.rpc import port
+from node.rpc.certificate_watch import CertificateWatch
 from node.rpc.server import ClientServer, PeerServer
 from node.rpc.vault import VaultPeerApi
 from node.service import clock
@@ -123,6 +124,7 @@ class Validator:
             (config.home / TLS_KEY_FILE, config.home / TLS_FILE),
             keys.reload_tls,
             clock.utc_ms,
+            LoggedRenewal(),
         )
         self._figures.certificate_ends_ms = lambda: self._certificates.ends_ms
         self._watchman = Watchman(config.home / SECURITY_FOLDER, config.validator_id)

@@ -63,22 +63,27 @@ def init(
     clear_text: bool,
 ) -> Answer:
     """Make a gateway."""
-    from node.config import Address
-    from node.crypto.certificate import LOOPBACK_HOSTS
+    from node.config import ClientProfile
+    from node.crypto.suite import NATIONAL
     from node.gateway.home import AUTHORITY_FILE, Settings, make_gateway
 
     settings = Settings(
         version=1, profile=str(profile), listen=listen, names=names, tls=not clear_text
     )
-    addresses = [Address.parse(each) for each in (listen, *names)]
-    hosts = dict.fromkeys([*LOOPBACK_HOSTS, *(each.host for each in addresses)])
-    make_gateway(home, profile, settings, list(hosts))
+    make_gateway(home, profile, settings)
     authority = home / AUTHORITY_FILE
     text = _("applications believe the authority in {path}").format(path=authority)
     screen.line(text)
     text = _("let an application in: {command}")
     command = f"govchain gateway app add {home} NAME --key PUBLIC.pem --may notarize --may read"
     screen.line(text.format(command=command))
+    if ClientProfile.load(profile).suite == NATIONAL.name:
+        screen.line(
+            _(
+                "the chain goes by SM2, SM3 and SM4; TLS, signed requests and webhooks go by "
+                "P-256, Ed25519 and SHA-256, since their standards know no others"
+            )
+        )
     return Answer({"home": str(home), "listen": listen, "authority": str(authority)})
 
 
@@ -107,6 +112,50 @@ def run(screen: Screen, *, home: Path) -> Answer:
 
     run_gateway(opened, meaning, started=started, complain=complain)
     return Answer({"home": str(home)})
+
+
+@gateway.command(
+    "renew",
+    help=_(
+        "Make a new TLS key and certificate for the server, and new certificates of applications. "
+        "A gateway that runs takes them up within seconds, without a restart; certificates before "
+        "are good until they end. All of it, unless applications are named."
+    ),
+)
+@click.argument("home", type=_FOLDER)
+@click.argument("names", metavar="[APPLICATION]...", nargs=-1)
+@verb("gateway renew")
+def renew(screen: Screen, *, home: Path, names: tuple[str, ...]) -> Answer:
+    """Renew certificates of a gateway."""
+    import time
+
+    from node.crypto.member_certificate import read_identity
+    from node.gateway.applications import read_applications
+    from node.gateway.home import GatewayHome
+    from node.operations.topology import lock_folder
+    from node.timestamp.receipt import iso_time
+
+    opened, now_ms = GatewayHome.load(home), time.time_ns() // 1_000_000
+    with lock_folder(home, wait=True):
+        known = {each.name: each for each in read_applications(home)}
+        for name in names:
+            if name not in known:
+                raise CommandError("GC-2203", _("no application {name}").format(name=name))
+        server = None
+        if not names:
+            server = iso_time(opened.renew_server(now_ms))
+            screen.line(_("server: renewed, valid until {end}").format(end=server))
+        chosen = [known[name] for name in dict.fromkeys(names)] or [*known.values()]
+        made = opened.renew_applications(chosen, now_ms)
+    renewed = []
+    for application, key, path in made:
+        until = iso_time(read_identity(path.read_bytes()).not_after_ms)
+        text = _("{name}: renewed, valid until {end}: {path}")
+        screen.line(text.format(name=application.name, end=until, path=path))
+        renewed.append(
+            {"name": application.name, "key": key.key_id, "certificate": str(path), "until": until}
+        )
+    return Answer({"server_until": server, "applications": renewed})
 
 
 @gateway.command(

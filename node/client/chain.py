@@ -20,12 +20,12 @@ from node.crypto.keystore import (
     KeyPurpose,
     KeySecret,
     load_signer,
-    load_tls_key_pem,
     takes_two_people,
 )
 from node.crypto.signature import Signer
 from node.crypto.suite import Suite, suite_by_name
 from node.errors import ClientError, ConfigError, DecodeError, ProofError
+from node.rpc.certificate_watch import load_tls
 from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
 from node.rpc.identity import TlsIdentity
 from node.timestamp.history import HANDOVERS_MAX, Handover
@@ -147,14 +147,22 @@ class Chain:
         known = [each.validator_id for each in endpoints]
         endpoints += [each for each in self.guests if each.validator_id not in known]
         endpoints = [each for each in endpoints if only in (None, each.validator_id)]
-        certificate = read_file(self.credentials / CERTIFICATE_FILE)
-        key = load_tls_key_pem(self.credentials / TLS_KEY_FILE, self._opened)
         return LedgerClient(
             endpoints,
-            tls=TlsIdentity(certificate, key),
+            tls=self.load_tls(),
             roots_pem=read_file(self.profile.ca_bundle),
             chain_id=self.profile.chain_id,
         )
+
+    @property
+    def tls_files(self) -> tuple[Path, Path]:
+        """Return where the key and the certificate of its connections are."""
+        return self.credentials / TLS_KEY_FILE, self.credentials / CERTIFICATE_FILE
+
+    def load_tls(self) -> TlsIdentity:
+        """Return what its connections show, as the files have it now; raises `NodeError`."""
+        key, certificate = self.tls_files
+        return load_tls(certificate, key, self._opened)
 
     @property
     def credentials(self) -> Path:

@@ -2,12 +2,15 @@
 
 `gateway.toml` says what an operator chose; `ca.pem` and `ca.key` are the gateway's own authority,
 which certifies its server (`tls.pem`) and applications; `secret.key` opens these keys. The chain it
-speaks to is that of a client profile, whose identity the gateway acts as, and no other.
+speaks to is that of a client profile, whose identity the gateway acts as, and no other. Its suite
+encrypts the key files; the keys themselves (TLS, webhooks) are international under every suite,
+since the protocols that they are for know no others.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import ssl
 import time
 from collections.abc import Sequence
@@ -21,6 +24,7 @@ import msgspec
 from node.config import Address, ClientProfile
 from node.crypto.application_key import ECDSA_P256, ApplicationKey, encode_public_pem
 from node.crypto.certificate import (
+    LOOPBACK_HOSTS,
     Authority,
     Issuance,
     Member,
@@ -35,17 +39,18 @@ from node.crypto.keystore import (
     KeySecret,
     generate_key,
     load_signer,
-    load_tls_key_pem,
     new_serial_number,
     save_key,
 )
 from node.crypto.signature import Signer
-from node.crypto.suite import INTERNATIONAL
+from node.crypto.suite import INTERNATIONAL, Suite, suite_by_name
 from node.errors import ConfigError
-from node.gateway.applications import write_applications
+from node.gateway.applications import Application, write_applications
 from node.gateway.door import ROLE
 from node.operations.provision import render_toml
 from node.operations.topology import is_vacant, write_file
+from node.rpc.certificate_watch import load_tls
+from node.rpc.identity import TlsIdentity
 
 SETTINGS_FILE: Final = "gateway.toml"
 SECRET_FILE: Final = "secret.key"  # noqa: S105 - a file name
@@ -60,6 +65,7 @@ DEFAULT_LISTEN: Final = "127.0.0.1:8443"
 LOG_MINUTES_DEFAULT: Final = 60
 
 _NAME: Final = "gateway"
+_RENEWAL: Final = ".renewal"
 _DAY_MS: Final = 86_400_000
 _AUTHORITY_DAYS: Final = 3_650
 _MEMBER_DAYS: Final = 730
@@ -80,6 +86,29 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Clear text is taken on loopback alone, for a proxy on the same machine."""
     log_minutes: int = LOG_MINUTES_DEFAULT
     """How often the head of the security log is recorded on the chain; 0 for never."""
+
+
+class ServerTls:
+    """How connections are taken: TLS 1.3, a certificate of an application if one is shown."""
+
+    def __init__(self, authority: bytes, identity: TlsIdentity) -> None:
+        """Believe `authority` of applications."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_OPTIONAL  # else by signature
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.load_verify_locations(cadata=authority.decode())
+        self.context = context
+        self.renew(identity)
+
+    def now(self) -> TlsIdentity:
+        """Return what it shows on the next connection."""
+        return self._identity
+
+    def renew(self, identity: TlsIdentity) -> None:
+        """Show this from the next connection on; those that are open go on."""
+        _load_chain(self.context, identity.certificate_pem, identity.private_key_pem)
+        self._identity = identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,42 +174,76 @@ class GatewayHome:
         """Return the key that receivers of webhooks check them by, PEM."""
         return encode_public_pem(self.webhook_signer())
 
-    def server_tls(self) -> ssl.SSLContext | None:
-        """Return how connections are taken: TLS 1.3, a certificate of an application if shown."""
-        if not self.settings.tls:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.verify_mode = ssl.CERT_OPTIONAL  # else by signature
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-        context.load_verify_locations(cadata=self.authority.decode())
-        key = load_tls_key_pem(self.folder / TLS_KEY_FILE, self.secret)
-        _load_chain(context, (self.folder / TLS_FILE).read_bytes(), key)
-        return context
+    @property
+    def tls_files(self) -> tuple[Path, Path]:
+        """Where the key and the certificate of the server are."""
+        return self.folder / TLS_KEY_FILE, self.folder / TLS_FILE
+
+    def load_tls(self) -> TlsIdentity:
+        """Return what the server shows, as the files have it now; raises `NodeError`."""
+        key, certificate = self.tls_files
+        return load_tls(certificate, key, self.secret)
+
+    def server_tls(self) -> ServerTls | None:
+        """Return how connections are taken; None for clear text."""
+        return ServerTls(self.authority, self.load_tls()) if self.settings.tls else None
+
+    def renew_server(self, now_ms: int) -> int:
+        """Make a new key for TLS and a certificate of it; return when that ends (UTC, ms).
+
+        All of it is made beside what is in use; then the key is put in place, the certificate last:
+        a gateway that runs takes both up, and until then goes on with what it has.
+        """
+        suite = suite_by_name(ClientProfile.load(self.profile).suite)
+        made = self.folder / _RENEWAL
+        if made.exists():  # left by a call that was cut short: nothing depends on it
+            shutil.rmtree(made)
+        made.mkdir(mode=0o700)
+        issuance = _issuance(now_ms, _MEMBER_DAYS)
+        _make_server(
+            made, self._authority(), self.settings, issuance, secret=self.secret, suite=suite
+        )
+        for path in self.tls_files:
+            (made / path.name).replace(path)
+        made.rmdir()
+        return issuance.not_after_ms
+
+    def renew_applications(
+        self, applications: Sequence[Application], now_ms: int
+    ) -> list[tuple[Application, ApplicationKey, Path]]:
+        """Make another certificate of each key that TLS takes; earlier ones stay good."""
+        made = []
+        for application in applications:
+            for pem in application.keys:
+                key = ApplicationKey.read(pem.encode())
+                path = self.certify(application.name, key, now_ms)
+                if path is not None:
+                    made.append((application, key, path))
+        return made
+
+    def _authority(self) -> Authority:
+        path = self.folder / AUTHORITY_KEY_FILE
+        return Authority(self.authority, load_signer(path, self.secret, KeyPurpose.AUTHORITY))
 
     def certify(self, name: str, key: ApplicationKey, now_ms: int) -> Path | None:
         """Make the certificate of an application's key; None where TLS takes no such key."""
         if key.algorithm != ECDSA_P256:
             return None
-        signer = load_signer(self.folder / AUTHORITY_KEY_FILE, self.secret, KeyPurpose.AUTHORITY)
         member = Member(identity_id=name, role=ROLE, public_key=key.public_key.encoded)
         issuance = _issuance(now_ms, _MEMBER_DAYS)
-        made = build_identity_certificate(Authority(self.authority, signer), member, issuance)
+        made = build_identity_certificate(self._authority(), member, issuance)
         path = self.folder / CERTIFICATES_FOLDER / f"{name}-{key.key_id[:8]}.pem"
         path.parent.mkdir(mode=0o700, exist_ok=True)
         write_file(path, encode_pem(made))
         return path
 
 
-def make_gateway(
-    folder: Path, profile: Path, settings: Settings, hosts: Sequence[str]
-) -> GatewayHome:
+def make_gateway(folder: Path, profile: Path, settings: Settings) -> GatewayHome:
     """Make the folder of a gateway: fresh keys, no application, nothing anybody could guess.
 
-    `hosts` are the names and addresses its certificate is for. Raises `ConfigError` where something
-    is there, or `profile` is none.
+    Raises `ConfigError` where something is there, or `profile` is none.
     """
-    ClientProfile.load(profile)
+    suite = suite_by_name(ClientProfile.load(profile).suite)
     if not is_vacant(folder):
         raise ConfigError(
             f"{folder}: exists and is not empty", code="GC-2706", fix="name another folder"
@@ -192,16 +255,13 @@ def make_gateway(
         signer = generate_key(KeyPurpose.AUTHORITY, INTERNATIONAL)
         authority = build_authority_certificate(signer, _NAME, _issuance(now_ms, _AUTHORITY_DAYS))
         write_file(folder / AUTHORITY_FILE, encode_pem(authority))
-        save_key(folder / AUTHORITY_KEY_FILE, signer, secret, KeyPurpose.AUTHORITY)
-        tls = generate_key(KeyPurpose.TLS, INTERNATIONAL)
-        member = Member(identity_id=_NAME, role=_NAME, public_key=tls.public_key.encoded)
-        certificate = build_node_certificate(
-            Authority(authority, signer), member, _issuance(now_ms, _MEMBER_DAYS), hosts=hosts
+        save_key(folder / AUTHORITY_KEY_FILE, signer, secret, KeyPurpose.AUTHORITY, suite)
+        issuance = _issuance(now_ms, _MEMBER_DAYS)
+        _make_server(
+            folder, Authority(authority, signer), settings, issuance, secret=secret, suite=suite
         )
-        save_key(folder / TLS_KEY_FILE, tls, secret, KeyPurpose.TLS)
-        write_file(folder / TLS_FILE, encode_pem(certificate))
         webhook = generate_key(KeyPurpose.WEBHOOK, INTERNATIONAL)
-        save_key(folder / WEBHOOK_KEY_FILE, webhook, secret, KeyPurpose.WEBHOOK)
+        save_key(folder / WEBHOOK_KEY_FILE, webhook, secret, KeyPurpose.WEBHOOK, suite)
         write_applications(folder, ())
         table = msgspec.to_builtins(settings)
         table |= {"profile": os.path.relpath(profile.resolve(), folder.resolve())}
@@ -211,6 +271,25 @@ def make_gateway(
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}", code="GC-2706") from error
     return GatewayHome.load(folder)
+
+
+def _make_server(
+    folder: Path,
+    authority: Authority,
+    settings: Settings,
+    issuance: Issuance,
+    *,
+    secret: KeySecret,
+    suite: Suite,
+) -> None:
+    """Make the key and the certificate of the server, for all names that the settings tell."""
+    tls = generate_key(KeyPurpose.TLS, INTERNATIONAL)
+    member = Member(identity_id=_NAME, role=_NAME, public_key=tls.public_key.encoded)
+    told = [Address.parse(each).host for each in (settings.listen, *settings.names)]
+    hosts = list(dict.fromkeys([*LOOPBACK_HOSTS, *told]))
+    certificate = build_node_certificate(authority, member, issuance, hosts=hosts)
+    save_key(folder / TLS_KEY_FILE, tls, secret, KeyPurpose.TLS, suite)
+    write_file(folder / TLS_FILE, encode_pem(certificate))
 
 
 def _issuance(now_ms: int, days: int) -> Issuance:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -14,20 +14,21 @@ from typing import Final, ParamSpec, TypeVar
 import uvloop
 
 from node.client import Client
-from node.errors import ClientError, NodeError
+from node.errors import ClientError, ConfigError, NodeError
 from node.gateway.api import Api
 from node.gateway.applications import Application, Applications
 from node.gateway.door import Door
 from node.gateway.endpoints import Gateway
 from node.gateway.events import EventStreams
 from node.gateway.feed import EventFeed
-from node.gateway.home import GatewayHome
+from node.gateway.home import GatewayHome, ServerTls
 from node.gateway.notarizing import notarize_head
 from node.gateway.openapi import build_page
 from node.gateway.outgoing import Sender
 from node.gateway.problems import Meaning
 from node.gateway.store import GatewayStore
 from node.gateway.webhooks import Post, Webhook, WebhookSender, read_webhooks
+from node.rpc.certificate_watch import CertificateWatch
 from node.storage.security_log import SecurityLog
 from node.web.server import HttpServer
 
@@ -87,13 +88,15 @@ class _Process:
             stack.push_async_callback(self._run, store.close)
             client = await stack.enter_async_context(Client.open(self._home.profile))
             feed = EventFeed(client, self._complain)
-            server, port = await self._serve(client, store, feed)
+            tls = await asyncio.to_thread(self._home.server_tls)
+            server, port = await self._serve(client, store, feed, tls)
             stack.push_async_callback(server.stop)
             tasks = [
                 loop.create_task(feed.run()),
                 loop.create_task(self._keep_durable()),
                 loop.create_task(self._notarize_log(client)),
                 *self._bring_webhooks(loop, feed, store),
+                *(loop.create_task(each.run()) for each in self._watch_certificates(client, tls)),
             ]
             stack.push_async_callback(_end, tasks)
             for task in tasks:
@@ -106,10 +109,9 @@ class _Process:
             raise self._failures[0]
 
     async def _serve(
-        self, client: Client, store: GatewayStore, feed: EventFeed
+        self, client: Client, store: GatewayStore, feed: EventFeed, tls: ServerTls | None
     ) -> tuple[HttpServer, int]:
         home = self._home
-        tls = await asyncio.to_thread(home.server_tls)
         api = Api(client, store, feed, run_blocking=self._run, now_ms=clock_ms)
         streams = EventStreams(feed)
 
@@ -132,7 +134,7 @@ class _Process:
             home.address.host,
             home.address.port,
             on_end=self._fail,
-            tls=tls,
+            tls=None if tls is None else tls.context,
         )
         return server, await server.start()
 
@@ -152,6 +154,19 @@ class _Process:
             note=self._note_delivery,
         )
         return [loop.create_task(sender.run(webhook)) for webhook in webhooks]
+
+    def _watch_certificates(
+        self, client: Client, tls: ServerTls | None
+    ) -> Iterator[CertificateWatch]:
+        """Yield who takes up the certificates that others renew: towards the chain, and its own."""
+        chain = client.chain
+        files, shown = chain.tls_files, client.ledger.connections
+        news = _RenewalNews(self._log, self._complain, "chain", f"identity rotate {chain.identity}")
+        yield CertificateWatch(shown, files, chain.load_tls, clock_ms, news)
+        if tls is not None:
+            home = self._home
+            own = _RenewalNews(self._log, self._complain, "server", f"gateway renew {home.folder}")
+            yield CertificateWatch(tls, home.tls_files, home.load_tls, clock_ms, own)
 
     def _note_applications(self, found: tuple[Application, ...]) -> None:
         names = ",".join(each.name for each in found)
@@ -203,6 +218,35 @@ class _Process:
         self._failures.append(error)
         if self._stopping is not None:
             self._stopping.set()
+
+
+class _RenewalNews:
+    """Notes what becomes of one of the certificates, and complains where it is to be renewed."""
+
+    def __init__(
+        self, log: SecurityLog, complain: Callable[[Exception], None], which: str, verb: str
+    ) -> None:
+        """`verb` is how it is renewed."""
+        self._log, self._complain, self._which, self._verb = log, complain, which, verb
+
+    def renewed(self, ends_ms: int) -> None:
+        """Note what is shown from now on."""
+        self._log.write("certificate.renewed", "allowed", which=self._which, ends_ms=ends_ms)
+
+    def not_taken_up(self, error: NodeError | OSError) -> None:
+        """Note that the gateway goes on with what it has, and say why."""
+        code = error.code if isinstance(error, NodeError) else ""
+        self._log.write("certificate.renewed", "refused", which=self._which, code=code)
+        self._complain(error)
+
+    def ends(self, days_left: int) -> None:
+        """Complain."""
+        self._complain(
+            ConfigError(
+                f"the certificate of this gateway ({self._which}): {days_left} days are left",
+                fix=f"renew it: govchain {self._verb}",
+            )
+        )
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
@@ -20,6 +21,9 @@ from node.rpc.port import REPLY_BYTES_MAX, REQUEST_BYTES_MAX
 
 if TYPE_CHECKING:
     from node.rpc.pb.ledger_pb2_grpc import LedgerAsyncStub
+
+RETIREMENT_MS: Final = 660_000
+"""How long connections of a certificate that was renewed may go on: longer than any call lasts."""
 
 _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 10_000),
@@ -89,6 +93,24 @@ class Connections:
         self._channels: dict[LedgerEndpoint, grpc.aio.Channel] = {}
         self._stubs: dict[LedgerEndpoint, LedgerAsyncStub] = {}
         """Making one costs more than a call by it."""
+        self._retired: list[grpc.aio.Channel] = []
+        self._closing: set[asyncio.Future[None]] = set()
+
+    def now(self) -> TlsIdentity:
+        """Return what new connections show."""
+        return self._tls
+
+    def renew(self, identity: TlsIdentity) -> None:
+        """Show this from the next call on, by new connections.
+
+        What is under way ends on those it began on. They are closed `RETIREMENT_MS` later.
+        """
+        self._tls = identity
+        retired = list(self._channels.values())
+        self._channels, self._stubs = {}, {}
+        self._retired += retired
+        loop = asyncio.get_running_loop()
+        loop.call_later(RETIREMENT_MS / 1_000, partial(self._close_retired, retired))
 
     @property
     def endpoints(self) -> tuple[LedgerEndpoint, ...]:
@@ -151,8 +173,17 @@ class Connections:
 
     async def close(self) -> None:
         """Close the channels; calls under way are cancelled."""
-        channels, self._channels, self._stubs = self._channels, {}, {}
-        await asyncio.gather(*(channel.close() for channel in channels.values()))
+        channels = [*self._channels.values(), *self._retired]
+        self._channels, self._stubs, self._retired = {}, {}, []
+        await asyncio.gather(*(channel.close() for channel in channels), *self._closing)
+
+    def _close_retired(self, channels: Sequence[grpc.aio.Channel]) -> None:
+        due = [channel for channel in channels if channel in self._retired]
+        self._retired = [channel for channel in self._retired if channel not in due]
+        for channel in due:
+            closing = asyncio.ensure_future(channel.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
 
 def after_ms(timeout_ms: int) -> float:

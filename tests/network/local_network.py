@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 from node.chain.admission import FinalResult
 from node.chain.block import Header
 from node.chain.genesis import Genesis
@@ -26,8 +28,16 @@ from node.chain.transaction import (
     TransactionKind,
     sign_transaction,
 )
-from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer, load_tls_key_pem
+from node.crypto.keystore import (
+    KeyFileSecret,
+    KeyPurpose,
+    generate_key,
+    load_signer,
+    load_tls_key_pem,
+)
 from node.crypto.signature import Signer
+from node.crypto.suite import NATIONAL
+from node.errors import CryptoError
 from node.operations.process import ProcessRecord, wait_for_an_exit
 from node.operations.provision import DEFAULT_IDENTITY, NetworkPlan, provision
 from node.operations.supervisor import Supervisor
@@ -37,6 +47,7 @@ from node.rpc.identity import TlsIdentity
 from node.rpc.port import Health, NodeStatus
 from node.timestamp.trust import TrustAnchor, TrustFile
 from tests.suites import SUITE
+from tests.unit.cli.command import run
 
 HOST = "127.0.0.1"
 _Answer = TypeVar("_Answer")
@@ -290,3 +301,18 @@ def running_network(home: Path, nodes: int = 4) -> Iterator[LocalNetwork]:
         yield network
     finally:
         LocalNetwork(home).supervisor.down()  # whoever is part of it by now
+
+
+@contextmanager
+def national_testnet(home: Path) -> Iterator[Path]:
+    """Have the command run four validators on the national suite; skip where none can sign so."""
+    try:
+        generate_key(KeyPurpose.VOTE, NATIONAL)
+    except CryptoError as error:
+        pytest.skip(f"a national network was NOT RUN: {error}")
+    up = run("testnet", "up", "--suite", "national", "--home", home, "--json")
+    assert up.code == 0, up.out
+    try:
+        yield home
+    finally:
+        run("testnet", "down", "--home", home)

@@ -18,16 +18,14 @@ from node.crypto.device import is_reference
 from node.crypto.keystore import (
     KeyFileSecret,
     KeyPurpose,
-    generate_key,
     load_aggregate_signer,
     load_signer,
 )
 from node.crypto.signature import Ed25519Signer, P256Signer
 from node.crypto.sm2 import Sm2Signer
-from node.crypto.suite import NATIONAL
-from node.errors import CryptoError
 from node.operations.process import ProcessRecord, stop_processes
 from node.operations.supervisor import PROCESS_FILE
+from tests.network.local_network import national_testnet
 from tests.unit.cli.command import run
 from tests.unit.crypto.sdf_stub import PASSWORD, SdfStub, build_stub
 from tests.unit.crypto.token import PIN, SoftToken, make_token
@@ -204,18 +202,9 @@ def test_keys_move_into_the_device_and_the_validator_votes_by_them(
 
 
 def test_a_national_validator_votes_by_a_key_in_a_device_of_sdf(tmp_path: Path) -> None:
-    try:
-        generate_key(KeyPurpose.VOTE, NATIONAL)
-    except CryptoError as error:
-        pytest.skip(f"a national network was NOT RUN: {error}")
     stub = build_stub(tmp_path)
-    home = tmp_path / "net"
-    up = run("testnet", "up", "--suite", "national", "--home", home, "--json")
-    assert up.code == 0, up.out
-    try:
+    with national_testnet(tmp_path / "net") as home:
         keep_a_vote_key_in(stub, home)
-    finally:
-        run("testnet", "down", "--home", home)
 
 
 def keep_a_vote_key_in(stub: SdfStub, home: Path) -> None:

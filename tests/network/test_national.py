@@ -11,26 +11,18 @@ from pathlib import Path
 import pytest
 
 from node.crypto.authority import AuthorityCertificate
-from node.crypto.keystore import KeyPurpose, generate_key
 from node.crypto.suite import NATIONAL, SM3
-from node.errors import CryptoError
 from node.operations.topology import Topology
 from node.timestamp.receipt import Receipt
 from node.timestamp.tokens.reading import ReadToken, token_of_answer
+from tests.network.local_network import national_testnet
 from tests.unit.cli.command import run
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    try:
-        generate_key(KeyPurpose.VOTE, NATIONAL)
-    except CryptoError as error:
-        pytest.skip(f"a national network was NOT RUN: {error}")
-    folder = tmp_path_factory.mktemp("national") / "net"
-    up = run("testnet", "up", "--suite", "national", "--home", folder, "--json")
-    assert up.code == 0, up.out
-    yield folder
-    run("testnet", "down", "--home", folder)
+    with national_testnet(tmp_path_factory.mktemp("national") / "net") as home:
+        yield home
 
 
 def test_documents_are_recorded_proven_and_withdrawn(home: Path, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from node.assembly.renewal import ALARM_DAYS, CertificateWatch
+from node.assembly.renewal import LoggedRenewal
 from node.crypto.member_certificate import read_identity
 from node.errors import ConfigError
+from node.rpc.certificate_watch import ALARM_DAYS, CertificateWatch
 from node.rpc.identity import RenewableTls, TlsIdentity
 from tests.unit.rpc.pki import Pki
 
@@ -28,7 +29,11 @@ class Shelf:
         self.now_ms = self.pki.made_ms
         self.broken = ""
         self.watch = CertificateWatch(
-            self.shown, (self.key, self.certificate), self.reload, lambda: self.now_ms
+            self.shown,
+            (self.key, self.certificate),
+            self.reload,
+            lambda: self.now_ms,
+            LoggedRenewal(),
         )
 
     def issue(self, days: int) -> TlsIdentity:
