@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
@@ -22,16 +23,20 @@ from node.chain.encoding import (
     expect_version,
 )
 from node.chain.governance import checkpoint_bytes
+from node.chain.merkle import leaf_hashes, merkle_root
 from node.chain.struct import Struct
 from node.chain.transaction import Transaction
 from node.crypto import domains
+from node.crypto.hashing import HashFunction
 from node.crypto.suite import Suite
 from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX, VALIDATORS_MAX
 
 HEADER_BYTES_MAX = 1_024
 CERTIFIED_HEADER_BYTES_MAX = 16_384
 DIGEST_BYTES = 32
+_ROOTS_REMEMBERED: Final = 8  # a window has at most four blocks
 _RESULT_START: Final = encode([1, None, None, None, None])[:2]
+_BEFORE_TX_ID: Final = _RESULT_START + encode_bytes(bytes(DIGEST_BYTES))[:-DIGEST_BYTES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +157,28 @@ class Header:
         return suite.tagged_hash(domains.HEADER, self.encode())
 
 
+class TransactionRoots:
+    """The roots over lists of transaction hashes (`Header.tx_root`), of which the last are known.
+
+    A validator needs that of a block twice: to check the list it was told, and to execute it.
+    """
+
+    def __init__(self, hash_function: HashFunction) -> None:
+        """Begin with none."""
+        self._hash_function = hash_function
+        self._known: dict[tuple[bytes, ...], bytes] = {}
+
+    def of(self, tx_hashes: tuple[bytes, ...]) -> bytes:
+        """Return the root over these hashes; over none it is the hash of nothing."""
+        root = self._known.get(tx_hashes)
+        if root is None:
+            root = merkle_root(leaf_hashes(tx_hashes, self._hash_function), self._hash_function)
+            if len(self._known) >= _ROOTS_REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[tx_hashes] = root
+        return root
+
+
 def checkpoint_of(header: Header, digest: bytes) -> bytes:
     """Return what a cosignature key signs to state that it holds the chain up to a header."""
     return checkpoint_bytes(
@@ -259,6 +286,9 @@ class ResultCode(IntEnum):
     """More recipients of a document, or encryption keys of an organisation, than allowed."""
 
 
+_SUCCEEDED: Final = encode_uint(ResultCode.OK) + encode_uint(0)
+
+
 class TransactionResult(Struct, frozen=True, gc=False, kw_only=True):
     """What became of one transaction."""
 
@@ -292,6 +322,16 @@ class TransactionResult(Struct, frozen=True, gc=False, kw_only=True):
             operation_index=expect_uint(operation_index, "result operation"),
             log_index=expect_uint(log_index, "result log index"),
         )
+
+
+def encode_results(results: Iterable[TransactionResult]) -> list[bytes]:
+    """Return what `TransactionResult.encode` gives for each. Nearly all of a block are alike."""
+    return [
+        b"".join((_BEFORE_TX_ID, result.tx_id, _SUCCEEDED, encode_uint(result.log_index)))
+        if result.code is ResultCode.OK and not result.operation_index
+        else result.encode()
+        for result in results
+    ]
 
 
 @dataclass(frozen=True, slots=True)

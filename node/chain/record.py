@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from node.chain.encoding import (
     decode,
@@ -243,6 +243,35 @@ class RecordLeaf(Struct, frozen=True, gc=False, kw_only=True):
         )
 
 
+class LeafFrame(NamedTuple):
+    """What is the same in the leaves of transactions of one record each that are alike.
+
+    A leaf is the four parts with transaction id, digest and encoded reference between them: as
+    `RecordLeaf.encode` gives it.
+    """
+
+    before_tx_id: bytes
+    before_digest: bytes
+    before_reference: bytes
+    end: bytes
+
+
+NO_REFERENCE: Final = _NULL
+"""What a leaf has in place of an encoded reference where there is none."""
+
+
+def leaf_frame(payload: Notarization, *, height: int, time_ms: int, sender: str) -> LeafFrame:
+    """Return the frame of the leaf of a record like that of `payload`, a single one."""
+    blank = bytes(DIGEST_BYTES)
+    before_digest = _until_digest(sender, payload.digest_algorithm)
+    return LeafFrame(
+        before_tx_id=_leaf_start(height, time_ms) + encode_bytes(blank).removesuffix(blank),
+        before_digest=_FIRST_INDEX + before_digest,
+        before_reference=_encode_name(payload.type_code),
+        end=encode_uint(payload.action),
+    )
+
+
 def encode_record_leaves(
     payload: Notarization, *, height: int, time_ms: int, tx_id: bytes, sender: str
 ) -> list[bytes]:
@@ -254,11 +283,6 @@ def encode_record_leaves(
     before_digest = _until_digest(sender, payload.digest_algorithm)
     type_code, action = _encode_name(payload.type_code), encode_uint(payload.action)
     digests = payload.split_digests()
-    if len(digests) == 1:  # of what comes by the thousand, without the rows below
-        reference = payload.references and payload.references[0]
-        named = encode_text(reference) if reference else _NULL
-        whole = (before_index, _FIRST_INDEX, before_digest, digests[0], type_code, named, action)
-        return [b"".join(whole)]
     indexes = _encoded_indexes(len(digests).bit_length())
     if payload.references is None:
         after_digest = type_code + _NULL + action

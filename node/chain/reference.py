@@ -158,12 +158,12 @@ class ReferenceName(Struct, frozen=True, gc=False):
 
 def reference_key(issuer: str, type_code: str, reference: str) -> bytes:
     """Return the state key of the status of (issuer, type, reference)."""
-    return _key_start(issuer, type_code) + encode_text(reference)
+    return reference_key_start(issuer, type_code) + encode_text(reference)
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _key_start(issuer: str, type_code: str) -> bytes:
-    """Return what the keys of one issuer and type begin with."""
+def reference_key_start(issuer: str, type_code: str) -> bytes:
+    """Return what the keys of one issuer and type begin with; the encoded reference is the rest."""
     return _KEY_HEAD + encode_sequence(REFERENCE_KIND, issuer, type_code)
 
 
@@ -176,6 +176,16 @@ def encode_first_status(
     """
     start = _status_start(int(Standing.IN_FORCE), 1, height, time_ms)
     return _encode_status(start, log_index, digest_algorithm, digest)
+
+
+def first_status_frame(height: int, time_ms: int, digest_algorithm: int) -> tuple[bytes, bytes]:
+    """Return what is the same in such values of one block and algorithm.
+
+    A value is the first part, the encoded log index, the second part, and the digest.
+    """
+    blank = bytes(document_digest_bytes(digest_algorithm))
+    before_digest = encode_uint(digest_algorithm) + encode_bytes(blank).removesuffix(blank)
+    return _status_start(int(Standing.IN_FORCE), 1, height, time_ms), before_digest
 
 
 def _encode_status(start: bytes, log_index: int, digest_algorithm: int, digest: bytes) -> bytes:

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from node.chain.block import CertifiedHeader, Header
+from node.chain.block import CertifiedHeader, Header, TransactionRoots
 from node.chain.certificate import Phase, QuorumCertificate, Subject, check_certificate
 from node.chain.membership import ValidatorSet
-from node.chain.merkle import leaf_hashes, merkle_root
 from node.consensus.messages import NewView, Proposal, ViewChange
 from node.crypto.suite import Suite
 from node.errors import PeerError
@@ -31,6 +30,8 @@ class Verifier:
     window_slots: int
     anchor_height: int = 0
     """Height of the block the epoch stands on: 0 where that is genesis."""
+    tx_roots: TransactionRoots | None = None
+    """Those of whoever executes blocks here; without any, nothing is remembered."""
     _remembered: dict[tuple[Phase, bytes], None] = field(default_factory=dict)
 
     def digest_of(self, header: Header) -> bytes:
@@ -65,8 +66,8 @@ class Verifier:
 
     def check_tx_root(self, header: Header, tx_hashes: tuple[bytes, ...]) -> None:
         """Check that a list of transaction hashes is the one a header commits to."""
-        root = merkle_root(leaf_hashes(tx_hashes, self.suite.hash), self.suite.hash)
-        if root != header.tx_root:
+        roots = self.tx_roots or TransactionRoots(self.suite.hash)
+        if roots.of(tx_hashes) != header.tx_root:
             raise PeerError("tx-root", "the transaction list does not give the header's root")
 
     def check_decided(self, decided: CertifiedHeader) -> None:

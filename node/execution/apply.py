@@ -31,15 +31,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from node.chain.block import Header, ResultCode, TransactionResult
+from node.chain.block import (
+    Header,
+    ResultCode,
+    TransactionResult,
+    TransactionRoots,
+    encode_results,
+)
 from node.chain.epoch import Epoch
 from node.chain.genesis import Genesis, Identity
 from node.chain.governance import Governance
 from node.chain.log import EMPTY_FRONTIER, LogFrontier, TileGrowth
 from node.chain.membership import ValidatorSet
 from node.chain.merkle import leaf_hashes, merkle_root
-from node.chain.policy import GOVERN, NOTARIZE
-from node.chain.record import Notarization, encode_header_leaf, encode_record_leaves
+from node.chain.policy import GOVERN
+from node.chain.record import (
+    Notarization,
+    RecordAction,
+    encode_header_leaf,
+    encode_record_leaves,
+)
 from node.chain.state_bucket import Bucket
 from node.chain.state_tree import EMPTY_TREE, StateMap, TreeUpdate, update
 from node.chain.transaction import Payload, Transaction, VerifiedTransaction
@@ -59,7 +70,15 @@ from node.errors import PeerError
 from node.execution.governance import Ground, govern
 from node.execution.identity import why_barred
 from node.execution.lifetime import is_within_lifetime
-from node.execution.notary import Failure, Position, keys_read, notarize
+from node.execution.notary import (
+    Failure,
+    Plain,
+    PlainKind,
+    Position,
+    keys_read,
+    notarize,
+    operation_of,
+)
 from node.execution.policy import Founding, why_not
 from node.execution.registry import (
     epoch_in_force,
@@ -104,6 +123,8 @@ class Executor:
         self._genesis = genesis
         self._suite = genesis.suite
         self._founding = Founding.of(genesis)
+        self.tx_roots = TransactionRoots(genesis.suite.hash)
+        """For who checks the list of a block before it is executed."""
 
     def genesis_block(self) -> ExecutedBlock:
         """Return the block of height 0: no parent, no transactions, an empty log, the first state.
@@ -158,12 +179,8 @@ class Executor:
         tx_ids = self._check_transactions(parent, epoch, inputs.time_ms, transactions)
         senders = _check_senders(parent, transactions)
         before = StateMap(parent.tree, parent.bucket, self._suite)
-        before.foresee(_keys_read(transactions))
         run = _Run(parent, inputs, epoch, self._founding, before)
-        results = tuple(
-            run.carry_out(verified, senders[verified.transaction.body.sender])
-            for verified in transactions
-        )
+        results = run.carry_out_all([each.transaction for each in transactions], senders)
         hash_function = self._suite.hash
         frontier, log_growth = parent.log_frontier.append(
             leaf_hashes(run.leaves, hash_function), hash_function
@@ -201,26 +218,29 @@ class Executor:
         transactions: Sequence[VerifiedTransaction],
     ) -> frozenset[bytes]:
         """Check B1 to B4; return the transaction ids."""
+        chain_id = epoch.chain_id
         size_bytes = records = 0
+        listed: list[bytes] = []
         for verified in transactions:
             transaction = verified.transaction
+            body = transaction.body
+            listed.append(transaction.tx_id)
             size_bytes += len(transaction.encoded)
-            records += transaction.body.payload.count
-            if transaction.body.chain_id != epoch.chain_id:
-                expected, got = epoch.chain_id.hex(), transaction.body.chain_id.hex()
+            records += body.payload.count
+            if body.chain_id != chain_id:
+                expected, got = chain_id.hex(), body.chain_id.hex()
                 raise PeerError("tx-chain", f"expected {expected}, got {got}")
-            if not is_within_lifetime(transaction.body.not_after_ms, time_ms):
+            if not is_within_lifetime(body.not_after_ms, time_ms):
                 raise PeerError("tx-lifetime", f"{transaction.tx_id.hex()} at T = {time_ms}")
-            if parent.has_transaction(transaction.tx_id):
-                raise PeerError("tx-repeated", f"{transaction.tx_id.hex()} is on the chain already")
         _check_limit("block-transactions", len(transactions), epoch.parameters.block_txs_max)
         _check_limit("block-bytes", size_bytes, epoch.parameters.block_bytes_max)
         _check_limit("block-records", records, BLOCK_RECORDS_MAX)
-        tx_ids = frozenset(verified.transaction.tx_id for verified in transactions)
-        if len(tx_ids) != len(transactions):
-            raise PeerError(
-                "tx-repeated", f"{len(transactions)} transactions have {len(tx_ids)} ids"
-            )
+        held = parent.find_held(listed)
+        if held is not None:
+            raise PeerError("tx-repeated", f"{held.hex()} is on the chain already")
+        tx_ids = frozenset(listed)
+        if len(tx_ids) != len(listed):
+            raise PeerError("tx-repeated", f"{len(listed)} transactions have {len(tx_ids)} ids")
         return tx_ids
 
     def _header(
@@ -236,9 +256,8 @@ class Executor:
         results: Sequence[TransactionResult],
     ) -> Header:
         hash_function = self._suite.hash
-        tx_hashes = [verified.transaction.tx_hash for verified in transactions]
-        tx_leaves = leaf_hashes(tx_hashes, hash_function)
-        result_leaves = leaf_hashes((result.encode() for result in results), hash_function)
+        tx_hashes = tuple([verified.transaction.tx_hash for verified in transactions])
+        result_leaves = leaf_hashes(encode_results(results), hash_function)
         return Header(
             chain_id=epoch.chain_id,
             epoch=epoch.number,
@@ -248,7 +267,7 @@ class Executor:
             time_degraded=inputs.time_degraded,
             parent=parent_digest,
             proposer=inputs.proposer,
-            tx_root=merkle_root(tx_leaves, hash_function),
+            tx_root=self.tx_roots.of(tx_hashes),
             log_size=frontier.size,
             log_roots=(frontier.root(hash_function),),
             state_root=tree.root,
@@ -280,10 +299,69 @@ class _Run:
         self._has_governed = False
         self._verdicts: dict[tuple[str, str], ResultCode | None] = {}
         """By sender and operation, until a transaction of the block governs."""
+        self._kinds: dict[tuple[str, str, int], PlainKind] = {}
+        """By sender, type and digest algorithm."""
 
-    def carry_out(self, verified: VerifiedTransaction, sender: Identity) -> TransactionResult:
+    def carry_out_all(
+        self, transactions: Sequence[Transaction], senders: Mapping[str, Identity]
+    ) -> tuple[TransactionResult, ...]:
+        """Apply the transactions of the block in order, each whole or not at all.
+
+        Nearly all are plain: one first record, of a sender who may, under a reference that was
+        never used, or none. What these share is judged and encoded once for all, and what is
+        plain in them needs no more: `carry_out`, which any other takes, would do the same to it.
+        """
+        plain = self._plain(transactions)
+        self._before.foresee(_keys_read(transactions, plain))
+        stored, writes, leaves = self._before.get, self.writes, self.leaves
+        results: list[TransactionResult] = []
+        for transaction, row in zip(transactions, plain, strict=True):
+            sender = senders[transaction.body.sender]
+            if row is None or not self._may(row.kind, sender):
+                results.append(self.carry_out(transaction, sender))
+                continue
+            key, log_index = row.key, self._log_size + len(leaves)
+            if key:
+                if key in writes or stored(key) is not None:
+                    results.append(self.carry_out(transaction, sender))
+                    continue
+                writes[key] = row.kind.status(row, log_index)
+            leaves.append(row.kind.leaf(row, transaction.tx_id))
+            results.append(
+                TransactionResult(
+                    tx_id=transaction.tx_id,
+                    code=ResultCode.OK,
+                    operation_index=0,
+                    log_index=log_index,
+                )
+            )
+        return tuple(results)
+
+    def _plain(self, transactions: Iterable[Transaction]) -> list[Plain | None]:
+        """Return each transaction as a plain one; None where it may be none."""
+        kinds, height, time_ms = self._kinds, self._height, self._time_ms
+        found: list[Plain | None] = []
+        for transaction in transactions:
+            body = transaction.body
+            payload = body.payload
+            if type(payload) is not Notarization or payload.action is not RecordAction.RECORD:
+                found.append(None)
+                continue
+            name = (body.sender, payload.type_code, payload.digest_algorithm)
+            kind = kinds.get(name)
+            if kind is None:
+                kind = kinds[name] = PlainKind(payload, body.sender, height, time_ms)
+            found.append(kind.plain(payload))
+        return found
+
+    def _may(self, kind: PlainKind, sender: Identity) -> bool:
+        """Say whether T1 and T2 hold for transactions of a kind: asked as `_why_not` is."""
+        if kind.is_permitted is None:
+            kind.is_permitted = self._why_not(sender, kind.operation) is None
+        return kind.is_permitted
+
+    def carry_out(self, transaction: Transaction, sender: Identity) -> TransactionResult:
         """Apply one transaction, whole or not at all."""
-        transaction = verified.transaction
         at = Position(self._height, self._time_ms, self._log_size + len(self.leaves))
         outcome = self._outcome(transaction, sender, at)
         if type(outcome) is Failure:
@@ -310,7 +388,7 @@ class _Run:
         self, transaction: Transaction, sender: Identity, at: Position
     ) -> Mapping[bytes, bytes | None] | Failure:
         payload = transaction.body.payload
-        refused = self._why_not(sender, _operation_of(payload), at)
+        refused = self._why_not(sender, _operation_of(payload))
         if refused is not None:
             return Failure(refused)  # T1, T2
         if isinstance(payload, Notarization):
@@ -319,13 +397,13 @@ class _Run:
             return self._govern(payload, transaction.tx_id, at)
         return keep_vault(payload, sender, at, self._read, self._epoch.validators.suite)
 
-    def _why_not(self, sender: Identity, operation: str, at: Position) -> ResultCode | None:
+    def _why_not(self, sender: Identity, operation: str) -> ResultCode | None:
         """Return why a sender may not do what it asks for: asked once per block, as a rule."""
         asked = (sender.identity_id, operation)
         if asked not in self._verdicts:
             now = self._reread(sender) if self._has_governed else sender
             self._verdicts[asked] = why_not(
-                self._glance, now, operation, at.time_ms, self._founding
+                self._glance, now, operation, self._time_ms, self._founding
             )
         return self._verdicts[asked]
 
@@ -348,6 +426,8 @@ class _Run:
             return outcome
         self.next_epoch = outcome.next_epoch or self.next_epoch
         self._verdicts.clear()
+        for kind in self._kinds.values():
+            kind.is_permitted = None
         self._has_governed = True
         return outcome.writes
 
@@ -362,18 +442,22 @@ class _Run:
 def _operation_of(payload: Payload) -> str:
     """Return the name that rules are bound to, of what a transaction asks for."""
     if isinstance(payload, Notarization):
-        return f"{NOTARIZE}:{payload.type_code}"
+        return operation_of(payload)
     if isinstance(payload, Governance):
         return GOVERN
     return _VAULT_NAMES[type(payload.operation)]
 
 
-def _keys_read(transactions: Iterable[VerifiedTransaction]) -> Iterator[bytes]:
+def _keys_read(
+    transactions: Iterable[Transaction], plain: Iterable[Plain | None]
+) -> Iterator[bytes]:
     """Yield the state keys that notarizations read, of which each record may have its own."""
-    for verified in transactions:
-        body = verified.transaction.body
-        if isinstance(body.payload, Notarization):
-            yield from keys_read(body.payload, body.sender)
+    for transaction, row in zip(transactions, plain, strict=True):
+        if row is not None:
+            if row.key:
+                yield row.key
+        elif isinstance(transaction.body.payload, Notarization):
+            yield from keys_read(transaction.body.payload, transaction.body.sender)
 
 
 def _check_senders(

@@ -26,12 +26,22 @@ from typing import Final, final
 from msgspec import Struct
 
 from node.chain.block import ResultCode
-from node.chain.record import Notarization, RecordAction
+from node.chain.encoding import encode_text, encode_uint
+from node.chain.policy import NOTARIZE
+from node.chain.record import (
+    NO_REFERENCE,
+    Notarization,
+    RecordAction,
+    document_digest_bytes,
+    leaf_frame,
+)
 from node.chain.reference import (
     ReferenceStatus,
     Standing,
     encode_first_status,
+    first_status_frame,
     reference_key,
+    reference_key_start,
 )
 from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import DecodeError, InvariantViolation
@@ -55,6 +65,11 @@ class Failure(Struct, frozen=True, gc=False):
 
     code: ResultCode
     operation_index: int = 0
+
+
+def operation_of(payload: Notarization) -> str:
+    """Return the name that rules (T2) are bound to, of what such a transaction asks for."""
+    return f"{NOTARIZE}:{payload.type_code}"
 
 
 def keys_read(payload: Notarization, issuer: str) -> list[bytes]:
@@ -109,6 +124,65 @@ def notarize(
             withdrawn_index=withdrawn_index,
         ).encode()
     return writes
+
+
+class Plain(Struct, frozen=True, gc=False):
+    """A plain transaction, by what it does not share with its kind. See `PlainKind`."""
+
+    kind: PlainKind
+    digest: bytes
+    reference: bytes
+    """Encoded; that of none where it has none."""
+    key: bytes
+    """The state key of the reference; no bytes where it has none."""
+
+
+class PlainKind:
+    """Plain transactions of a block that share sender, type and digest algorithm.
+
+    Plain is a transaction of one first record whose digest algorithm is known (N1), and which finds
+    nothing under its reference (N3), or has none; nothing else is asked of it (N2, N4). Nearly all
+    are that, so what they share is encoded once. `notarize` and `encode_record_leaves` do the same
+    to a plain one, and anything else is for them.
+    """
+
+    __slots__ = ("_digest_bytes", "_key_start", "_leaf", "_status", "is_permitted", "operation")
+
+    def __init__(self, alike: Notarization, sender: str, height: int, time_ms: int) -> None:
+        """Begin with what all of a block share with a first record."""
+        algorithm = alike.digest_algorithm
+        is_known = algorithm in _KNOWN_DIGESTS  # N1
+        self._digest_bytes = document_digest_bytes(algorithm) if is_known else 0
+        self._leaf = leaf_frame(alike, height=height, time_ms=time_ms, sender=sender)
+        self._key_start = reference_key_start(sender, alike.type_code)
+        self._status = first_status_frame(height, time_ms, algorithm)
+        self.operation = operation_of(alike)
+        self.is_permitted: bool | None = None
+        """Whether T1 and T2 hold; None where that has to be asked."""
+
+    def plain(self, payload: Notarization) -> Plain | None:
+        """Return what a first record of this kind is if nothing is under its key; None for more."""
+        if len(payload.digests) != self._digest_bytes:
+            return None
+        if payload.references is None:
+            return Plain(self, payload.digests, NO_REFERENCE, b"")
+        reference = payload.references[0]
+        if reference is None:
+            return None
+        encoded = encode_text(reference)
+        return Plain(self, payload.digests, encoded, self._key_start + encoded)
+
+    def status(self, plain: Plain, log_index: int) -> bytes:
+        """Return what it writes under its key."""
+        start, before_digest = self._status
+        return b"".join((start, encode_uint(log_index), before_digest, plain.digest))
+
+    def leaf(self, plain: Plain, tx_id: bytes) -> bytes:
+        """Return its leaf."""
+        start, before_digest, before_reference, end = self._leaf
+        return b"".join(
+            (start, tx_id, before_digest, plain.digest, before_reference, plain.reference, end)
+        )
 
 
 def _refusal(action: RecordAction, before: ReferenceStatus | None) -> ResultCode | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from node.chain.block import Header
 from node.chain.log import LogFrontier
 from node.chain.state_bucket import Bucket
@@ -54,6 +56,13 @@ class Overlay:
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether this block or one below it holds the transaction."""
         return tx_id in self._executed.tx_ids or self._parent.has_transaction(tx_id)
+
+    def find_held(self, tx_ids: Sequence[bytes]) -> bytes | None:
+        """Return one of these transactions that this block or one below it holds, or None."""
+        own = self._executed.tx_ids
+        if own.isdisjoint(tx_ids):
+            return self._parent.find_held(tx_ids)
+        return next(tx_id for tx_id in tx_ids if tx_id in own)
 
     def digest_at(self, height: int) -> bytes | None:
         """Return the digest of the header at a height, if it is that of the block or below."""

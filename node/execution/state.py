@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -40,6 +40,9 @@ class StateReader(Protocol):
 
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether that block or one below it holds this transaction, failed or not."""
+
+    def find_held(self, tx_ids: Sequence[bytes]) -> bytes | None:
+        """Return one of these transactions that `has_transaction` is true of; None for none."""
 
     def digest_at(self, height: int) -> bytes | None:
         """Return the digest of the header at a height of this chain; None above that block."""

@@ -86,7 +86,7 @@ class Engine:
         self.genesis, self.mempool = genesis, mempool
         suite = genesis.suite
         self._ledger = tip = StagedLedger(ledger)
-        self._succession = Succession(genesis, validator_id, tip, recovery)
+        self._succession = Succession(genesis, validator_id, tip, recovery, executor.tx_roots)
         mempool.turns.seat_of = lambda sender: seat_of(tip, sender)
         term = self.term
         self._outlet = outlet = Outlet(view=lambda: self.core.view)

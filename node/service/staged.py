@@ -7,6 +7,8 @@ blocks final in a turn; in the normal case it is one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from node.chain.block import CertifiedBlock, Header
 from node.chain.certificate import QuorumCertificate
 from node.chain.log import LogFrontier
@@ -94,6 +96,10 @@ class StagedLedger:
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether the chain holds this transaction, failed or not."""
         return self._state.has_transaction(tx_id)
+
+    def find_held(self, tx_ids: Sequence[bytes]) -> bytes | None:
+        """Return one of these transactions that the chain holds, or None."""
+        return self._state.find_held(tx_ids)
 
     def digest_at(self, height: int) -> bytes | None:
         """Return the digest of the header at a height; None above the tip."""

@@ -7,6 +7,7 @@ serves no term before the ledger is where the log says it was: until then it is 
 
 from __future__ import annotations
 
+from node.chain.block import TransactionRoots
 from node.chain.genesis import Genesis
 from node.consensus.core import Core
 from node.service.output import Outlet
@@ -18,9 +19,15 @@ class Succession:
     """The term in force, what comes after it, and who the members of all terms are to this node."""
 
     def __init__(
-        self, genesis: Genesis, validator_id: str, ledger: FinalChain, recovery: Recovery
+        self,
+        genesis: Genesis,
+        validator_id: str,
+        ledger: FinalChain,
+        recovery: Recovery,
+        tx_roots: TransactionRoots,
     ) -> None:
         """Begin where `recovery` found this node."""
+        self._tx_roots = tx_roots
         self._suite, self._validator_id, self._ledger = genesis.suite, validator_id, ledger
         self.roster = Roster(genesis.validators)
         self._enter(recovery)
@@ -32,6 +39,7 @@ class Succession:
             recovery.anchor,
             self._validator_id,
             self.roster,
+            tx_roots=self._tx_roots,
             is_silent=recovery.silent_up_to > 0,
         )
         epoch = term.epoch

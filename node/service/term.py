@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node.chain.block import TransactionRoots
 from node.chain.epoch import Anchor, Epoch
 from node.chain.membership import ValidatorSet
 from node.consensus.core import NO_MEMBER
@@ -57,6 +58,7 @@ class Term:
         validator_id: str,
         roster: Roster,
         *,
+        tx_roots: TransactionRoots | None = None,
         is_silent: bool = False,
     ) -> Term:
         """Return an epoch as the node of this id sees it, which follows where it `is_silent`."""
@@ -73,6 +75,7 @@ class Term:
                 validators.suite,
                 epoch.parameters.window_slots,
                 anchor.height,
+                tx_roots,
             ),
             numbers=numbers,
             indices={number: index for index, number in enumerate(numbers)},

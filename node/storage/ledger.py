@@ -285,6 +285,19 @@ class LedgerStore:
             self._older_absent, self._recent_absent = self._recent_absent, {}
         return False
 
+    def find_held(self, tx_ids: Sequence[bytes]) -> bytes | None:
+        """Return one of these transactions that the chain holds, or None.
+
+        As `has_transaction`, but what is absent is not remembered: it is asked for the last time.
+        """
+        recent, older, get = self._recent_absent, self._older_absent, self._store.get
+        for tx_id in tx_ids:
+            if tx_id in recent or tx_id in older:
+                continue
+            if get(keys.transaction(tx_id)) is not None:
+                return tx_id
+        return None
+
     # --- Writing ---
 
     def commit(self, blocks: Sequence[CertifiedExecution], *, sync: bool) -> None:
@@ -311,10 +324,11 @@ class LedgerStore:
             self._store.write(batch.whole(), sync=sync)
             self._tip, self._state_tree = tip, batch.tree
             self._remember(batch.buckets)
-        for executed, _ in blocks:
-            for result in executed.results:
-                self._recent_absent.pop(result.tx_id, None)
-                self._older_absent.pop(result.tx_id, None)
+        for absent in (self._recent_absent, self._older_absent):
+            if absent:
+                for executed, _ in blocks:
+                    for result in executed.results:
+                        absent.pop(result.tx_id, None)
 
     def sync(self) -> None:
         """Make every committed block durable."""

@@ -327,8 +327,8 @@ PLANTED = (
         (
             Edit(
                 _APPLY,
-                "            if parent.has_transaction(transaction.tx_id):\n",
-                "            if not transaction.tx_id:\n",
+                "        held = parent.find_held(listed)\n",
+                "        held = parent.find_held([])\n",
             ),
         ),
         instead="blocks become final in one place; what is left is what a block may hold",
@@ -456,8 +456,8 @@ PLANTED = (
         (
             Edit(
                 _APPLY,
-                "            for verified in transactions\n        )\n",
-                "            for verified in frozenset(transactions)\n        )\n",
+                "[each.transaction for each in transactions], senders)\n",
+                "[each.transaction for each in frozenset(transactions)], senders)\n",
             ),
         ),
     ),

@@ -251,6 +251,9 @@ class _NotedState:
     def has_transaction(self, tx_id: bytes) -> bool:
         return self._note(self._state.has_transaction(tx_id), "has_transaction", tx_id)
 
+    def find_held(self, tx_ids: Sequence[bytes]) -> bytes | None:
+        return self._note(self._state.find_held(tx_ids), "find_held", tx_ids)
+
     def digest_at(self, height: int) -> bytes | None:
         return self._note(self._state.digest_at(height), "digest_at", height)
 

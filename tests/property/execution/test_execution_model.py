@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.record import Notarization, Record, RecordAction
 from node.chain.state_tree import EMPTY_TREE, Bucket, update
 from node.chain.transaction import VerifiedTransaction
+from node.execution.notary import PlainKind
 from node.execution.overlay import Overlay
 from node.execution.registry import genesis_state
 from tests.unit.execution.small_chain import (
@@ -139,8 +141,13 @@ def payloads(draw: st.DrawFn) -> Notarization:
     )
 
 
+_PAYLOADS = payloads()
+
+
 @st.composite
-def blocks(draw: st.DrawFn) -> list[tuple[int, list[VerifiedTransaction]]]:
+def blocks(
+    draw: st.DrawFn, of: st.SearchStrategy[Notarization] = _PAYLOADS, txs_max: int = 6
+) -> list[tuple[int, list[VerifiedTransaction]]]:
     """Draw a chain as (milliseconds since the block before, its transactions)."""
     chain: list[tuple[int, list[VerifiedTransaction]]] = []
     senders = st.sampled_from([*6 * ["agency-1"], "agency-2", SHORT_LIVED, "auditor-1"])
@@ -153,11 +160,11 @@ def blocks(draw: st.DrawFn) -> list[tuple[int, list[VerifiedTransaction]]]:
                 step_ms,
                 [
                     tx(
-                        draw(payloads()),
+                        draw(of),
                         sender=draw(senders),
                         not_after_ms=time_ms + draw(st.sampled_from([60_000, 0, 600_000])),
                     )
-                    for _ in range(draw(st.integers(0, 6)))
+                    for _ in range(draw(st.integers(0, txs_max)))
                 ],
             )
         )
@@ -182,6 +189,32 @@ def test_the_executor_agrees_with_the_slow_model(
         assert block.header.state_root == slow.state_root()
         tx_leaves = [leaf_hash(t.transaction.tx_hash, SUITE.hash) for t in transactions]
         assert block.header.tx_root == merkle_root(tx_leaves, SUITE.hash)
+
+
+@st.composite
+def lone_payloads(draw: st.DrawFn) -> Notarization:
+    """Draw one record, as a rule a first one under a reference that is seldom used again."""
+    reference = draw(st.sampled_from([*(f"R-{number}" for number in range(8)), None]))
+    return payload(
+        draw(st.sampled_from("abc")),
+        action=draw(st.sampled_from([*6 * [RecordAction.RECORD], *RecordAction])),
+        references=None if reference is None else [reference],
+        type_code=draw(st.sampled_from(["licence", "permit"])),
+        algorithm=draw(st.sampled_from([*6 * [1], 2, 3, 4, 5])),
+    )
+
+
+@given(chain=blocks(lone_payloads(), txs_max=20))
+@settings(max_examples=100)
+def test_what_is_plain_fares_as_it_does_by_itself(
+    chain: list[tuple[int, list[VerifiedTransaction]]],
+) -> None:
+    """Results, leaves, writes and roots are those of one after the other, to the byte."""
+    together, one_by_one = SmallChain(), SmallChain()
+    for step_ms, transactions in chain:
+        with patch.object(PlainKind, "plain", lambda _kind, _payload: None):
+            expected = one_by_one.commit(*transactions, step_ms=step_ms)
+        assert together.commit(*transactions, step_ms=step_ms) == expected
 
 
 @given(chain=blocks(), window=st.integers(1, 4))

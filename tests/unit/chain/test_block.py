@@ -6,10 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from node.chain.block import CertifiedBlock, Header, ResultCode, TransactionResult
+from node.chain.block import (
+    CertifiedBlock,
+    Header,
+    ResultCode,
+    TransactionResult,
+    TransactionRoots,
+    encode_results,
+)
 from node.chain.certificate import Phase, Subject, build_certificate
 from node.chain.membership import ValidatorSet
+from node.chain.merkle import leaf_hashes, merkle_root
 from node.chain.validation import HeaderContext, check_header_follows
+from node.crypto.hashing import Hasher, HashFunction
 from node.errors import DecodeError, PeerError
 from tests.suites import SUITE
 from tests.unit.chain.test_certificate import vote
@@ -127,3 +136,47 @@ def test_a_certified_block_round_trips() -> None:
     assert CertifiedBlock.decode(block.encode(), SUITE) == block
     with pytest.raises(DecodeError):
         CertifiedBlock.decode(block.encode()[:-1], SUITE)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 5])
+def test_the_root_over_a_list_is_hashed_once_while_it_is_remembered(size: int) -> None:
+    hashed: list[bytes] = []
+
+    def counting(data: bytes = b"", /) -> Hasher:
+        hashed.append(data)
+        return SUITE.new_hash(data)
+
+    def listed(number: int) -> tuple[bytes, ...]:
+        return tuple(bytes((number, each)) * 16 for each in range(size))
+
+    roots = TransactionRoots(HashFunction(counting))
+    expected = merkle_root(leaf_hashes(listed(0), SUITE.hash), SUITE.hash)
+    assert roots.of(listed(0)) == expected
+    once = len(hashed)
+    assert once == max(2 * size - 1, 1)
+    assert roots.of(listed(0)) == expected
+    assert len(hashed) == once
+    for number in range(1, 9):  # as many others as are remembered
+        roots.of(listed(number))
+    hashed.clear()
+    assert roots.of(listed(0)) == expected
+    assert len(hashed) == (once if size else 0)  # of no hashes there is one list
+
+
+def test_results_are_encoded_together_as_each_by_itself() -> None:
+    results = [
+        TransactionResult(
+            tx_id=bytes((number,)) * 32,
+            code=ResultCode(number % 3),
+            operation_index=number % 2,
+            log_index=1 << number,
+        )
+        for number in range(60)
+    ]
+    assert encode_results(results) == [each.encode() for each in results]
+    assert {(each.code is ResultCode.OK, each.operation_index) for each in results} == {
+        (True, 0),
+        (True, 1),
+        (False, 0),
+        (False, 1),
+    }

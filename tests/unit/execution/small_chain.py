@@ -214,6 +214,9 @@ class DictState:
     def has_transaction(self, tx_id: bytes) -> bool:
         return tx_id in self.tx_ids
 
+    def find_held(self, tx_ids: Sequence[bytes]) -> bytes | None:
+        return next(filter(self.has_transaction, tx_ids), None)
+
     def digest_at(self, height: int) -> bytes | None:
         return self.digests[height] if height < len(self.digests) else None
 
