@@ -235,7 +235,7 @@ class ResultCode(IntEnum):
     NOT_PERMITTED = 2
     """The sender's role does not allow this operation."""
     IDENTITY_NOT_VALID = 3
-    """The sender's certificate was not valid at the block's T."""
+    """T lies outside the validity of the sender's certificate."""
     REFERENCE_IN_FORCE = 4
     """A first record under a reference that already has one in force."""
     REFERENCE_NOT_IN_FORCE = 5
@@ -257,7 +257,7 @@ class ResultCode(IntEnum):
     KEY_TAKEN = 14
     """A validator's key that is in use, or was."""
     KEY_INVALID = 15
-    """A malformed key, or a vote key that is not shown to be held."""
+    """A malformed key of a member or validator, or a vote key that is not shown to be held."""
     VALIDATOR_UNKNOWN = 16
     """Removing who is no validator."""
     VALIDATOR_COUNT = 17
@@ -271,7 +271,7 @@ class ResultCode(IntEnum):
     VAULT_KEY_NUMBER = 21
     """An encryption key whose number does not follow that of the one before."""
     VAULT_KEY_UNKNOWN = 22
-    """A recipient without an encryption key of the number named."""
+    """A recipient who never registered an encryption key."""
     VAULT_ENVELOPE_UNKNOWN = 23
     """Content sealed by algorithms that this chain does not know."""
     VAULT_DOCUMENT_TAKEN = 24
@@ -280,10 +280,57 @@ class ResultCode(IntEnum):
     VAULT_DOCUMENT_SHREDDED = 26
     VAULT_VERSION = 27
     """Made for a version of the document that is not the one in force."""
-    VAULT_RECIPIENT = 28
-    """A recipient named twice, or one to be revoked who has no grant."""
-    VAULT_FULL = 29
-    """More recipients of a document, or encryption keys of an organisation, than allowed."""
+    VAULT_RECIPIENT_TWICE = 28
+    """A recipient named twice in one transaction."""
+    VAULT_RECIPIENTS_FULL = 29
+    """More recipients of a document than allowed."""
+    IDENTITY_UNKNOWN = 30
+    """Changing an identity that the chain does not know."""
+    IDENTITY_FROZEN = 31
+    """Who sends, or is to join or be renewed, is frozen."""
+    IDENTITY_REVOKED = 32
+    """Who sends, or is to join or be renewed, is revoked."""
+    ORGANISATION_FROZEN = 33
+    """The organisation of who sends, or is to join or be renewed, is frozen."""
+    ORGANISATION_REVOKED = 34
+    """The same organisation is revoked, or it is to be changed itself."""
+    STATUS_NOT_NEXT = 35
+    """A status that the present one does not lead to: frozen again, unfrozen without having been
+    frozen, anything of who is revoked."""
+    NOBODY_COULD_APPROVE = 36
+    """A change after which nobody could approve something vital any more."""
+    ROLL_FULL = 37
+    """More organisations, or identities that may approve, admitted after genesis than allowed."""
+    CERTIFICATE_INVALID = 38
+    """A member's certificate outside the profile, of another or by no authority of its own."""
+    AUTHORITY_INVALID = 39
+    """A certificate of an authority that may not sign those of members on this chain."""
+    AUTHORITY_NOT_FOR_TLS = 40
+    """An organisation none of whose authorities could certify anybody for a TLS connection."""
+    VAULT_ROLE = 41
+    """An operation of the vault that this role never has, whatever the rules say."""
+    VAULT_KEY_INVALID = 42
+    """An encryption key that is none of the chain's suite."""
+    VAULT_KEY_NOT_IN_FORCE = 43
+    """A key wrapped under another encryption key than the recipient's newest."""
+    VAULT_KEYS_FULL = 44
+    """More encryption keys of an organisation than allowed."""
+    VAULT_DOCUMENT_FOREIGN = 45
+    """Changing a document that another organisation owns."""
+    VAULT_DOCUMENT_TOO_LARGE = 46
+    """More than one value of the state may hold: recipients with long terms."""
+    VAULT_RECIPIENT_UNKNOWN = 47
+    """A recipient that the chain does not know."""
+    VAULT_RECIPIENT_BARRED = 48
+    """A recipient who is frozen or revoked, or whose organisation is."""
+    VAULT_GRANT_UNKNOWN = 49
+    """Revoking a grant that is not there."""
+    VAULT_NOT_AUTHORISED = 50
+    """A use by who was never authorised, or no longer is."""
+    VAULT_TERMS_OVER = 51
+    """A use after the end of its terms, or terms that end before they begin."""
+    VAULT_USED_MEANWHILE = 52
+    """A use that does not name the block of the sender's use before it."""
 
 
 _SUCCEEDED: Final = encode_uint(ResultCode.OK) + encode_uint(0)

@@ -111,6 +111,11 @@ def check_authority(certificate: AcceptedCertificate, suite: Suite) -> None:
     _algorithm_named(certificate.key_algorithm, suite)
 
 
+def is_for_tls(authority: AcceptedCertificate) -> bool:
+    """Say whether TLS takes what it signs: the libraries of peers and browsers know no SM2."""
+    return authority.key_algorithm != SM2.name
+
+
 def verify_member(
     certificate: AcceptedCertificate, authority: AcceptedCertificate, at_ms: int, suite: Suite
 ) -> CertificateIdentity:

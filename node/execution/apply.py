@@ -19,8 +19,9 @@ Rules a *transaction* must keep, or it has no effect, and a failed result inside
 why. They are judged at the block's height and T, in this order, after what earlier transactions of
 the block changed:
 
-- T1 `IDENTITY_NOT_VALID`: the sender's certificate is valid at T, both ends included, and neither
-  the sender nor its organisation is frozen or revoked;
+- T1 `IDENTITY_NOT_VALID`: the sender's certificate is valid at T, both ends included;
+  `IDENTITY_FROZEN`, `IDENTITY_REVOKED`, `ORGANISATION_FROZEN`, `ORGANISATION_REVOKED`: neither the
+  sender nor its organisation is;
 - T2 `NOT_PERMITTED`: the rule bound to what it does counts its organisation and role (policy.py);
   by default, an agency notarizes and an administrator governs;
 - then the rules of the service it addresses (notary.py, governance.py, vault.py).

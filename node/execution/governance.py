@@ -50,7 +50,7 @@ from node.chain.membership import Validator, ValidatorSet, quorum_size
 from node.chain.policy import SetRule
 from node.chain.quota import SetQuota
 from node.errors import CryptoError, DecodeError
-from node.execution.identity import Occasion, People, has_rights
+from node.execution.identity import Occasion, People, lost_rights
 from node.execution.notary import Failure, Position
 from node.execution.policy import (
     Founding,
@@ -125,7 +125,7 @@ def carry_out(payload: Governance, at: Position, read: _Read, ground: Ground) ->
         if code is not None:
             return Failure(code, index)
     if draft.may_lock_out and _is_stuck_by(draft, at, read, ground):
-        return Failure(ResultCode.CHANGE_TOO_LARGE)  # V8
+        return Failure(ResultCode.NOBODY_COULD_APPROVE)  # V8
     if not draft.ends_epoch:
         return Change(draft.writes, None)
     failure = _check_end(payload, at, draft, ground)
@@ -321,8 +321,9 @@ class _Draft:
         validator = operation.validator
         if not self._has(organisation_key(validator.organisation)):
             return ResultCode.ORGANISATION_UNKNOWN
-        if not has_rights(self.read, validator.validator_id, validator.organisation):  # V4
-            return ResultCode.IDENTITY_NOT_VALID
+        lost = lost_rights(self.read, validator.validator_id, validator.organisation)  # V4
+        if lost is not None:
+            return lost
         ids = [member.validator_id for member in self.members]
         if validator.validator_id in ids or self._has(
             retired_validator_key(validator.validator_id)

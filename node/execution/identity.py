@@ -10,7 +10,8 @@ to it (policy.py). What it writes holds from the next transaction of the block o
 - I4 a certificate, in DER, keeps the profile of node/crypto/certificate_profile.py, names this very
   identity, role and organisation, and was issued by an authority of that organisation; both are
   valid at T; of an identity that is enrolled, its validity is the certificate's;
-- I5 a key for transactions can be read; authorities are certificates that may sign others;
+- I5 a key for transactions can be read; authorities are certificates that may sign others, and one
+  of them at least signs what TLS takes: else nobody of the organisation could connect;
 - I6 who is frozen or revoked leaves the validators in the same block, and with an organisation all
   of its own: an epoch change, judged as any other (V5 to V7), so that no freezing costs the quorum.
 
@@ -46,7 +47,12 @@ from node.chain.identity import (
 )
 from node.chain.policy import APPROVER_ROLES
 from node.crypto.certificate_fields import decode_certificate
-from node.crypto.certificate_profile import CertificateIdentity, check_authority, verify_member
+from node.crypto.certificate_profile import (
+    CertificateIdentity,
+    check_authority,
+    is_for_tls,
+    verify_member,
+)
 from node.crypto.suite import Suite
 from node.errors import CryptoError, DecodeError, InvariantViolation
 from node.execution.registry import (
@@ -69,6 +75,12 @@ _LEADS_TO: Final = {
     Status.ACTIVE: (Status.FROZEN, Status.REVOKED),
     Status.FROZEN: (Status.ACTIVE, Status.REVOKED),
     Status.REVOKED: (),
+}
+_LOST: Final = {
+    (Subject.IDENTITY, Status.FROZEN): ResultCode.IDENTITY_FROZEN,
+    (Subject.IDENTITY, Status.REVOKED): ResultCode.IDENTITY_REVOKED,
+    (Subject.ORGANISATION, Status.FROZEN): ResultCode.ORGANISATION_FROZEN,
+    (Subject.ORGANISATION, Status.REVOKED): ResultCode.ORGANISATION_REVOKED,
 }
 _Value = TypeVar("_Value")
 
@@ -99,24 +111,38 @@ def status_of(read: Read, subject: Subject, name: str) -> Status:
     return Status.ACTIVE if entry is None else entry.status
 
 
+def lost_rights(read: Read, identity_id: str, organisation: str) -> ResultCode | None:
+    """Return what took an identity its rights, its organisation's first; None where it has them."""
+    found = _bar(read, identity_id, organisation)
+    return None if found is None else _LOST[found[0], found[2].status]
+
+
 def has_rights(read: Read, identity_id: str, organisation: str) -> bool:
     """Say whether neither an identity nor its organisation is frozen or revoked."""
-    return (
-        status_of(read, Subject.IDENTITY, identity_id) is Status.ACTIVE
-        and status_of(read, Subject.ORGANISATION, organisation) is Status.ACTIVE
-    )
+    return _bar(read, identity_id, organisation) is None
 
 
 def why_barred(read: Read, identity_id: str, organisation: str) -> str | None:
     """Return in words, for who is refused, what took its rights; None where it has them."""
+    found = _bar(read, identity_id, organisation)
+    if found is None:
+        return None
+    subject, name, entry = found
+    said = f": {entry.reason}" if entry.reason else ""
+    return (
+        f"{subject.name.lower()} {name!r} is {entry.status.name.lower()} since block "
+        f"{entry.height}{said}"
+    )
+
+
+def _bar(
+    read: Read, identity_id: str, organisation: str
+) -> tuple[Subject, str, StatusEntry] | None:
+    """Return what took an identity its rights; of both, what happened to its organisation."""
     for subject, name in ((Subject.ORGANISATION, organisation), (Subject.IDENTITY, identity_id)):
         entry = find_status(read, subject, name)
         if entry is not None and entry.status is not Status.ACTIVE:
-            said = f": {entry.reason}" if entry.reason else ""
-            return (
-                f"{subject.name.lower()} {name!r} is {entry.status.name.lower()} since block "
-                f"{entry.height}{said}"
-            )
+            return subject, name, entry
     return None
 
 
@@ -182,7 +208,7 @@ class People:
             return _UNKNOWN[operation.subject]
         now = status_of(self.read, operation.subject, operation.name)
         if operation.status not in _LEADS_TO[now]:  # I2
-            return ResultCode.IDENTITY_NOT_VALID
+            return ResultCode.STATUS_NOT_NEXT
         self._note(
             operation.subject,
             operation.name,
@@ -200,7 +226,7 @@ class People:
             return shown
         validity = (shown.not_before_ms, shown.not_after_ms)
         if validity != (identity.not_before_ms, identity.not_after_ms):  # I4
-            return ResultCode.KEY_INVALID
+            return ResultCode.CERTIFICATE_INVALID
         code = self.register(identity)
         if code is None:
             self._accept(identity.identity_id, shown, overlap_ms=0)
@@ -213,14 +239,15 @@ class People:
             return ResultCode.ORGANISATION_UNKNOWN
         if self.read(key) is not None:
             return ResultCode.NAME_TAKEN
-        if not has_rights(self.read, identity.identity_id, identity.organisation):  # I3
-            return ResultCode.IDENTITY_NOT_VALID
+        lost = lost_rights(self.read, identity.identity_id, identity.organisation)  # I3
+        if lost is not None:
+            return lost
         if not self._is_key(identity.public_key):  # I5
             return ResultCode.KEY_INVALID
         if identity.role in APPROVER_ROLES:
             roll = find_roll(self.read)
             if len(roll.approvers) == ROLL_IDENTITIES_MAX:
-                return ResultCode.NOT_PERMITTED
+                return ResultCode.ROLL_FULL
             entered = replace(roll, approvers=(*roll.approvers, identity.identity_id))
             self.writes[ROLL_KEY] = entered.encode()
         self.writes[key] = encode(identity.to_value())
@@ -235,7 +262,10 @@ class People:
             return ResultCode.NAME_TAKEN
         roll = find_roll(self.read)
         if len(roll.organisations) == ROLL_ORGANISATIONS_MAX:
-            return ResultCode.NOT_PERMITTED
+            return ResultCode.ROLL_FULL
+        unfit = self._why_unfit((organisation.ca_certificate,))  # I5
+        if unfit is not None:
+            return unfit
         entered = replace(roll, organisations=(*roll.organisations, name))
         self.writes[ROLL_KEY] = entered.encode()
         self.writes[key] = encode(organisation.to_value())
@@ -246,7 +276,7 @@ class People:
         """Give an identity another certificate and key, or say why not."""
         identity = read_identity(self.read, operation.identity_id)
         if identity is None:  # I1
-            return ResultCode.IDENTITY_NOT_VALID
+            return ResultCode.IDENTITY_UNKNOWN
         shown = self._judge(identity, operation.certificate)  # I3, I4
         if isinstance(shown, ResultCode):
             return shown
@@ -278,12 +308,10 @@ class People:
             return ResultCode.ORGANISATION_UNKNOWN
         status = status_of(self.read, Subject.ORGANISATION, name)
         if status is Status.REVOKED:  # I3
-            return ResultCode.IDENTITY_NOT_VALID
-        try:
-            for certificate in operation.authorities:
-                check_authority(decode_certificate(certificate), self.suite)
-        except CryptoError:  # I5
-            return ResultCode.KEY_INVALID
+            return ResultCode.ORGANISATION_REVOKED
+        unfit = self._why_unfit(operation.authorities)  # I5
+        if unfit is not None:
+            return unfit
         self.writes[authorities_key(name)] = encode_authorities(operation.authorities)
         self._note(Subject.ORGANISATION, name, Event.ROTATED, operation.reason, status)
         return None
@@ -297,6 +325,18 @@ class People:
             or self.read(retired_validator_key(name)) is not None
         )
 
+    def _why_unfit(self, authorities: Collection[bytes]) -> ResultCode | None:
+        """I5: return why these cannot be an organisation's authorities, None where they can."""
+        try:
+            found = [decode_certificate(each) for each in authorities]
+            for each in found:
+                check_authority(each, self.suite)
+        except CryptoError:
+            return ResultCode.AUTHORITY_INVALID
+        if not any(is_for_tls(each) for each in found):
+            return ResultCode.AUTHORITY_NOT_FOR_TLS
+        return None
+
     def _is_key(self, encoded: bytes) -> bool:
         try:
             self.suite.load_public_key(encoded)
@@ -309,8 +349,9 @@ class People:
         organisation = find_organisation(self.read, identity.organisation)
         if organisation is None:
             return ResultCode.ORGANISATION_UNKNOWN
-        if not has_rights(self.read, identity.identity_id, identity.organisation):  # I3
-            return ResultCode.IDENTITY_NOT_VALID
+        lost = lost_rights(self.read, identity.identity_id, identity.organisation)  # I3
+        if lost is not None:
+            return lost
         expected = (identity.identity_id, identity.role.name.lower(), identity.organisation)
         for authority in authorities_of(self.read, organisation):
             try:
@@ -324,7 +365,7 @@ class People:
                 continue
             if (shown.identity_id, shown.role, shown.organisation) == expected:
                 return shown
-        return ResultCode.KEY_INVALID  # I4
+        return ResultCode.CERTIFICATE_INVALID  # I4
 
     def _accept(self, identity_id: str, shown: CertificateIdentity, *, overlap_ms: int) -> None:
         others_until_ms = self.occasion.time_ms + overlap_ms if overlap_ms else 0
@@ -353,6 +394,6 @@ class People:
 
 
 _UNKNOWN: Final = {
-    Subject.IDENTITY: ResultCode.IDENTITY_NOT_VALID,
+    Subject.IDENTITY: ResultCode.IDENTITY_UNKNOWN,
     Subject.ORGANISATION: ResultCode.ORGANISATION_UNKNOWN,
 }

@@ -50,7 +50,7 @@ from node.chain.policy import (
 )
 from node.chain.quota import SetQuota
 from node.errors import DecodeError, InvariantViolation
-from node.execution.identity import find_organisation, find_roll, has_rights, status_of
+from node.execution.identity import find_organisation, find_roll, lost_rights, status_of
 from node.execution.registry import read_identity, rule_key
 
 Read = Callable[[bytes], bytes | None]
@@ -138,19 +138,28 @@ def why_not(
 
     `at_ms` is T; `sender` is the identity as it stands in the state that `read` reads.
     """
-    if not is_usable(read, sender, at_ms):
-        return ResultCode.IDENTITY_NOT_VALID
+    unusable = why_unusable(read, sender, at_ms)
+    if unusable is not None:
+        return unusable
     rule = rule_of(read, operation)
     if sender.role in rule.roles and rule.counts(sender.organisation, founding.organisations):
         return None
     return ResultCode.NOT_PERMITTED
 
 
+def why_unusable(read: Read, identity: Identity, at_ms: int) -> ResultCode | None:
+    """Return why an identity may do nothing at all at T, None where it may.
+
+    It is valid at T, both ends included, and neither it nor its organisation is frozen or revoked.
+    """
+    if not identity.not_before_ms <= at_ms <= identity.not_after_ms:
+        return ResultCode.IDENTITY_NOT_VALID
+    return lost_rights(read, identity.identity_id, identity.organisation)
+
+
 def is_usable(read: Read, identity: Identity, at_ms: int) -> bool:
     """Say whether an identity is valid at T, both ends included, and it and its own have rights."""
-    return identity.not_before_ms <= at_ms <= identity.not_after_ms and has_rights(
-        read, identity.identity_id, identity.organisation
-    )
+    return why_unusable(read, identity, at_ms) is None
 
 
 def is_approver_role(read: Read, role: Role, operations: Iterable[str]) -> bool:

@@ -132,7 +132,7 @@ class _Case:
     def register(self, operation: RegisterKey) -> _Writes | ResultCode:
         sender = self._sender
         if sender.role not in _REGISTERING:
-            return ResultCode.NOT_PERMITTED  # X1
+            return ResultCode.VAULT_ROLE  # X1
         keys = read_keys(self._read, sender.organisation)
         before = keys.find(sender.identity_id)
         if operation.number != (1 if before is None else before.number + 1):
@@ -140,9 +140,9 @@ class _Case:
         try:
             self._suite.load_public_key(operation.public_key)
         except CryptoError:
-            return ResultCode.KEY_INVALID  # X2
+            return ResultCode.VAULT_KEY_INVALID  # X2
         if before is None and len(keys.keys) >= VAULT_KEYS_MAX:
-            return ResultCode.VAULT_FULL  # X8
+            return ResultCode.VAULT_KEYS_FULL  # X8
         key = EncryptionKey(
             sender.identity_id, operation.number, operation.public_key, self._at.height
         )
@@ -150,7 +150,7 @@ class _Case:
 
     def keep(self, operation: Keep) -> _Writes | ResultCode:
         if self._sender.role is not Role.AGENCY:
-            return ResultCode.NOT_PERMITTED  # X1
+            return ResultCode.VAULT_ROLE  # X1
         if read_document(self._read, operation.document_id) is not None:
             return ResultCode.VAULT_DOCUMENT_TAKEN  # X3
         grants = self._grants_of(operation.wraps, operation.content)
@@ -191,7 +191,7 @@ class _Case:
         if isinstance(added, ResultCode):
             return added
         if operation.terms.is_over(self._at.time_ms):
-            return ResultCode.VAULT_RECIPIENT  # X9
+            return ResultCode.VAULT_TERMS_OVER  # X9
         earlier = before.grant_of(operation.wrap.recipient)
         had = None if earlier is None else earlier.authorised
         authorised = Authorised(operation.terms, Uses() if had is None else had.uses)
@@ -200,18 +200,20 @@ class _Case:
 
     def use(self, operation: Use) -> _Writes | ResultCode:
         if self._sender.role not in _REGISTERING:
-            return ResultCode.NOT_PERMITTED  # X1
+            return ResultCode.VAULT_ROLE  # X1
         before = read_document(self._read, operation.document_id)
         if before is None:
             return ResultCode.VAULT_DOCUMENT_UNKNOWN  # X4
         if not before.is_kept:
             return ResultCode.VAULT_DOCUMENT_SHREDDED  # X4
         grant = before.grant_of(self._sender.identity_id)
-        if grant is None or grant.authorised is None or grant.is_over(self._at.time_ms):
-            return ResultCode.VAULT_RECIPIENT  # X9
+        if grant is None or grant.authorised is None:
+            return ResultCode.VAULT_NOT_AUTHORISED  # X9
+        if grant.is_over(self._at.time_ms):
+            return ResultCode.VAULT_TERMS_OVER  # X9
         uses = grant.authorised.uses
         if operation.previous_height != uses.height:
-            return ResultCode.VAULT_VERSION  # X9
+            return ResultCode.VAULT_USED_MEANWHILE  # X9
         newer = uses.and_one(self._at.height, self._at.time_ms)
         used = replace(grant, authorised=replace(grant.authorised, uses=newer))
         return self._granted(operation.document_id, before, (used,))
@@ -223,7 +225,10 @@ class _Case:
         left = {grant.wrap.recipient: grant for grant in before.grants}
         for recipient in operation.recipients:
             if left.pop(recipient, None) is None:
-                return ResultCode.VAULT_RECIPIENT  # X7
+                is_twice = before.grant_of(recipient) is not None
+                return (  # X7
+                    ResultCode.VAULT_RECIPIENT_TWICE if is_twice else ResultCode.VAULT_GRANT_UNKNOWN
+                )
         return self._changed(operation.document_id, replace(before, grants=tuple(left.values())))
 
     def rotate(self, operation: Rotate) -> _Writes | ResultCode:
@@ -263,12 +268,12 @@ class _Case:
     def _document(self, document_id: bytes, roles: Sequence[Role]) -> VaultDocument | ResultCode:
         """Return the document to be changed: X4, and X1 for what needs the document to judge."""
         if self._sender.role not in roles:
-            return ResultCode.NOT_PERMITTED  # X1
+            return ResultCode.VAULT_ROLE  # X1
         document = read_document(self._read, document_id)
         if document is None:
             return ResultCode.VAULT_DOCUMENT_UNKNOWN  # X4
         if document.organisation != self._sender.organisation:
-            return ResultCode.NOT_PERMITTED  # X1
+            return ResultCode.VAULT_DOCUMENT_FOREIGN  # X1
         return document if document.is_kept else ResultCode.VAULT_DOCUMENT_SHREDDED  # X4
 
     def _grants_of(
@@ -280,17 +285,26 @@ class _Case:
         found: dict[str, VaultGrant] = {}
         for wrap in wraps:
             if wrap.recipient in found:
-                return ResultCode.VAULT_RECIPIENT  # X7
-            recipient = read_identity(self._read, wrap.recipient)
-            if recipient is None or not has_rights(
-                self._read, wrap.recipient, recipient.organisation
-            ):
-                return ResultCode.VAULT_KEY_UNKNOWN  # X7
-            key = read_keys(self._read, recipient.organisation).find(wrap.recipient)
-            if key is None or key.number != wrap.key_number:
-                return ResultCode.VAULT_KEY_UNKNOWN  # X7
-            found[wrap.recipient] = VaultGrant(wrap, recipient.organisation, self._at.height)
+                return ResultCode.VAULT_RECIPIENT_TWICE  # X7
+            granted = self._grant_of(wrap)
+            if isinstance(granted, ResultCode):
+                return granted
+            found[wrap.recipient] = granted
         return _in_order([*found.values()])
+
+    def _grant_of(self, wrap: Wrap) -> VaultGrant | ResultCode:
+        """Return what one wrap grants: X7."""
+        recipient = read_identity(self._read, wrap.recipient)
+        if recipient is None:
+            return ResultCode.VAULT_RECIPIENT_UNKNOWN
+        if not has_rights(self._read, wrap.recipient, recipient.organisation):
+            return ResultCode.VAULT_RECIPIENT_BARRED
+        key = read_keys(self._read, recipient.organisation).find(wrap.recipient)
+        if key is None:
+            return ResultCode.VAULT_KEY_UNKNOWN
+        if key.number != wrap.key_number:
+            return ResultCode.VAULT_KEY_NOT_IN_FORCE
+        return VaultGrant(wrap, recipient.organisation, self._at.height)
 
     def _granted(
         self, document_id: bytes, before: VaultDocument, added: Sequence[VaultGrant]
@@ -300,7 +314,7 @@ class _Case:
         kept = [grant for grant in before.grants if grant.wrap.recipient not in renewed]
         grants = _in_order([*kept, *added])
         if len(grants) > VAULT_RECIPIENTS_MAX:
-            return ResultCode.VAULT_FULL  # X8
+            return ResultCode.VAULT_RECIPIENTS_FULL  # X8
         return self._changed(document_id, replace(before, grants=grants))
 
     def _changed(self, document_id: bytes, document: VaultDocument) -> _Writes | ResultCode:
@@ -313,7 +327,7 @@ class _Case:
         )
         encoded = after.encode()
         if len(encoded) > STATE_VALUE_BYTES_MAX:
-            return ResultCode.VAULT_FULL  # X8
+            return ResultCode.VAULT_DOCUMENT_TOO_LARGE  # X8
         return {vault_document_key(document_id): encoded}
 
 

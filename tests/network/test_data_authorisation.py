@@ -154,7 +154,7 @@ def test_what_is_over_is_refused_by_client_chain_and_node_and_its_key_destroyed(
     assert grant is not None
     assert grant.authorised is not None
     told(ask(home, "notarize", tmp_path / "decision.txt", "--out", tmp_path / "out"))  # T moves on
-    with pytest.raises(CommandError, match="VAULT_RECIPIENT"):
+    with pytest.raises(CommandError, match="VAULT_TERMS_OVER"):
         desk.record_use(known, grant.authorised)
 
 

@@ -116,7 +116,7 @@ async def test_a_frozen_validator_leaves_and_its_organisation_is_refused(tmp_pat
         assert refused.code != 0
         assert "organisation 'org-4' is frozen" in refused.out
         assert too_many.code == 8, too_many.out
-        assert "CHANGE_TOO_LARGE" in too_many.out
+        assert "NOBODY_COULD_APPROVE" in too_many.out
         rights = await asyncio.to_thread(lambda: read_rights(Network.open(home, None, "admin-1")))
         assert rights.founding.organisations == ("org-1", "org-2", "org-3", "org-4")
         async with network.client(*FOUNDERS[:3]) as client:

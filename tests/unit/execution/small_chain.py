@@ -10,6 +10,7 @@ from itertools import count
 from node.chain.block import Header
 from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote, build_certificate
 from node.chain.genesis import Genesis, Identity, Organisation, Parameters, Role
+from node.chain.governance import AddOrganisation
 from node.chain.log import LogFrontier
 from node.chain.membership import Validator, ValidatorSet
 from node.chain.record import Notarization, RecordAction
@@ -22,12 +23,14 @@ from node.chain.transaction import (
     sign_transaction,
     verify_transaction,
 )
+from node.crypto.certificate import Authority, Issuance, build_authority_certificate
 from node.crypto.signature import P256Signer, SoftwareSigner
 from node.crypto.suite import DOCUMENT_DIGESTS, Suite
 from node.execution.apply import BlockInputs, ExecutedBlock, Executor, StateReader
 from tests.suites import SUITE, signer_from
 
 CREATED_MS = 1_760_000_000_000
+HOUR_MS = 3_600_000
 YEAR_MS = 31_536_000_000
 AGENCIES = ("agency-1", "agency-2")
 SHORT_LIVED = "agency-3"
@@ -53,6 +56,26 @@ def signature_of(name: str, message: bytes) -> bytes:
 def certifier(name: str) -> P256Signer:
     """Return the fixed key of an authority, or of TLS: of P-256 under every suite."""
     return P256Signer.from_secret(hashlib.sha256(name.encode()).digest())
+
+
+def authority(name: str, organisation: str = "org-1") -> Authority:
+    """Return a certificate authority with a key of its own."""
+    issuance = Issuance(
+        serial_number=1, not_before_ms=CREATED_MS - HOUR_MS, not_after_ms=CREATED_MS + YEAR_MS
+    )
+    key = certifier(f"authority {name}")
+    return Authority(build_authority_certificate(key, organisation, issuance), key)
+
+
+def newcomer(organisation_id: str) -> AddOrganisation:
+    """Return the operation that admits an organisation with an authority of its own."""
+    return AddOrganisation(
+        Organisation(
+            organisation_id=organisation_id,
+            name=organisation_id.title(),
+            ca_certificate=authority(organisation_id, organisation_id).certificate,
+        )
+    )
 
 
 def identity(name: str, role: Role, not_after_ms: int = CREATED_MS + YEAR_MS) -> Identity:

@@ -377,8 +377,12 @@ def expected_of(role: Role, condition: Condition, wanted: tuple[Role, ...]) -> R
     match condition:
         case Condition.OTHER_CHAIN:
             return "tx-chain"
-        case Condition.FROZEN | Condition.REVOKED | Condition.EXPIRED:
+        case Condition.EXPIRED:
             return ResultCode.IDENTITY_NOT_VALID
+        case Condition.FROZEN:
+            return ResultCode.IDENTITY_FROZEN
+        case Condition.REVOKED:
+            return ResultCode.IDENTITY_REVOKED
         case Condition.OTHER_ORGANISATION:
             return ResultCode.NOT_PERMITTED
         case Condition.VALID:

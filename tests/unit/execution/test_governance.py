@@ -10,7 +10,7 @@ import pytest
 
 from node.chain.block import ResultCode
 from node.chain.encoding import decode
-from node.chain.genesis import Organisation, Role
+from node.chain.genesis import Role
 from node.chain.governance import (
     AddOrganisation,
     Endpoint,
@@ -41,14 +41,12 @@ from tests.unit.execution.governed_chain import (
     statement,
     validator,
 )
-from tests.unit.execution.small_chain import identity, next_inputs, payload, signer, tx
+from tests.unit.execution.small_chain import identity, newcomer, next_inputs, payload, signer, tx
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 FIFTH = "validator-5"
 SLOWER = replace(GOVERNED.parameters, view_timeout_ms=2_000)
-NEW_ORGANISATION = AddOrganisation(
-    Organisation(organisation_id="org-5", name="Org 5", ca_certificate=b"\x30\x00")
-)
+NEW_ORGANISATION = newcomer("org-5")
 NEW_IDENTITY = RegisterIdentity(identity("agency-9", Role.AGENCY))
 
 

@@ -24,10 +24,10 @@ from node.crypto.certificate import (
     Authority,
     Issuance,
     Member,
-    build_authority_certificate,
     build_identity_certificate,
 )
 from node.crypto.member_certificate import read_identity
+from node.crypto.suite import NATIONAL
 from node.errors import InvariantViolation, PeerError
 from node.execution import identity as execution_identity
 from node.execution.identity import (
@@ -40,7 +40,8 @@ from node.execution.identity import (
     status_of,
     why_barred,
 )
-from node.execution.registry import epoch_in_force, find_identity, trail_key
+from node.execution.registry import authorities_key, epoch_in_force, find_identity, trail_key
+from tests.unit.crypto.test_certificate_profile import SM2_AUTHORITY
 from tests.unit.execution.governed_chain import (
     ADMINS,
     GOVERNED,
@@ -51,29 +52,21 @@ from tests.unit.execution.governed_chain import (
 )
 from tests.unit.execution.small_chain import (
     CREATED_MS,
-    YEAR_MS,
+    HOUR_MS,
+    authority,
     certifier,
     identity,
+    newcomer,
     payload,
     signer,
     tx,
 )
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
-HOUR_MS = 3_600_000
 
 
 def change(name: str, status: Status, subject: Subject = Subject.IDENTITY) -> ChangeStatus:
     return ChangeStatus(subject, name, status, "seal lost")
-
-
-def authority(name: str, organisation: str = "org-1") -> Authority:
-    """Return a certificate authority with a key of its own."""
-    issuance = Issuance(
-        serial_number=1, not_before_ms=CREATED_MS - HOUR_MS, not_after_ms=CREATED_MS + YEAR_MS
-    )
-    key = certifier(f"authority {name}")
-    return Authority(build_authority_certificate(key, organisation, issuance), key)
 
 
 def certificate(
@@ -143,14 +136,14 @@ def test_who_is_frozen_has_no_rights_until_unfrozen_and_who_is_revoked_never_aga
     chain = People()
     assert chain.notarize() is ResultCode.OK
     assert chain.govern(governed(change("agency-1", Status.FROZEN))) is ResultCode.OK
-    assert chain.notarize() is ResultCode.IDENTITY_NOT_VALID
+    assert chain.notarize() is ResultCode.IDENTITY_FROZEN
     assert chain.notarize("agency-2") is ResultCode.OK
     assert chain.govern(governed(change("agency-1", Status.ACTIVE))) is ResultCode.OK
     assert chain.notarize() is ResultCode.OK
     assert chain.govern(governed(change("agency-1", Status.REVOKED))) is ResultCode.OK
-    assert chain.notarize() is ResultCode.IDENTITY_NOT_VALID
+    assert chain.notarize() is ResultCode.IDENTITY_REVOKED
     back = governed(change("agency-1", Status.ACTIVE))
-    assert chain.govern(back) is ResultCode.IDENTITY_NOT_VALID
+    assert chain.govern(back) is ResultCode.STATUS_NOT_NEXT
 
 
 def test_it_holds_from_the_next_transaction_of_the_block_on_and_not_before() -> None:
@@ -159,7 +152,7 @@ def test_it_holds_from_the_next_transaction_of_the_block_on_and_not_before() -> 
     block = chain.commit(own_tx("before"), freezing, own_tx("after"), own_tx("other", "agency-2"))
     codes = [result.code for result in block.results]
     ok = ResultCode.OK
-    assert codes == [ok, ok, ResultCode.IDENTITY_NOT_VALID, ok]
+    assert codes == [ok, ok, ResultCode.IDENTITY_FROZEN, ok]
 
 
 def test_with_an_organisation_all_of_its_own_lose_their_rights() -> None:
@@ -171,11 +164,16 @@ def test_with_an_organisation_all_of_its_own_lose_their_rights() -> None:
     )
     assert chain.govern(freezing, sender="admin-2") is ResultCode.OK
     assert not has_rights(chain.state.get, "agency-1", "org-1")
-    assert chain.notarize() is ResultCode.IDENTITY_NOT_VALID
+    assert chain.notarize() is ResultCode.ORGANISATION_FROZEN
     assert (
         why_barred(chain.state.get, "agency-1", "org-1")
         == "organisation 'org-1' is frozen since block 2: seal lost"
     )
+    revoking = governed(
+        change("org-1", Status.REVOKED, Subject.ORGANISATION), epoch=1, approvers=ADMINS[1:]
+    )
+    assert chain.govern(revoking, sender="admin-2") is ResultCode.OK
+    assert chain.notarize() is ResultCode.ORGANISATION_REVOKED
 
 
 def test_each_change_is_kept_with_its_reason_its_block_and_its_transaction() -> None:
@@ -229,13 +227,13 @@ def test_a_status_that_leads_nowhere_is_refused(before: Status, wanted: Status) 
     if before is not Status.ACTIVE:
         assert chain.govern(governed(change("agency-2", before))) is ResultCode.OK
     code = chain.govern(governed(change("agency-2", wanted)))
-    assert (code, chain.status("agency-2")) == (ResultCode.IDENTITY_NOT_VALID, before)
+    assert (code, chain.status("agency-2")) == (ResultCode.STATUS_NOT_NEXT, before)
 
 
 def test_strangers_have_no_rights_to_lose() -> None:
     chain = People()
     nobody = governed(change("nobody", Status.FROZEN))
-    assert chain.govern(nobody) is ResultCode.IDENTITY_NOT_VALID
+    assert chain.govern(nobody) is ResultCode.IDENTITY_UNKNOWN
     no_org = governed(change("org-9", Status.FROZEN, Subject.ORGANISATION))
     assert chain.govern(no_org) is ResultCode.ORGANISATION_UNKNOWN
 
@@ -246,7 +244,7 @@ def test_who_is_frozen_approves_nothing_and_hands_in_nothing() -> None:
     wanted = change("agency-2", Status.FROZEN)
     with_frozen = governed(wanted, approvers=("admin-1", "admin-2", "admin-4"))
     assert chain.govern(with_frozen) is ResultCode.APPROVAL_INVALID
-    assert chain.govern(governed(wanted), sender="admin-4") is ResultCode.IDENTITY_NOT_VALID
+    assert chain.govern(governed(wanted), sender="admin-4") is ResultCode.IDENTITY_FROZEN
     assert chain.govern(governed(wanted)) is ResultCode.OK
 
 
@@ -322,7 +320,7 @@ def test_nobody_joins_the_validators_without_rights() -> None:
     known = governed(RegisterIdentity(newcomer), change("validator-5", Status.FROZEN))
     assert chain.govern(known) is ResultCode.OK
     joining = governed(adding("validator-5"), evidence=chain.statements(*FOUNDERS))
-    assert chain.govern(joining) is ResultCode.IDENTITY_NOT_VALID
+    assert chain.govern(joining) is ResultCode.IDENTITY_FROZEN
 
 
 # --- Lock-outs ---
@@ -332,7 +330,7 @@ def test_what_nobody_could_undo_is_refused() -> None:
     chain = People()
     assert chain.govern(governed(change("admin-4", Status.FROZEN))) is ResultCode.OK
     too_many = governed(change("admin-3", Status.FROZEN))
-    assert chain.govern(too_many) is ResultCode.CHANGE_TOO_LARGE
+    assert chain.govern(too_many) is ResultCode.NOBODY_COULD_APPROVE
     assert chain.govern(governed(change("admin-4", Status.ACTIVE))) is ResultCode.OK
 
 
@@ -360,7 +358,7 @@ def test_an_administrator_registered_later_can_undo_what_one_of_genesis_could() 
     chain = People()
     assert chain.govern(governed(change("admin-4", Status.FROZEN))) is ResultCode.OK
     freezing = governed(change("admin-3", Status.FROZEN))
-    assert chain.govern(freezing) is ResultCode.CHANGE_TOO_LARGE
+    assert chain.govern(freezing) is ResultCode.NOBODY_COULD_APPROVE
     assert chain.govern(governed(another_admin("admin-3b", "org-3"))) is ResultCode.OK
     assert chain.govern(freezing) is ResultCode.OK
     by_the_second = governed(
@@ -373,7 +371,7 @@ def test_the_rolls_of_who_was_admitted_have_an_end(monkeypatch: pytest.MonkeyPat
     for name in ("ROLL_IDENTITIES_MAX", "ROLL_ORGANISATIONS_MAX"):
         monkeypatch.setattr(execution_identity, name, 2)
     chain = People()
-    for number, code in ((5, ResultCode.OK), (6, ResultCode.OK), (7, ResultCode.NOT_PERMITTED)):
+    for number, code in ((5, ResultCode.OK), (6, ResultCode.OK), (7, ResultCode.ROLL_FULL)):
         admitted = AddOrganisation(
             Organisation(organisation_id=f"org-{number}", name="", ca_certificate=OWN.certificate)
         )
@@ -393,7 +391,7 @@ def test_nobody_is_registered_for_an_organisation_without_rights() -> None:
     )
     assert chain.govern(freezing) is ResultCode.OK
     joining = governed(another_admin("admin-4b", "org-4"), epoch=1)
-    assert chain.govern(joining) is ResultCode.IDENTITY_NOT_VALID
+    assert chain.govern(joining) is ResultCode.ORGANISATION_FROZEN
 
 
 # --- Certificates ---
@@ -436,7 +434,9 @@ def refused_enrolments() -> dict[str, EnrolIdentity]:
 def test_a_certificate_that_does_not_fit_enrols_nobody(why: str) -> None:
     chain = People()
     code = chain.govern(governed(refused_enrolments()[why]))
-    assert code is ResultCode.KEY_INVALID
+    # Under "no key" the certificate is one, but the key for transactions is not.
+    of_key = ResultCode.KEY_INVALID if why == "no key" else ResultCode.CERTIFICATE_INVALID
+    assert code is of_key
     assert find_identity(chain.state, "agency-9") is None
 
 
@@ -454,7 +454,7 @@ def test_a_name_is_enrolled_once_and_in_an_organisation_that_has_its_rights() ->
     )
     assert chain.govern(freezing, sender="admin-2") is ResultCode.OK
     late = governed(enrolment("agency-7"), epoch=1, approvers=ADMINS[1:])
-    assert chain.govern(late, sender="admin-2") is ResultCode.IDENTITY_NOT_VALID
+    assert chain.govern(late, sender="admin-2") is ResultCode.ORGANISATION_FROZEN
 
 
 def test_the_certificate_before_is_accepted_as_long_as_the_rotation_says() -> None:
@@ -548,21 +548,27 @@ def test_after_a_rotation_of_its_key_the_one_before_signs_nothing() -> None:
     assert chain.notarize(key_of="second key") is ResultCode.OK
 
 
-@pytest.mark.parametrize("status", [Status.FROZEN, Status.REVOKED])
-def test_who_has_no_rights_gets_no_certificate(status: Status) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (Status.FROZEN, ResultCode.IDENTITY_FROZEN),
+        (Status.REVOKED, ResultCode.IDENTITY_REVOKED),
+    ],
+)
+def test_who_has_no_rights_gets_no_certificate(status: Status, code: ResultCode) -> None:
     chain = People()
     assert chain.govern(governed(change("agency-1", status))) is ResultCode.OK
     rotation = RotateIdentity("agency-1", certificate(OWN, "agency-1"), None, 0, "")
-    assert chain.govern(governed(rotation)) is ResultCode.IDENTITY_NOT_VALID
+    assert chain.govern(governed(rotation)) is code
     unknown = RotateIdentity("agency-9", certificate(OWN, "agency-9"), None, 0, "")
-    assert chain.govern(governed(unknown)) is ResultCode.IDENTITY_NOT_VALID
+    assert chain.govern(governed(unknown)) is ResultCode.IDENTITY_UNKNOWN
 
 
 def test_an_authority_that_was_replaced_certifies_nobody() -> None:
     chain = People()
     only = SetAuthorities("org-1", (EXTERNAL.certificate,), "key of our CA lost")
     assert chain.govern(governed(only)) is ResultCode.OK
-    assert chain.govern(governed(enrolment())) is ResultCode.KEY_INVALID
+    assert chain.govern(governed(enrolment())) is ResultCode.CERTIFICATE_INVALID
     assert chain.govern(governed(enrolment(issuer=EXTERNAL))) is ResultCode.OK
     organisation = find_organisation(chain.state.get, "org-1")
     assert organisation is not None
@@ -577,14 +583,35 @@ def test_an_authority_that_was_replaced_certifies_nobody() -> None:
 def test_authorities_are_certificates_that_may_sign_and_of_members() -> None:
     chain = People()
     member = SetAuthorities("org-1", (certificate(OWN, "agency-1"),), "")
-    assert chain.govern(governed(member)) is ResultCode.KEY_INVALID
+    assert chain.govern(governed(member)) is ResultCode.AUTHORITY_INVALID
     unknown = SetAuthorities("org-9", (OWN.certificate,), "")
     assert chain.govern(governed(unknown)) is ResultCode.ORGANISATION_UNKNOWN
+    for unfit in (b"\x30\x00", certificate(OWN, "agency-1")):
+        admitted = newcomer("org-5")
+        admitted = AddOrganisation(replace(admitted.organisation, ca_certificate=unfit))
+        assert chain.govern(governed(admitted)) is ResultCode.AUTHORITY_INVALID
+    assert chain.govern(governed(newcomer("org-5"))) is ResultCode.OK
+
+
+def test_an_organisation_has_an_authority_that_tls_takes() -> None:
+    genesis = GovernedChain().state.get
+    writes: dict[bytes, bytes | None] = {}
+    occasion = execution_identity.Occasion(1, CREATED_MS, bytes(32))
+    people = execution_identity.People(genesis, writes, NATIONAL, occasion, lambda: FOUNDERS)
+    of_sm2 = newcomer("org-5").organisation
+    of_sm2 = replace(of_sm2, ca_certificate=SM2_AUTHORITY)
+    assert people.admit(of_sm2) is ResultCode.AUTHORITY_NOT_FOR_TLS
+    only = SetAuthorities("org-1", (SM2_AUTHORITY,), "")
+    assert people.set_authorities(only) is ResultCode.AUTHORITY_NOT_FOR_TLS
+    assert writes == {}
+    both = replace(only, authorities=(SM2_AUTHORITY, OWN.certificate))
+    assert people.set_authorities(both) is None
+    assert authorities_key("org-1") in writes
 
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(Status.FROZEN, ResultCode.OK), (Status.REVOKED, ResultCode.IDENTITY_NOT_VALID)],
+    [(Status.FROZEN, ResultCode.OK), (Status.REVOKED, ResultCode.ORGANISATION_REVOKED)],
 )
 def test_authorities_are_set_of_a_frozen_organisation_but_of_no_revoked_one(
     status: Status, code: ResultCode

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from node.chain.block import ResultCode
-from node.chain.genesis import Organisation, Role
-from node.chain.governance import AddOrganisation, Governance, RegisterIdentity, SetParameters
+from node.chain.genesis import Role
+from node.chain.governance import Governance, RegisterIdentity, SetParameters
 from node.chain.identity import ChangeStatus, Status, Subject
 from node.chain.policy import OPERATIONS, Measure, Rule, Scope, SetRule, read_operation
 from node.errors import DecodeError
 from node.execution.policy import rule_of
 from tests.unit.execution.governed_chain import ADMINS, GOVERNED, GovernedChain, governed
-from tests.unit.execution.small_chain import CREATED_MS, identity, payload, tx
+from tests.unit.execution.small_chain import CREATED_MS, identity, newcomer, payload, tx
 
 FREEZING = ChangeStatus(Subject.IDENTITY, "agency-1", Status.FROZEN, "")
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
@@ -91,9 +91,7 @@ def test_two_of_one_organisation_count_once() -> None:
 
 def test_members_are_counted_with_those_admitted_later() -> None:
     chain = with_rule("freeze-identity", rule(Measure.MAJORITY, scope=Scope.MEMBERS))
-    joining = AddOrganisation(
-        Organisation(organisation_id="org-5", name="5", ca_certificate=b"\x30\x00")
-    )
+    joining = newcomer("org-5")
     admin = replace(identity("admin-5", Role.ADMIN), organisation="org-5")
     assert chain.govern(governed(joining, RegisterIdentity(admin))) is ResultCode.OK
     for approvers, code in (
@@ -169,14 +167,14 @@ def test_a_rule_that_nobody_could_meet_is_refused_for_what_is_vital(
     chain = GovernedChain()
     known = rule_of(chain.state.get, operation)
     code = chain.govern(governed(SetRule(operation, wanted)))
-    assert code is ResultCode.CHANGE_TOO_LARGE
+    assert code is ResultCode.NOBODY_COULD_APPROVE
     assert rule_of(chain.state.get, operation) == known
 
 
 def test_the_last_who_could_undo_a_mistake_is_not_frozen() -> None:
     chain = with_rule("set-rule", rule(Measure.ANY, named=("org-4",)))
     last = replace(FREEZING, name="admin-4")
-    assert chain.govern(governed(last)) is ResultCode.CHANGE_TOO_LARGE
+    assert chain.govern(governed(last)) is ResultCode.NOBODY_COULD_APPROVE
     assert chain.govern(governed(replace(last, name="admin-3"))) is ResultCode.OK
 
 
@@ -203,9 +201,7 @@ def notarized(chain: GovernedChain, sender: str, *, at_ms: int) -> ResultCode:
 
 
 def test_founders_alone_act_where_a_rule_counts_founders() -> None:
-    joining = AddOrganisation(
-        Organisation(organisation_id="org-5", name="5", ca_certificate=b"\x30\x00")
-    )
+    joining = newcomer("org-5")
     agency = replace(identity("agency-5", Role.AGENCY), organisation="org-5")
     chain = GovernedChain()
     assert chain.govern(governed(joining, RegisterIdentity(agency))) is ResultCode.OK

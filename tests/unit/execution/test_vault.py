@@ -48,6 +48,7 @@ from node.chain.vault import (
 )
 from node.crypto.suite import INTERNATIONAL, NATIONAL
 from node.errors import DecodeError, InvariantViolation
+from node.execution import vault as execution_vault
 from node.execution.notary import Failure, Position
 from node.execution.registry import identity_key, status_key
 from node.execution.vault import decode_document, keep_vault, read_document, read_keys
@@ -194,7 +195,7 @@ def test_shredding_leaves_a_tombstone_that_says_who_ordered_it(sender: str) -> N
 @pytest.mark.parametrize("name", sorted(PEOPLE))
 def test_x1_who_may_register_a_key(name: str) -> None:
     key = RegisterKey(1, signer(name).public_key.encoded)
-    expected = ResultCode.NOT_PERMITTED if name == WATCHER else ResultCode.OK
+    expected = ResultCode.VAULT_ROLE if name == WATCHER else ResultCode.OK
     assert House().apply(key, name) is expected
 
 
@@ -202,7 +203,7 @@ def test_x1_who_may_register_a_key(name: str) -> None:
 def test_x1_agencies_alone_have_something_kept(name: str) -> None:
     house = House()
     house.register(OWNER)
-    expected = ResultCode.OK if PEOPLE[name][1] is Role.AGENCY else ResultCode.NOT_PERMITTED
+    expected = ResultCode.OK if PEOPLE[name][1] is Role.AGENCY else ResultCode.VAULT_ROLE
     assert house.apply(Keep(DOCUMENT, CONTENT, (wrap(OWNER),)), name) is expected
 
 
@@ -222,10 +223,9 @@ def test_x1_the_owners_organisation_alone_changes_a_document(
     operation: VaultOperation, name: str
 ) -> None:
     organisation, role = PEOPLE[name]
-    may = organisation == "org-1" and (
-        role is Role.AGENCY or (role is Role.ADMIN and isinstance(operation, Shred))
-    )
-    expected = ResultCode.OK if may else ResultCode.NOT_PERMITTED
+    of_role = role is Role.AGENCY or (role is Role.ADMIN and isinstance(operation, Shred))
+    foreign = ResultCode.VAULT_DOCUMENT_FOREIGN if of_role else ResultCode.VAULT_ROLE
+    expected = ResultCode.OK if of_role and organisation == "org-1" else foreign
     assert kept(FRIEND).apply(operation, name) is expected
 
 
@@ -233,7 +233,7 @@ def test_x2_key_numbers_follow_one_another_and_keys_are_of_the_suite() -> None:
     house = House()
     key = signer("any").public_key.encoded
     assert house.apply(RegisterKey(2, key)) is ResultCode.VAULT_KEY_NUMBER
-    assert house.apply(RegisterKey(1, bytes(33))) is ResultCode.KEY_INVALID
+    assert house.apply(RegisterKey(1, bytes(33))) is ResultCode.VAULT_KEY_INVALID
     assert house.apply(RegisterKey(1, key)) is ResultCode.OK
     assert house.apply(RegisterKey(1, key)) is ResultCode.VAULT_KEY_NUMBER
     assert house.apply(RegisterKey(2, key)) is ResultCode.OK
@@ -295,16 +295,22 @@ def test_x6_content_is_sealed_by_the_chains_suite(envelope: int) -> None:
 def test_x7_recipients_are_named_once_and_hold_the_key_named() -> None:
     house = kept(FRIEND)
     for wraps, code in (
-        ((wrap(AUDITOR), wrap(AUDITOR)), ResultCode.VAULT_RECIPIENT),
-        ((wrap(AUDITOR, 2),), ResultCode.VAULT_KEY_UNKNOWN),
+        ((wrap(AUDITOR), wrap(AUDITOR)), ResultCode.VAULT_RECIPIENT_TWICE),
+        ((wrap(AUDITOR, 2),), ResultCode.VAULT_KEY_NOT_IN_FORCE),
         ((wrap(CHIEF),), ResultCode.VAULT_KEY_UNKNOWN),
-        ((wrap("nobody"),), ResultCode.VAULT_KEY_UNKNOWN),
+        ((wrap("nobody"),), ResultCode.VAULT_RECIPIENT_UNKNOWN),
     ):
         assert house.apply(Grant(DOCUMENT, 1, wraps)) is code
         assert house.apply(Keep(bytes(16), CONTENT, wraps)) is code
         assert house.apply(Rotate(DOCUMENT, 2, CONTENT, wraps)) is code
-    for recipients in ((AUDITOR,), (FRIEND, FRIEND), ("nobody",)):
-        assert house.apply(Revoke(DOCUMENT, recipients)) is ResultCode.VAULT_RECIPIENT
+        if len(wraps) == 1:
+            assert house.apply(Authorise(DOCUMENT, 1, wraps[0], TERMS)) is code
+    for recipients, code in (
+        ((AUDITOR,), ResultCode.VAULT_GRANT_UNKNOWN),
+        ((FRIEND, "nobody"), ResultCode.VAULT_GRANT_UNKNOWN),
+        ((FRIEND, FRIEND), ResultCode.VAULT_RECIPIENT_TWICE),
+    ):
+        assert house.apply(Revoke(DOCUMENT, recipients)) is code
     assert house.names() == [FRIEND, OWNER]
 
 
@@ -321,7 +327,7 @@ def test_x7_who_lost_its_rights_is_granted_nothing() -> None:
             changes=1,
         )
         house.state[status_key(subject, name)] = entry.encode()
-        assert house.apply(Grant(DOCUMENT, 1, (wrap(FRIEND),))) is ResultCode.VAULT_KEY_UNKNOWN
+        assert house.apply(Grant(DOCUMENT, 1, (wrap(FRIEND),))) is ResultCode.VAULT_RECIPIENT_BARRED
         del house.state[status_key(subject, name)]
     assert house.apply(Grant(DOCUMENT, 1, (wrap(FRIEND),))) is ResultCode.OK
 
@@ -361,15 +367,15 @@ def test_an_authorisation_stands_in_the_state_and_leaves_no_copy_elsewhere() -> 
 def test_x9_every_use_leaves_its_trace_and_names_the_one_before() -> None:
     house = kept()  # four keys and the document: heights 1 to 5
     assert house.apply(Authorise(DOCUMENT, 1, wrap(AUDITOR), TERMS)) is ResultCode.OK
-    assert house.apply(Use(DOCUMENT, 1), AUDITOR) is ResultCode.VAULT_VERSION  # height 7
+    assert house.apply(Use(DOCUMENT, 1), AUDITOR) is ResultCode.VAULT_USED_MEANWHILE  # height 7
     assert house.apply(Use(DOCUMENT, 0), AUDITOR) is ResultCode.OK  # height 8
     assert authorised(house, AUDITOR).uses == Uses(1, 8, 8_000)
     assert (house.document().changes, house.document().ordered_by) == (3, AUDITOR)
-    assert house.apply(Use(DOCUMENT, 8), AUDITOR) is ResultCode.VAULT_RECIPIENT  # it is over
+    assert house.apply(Use(DOCUMENT, 8), AUDITOR) is ResultCode.VAULT_TERMS_OVER  # it is over
     longer = replace(TERMS, not_after_ms=1_000_000)
     assert house.apply(Authorise(DOCUMENT, 1, wrap(AUDITOR), longer)) is ResultCode.OK
     assert authorised(house, AUDITOR) == Authorised(longer, Uses(1, 8, 8_000)), "the trace stays"
-    assert house.apply(Use(DOCUMENT, 0), AUDITOR) is ResultCode.VAULT_VERSION
+    assert house.apply(Use(DOCUMENT, 0), AUDITOR) is ResultCode.VAULT_USED_MEANWHILE
     assert house.apply(Use(DOCUMENT, 8), AUDITOR) is ResultCode.OK
     assert authorised(house, AUDITOR).uses == Uses(2, 12, 12_000)
 
@@ -379,12 +385,12 @@ def test_x9_nobody_uses_what_it_was_not_authorised_to() -> None:
     longer = replace(TERMS, not_after_ms=1_000_000)
     use = Use(DOCUMENT, 0)
     assert House().apply(use, AUDITOR) is ResultCode.VAULT_DOCUMENT_UNKNOWN
-    assert house.apply(use, WATCHER) is ResultCode.NOT_PERMITTED
+    assert house.apply(use, WATCHER) is ResultCode.VAULT_ROLE
     for name in (AUDITOR, FRIEND, OWNER):  # no grant; grants without terms
-        assert house.apply(use, name) is ResultCode.VAULT_RECIPIENT
+        assert house.apply(use, name) is ResultCode.VAULT_NOT_AUTHORISED
     assert house.apply(Authorise(DOCUMENT, 1, wrap(AUDITOR), longer)) is ResultCode.OK
     assert house.apply(Revoke(DOCUMENT, (AUDITOR,))) is ResultCode.OK
-    assert house.apply(use, AUDITOR) is ResultCode.VAULT_RECIPIENT
+    assert house.apply(use, AUDITOR) is ResultCode.VAULT_NOT_AUTHORISED
     assert house.apply(Authorise(DOCUMENT, 1, wrap(AUDITOR), longer)) is ResultCode.OK
     assert house.apply(Shred(DOCUMENT, None)) is ResultCode.OK
     assert house.apply(use, AUDITOR) is ResultCode.VAULT_DOCUMENT_SHREDDED
@@ -393,7 +399,7 @@ def test_x9_nobody_uses_what_it_was_not_authorised_to() -> None:
 def test_x9_terms_that_are_over_are_not_granted_and_a_rotation_frees_from_none() -> None:
     house = kept(FRIEND)
     past = replace(TERMS, not_after_ms=5_999)
-    assert house.apply(Authorise(DOCUMENT, 1, wrap(FRIEND), past)) is ResultCode.VAULT_RECIPIENT
+    assert house.apply(Authorise(DOCUMENT, 1, wrap(FRIEND), past)) is ResultCode.VAULT_TERMS_OVER
     assert house.apply(Authorise(DOCUMENT, 2, wrap(FRIEND), TERMS)) is ResultCode.VAULT_VERSION
     assert house.apply(Authorise(DOCUMENT, 1, wrap(FRIEND), TERMS)) is ResultCode.OK
     rotate = Rotate(DOCUMENT, 2, CONTENT, (wrap(OWNER), wrap(FRIEND)))
@@ -402,6 +408,21 @@ def test_x9_terms_that_are_over_are_not_granted_and_a_rotation_frees_from_none()
     assert not house.document().is_entitled("org-2")
     assert house.apply(Grant(DOCUMENT, 2, (wrap(FRIEND),))) is ResultCode.OK
     assert house.document().is_entitled("org-2"), "a grant without terms takes their place"
+
+
+@pytest.mark.parametrize(
+    ("spare_bytes", "code"), [(0, ResultCode.OK), (-1, ResultCode.VAULT_DOCUMENT_TOO_LARGE)]
+)
+def test_x8_a_document_may_fill_a_value_of_the_state_to_the_byte(
+    monkeypatch: pytest.MonkeyPatch, spare_bytes: int, code: ResultCode
+) -> None:
+    grant = Grant(DOCUMENT, 1, (wrap(AUDITOR),))
+    granted = kept()
+    assert granted.apply(grant) is ResultCode.OK
+    size_bytes = len(granted.document().encode())
+    house = kept()
+    monkeypatch.setattr(execution_vault, "STATE_VALUE_BYTES_MAX", size_bytes + spare_bytes)
+    assert house.apply(grant) is code
 
 
 def test_x8_terms_fit_what_the_state_may_hold() -> None:
@@ -415,7 +436,7 @@ def test_x8_terms_fit_what_the_state_may_hold() -> None:
     )
     codes = [house.apply(Authorise(DOCUMENT, 1, wrap(name), wide)) for name in names[:60]]
     assert codes.count(ResultCode.OK) > 40
-    assert codes[-1] is ResultCode.VAULT_FULL
+    assert codes[-1] is ResultCode.VAULT_DOCUMENT_TOO_LARGE
     assert len(house.document().encode()) <= STATE_VALUE_BYTES_MAX
 
 
@@ -425,7 +446,7 @@ def test_x8_recipients_of_a_document_are_bounded() -> None:
     fitting = Grant(DOCUMENT, 1, tuple(wrap(name) for name in names[1:]))
     assert house.apply(fitting) is ResultCode.OK
     assert len(house.names()) == VAULT_RECIPIENTS_MAX
-    assert house.apply(Grant(DOCUMENT, 1, (wrap(names[0]),))) is ResultCode.VAULT_FULL
+    assert house.apply(Grant(DOCUMENT, 1, (wrap(names[0]),))) is ResultCode.VAULT_RECIPIENTS_FULL
     assert house.apply(fitting) is ResultCode.OK, "renewed, not added"
 
 
@@ -436,7 +457,7 @@ def test_x8_keys_of_an_organisation_are_bounded() -> None:
     key = RegisterKey(1, signer("any").public_key.encoded)
     at = Position(1, 1, 1)
     outcome = keep_vault(Vault(key), newcomer, at, house.state.get, SUITE)
-    assert outcome == Failure(ResultCode.VAULT_FULL)
+    assert outcome == Failure(ResultCode.VAULT_KEYS_FULL)
     renewing = replace(newcomer, identity_id=names[0])
     renewed = Vault(replace(key, number=2))
     again = keep_vault(renewed, renewing, at, house.state.get, SUITE)

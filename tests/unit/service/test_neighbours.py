@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from node.chain.block import ResultCode
-from node.chain.genesis import Organisation, Role
+from node.chain.genesis import Role
 from node.chain.governance import (
-    AddOrganisation,
     Endpoint,
     Operation,
     RegisterIdentity,
@@ -20,7 +19,7 @@ from node.crypto.member_certificate import read_identity
 from node.errors import PeerError
 from node.service.neighbours import ANY_ORGANISATION, Neighbour, Neighbourhood
 from tests.unit.execution.governed_chain import GOVERNED, governed, governed_tx, statement
-from tests.unit.execution.small_chain import CREATED_MS, YEAR_MS, identity
+from tests.unit.execution.small_chain import CREATED_MS, YEAR_MS, identity, newcomer
 from tests.unit.execution.test_identity import OWN, enrolment
 from tests.unit.service.chatting import Chat
 
@@ -166,6 +165,6 @@ def test_whom_only_the_operator_knows_may_be_of_an_epoch_to_come() -> None:
 def test_an_organisation_certifies_from_the_block_on_that_adds_it() -> None:
     town = Town()
     assert [*town.seen.authorities()] == ["org-1", "org-2", "org-3", "org-4"]
-    added = Organisation(organisation_id="org-5", name="City", ca_certificate=b"certificate")
-    town.govern(AddOrganisation(added))
-    assert town.seen.authorities()["org-5"] == (b"certificate",)
+    added = newcomer("org-5")
+    town.govern(added)
+    assert town.seen.authorities()["org-5"] == (added.organisation.ca_certificate,)

@@ -81,7 +81,7 @@ def test_what_was_let_in_before_has_no_effect_after() -> None:
     chat.pass_time(1_000)
     result = chat.nodes["validator-3"].ledger.result(waiting.transaction.tx_id)
     assert result is not None
-    assert result.code is ResultCode.IDENTITY_NOT_VALID
+    assert result.code is ResultCode.IDENTITY_FROZEN
 
 
 def test_a_frozen_validator_decides_no_more_and_an_auditor_follows_from_genesis_offline() -> None:
