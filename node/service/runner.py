@@ -34,6 +34,9 @@ CHECK_HERE_MAX = 4
 """So few signatures cost less than waking a thread for them."""
 GOSSIP_DELAY_MS = 2
 """How long what clients hand in is gathered before it is passed on."""
+GOSSIP_PAUSE_MS = 25
+"""What comes so soon after something was passed on waits until then, or for a proposal that needs
+it: each message costs a turn, a job and two ends of a link at every other validator."""
 GATHERED_BELOW = 32
 """Requests of fewer transactions are taken together with others: a turn, and gossip, cost by
 themselves as much as some ten transactions."""
@@ -105,6 +108,8 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_ms = 0
         self._gossip_timer: asyncio.TimerHandle | None = None
+        self._gossip_again_s = 0.0
+        """When, by the loop's clock, clients' transactions may be passed on again."""
         self._cut_off_until_ms: dict[int, int] = {}
         """Until when (monotonic) nothing is taken from a peer."""
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -305,8 +310,7 @@ class Runner:
             self._end()
             return
         if self.engine.has_gossip and self._gossip_timer is None:
-            loop = asyncio.get_running_loop()
-            self._gossip_timer = loop.call_later(GOSSIP_DELAY_MS / 1_000, self._flush_gossip)
+            self._arm_gossip()
         self._sync_log()
         self._arm_timer()
 
@@ -354,8 +358,15 @@ class Runner:
                 ),
             )
 
+    def _arm_gossip(self) -> None:
+        """Have what waits passed on in a moment, but not too soon after the last time."""
+        loop = asyncio.get_running_loop()
+        due_s = max(loop.time() + GOSSIP_DELAY_MS / 1_000, self._gossip_again_s)
+        self._gossip_timer = loop.call_at(due_s, self._flush_gossip)
+
     def _flush_gossip(self) -> None:
         self._gossip_timer = None
+        self._gossip_again_s = asyncio.get_running_loop().time() + GOSSIP_PAUSE_MS / 1_000
         with self._ending_on_error():
             self.engine.flush_gossip()
             self._after_turn()

@@ -29,7 +29,7 @@ from node.service.mempool import Mempool
 from node.service.queries import Queries
 from node.service.recovery import recover
 from node.service.runner import CHECK_CHUNK, GATHER_PAUSE_MS, GOSSIP_DELAY_MS, Runner
-from node.service.wire import MessageKind
+from node.service.wire import MessageKind, Transactions, decode_message
 from node.storage import wal
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
@@ -386,6 +386,30 @@ async def test_the_timer_is_left_alone_where_it_comes_early_enough(
         monkeypatch.undo()
     short_ms = max(GOSSIP_DELAY_MS, GATHER_PAUSE_MS)
     assert [delay_ms for delay_ms in delays_ms if delay_ms > short_ms] == []
+
+
+async def test_what_comes_soon_after_something_was_passed_on_is_passed_on_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = Alone(tmp_path, genesis=GENESIS, name="validator-4")
+
+    def passed_on() -> list[int]:
+        """Return how many transactions each message held."""
+        messages = [decode_message(data, 64) for _, _, data in backup.wire.sent]
+        return [len(each.transactions) for each in messages if isinstance(each, Transactions)]
+
+    def waiting(name: str) -> bytes:
+        return tx(payload(name), not_after_ms=now().utc_ms + 300_000).transaction.encoded
+
+    monkeypatch.setattr(runner_module, "GOSSIP_PAUSE_MS", 200)
+    async with backup.running() as runner:
+        await runner.submit_in_order([waiting("a")])
+        await until(lambda: passed_on() == [1])
+        await runner.submit_in_order([waiting("b")])
+        await runner.submit_in_order([waiting("c")])
+        assert passed_on() == [1]
+        await until(lambda: passed_on() != [1])
+        assert passed_on() == [1, 2]
 
 
 async def test_who_was_held_up_hears_the_others_before_it_leaves_their_view(
