@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -57,6 +58,8 @@ class ApplicationKey:
             )
         try:
             loaded = load_pem_public_key(pem)
+        except UnsupportedAlgorithm as error:  # SM2 among others
+            raise _of_another_kind() from error
         except (ValueError, TypeError) as error:
             raise CryptoError("application key: expected a public key in PEM") from error
         encoded = loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -66,13 +69,20 @@ class ApplicationKey:
             return cls(ED25519, key_id, Ed25519PublicKey.decode(raw))
         if isinstance(loaded, ec.EllipticCurvePublicKey):
             return cls(ECDSA_P256, key_id, P256PublicKey.wrap(loaded))
-        raise CryptoError("application key: expected one of Ed25519 or P-256")
+        raise _of_another_kind()
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Tell whether a signature is this key's: of P-256, r || s, and s may be either."""
         if self.algorithm == ECDSA_P256:
             signature = _with_low_s(signature)
         return self.public_key.verify(message, signature)
+
+
+def _of_another_kind() -> CryptoError:
+    return CryptoError(
+        "application key: expected one of Ed25519 or P-256",
+        fix="openssl genpkey -algorithm ed25519 -out application.key",
+    )
 
 
 def encode_public_pem(signer: Signer) -> bytes:

@@ -197,3 +197,22 @@ def test_a_private_key_is_no_application_key() -> None:
     pem = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     with pytest.raises(CryptoError, match="P-256"):
         ApplicationKey.read(pem)
+
+
+SM2_KEY = b"""-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoEcz1UBgi0DQgAEJhotNXRTvM2muNN5RJb1E41zEXii
+3HWKX893Y20DuYFLHM9TFlVYiigsQbY/2RWZYeG9Dg8aDBMjROwPWKwYlg==
+-----END PUBLIC KEY-----
+"""
+KEY_OF_A_KIND_THAT_IS_NONE = b"""-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZ0IjzCAQYIKoZIzj0DAQcDQgAEjlM7b6C/e0YluzBmfAH7YH75+Lio
+D+9bMAYocDGHsqNz6x294DMYNm0Gn4Om9ZAAU8c2M8sEGyHFXhqGwfQAtA==
+-----END PUBLIC KEY-----
+"""
+
+
+@pytest.mark.parametrize("pem", [SM2_KEY, KEY_OF_A_KIND_THAT_IS_NONE])
+def test_a_key_that_the_library_does_not_know_is_refused_by_what_is_expected(pem: bytes) -> None:
+    with pytest.raises(CryptoError, match="expected one of Ed25519 or P-256") as error:
+        ApplicationKey.read(pem)
+    assert "openssl genpkey" in error.value.fix
