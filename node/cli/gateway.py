@@ -114,6 +114,23 @@ def run(screen: Screen, *, home: Path) -> Answer:
     return Answer({"home": str(home)})
 
 
+@gateway.command("health", help=_("Ask the running gateway of a folder whether it serves."))
+@click.argument("home", type=_FOLDER)
+@verb("gateway health")
+def health(screen: Screen, *, home: Path) -> Answer:
+    """Ask a gateway."""
+    from node.gateway.health import ask_health
+    from node.gateway.home import GatewayHome
+
+    opened = GatewayHome.load(home)
+    facts = {"home": str(home), "listen": opened.settings.listen}
+    failure = ask_health(opened)
+    if failure is not None:
+        return Answer(facts, Fault("GC-2315", failure, _("wait, or see what its log says")))
+    screen.line(_("it serves"))
+    return Answer(facts)
+
+
 @gateway.command(
     "renew",
     help=_(

@@ -79,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     version: int
     profile: str
     """Path of the client profile, relative to the folder."""
+    key_file: str = SECRET_FILE
+    """What opens the keys, likewise; better kept apart from them."""
     listen: str = DEFAULT_LISTEN
     names: tuple[str, ...] = ()
     """`host:port` by which applications reach it; what it listens on is one anyway."""
@@ -142,7 +144,7 @@ class GatewayHome:
                 f"{path}: tls: off, and {settings.listen} is not loopback",
                 fix="switch tls on, or listen on 127.0.0.1 behind a proxy of this machine",
             )
-        return cls(folder, settings, address, KeyFileSecret.load(folder / SECRET_FILE))
+        return cls(folder, settings, address, KeyFileSecret.load(folder / settings.key_file))
 
     @property
     def profile(self) -> Path:
@@ -263,14 +265,20 @@ def make_gateway(folder: Path, profile: Path, settings: Settings) -> GatewayHome
         webhook = generate_key(KeyPurpose.WEBHOOK, INTERNATIONAL)
         save_key(folder / WEBHOOK_KEY_FILE, webhook, secret, KeyPurpose.WEBHOOK, suite)
         write_applications(folder, ())
-        table = msgspec.to_builtins(settings)
-        table |= {"profile": os.path.relpath(profile.resolve(), folder.resolve())}
-        names = table.pop("names")
-        text = render_toml(table) + (f"names = {msgspec.json.encode(names).decode()}\n").encode()
-        write_file(folder / SETTINGS_FILE, text)  # last: a folder with it is whole
+        relative = os.path.relpath(profile.resolve(), folder.resolve())
+        # Last: a folder with it is whole.
+        write_settings(folder, msgspec.structs.replace(settings, profile=relative))
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}", code="GC-2706") from error
     return GatewayHome.load(folder)
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Write `gateway.toml`."""
+    table = msgspec.to_builtins(settings)
+    names = table.pop("names")
+    text = render_toml(table) + (f"names = {msgspec.json.encode(names).decode()}\n").encode()
+    write_file(folder / SETTINGS_FILE, text)
 
 
 def _make_server(

@@ -46,6 +46,8 @@ from node.service.home import WAL_FOLDER, log_identity
 from node.storage.wal import WriteAheadLog
 
 DEFAULT_IDENTITY: Final = "agency-1"
+GATEWAY_IDENTITY: Final = "gateway-1"
+"""An agency's, too: that of a gateway, which so can be frozen by itself."""
 
 VIEW_TIMEOUT_MS_PER_SHARE: Final = 500
 """How long a view may go without a commit, for each validator that shares a processor core.
@@ -55,6 +57,7 @@ gave up views faster than they made blocks: 50 transactions per second, and 320 
 """
 
 _CLIENTS: Final = ((DEFAULT_IDENTITY, Role.AGENCY), ("auditor-1", Role.AUDITOR))
+_GATEWAY: Final = ((GATEWAY_IDENTITY, Role.AGENCY),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ class NetworkPlan:
     with_aggregate_keys: bool = False
     """Give validators BLS keys, their possession proved; each takes about a second to make."""
     parameters: Parameters = field(default_factory=Parameters)
+    with_gateway: bool = False
+    """Found an identity for a gateway, of the first organisation."""
 
 
 def shared_machine_parameters(node_count: int, cores: int) -> Parameters:
@@ -225,8 +230,9 @@ class _Provisioning:
                 validator_ids(self._plan.node_count), organisations, strict=True
             )
         ]
+        people = (*_CLIENTS, *_GATEWAY) if self._plan.with_gateway else _CLIENTS
         clients = [
-            self._equip_client(client_id, role, organisations[0]) for client_id, role in _CLIENTS
+            self._equip_client(client_id, role, organisations[0]) for client_id, role in people
         ]
         clients += [
             self._equip_client(admin_id(number), Role.ADMIN, organisation)
@@ -243,11 +249,11 @@ class _Provisioning:
             testnet=True,
             parameters=self._plan.parameters,
         )
-        people = (*clients, *stampers)
+        identities = (*clients, *stampers)
         genesis = found(
             terms,
             [
-                self._introduce(organisation, validator, ports, people)
+                self._introduce(organisation, validator, ports, identities)
                 for organisation, validator, ports in zip(
                     organisations, validators, split_ports(self._plan.ports), strict=True
                 )

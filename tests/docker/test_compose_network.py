@@ -1,4 +1,6 @@
-"""Four validators in containers, on a real engine: one stops, and comes back to sign.
+"""Four validators in containers, on a real engine, and a gateway before them.
+
+One validator stops, and comes back to sign; an application records through the gateway.
 
 Whatever is made here bears a name of its own and is removed at the end, come what may.
 """
@@ -9,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -22,11 +25,15 @@ import pytest
 
 import node
 from node.cli.network import Network
+from node.crypto.application_key import encode_public_pem
+from node.crypto.signature import Ed25519Signer
+from node.operations.topology import find_free_ports
 from node.rpc.client import LedgerClient
+from tests.unit.gateway.rig import App
 
 ROOT = Path(__file__).parents[2]
 VALIDATORS = ("validator-1", "validator-2", "validator-3", "validator-4")
-TIME_LIMIT_S = 290.0
+TIME_LIMIT_S = 360.0
 CLEANUP_LIMIT_S = 60.0
 
 
@@ -109,8 +116,9 @@ class ComposedNetwork:
         return run(*self.in_project(*arguments), GOVCHAIN_IMAGE=self.image)
 
     def in_project(self, *arguments: str) -> tuple[str, ...]:
-        document = str(self.folder / "compose.yaml")
-        return (*self.command, "--project-name", self.project, "--file", document, *arguments)
+        documents = [self.folder / name for name in ("compose.yaml", "gateway.yaml")]
+        files = [option for each in documents for option in ("--file", str(each))]
+        return (*self.command, "--project-name", self.project, *files, *arguments)
 
     def bring_up(self, *validators: str) -> None:
         """Start services, then follow the engine's events until all of them are healthy."""
@@ -173,7 +181,11 @@ def network(
 ) -> Iterator[ComposedNetwork]:
     folder = tmp_path_factory.mktemp("compose")
     project = f"govchain-test-{secrets.token_hex(4)}"
-    govchain("testnet", "export", "compose", "--out", folder)
+    (port,) = find_free_ports("127.0.0.1", 1)
+    made = govchain(
+        "testnet", "export", "compose", "--out", folder, "--gateway", f"127.0.0.1:{port}"
+    )
+    assert made["gateway"]["published"] == f"127.0.0.1:{port}"
     network = ComposedNetwork(folder, project, image, compose)
     try:
         network.bring_up(*VALIDATORS)
@@ -209,6 +221,45 @@ def test_a_container_holds_one_home_and_no_rights(network: ComposedNetwork) -> N
     assert "CapBnd:\t0000000000000000" in status
     assert "NoNewPrivs:\t1" in status
     assert network.inside(VALIDATORS[0], "touch", "/opt/probe").returncode != 0
+
+
+def test_an_application_records_through_a_gateway_that_holds_no_key_but_its_own(
+    network: ComposedNetwork,
+) -> None:
+    network.bring_up("gateway")
+    home = network.folder / "network" / "gateway"
+    (facts,) = json.loads(run("docker", "inspect", network.container("gateway")))
+    owner = (network.folder / "network" / "gateway.key").stat()
+    assert facts["Config"]["User"] == f"{owner.st_uid}:{owner.st_gid}"
+    mounted = {mount["Destination"]: mount["RW"] for mount in facts["Mounts"]}
+    assert mounted == {"/var/lib/govchain": True, "/run/secrets/gateway-key": False}
+    assert facts["HostConfig"]["ReadonlyRootfs"] is True
+    published = facts["NetworkSettings"]["Ports"]
+    (at,) = published.pop("8443/tcp")
+    assert (at["HostIp"], list(published.values())) == ("127.0.0.1", [])
+    status = network.inside("gateway", "cat", "/proc/1/status").stdout.split("\n")
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert network.inside("gateway", "touch", "/opt/probe").returncode != 0
+
+    app = App("licences", Ed25519Signer.from_secret(bytes([1]) * 32), port=int(at["HostPort"]))
+    app.tls = ssl.create_default_context(cafile=str(home / "ca.pem"))
+    inside = ("docker", "exec", "--interactive", network.container("gateway"))
+    add = ("govchain", "gateway", "app", "add", "/var/lib/govchain", app.name)
+    admitted = subprocess.run(
+        (*inside, *add, "--key", "/dev/stdin", "--may", "notarize"),
+        input=encode_public_pem(app.signer),
+        capture_output=True,
+        check=False,
+        timeout=max(deadline_s() - time.monotonic(), 0.1),
+    )
+    assert admitted.returncode == 0, admitted.stderr
+    made = app.record("licence-1", 1)
+    assert made.status == 201, made
+    assert app.record("licence-1", 1).json == made.json
+    network.compose("stop", "gateway")
+    (facts,) = json.loads(run("docker", "inspect", network.container("gateway")))
+    assert facts["State"]["ExitCode"] == 0
 
 
 def test_a_validator_may_stop_and_comes_back_to_sign(network: ComposedNetwork) -> None:

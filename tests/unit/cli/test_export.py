@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from node.chain.genesis import Genesis
 from node.cli.exit_codes import ExitCode
 from node.config import ClientProfile
+from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
+from node.errors import CryptoError
 from tests.unit.cli.command import run
 
 
@@ -44,6 +49,61 @@ def test_compose_refuses_what_cannot_be(tmp_path: Path, options: tuple[str, obje
     ran = run("testnet", "export", "compose", "--out", tmp_path / "new", *options)
     assert ran.code == ExitCode.USAGE
     assert not (tmp_path / "new").exists()
+
+
+def test_compose_makes_a_gateway_where_one_is_asked_for(tmp_path: Path) -> None:
+    asked = ("testnet", "export", "compose", "-n", 1, "--out", tmp_path, "--json")
+    ran = run(*asked, "--gateway", "127.0.0.1:4433", "--gateway-name", "api.example.gov:443")
+    assert ran.code == 0, ran.out
+    network, home = tmp_path / "network", tmp_path / "network/gateway"
+    assert ran.json["gateway"]["published"] == "127.0.0.1:4433"
+    variables = (tmp_path / ".env").read_text()
+    assert "GATEWAY_HOST=127.0.0.1\nGATEWAY_PORT=4433\n" in variables
+    settings = tomllib.loads((home / "gateway.toml").read_text())
+    assert settings["names"] == ["127.0.0.1:4433", "api.example.gov:443"]
+    assert settings["key_file"] == "/run/secrets/gateway-key"
+    profile = ClientProfile.load(home / "client/profile.toml")
+    assert (profile.identity, str(profile.endpoints[0].address)) == (
+        "gateway-1",
+        "validator-1:7200",
+    )
+    genesis = Genesis.decode(profile.genesis.read_bytes())
+    (enrolled,) = (each for each in genesis.identities if each.identity_id == "gateway-1")
+    # Its keys open with a secret of its own, and that of the validators opens none of them.
+    own, shared = (KeyFileSecret.load(network / name) for name in ("gateway.key", "secret.key"))
+    signer = load_signer(home / "client/client.key", own, KeyPurpose.IDENTITY)
+    assert signer.public_key.encoded == enrolled.public_key
+    for path in home.rglob("*.key"):
+        purpose = KeyPurpose(json.loads(path.read_bytes())["purpose"])
+        load_signer(path, own, purpose)
+        with pytest.raises(CryptoError, match="does not open with this secret"):
+            load_signer(path, shared, purpose)
+    assert not (network / "clients/gateway-1").exists()
+    assert not (home / "secret.key").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--gateway", "api.example.gov:443"),
+        ("--gateway", "127.0.0.1"),
+        ("--gateway-name", "api.example.gov:443"),
+        ("--gateway", "127.0.0.1:443", "--gateway-name", "api.example.gov"),
+    ],
+    ids=str,
+)
+def test_compose_publishes_a_gateway_where_it_was_told_alone(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    ran = run("testnet", "export", "compose", "--out", tmp_path / "new", *options)
+    assert ran.code == ExitCode.USAGE
+    assert not (tmp_path / "new").exists()
+
+
+def test_compose_makes_no_gateway_unasked(tmp_path: Path) -> None:
+    assert run("testnet", "export", "compose", "-n", 1, "--out", tmp_path).code == 0
+    assert not list(tmp_path.rglob("*gateway*"))
+    assert "GATEWAY" not in (tmp_path / ".env").read_text()
 
 
 def test_compose_does_not_touch_a_network_that_is_there(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from node.chain.transaction import Transaction
 from node.gateway.http_signature import content_digest
+from node.operations.topology import find_free_ports
 from node.timestamp.trust import TrustFile
 from tests.unit.cli.command import CHINESE, run
 from tests.unit.gateway.rig import App, Reply, Rig, digest_of
@@ -254,6 +255,24 @@ def test_the_page_of_the_api_is_given_to_anybody(running: Running) -> None:
     reply = running.app.send("GET", "/v1/openapi.json", b"", {})
     assert reply.body == Path("proto/openapi.json").read_bytes()
     assert running.app.send("GET", "/healthz", b"", {}).status == 200
+
+
+def test_a_gateway_is_asked_whether_it_serves(running: Running, tmp_path: Path) -> None:
+    asked = run("gateway", "health", running.rig.home, "--json")
+    assert (asked.code, asked.json["home"]) == (0, str(running.rig.home))
+    profile = running.rig.net / "clients/agency-1/profile.toml"
+    (port,) = find_free_ports("127.0.0.1", 1)
+    listen = ("--listen", f"127.0.0.1:{port}")
+    assert run("gateway", "init", tmp_path / "other", "--profile", profile, *listen).code == 0
+    silent = run("gateway", "health", tmp_path / "other", "--json")
+    assert silent.json["error"]["code"] == "GC-2315"
+    # What listens there must prove to be this gateway.
+    settings = tmp_path / "other/gateway.toml"
+    theirs = f"127.0.0.1:{running.app.port}"
+    settings.write_text(settings.read_text().replace(f"127.0.0.1:{port}", theirs))
+    another = run("gateway", "health", tmp_path / "other", "--json")
+    assert another.json["error"]["code"] == "GC-2315"
+    assert "CERTIFICATE_VERIFY_FAILED" in another.json["error"]["message"]
 
 
 # --- What happens ---

@@ -20,6 +20,7 @@ from node.operations.compose import (
     export_compose,
     plan_ports,
     render_compose,
+    render_gateway,
 )
 from node.operations.provision import NetworkPlan
 from node.operations.topology import Topology
@@ -64,13 +65,16 @@ def test_the_committed_document_is_what_the_command_writes_for_four() -> None:
     assert (DOCKER / "compose.yaml").read_text() == render_compose(ids(4)), (
         "run: govchain testnet export compose --out docker"
     )
+    assert (DOCKER / "gateway.yaml").read_text() == render_gateway(), "likewise, with --gateway"
 
 
 def test_every_size_keeps_to_the_specification(tmp_path: Path) -> None:
     documents = [tmp_path / f"{count}.yaml" for count in (1, 4, 64)]
     for document in documents:
         document.write_text(render_compose(ids(int(document.stem))))
-    assert breaches_of_the_specification(*documents) == ""
+    gateway = tmp_path / "gateway.yaml"
+    gateway.write_text(render_gateway())
+    assert breaches_of_the_specification(*documents, gateway) == ""
 
 
 def test_a_breach_of_the_specification_is_found(tmp_path: Path) -> None:
