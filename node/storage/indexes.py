@@ -8,7 +8,6 @@ and digests and references of a large batch are put together, see runs.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import Final
 
 from node.chain.block import Header, ResultCode, TransactionResult
@@ -16,13 +15,13 @@ from node.chain.record import Notarization
 from node.chain.transaction import Payload
 from node.crypto.suite import Suite
 from node.errors import StorageError
+from node.limits import BLOCK_TXS_MAX
 from node.storage import keys
 from node.storage.runs import RECORDS_LEAST, runs_of
 
-_INDEX_BITS: Final = 16  # a block has at most 5,000 transactions
+_INDEX_BYTES: Final = 2
+_INDEXES: Final = tuple(index.to_bytes(_INDEX_BYTES, "big") for index in range(BLOCK_TXS_MAX))
 _POSITION_BYTES_MAX: Final = 10
-
-_Committed = tuple[Notarization, int]  # what a transaction wrote, and from which log index on
 
 
 def index_entries(
@@ -31,32 +30,40 @@ def index_entries(
     written: Iterable[tuple[bytes, Payload | None]],
     results: Iterable[TransactionResult],
     suite: Suite,
-) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the index keys and values of one block; `keys` says what they are.
+) -> list[tuple[bytes, bytes]]:
+    """Return the index keys and values of one block; `keys` says what they are.
 
     `written` has the id and the payload of each transaction; of one without records, None will do.
     """
-    yield keys.log_index_at_time(header.time_ms), keys.number(first_log_index)
+    entries = [(keys.log_index_at_time(header.time_ms), keys.number(first_log_index))]
     if header.log_size > first_log_index:  # true of every block but genesis
-        yield keys.block_at_log_index(first_log_index), keys.number(header.height)
-    height, committed = header.height, list[_Committed]()
+        entries.append((keys.block_at_log_index(first_log_index), keys.number(header.height)))
+    put, height = entries.append, _short(header.height)
+    run_type, run_first, end = "", 0, 0
     for index, ((tx_id, payload), result) in enumerate(zip(written, results, strict=True)):
-        yield keys.transaction(tx_id), _position_value(height, index)
-        if result.code is ResultCode.OK and isinstance(payload, Notarization):
-            committed.append((payload, result.log_index))
-    for payload, first in committed:
-        digests, references = payload.split_digests(), payload.references
-        if len(digests) == 1:  # of what comes by the thousand, without the rows below
-            place = keys.log_index(first)
-            yield keys.records_by_digest(digests[0]) + place, b""
-            if references is not None and references[0] is not None:
-                hashed = keys.reference_hash(references[0], suite)
-                yield keys.records_by_reference(hashed) + place, b""
+        put((keys.TRANSACTION + tx_id, height + _INDEXES[index]))
+        if result.code is not ResultCode.OK or not isinstance(payload, Notarization):
             continue
-        yield from _digest_entries(digests, first)
-        if references is not None:
-            yield from _reference_entries(references, first, suite)
-    yield from _type_entries(committed)
+        first, references, count = result.log_index, payload.references, payload.count
+        # Transactions with leaves are neighbours in the log: those between them have none.
+        if payload.type_code != run_type:
+            if end:
+                put((keys.records_by_type(run_type) + keys.number(run_first), keys.number(end)))
+            run_type, run_first = payload.type_code, first
+        end = first + count
+        if count > 1:
+            entries += _digest_entries(payload.split_digests(), first)
+            if references is not None:
+                entries += _reference_entries(references, first, suite)
+            continue
+        place = keys.log_index(first)  # of what comes by the thousand, without the rows of others
+        put((keys.records_by_digest(payload.digests) + place, b""))
+        if references is not None and references[0] is not None:
+            hashed = keys.reference_hash(references[0], suite)
+            put((keys.records_by_reference(hashed) + place, b""))
+    if end:
+        put((keys.records_by_type(run_type) + keys.number(run_first), keys.number(end)))
+    return entries
 
 
 def transaction_position(value: bytes) -> tuple[int, int]:
@@ -67,12 +74,12 @@ def transaction_position(value: bytes) -> tuple[int, int]:
             code="GC-3003",
             fix="the database is damaged: remove it and start again to rebuild it",
         )
-    return divmod(int.from_bytes(value, "big"), 1 << _INDEX_BITS)
+    return divmod(int.from_bytes(value, "big"), 1 << 8 * _INDEX_BYTES)
 
 
-def _position_value(height: int, index: int) -> bytes:
-    position = height << _INDEX_BITS | index
-    return position.to_bytes((position.bit_length() + 7) // 8, "big")
+def _short(number: int) -> bytes:
+    """Return a number without leading zeros."""
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def _digest_entries(digests: Sequence[bytes], first: int) -> Iterator[tuple[bytes, bytes]]:
@@ -96,12 +103,3 @@ def _reference_entries(
         return
     for index, each in hashed:
         yield keys.records_by_reference(each) + keys.log_index(first + index), b""
-
-
-def _type_entries(committed: Iterable[_Committed]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the runs of one type. Committed transactions are neighbours: others have no leaves."""
-    for type_code, run in groupby(committed, key=lambda each: each[0].type_code):
-        neighbours = list(run)
-        first, (last, log_index) = neighbours[0][1], neighbours[-1]
-        end = log_index + last.count
-        yield keys.records_by_type(type_code) + keys.number(first), keys.number(end)

@@ -39,6 +39,7 @@ submitter may choose the 5 bytes. So what is found is compared with what was ask
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from node.chain.evidence import Charge
@@ -103,6 +104,12 @@ def state(place: bytes) -> bytes:
 def listed(state_key: bytes) -> bytes | None:
     """Return the key by which a state key is found by its prefix; None for those of references."""
     return None if state_key.startswith(_REFERENCE_KEYS) else STATE_KEY + state_key
+
+
+def all_listed(state_keys: Iterable[bytes]) -> list[bytes]:
+    """Return those of which `listed` gives a key. Most that a block writes are of references."""
+    size = len(_REFERENCE_KEYS)
+    return [state_key for state_key in state_keys if state_key[:size] != _REFERENCE_KEYS]
 
 
 def draft_mark(place: str) -> bytes:

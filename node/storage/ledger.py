@@ -815,8 +815,8 @@ class _BlockBatch:
         batch.put_all(
             index_entries(header, first_log_index, written, executed.results, self._suite)
         )
-        for key, value in executed.state_writes.items():
-            put_listed(batch, key, is_present=value is not None)
+        for key in keys.all_listed(executed.state_writes):
+            put_listed(batch, key, is_present=executed.state_writes[key] is not None)
         self.tree = executed.tree.tree
         self.buckets |= executed.tree.buckets
         self._tiles |= tiles_changed(executed.log_growth, self._tile)
