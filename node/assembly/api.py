@@ -54,6 +54,8 @@ _KINDS_TOLD: Final = (
     StateKind.RULE,
     StateKind.QUOTA,
     StateKind.ROLL,
+    StateKind.RETIRED_VALIDATOR,
+    StateKind.RETIRED_KEY,
 )
 
 log = structlog.get_logger()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from node.service.audit.replay import Replay
     from node.storage.kv import KeyValueStore
 
-_BLOCKS_PER_REQUEST: Final = 64
+BLOCKS_PER_REQUEST: Final = 64
 
 
 @click.command(
@@ -109,7 +109,7 @@ def run(
         anchored = read_anchors(anchors, found.pinned, time.time_ns() // 1_000_000)
     trouble: ProofError | None = None
     with (
-        _scratch(scratch or path.parent) as empty,
+        scratch_database(scratch or path.parent) as empty,
         ThreadPoolExecutor(jobs) as workers,
         screen.progress(_("auditing"), last) as advance,
     ):
@@ -238,7 +238,7 @@ def _expect_same(rule: str, header: Header | None, replay: Replay) -> None:
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[KeyValueStore]:
+def scratch_database(folder: Path) -> Iterator[KeyValueStore]:
     """Open a database for a while; raises `CommandError` where the disk it is on is full."""
     from node.assembly import open_scratch
     from node.errors import StorageError
@@ -285,10 +285,10 @@ def _blocks(
     def read(data: bytes) -> CertifiedBlock:
         return CertifiedBlock.decode(data, network.suite)
 
-    for start in range(1, last + 1, _BLOCKS_PER_REQUEST):
-        end = min(start + _BLOCKS_PER_REQUEST, last + 1)
+    for start in range(1, last + 1, BLOCKS_PER_REQUEST):
+        end = min(start + BLOCKS_PER_REQUEST, last + 1)
         compared = range(max(start, first), end)
-        blocks = network.ask(partial(_ask_blocks, heights=range(start, end)), source)
+        blocks = network.ask(partial(ask_blocks, heights=range(start, end)), source)
         others = {}
         if second is not None and compared:
             headers = network.ask(partial(_ask_headers, heights=compared), second)
@@ -301,7 +301,8 @@ def _blocks(
             )
 
 
-async def _ask_blocks(client: LedgerClient, heights: range) -> list[bytes]:
+async def ask_blocks(client: LedgerClient, heights: range) -> list[bytes]:
+    """Return blocks as they are sent, unread."""
     return [(await client.block(height)).block for height in heights]
 
 

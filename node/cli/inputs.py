@@ -134,6 +134,18 @@ def hash_one(argument: str, algorithm: DocumentDigest) -> bytes:
         raise CommandError(fault.code, fault.message, fault.fix) from error
 
 
+def read_stream(name: str, bytes_max: int) -> bytes:
+    """Return the beginning of a file, or of standard input; raises `CommandError` naming it."""
+    try:
+        if name == STANDARD_INPUT:
+            return _standard_input().read(bytes_max)
+        with open_file(Path(name)) as file:
+            return file.read(bytes_max)
+    except OSError as error:
+        fault = _unreadable(display(name), error)
+        raise CommandError(fault.code, fault.message, fault.fix) from error
+
+
 def open_file(path: Path) -> BinaryIO:
     """Open a file to read it; raises `OSError` at once for a pipe, a device or a folder."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # waits for nobody to write to a pipe

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from node.cli.choice import NetworkChoice, network_options
+from node.cli.choice import HEIGHT_MAX, NetworkChoice, network_options
 from node.cli.course import Course, by_file, change_chain, course_options
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, VerbGroup, verb
@@ -32,7 +33,7 @@ def show(screen: Screen, *, network: NetworkChoice) -> Answer:
     """Say who may do what."""
     from node.chain.policy import OPERATIONS
     from node.cli.rights import read_rights
-    from node.cli.rules import describe_rule, tell_rule
+    from node.cli.rules import describe_bound, tell_rule
 
     rights = read_rights(network.open())
     own = rights.rules_set()
@@ -42,11 +43,7 @@ def show(screen: Screen, *, network: NetworkChoice) -> Answer:
         screen.line(f"{mark} {tell_rule(name, rights.rule_of(name))}")
     screen.note(_("* was set on this chain; all others are the defaults"))
     rules = {
-        name: {
-            **describe_rule(rights.rule_of(name)),
-            "sentence": tell_rule(name, rights.rule_of(name)),
-            "is_default": name not in own,
-        }
+        name: describe_bound(name, rights.rule_of(name), is_default=name not in own)
         for name in names
     }
     return Answer({"rules": rules})
@@ -55,15 +52,48 @@ def show(screen: Screen, *, network: NetworkChoice) -> Answer:
 @policy.command(
     "test",
     help=_(
-        "Try a proposal on the state as it is: what the chain would do, and whose approval is "
-        "missing. Nothing is handed in."
+        "Try a proposal or a transaction on the state as it is: what would come of each operation, "
+        "which rule decides, and whose approval is missing. A transaction is CBOR, signed or its "
+        "body alone; - reads it from standard input. Nothing is handed in."
     ),
 )
-@click.argument("proposal", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("name", metavar="FILE")
+@click.option(
+    "--at-height",
+    type=click.IntRange(0, HEIGHT_MAX),
+    help=_(
+        "Try a transaction on the state after this block, made again from all blocks up to it: "
+        "nodes keep the newest state only."
+    ),
+)
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(tempfile.gettempdir()),
+    help=_("Where there is room for a second ledger, for --at-height."),
+)
 @network_options
 @verb("policy test")
-def test(screen: Screen, *, proposal: Path, network: NetworkChoice) -> Answer:
-    """Try a proposal."""
+def test(
+    screen: Screen, *, name: str, at_height: int | None, scratch: Path, network: NetworkChoice
+) -> Answer:
+    """Try a proposal or a transaction."""
+    from node.cli.inputs import STANDARD_INPUT, read_stream
+    from node.cli.trial import is_transaction, try_transaction
+    from node.limits import TX_BYTES_MAX
+
+    data = read_stream(name, TX_BYTES_MAX + 1)
+    if is_transaction(data):
+        chain = network.open()
+        return try_transaction(screen, chain, name, data, height=at_height, scratch=scratch)
+    if name == STANDARD_INPUT or at_height is not None:
+        told = _("{name}: expected a transaction in CBOR: signed, or its body alone")
+        fix = _("a proposal is a file, and for the epoch in force: leave --at-height out")
+        raise CommandError("GC-1001", told.format(name=name), fix)
+    return _test_proposal(screen, Path(name), network)
+
+
+def _test_proposal(screen: Screen, proposal: Path, network: NetworkChoice) -> Answer:
     from node.chain.block import ResultCode
     from node.cli.change import check_epoch
     from node.cli.outcomes import explain
@@ -101,16 +131,12 @@ def _try(network: Network, rights: Rights, proposal: Proposal) -> tuple[ResultCo
     """Return what execution would make of a proposal by now, and the operation that fails."""
     from node.chain.block import ResultCode
     from node.chain.epoch import Epoch
-    from node.execution.governance import Ground, carry_out
+    from node.cli.trial import ground_of
+    from node.execution.governance import carry_out
     from node.execution.notary import Failure, Position
 
-    epoch = Epoch(network.profile.chain_id, network.validators, rights.parameters)
-    ground = Ground(
-        epoch=epoch,
-        tx_id=bytes(32),
-        founding=rights.founding,
-        is_ending=False,
-        digest_at=lambda _height: None,
+    ground = ground_of(
+        network, Epoch(network.profile.chain_id, network.validators, rights.parameters)
     )
     outcome = carry_out(
         proposal.governance, Position(1, rights.time_ms + 1, 0), rights.read, ground

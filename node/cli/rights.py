@@ -65,6 +65,8 @@ _KINDS: Final = (
     StateKind.RULE,
     StateKind.ROLL,
     StateKind.QUOTA,
+    StateKind.RETIRED_VALIDATOR,
+    StateKind.RETIRED_KEY,
 )
 
 

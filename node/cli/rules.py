@@ -30,6 +30,15 @@ def describe_rule(rule: Rule) -> dict[str, Any]:
     }
 
 
+def describe_bound(operation: str, rule: Rule, *, is_default: bool) -> dict[str, Any]:
+    """Return the rule in force for an operation so, with its sentence."""
+    return {
+        **describe_rule(rule),
+        "sentence": tell_rule(operation, rule),
+        "is_default": is_default,
+    }
+
+
 def read_rule(who: str, roles: Sequence[str], how_many: str) -> Rule:
     """Return the rule that words of a command line mean; raises `CommandError` naming the word."""
     scope = _SCOPES.get(who, Scope.NAMED)

@@ -389,7 +389,7 @@ class _Run:
         self, transaction: Transaction, sender: Identity, at: Position
     ) -> Mapping[bytes, bytes | None] | Failure:
         payload = transaction.body.payload
-        refused = self._why_not(sender, _operation_of(payload))
+        refused = self._why_not(sender, operation_name(payload))
         if refused is not None:
             return Failure(refused)  # T1, T2
         if isinstance(payload, Notarization):
@@ -440,7 +440,7 @@ class _Run:
         return self.writes[key] if key in self.writes else self._before.get(key)
 
 
-def _operation_of(payload: Payload) -> str:
+def operation_name(payload: Payload) -> str:
     """Return the name that rules are bound to, of what a transaction asks for."""
     if isinstance(payload, Notarization):
         return operation_of(payload)

@@ -95,6 +95,12 @@ def rule_of(read: Read, operation: str) -> Rule:
     return found or find_rule(read, base) or OPERATIONS[base].default
 
 
+def deciding_rule(read: Read, operation: str) -> str:
+    """Return the name that the rule in force for an operation is bound to: its own, or the base."""
+    base, colon, _detail = operation.partition(":")
+    return operation if colon and find_rule(read, operation) is not None else base
+
+
 def names_of(  # noqa: PLR0911 - one per operation
     operation: Operation, parameters: Parameters
 ) -> tuple[str, ...]:

@@ -198,19 +198,22 @@ def is_over(deadline_s: float) -> bool:
 
 def read_failure(endpoint: LedgerEndpoint, error: BaseException) -> ClientError:
     """Return what one validator's failing call means: its answer, or that it gave none."""
+    codes: list[str] = []
     if not isinstance(error, grpc.aio.AioRpcError):
         reason = str(error) or "the call was cancelled"
-    elif error.code() in _ANSWERS:
-        kind = _ANSWERS[error.code()]
+    else:
         trailing: Any = error.trailing_metadata() or ()
         codes = [value for key, value in trailing if key == CODE_KEY]
-        return kind(error.details() or "", code=codes[0] if codes else kind.code)
-    else:
+        if error.code() in _ANSWERS:
+            kind = _ANSWERS[error.code()]
+            return kind(error.details() or "", code=codes[0] if codes else kind.code)
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            codes = []  # that of its own fault says nothing to who asks
         reason = f"{error.code().name}: {error.details()}"
     where = f"{endpoint.validator_id} ({endpoint.address})"
     if (distrust := read_distrust(reason)) is not None:
         return DistrustedValidator(f"{where}: {distrust}")
-    return NetworkUnavailable(f"{where}: {reason}")
+    return NetworkUnavailable(f"{where}: {reason}", code=codes[0] if codes else None)
 
 
 def judge(failures: Sequence[ClientError]) -> ClientError:
@@ -219,6 +222,9 @@ def judge(failures: Sequence[ClientError]) -> ClientError:
     if answers:
         return answers[0]
     each = "; ".join(map(str, failures))
+    said = [failure for failure in failures if failure.code != NetworkUnavailable.code]
+    if said:  # it has not got it, and says why: pruned, not fetched yet
+        return NetworkUnavailable(f"no validator has it: {each}", code=said[0].code)
     if any(isinstance(failure, DistrustedValidator) for failure in failures):
         return NetworkUnavailable(
             f"no validator answered that can be believed: {each}",

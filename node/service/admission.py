@@ -111,7 +111,7 @@ class Gate:
             )
         if body.sender not in keys:  # read once for all that one sender hands in
             keys[body.sender] = self._key_or_refusal(body.sender)
-        refused = _personal_in(body.payload) or keys[body.sender]
+        refused = personal_in(body.payload) or keys[body.sender]
         return refused if isinstance(refused, Admission) else Candidate(transaction, refused)
 
     def _key_or_refusal(self, sender: str) -> PublicKey | Admission:
@@ -145,7 +145,7 @@ class Gate:
         return key
 
 
-def _personal_in(payload: Payload) -> Admission | None:
+def personal_in(payload: Payload) -> Admission | None:
     """Refuse a first record that names a person to all who read the chain, for good; else None.
 
     What was recorded before can be replaced and withdrawn still.

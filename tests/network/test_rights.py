@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.chain.block import ResultCode
+from node.chain.record import Notarization, RecordAction
 from node.cli.network import Network
 from node.cli.rights import read_rights
 from node.rpc.identity import AccessError
@@ -83,6 +84,48 @@ async def test_who_is_frozen_is_refused_everywhere_and_works_again_once_unfrozen
                 return after.final().code is ResultCode.OK
 
             await until(is_served, "the same connection to be served again")
+
+
+async def test_a_transaction_is_tried_before_it_is_handed_in(tmp_path: Path) -> None:
+    home = tmp_path / "network"
+    with running_network(home) as network:
+        await network.until_ready(network.ids)
+        named = ("in force", "free")
+        first = network.transaction_of(records(*named[:1]))
+        async with network.client() as client:
+            (outcome,) = await client.submit([first.encoded])
+            assert outcome.final().code is ResultCode.OK
+        path = tmp_path / "asked"
+        path.write_bytes(network.transaction_of(records(*named)).encoded)
+        tried = await govchain(home, "policy", "test", path)
+        assert tried.code == 0, tried.out
+        expected = ["REFERENCE_IN_FORCE", "OK"]
+        assert [each["outcome"] for each in tried.json["operations"]] == expected
+        assert (tried.json["admission"], tried.json["outcome"]) == ("ACCEPTED", expected[0])
+        before = await govchain(home, "policy", "test", path, "--at-height", 0)
+        assert [each["outcome"] for each in before.json["operations"]] == ["OK", "OK"]
+        path.write_bytes(replace_signature(network.transaction_of(records("free")).encoded))
+        spoiled = await govchain(home, "policy", "test", path)
+        assert (spoiled.json["admission"], spoiled.json["outcome"]) == ("BAD_SIGNATURE", "OK")
+        frozen = await govchain(home, "identity", "freeze", "agency-1", *ADMIN)
+        assert frozen.code == 0, frozen.out
+        after = await govchain(home, "policy", "test", path, *ADMIN)
+        assert after.json["outcome"] == "IDENTITY_FROZEN"
+
+
+def records(*references: str) -> Notarization:
+    return Notarization(
+        digest_algorithm=1,
+        type_code="test",
+        action=RecordAction.RECORD,
+        digests=bytes(32 * len(references)),
+        references=references,
+    )
+
+
+def replace_signature(encoded: bytes) -> bytes:
+    """Return a signed transaction with one bit of its signature, which is its end, turned."""
+    return encoded[:-1] + bytes((encoded[-1] ^ 1,))
 
 
 async def test_a_frozen_validator_follows_once_unfrozen_and_decides_no_more(tmp_path: Path) -> None:

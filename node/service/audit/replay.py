@@ -107,6 +107,11 @@ class Replay:
         self.audited = Audited()
 
     @property
+    def state(self) -> LedgerStore:
+        """What is so after the last block taken; what takes the next one moves it on."""
+        return self._rebuilt
+
+    @property
     def header(self) -> Header:
         """The header that execution gave for the last block taken."""
         return self._rebuilt.header

@@ -57,6 +57,11 @@ from node.chain.vault import (
 from node.chain.vault import Revoke as VaultRevoke
 from node.errors import PeerError
 from node.execution.apply import Executor
+from node.execution.governance import Ground
+from node.execution.notary import Position
+from node.execution.policy import Founding
+from node.execution.registry import epoch_in_force, find_identity
+from node.execution.trial import try_payload
 from tests.unit.execution.governed_chain import ADMINS, GOVERNED, adding, statement
 from tests.unit.execution.small_chain import (
     CREATED_MS,
@@ -213,7 +218,26 @@ class Prepared:
             block = self.executor.execute(self.state, next_inputs(self.state), [asked])
         except PeerError as error:
             return error.rule
-        return block.results[0].code
+        code = block.results[0].code
+        assert self.tried(asked) == (code, block.results[0].operation_index)
+        return code
+
+    def tried(self, asked: VerifiedTransaction) -> tuple[ResultCode, int]:
+        """Return what a trial says of it."""
+        body, state = asked.transaction.body, self.state
+        sender = find_identity(state, body.sender)
+        assert sender is not None
+        ground = Ground(
+            epoch=epoch_in_force(state, GENESIS.suite),
+            tx_id=asked.transaction.tx_id,
+            founding=Founding.of(GENESIS),
+            is_ending=False,
+            digest_at=state.digest_at,
+        )
+        inputs = next_inputs(state)
+        at = Position(inputs.height, inputs.time_ms, state.log_frontier.size + 1)
+        trial = try_payload(body.payload, sender, at, state.get, ground)
+        return trial.code, trial.operation_index
 
     def evidence(self, *names: str) -> tuple[CheckpointStatement, ...]:
         return tuple(statement(name, self.state.header) for name in names)
