@@ -1,6 +1,6 @@
 """Where the CPU time of a transaction goes on a validator, by stage, between gate and ledger.
 
-    python -m bench.stages [--transactions 250] [--blocks 24] [--validators 4]
+    python -m bench.stages [--transactions 250] [--blocks 24] [--validators 4] [--kernels]
 
 Real engines with real signatures and databases in one thread, without network, threads and logs'
 files: what those add is the difference to `govchain bench saturate`. A stage has the time in its
@@ -28,8 +28,10 @@ from bench.cores import AGENCY
 from bench.engines import EngineNetwork
 from bench.keyed_hash import signer
 from node.assembly.engines import open_database
+from node.chain.state_columns import prepare_columns
 from node.chain.state_tree import StateMap
 from node.consensus.core import Core
+from node.crypto.hashing import load_kernel
 from node.crypto.suite import INTERNATIONAL
 from node.execution.apply import Executor
 from node.service import reception
@@ -170,7 +172,12 @@ def _main() -> None:
     parser.add_argument("--transactions", type=int, default=250, help="per block")
     parser.add_argument("--blocks", type=int, default=24)
     parser.add_argument("--validators", type=int, default=4)
+    parser.add_argument("--kernels", action="store_true", help="hash and update by kernels")
     args = parser.parse_args()
+    if args.kernels and not (
+        load_kernel(INTERNATIONAL.new_hash) and prepare_columns(INTERNATIONAL)
+    ):
+        parser.error("kernels are not installed (extra [kernels]), or nowhere to be kept")
     spent_us = measure(args.validators, args.blocks, args.transactions)
     check_us = spent_us.pop(CHECK)
     rows = [(CHECK, check_us), *spent_us.items(), ("all", sum(spent_us.values()))]

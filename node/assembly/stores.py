@@ -12,6 +12,7 @@ import structlog
 
 from node.assembly.engines import open_database
 from node.chain.genesis import Genesis
+from node.chain.state_columns import prepare_columns
 from node.chain.state_tree import root_of
 from node.config import NodeConfig
 from node.crypto.hashing import load_kernel
@@ -103,5 +104,7 @@ def open_scratch(folder: Path) -> Iterator[KeyValueStore]:
 
 def _prepare_hashing(config: NodeConfig, genesis: Genesis) -> None:
     """Load what is configured before anything is hashed: it takes a second, at first several."""
-    if config.hashing == "kernels" and not load_kernel(genesis.suite.new_hash):
+    if config.hashing != "kernels":
+        return
+    if not (load_kernel(genesis.suite.new_hash) and prepare_columns(genesis.suite)):
         log.warning("no-hash-kernels", fix="pip install govchain[kernels]; hashlib does it so far")

@@ -41,7 +41,9 @@ Rows = tuple[Sequence[int], Sequence[bytes], Sequence[bytes], Sequence[bytes]]
 PathOf = Callable[[bytes], int]
 """Gives the path of a key as a number."""
 
-_KEY_TAG: Final = domains.tagged(domains.STATE_KEY, b"")
+KEY_TAG: Final = domains.tagged(domains.STATE_KEY, b"")
+"""What is hashed before a key."""
+
 _MARK_BYTES: Final = 4
 _NEVER: Final = DEPTH_MAX + 2
 """Above every bit of a path."""
@@ -49,6 +51,9 @@ _MARK_BITS: Final = 8 * _MARK_BYTES
 _MARK_MASK: Final = (1 << _MARK_BITS) - 1
 _HEAD: Final = Layout(f">I{DIGEST_BYTES}sBB")
 _CRC_BYTES: Final = 4
+_COUNT_AT: Final = _CRC_BYTES + DIGEST_BYTES
+_WIDTH_AT: Final = _COUNT_AT + 1
+_NO_HASH: Final = bytes(_COUNT_AT)
 _WIDTHS: Final = {1: "B", 2: "H", 4: "I"}
 
 
@@ -65,7 +70,7 @@ def path_number(key: bytes, suite: Suite) -> int:
 def paths_by(suite: Suite) -> PathOf:
     """Return `path_number` of a suite."""
     new_hash, number = suite.new_hash, int.from_bytes
-    return lambda key: number(new_hash(_KEY_TAG + key).digest(), "big")
+    return lambda key: number(new_hash(KEY_TAG + key).digest(), "big")
 
 
 def place_of(path: int, depth: int) -> bytes:
@@ -81,25 +86,19 @@ def place_of(path: int, depth: int) -> bytes:
 class Bucket(Struct, frozen=True, gc=False):
     """A few keys, in the order of their paths, with their values and the hashes of their leaves.
 
-    It is kept as it is stored, column by column: a change cuts out and puts in, and what it does
-    not touch is never taken apart.
+    It is kept as it is stored: a change cuts out and puts in, and what it does not touch is never
+    taken apart.
     """
 
     depth: int
     """How many bits of their paths all keys share, at least."""
-    hash: bytes
-    """Of the subtree these keys are."""
-    marks: bytes
-    leaf_hashes: bytes
-    sizes: bytes | tuple[int, ...]
-    """Of what is in `blobs`; bytes where none is above 255."""
-    blobs: bytes
-    """What all keys begin with, what each has beyond it, and the values."""
+    stored: bytes
+    """The stored form."""
 
     @classmethod
     def empty(cls, depth: int) -> Bucket:
         """Return one of no keys, which is never stored."""
-        return cls(depth, b"", b"", b"", b"\x00", b"")
+        return cls(depth, _unhashed(b"", b"", [0], b""))
 
     @classmethod
     def of(cls, depth: int, rows: Rows, suite: Suite) -> Bucket:
@@ -111,26 +110,28 @@ class Bucket(Struct, frozen=True, gc=False):
             subtree = trie_hash(marks, leaf_hashes, depth, DEPTH_MAX - shift, suite.new_hash)
         else:
             subtree = trie_hash(paths, leaf_hashes, depth, DEPTH_MAX, suite.new_hash)
-        return cls._of_columns(depth, subtree, (marks, leaf_hashes, keys, values))
+        stored = _unhashed(*_joined_columns(marks, leaf_hashes, keys, values))
+        return cls(depth, _with_hash(stored, subtree))
 
-    @classmethod
-    def _of_columns(cls, depth: int, subtree: bytes, rows: Rows) -> Bucket:
-        """Return the bucket with these marks, leaf hashes, keys and values."""
-        marks, leaf_hashes, keys, values = rows
-        blobs = [*_without_beginning(keys), *values]
-        return cls(
-            depth,
-            subtree,
-            _numbers(len(marks)).pack(*marks),
-            b"".join(leaf_hashes),
-            _sizes(list(map(len, blobs))),
-            b"".join(blobs),
-        )
+    @property
+    def hash(self) -> bytes:
+        """Of the subtree these keys are."""
+        return self.stored[_CRC_BYTES : _CRC_BYTES + DIGEST_BYTES]
 
     @property
     def count(self) -> int:
         """How many keys it has."""
-        return len(self.marks) // _MARK_BYTES
+        return self.stored[_COUNT_AT]
+
+    @property
+    def marks(self) -> bytes:
+        """The marks, joined."""
+        return self.stored[_HEAD.size : self._leaf_hashes_at]
+
+    @property
+    def leaf_hashes(self) -> bytes:
+        """The leaf hashes, joined."""
+        return self.stored[self._leaf_hashes_at : self._sizes_at]
 
     @property
     def keys(self) -> list[bytes]:
@@ -153,7 +154,7 @@ class Bucket(Struct, frozen=True, gc=False):
         Where it has a key too many, and its marks are enough to part it and to be those of its
         halves, paths have zeros after the marks: so no key is hashed.
         """
-        shift, marks = _mark_shift(self.depth), _numbers(self.count).unpack(self.marks)
+        shift, marks = _mark_shift(self.depth), self._split_marks()
         if len(marks) != BUCKET_KEYS_MAX + 1 or len(set(marks)) < len(marks):
             return self.rows(path_of)
         half_depth = DEPTH_MAX - shift - (marks[0] ^ marks[-1]).bit_length() + 1
@@ -170,13 +171,14 @@ class Bucket(Struct, frozen=True, gc=False):
     def get(self, path: int, key: bytes) -> bytes | None:
         """Return the value under a key of this path, or None."""
         mark = path >> _mark_shift(self.depth) & _MARK_MASK
-        marks, wanted = self.marks, mark.to_bytes(_MARK_BYTES, "big")
-        found = marks.find(wanted)
+        stored, end, wanted = self.stored, self._leaf_hashes_at, mark.to_bytes(_MARK_BYTES, "big")
+        found = stored.find(wanted, _HEAD.size, end)
         while found >= 0:  # as a rule there is none, and nothing is taken apart
-            at, within = divmod(found, _MARK_BYTES)
+            at, within = divmod(found - _HEAD.size, _MARK_BYTES)
             if not within and self._key(at) == key:
-                return self._blob(1 + self.count + at)
-            found = marks.find(wanted, found + 1)
+                (value,) = self._blobs(1 + self.count + at, 2 + self.count + at)
+                return value
+            found = stored.find(wanted, found + 1, end)
         return None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
@@ -190,11 +192,11 @@ class Bucket(Struct, frozen=True, gc=False):
     def with_change(self, path: int, key: bytes, value: bytes | None, suite: Suite) -> Bucket:
         """Return the bucket with another value under a key, None for none; itself if nothing moved.
 
-        Its hash is left empty, as more changes may follow: see `hashed`.
+        Its hash is left open, as more changes may follow: see `hashed`.
         """
         mark = path >> _mark_shift(self.depth) & _MARK_MASK
-        count = len(self.marks) // _MARK_BYTES
-        marks = _numbers(count).unpack(self.marks)
+        marks = self._split_marks()
+        count = len(marks)
         at = bisect_left(marks, mark)
         while at < count and marks[at] == mark:
             there = self._key(at)
@@ -205,23 +207,23 @@ class Bucket(Struct, frozen=True, gc=False):
             at += 1
         if value is None:
             return self
-        beginning = self.sizes[0]
-        if not (count and key.startswith(self.blobs[:beginning])):
+        sizes, blobs = list(self._sizes), self.stored[self._blobs_at :]
+        beginning = sizes[0]
+        if not (count and key.startswith(blobs[:beginning])):
             return self._rebuilt(at, (mark, leaf_hash(path, value, suite), key, value), 0)
-        sizes, blobs = list(self.sizes), self.blobs
         tail_at, value_at = sum(sizes[: 1 + at]), sum(sizes[: 1 + count + at])
         sizes.insert(1 + count + at, len(value))
         sizes.insert(1 + at, len(key) - beginning)
+        old_marks, leaf_hashes = self.marks, self.leaf_hashes
         cut, leaf_cut = at * _MARK_BYTES, at * DIGEST_BYTES
-        leaf = leaf_hash(path, value, suite)
+        parts = blobs[:tail_at], key[beginning:], blobs[tail_at:value_at], value, blobs[value_at:]
         return Bucket(
             self.depth,
-            b"",
-            self.marks[:cut] + mark.to_bytes(_MARK_BYTES, "big") + self.marks[cut:],
-            self.leaf_hashes[:leaf_cut] + leaf + self.leaf_hashes[leaf_cut:],
-            _sizes(sizes),
-            b"".join(
-                (blobs[:tail_at], key[beginning:], blobs[tail_at:value_at], value, blobs[value_at:])
+            _unhashed(
+                old_marks[:cut] + mark.to_bytes(_MARK_BYTES, "big") + old_marks[cut:],
+                leaf_hashes[:leaf_cut] + leaf_hash(path, value, suite) + leaf_hashes[leaf_cut:],
+                sizes,
+                b"".join(parts),
             ),
         )
 
@@ -229,53 +231,47 @@ class Bucket(Struct, frozen=True, gc=False):
         """Return the bucket with another value under its key `at`, or without it."""
         if value is None:
             return self._rebuilt(at, None, 1)
-        sizes, blobs, column = list(self.sizes), self.blobs, 1 + self.count + at
-        start = sum(sizes[:column])
-        end = start + sizes[column]
-        if blobs[start:end] == value:
+        sizes, column = list(self._sizes), 1 + self.count + at
+        start = self._blobs_at + sum(sizes[:column])
+        end, stored = start + sizes[column], self.stored
+        if stored[start:end] == value:
             return self
         sizes[column] = len(value)
-        leaf, cut = leaf_hash(path, value, suite), at * DIGEST_BYTES
-        leaf_hashes = self.leaf_hashes[:cut] + leaf + self.leaf_hashes[cut + DIGEST_BYTES :]
+        cut, leaf_hashes = at * DIGEST_BYTES, self.leaf_hashes
         return Bucket(
             self.depth,
-            b"",
-            self.marks,
-            leaf_hashes,
-            _sizes(sizes),
-            blobs[:start] + value + blobs[end:],
+            _unhashed(
+                self.marks,
+                leaf_hashes[:cut]
+                + leaf_hash(path, value, suite)
+                + leaf_hashes[cut + DIGEST_BYTES :],
+                sizes,
+                stored[self._blobs_at : start] + value + stored[end:],
+            ),
         )
 
     def _rebuilt(self, at: int, row: tuple[int, bytes, bytes, bytes] | None, gone: int) -> Bucket:
         """Return the bucket with a row, if any, in place of so many at `at`, made anew."""
-        count = self.count
-        marks = list(_numbers(count).unpack(self.marks))
-        columns = marks, list(self.split_leaf_hashes()), self.keys, self.values
-        for number, column in enumerate(columns):
-            column[at : at + gone] = [] if row is None else [row[number]]
+        marks, leaf_hashes = list(self._split_marks()), list(self.split_leaf_hashes())
+        keys, values = self.keys, self.values
+        new = [] if row is None else [row]
+        marks[at : at + gone] = [mark for mark, _, _, _ in new]
+        leaf_hashes[at : at + gone] = [leaf for _, leaf, _, _ in new]
+        keys[at : at + gone] = [key for _, _, key, _ in new]
+        values[at : at + gone] = [value for _, _, _, value in new]
         if not marks:
             return Bucket.empty(self.depth)
-        return self._of_columns(self.depth, b"", columns)
+        return Bucket(self.depth, _unhashed(*_joined_columns(marks, leaf_hashes, keys, values)))
 
     def hashed(self, suite: Suite) -> Bucket:
         """Return the bucket with its hash. It has keys."""
-        count, end = self.count, DEPTH_MAX - _mark_shift(self.depth)
-        paths: Sequence[int] = _numbers(count).unpack(self.marks)
-        if len(set(paths)) < count:
+        end = DEPTH_MAX - _mark_shift(self.depth)
+        paths: Sequence[int] = self._split_marks()
+        if len(set(paths)) < len(paths):
             paths, end = self.paths(paths_by(suite)), DEPTH_MAX
         leaf_hashes = self.split_leaf_hashes()
         subtree = trie_hash(paths, leaf_hashes, self.depth, end, suite.new_hash)
-        return Bucket(self.depth, subtree, self.marks, self.leaf_hashes, self.sizes, self.blobs)
-
-    def encode(self) -> bytes:
-        """Return the stored form."""
-        sizes, width = self.sizes, 1
-        if not isinstance(sizes, bytes):
-            width = 2 if max(sizes) < 1 << 16 else 4
-            sizes = _numbers(len(sizes), width).pack(*sizes)
-        head = bytes((self.count, width))
-        data = b"".join((self.hash, head, self.marks, self.leaf_hashes, sizes, self.blobs))
-        return crc32(data).to_bytes(_CRC_BYTES, "big") + data
+        return Bucket(self.depth, _with_hash(self.stored, subtree))
 
     @classmethod
     def decode(cls, data: bytes, place: bytes) -> Bucket:
@@ -283,14 +279,8 @@ class Bucket(Struct, frozen=True, gc=False):
 
         What is not the very bytes that were stored is refused; nothing is hashed.
         """
-        subtree, count, width = cls.read_head(data, place)
-        leaves_at = _HEAD.size + count * _MARK_BYTES
-        sizes_at = leaves_at + count * DIGEST_BYTES
-        blobs_at = sizes_at + (2 * count + 1) * width
-        column = data[sizes_at:blobs_at]
-        sizes = column if width == 1 else _numbers(2 * count + 1, width).unpack(column)
-        marks, leaf_hashes = data[_HEAD.size : leaves_at], data[leaves_at:sizes_at]
-        return cls(place[-1], subtree, marks, leaf_hashes, sizes, data[blobs_at:])
+        cls.read_head(data, place)
+        return cls(place[-1], data)
 
     @staticmethod
     def read_head(data: bytes, place: bytes) -> tuple[bytes, int, int]:
@@ -302,20 +292,68 @@ class Bucket(Struct, frozen=True, gc=False):
             raise malformed(place, "these are not the bytes that were stored")
         return subtree, count, width
 
-    def _key(self, at: int) -> bytes:
-        return self._blob(0) + self._blob(1 + at)
+    # --- Where its columns are ---
 
-    def _blob(self, at: int) -> bytes:
-        start = sum(self.sizes[:at])
-        return self.blobs[start : start + self.sizes[at]]
+    @property
+    def _leaf_hashes_at(self) -> int:
+        return _HEAD.size + self.stored[_COUNT_AT] * _MARK_BYTES
+
+    @property
+    def _sizes_at(self) -> int:
+        return _HEAD.size + self.stored[_COUNT_AT] * (_MARK_BYTES + DIGEST_BYTES)
+
+    @property
+    def _blobs_at(self) -> int:
+        return self._sizes_at + (2 * self.stored[_COUNT_AT] + 1) * self.stored[_WIDTH_AT]
+
+    @property
+    def _sizes(self) -> Sequence[int]:
+        """The sizes of what all keys begin with, of what each has beyond it, and of the values."""
+        column, width = self.stored[self._sizes_at : self._blobs_at], self.stored[_WIDTH_AT]
+        return column if width == 1 else _numbers(len(column) // width, width).unpack(column)
+
+    def _split_marks(self) -> tuple[int, ...]:
+        return _numbers(self.stored[_COUNT_AT]).unpack(self.marks)
+
+    def _key(self, at: int) -> bytes:
+        (beginning,), (tail,) = self._blobs(0, 1), self._blobs(1 + at, 2 + at)
+        return beginning + tail
 
     def _blobs(self, first: int, after: int) -> list[bytes]:
-        start, blobs, found = sum(self.sizes[:first]), self.blobs, []
-        for size in self.sizes[first:after]:
+        sizes, stored, found = self._sizes, self.stored, []
+        start = self._blobs_at + sum(sizes[:first])
+        for size in sizes[first:after]:
             end = start + size
-            found.append(blobs[start:end])
+            found.append(stored[start:end])
             start = end
         return found
+
+
+def _joined_columns(
+    marks: Sequence[int],
+    leaf_hashes: Sequence[bytes],
+    keys: Sequence[bytes],
+    values: Sequence[bytes],
+) -> tuple[bytes, bytes, list[int], bytes]:
+    """Return marks, leaf hashes, sizes, and keys with values, as a bucket has them."""
+    blobs = [*_without_beginning(keys), *values]
+    joined_marks = _numbers(len(marks)).pack(*marks)
+    return joined_marks, b"".join(leaf_hashes), list(map(len, blobs)), b"".join(blobs)
+
+
+def _unhashed(marks: bytes, leaf_hashes: bytes, sizes: Sequence[int], blobs: bytes) -> bytes:
+    """Return the stored form, with zeros for the hash and the checksum."""
+    largest = max(sizes)
+    width = 1 if largest < 1 << 8 else 2 if largest < 1 << 16 else 4
+    column = bytes(sizes) if width == 1 else _numbers(len(sizes), width).pack(*sizes)
+    head = _NO_HASH + bytes((len(marks) // _MARK_BYTES, width))
+    return b"".join((head, marks, leaf_hashes, column, blobs))
+
+
+def _with_hash(unhashed: bytes, subtree: bytes) -> bytes:
+    """Return the stored form with its hash, and the checksum."""
+    data = subtree + unhashed[_COUNT_AT:]
+    return crc32(data).to_bytes(_CRC_BYTES, "big") + data
 
 
 def joined_rows(buckets: Sequence[Bucket], path_of: PathOf) -> Rows:
@@ -384,11 +422,6 @@ def _numbers(count: int, width: int = _MARK_BYTES) -> Layout:
 def _digests(count: int) -> Layout:
     """Return how so many hashes are laid out."""
     return Layout(f"{DIGEST_BYTES}s" * count)
-
-
-def _sizes(sizes: list[int]) -> bytes | tuple[int, ...]:
-    """Return sizes as a bucket has them."""
-    return bytes(sizes) if max(sizes) < 1 << 8 else tuple(sizes)
 
 
 def _without_beginning(column: Sequence[bytes]) -> list[bytes]:

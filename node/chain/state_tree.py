@@ -20,26 +20,33 @@ the paths that changed. So whoever has a tree has all of it as it was, whatever 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Self, final
+from typing import Final, Self
 
 from node.chain.encoding import decode, encode, expect_array, expect_bytes, expect_list
 from node.chain.merkle import DIGEST_BYTES
 from node.chain.state_bucket import (
-    BUCKET_KEYS_MAX,
+    KEY_TAG,
     Bucket,
-    PathOf,
-    Rows,
-    joined_rows,
     key_path,
-    leaf_hash,
     malformed,
     path_number,
     paths_by,
     place_of,
     trie_hash,
+)
+from node.chain.state_columns import apply_by_columns, has_columns
+from node.chain.state_fork import (
+    EMPTY_TREE,
+    BucketReader,
+    Fork,
+    StateTree,
+    descend,
+    parted,
+    read_named,
+    root_of,
 )
 from node.chain.state_page import (
     DEPTH_MAX,
@@ -51,7 +58,7 @@ from node.chain.state_page import (
     first_path,
     lone_leaf,
 )
-from node.chain.struct import Struct
+from node.chain.state_update import Batch, TreeUpdate
 from node.crypto import domains
 from node.crypto.suite import Suite
 from node.errors import ProofError
@@ -82,43 +89,7 @@ __all__ = [
 
 _PROOF_BYTES_MAX: Final = 16 + (DEPTH_MAX + 2) * (DIGEST_BYTES + 2)
 
-BucketReader = Callable[[bytes], Bucket | None]
-"""Gives the bucket stored at a place (`place_of`), or None if there is none."""
-
-
-@final
-class Fork(Struct, frozen=True, gc=False):
-    """A subtree of more keys than a bucket has.
-
-    It is told from others by its exact type, as `isinstance` takes four times as long.
-    """
-
-    hash: bytes
-    left: StateTree
-    right: StateTree
-
-
-StateTree = Fork | bytes
-"""A subtree, or all of a tree: a fork, the hash of a bucket, or no bytes where there is no key."""
-
-EMPTY_TREE: Final = b""
-
-_NO_KEYS: Final = Bucket.empty(0)
 _NO_BUCKETS: Final[Mapping[bytes, Bucket]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class TreeUpdate:
-    """The next tree, and what turns the stored buckets of the one before into its own."""
-
-    tree: StateTree
-    buckets: dict[bytes, Bucket | None]
-    """The buckets that differ, by place; None for one that is no more."""
-
-    @property
-    def root(self) -> bytes:
-        """The hash of the next tree."""
-        return root_of(self.tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +149,7 @@ class StateMap:
     def __init__(self, tree: StateTree, read_bucket: BucketReader, suite: Suite) -> None:
         self._tree, self._suite = tree, suite
         self._read_bucket = cache(read_bucket)
-        self._path_of = cache(paths_by(suite))
+        self._paths: dict[bytes, int] = {}
         self._foreseen: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
@@ -186,24 +157,25 @@ class StateMap:
         if key in self._foreseen:
             return self._foreseen[key]
         path = self._path_of(key)
-        node, depth = _descend(self._tree, path, DEPTH_MAX)
+        node, depth = descend(self._tree, path, DEPTH_MAX)
         if type(node) is Fork or not node:
             return None
-        return _read(self._read_bucket, place_of(path, depth), node).get(path, key)
+        return read_named(self._read_bucket, place_of(path, depth), node).get(path, key)
 
     def foresee(self, keys: Iterable[bytes]) -> None:
         """Look up keys that `get` will be asked for, all together: what they share is walked once.
 
         Raises `StorageError` as `update` does.
         """
-        path_of, found = self._path_of, self._foreseen
-        key_at = {path_of(key): key for key in keys}
+        found, wanted = self._foreseen, list(keys)
+        self._learn(wanted)
+        key_at = {self._paths[key]: key for key in wanted}
         paths = sorted(key_at)
-        for node, depth, first, after in _parted(self._tree, paths):
+        for node, depth, first, after in parted(self._tree, paths):
             if not node:
                 found.update(dict.fromkeys(key_at[path] for path in paths[first:after]))
                 continue
-            bucket = _read(self._read_bucket, place_of(paths[first], depth), node)
+            bucket = read_named(self._read_bucket, place_of(paths[first], depth), node)
             for path in paths[first:after]:
                 key = key_at[path]
                 found[key] = bucket.get(path, key)
@@ -212,13 +184,25 @@ class StateMap:
         """Return what the function `update` does."""
         if not changes:
             return TreeUpdate(self._tree, {})
-        batch = _Batch(changes, self._read_bucket, self._suite, self._path_of)
-        return TreeUpdate(batch.apply(self._tree, 0, 0, 0, len(changes)), batch.buckets)
+        self._learn(changes)
+        batch = Batch(changes, self._read_bucket, self._suite, self._path_of)
+        if has_columns(self._suite, changes):
+            tree = apply_by_columns(batch, self._tree)
+        else:
+            tree = batch.apply(self._tree, 0, 0, 0, len(changes))
+        return TreeUpdate(tree, batch.buckets)
 
+    def _path_of(self, key: bytes) -> int:
+        if key not in self._paths:
+            self._learn((key,))
+        return self._paths[key]
 
-def root_of(tree: StateTree) -> bytes:
-    """Return the hash of a tree or subtree."""
-    return tree.hash if type(tree) is Fork else tree or EMPTY
+    def _learn(self, keys: Iterable[bytes]) -> None:
+        """Hash the keys that were not hashed yet."""
+        paths = self._paths
+        new = [key for key in keys if key not in paths]
+        for key, path in zip(new, self._suite.hash.each(KEY_TAG, new), strict=True):
+            paths[key] = int.from_bytes(path, "big")
 
 
 def update(
@@ -249,7 +233,7 @@ def build_subtree(place: str, values: Mapping[bytes, bytes], suite: Suite) -> Tr
     for key in values:
         if not key_path(key, suite).hex().startswith(place):
             raise ProofError("state-place", f"key {key.hex()} does not lie below {place}")
-    batch = _Batch(values, _NO_BUCKETS.get, suite, paths_by(suite))
+    batch = Batch(values, _NO_BUCKETS.get, suite, paths_by(suite))
     start = first_path(place)
     return TreeUpdate(batch.apply(EMPTY_TREE, depth, start, 0, len(values)), batch.buckets)
 
@@ -261,14 +245,14 @@ def tree_of_buckets(hashes: Sequence[tuple[bytes, bytes]], suite: Suite) -> Stat
 
 def bucket_place(tree: StateTree, path: int) -> bytes | None:
     """Return the place of the bucket that has the key of a path, if any has; None for no bucket."""
-    node, depth = _descend(tree, path, DEPTH_MAX)
+    node, depth = descend(tree, path, DEPTH_MAX)
     return place_of(path, depth) if node else None
 
 
 def places_below(tree: StateTree, place: str) -> Iterable[bytes]:
     """Yield the places of all buckets that may hold keys below `place`, in order of paths."""
     start, end = first_path(place), PAGE_LEVELS * len(place)
-    node, depth = _descend(tree, start, end)
+    node, depth = descend(tree, start, end)
     stack = [(node, depth, start)]
     while stack:
         node, depth, start = stack.pop()
@@ -310,7 +294,7 @@ def prove(tree: StateTree, key: bytes, read_bucket: BucketReader, suite: Suite) 
         node = node.right if is_right else node.left
     if not node:
         return StateProof(tuple(siblings), None)
-    bucket = _read(read_bucket, place_of(path, len(siblings)), node)
+    bucket = read_named(read_bucket, place_of(path, len(siblings)), node)
     paths, leaf_hashes, new_hash = (
         bucket.paths(paths_by(suite)),
         bucket.split_leaf_hashes(),
@@ -400,202 +384,16 @@ class _Grown:
         return Fork(self._new_hash(NODE_TAG + root_of(left) + root_of(right)).digest(), left, right)
 
 
-class _Batch:
-    """One update of one tree: the buckets it changes."""
-
-    def __init__(
-        self,
-        changes: Mapping[bytes, bytes | None],
-        read_bucket: BucketReader,
-        suite: Suite,
-        path_of: PathOf,
-    ) -> None:
-        self._read_bucket, self._suite, self._new_hash = read_bucket, suite, suite.new_hash
-        self._path_of = path_of
-        self._by_path = {path_of(key): (key, changes[key]) for key in changes}
-        self._paths = sorted(self._by_path)
-        self._shrinks = None in changes.values()
-        self.buckets: dict[bytes, Bucket | None] = {}
-
-    def apply(self, node: StateTree, depth: int, start: int, first: int, after: int) -> StateTree:
-        """Return `node`, whose paths begin at `start`, after the changes from `first` on.
-
-        The same object if it is the same. It calls itself once per level, so at most 256 deep.
-        """
-        if after - first == 1 and not self._shrinks:
-            return self._apply_one(node, depth, first)
-        if type(node) is not Fork:
-            return (
-                self._apply_to_bucket(node, depth, start, first, after) if first < after else node
-            )
-        bit = 1 << DEPTH_MAX - 1 - depth
-        middle = bisect_left(self._paths, start | bit, first, after)
-        left, right = node.left, node.right
-        if first < middle:
-            left = self.apply(left, depth + 1, start, first, middle)
-        if middle < after:
-            right = self.apply(right, depth + 1, start | bit, middle, after)
-        if left is node.left and right is node.right:
-            return node
-        if self._shrinks and not (type(left) is Fork or type(right) is Fork):
-            return self._fork_or_merge(left, right, depth, start)
-        return self._fork(left, right)
-
-    def _apply_one(self, node: StateTree, depth: int, at: int) -> StateTree:
-        """Return `node` after one change, which removes nothing: as `apply`, along its one path."""
-        path = self._paths[at]
-        on_path: list[Fork] = []
-        below = DEPTH_MAX - depth  # bits of the path that are not decided yet
-        while type(node) is Fork:
-            on_path.append(node)
-            below -= 1
-            node = node.right if path >> below & 1 else node.left
-        turns = path >> below  # a number of as many bits as the depth: the next one is the last
-        depth = DEPTH_MAX - below
-        changed = self._apply_to_bucket(node, depth, turns << below, at, at + 1)
-        if changed is node:
-            return on_path[0] if on_path else node
-        new_hash, digest = self._new_hash, root_of(changed)
-        for above in reversed(on_path):
-            if turns & 1:
-                beside = above.left
-                other = beside.hash if type(beside) is Fork else beside or EMPTY
-                digest = new_hash(NODE_TAG + other + digest).digest()
-                changed = Fork(digest, beside, changed)
-            else:
-                beside = above.right
-                other = beside.hash if type(beside) is Fork else beside or EMPTY
-                digest = new_hash(NODE_TAG + digest + other).digest()
-                changed = Fork(digest, changed, beside)
-            turns >>= 1
-        return changed
-
-    def _fork(self, left: StateTree, right: StateTree) -> Fork:
-        return Fork(self._new_hash(NODE_TAG + root_of(left) + root_of(right)).digest(), left, right)
-
-    def _apply_to_bucket(
-        self, node: bytes, depth: int, start: int, first: int, after: int
-    ) -> StateTree:
-        """Return the subtree of the bucket `node`, perhaps an empty one, after changes."""
-        place, suite = place_of(start, depth), self._suite
-        old = _read(self._read_bucket, place, node) if node else _NO_KEYS
-        if after - first > BUCKET_KEYS_MAX:
-            rows = self._with_many_changes(old, first, after)
-        else:
-            new = old if node else Bucket.empty(depth)
-            for path in self._paths[first:after]:
-                new = new.with_change(path, *self._by_path[path], suite)
-            if new is old or not (new.marks or node):
-                return node
-            if 0 < new.count <= BUCKET_KEYS_MAX:
-                self.buckets[place] = new = new.hashed(suite)
-                return new.hash
-            rows = new.rows_to_build(start, self._path_of)
-        if node:
-            self.buckets[place] = None
-        subtree = self._build(rows, 0, len(rows[0]), depth, start)
-        if subtree == node:  # nothing moved
-            self.buckets.pop(place, None)
-            return node
-        return subtree
-
-    def _with_many_changes(self, old: Bucket, first: int, after: int) -> Rows:
-        """Return the rows of a bucket after so many changes that most of it will be new."""
-        paths, leaf_hashes, keys, values = old.rows(self._path_of)
-        rows = dict(zip(paths, zip(leaf_hashes, keys, values, strict=True), strict=True))
-        for path in self._paths[first:after]:
-            key, value = self._by_path[path]
-            if value is None:
-                rows.pop(path, None)
-            else:
-                rows[path] = (leaf_hash(path, value, self._suite), key, value)
-        ordered = sorted(rows)
-        sorted_rows = [rows[path] for path in ordered]
-        leaf_hashes, keys, values = ([row[at] for row in sorted_rows] for at in range(3))
-        return ordered, leaf_hashes, keys, values
-
-    def _build(self, rows: Rows, first: int, after: int, depth: int, start: int) -> StateTree:
-        """Return the subtree of these rows, in buckets of its own."""
-        if first == after:
-            return EMPTY_TREE
-        if after - first <= BUCKET_KEYS_MAX:
-            paths, leaf_hashes, keys, values = rows
-            part = slice(first, after)
-            own = paths[part], leaf_hashes[part], keys[part], values[part]
-            bucket = Bucket.of(depth, own, self._suite)
-            self.buckets[place_of(start, depth)] = bucket
-            return bucket.hash
-        bit = 1 << DEPTH_MAX - 1 - depth
-        middle = bisect_left(rows[0], start | bit, first, after)
-        left = self._build(rows, first, middle, depth + 1, start)
-        return self._fork(left, self._build(rows, middle, after, depth + 1, start | bit))
-
-    def _fork_or_merge(self, left: bytes, right: bytes, depth: int, start: int) -> StateTree:
-        """Return the subtree of two buckets, of which either may have shrunk."""
-        at_right = start | 1 << DEPTH_MAX - 1 - depth
-        halves = {place_of(start, depth + 1): left, place_of(at_right, depth + 1): right}
-        buckets = [
-            self.buckets.get(place) or _read(self._read_bucket, place, node)
-            for place, node in halves.items()
-            if node
-        ]
-        count = sum(bucket.count for bucket in buckets)
-        if count > BUCKET_KEYS_MAX:
-            return self._fork(left, right)
-        self.buckets |= dict.fromkeys(halves)
-        return self._build(joined_rows(buckets, self._path_of), 0, count, depth, start)
-
-
-def _read(read_bucket: BucketReader, place: bytes, expected: bytes) -> Bucket:
-    """Return the bucket at `place` if it is the one whose hash the tree holds."""
-    bucket = read_bucket(place)
-    if bucket is None:
-        raise malformed(place, "missing")
-    if bucket.hash != expected:
-        raise malformed(place, f"expected {expected.hex()}, got {bucket.hash.hex()}")
-    return bucket
-
-
-def _descend(tree: StateTree, path: int, depth_max: int) -> tuple[StateTree, int]:
-    """Return the subtree that a path leads to, no deeper than asked for, and how deep that is."""
-    node, below = tree, DEPTH_MAX  # bits of the path that are not decided yet
-    while below > DEPTH_MAX - depth_max and type(node) is Fork:
-        below -= 1
-        node = node.right if path >> below & 1 else node.left
-    return node, DEPTH_MAX - below
-
-
-def _parted(tree: StateTree, paths: Sequence[int]) -> Iterator[tuple[bytes, int, int, int]]:
-    """Yield the bucket hash, none for no bucket, at which so many of the sorted `paths` end.
-
-    With it come how deep that is, and of which paths: from the first one up to another.
-    """
-    waiting = [(tree, DEPTH_MAX, 0, len(paths))] if paths else []
-    while waiting:
-        node, below, first, after = waiting.pop()
-        while type(node) is Fork:
-            below -= 1
-            if paths[first] >> below & 1:
-                node = node.right
-            elif after - first == 1 or not paths[after - 1] >> below & 1:
-                node = node.left
-            else:
-                middle = bisect_left(paths, (paths[first] >> below | 1) << below, first, after)
-                waiting.append((node.right, below, middle, after))
-                node, after = node.left, middle
-        yield node, DEPTH_MAX - below, first, after
-
-
 def _slot(
     tree: StateTree, start: int, depth: int, read_bucket: BucketReader, suite: Suite
 ) -> bytes:
     """Return the subtree of the paths that share `depth` bits with `start`, as pages hold it."""
-    node, above = _descend(tree, start, depth)
+    node, above = descend(tree, start, depth)
     if type(node) is Fork:
         return node.hash
     if not node:
         return b""
-    bucket = _read(read_bucket, place_of(start, above), node)
+    bucket = read_named(read_bucket, place_of(start, above), node)
     paths = bucket.paths(paths_by(suite))
     first = bisect_left(paths, start)
     after = bisect_left(paths, start + (1 << DEPTH_MAX - depth))

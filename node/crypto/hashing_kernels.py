@@ -16,11 +16,15 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numba import njit, uint32
 
+from node.errors import invariant
+
 LANES: Final = 16
 """Messages hashed side by side: as many as the widest vectors have words."""
 
 ROWS: Final = 4 * LANES
 """Messages laid out at a time: few enough for the nearest cache, many enough to rest there."""
+
+DIGEST_BYTES: Final = 32
 
 _BLOCK_BYTES: Final = 64
 _LENGTH_BYTES: Final = 8
@@ -94,6 +98,27 @@ def _transpose(rows: Words, row_words: int, wide: Words) -> None:
 
 
 @_inlined
+def _compress_rows(
+    compress: Compiled, start: Words, rows: Words, row_bytes: int, wide: Words
+) -> None:
+    """Set the state of each lane from the blocks of each row."""
+    for lane in range(LANES):
+        _put_words(wide, lane, start)
+    for block in range(0, row_bytes, _BLOCK_BYTES):
+        _transpose(rows[block:].view(np.uint32), row_bytes // 4, wide)
+        for lane in range(LANES):  # this loop becomes one pass of vectors
+            words = _words(wide, lane + 8 * LANES) + _words(wide, lane + 16 * LANES)
+            _put_words(wide, lane, compress(_words(wide, lane), words))
+
+
+@_inlined
+def _put_digest(wide: Words, lane: int, target: Words) -> None:
+    """Set the digest of a lane's state, whose words are in the order of bytes of the standards."""
+    for word in range(8):
+        target[word] = _swapped(wide[word * LANES + lane])
+
+
+@_inlined
 def _hash_all(
     compress: Compiled, start: Words, items: Words, size: int, frame: tuple[Words, int]
 ) -> Words:
@@ -110,18 +135,74 @@ def _hash_all(
         for row in range(some):
             _copy(items[(first + row) * size :], rows[row * row_bytes + offset :], size)
         for top in range(0, some, LANES):
-            for lane in range(LANES):
-                _put_words(wide, lane, start)
-            for block in range(0, row_bytes, _BLOCK_BYTES):
-                blocks = rows[top * row_bytes + block :].view(np.uint32)
-                _transpose(blocks, row_bytes // 4, wide)
-                for lane in range(LANES):  # this loop becomes one pass of vectors
-                    words = _words(wide, lane + 8 * LANES) + _words(wide, lane + 16 * LANES)
-                    _put_words(wide, lane, compress(_words(wide, lane), words))
+            _compress_rows(compress, start, rows[top * row_bytes :], row_bytes, wide)
             for lane in range(min(LANES, some - top)):
-                target = digests[8 * (first + top + lane) :]
-                for word in range(8):
-                    target[word] = _swapped(wide[word * LANES + lane])
+                _put_digest(wide, lane, digests[8 * (first + top + lane) :])
+    return digests
+
+
+@_inlined
+def _levels(pairs: Words, known_count: int) -> tuple[Words, Words]:
+    """Return the numbers of all pairs by level, and where each level begins and ends among them.
+
+    No numbers if a pair is of what is not before it.
+    """
+    count, level_count = pairs.size // 2, 1
+    levels = np.zeros(count, np.int32)
+    for at in range(count):
+        for reference in pairs[2 * at : 2 * at + 2]:
+            if reference >= known_count or ~reference >= at:
+                return np.empty(0, np.int64), np.zeros(1, np.int64)
+            if reference < 0:
+                levels[at] = max(levels[at], levels[~reference] + 1)
+        level_count = max(level_count, levels[at] + 1)
+    ends = np.zeros(level_count + 1, np.int64)
+    for at in range(count):
+        ends[levels[at] + 1] += 1
+    for level in range(level_count):
+        ends[level + 1] += ends[level]
+    order, filled = np.empty(count, np.int64), ends.copy()
+    for at in range(count):
+        order[filled[levels[at]]] = at
+        filled[levels[at]] += 1
+    return order, ends
+
+
+@_inlined
+def _hash_nodes(
+    compress: Compiled, start: Words, known: Words, pairs: Words, frame: tuple[Words, int]
+) -> Words:
+    """Return the digests of all pairs, joined, or none if a pair is of what is not before it.
+
+    Pairs of one level, of which none waits for another, are hashed side by side.
+    """
+    padded, offset = frame
+    known_count, count, row_bytes = known.size // DIGEST_BYTES, pairs.size // 2, padded.size
+    order, ends = _levels(pairs, known_count)
+    if order.size < count:
+        return np.empty(0, np.uint8)
+    rows = np.empty(LANES * row_bytes, np.uint8)
+    for row in range(LANES):
+        _copy(padded, rows[row * row_bytes :], row_bytes)
+    wide = np.empty(24 * LANES, np.uint32)  # a state, then a block, of each lane
+    digests = np.empty(DIGEST_BYTES * count, np.uint8)
+    words = digests.view(np.uint32)
+    for level in range(ends.size - 1):
+        for first in range(ends[level], ends[level + 1], LANES):
+            some = min(LANES, ends[level + 1] - first)
+            for row in range(some):
+                pair = 2 * order[first + row]
+                target = rows[row * row_bytes + offset :]
+                for side in range(2):
+                    reference = pairs[pair + side]
+                    half = target[side * DIGEST_BYTES :]
+                    if reference < 0:
+                        _copy(digests[~reference * DIGEST_BYTES :], half, DIGEST_BYTES)
+                    else:
+                        _copy(known[reference * DIGEST_BYTES :], half, DIGEST_BYTES)
+            _compress_rows(compress, start, rows, row_bytes, wide)
+            for lane in range(some):
+                _put_digest(wide, lane, words[8 * order[first + lane] :])
     return digests
 
 
@@ -132,6 +213,18 @@ def _frame(prefix: bytes, size: int) -> tuple[Words, int]:
     zeros = -(len(message) + 1 + _LENGTH_BYTES) % _BLOCK_BYTES
     length = (8 * len(message)).to_bytes(_LENGTH_BYTES, "big")
     return np.frombuffer(message + b"\x80" + bytes(zeros) + length, np.uint8), len(prefix)
+
+
+def _nodes_by(nodes: Compiled, prefix: bytes, known: bytes, pairs: bytes) -> bytes:
+    """Return the digests of pairs by a kernel."""
+    references = np.frombuffer(pairs, np.int32)
+    frame = _frame(prefix, 2 * DIGEST_BYTES)
+    digests = nodes(np.frombuffer(known, np.uint8), references, frame)
+    invariant(
+        digests.size == DIGEST_BYTES * (references.size // 2),
+        "a pair is of what is known or comes before it",
+    )
+    return bytes(digests.tobytes())
 
 
 # --- SHA-256 (FIPS 180-4) ------------------------------------------------------------------------
@@ -240,10 +333,20 @@ def _sha256_all(items: Words, size: int, frame: tuple[Words, int]) -> Words:
     return _hash_all(_sha256_compress, _SHA256_START, items, size, frame)
 
 
+@_kept
+def _sha256_nodes(known: Words, pairs: Words, frame: tuple[Words, int]) -> Words:
+    return _hash_nodes(_sha256_compress, _SHA256_START, known, pairs, frame)
+
+
 def sha256_many(prefix: bytes, items: bytes, size: int) -> bytes:
     """Do what `node.crypto.hashing.hash_many` does, for at least one item."""
     digests = _sha256_all(np.frombuffer(items, np.uint8), size, _frame(prefix, size))
     return bytes(digests.tobytes())
+
+
+def sha256_nodes(prefix: bytes, known: bytes, pairs: bytes) -> bytes:
+    """Do what `node.crypto.hashing.hash_nodes` does."""
+    return _nodes_by(_sha256_nodes, prefix, known, pairs)
 
 
 # --- SM3 (GB/T 32905) ----------------------------------------------------------------------------
@@ -380,7 +483,17 @@ def _sm3_all(items: Words, size: int, frame: tuple[Words, int]) -> Words:
     return _hash_all(_sm3_compress, _SM3_START, items, size, frame)
 
 
+@_kept
+def _sm3_nodes(known: Words, pairs: Words, frame: tuple[Words, int]) -> Words:
+    return _hash_nodes(_sm3_compress, _SM3_START, known, pairs, frame)
+
+
 def sm3_many(prefix: bytes, items: bytes, size: int) -> bytes:
     """Do what `node.crypto.hashing.hash_many` does, for at least one item."""
     digests = _sm3_all(np.frombuffer(items, np.uint8), size, _frame(prefix, size))
     return bytes(digests.tobytes())
+
+
+def sm3_nodes(prefix: bytes, known: bytes, pairs: bytes) -> bytes:
+    """Do what `node.crypto.hashing.hash_nodes` does."""
+    return _nodes_by(_sm3_nodes, prefix, known, pairs)

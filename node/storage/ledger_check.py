@@ -143,7 +143,7 @@ def _check_state(store: KeyValueStore, suite: Suite, state_root: bytes) -> None:
     built = update(EMPTY_TREE, values, _NO_BUCKETS.get, suite)
     if built.root != state_root:
         _fail("the current values do not give the state root of the tip")
-    if stored != {place: bucket.encode() for place, bucket in built.buckets.items() if bucket}:
+    if stored != {place: bucket.stored for place, bucket in built.buckets.items() if bucket}:
         _fail("the stored buckets are not those of the current values")
 
 

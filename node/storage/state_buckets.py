@@ -36,7 +36,7 @@ def put_buckets(batch: WriteBatch, buckets: Mapping[bytes, Bucket | None]) -> No
         if bucket is None:
             batch.delete(keys.state(place))
         else:
-            batch.put(keys.state(place), bucket.encode())
+            batch.put(keys.state(place), bucket.stored)
 
 
 def read_tree(store: KeyValueView, suite: Suite) -> StateTree:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.chain import state_bucket, state_tree
+from node.chain import state_bucket, state_update
 from node.chain.state_bucket import Bucket, place_of
 from node.chain.state_page import Page, has_more_keys, hash_of
 from node.chain.state_tree import (
@@ -134,7 +134,7 @@ World = tuple[Suite, list[dict[bytes, bytes | None]]]
 def bucket_keys_max(request: pytest.FixtureRequest) -> Iterator[None]:
     """Buckets of so few keys that small trees have many, and as they are."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (state_bucket, state_tree):
+        for module in (state_bucket, state_update):
             patch.setattr(module, "BUCKET_KEYS_MAX", request.param)
         yield
 
@@ -161,7 +161,7 @@ class Store:
             if bucket is None:
                 self.buckets.pop(place, None)
             else:
-                stored = bucket.encode()
+                stored = bucket.stored
                 assert self.buckets.get(place) != stored
                 self.buckets[place] = stored
         self.tree = done.tree

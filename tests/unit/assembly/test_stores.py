@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from node.assembly import stores
+from node.chain import state_columns
 from node.cli.network import read_genesis
 from node.config import NodeConfig
 from node.crypto import hashing
@@ -34,6 +35,9 @@ def test_kernels_are_loaded_where_they_are_configured(
     configured, is_installed, loaded, warnings = case
     kernels: dict[NewHash, HashMany] = {}
     monkeypatch.setattr(hashing, "_kernels", kernels)
+    monkeypatch.setattr(hashing, "_node_kernels", {})
+    columns: dict[NewHash, object] = {}
+    monkeypatch.setattr(state_columns, "_prepared", columns)
     if not is_installed:
         monkeypatch.setattr(stores, "load_kernel", lambda _: False)
     assert run("testnet", "init", "--home", tmp_path / "network", "-n", 1, "--json").code == 0
@@ -44,5 +48,5 @@ def test_kernels_are_loaded_where_they_are_configured(
         stores.open_stores(config, read_genesis(home / GENESIS_FILE)) as opened,
     ):
         assert opened.ledger.tip_height == 0
-    assert list(kernels) == loaded
+    assert list(kernels) == list(columns) == loaded
     assert [each["event"] for each in logged if each["log_level"] == "warning"] == warnings

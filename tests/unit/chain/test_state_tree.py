@@ -242,7 +242,7 @@ def test_what_a_usual_block_costs() -> None:
     hashing.inputs.clear()
     store.reads.clear()
     done = store.apply({b"new %d" % number: b"value" for number in range(140)})
-    stored = [bucket.encode() for bucket in done.buckets.values() if bucket]
+    stored = [bucket.stored for bucket in done.buckets.values() if bucket]
     assert len(done.buckets) <= 1.4 * 140
     assert sum(map(len, stored)) <= 450 * 140
     assert store.reads.total() <= 140

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import pytest
@@ -14,14 +16,17 @@ from node.crypto import hashing
 from node.crypto.hashing import (
     KERNEL_BYTES_MAX,
     KERNEL_ITEMS_MIN,
+    REFERENCE,
     HashMany,
     NewHash,
     Sm3,
+    hash_each,
     hash_many,
+    hash_nodes,
     load_kernel,
     new_sm3,
 )
-from node.crypto.hashing_kernels import LANES, ROWS, sha256_many, sm3_many
+from node.crypto.hashing_kernels import LANES, ROWS, sha256_many, sm3_many, sm3_nodes
 from node.errors import InvariantViolation
 
 HASHES = pytest.mark.parametrize("new_hash", [hashlib.sha256, new_sm3])
@@ -51,6 +56,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[NewHash, HashMany]:
     """Return the kernels of this process: none as yet, and none of them after the test."""
     kernels: dict[NewHash, HashMany] = {}
     monkeypatch.setattr(hashing, "_kernels", kernels)
+    monkeypatch.setattr(hashing, "_node_kernels", {})
     return kernels
 
 
@@ -131,6 +137,64 @@ def test_a_loaded_kernel_takes_what_is_many_and_short(
     assert taken == [KERNEL_ITEMS_MIN] * 2
 
 
+@HASHES
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["one by one", "kernels"])
+def test_items_of_any_length_are_hashed_each(
+    new_hash: NewHash, loaded: dict[NewHash, HashMany], *, is_loaded: bool
+) -> None:
+    assert not is_loaded or load_kernel(new_hash)
+    assert bool(loaded) == is_loaded
+    for count in (0, 1, KERNEL_ITEMS_MIN - 1, 3 * KERNEL_ITEMS_MIN):
+        items = [bytes([index]) * (index * 7 % 5) for index in range(count)]
+        items += [bytes([index]) * 40 for index in range(count)]
+        expected = [new_hash(b"prefix" + item).digest() for item in items]
+        assert hash_each(new_hash, b"prefix", items) == expected
+
+
+@HASHES
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["one by one", "kernels"])
+@pytest.mark.parametrize("known", [1, 2, LANES, 2 * LANES + 1])
+def test_nodes_are_hashed_from_what_they_are_made_of(
+    new_hash: NewHash, loaded: dict[NewHash, HashMany], known: int, *, is_loaded: bool
+) -> None:
+    """Side by side, each alone above the last one, and in between: by a shape drawn at random."""
+    assert not is_loaded or load_kernel(new_hash)
+    assert bool(loaded) == is_loaded
+    rng = random.Random(known)
+    digests = [rng.randbytes(32) for _ in range(known)]
+    for lowest in (0, -1, -300):
+        pairs = list[int]()
+        expected = list[bytes]()
+        for number in range(100):
+            pair = [rng.randrange(max(lowest, -number), known) for _ in range(2)]
+            if lowest == -1 and number:
+                pair[number % 2] = -number
+            pairs += pair
+            one, other = (digests[at] if at >= 0 else expected[~at] for at in pair)
+            expected.append(new_hash(b"\x01" + one + other).digest())
+        row = array(REFERENCE, pairs).tobytes()
+        assert hash_nodes(new_hash, b"\x01", b"".join(digests), row) == b"".join(expected)
+    assert hash_nodes(new_hash, b"\x01", b"".join(digests), b"") == b""
+
+
+@HASHES
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["one by one", "kernels"])
+@pytest.mark.parametrize("pairs", [[0, 2], [2, 0], [-1, 0], [0, -1], [0, 1, -2, 0]])
+def test_a_node_of_what_is_not_there_is_a_mistake(
+    new_hash: NewHash, loaded: dict[NewHash, HashMany], pairs: list[int], *, is_loaded: bool
+) -> None:
+    assert not is_loaded or load_kernel(new_hash)
+    assert bool(loaded) == is_loaded
+    with pytest.raises(InvariantViolation, match="a pair is of what"):
+        hash_nodes(new_hash, b"\x01", bytes(64), array(REFERENCE, pairs).tobytes())
+
+
+@pytest.mark.parametrize(("known", "pairs"), [(63, 8), (64, 7), (64, 4)])
+def test_halves_of_nodes_are_a_mistake(known: int, pairs: int) -> None:
+    with pytest.raises(InvariantViolation, match="are whole"):
+        hash_nodes(hashlib.sha256, b"", bytes(known), bytes(pairs))
+
+
 def test_other_hashes_have_no_kernel(loaded: dict[NewHash, HashMany]) -> None:
     assert not load_kernel(hashlib.sha384)
     assert not loaded
@@ -142,6 +206,15 @@ def test_a_kernel_that_hashes_otherwise_is_not_used(
 ) -> None:
     monkeypatch.setattr("node.crypto.hashing_kernels.sha256_many", sm3_many)
     with pytest.raises(InvariantViolation, match="hashes otherwise"):
+        load_kernel(hashlib.sha256)
+    assert not loaded
+
+
+def test_a_kernel_of_nodes_that_hashes_otherwise_is_not_used(
+    loaded: dict[NewHash, HashMany], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.crypto.hashing_kernels.sha256_nodes", sm3_nodes)
+    with pytest.raises(InvariantViolation, match="hashes nodes otherwise"):
         load_kernel(hashlib.sha256)
     assert not loaded
 
