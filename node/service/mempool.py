@@ -43,10 +43,12 @@ from itertools import chain
 from operator import attrgetter
 from typing import Final
 
+from msgspec import Struct
+
 from node.chain.transaction import VerifiedTransaction
 from node.execution.lifetime import is_within_lifetime
 from node.limits import MEMPOOL_BYTES_MAX, MEMPOOL_TXS_MAX
-from node.service.turns import Drain, Turns
+from node.service.turns import Drain, Organisation, Served, Turns
 
 _EXPIRY_BUCKET_MS: Final = 1_000
 
@@ -63,8 +65,7 @@ class AddOutcome(Enum):
     """As much of its organisation waits as may; `quota_retry_after_ms` says when to come back."""
 
 
-@dataclass(slots=True, eq=False)
-class _Request:
+class _Request(Struct, eq=False, gc=False):
     """A tx_id with the bodies held for it."""
 
     body: VerifiedTransaction
@@ -174,12 +175,12 @@ class Mempool:
         if is_known:
             return AddOutcome.DUPLICATE
         sender = tx.transaction.body.sender
-        if self.turns.is_over_quota(sender):
+        organisation = self.turns.organisation_of(sender)
+        if organisation is not None and organisation.is_over_quota:
             return AddOutcome.OVER_QUOTA
-        if not self._has_room_for(tx):
+        if not self._has_room_for(tx, organisation):
             return AddOutcome.FULL
-        self._insert(tx, is_waiting=True)
-        self._requests[tx.transaction.tx_id].is_own = is_own
+        self._insert(tx, is_waiting=True, is_own=is_own)
         return AddOutcome.ADDED
 
     def hold_body(self, tx: VerifiedTransaction) -> bool:
@@ -329,19 +330,24 @@ class Mempool:
         come of these requests came (monotonic ms), 0 if that is not known of any.
         """
         listed = list(tx_ids)
-        last_came_ms = 0
+        served: dict[str, Served] = {}
         for tx_id in listed:
             request = self._requests.get(tx_id)
             if request is None:
                 continue
-            self.turns.note_served(
-                request.body.transaction.body.sender, request.came_ms, self._now_ms
-            )
-            last_came_ms = max(last_came_ms, request.came_ms)
-            self._drop(request)
+            self._let_go(request)
+            transaction = request.body.transaction
+            of_sender = served.get(transaction.body.sender)
+            if of_sender is None:
+                of_sender = served[transaction.body.sender] = Served()
+            of_sender.count += 1
+            of_sender.size_bytes += len(transaction.encoded)
+            of_sender.came_ms = max(of_sender.came_ms, request.came_ms)
+        for sender, of_sender in served.items():
+            self.turns.note_served(sender, of_sender, self._now_ms)
         self.turns.note_block(time_ms)
         self._drain.note(time_ms, len(listed))
-        return last_came_ms
+        return max((of_sender.came_ms for of_sender in served.values()), default=0)
 
     def expire(self, time_ms: int) -> list[bytes]:
         """Drop what no block at T >= `time_ms` can include; return the tx ids, pinned ones spared.
@@ -380,49 +386,67 @@ class Mempool:
                 yield queue
             number += 1
 
-    def _has_room_for(self, tx: VerifiedTransaction) -> bool:
+    def _has_room_for(self, tx: VerifiedTransaction, organisation: Organisation | None) -> bool:
         room = self._txs_max - len(self._requests)
         room_bytes = self._bytes_max - self._bytes
         if room < 1 or room_bytes < len(tx.transaction.encoded):
             return False
-        return self.turns.has_room(tx.transaction.body.sender, room, room_bytes)
+        if organisation is None:  # nothing of it is held
+            return True
+        return self.turns.has_room(tx.transaction.body.sender, organisation, room, room_bytes)
 
     def _is_over_bounds(self) -> bool:
         return len(self._requests) > self._txs_max or self._bytes > self._bytes_max
 
-    def _insert(self, tx: VerifiedTransaction, *, is_waiting: bool) -> None:
+    def _insert(self, tx: VerifiedTransaction, *, is_waiting: bool, is_own: bool = False) -> None:
         transaction = tx.transaction
+        body, tx_id = transaction.body, transaction.tx_id
         self._arrivals += 1
-        place = self.turns.place(transaction.body.sender, len(transaction.encoded), self._lowest)
-        request = _Request(tx, self._arrivals, place, {}, False, 0, self._now_ms)  # noqa: FBT003 - in order, for speed
-        self._requests[transaction.tx_id] = request
+        place = self.turns.place(body.sender, len(transaction.encoded), self._lowest)
+        request = _Request(tx, self._arrivals, place, {}, False, 0, self._now_ms, is_own)  # noqa: FBT003 - in order, for speed
+        self._requests[tx_id] = request
         self._keep_body(tx)
-        bucket = transaction.body.not_after_ms // _EXPIRY_BUCKET_MS
-        self._expiry.setdefault(bucket, {})[transaction.tx_id] = request
+        second = body.not_after_ms // _EXPIRY_BUCKET_MS
+        bucket = self._expiry.get(second)
+        if bucket is None:
+            bucket = self._expiry[second] = {}
+        bucket[tx_id] = request
         if is_waiting:
             self._enqueue(request)
 
     def _drop(self, request: _Request) -> None:
         transaction = request.body.transaction
-        self._dequeue(request)
+        self._let_go(request)
+        self.turns.leave(transaction.body.sender, 1, len(transaction.encoded))
+
+    def _let_go(self, request: _Request) -> None:
+        """Forget a request that still counts as its sender's."""
+        if request.is_waiting:
+            self._dequeue(request)
+        transaction = request.body.transaction
         del self._requests[transaction.tx_id]
-        self.turns.leave(transaction.body.sender, len(transaction.encoded))
-        for body in (request.body, *request.twins.values()):
-            self._forget_body(body)
-        bucket = transaction.body.not_after_ms // _EXPIRY_BUCKET_MS
-        del self._expiry[bucket][transaction.tx_id]
-        if not self._expiry[bucket]:
-            del self._expiry[bucket]
+        self._forget_body(request.body)
+        for twin in request.twins.values():
+            self._forget_body(twin)
+        second = transaction.body.not_after_ms // _EXPIRY_BUCKET_MS
+        bucket = self._expiry[second]
+        del bucket[transaction.tx_id]
+        if not bucket:
+            del self._expiry[second]
 
     def _keep_body(self, tx: VerifiedTransaction) -> None:
-        self._bodies[tx.transaction.tx_hash] = tx
-        self._encoded.add(tx.transaction.encoded)
-        self._bytes += len(tx.transaction.encoded)
+        transaction = tx.transaction
+        encoded = transaction.encoded
+        self._bodies[transaction.tx_hash] = tx
+        self._encoded.add(encoded)
+        self._bytes += len(encoded)
 
     def _forget_body(self, tx: VerifiedTransaction) -> None:
-        del self._bodies[tx.transaction.tx_hash]
-        self._encoded.remove(tx.transaction.encoded)
-        self._bytes -= len(tx.transaction.encoded)
+        transaction = tx.transaction
+        encoded = transaction.encoded
+        del self._bodies[transaction.tx_hash]
+        self._encoded.remove(encoded)
+        self._bytes -= len(encoded)
 
     def _enqueue(self, request: _Request) -> None:
         """Put a request at the end of its round."""

@@ -33,9 +33,12 @@ class Purpose(IntEnum):
     BODIES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CheckJob:
-    """Candidates whose signatures somebody (a thread, the simulator) must check for the engine."""
+    """Candidates whose signatures somebody (a thread, the simulator) must check for the engine.
+
+    Each is one of its own: the answer comes with the very object that asked.
+    """
 
     purpose: Purpose
     candidates: tuple[Candidate, ...]

@@ -64,8 +64,8 @@ class Pursuits:
         self._ballots, self._undecided, self._outlet = ballots, undecided, outlet
         self._settled = settled
         self._pursuits: dict[bytes, _Pursuit] = {}
-        self._in_check: dict[bytes, None] = {}
-        """Hashes of transactions whose signatures are being checked: nobody is asked for those."""
+        self._in_check: dict[CheckJob, None] = {}
+        """Jobs under way: nobody is asked for the transactions in them."""
 
     # ------------------------------------------------------------------ from the core's question
 
@@ -131,13 +131,12 @@ class Pursuits:
 
     def have_checked(self, job: CheckJob) -> None:
         """Have signatures checked; their transactions are on their way until `checked`."""
-        self._in_check |= dict.fromkeys(c.transaction.tx_hash for c in job.candidates)
+        self._in_check[job] = None
         self._outlet.have_checked(job)
 
     def checked(self, job: CheckJob, verdicts: Sequence[VerifiedTransaction | None]) -> None:
         """Take the answer to a job; of bodies alone, as others go into the pool."""
-        for candidate in job.candidates:
-            self._in_check.pop(candidate.transaction.tx_hash, None)
+        self._in_check.pop(job, None)
         if job.purpose is not Purpose.BODIES:
             return
         pursuit = self._pursuits.get(job.header_digest)
@@ -196,7 +195,7 @@ class Pursuits:
         for pursuit in self._pursuits.values():
             if now.monotonic_ms < pursuit.ask_at_ms or not pursuit.holders:
                 continue
-            wanted = tuple(sorted(h for h in pursuit.missing if h not in self._in_check))
+            wanted = tuple(sorted(pursuit.missing - self._hashes_in_check()))
             if pursuit.tx_hashes is not None and not wanted:
                 pursuit.ask_at_ms = now.monotonic_ms + FETCH_AFTER_MS
                 continue
@@ -205,6 +204,11 @@ class Pursuits:
             pursuit.ask_at_ms = now.monotonic_ms + FETCH_AFTER_MS * min(1 << pursuit.asked, 32)
             self._outlet.counters.bodies_asked += 1
             self._outlet.send(holder, WantBodies(pursuit.header.height, pursuit.digest, wanted))
+
+    def _hashes_in_check(self) -> frozenset[bytes]:
+        return frozenset(
+            candidate.transaction.tx_hash for job in self._in_check for candidate in job.candidates
+        )
 
     def due_ms(self) -> list[int]:
         """Return the monotonic times (ms) by which `chase` has something to do."""

@@ -10,8 +10,8 @@ import asyncio
 import gc
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
+from types import TracebackType
 from typing import Protocol
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
@@ -113,6 +113,7 @@ class Runner:
         self._cut_off_until_ms: dict[int, int] = {}
         """Until when (monotonic) nothing is taken from a peer."""
         self._tasks: dict[asyncio.Task[None], None] = {}
+        self._ending_on_error = _EndingOnError(self.stop)
         self._started = False
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tickets = TicketOffice()
@@ -194,7 +195,7 @@ class Runner:
             return
         now = self.now()
         self._refuse_if_cut_off(peer, now)
-        with self._ending_on_error():
+        with self._ending_on_error:
             self.engine.receive(peer, messages, now)
             self._after_turn()
         self._refuse_if_cut_off(peer, now)
@@ -206,7 +207,7 @@ class Runner:
     def connected(self, peer: int) -> None:
         """Greet a peer that can be reached from now on."""
         if not self._is_over:
-            with self._ending_on_error():
+            with self._ending_on_error:
                 self.engine.connected(peer)
                 self._after_turn()
                 for greet in self.on_connected:
@@ -250,7 +251,7 @@ class Runner:
                 for index, (_, _, verified) in enumerate(judged)
                 if verified is not None
             ]
-        with self._ending_on_error():
+        with self._ending_on_error:
             answers = engine.admit(
                 [verified for _, _, verified in sound], self.now(), from_client=True
             )
@@ -258,7 +259,7 @@ class Runner:
             ticket.revise(index, answer)
         for ticket in tickets:
             self._settle_known(ticket)
-        with self._ending_on_error():
+        with self._ending_on_error:
             self._after_turn()
         return tickets
 
@@ -278,15 +279,6 @@ class Runner:
     @property
     def _is_over(self) -> bool:
         return not self._started or self._stopped.done()
-
-    @contextmanager
-    def _ending_on_error(self) -> Iterator[None]:
-        """End the run on any error in here: what the engine or the disk holds is then unknown."""
-        try:
-            yield
-        except Exception as error:
-            self.stop(error)
-            raise
 
     def _after_turn(self) -> None:
         """Carry out what the engine asked for, until it asks for nothing more."""
@@ -367,7 +359,7 @@ class Runner:
     def _flush_gossip(self) -> None:
         self._gossip_timer = None
         self._gossip_again_s = asyncio.get_running_loop().time() + GOSSIP_PAUSE_MS / 1_000
-        with self._ending_on_error():
+        with self._ending_on_error:
             self.engine.flush_gossip()
             self._after_turn()
 
@@ -395,7 +387,7 @@ class Runner:
         if self._is_over:
             return
         self._syncing = False
-        with self._ending_on_error():  # at once: a turn before the task is reaped would fail too
+        with self._ending_on_error:  # at once: a turn before the task is reaped would fail too
             self.engine.durable(lsn, self.now())
             self._after_turn()
 
@@ -420,7 +412,7 @@ class Runner:
     async def _run_job(self, job: CheckJob) -> None:
         verdicts = await self._check(job.candidates)
         if not self._is_over:
-            with self._ending_on_error():
+            with self._ending_on_error:
                 self.engine.checked(job, verdicts, self.now())
                 self._after_turn()
 
@@ -456,9 +448,30 @@ class Runner:
         if self.engine.deadline() > now.monotonic_ms:
             self._arm_timer()
             return
-        with self._ending_on_error():
+        with self._ending_on_error:
             self.engine.tick(now)
             self._after_turn()
+
+
+class _EndingOnError:
+    """Ends the run on any error within: what the engine or the disk holds is then unknown."""
+
+    __slots__ = ("_stop",)
+
+    def __init__(self, stop: Callable[[BaseException], None]) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception):
+            self._stop(error)
 
 
 def _judge(

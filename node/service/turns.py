@@ -106,6 +106,11 @@ class Organisation:
     """Bytes by round."""
     kept_max: int = _ROUNDS_KEPT_LEAST
 
+    @property
+    def is_over_quota(self) -> bool:
+        """Whether as much of it waits as may."""
+        return 0 < self.seat.waiting_max <= self.count
+
     def left(self, number: int) -> int:
         """Return what is left of a round, in bytes; never below zero."""
         return _ORGANISATION_ROUND_BYTES * self.seat.share - self.used.get(number, 0)
@@ -148,6 +153,16 @@ class Sender:
     def move_on(self, to: int) -> None:
         """Go to a later round."""
         self.round, self.used_bytes = to, 0
+
+
+@dataclass(slots=True, eq=False)
+class Served:
+    """What a block took of one sender."""
+
+    count: int = 0
+    size_bytes: int = 0
+    came_ms: int = 0
+    """When the last to come of it came; 0 if that is not known of any."""
 
 
 def seat_alone(sender: str) -> Seat:
@@ -200,29 +215,30 @@ class Turns:
             organisation.is_overdrawn = True
         return number
 
-    def leave(self, name: str, size_bytes: int) -> None:
-        """Count a request no more."""
+    def leave(self, name: str, count: int, size_bytes: int) -> None:
+        """Count so many requests of a sender no more, of so many bytes together."""
         sender = self._senders[name]
         organisation = sender.organisation
-        sender.count -= 1
+        sender.count -= count
         sender.size_bytes -= size_bytes
-        organisation.count -= 1
+        organisation.count -= count
         organisation.size_bytes -= size_bytes
         if not sender.count:
             del self._senders[name]
         if not organisation.count:
             del self._organisations[organisation.name]
 
-    def note_served(self, name: str, came_ms: int, now_ms: int) -> None:
-        """Note that a request became final which came at `came_ms`."""
+    def note_served(self, name: str, served: Served, now_ms: int) -> None:
+        """Note that requests of a sender became final, and count them no more."""
         sender = self._senders[name]
         organisation = sender.organisation
         sender.served_ms = organisation.served_ms = now_ms
-        sender.served_came_ms = max(sender.served_came_ms, came_ms)
-        organisation.served_came_ms = max(organisation.served_came_ms, came_ms)
+        sender.served_came_ms = max(sender.served_came_ms, served.came_ms)
+        organisation.served_came_ms = max(organisation.served_came_ms, served.came_ms)
         if not organisation.drained:
             self._served.append(organisation)
-        organisation.drained += 1
+        organisation.drained += served.count
+        self.leave(name, served.count, served.size_bytes)
 
     def note_block(self, time_ms: int) -> None:
         """Note that this was all of a block with T = `time_ms`."""
@@ -231,31 +247,20 @@ class Turns:
             organisation.drained = 0
         self._served.clear()
 
-    def is_over_quota(self, name: str) -> bool:
-        """Tell whether as much of a sender's organisation waits as may."""
-        organisation = self._organisation_of(name)
-        if organisation is None:
-            return False
-        most = organisation.seat.waiting_max
-        return 0 < most <= organisation.count
-
     def retry_after_ms(self, name: str) -> int:
         """Return when who is over its quota should come back; 0 who is not."""
-        organisation = self._organisation_of(name)
-        if organisation is None or not self.is_over_quota(name):
+        organisation = self.organisation_of(name)
+        if organisation is None or not organisation.is_over_quota:
             return 0
         return organisation.drain.retry_after_ms(organisation.seat.waiting_max)
 
-    def has_room(self, name: str, room: int, room_bytes: int) -> bool:
-        """Tell whether a sender may hold more, by the room that is left of the pool.
+    def has_room(self, name: str, organisation: Organisation, room: int, room_bytes: int) -> bool:
+        """Tell whether a sender of an organisation may hold more, by the room left of the pool.
 
         An organisation may hold one part more than `SHARE_FACTOR` times of it, and a sender
         `SHARE_FACTOR` times what its organisation leaves of that.
         """
         sender = self._senders.get(name)
-        organisation = self._organisation_of(name)
-        if organisation is None:
-            return True
         most = (SHARE_FACTOR + 1) * room - organisation.count
         most_bytes = (SHARE_FACTOR + 1) * room_bytes - organisation.size_bytes
         if sender is None:
@@ -264,7 +269,8 @@ class Turns:
             sender.count <= SHARE_FACTOR * most and sender.size_bytes <= SHARE_FACTOR * most_bytes
         )
 
-    def _organisation_of(self, name: str) -> Organisation | None:
+    def organisation_of(self, name: str) -> Organisation | None:
+        """Return a sender's organisation, if anything of that is held."""
         sender = self._senders.get(name)
         if sender is not None:
             return sender.organisation

@@ -243,8 +243,8 @@ def block_like(block: ExecutedBlock, other: ExecutedBlock) -> ExecutedBlock:
 def test_what_is_being_checked_is_asked_for_when_its_signature_was_false() -> None:
     block = block_of(1)
     node = Pursuing().pursue(block)
-    (held,) = node.give(block, 0)
-    gossiped = replace(held, purpose=Purpose.GOSSIP)
+    (given,) = Pursuing().pursue(block).give(block, 0)
+    gossiped = replace(given, purpose=Purpose.GOSSIP)
     node.pursuits.have_checked(gossiped)
     assert node.outlet.drain().jobs == [gossiped]
     assert node.chase(FETCH_AFTER_MS) == []

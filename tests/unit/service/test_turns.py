@@ -172,9 +172,9 @@ def test_who_becomes_known_while_something_of_it_waits_is_let_go_as_it_came() ->
     turns.place("new", SIZE_BYTES, 0)
     seats["new"] = Seat("org-1", 2, 5)
     turns.reseat()
-    turns.leave("new", SIZE_BYTES)
+    turns.leave("new", 1, SIZE_BYTES)
     assert turns.retry_after_ms("new") == 0
-    assert turns.has_room("new", 0, 0)
+    assert turns.organisation_of("new") is None
 
 
 def test_placing_costs_the_same_behind_a_flood_of_90_000() -> None:
