@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -12,15 +13,18 @@ from msgspec import structs
 from node.chain.block import ResultCode, TransactionResult, TransactionRoots
 from node.chain.genesis import Parameters
 from node.chain.merkle import TreeHead, inclusion_path, leaf_hash, merkle_root, verify_inclusion
-from node.chain.record import RecordAction, RecordLeaf, encode_header_leaf
+from node.chain.record import Notarization, RecordAction, RecordLeaf, encode_header_leaf
 from node.chain.reference import ReferenceStatus, Standing, reference_key
 from node.chain.transaction import VerifiedTransaction
 from node.crypto.hashing import Hasher
 from node.errors import PeerError
+from node.execution import apply
 from node.execution.apply import BlockInputs
+from node.execution.notary import notarize
 from node.limits import BLOCK_RECORDS_MAX, TX_LIFETIME_MS_MAX
 from tests.suites import SUITE
 from tests.unit.execution.small_chain import (
+    AGENCIES,
     CREATED_MS,
     GENESIS,
     SHORT_LIVED,
@@ -349,6 +353,34 @@ def hashed_by_block(count: int, *, references: bool) -> Counter[bytes]:
     hashed.clear()
     chain.execute(*transactions)
     return hashed
+
+
+def test_what_is_plain_is_carried_out_together_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_itself: list[Notarization] = []
+
+    def noting(payload: Notarization, *rest: Any) -> Any:  # noqa: ANN401 - as it is passed on
+        by_itself.append(payload)
+        return notarize(payload, *rest)
+
+    monkeypatch.setattr(apply, "notarize", noting)
+    chain = SmallChain()
+    plain = [
+        tx(payload(f"{n}", references=[f"R-{n}"] if n % 3 else None), sender=AGENCIES[n % 2])
+        for n in range(30)
+    ]
+    assert {r.code for r in chain.commit(*plain).results} == {ResultCode.OK}
+    assert by_itself == []
+    others = [
+        payload("1", references=["R-2"]),  # it is there already
+        payload("2", references=["S-1"], action=RecordAction.SUPERSEDE),
+        payload("3", "4"),
+        payload("5", algorithm=9),
+        payload("6", references=["S-2"]),  # after the same one in the block
+    ]
+    chain.commit(tx(payload("7", references=["S-2"])), *map(tx, others))
+    assert by_itself == others
 
 
 @pytest.mark.parametrize("count", [1, 2, 100, 1_000])
