@@ -41,6 +41,8 @@ _CURVE: Final = 415  # NID_X9_62_prime256v1 in OpenSSL's obj_mac.h
 _SCALAR_BYTES: Final = 32
 _NUMBERS: Final = 2
 _S_MAX: Final = P256_ORDER // 2
+_FIELD: Final = (1 << 256) - (1 << 224) + (1 << 192) + (1 << 96) - 1
+"""The prime of the curve's field (SEC 2 section 2.4.2)."""
 
 # RFC 6979 appendix A.2.5, with SHA-256; n - s in place of its s, which is the high one.
 _KNOWN_KEY: Final = bytes.fromhex(
@@ -184,8 +186,8 @@ class KeyTable:
         with _Scratch(self._library) as scratch:
             return [
                 r > 0
-                and r
-                == scratch.sum_x(
+                and scratch.sum_has_x(
+                    r,
                     int.from_bytes(hashlib.sha256(message).digest(), "big") * inverse % P256_ORDER,
                     r * inverse % P256_ORDER,
                     self._group,
@@ -218,25 +220,32 @@ class _Scratch:
             library.BN_free(number)
         library.BN_CTX_free(self._context)
 
-    def sum_x(self, of_generator: int, of_key: int, around_key: int) -> int:
-        """Return the x-coordinate, below the order, of a multiple of G and one of a key, added.
+    def sum_has_x(self, x: int, of_generator: int, of_key: int, around_key: int) -> bool:
+        """Tell whether a multiple of G and one of a key, added, have this for their x-coordinate.
 
-        -1 where the sum is infinity, or the library failed.
+        The point is (X, Y, Z) with x = X / Z^2 (SEC 1 section 2.3; "Jacobian" coordinates), so no
+        inversion is needed to compare. False where the sum is infinity, or the library failed.
         """
-        library, context, x, y = self._library, self._context, *self._numbers
-        first, second, curve = self._first, self._second, library.curve
-        library.BN_bin2bn(of_generator.to_bytes(_SCALAR_BYTES, "big"), _SCALAR_BYTES, x)
-        library.BN_bin2bn(of_key.to_bytes(_SCALAR_BYTES, "big"), _SCALAR_BYTES, y)
+        library, context, first_number, second_number = self._library, self._context, *self._numbers
+        first, second, curve, out = self._first, self._second, library.curve, self._out
+        library.BN_bin2bn(of_generator.to_bytes(_SCALAR_BYTES, "big"), _SCALAR_BYTES, first_number)
+        library.BN_bin2bn(of_key.to_bytes(_SCALAR_BYTES, "big"), _SCALAR_BYTES, second_number)
         if (
-            library.EC_POINT_mul(curve, first, x, None, None, context) == 1
-            and library.EC_POINT_mul(around_key, second, y, None, None, context) == 1
+            library.EC_POINT_mul(curve, first, first_number, None, None, context) == 1
+            and library.EC_POINT_mul(around_key, second, second_number, None, None, context) == 1
             and library.EC_POINT_add(curve, first, first, second, context) == 1
-            and library.EC_POINT_get_affine_coordinates(curve, first, x, None, context) == 1
-            and library.BN_bn2binpad(x, self._out, _SCALAR_BYTES) == _SCALAR_BYTES
+            and library.EC_POINT_get_Jprojective_coordinates_GFp(
+                curve, first, first_number, None, second_number, context
+            )
+            == 1
+            and library.BN_bn2binpad(first_number, out, _SCALAR_BYTES) == _SCALAR_BYTES
         ):
-            return int.from_bytes(self._out.raw, "big") % P256_ORDER
+            above = int.from_bytes(out.raw, "big")
+            if library.BN_bn2binpad(second_number, out, _SCALAR_BYTES) == _SCALAR_BYTES:
+                z = int.from_bytes(out.raw, "big")
+                return z > 0 and x * z * z % _FIELD == above
         library.ERR_clear_error()
-        return -1
+        return False
 
     def group_around(self, point: bytes) -> int | None:
         """Return the curve with a key for its generator, and that one's multiples computed."""
@@ -329,7 +338,7 @@ def _declared() -> Any:  # noqa: ANN401 - as above
         "EC_POINT_free": (None, pointer),
         "EC_POINT_oct2point": (c_int, pointer, pointer, c_char_p, c_size_t, pointer),
         "EC_POINT_add": (c_int, *[pointer] * 5),
-        "EC_POINT_get_affine_coordinates": (c_int, *[pointer] * 5),
+        "EC_POINT_get_Jprojective_coordinates_GFp": (c_int, *[pointer] * 6),  # as above
     }
     library, unlocking = ctypes.PyDLL(LIBCRYPTO), ctypes.CDLL(LIBCRYPTO)
     declare(library, others)
