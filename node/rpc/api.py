@@ -69,10 +69,9 @@ class LedgerApi(LedgerServicer):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(request.wait_ms, WAIT_MS_MAX) / 1_000):
                         await ticket.wait_final()
-            return pb.SubmitReply(
-                admissions=convert.admissions_to_pb(ticket.admissions),
-                results=convert.results_to_pb(ticket.results),
-            )
+            reply = pb.SubmitReply(admissions=convert.admissions_to_pb(ticket.admissions))
+            convert.add_results(reply.results, ticket.results)
+            return reply
         finally:
             ticket.close()
 
@@ -280,7 +279,8 @@ class LedgerApi(LedgerServicer):
         """Report a batch when it is final, and make room for the next."""
         try:
             await ticket.wait_final()
-            final = pb.BatchResults(results=convert.results_to_pb(ticket.results))
+            final = pb.BatchResults()
+            convert.add_results(final.results, ticket.results)
             async with writing:
                 await context.write(pb.SubmitBatchReply(batch_id=batch_id, final=final))
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
@@ -22,6 +22,9 @@ from node.limits import STATE_VALUE_BYTES_MAX
 from node.rpc import port
 from node.rpc.pb import ledger_pb2 as pb
 
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
 _ADMITTED: Final = frozenset(code for code in AdmissionCode if code.is_admitted)
 
 _Code = TypeVar("_Code", bound=IntEnum)
@@ -31,7 +34,7 @@ def admissions_to_pb(admissions: Sequence[Admission]) -> pb.Admissions:
     """Return the message of one request's admission verdicts."""
     message = pb.Admissions(codes=[admission.code for admission in admissions])  # type: ignore[misc]
     for index, admission in enumerate(admissions):
-        if admission.code not in _ADMITTED:
+        if admission is not ACCEPTED and admission.code not in _ADMITTED:
             message.refusals.add(
                 index=index, message=admission.message, retry_after_ms=admission.retry_after_ms
             )
@@ -53,20 +56,20 @@ def admissions_from_pb(message: pb.Admissions, count: int) -> list[Admission]:
     return admissions
 
 
-def results_to_pb(results: Iterable[FinalResult | None]) -> list[pb.FinalResult]:
-    """Return the messages of those results that are known."""
-    return [
-        pb.FinalResult(
-            index=index,
-            height=result.height,
-            time_ms=result.time_ms,
-            code=result.code,
-            operation_index=result.operation_index,
-            log_index=result.log_index,
-        )
-        for index, result in enumerate(results)
-        if result is not None
-    ]
+def add_results(
+    messages: RepeatedCompositeFieldContainer[pb.FinalResult], results: Iterable[FinalResult | None]
+) -> None:
+    """Add the messages of those results that are known to a field of a message."""
+    for index, result in enumerate(results):
+        if result is not None:
+            messages.add(
+                index=index,
+                height=result.height,
+                time_ms=result.time_ms,
+                code=result.code,
+                operation_index=result.operation_index,
+                log_index=result.log_index,
+            )
 
 
 def results_from_pb(messages: Iterable[pb.FinalResult], count: int) -> list[FinalResult | None]:

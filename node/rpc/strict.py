@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import grpc
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError as MalformedMessage
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -36,7 +38,15 @@ class Malformed:
 
 
 class Tolerant(grpc.aio.ServerInterceptor):
-    """Hands `Malformed` to a method whose request cannot be read, for it to refuse."""
+    """Hands `Malformed` to a method whose request cannot be read, for it to refuse.
+
+    To be the first of a server's interceptors. What the others made of a method is asked for once,
+    as none of them looks at the call that it is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, _Handler] = {}
+        """By method, of those that exist."""
 
     async def intercept_service(
         self,
@@ -44,10 +54,15 @@ class Tolerant(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> _Handler | None:
         """Have the method read requests this way."""
-        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        handler = self._handlers.get(method)
         if handler is None:
-            return None  # no such method: gRPC says so
-        return rebuilt(handler, behaviour_of(handler), _tolerant(handler.request_deserializer))
+            found = await continuation(handler_call_details)
+            if found is None:
+                return None  # no such method: gRPC says so
+            read = _tolerant(found.request_deserializer)
+            handler = self._handlers[method] = rebuilt(found, behaviour_of(found), read)
+        return handler
 
 
 def behaviour_of(handler: _Handler) -> Callable[..., Any]:
@@ -74,10 +89,20 @@ def refuse_malformed(request: Message | Malformed) -> None:
     if len(unknown):
         number = unknown[0].field_number
         raise DecodeError(f"{request.DESCRIPTOR.full_name}: field {number} is unknown")
-    for descriptor, value in request.ListFields():
-        if descriptor.message_type is not None:
-            for inner in value if descriptor.is_repeated else (value,):
+    for name, is_repeated in _messages_in(request.DESCRIPTOR):
+        if is_repeated:
+            for inner in getattr(request, name):
                 refuse_malformed(inner)
+        elif request.HasField(name):
+            refuse_malformed(getattr(request, name))
+
+
+@cache
+def _messages_in(definition: Descriptor) -> tuple[tuple[str, bool], ...]:
+    """Return the fields of a definition that hold messages, and whether each holds many."""
+    return tuple(
+        (each.name, each.is_repeated) for each in definition.fields if each.message_type is not None
+    )
 
 
 def _tolerant(read: Callable[[bytes], object] | None) -> Callable[[bytes], object] | None:

@@ -46,7 +46,8 @@ def test_admissions() -> None:
 
 def test_results_keep_their_places() -> None:
     results = [None, RESULT, None]
-    messages = convert.results_to_pb(results)
+    messages = pb.BatchResults().results
+    convert.add_results(messages, results)
     assert len(messages) == 1
     assert convert.results_from_pb(messages, 3) == results
 
