@@ -65,6 +65,8 @@ NO_MEMBER = -1
 """The index of a node outside the set: it commits what others decide, and casts nothing."""
 _FOLLOWED = (Validated, DecidedReceived, Tick)
 """What concerns such a node."""
+_MAY_MOVE_NOTHING = (VoteReceived, OwnVoteDurable, StatusReceived, PoolChanged, Tick)
+"""What need not have consequences; whoever takes one of these says whether it can have."""
 
 
 class Core:
@@ -121,6 +123,10 @@ class Core:
         self.has_ended = False
         """Whether the barrier of this epoch was committed: then nothing more happens here."""
         self._clock = Pacemaker(parameters)
+        self._is_settled = False
+        """Whether all consequences of what is known were drawn, if none of it is about leaving."""
+        self._are_timers_set = False
+        """Whether the timers are as that demands, until the next is due."""
         self._out: list[Action] = []
         self._restore(recovered)
 
@@ -131,22 +137,26 @@ class Core:
         if self._is_over():
             return []
         self._out = []
-        self._is_fit = now.is_fit
+        if now.is_fit is not self._is_fit:
+            self._is_fit, self._is_settled = now.is_fit, False
         if self.me == NO_MEMBER and not isinstance(event, _FOLLOWED):
             return []
+        if not isinstance(event, _MAY_MOVE_NOTHING):
+            self._is_settled = False
         match event:
-            case ProposalReceived():
-                self._on_proposal(event)
             case VoteReceived():
                 self._on_vote(event.vote)
             case OwnVoteDurable():
                 self._on_own_vote(event.vote)
+            case ProposalReceived():
+                self._on_proposal(event)
             case Validated():
                 self._on_validated(event)
             case ProposalBuilt():
                 self._on_built(event)
             case PoolChanged():
-                self._pool_pending = event.pending
+                self._pool_pending, self._are_timers_set = event.pending, False
+                self._is_settled = self._is_settled and not event.pending
             case PassedOver():
                 self._on_passed_over(event, now)
             case DecidedReceived():
@@ -164,8 +174,13 @@ class Core:
                 pass
             case _:
                 assert_never(event)
-        self._progress(now)
-        self._run_timers(now)
+        is_calm = self.view_active and not self._view_changes.has_above(self.view)
+        if not (self._is_settled and is_calm):
+            self._is_settled, self._are_timers_set = True, False
+            self._progress(now)
+        if not self._are_timers_set or now.monotonic_ms >= self._clock.deadline_ms():
+            self._are_timers_set = True
+            self._run_timers(now)
         return self._out
 
     def deadline(self) -> int:
@@ -285,12 +300,16 @@ class Core:
     def _record_vote(self, vote: Vote) -> None:
         """Count the first vote of a validator per phase and slot; a second digest is evidence."""
         slot = self._slot(vote.subject.height)
-        first = slot.votes(vote.subject.phase).setdefault(vote.validator, vote)
-        accused = (vote.subject.phase, vote.validator)
+        votes = slot.votes(vote.subject.phase)
+        first = votes.setdefault(vote.validator, vote)
         if first.subject.header_digest != vote.subject.header_digest:
+            accused = (vote.subject.phase, vote.validator)
             if accused not in slot.accused:
                 self._out.append(ReportEvidence(first, vote))
             slot.accused[accused] = None
+        is_asked_for = slot.header is not None and slot.digest not in self._verdicts
+        if is_asked_for or len(votes) >= self.validators.quorum:
+            self._is_settled = False  # it may certify the header, or its voter have the bodies
 
     def _on_own_vote(self, vote: Vote) -> None:
         """Count an own vote now that it is durable, if it is still of the current view."""
@@ -770,7 +789,7 @@ class Core:
         """Answer a peer that is behind with certificates; a status itself proves nothing."""
         if validator == self.me:
             return
-        self._heights[validator] = status.height
+        self._heights[validator], self._are_timers_set = status.height, False
         for item in self.recent:
             if item.header.height > status.height:
                 self._out.append(Send(validator, item))

@@ -1,4 +1,4 @@
-"""What goes into the core and what comes out: two closed sets of frozen dataclasses.
+"""What goes into the core and what comes out: two closed sets of frozen structs.
 
 Events carry *verified* messages: the driver decoded them strictly and checked every signature in
 them (verification.py) before they became events. Actions are obeyed in order. The contract about
@@ -8,11 +8,11 @@ the order of the actions, and leaves the process, and comes back as an event, on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from node.chain.block import CertifiedHeader, Header
 from node.chain.certificate import QuorumCertificate, Subject, Vote
+from node.chain.struct import Struct
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
 
 
@@ -28,59 +28,51 @@ class Now(NamedTuple):
 # --- Events ---
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalReceived:
+class ProposalReceived(Struct, frozen=True, gc=False):
     """A proposal whose embedded vote verified. `arrival_utc_ms`: when its frame came in."""
 
     proposal: Proposal
     arrival_utc_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class VoteReceived:
+class VoteReceived(Struct, frozen=True, gc=False):
     """Another validator's vote, its signature checked."""
 
     vote: Vote
 
 
-@dataclass(frozen=True, slots=True)
-class ViewChangeReceived:
+class ViewChangeReceived(Struct, frozen=True, gc=False):
     """Another validator's VIEW-CHANGE, checked whole."""
 
     view_change: ViewChange
 
 
-@dataclass(frozen=True, slots=True)
-class NewViewReceived:
+class NewViewReceived(Struct, frozen=True, gc=False):
     """A NEW-VIEW, checked whole."""
 
     new_view: NewView
 
 
-@dataclass(frozen=True, slots=True)
-class DecidedReceived:
+class DecidedReceived(Struct, frozen=True, gc=False):
     """A header with a checked commit certificate, from a peer or from block sync."""
 
     decided: CertifiedHeader
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReceived:
+class StatusReceived(Struct, frozen=True, gc=False):
     """Peer `validator` says where it stands."""
 
     validator: int
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
-class PoolChanged:
+class PoolChanged(Struct, frozen=True, gc=False):
     """Whether any transaction waits to be ordered."""
 
     pending: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PassedOver:
+class PassedOver(Struct, frozen=True, gc=False):
     """The primary of `view` serves later transactions while one waits whose turn it is."""
 
     view: int
@@ -90,8 +82,7 @@ class PassedOver:
     """By how much it came before one that is final."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalBuilt:
+class ProposalBuilt(Struct, frozen=True, gc=False):
     """The answer to `BuildProposal`; `header` is None when there was nothing to propose."""
 
     view: int
@@ -100,8 +91,7 @@ class ProposalBuilt:
     tx_hashes: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Validated:
+class Validated(Struct, frozen=True, gc=False):
     """The answer to `Validate`: every body is held and execution gave exactly this header, or not.
 
     `matches` False means the bodies are held and the block is wrong.
@@ -111,29 +101,25 @@ class Validated:
     matches: bool
 
 
-@dataclass(frozen=True, slots=True)
-class OwnVoteDurable:
+class OwnVoteDurable(Struct, frozen=True, gc=False):
     """A vote this validator cast is on disk (the answer to `CastVote` and `CastProposal`)."""
 
     vote: Vote
 
 
-@dataclass(frozen=True, slots=True)
-class OwnViewChangeDurable:
+class OwnViewChangeDurable(Struct, frozen=True, gc=False):
     """A VIEW-CHANGE this validator cast is on disk."""
 
     view_change: ViewChange
 
 
-@dataclass(frozen=True, slots=True)
-class OwnNewViewDurable:
+class OwnNewViewDurable(Struct, frozen=True, gc=False):
     """A NEW-VIEW this validator announces as primary is on disk."""
 
     new_view: NewView
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True, gc=False):
     """Time has passed; the driver sends one when `deadline()` is reached."""
 
 
@@ -158,8 +144,7 @@ Event = (
 # --- Actions ---
 
 
-@dataclass(frozen=True, slots=True)
-class BuildProposal:
+class BuildProposal(Struct, frozen=True, gc=False):
     """Build a block on `parent_digest` from the pool and answer with `ProposalBuilt`."""
 
     view: int
@@ -169,8 +154,7 @@ class BuildProposal:
     """None: stamp it by the clock. Else it is degraded, T by `degraded_time` up to this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Validate:
+class Validate(Struct, frozen=True, gc=False):
     """Hold every body of this header durably-to-be, execute it, answer with `Validated`.
 
     `tx_hashes` is None where only the header is known: `holders` (validator indices) have the list.
@@ -182,8 +166,7 @@ class Validate:
     holders: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CastProposal:
+class CastProposal(Struct, frozen=True, gc=False):
     """Log the block and this validator's PREPARE for it; when durable, broadcast both in one."""
 
     header: Header
@@ -192,8 +175,7 @@ class CastProposal:
     view: int
 
 
-@dataclass(frozen=True, slots=True)
-class CastVote:
+class CastVote(Struct, frozen=True, gc=False):
     """Sign, log, and when durable broadcast a vote.
 
     `evidence` is the prepared certificate a COMMIT rests on; it is logged with the vote.
@@ -203,29 +185,25 @@ class CastVote:
     evidence: CertifiedHeader | None
 
 
-@dataclass(frozen=True, slots=True)
-class CastViewChange:
+class CastViewChange(Struct, frozen=True, gc=False):
     """Sign, log, and when durable broadcast a VIEW-CHANGE."""
 
     view_change: ViewChange
 
 
-@dataclass(frozen=True, slots=True)
-class AnnounceNewView:
+class AnnounceNewView(Struct, frozen=True, gc=False):
     """Sign, log, and when durable broadcast a NEW-VIEW (primary only)."""
 
     new_view: NewView
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptNewView:
+class AdoptNewView(Struct, frozen=True, gc=False):
     """Log a NEW-VIEW that this validator accepted; its first vote there depends on it."""
 
     new_view: NewView
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True, gc=False):
     """Make this validated block final: apply it, in order, exactly once."""
 
     header: Header
@@ -233,8 +211,7 @@ class Commit:
     certificate: QuorumCertificate
 
 
-@dataclass(frozen=True, slots=True)
-class Retain:
+class Retain(Struct, frozen=True, gc=False):
     """These are the undecided headers still pursued: release the transactions of all others."""
 
     header_digests: tuple[bytes, ...]
@@ -243,24 +220,21 @@ class Retain:
 Sendable = Proposal | Vote | ViewChange | NewView | CertifiedHeader | Status
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True, gc=False):
     """Send again what is durable already. `to` is a validator index, or None for all others."""
 
     to: int | None
     message: Sendable
 
 
-@dataclass(frozen=True, slots=True)
-class ReportEvidence:
+class ReportEvidence(Struct, frozen=True, gc=False):
     """Two votes of one validator for one (phase, view, height) with different digests."""
 
     first: Vote
     second: Vote
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Struct, frozen=True, gc=False):
     """A transition or refusal, by rule id; never needed for correctness."""
 
     rule: str
@@ -269,8 +243,7 @@ class Trace:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(Struct, frozen=True, gc=False):
     """Stop this node at once: a certified block contradicts its own execution."""
 
     reason: str

@@ -151,12 +151,15 @@ class ClockFitness:
 
     def note_peer(self, peer: int, signed_ms: int, arrival_ms: int) -> None:
         """Take the time that a validator signed with a vote, which came at `arrival_ms` UTC."""
-        witness = self._witnesses.setdefault(peer, _Witness())
-        if self._now_ms - witness.window_ms >= _WINDOW_MS:
-            witness.window_ms = self._now_ms
+        witness = self._witnesses.get(peer)
+        if witness is None:
+            witness = self._witnesses[peer] = _Witness()
+        now_ms = self._now_ms
+        if now_ms - witness.window_ms >= _WINDOW_MS:
+            witness.window_ms = now_ms
             witness.nearest = [None, witness.nearest[0]]
             witness.current = [None, witness.current[0]]
-        witness.heard_ms = self._now_ms
+        witness.heard_ms = now_ms
         offset_ms = signed_ms - arrival_ms
         _raise_to(witness.nearest, offset_ms)
         if witness.last is None:
@@ -232,7 +235,9 @@ class ClockFitness:
 
 
 def _raise_to(windows: list[int | None], offset_ms: int) -> None:
-    windows[0] = offset_ms if windows[0] is None else max(windows[0], offset_ms)
+    highest_ms = windows[0]
+    if highest_ms is None or offset_ms > highest_ms:
+        windows[0] = offset_ms
 
 
 def _highest(windows: list[int | None]) -> int | None:

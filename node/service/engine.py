@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from node.chain.admission import Admission
 from node.chain.block import CertifiedHeader
@@ -28,8 +27,7 @@ from node.consensus.core import Core
 from node.consensus.messages import NewView, Proposal, ViewChange
 from node.crypto.signature import Signer
 from node.errors import InvariantViolation
-from node.execution.apply import ExecutedBlock, Executor, sender_key, why_sender_barred
-from node.execution.registry import StateKind, prefix_of
+from node.execution.apply import ExecutedBlock, Executor
 from node.service.admission import Gate
 from node.service.ballots import Ballots, DurableLog
 from node.service.catch_up.course import CatchUp
@@ -56,13 +54,13 @@ from node.service.pursuit import Pursuits
 from node.service.reception import Reception
 from node.service.reckoning import Reckoner, Reckoning
 from node.service.recovery import Ledger, Recovery
+from node.service.senders import Senders
 from node.service.staged import StagedLedger
 from node.service.succession import Succession
 from node.service.term import Roster, Term
-from node.service.turns import seat_of
 from node.service.undecided import Undecided
 
-_QUOTAS = prefix_of(StateKind.QUOTA)
+_NEVER_MS: Final = 1 << 62
 
 __all__ = ["CheckJob", "CommittedBlock", "Engine", "Outgoing", "Output"]
 
@@ -87,13 +85,14 @@ class Engine:
         suite = genesis.suite
         self._ledger = tip = StagedLedger(ledger)
         self._succession = Succession(genesis, validator_id, tip, recovery, executor.tx_roots)
-        mempool.turns.seat_of = lambda sender: seat_of(tip, sender)
+        self._senders = Senders(tip)
+        mempool.turns.seat_of = self._senders.seat_of
         term = self.term
         self._outlet = outlet = Outlet(view=lambda: self.core.view)
         self.gate = Gate(
             genesis,
-            key_of=lambda sender: sender_key(tip, sender),
-            why_barred=lambda sender: why_sender_barred(tip, sender),
+            key_of=self._senders.key_of,
+            why_barred=self._senders.why_barred,
             is_pending=mempool.is_pending,
             is_final=tip.has_transaction,
             effort=outlet.counters.efforts.screening,
@@ -110,6 +109,8 @@ class Engine:
         self.halted = ""
         """Why the node stopped for good; empty while it runs."""
         self._events: deque[ev.Event] = deque()
+        self._reading: ev.Now | None = None
+        """The time in the turn under way, with what this node thinks of its clock."""
         self._committed_at_ms = 0
         self._ballots = Ballots(
             term=term,
@@ -220,13 +221,14 @@ class Engine:
         """Return the monotonic time (ms) by which `tick` is due."""
         if self._catch_up.next_sender is not None:
             return 0
-        due_ms = [
+        return min(
+            self._succession.core.deadline(),
             *self._pursuits.due_ms(),
             *self._proposer.due_ms(),
             *self._gossip.due_ms(self._committed_at_ms),
             *self._catch_up.due_ms(),
-        ]
-        return min([self.core.deadline(), *due_ms])
+            _NEVER_MS,
+        )
 
     def connected(self, peer: int) -> None:
         """Tell a peer that can be reached from now on where this validator stands."""
@@ -380,28 +382,33 @@ class Engine:
             self._ledger.write()
             effort.end(began_ns)
         self._ballots.write()
+        self._reading = None
 
     def _run(self, now: ev.Now, *more: ev.Event) -> None:
         """Feed events to the core, and what follows from them, until it is at rest."""
-        self.mempool.note_time(now.monotonic_ms)
-        now = self._judge_clock(now)
+        if self._reading is None:
+            self.mempool.note_time(now.monotonic_ms)
+            self._reading = self._judge_clock(now)
+        now = self._reading
         self._report_pool(now)  # first: where nothing waits any more, no timer ends a view
         self._events.extend(more)
         for event in more:
             self._note_signed_time(event, now)
+        effort, may_differ = self._outlet.counters.efforts.consensus, False
         while self._events and not self.halted:
             event = self._events.popleft()
             if isinstance(event, ev.Validated) and self._was_released(event):
                 continue
-            effort = self.counters.efforts.consensus
             began_ns = effort.begin()
-            actions = self.core.step(event, now)
+            actions = self._succession.core.step(event, now)
             effort.end(began_ns)
             for action in actions:
                 self._obey(action, now)
-            if self._succession.is_due:
+            may_differ = may_differ or bool(actions)
+            if actions and self._succession.is_due:
                 self._begin_term(now)
-            if not self._events:
+            if may_differ and not self._events:
+                may_differ = False
                 self._report_pool(now)
 
     def _note_signed_time(self, event: ev.Event, now: ev.Now) -> None:
@@ -446,7 +453,7 @@ class Engine:
             case ev.Validate():
                 holders = tuple(self.term.numbers[index] for index in action.holders)
                 synced = self._catch_up.block(action.header.height)
-                self._pursuits.begin(replace(action, holders=holders), synced, now)
+                self._pursuits.begin(action, holders, synced, now)
             case ev.CastProposal():
                 self._gossip.flush()
                 self._ballots.cast_proposal(action, self._executed(action.header_digest), now)
@@ -484,8 +491,9 @@ class Engine:
         self._committed_at_ms = now.monotonic_ms
         self._misconduct.note_final(executed, certificate)
         self._ballots.note_committed(CertifiedHeader(header, certificate))
+        are_others = self._senders.note_final(executed.state_writes)
         last_came_ms = self._undecided.became_final(executed)
-        if any(key.startswith(_QUOTAS) for key in executed.state_writes):
+        if are_others:
             self.mempool.turns.reseat()
         self._intake.expire_by_block(header.time_ms)
         self._judge_fairness(last_came_ms, now)

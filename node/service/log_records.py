@@ -6,7 +6,6 @@ certificate before the COMMIT that rests on it, a NEW-VIEW before the first vote
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, assert_never
 
@@ -19,6 +18,7 @@ from node.chain.encoding import (
     expect_blob,
     expect_list,
 )
+from node.chain.struct import Struct
 from node.consensus.messages import NewView, ViewChange
 from node.errors import StorageError
 from node.limits import BLOCK_TXS_MAX, PEER_MESSAGE_BYTES_MAX, TX_BYTES_MAX
@@ -35,44 +35,38 @@ class RecordType(IntEnum):
     COMMITTED = 6
 
 
-@dataclass(frozen=True, slots=True)
-class BlockRecord:
+class BlockRecord(Struct, frozen=True, gc=False):
     """A block this validator prepared: header and every encoded transaction."""
 
     header: Header
     transactions: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VoteRecord:
+class VoteRecord(Struct, frozen=True, gc=False):
     """A vote this validator signed: the double-sign guard."""
 
     vote: Vote
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRecord:
+class PreparedRecord(Struct, frozen=True, gc=False):
     """The certificate a COMMIT of this validator rests on."""
 
     item: CertifiedHeader
 
 
-@dataclass(frozen=True, slots=True)
-class ViewChangeRecord:
+class ViewChangeRecord(Struct, frozen=True, gc=False):
     """A VIEW-CHANGE this validator signed: it votes in no lower view ever again."""
 
     message: ViewChange
 
 
-@dataclass(frozen=True, slots=True)
-class NewViewRecord:
+class NewViewRecord(Struct, frozen=True, gc=False):
     """A NEW-VIEW this validator adopted."""
 
     message: NewView
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedRecord:
+class CommittedRecord(Struct, frozen=True, gc=False):
     """A block that became final here; nothing waits for this record to be durable.
 
     A rotation restates the newest: votes for blocks up to it are no longer in the log.

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from node.chain.block import CertifiedHeader, Header
@@ -53,13 +53,22 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held:
     """A vote remembered."""
 
     vote: Vote
     place: _Place
     is_checked: bool
+
+    def is_same(self, vote: Vote) -> bool:
+        """Whether a vote for the same place, of the same voter, is this very one."""
+        held = self.vote
+        return (
+            held.signature == vote.signature
+            and held.time_ms == vote.time_ms
+            and held.subject.header_digest == vote.subject.header_digest
+        )
 
 
 class Misconduct:
@@ -168,10 +177,15 @@ class Misconduct:
 
     def note_vote(self, vote: Vote) -> None:
         """Remember a checked vote of this epoch."""
-        votes = self._votes.setdefault(vote.validator, {})
-        held = votes.get(_place_of(vote))
-        if held is None or not held.is_checked:
-            self._remember_vote(vote, is_checked=True)
+        place = _place_of(vote)
+        held = self._held_at(vote.validator, place)
+        if held is None:
+            self._remember_vote(vote, place, is_checked=True)
+        elif not held.is_checked:
+            if held.is_same(vote):
+                held.is_checked = True
+            else:
+                self._remember_vote(vote, place, is_checked=True)
 
     def note_view_change(self, message: ViewChange) -> None:
         """Remember a checked VIEW-CHANGE of this epoch, and the votes in its certificates."""
@@ -197,10 +211,9 @@ class Misconduct:
         subject = certificate.subject
         place = (certificate.epoch, subject.height, subject.view, subject.phase)
         for cast in certificate.votes:
-            votes = self._votes.setdefault(cast.validator, {})
-            held = votes.get(place)
+            held = self._held_at(cast.validator, place)
             if held is None:
-                self._remember_vote(certificate.vote(cast), is_checked=True)
+                self._remember_vote(certificate.vote(cast), place, is_checked=True)
             elif held.vote.subject.header_digest != subject.header_digest:
                 self._judge(held, certificate.vote(cast), is_checked=True)
 
@@ -251,27 +264,35 @@ class Misconduct:
     # ------------------------------------------------------------------ votes
 
     def _hear_vote(self, peer: int, vote: Vote) -> None:
-        votes = self._votes.setdefault(vote.validator, {})
-        held = votes.get(_place_of(vote))
-        is_own = vote.validator == self._term.indices.get(peer)
+        place = _place_of(vote)
+        held = self._held_at(vote.validator, place)
+        is_own = (
+            vote.validator == self._term.indices.get(peer) and vote.epoch == self._validators.epoch
+        )
         if held is None:
-            if is_own and vote.epoch == self._validators.epoch and self._is_recent(vote):
-                self._remember_vote(vote, is_checked=False)
+            if is_own and self._is_recent(vote):
+                self._remember_vote(vote, place, is_checked=False)
         elif held.vote.subject.header_digest != vote.subject.header_digest:
             self._judge(held, vote, is_checked=False)
-        if is_own and vote.subject.phase is Phase.PREPARE and vote.epoch == self._validators.epoch:
-            self._confront(peer, vote)
+        if is_own and vote.subject.phase is Phase.PREPARE:
+            self._confront(peer, vote, place)
 
-    def _remember_vote(self, vote: Vote, *, is_checked: bool) -> None:
+    def _held_at(self, validator: int, place: _Place) -> _Held | None:
+        votes = self._votes.get(validator)
+        return None if votes is None else votes.get(place)
+
+    def _remember_vote(self, vote: Vote, place: _Place, *, is_checked: bool) -> None:
         """Remember a vote, in place of one for the same place if there is one.
 
         What it has in common with the primary's vote is held once for both: nearly all votes for a
         block have, and there are as many as validators.
         """
-        place = _place_of(vote)
-        shown = self._votes.get(self._validators.primary(vote.subject.view), {}).get(place)
-        if shown is not None and shown.vote.subject == vote.subject:
-            place, vote = shown.place, replace(vote, subject=shown.vote.subject)
+        subject = vote.subject
+        shown = self._held_at(self._validators.primary(subject.view), place)
+        if shown is not None and shown.vote.subject.header_digest == subject.header_digest:
+            place, common = shown.place, shown.vote.subject
+            if common is not subject:
+                vote = Vote(common, vote.validator, vote.time_ms, vote.signature, vote.epoch)
         votes = self._votes.setdefault(vote.validator, {})
         _remember(votes, place, _Held(vote, place, is_checked=is_checked), VOTES_REMEMBERED)
 
@@ -292,13 +313,13 @@ class Misconduct:
         if held.is_checked or held.vote.verify(self._chain_id, validators):
             self._keep([evidence])
         else:
-            self._remember_vote(vote, is_checked=True)
+            self._remember_vote(vote, _place_of(vote), is_checked=True)
 
-    def _confront(self, peer: int, vote: Vote) -> None:
+    def _confront(self, peer: int, vote: Vote, place: _Place) -> None:
         """Show a peer what the primary signed here, if it was shown something else."""
         subject = vote.subject
         primary = self._validators.primary(subject.view)
-        shown = self._votes.get(primary, {}).get(_place_of(vote))
+        shown = self._held_at(primary, place)
         if shown is None or not shown.is_checked or vote.validator == primary:
             return
         key = (subject.view, subject.height, peer)

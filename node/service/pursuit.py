@@ -69,8 +69,17 @@ class Pursuits:
 
     # ------------------------------------------------------------------ from the core's question
 
-    def begin(self, action: ev.Validate, synced: CertifiedBlock | None, now: ev.Now) -> None:
-        """Begin, or widen, the effort to hold and execute a block; `synced`: a peer sent it all."""
+    def begin(
+        self,
+        action: ev.Validate,
+        holders: tuple[int, ...],
+        synced: CertifiedBlock | None,
+        now: ev.Now,
+    ) -> None:
+        """Begin, or widen, the effort to hold and execute a block; `synced`: a peer sent it all.
+
+        `holders` are those of the action by number, as peers go here.
+        """
         if self._undecided.executed(action.header_digest) is not None:
             self._settled(ev.Validated(action.header_digest, matches=True))
             return
@@ -79,7 +88,7 @@ class Pursuits:
             tx_hashes = action.tx_hashes
             if tx_hashes is None:
                 tx_hashes = self._known_list(action)
-            pursuit = _Pursuit(action.header, action.header_digest, tx_hashes, action.holders)
+            pursuit = _Pursuit(action.header, action.header_digest, tx_hashes, holders)
             pursuit.ask_at_ms = now.monotonic_ms + FETCH_AFTER_MS
             self._pursuits[pursuit.digest] = pursuit
             if synced is not None and synced.header == action.header:
@@ -90,7 +99,7 @@ class Pursuits:
             else:
                 self._expect(pursuit, tx_hashes)
         else:
-            pursuit.holders = action.holders or pursuit.holders
+            pursuit.holders = holders or pursuit.holders
         self._try(pursuit)
 
     def retain(self, digests: Sequence[bytes]) -> None:

@@ -807,14 +807,8 @@ class _BlockBatch:
     def add(self, executed: ExecutedBlock, certificate: QuorumCertificate | None) -> None:
         """Add the next block."""
         batch, header, height = self._batch, executed.header, executed.header.height
-        first_log_index = header.log_size - len(executed.leaves)
         batch.put(keys.header(height), encode_header_value(header, certificate))
-        batch.put(keys.body(height), pack(encode_body_value(executed)))
-        transactions = [verified.transaction for verified in executed.transactions]
-        written = [(each.tx_id, each.body.payload) for each in transactions]
-        batch.put_all(
-            index_entries(header, first_log_index, written, executed.results, self._suite)
-        )
+        batch.put_all(body_and_index(executed, self._suite))
         for key in keys.all_listed(executed.state_writes):
             put_listed(batch, key, is_present=executed.state_writes[key] is not None)
         self.tree = executed.tree.tree
@@ -834,6 +828,16 @@ class _BlockBatch:
     def _tile(self, tile: TileId) -> bytes:
         written = self._tiles.get(tile)
         return self._read_tile(tile) if written is None else written
+
+
+def body_and_index(executed: ExecutedBlock, suite: Suite) -> list[tuple[bytes, bytes]]:
+    """Return keys and values of a block's body, and of what it and its records are found by."""
+    header = executed.header
+    first_log_index = header.log_size - len(executed.leaves)
+    transactions = [verified.transaction for verified in executed.transactions]
+    written = [(each.tx_id, each.body.payload) for each in transactions]
+    body = (keys.body(header.height), pack(encode_body_value(executed)))
+    return [body, *index_entries(header, first_log_index, written, executed.results, suite)]
 
 
 def put_listed(batch: WriteBatch, state_key: bytes, *, is_present: bool) -> None:

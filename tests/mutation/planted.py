@@ -97,7 +97,7 @@ PLANTED = (
         "M05",
         "what a vote signs does not name its phase",
         "FISCO BCOS, PR #5180 (FIB-134); raijin #17",
-        (Edit(_CERTIFICATE, "            int(self.phase),\n", "            1,\n"),),
+        (Edit(_CERTIFICATE, "encode_uint(self.phase),\n", "encode_uint(1),\n"),),
     ),
     Mutant(
         "M06",

@@ -340,7 +340,7 @@ class Guard:
 
         Returns its epoch, if it is kept until the set of that epoch is known.
         """
-        if data[1:2] not in _HEARD or data.startswith(_COMMIT):
+        if not data.startswith(_HEARD, 1) or data.startswith(_COMMIT):
             return None
         known = self._known[validator]
         facts = self._genuine.get(data)

@@ -142,7 +142,7 @@ class Network:
     def _send_one(self, source: int, target: int, frame: Frame) -> None:
         world, profile = self._world, self.profile
         self.frames_sent += 1
-        if (source, target) in self._cut:
+        if self._cut and (source, target) in self._cut:
             self._stop(source, target, frame)
             return
         if world.chance(profile.loss_permille):

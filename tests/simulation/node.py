@@ -145,6 +145,8 @@ class SimulatedValidator:
         """For how long it has not run, all in all: waits for others do not count that."""
         self._missed: list[Callable[[], None]] = []
         """What came while it did not run."""
+        self._numbers: dict[int, int] = {}
+        """By place, the numbers that nodes go by at its engine."""
 
     # ------------------------------------------------------------------ life
 
@@ -162,6 +164,7 @@ class SimulatedValidator:
         self._timer_at_ms = None
         self._stopped_until_us = self._stopped_us = 0
         self._missed.clear()
+        self._numbers.clear()
         self._monotonic_offset_ms = self.world.random.randrange(10_000_000)
         self.ledger = self._open_ledger()
         records = self.log.open()
@@ -296,14 +299,14 @@ class SimulatedValidator:
 
     def receive(self, peer: int, frame: Frame) -> None:
         """Take a frame from the network."""
-        if self._waits(partial(self.receive, peer, frame)):
+        if self._is_stopped and self._waits(partial(self.receive, peer, frame)):
             return
+        world = self.world
         if self.engine is not None:
-            self.world.note_bytes(self.place, frame)
+            world.note_bytes(self.place, frame)
             self.observer.hearing(self, peer, frame)
-            if self.world.transcript is not None:
-                name = str(self.place)
-                self.world.transcript.received(self.world.now_us, name, peer, frame)
+            if world.transcript is not None:
+                world.transcript.received(world.now_us, str(self.place), peer, frame)
             self._take_turn(
                 lambda engine: engine.receive(self._number_of(engine, peer), frame, self.now())
             )
@@ -343,42 +346,44 @@ class SimulatedValidator:
         if output.term is not None:
             members = [self._place_of(engine, number) for number in output.term.numbers]
             self._peers = [place for place in members if place != self.index]
-        if self.world.transcript is not None:
-            self.world.transcript.traced(self.world.now_us, str(self.place), output.traces)
+        world = self.world
+        if world.transcript is not None:
+            world.transcript.traced(world.now_us, str(self.place), output.traces)
         self.observer.turned(self, output)
         appended = self.log.last_lsn > self.log.durable_lsn
         is_armed = self.armed is not None
         if is_armed and appended and self._dies_at(CrashPoint.BEFORE_SEND):
             return
         if is_armed and output.messages and self._is_armed_for(CrashPoint.AMID_SEND):
-            some = self.world.random.randrange(len(self._peers))
-            reached = self.world.random.sample(self._peers, some)
+            some = world.random.randrange(len(self._peers))
+            reached = world.random.sample(self._peers, some)
             self._post(engine, output, to=reached)
             self._dies_at(CrashPoint.AMID_SEND)
             return
-        self._post(engine, output)
+        if output.messages:
+            self._post(engine, output)
         for job in output.jobs:
-            delay_us = self.world.draw(self.machine.check_max_us + 1)
-            self.world.after(delay_us, partial(self._checked, self.life, job))
+            delay_us = world.draw(self.machine.check_max_us + 1)
+            world.after(delay_us, partial(self._checked, self.life, job))
         if engine.halted:
             self.observer.halted(self, engine.halted)
             return
         if engine.has_gossip and not self._gossip_due:
             self._gossip_due = True
-            self.world.after(GOSSIP_DELAY_US, partial(self._flush_gossip, self.life))
-        if appended and self._dies_at(CrashPoint.AFTER_APPEND):
+            world.after(GOSSIP_DELAY_US, partial(self._flush_gossip, self.life))
+        if is_armed and appended and self._dies_at(CrashPoint.AFTER_APPEND):
             return
-        self._sync_log(engine)
+        if not self._syncing:
+            self._sync_log(engine)
         self._arm_timer(engine)
 
     def _post(self, engine: Engine, output: Output, *, to: Sequence[int] | None = None) -> None:
         """Send the messages of a turn, one frame per peer; `to` limits whom they reach."""
-        if not output.messages:
-            return
         reached = self._peers if to is None else to
-        if all(message.to is None for message in output.messages):
+        frame = [message.data for message in output.messages if message.to is None]
+        if len(frame) == len(output.messages):
             for peer in reached:
-                self._send(peer, [message.data for message in output.messages])
+                self._send(peer, frame)
             return
         sent = [
             (None if message.to is None else self._place_of(engine, message.to), message.data)
@@ -393,7 +398,10 @@ class SimulatedValidator:
 
     def _number_of(self, engine: Engine, place: int) -> int:
         """Return the number that a node goes by at this engine: they differ after a restart."""
-        return engine.roster.number(self.names[place])
+        number = self._numbers.get(place)
+        if number is None:
+            number = self._numbers[place] = engine.roster.number(self.names[place])
+        return number
 
     def _place_of(self, engine: Engine, number: int) -> int:
         return self.names.index(engine.roster.name(number))
@@ -416,8 +424,8 @@ class SimulatedValidator:
     # ------------------------------------------------------------------ the log
 
     def _sync_log(self, engine: Engine) -> None:
-        """Begin a group commit if something waits for it and none is under way."""
-        if self._syncing or not engine.waits_for_log:
+        """Begin a group commit, as none is under way, if something waits for it."""
+        if not engine.waits_for_log:
             return
         self._syncing = True
         machine = self.machine

@@ -50,18 +50,14 @@ _PURE_METHODS = (
 )
 """Of immutable objects, which validators have in common once they have decoded the same bytes."""
 
-_OF_STORES: tuple[tuple[object, str], ...] = (
-    (Bucket, "encode"),
-    (ledger, "encode_body_value"),
-    (ledger, "pack"),
-)
-"""What becomes of executed blocks and their state, which validators have in common, on disk."""
+_OF_STORES: tuple[tuple[object, str], ...] = ((ledger, "body_and_index"),)
+"""What becomes of executed blocks, which validators have in common, on disk."""
 
 _CHECKS = ("check_proposal", "check_view_change", "check_new_view")
 """Of a `Verifier`: what they say depends on the message, the set, and the chain it stands on."""
 
-Read = tuple[str, tuple[Any, ...], object]
-"""What was asked of a state, and its answer."""
+Question = tuple[str, tuple[Any, ...]]
+"""What was asked of a state: the name of what is read of it, and the arguments."""
 
 Execute = Callable[
     [Executor, StateReader, BlockInputs, Sequence[VerifiedTransaction]], ExecutedBlock
@@ -141,7 +137,7 @@ def _once_per_fields(encode: Callable[[LogRecord], R]) -> Callable[[LogRecord], 
 
     def answered(record: LogRecord) -> R:
         kind = type(record)
-        key = (kind, *(id(getattr(record, name)) for name in kind.__slots__))
+        key = (kind, *(id(getattr(record, name)) for name in kind.__match_args__))
         known = answers.get(key)
         if known is None:  # with the record, so that nothing else takes the ids
             known = answers[key] = (record, encode(record))
@@ -189,7 +185,7 @@ def _once_per_rules(check: Callable[[Verifier, M], R]) -> Callable[[Verifier, M]
 
 def _once_per_state(execute: Execute) -> Execute:
     """Remember the block made of these inputs, with all that was read of the state before it."""
-    made: dict[tuple[object, ...], list[tuple[list[Read], ExecutedBlock]]] = {}
+    made: dict[tuple[object, ...], list[tuple[dict[Question, object], ExecutedBlock]]] = {}
 
     def executed(
         self: Executor,
@@ -200,7 +196,7 @@ def _once_per_state(execute: Execute) -> Execute:
         listed = tuple((each.transaction.tx_hash, each.sender_key) for each in transactions)
         alike = made.setdefault((id(self), inputs, parent.header_digest, listed), [])
         for reads, block in alike:
-            if all(_read(parent, name, args) == answer for name, args, answer in reads):
+            if _reads_alike(parent, reads):
                 return block
         noted = _NotedState(parent)
         block = execute(self, noted, inputs, transactions)
@@ -210,20 +206,24 @@ def _once_per_state(execute: Execute) -> Execute:
     return executed
 
 
-def _read(state: StateReader, name: str, args: tuple[Any, ...]) -> object:
-    value = getattr(state, name)
-    return value(*args) if args else value
+def _reads_alike(state: StateReader, reads: dict[Question, object]) -> bool:
+    for (name, args), known in reads.items():
+        value = getattr(state, name)
+        answer = value(*args) if args else value
+        if answer is not known and answer != known:
+            return False
+    return True
 
 
 class _NotedState:
-    """A `StateReader` that notes every answer of another."""
+    """A `StateReader` that notes every answer of another, which is no other the second time."""
 
     def __init__(self, state: StateReader) -> None:
         self._state = state
-        self.reads: list[Read] = []
+        self.reads: dict[Question, object] = {}
 
     def _note(self, answer: R, name: str, *args: object) -> R:
-        self.reads.append((name, args, answer))
+        self.reads[name, args] = answer
         return answer
 
     @property
@@ -252,7 +252,7 @@ class _NotedState:
         return self._note(self._state.has_transaction(tx_id), "has_transaction", tx_id)
 
     def find_held(self, tx_ids: Sequence[bytes]) -> bytes | None:
-        return self._note(self._state.find_held(tx_ids), "find_held", tx_ids)
+        return self._note(self._state.find_held(tx_ids), "find_held", tuple(tx_ids))
 
     def digest_at(self, height: int) -> bytes | None:
         return self._note(self._state.digest_at(height), "digest_at", height)

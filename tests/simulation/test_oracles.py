@@ -300,10 +300,14 @@ def bodies_are_asked_of_the_proposer_alone(patch: Patch) -> None:
     begin = Pursuits.begin
 
     def ask_the_proposer(
-        self: Pursuits, action: Validate, synced: CertifiedBlock | None, now: Now
+        self: Pursuits,
+        action: Validate,
+        holders: tuple[int, ...],
+        synced: CertifiedBlock | None,
+        now: Now,
     ) -> None:
-        holders = tuple(each for each in action.holders if each == action.header.proposer)
-        begin(self, replace(action, holders=holders), synced, now)
+        proposer = tuple(each for each in holders if each == action.header.proposer)
+        begin(self, action, proposer, synced, now)
 
     patch.setattr(Pursuits, "begin", ask_the_proposer)
 

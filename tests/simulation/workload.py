@@ -125,6 +125,8 @@ class Clients:
 
     def overdue(self, correct: Sequence[SimulatedValidator]) -> Iterator[bytes]:
         """Yield the ids of what must still become final, `correct` being up and connected."""
+        if not self.lasting:
+            return
         by_place = {validator.place: validator for validator in correct}
         engines = [validator.engine for validator in correct if validator.engine is not None]
         for tx_id, request in self.lasting.items():

@@ -197,8 +197,10 @@ class BlockSync:
     @property
     def next_sender(self) -> int | None:
         """Who sent the next block, if it is here and was not offered to the core yet."""
+        if not self._held or self._offered is not None:
+            return None
         held = self._held.get(self._tip_height + 1)
-        return None if held is None or self._offered is not None else held.sender
+        return None if held is None else held.sender
 
     def offer_next(self, now: ev.Now) -> tuple[CertifiedBlock, int]:
         """Return the block that `next_sender` sent, checked, and its size in bytes.

@@ -80,7 +80,7 @@ class Pursuing:
     ) -> Pursuing:
         """Begin with a block at time 0; where it `lists` nothing, its header alone is known."""
         question = Validate(block.header, block.digest, hashes(block) if lists else None, holders)
-        self.pursuits.begin(question, synced, AT_0)
+        self.pursuits.begin(question, holders, synced, AT_0)
         return self
 
     def give(self, block: ExecutedBlock, *which: int, whole: bool = False) -> list[CheckJob]:
