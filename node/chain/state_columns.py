@@ -7,18 +7,17 @@ keys change and kernels hash them: a process that wants it prepares it.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
-from node.chain.merkle import digests_of
+from node.chain.merkle import DIGEST_BYTES, digests_of
 from node.chain.state_bucket import BUCKET_KEYS_MAX, Bucket, paths_by, place_of
 from node.chain.state_fork import (
     EMPTY_TREE,
     Fork,
     StateTree,
-    parted,
     read_named,
-    root_of,
 )
 from node.chain.state_page import DEPTH_MAX, EMPTY, LEAF_BYTES, LEAF_TAG, NODE_TAG
 from node.chain.state_update import Batch
@@ -59,7 +58,8 @@ def prepare_columns(suite: Suite) -> bool:
     for changes in values:  # also compiles it
         batches = [Batch(changes, buckets.get, suite, paths_by(suite)) for _ in trees]
         columns, each = batches
-        trees = [apply_by_columns(columns, trees[0]), each.apply(trees[1], 0, 0, 0, len(changes))]
+        descent = Descent(trees[0], columns.paths)
+        trees = [apply_by_columns(columns, descent), each.apply(trees[1], 0, 0, 0, len(changes))]
         same = trees[0] == trees[1] and columns.buckets == each.buckets
         if not same:
             del _prepared[suite.new_hash]
@@ -68,209 +68,280 @@ def prepare_columns(suite: Suite) -> bool:
     return True
 
 
-def has_columns(suite: Suite, changes: Mapping[bytes, bytes | None]) -> bool:
-    """Say whether an update is made by columns: where that is prepared, and pays."""
-    return (
-        len(changes) >= COLUMNS_MIN and suite.new_hash in _prepared and None not in changes.values()
-    )
+def has_columns(suite: Suite, keys: Collection[bytes]) -> bool:
+    """Say whether so many keys are worth columns, in a process that has prepared them."""
+    return len(keys) >= COLUMNS_MIN and suite.new_hash in _prepared
 
 
-def apply_by_columns(batch: Batch, tree: StateTree) -> StateTree:
-    """Return `tree` after all changes of a batch, which removes nothing; fills its buckets."""
-    paths, by_path, suite = batch.paths, batch.by_path, batch.suite
-    kernels = _prepared[suite.new_hash]
-    ends = list(parted(tree, paths))
+End = tuple[bytes, int, int, int]
+"""What is no fork, at which so many of sorted paths end: a bucket's hash, none for no bucket; how
+deep that is; and which paths: from the first one up to another."""
+
+
+class Descent:
+    """Where sorted paths lead in a tree: down to an end each, and what lies beside on the way.
+
+    Forks on the way to one end alone are its *chain*, of which what is beside is kept alone. Those
+    above, where ends meet, are the *crown*.
+    """
+
+    def __init__(self, tree: StateTree, paths: Sequence[int]) -> None:
+        self.tree, self.paths = tree, paths
+        self.ends: list[End] = []
+        self.besides: list[StateTree] = []
+        """Of all chains, each from the top down."""
+        self.chain_ends: list[int] = []
+        """For each end, where its chain ends among `besides`."""
+        self.chain_tops: list[StateTree] = []
+        """What each chain begins with: the end itself, where there is none."""
+        self.crown: list[tuple[Fork, int, int]] = []
+        """Each fork after those below it, with what is left and right of it: the number of an end,
+        of a fork of the crown, counted on behind all ends, or -1 where no path leads."""
+        top = self._go_down(tree, DEPTH_MAX, 0, len(paths))
+        after = len(self.ends) - 2  # so many after -2, or 0, is the first fork of the crown
+        self.crown = [
+            (above, left if left >= -1 else after - left, right if right >= -1 else after - right)
+            for above, left, right in self.crown
+        ]
+        self.top = top if top >= 0 else after - top
+        """The number of the whole tree."""
+        self.places = [place_of(paths[first], depth) for _, depth, first, _ in self.ends]
+
+    def _go_down(self, node: StateTree, below: int, first: int, after: int) -> int:
+        """Return the number of an end, or -2 and down for a fork of the crown."""
+        top, paths, path = node, self.paths, self.paths[first]
+        if after - first == 1:
+            besides = self.besides
+            while type(node) is Fork:
+                below -= 1
+                if path >> below & 1:
+                    besides.append(node.left)
+                    node = node.right
+                else:
+                    besides.append(node.right)
+                    node = node.left
+        if type(node) is not Fork:
+            self.ends.append((node, DEPTH_MAX - below, first, after))
+            self.chain_ends.append(len(self.besides))
+            self.chain_tops.append(top)
+            return len(self.ends) - 1
+        bit = 1 << below - 1
+        middle = first
+        if not path & bit:
+            middle = bisect_left(paths, (path >> below - 1 | 1) << below - 1, first, after)
+        left = self._go_down(node.left, below - 1, first, middle) if first < middle else -1
+        right = self._go_down(node.right, below - 1, middle, after) if middle < after else -1
+        self.crown.append((node, left, right))
+        return -1 - len(self.crown)
+
+
+def apply_by_columns(batch: Batch, descent: Descent) -> StateTree:
+    """Return a tree after all changes of a batch, which removes nothing; fills its buckets.
+
+    The descent is along the batch's paths.
+    """
+    by_path, new_hash = batch.by_path, batch.suite.new_hash
+    kernels = _prepared[new_hash]
     stored = [
-        read_named(batch.read_bucket, place_of(paths[first], depth), node).stored if node else b""
-        for node, depth, first, _ in ends
+        read_named(batch.read_bucket, place, node).stored if node else b""
+        for place, (node, _, _, _) in zip(descent.places, descent.ends, strict=True)
     ]
-    rows = [by_path[path] for path in paths]
+    rows = [by_path[path] for path in batch.paths]
     values = [value or b"" for _, value in rows]
-    joined_paths = [path.to_bytes(LEAF_BYTES // 2, "big") for path in paths]
-    leaves = [
-        path + digest
-        for path, digest in zip(joined_paths, hash_each(suite.new_hash, b"", values), strict=True)
-    ]
+    paths = [path.to_bytes(DIGEST_BYTES, "big") for path in batch.paths]
+    digests = hash_each(new_hash, b"", values)
+    leaves = b"".join([part for leaf in zip(paths, digests, strict=True) for part in leaf])
+    joined_paths = b"".join(paths)
     changed = kernels.change_buckets(
         stored,
-        [depth for _, depth, _, _ in ends],
-        [after for _, _, _, after in ends],
+        [depth for _, depth, _, _ in descent.ends],
+        [after for _, _, _, after in descent.ends],
         kernels.Changes(
-            paths=b"".join(joined_paths),
+            paths=joined_paths,
             keys=[key for key, _ in rows],
             values=values,
-            leaf_hashes=hash_many(suite.new_hash, LEAF_TAG, b"".join(leaves), LEAF_BYTES),
+            leaf_hashes=hash_many(new_hash, LEAF_TAG, leaves, LEAF_BYTES),
         ),
         BUCKET_KEYS_MAX,
     )
-    return _Columns(batch, ends, changed, kernels).tree_after(tree)
+    return _Columns(batch, descent, changed, kernels).tree_after(joined_paths)
 
 
 Made = StateTree | int
 """A subtree, or the number of one whose hash is not known yet: of a bucket first, then of forks."""
+
+_UNMOVED: Final = -(1 << 31)
+"""Refers to nothing: the end is the same as before."""
 
 
 class _Columns:
     """The tree above changed buckets, in the making: first what it is made of, then its hashes."""
 
     def __init__(
-        self,
-        batch: Batch,
-        ends: Sequence[tuple[bytes, int, int, int]],
-        changed: Changed,
-        kernels: ModuleType,
+        self, batch: Batch, descent: Descent, changed: Changed, kernels: ModuleType
     ) -> None:
-        self._batch, self._ends, self._changed = batch, ends, changed
-        self._unchanged, self._by_hand = kernels.UNCHANGED, kernels.BY_HAND
-        self._parts = len(changed.depths)
-        self._places: list[bytes] = [b""] * self._parts
-        self._next_end = self._next_part = 0
+        self._batch, self._descent, self._changed = batch, descent, changed
+        self._kernels = kernels
+        self._places: list[bytes] = [b""] * len(changed.depths)
+        self._next_part = 0
         self._pairs = array(REFERENCE)
         self._pair_count = len(changed.pairs) // (2 * self._pairs.itemsize)
         self._known: list[bytes] = []
-        self._known_count = len(changed.known) // len(EMPTY)
-        self._lefts: list[Made] = []
-        self._rights: list[Made] = []
+        self._known_count = len(changed.known) // DIGEST_BYTES
+        self._forks: list[tuple[int, int]] = []
+        """Of buckets that had a key too many: what is left and right."""
 
-    def tree_after(self, tree: StateTree) -> StateTree:
+    def tree_after(self, joined_paths: bytes) -> StateTree:
         """Return the tree with the changes."""
-        changed, new_hash = self._changed, self._batch.suite.new_hash
-        top, _ = self._subtree(tree, 0, len(self._ends))
-        known = changed.known + b"".join(self._known)
-        pairs = changed.pairs + self._pairs.tobytes()
-        digests = digests_of(hash_nodes(new_hash, NODE_TAG, known, pairs))
-        made: list[StateTree] = []
-        below = b"".join(digests[: self._pair_count])
-        parts = zip(self._places, changed.depths, changed.finished(below), strict=True)
-        buckets = self._batch.buckets
+        descent, changed = self._descent, self._changed
+        ends = self._ends()
+        known = [changed.known, *self._known, *map(_hash, descent.besides)]
+        chains = self._kernels.chain_pairs(
+            joined_paths,
+            [depth for _, depth, _, _ in descent.ends],
+            [first for _, _, first, _ in descent.ends],
+            descent.chain_ends,
+            [reference for _, reference in ends],
+            self._known_count + len(self._known),
+            self._pair_count + len(self._forks),
+            _UNMOVED,
+        )
+        row = self._hash(b"".join(known), changed.pairs + self._pairs.tobytes() + chains)
+        parted_at = self._pair_count * DIGEST_BYTES
+        chained_at = parted_at + len(self._forks) * DIGEST_BYTES
+        made = self._put_buckets(row[:parted_at])
+        for digest, (left, right) in zip(
+            digests_of(row[parted_at:chained_at]), self._forks, strict=True
+        ):
+            made.append(Fork(digest, made[left], made[right]))
+        bottoms = [
+            (made[end] if isinstance(end, int) else end, reference != _UNMOVED)
+            for end, reference in ends
+        ]
+        return self._crowned(self._chained(bottoms, digests_of(row[chained_at:])))
+
+    def _hash(self, known: bytes, pairs: bytes) -> bytes:
+        return hash_nodes(self._batch.suite.new_hash, NODE_TAG, known, pairs)
+
+    def _put_buckets(self, digests: bytes) -> list[StateTree]:
+        """Put all parts among the batch's buckets, given what they hash; return their hashes."""
+        buckets, hashes = self._batch.buckets, list[StateTree]()
+        parts = zip(
+            self._places, self._changed.depths, self._changed.finished(digests), strict=True
+        )
         for place, depth, stored in parts:
             if stored:
                 buckets[place] = bucket = Bucket(depth, stored)
-                made.append(bucket.hash)
+                hashes.append(bucket.hash)
             else:
-                made.append(EMPTY_TREE)
-        for digest, left, right in zip(
-            digests[self._pair_count :], self._lefts, self._rights, strict=True
-        ):
-            made.append(
-                Fork(
-                    digest,
-                    made[left] if isinstance(left, int) else left,
-                    made[right] if isinstance(right, int) else right,
-                )
+                hashes.append(EMPTY_TREE)
+        return hashes
+
+    def _chained(
+        self, bottoms: Sequence[tuple[StateTree, bool]], digests: Sequence[bytes]
+    ) -> list[StateTree]:
+        """Return what each chain is after the changes, given what each ends in, and its hashes."""
+        descent, tops = self._descent, list[StateTree]()
+        besides, paths, start, used = descent.besides, descent.paths, 0, 0
+        columns = zip(bottoms, descent.ends, descent.chain_ends, descent.chain_tops, strict=True)
+        for (node, is_moved), (_, depth, first, _), end, top in columns:
+            if not is_moved:
+                tops.append(top)
+                start = end
+                continue
+            turns = paths[first] >> DEPTH_MAX - depth
+            for at in range(end - 1, start - 1, -1):
+                digest = digests[used]
+                used += 1
+                if turns & 1:
+                    node = Fork(digest, besides[at], node)  # noqa: PLW2901 - one up the chain
+                else:
+                    node = Fork(digest, node, besides[at])  # noqa: PLW2901
+                turns >>= 1
+            tops.append(node)
+            start = end
+        return tops
+
+    def _crowned(self, subtrees: list[StateTree]) -> StateTree:
+        """Return the tree, given what its chains are."""
+        descent = self._descent
+        known = [_hash(each) for each in subtrees]
+        references = list(range(len(subtrees)))
+        is_moved = [old is not new for old, new in zip(descent.chain_tops, subtrees, strict=True)]
+        pairs, moved = array(REFERENCE), list[tuple[int, Fork, int, int]]()
+        for above, left, right in descent.crown:
+            if (left >= 0 and is_moved[left]) or (right >= 0 and is_moved[right]):
+                for side, beside in ((left, above.left), (right, above.right)):
+                    if side >= 0:
+                        pairs.append(references[side])
+                    else:
+                        pairs.append(len(known))
+                        known.append(_hash(beside))
+                references.append(-1 - len(moved))
+                is_moved.append(True)
+                moved.append((len(subtrees), above, left, right))
+            else:
+                references.append(len(known))
+                known.append(above.hash)
+                is_moved.append(False)
+            subtrees.append(above)
+        digests = digests_of(self._hash(b"".join(known), pairs.tobytes()))
+        for digest, (number, above, left, right) in zip(digests, moved, strict=True):
+            subtrees[number] = Fork(
+                digest,
+                subtrees[left] if left >= 0 else above.left,
+                subtrees[right] if right >= 0 else above.right,
             )
-        return made[top] if isinstance(top, int) else top
+        return subtrees[descent.top]
 
-    def _subtree(self, node: StateTree, depth: int, after: int) -> tuple[Made, int]:
-        """Return a subtree after the changes up to the end `after`, and what refers to its hash.
-
-        The same object if it is the same.
-        """
-        ends, first = self._ends, self._next_end
-        if type(node) is not Fork:
-            return self._end(node)
-        if after - first == 1:
-            return self._one_path(node, depth)
-        bit = 1 << DEPTH_MAX - 1 - depth
-        paths, middle = self._batch.paths, first
-        while middle < after and not paths[ends[middle][2]] & bit:
-            middle += 1
-        left, right = node.left, node.right
-        left_made: Made = left
-        right_made: Made = right
-        left_reference = right_reference = -1
-        if first < middle:
-            left_made, left_reference = self._subtree(left, depth + 1, middle)
-        if middle < after:
-            right_made, right_reference = self._subtree(right, depth + 1, after)
-        if left_made is left and right_made is right:
-            return node, -1
-        if left_made is left:
-            left_reference = self._refer(left)
-        if right_made is right:
-            right_reference = self._refer(right)
-        return self._fork(left_made, left_reference, right_made, right_reference)
-
-    def _one_path(self, node: StateTree, depth: int) -> tuple[Made, int]:
-        """Return a subtree of which one end changes: along the one path to it."""
-        path = self._batch.paths[self._ends[self._next_end][2]]
-        on_path: list[Fork] = []
-        below = DEPTH_MAX - depth
-        while type(node) is Fork:
-            on_path.append(node)
-            below -= 1
-            node = node.right if path >> below & 1 else node.left
-        made, reference = self._end(node)
-        if made is node:
-            return on_path[0], -1
-        turns, known, pairs = path >> below, self._known, self._pairs
-        lefts, rights = self._lefts, self._rights
-        sibling = self._known_count + len(known)
-        number, next_reference = self._parts + len(lefts), -1 - self._pair_count - len(lefts)
-        for above in reversed(on_path):
-            if turns & 1:
-                beside = above.left
-                pairs.append(sibling)
-                pairs.append(reference)
-                lefts.append(beside)
-                rights.append(made)
+    def _ends(self) -> list[tuple[Made, int]]:
+        """Return what becomes of each end, and what refers to its hash."""
+        ends = list[tuple[Made, int]]()
+        changed, places, roots = self._changed, self._descent.places, self._changed.roots
+        is_changed = self._kernels.CHANGED
+        for end, (status, after) in enumerate(
+            zip(changed.statuses, changed.part_ends, strict=True)
+        ):
+            part = self._next_part
+            if status == is_changed and after == part + 1:  # as a rule
+                self._next_part = after
+                self._places[part] = places[end]
+                ends.append((part, roots[part]))
             else:
-                beside = above.right
-                pairs.append(reference)
-                pairs.append(sibling)
-                lefts.append(made)
-                rights.append(beside)
-            known.append(beside.hash if type(beside) is Fork else beside or EMPTY)
-            made, reference = number, next_reference
-            number += 1
-            next_reference -= 1
-            sibling += 1
-            turns >>= 1
-        return made, reference
+                ends.append(self._unusual_end(end, status))
+        return ends
 
-    def _end(self, node: bytes) -> tuple[Made, int]:
-        """Return what becomes of the next bucket, and what refers to its hash."""
-        end = self._next_end
-        self._next_end = end + 1
-        status = self._changed.statuses[end]
-        if status == self._unchanged:
-            return node, -1
-        batch, (_, depth, first, after) = self._batch, self._ends[end]
+    def _unusual_end(self, end: int, status: int) -> tuple[Made, int]:
+        """Return the same of one that is unchanged, left to be done by hand, or to be parted."""
+        batch, kernels = self._batch, self._kernels
+        node, depth, first, after = self._descent.ends[end]
+        if status == kernels.UNCHANGED:
+            return node, _UNMOVED
         start = batch.paths[first] >> DEPTH_MAX - depth << DEPTH_MAX - depth
-        if status == self._by_hand:
+        if status == kernels.BY_HAND:
             made = batch.apply_to_bucket(node, depth, start, first, after)
-            return made, -1 if made is node else self._refer(made)
-        part = self._next_part
-        if self._changed.part_ends[end] == part + 1:
-            self._next_part = part + 1
-            self._places[part] = place_of(start, depth)
-            return part, self._changed.roots[part]
+            if made is node:
+                return node, _UNMOVED
+            self._known.append(_hash(made))
+            return made, self._known_count + len(self._known) - 1
         if node:
-            batch.buckets[place_of(start, depth)] = None
+            batch.buckets[self._descent.places[end]] = None
         return self._parted(depth, start)
 
-    def _parted(self, depth: int, start: int) -> tuple[Made, int]:
+    def _parted(self, depth: int, start: int) -> tuple[int, int]:
         """Return the subtree of the next parts: those of a bucket that had too many keys."""
         part = self._next_part
         if self._changed.depths[part] == depth:
             self._next_part = part + 1
             self._places[part] = place_of(start, depth)
             return part, self._changed.roots[part]
-        left = self._parted(depth + 1, start)
-        right = self._parted(depth + 1, start | 1 << DEPTH_MAX - 1 - depth)
-        return self._fork(*left, *right)
-
-    def _fork(
-        self, left: Made, left_reference: int, right: Made, right_reference: int
-    ) -> tuple[int, int]:
-        """Return the fork of two subtrees."""
-        count = len(self._lefts)
+        left, left_reference = self._parted(depth + 1, start)
+        right, right_reference = self._parted(depth + 1, start | 1 << DEPTH_MAX - 1 - depth)
+        count = len(self._forks)
         self._pairs.extend((left_reference, right_reference))
-        self._lefts.append(left)
-        self._rights.append(right)
-        return self._parts + count, -1 - self._pair_count - count
+        self._forks.append((left, right))
+        return len(self._places) + count, -1 - self._pair_count - count
 
-    def _refer(self, node: StateTree) -> int:
-        """Return what refers to the hash of a subtree that is there."""
-        self._known.append(root_of(node))
-        return self._known_count + len(self._known) - 1
+
+def _hash(node: StateTree) -> bytes:
+    return node.hash if type(node) is Fork else node or EMPTY

@@ -135,6 +135,33 @@ def change_buckets(
     )
 
 
+def chain_pairs(  # noqa: PLR0917 - columns
+    paths: bytes,
+    depths: Sequence[int],
+    firsts: Sequence[int],
+    chain_ends: Sequence[int],
+    references: Sequence[int],
+    known_count: int,
+    pair_count: int,
+    unmoved: int,
+) -> bytes:
+    """Return what chains of forks hash, each from below upward, as `hash_nodes` takes it.
+
+    A chain is of those above one end: it ends at a depth, on the way of a first path. What is
+    beside them is known from `known_count` on, each chain from the top down, up to where it ends.
+    An end that is `unmoved` in place of a reference is left out; so many pairs come before these.
+    """
+    pairs = _chain_pairs(
+        np.frombuffer(paths, np.uint8),
+        np.array(depths, np.int64),
+        np.array(firsts, np.int64),
+        np.array(chain_ends, np.int64),
+        np.array(references, np.int64),
+        np.array((known_count, pair_count, unmoved), np.int64),
+    )
+    return bytes(pairs.tobytes())
+
+
 def _joined(items: Sequence[bytes]) -> Array:
     return np.frombuffer(b"".join(items), np.uint8)
 
@@ -475,6 +502,33 @@ def _change(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one pass over c
         known[: known_count * _DIGEST_BYTES],
         pairs[:paired],
     )
+
+
+@_kept
+def _chain_pairs(  # noqa: PLR0917 - columns
+    paths: Array,
+    depths: Array,
+    firsts: Array,
+    chain_ends: Array,
+    references: Array,
+    numbers: Array,
+) -> Array:
+    known_count, pair_count, unmoved = numbers[0], numbers[1], numbers[2]
+    pairs = np.empty(2 * chain_ends[-1], np.int32)
+    filled, start = 0, 0
+    for chain in range(chain_ends.size):
+        reference, depth, end = references[chain], depths[chain], chain_ends[chain]
+        path = paths[firsts[chain] * _DIGEST_BYTES :]
+        if reference != unmoved:
+            for at in range(end - 1, start - 1, -1):
+                depth -= 1
+                is_right = path[depth >> 3] >> (7 - (depth & 7)) & 1
+                pairs[filled] = known_count + at if is_right else reference
+                pairs[filled + 1] = reference if is_right else known_count + at
+                reference = -1 - pair_count - (filled >> 1)
+                filled += 2
+        start = end
+    return pairs[:filled]
 
 
 @_kept

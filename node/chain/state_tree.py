@@ -37,7 +37,7 @@ from node.chain.state_bucket import (
     place_of,
     trie_hash,
 )
-from node.chain.state_columns import apply_by_columns, has_columns
+from node.chain.state_columns import Descent, apply_by_columns, has_columns
 from node.chain.state_fork import (
     EMPTY_TREE,
     BucketReader,
@@ -151,6 +151,7 @@ class StateMap:
         self._read_bucket = cache(read_bucket)
         self._paths: dict[bytes, int] = {}
         self._foreseen: dict[bytes, bytes | None] = {}
+        self._walked: Descent | None = None
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key, or None; raises `StorageError` as `update` does."""
@@ -171,7 +172,9 @@ class StateMap:
         self._learn(wanted)
         key_at = {self._paths[key]: key for key in wanted}
         paths = sorted(key_at)
-        for node, depth, first, after in parted(self._tree, paths):
+        is_many = has_columns(self._suite, wanted)
+        ends = self._descent(paths).ends if is_many else parted(self._tree, paths)
+        for node, depth, first, after in ends:
             if not node:
                 found.update(dict.fromkeys(key_at[path] for path in paths[first:after]))
                 continue
@@ -186,11 +189,17 @@ class StateMap:
             return TreeUpdate(self._tree, {})
         self._learn(changes)
         batch = Batch(changes, self._read_bucket, self._suite, self._path_of)
-        if has_columns(self._suite, changes):
-            tree = apply_by_columns(batch, self._tree)
+        if None not in changes.values() and has_columns(self._suite, changes):
+            tree = apply_by_columns(batch, self._descent(batch.paths))
         else:
             tree = batch.apply(self._tree, 0, 0, 0, len(changes))
         return TreeUpdate(tree, batch.buckets)
+
+    def _descent(self, paths: list[int]) -> Descent:
+        """Return where these paths lead. As a rule, what was foreseen is what changes."""
+        if self._walked is None or self._walked.paths != paths:
+            self._walked = Descent(self._tree, paths)
+        return self._walked
 
     def _path_of(self, key: bytes) -> int:
         if key not in self._paths:

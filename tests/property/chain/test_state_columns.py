@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from node.chain import state_bucket, state_columns, state_kernels, state_update
 from node.chain.state_bucket import Bucket, paths_by
-from node.chain.state_columns import apply_by_columns
+from node.chain.state_columns import Descent, apply_by_columns
 from node.chain.state_tree import EMPTY_TREE, StateTree, update
 from node.chain.state_update import Batch
 from node.crypto.domains import STATE_KEY, tagged
@@ -86,7 +86,7 @@ def both(
 ) -> StateTree:
     """Change a tree both ways, expect the same, and put its buckets beside those there are."""
     columns, each = (Batch(changes, buckets.get, suite, paths_by(suite)) for _ in range(2))
-    by_columns = apply_by_columns(columns, tree)
+    by_columns = apply_by_columns(columns, Descent(tree, columns.paths))
     by_key = each.apply(tree, 0, 0, 0, len(changes))
     assert by_columns == by_key
     assert columns.buckets == each.buckets
