@@ -1,8 +1,7 @@
 """Requests that come one by one from many, served together: a turn for each would cost too much.
 
 After a pause the first one is served at once, so whoever comes alone waits for nobody. What comes
-within the pause after it, or while it is being served, waits until both are over, and is served
-together: the less time the machine has, the longer serving takes, and the more come together.
+within the pause after it waits until that has passed, and is served together.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ class Gathering(Generic[Request, Answer]):
         self._waiting: list[tuple[Request, asyncio.Future[Answer]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._ready_at_s = 0.0
-        self._is_serving = False
         self._tasks: dict[asyncio.Task[None], None] = {}
 
     async def ask(self, request: Request) -> Answer:
@@ -46,7 +44,7 @@ class Gathering(Generic[Request, Answer]):
         return await answer
 
     def _arm(self) -> None:
-        if self._timer is None and self._waiting and not self._is_serving:
+        if self._timer is None and self._waiting:
             loop = asyncio.get_running_loop()
             wait_s = max(self._ready_at_s - loop.time(), 0.0)
             self._timer = loop.call_later(wait_s, self._hand_over)
@@ -56,15 +54,9 @@ class Gathering(Generic[Request, Answer]):
         self._ready_at_s = loop.time() + self._pause_s
         together = self._waiting[: self._requests_max]
         del self._waiting[: self._requests_max]
-        self._is_serving = True
         task = loop.create_task(self._answer(together))
         self._tasks[task] = None
-        task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        """Go on with what came meanwhile, however serving ended."""
-        del self._tasks[task]
-        self._is_serving = False
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
         self._arm()
 
     async def _answer(self, together: Sequence[tuple[Request, asyncio.Future[Answer]]]) -> None:

@@ -61,21 +61,6 @@ async def test_no_more_than_allowed_are_served_together() -> None:
     assert served.together == [[1, 2], [3, 4], [5]]
 
 
-async def test_what_comes_while_others_are_served_waits_for_them_and_is_served_together() -> None:
-    served = Served()
-    gathering = served.gathering(pause_ms=0)
-    served.may_go_on.clear()
-    first = asyncio.create_task(gathering.ask(1))
-    await served.has_begun.wait()
-    later = [asyncio.create_task(gathering.ask(number)) for number in (2, 3, 4)]
-    for _ in range(10):
-        await asyncio.sleep(0)  # lets all ask, and whatever they set off begin
-    assert served.together == [[1]]
-    served.may_go_on.set()
-    assert await asyncio.gather(first, *later) == [2, 4, 6, 8]
-    assert served.together == [[1], [2, 3, 4]]
-
-
 async def test_an_error_is_raised_where_each_was_asked_and_ends_nothing() -> None:
     served = Served()
     gathering = served.gathering(pause_ms=1)
