@@ -54,6 +54,11 @@ def test_transactions_below_an_overlay_are_known_to_it() -> None:
     assert overlay.has_transaction(committed.transaction.tx_id)
     assert overlay.has_transaction(speculative.transaction.tx_id)
     assert not overlay.has_transaction(unknown.transaction.tx_id)
+    below, own, none = (each.transaction.tx_id for each in (committed, speculative, unknown))
+    assert overlay.find_held([none, below]) == below
+    assert overlay.find_held([none, own]) == own
+    assert overlay.find_held([none]) is None
+    assert overlay.find_held([]) is None
     with pytest.raises(PeerError, match="tx-repeated"):
         chain.executor.execute(overlay, next_inputs(overlay), [speculative])
 

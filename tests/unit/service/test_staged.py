@@ -48,6 +48,8 @@ def test_what_is_staged_is_the_tip_for_who_reads_here_and_for_nobody_else() -> N
     assert (staged.tip_height, staged.header, staged.header_digest) == (3, last.header, last.digest)
     assert staged.log_frontier == last.frontier
     assert all(staged.has_transaction(tx_id) for block in BLOCKS for tx_id in block.tx_ids)
+    assert all(staged.find_held([tx_id]) for block in BLOCKS for tx_id in block.tx_ids)
+    assert staged.find_held([bytes(32)]) is None
     for block in BLOCKS:
         for key in block.state_writes:
             assert staged.get(key) is not None

@@ -52,6 +52,8 @@ def test_state_keys_are_listed_but_for_those_of_references() -> None:
     assert keys.listed(PARAMETERS_KEY) == keys.STATE_KEY + PARAMETERS_KEY
     assert keys.listed(identity_key("agency-1")) == keys.STATE_KEY + identity_key("agency-1")
     assert keys.listed(reference_key("agency-1", "licence", "R-1")) is None
+    written = [PARAMETERS_KEY, reference_key("agency-1", "licence", "R-1"), identity_key("a")]
+    assert keys.all_listed(written) == [PARAMETERS_KEY, identity_key("a")]
 
 
 def test_numbers_sort_as_numbers_and_are_read_back() -> None:

@@ -323,9 +323,14 @@ def test_a_transaction_is_absent_until_a_block_brings_it_however_often_asked(
             assert [tx_id for tx_id in everything if opened.has_transaction(tx_id)] == [
                 tx_id for tx_id in everything if tx_id in final
             ]
+        absent = [tx_id for tx_id in everything if tx_id not in final]
+        assert opened.find_held(absent) is None
+        for tx_id in final:
+            assert opened.find_held([*absent, tx_id, bytes(32)]) == tx_id
         opened.commit([(block, certify(block))], sync=False)
         final |= block.tx_ids
     assert all(map(opened.has_transaction, everything))
+    assert [opened.find_held([tx_id]) for tx_id in everything] == everything
 
 
 # --- Crashes ---
