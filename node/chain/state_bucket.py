@@ -53,6 +53,7 @@ _HEAD: Final = Layout(f">I{DIGEST_BYTES}sBB")
 _CRC_BYTES: Final = 4
 _COUNT_AT: Final = _CRC_BYTES + DIGEST_BYTES
 _WIDTH_AT: Final = _COUNT_AT + 1
+_HEAD_BYTES: Final = _HEAD.size
 _NO_HASH: Final = bytes(_COUNT_AT)
 _WIDTHS: Final = {1: "B", 2: "H", 4: "I"}
 
@@ -126,7 +127,7 @@ class Bucket(Struct, frozen=True, gc=False):
     @property
     def marks(self) -> bytes:
         """The marks, joined."""
-        return self.stored[_HEAD.size : self._leaf_hashes_at]
+        return self.stored[_HEAD_BYTES : self._leaf_hashes_at]
 
     @property
     def leaf_hashes(self) -> bytes:
@@ -171,12 +172,14 @@ class Bucket(Struct, frozen=True, gc=False):
     def get(self, path: int, key: bytes) -> bytes | None:
         """Return the value under a key of this path, or None."""
         mark = path >> _mark_shift(self.depth) & _MARK_MASK
-        stored, end, wanted = self.stored, self._leaf_hashes_at, mark.to_bytes(_MARK_BYTES, "big")
-        found = stored.find(wanted, _HEAD.size, end)
+        stored = self.stored
+        count, wanted = stored[_COUNT_AT], mark.to_bytes(_MARK_BYTES, "big")
+        end = _HEAD_BYTES + count * _MARK_BYTES
+        found = stored.find(wanted, _HEAD_BYTES, end)
         while found >= 0:  # as a rule there is none, and nothing is taken apart
-            at, within = divmod(found - _HEAD.size, _MARK_BYTES)
+            at, within = divmod(found - _HEAD_BYTES, _MARK_BYTES)
             if not within and self._key(at) == key:
-                (value,) = self._blobs(1 + self.count + at, 2 + self.count + at)
+                (value,) = self._blobs(1 + count + at, 2 + count + at)
                 return value
             found = stored.find(wanted, found + 1, end)
         return None
@@ -195,8 +198,12 @@ class Bucket(Struct, frozen=True, gc=False):
         Its hash is left open, as more changes may follow: see `hashed`.
         """
         mark = path >> _mark_shift(self.depth) & _MARK_MASK
-        marks = self._split_marks()
-        count = len(marks)
+        stored = self.stored
+        count, width = stored[_COUNT_AT], stored[_WIDTH_AT]
+        leaves_at = _HEAD_BYTES + count * _MARK_BYTES
+        sizes_at = leaves_at + count * DIGEST_BYTES
+        blobs_at = sizes_at + (2 * count + 1) * width
+        marks = _numbers(count).unpack_from(stored, _HEAD_BYTES)
         at = bisect_left(marks, mark)
         while at < count and marks[at] == mark:
             there = self._key(at)
@@ -207,48 +214,57 @@ class Bucket(Struct, frozen=True, gc=False):
             at += 1
         if value is None:
             return self
-        sizes, blobs = list(self._sizes), self.stored[self._blobs_at :]
+        column = stored[sizes_at:blobs_at]
+        sizes = list(column if width == 1 else _numbers(2 * count + 1, width).unpack(column))
         beginning = sizes[0]
-        if not (count and key.startswith(blobs[:beginning])):
+        if not (count and key.startswith(stored[blobs_at : blobs_at + beginning])):
             return self._rebuilt(at, (mark, leaf_hash(path, value, suite), key, value), 0)
-        tail_at, value_at = sum(sizes[: 1 + at]), sum(sizes[: 1 + count + at])
+        tail_at = blobs_at + sum(sizes[: 1 + at])
+        value_at = tail_at + sum(sizes[1 + at : 1 + count + at])
         sizes.insert(1 + count + at, len(value))
         sizes.insert(1 + at, len(key) - beginning)
-        old_marks, leaf_hashes = self.marks, self.leaf_hashes
-        cut, leaf_cut = at * _MARK_BYTES, at * DIGEST_BYTES
-        parts = blobs[:tail_at], key[beginning:], blobs[tail_at:value_at], value, blobs[value_at:]
-        return Bucket(
-            self.depth,
-            _unhashed(
-                old_marks[:cut] + mark.to_bytes(_MARK_BYTES, "big") + old_marks[cut:],
-                leaf_hashes[:leaf_cut] + leaf_hash(path, value, suite) + leaf_hashes[leaf_cut:],
-                sizes,
-                b"".join(parts),
-            ),
+        mark_at, leaf_at = _HEAD_BYTES + at * _MARK_BYTES, leaves_at + at * DIGEST_BYTES
+        head, column = _head_and_sizes(count + 1, sizes)
+        parts = (
+            head,
+            stored[_HEAD_BYTES:mark_at],
+            mark.to_bytes(_MARK_BYTES, "big"),
+            stored[mark_at:leaf_at],
+            leaf_hash(path, value, suite),
+            stored[leaf_at:sizes_at],
+            column,
+            stored[blobs_at:tail_at],
+            key[beginning:],
+            stored[tail_at:value_at],
+            value,
+            stored[value_at:],
         )
+        return Bucket(self.depth, b"".join(parts))
 
     def _with_value(self, at: int, path: int, value: bytes | None, suite: Suite) -> Bucket:
         """Return the bucket with another value under its key `at`, or without it."""
         if value is None:
             return self._rebuilt(at, None, 1)
-        sizes, column = list(self._sizes), 1 + self.count + at
-        start = self._blobs_at + sum(sizes[:column])
-        end, stored = start + sizes[column], self.stored
+        stored, sizes, count = self.stored, list(self._sizes), self.count
+        sizes_at, blobs_at = self._sizes_at, self._blobs_at
+        start = blobs_at + sum(sizes[: 1 + count + at])
+        end = start + sizes[1 + count + at]
         if stored[start:end] == value:
             return self
-        sizes[column] = len(value)
-        cut, leaf_hashes = at * DIGEST_BYTES, self.leaf_hashes
-        return Bucket(
-            self.depth,
-            _unhashed(
-                self.marks,
-                leaf_hashes[:cut]
-                + leaf_hash(path, value, suite)
-                + leaf_hashes[cut + DIGEST_BYTES :],
-                sizes,
-                stored[self._blobs_at : start] + value + stored[end:],
-            ),
+        sizes[1 + count + at] = len(value)
+        leaf_at = self._leaf_hashes_at + at * DIGEST_BYTES
+        head, column = _head_and_sizes(count, sizes)
+        parts = (
+            head,
+            stored[_HEAD_BYTES:leaf_at],
+            leaf_hash(path, value, suite),
+            stored[leaf_at + DIGEST_BYTES : sizes_at],
+            column,
+            stored[blobs_at:start],
+            value,
+            stored[end:],
         )
+        return Bucket(self.depth, b"".join(parts))
 
     def _rebuilt(self, at: int, row: tuple[int, bytes, bytes, bytes] | None, gone: int) -> Bucket:
         """Return the bucket with a row, if any, in place of so many at `at`, made anew."""
@@ -265,13 +281,14 @@ class Bucket(Struct, frozen=True, gc=False):
 
     def hashed(self, suite: Suite) -> Bucket:
         """Return the bucket with its hash. It has keys."""
-        end = DEPTH_MAX - _mark_shift(self.depth)
-        paths: Sequence[int] = self._split_marks()
-        if len(set(paths)) < len(paths):
+        stored, end = self.stored, DEPTH_MAX - _mark_shift(self.depth)
+        count = stored[_COUNT_AT]
+        paths: Sequence[int] = _numbers(count).unpack_from(stored, _HEAD_BYTES)
+        if len(set(paths)) < count:
             paths, end = self.paths(paths_by(suite)), DEPTH_MAX
-        leaf_hashes = self.split_leaf_hashes()
+        leaf_hashes = _digests(count).unpack_from(stored, _HEAD_BYTES + count * _MARK_BYTES)
         subtree = trie_hash(paths, leaf_hashes, self.depth, end, suite.new_hash)
-        return Bucket(self.depth, _with_hash(self.stored, subtree))
+        return Bucket(self.depth, _with_hash(stored, subtree))
 
     @classmethod
     def decode(cls, data: bytes, place: bytes) -> Bucket:
@@ -285,8 +302,8 @@ class Bucket(Struct, frozen=True, gc=False):
     @staticmethod
     def read_head(data: bytes, place: bytes) -> tuple[bytes, int, int]:
         """Return hash, number of keys and width of a stored bucket, as `decode` does."""
-        if len(data) < _HEAD.size:
-            raise malformed(place, f"expected at least {_HEAD.size} bytes, got {len(data)}")
+        if len(data) < _HEAD_BYTES:
+            raise malformed(place, f"expected at least {_HEAD_BYTES} bytes, got {len(data)}")
         crc, subtree, count, width = _HEAD.unpack_from(data)
         if crc != crc32(memoryview(data)[_CRC_BYTES:]) or width not in _WIDTHS:
             raise malformed(place, "these are not the bytes that were stored")
@@ -296,11 +313,11 @@ class Bucket(Struct, frozen=True, gc=False):
 
     @property
     def _leaf_hashes_at(self) -> int:
-        return _HEAD.size + self.stored[_COUNT_AT] * _MARK_BYTES
+        return _HEAD_BYTES + self.stored[_COUNT_AT] * _MARK_BYTES
 
     @property
     def _sizes_at(self) -> int:
-        return _HEAD.size + self.stored[_COUNT_AT] * (_MARK_BYTES + DIGEST_BYTES)
+        return _HEAD_BYTES + self.stored[_COUNT_AT] * (_MARK_BYTES + DIGEST_BYTES)
 
     @property
     def _blobs_at(self) -> int:
@@ -343,17 +360,24 @@ def _joined_columns(
 
 def _unhashed(marks: bytes, leaf_hashes: bytes, sizes: Sequence[int], blobs: bytes) -> bytes:
     """Return the stored form, with zeros for the hash and the checksum."""
-    largest = max(sizes)
-    width = 1 if largest < 1 << 8 else 2 if largest < 1 << 16 else 4
-    column = bytes(sizes) if width == 1 else _numbers(len(sizes), width).pack(*sizes)
-    head = _NO_HASH + bytes((len(marks) // _MARK_BYTES, width))
+    head, column = _head_and_sizes(len(marks) // _MARK_BYTES, sizes)
     return b"".join((head, marks, leaf_hashes, column, blobs))
+
+
+def _head_and_sizes(count: int, sizes: Sequence[int]) -> tuple[bytes, bytes]:
+    """Return the head of so many keys, with zeros for hash and checksum, and sizes as stored."""
+    largest = max(sizes)
+    if largest < 1 << 8:
+        return _NO_HASH + bytes((count, 1)), bytes(sizes)
+    width = 2 if largest < 1 << 16 else 4
+    return _NO_HASH + bytes((count, width)), _numbers(len(sizes), width).pack(*sizes)
 
 
 def _with_hash(unhashed: bytes, subtree: bytes) -> bytes:
     """Return the stored form with its hash, and the checksum."""
-    data = subtree + unhashed[_COUNT_AT:]
-    return crc32(data).to_bytes(_CRC_BYTES, "big") + data
+    rest = unhashed[_COUNT_AT:]
+    crc = crc32(rest, crc32(subtree))
+    return b"".join((crc.to_bytes(_CRC_BYTES, "big"), subtree, rest))
 
 
 def joined_rows(buckets: Sequence[Bucket], path_of: PathOf) -> Rows:

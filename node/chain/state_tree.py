@@ -149,7 +149,7 @@ class StateMap:
     def __init__(self, tree: StateTree, read_bucket: BucketReader, suite: Suite) -> None:
         self._tree, self._suite = tree, suite
         self._read_bucket = cache(read_bucket)
-        self._paths: dict[bytes, int] = {}
+        self._paths = _Paths(suite)
         self._foreseen: dict[bytes, bytes | None] = {}
         self._walked: Descent | None = None
 
@@ -157,7 +157,7 @@ class StateMap:
         """Return the value under a key, or None; raises `StorageError` as `update` does."""
         if key in self._foreseen:
             return self._foreseen[key]
-        path = self._path_of(key)
+        path = self._paths[key]
         node, depth = descend(self._tree, path, DEPTH_MAX)
         if type(node) is Fork or not node:
             return None
@@ -188,7 +188,7 @@ class StateMap:
         if not changes:
             return TreeUpdate(self._tree, {})
         self._learn(changes)
-        batch = Batch(changes, self._read_bucket, self._suite, self._path_of)
+        batch = Batch(changes, self._read_bucket, self._suite, self._paths.__getitem__)
         if None not in changes.values() and has_columns(self._suite, changes):
             tree = apply_by_columns(batch, self._descent(batch.paths))
         else:
@@ -201,17 +201,24 @@ class StateMap:
             self._walked = Descent(self._tree, paths)
         return self._walked
 
-    def _path_of(self, key: bytes) -> int:
-        if key not in self._paths:
-            self._learn((key,))
-        return self._paths[key]
-
     def _learn(self, keys: Iterable[bytes]) -> None:
         """Hash the keys that were not hashed yet."""
         paths = self._paths
         new = [key for key in keys if key not in paths]
         for key, path in zip(new, self._suite.hash.each(KEY_TAG, new), strict=True):
             paths[key] = int.from_bytes(path, "big")
+
+
+class _Paths(dict[bytes, int]):
+    """Key paths as numbers, by key: each hashed once."""
+
+    def __init__(self, suite: Suite) -> None:
+        super().__init__()
+        self._hashed = paths_by(suite)
+
+    def __missing__(self, key: bytes) -> int:
+        path = self[key] = self._hashed(key)
+        return path
 
 
 def update(
