@@ -284,9 +284,9 @@ async def _collect(
         page: list[Recorded] = []
         async for receipt in client.receipts(tx_id):
             index = done + len(page)
-            if index == len(digests):
-                break
             page.append(_check(chain, tx_id, index, receipt, digests[index]))
+            if index + 1 == len(digests):
+                break  # asked on, it would only say that there are no more
             if len(page) == RECEIPTS_PAGE_MAX:
                 yield page
                 page, done = [], done + len(page)

@@ -7,13 +7,15 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from node.assembly import open_ledger_at_rest
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import decode
+from node.config import NodeConfig
 from node.limits import CERTIFICATE_BYTES_MAX
 from node.rpc.client import LedgerClient
 from tests.network.local_network import (
@@ -29,6 +31,8 @@ from tests.unit.cli.command import run
 PAST_BLOCKS = 2_000
 OLD_BLOCKS = 1_500
 GAP_BLOCKS = 200
+BEGUN_BYTES = 128 << 10
+"""In its database: some dozens of the thousands of blocks it has to fetch."""
 VICTIM, FIRST = "validator-4", "validator-1"
 
 
@@ -103,6 +107,22 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return network.home
 
 
+def stored_bytes(network: LocalNetwork, validator_id: str) -> int:
+    """Return how much a validator's database holds, also while it runs."""
+    total = 0
+    for path in NodeConfig.load(network.folder(validator_id)).data.rglob("*"):
+        with suppress(FileNotFoundError):  # its engine removes files as it pleases
+            total += path.stat().st_size
+    return total
+
+
+def height_at_rest(network: LocalNetwork, validator_id: str) -> int:
+    """Return how many blocks a validator has that does not run."""
+    config = NodeConfig.load(network.folder(validator_id))
+    with open_ledger_at_rest(config, network.genesis) as (_store, ledger):
+        return ledger.tip_height
+
+
 def copy_of(past: Path, folder: Path) -> LocalNetwork:
     return LocalNetwork(shutil.copytree(past, folder / "network"))
 
@@ -112,11 +132,16 @@ async def test_thousands_of_blocks_behind_killed_on_the_way_and_a_peer_frozen(
 ) -> None:
     network = copy_of(past, tmp_path)
     try:
+        at_rest = stored_bytes(network, VICTIM)
         await asyncio.to_thread(network.supervisor.up)
-        await network.until_height(VICTIM, 1)
+        # Its disk is watched: a client is answered late where the machine is busy, and may be
+        # answered only once there is nothing left to fetch, as it was now and then.
+        while stored_bytes(network, VICTIM) < at_rest + BEGUN_BYTES:
+            assert network.process(VICTIM).is_alive
+            await asyncio.sleep(0)
         network.end(VICTIM, signal.SIGKILL)
+        assert 0 < height_at_rest(network, VICTIM) < PAST_BLOCKS
         await asyncio.to_thread(network.supervisor.up)
-        await network.until_height(VICTIM, 1)
         with frozen(network, FIRST):
             await network.until_height(VICTIM, PAST_BLOCKS)
             # Without the frozen one, every quorum needs the vote of the one that was behind.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.compiled import build_library
 
 PASSWORD = "a-password-of-some-length"
 SOURCE = Path(__file__).with_name("sdf_stub.c")
@@ -32,15 +32,7 @@ def build_stub(folder: Path, *options: str) -> SdfStub:
 
     Skips the test where there is no compiler, or OpenSSL has no headers.
     """
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("NOT RUN: there is no C compiler (Debian: gcc)")
     if not HEADER.exists():
         pytest.skip("NOT RUN: OpenSSL has no headers here (Debian: libssl-dev)")
-    module = folder / "libsdf_stub.so"
-    command = [compiler, "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", *options]
-    done = subprocess.run(
-        [*command, "-o", module, SOURCE, "-lcrypto"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    module = build_library(SOURCE, folder / "libsdf_stub.so", *options, "-lcrypto")
     return SdfStub(module, folder / "keys")

@@ -142,6 +142,9 @@ class GatewayRig:
         self.apps: list[App] = []
         self.errors: list[str] = []
         self.process: subprocess.Popen[str] | None = None
+        self.program: tuple[str, ...] = ("node",)
+        """What runs as the gateway."""
+        self.environment: dict[str, str] = {}
 
     def app(self, name: str, *rights: str, seed: int = 1, p256: bool = False) -> App:
         kind: Any = P256Signer if p256 else Ed25519Signer
@@ -165,13 +168,13 @@ class GatewayRig:
     @contextmanager
     def gateway(self) -> Iterator[None]:
         """Run the gateway."""
-        command = [sys.executable, "-m", "node", "gateway", "run", str(self.home)]
+        command = [sys.executable, "-m", *self.program, "gateway", "run", str(self.home)]
         process = subprocess.Popen(
             command,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **ENGLISH},
+            env={**os.environ, **ENGLISH, **self.environment},
         )
         self.process = process
         lines: Queue[str] = Queue()
