@@ -95,9 +95,7 @@ def run(screen: Screen, *, home: Path) -> Answer:
     from node.errors import NodeError
     from node.gateway.home import GatewayHome
     from node.gateway.run import run_gateway
-    from node.operations.process import forbid_dumps
 
-    forbid_dumps()
     opened = GatewayHome.load(home)
 
     def meaning(code: str) -> tuple[str, str]:

@@ -201,6 +201,9 @@ def cli() -> None:
 
 def main() -> int:
     """Run the command and return its exit code."""
+    from node.operations.process import forbid_dumps
+
+    forbid_dumps()  # any verb may open keys
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a closed one is None
             stream.reconfigure(errors="backslashreplace")  # names of files may be any bytes

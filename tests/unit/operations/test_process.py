@@ -240,3 +240,22 @@ sys.stdin.read()
     assert told == f"{passphrase}\n"
     assert b"GOVCHAIN_PASSPHRASE=" in shown
     assert passphrase.encode() not in shown
+
+
+def test_no_verb_leaves_a_dump() -> None:
+    """Each may open keys; `main` is what runs them all."""
+    script = """
+import ctypes, resource, sys
+from node.cli.main import main
+sys.argv = ["govchain", "gateway", "openapi", "--json"]
+main()
+print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE), flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("\n0 (0, 0)\n")
