@@ -133,7 +133,9 @@ class SignedFounder:
     def decode(cls, data: bytes) -> SignedFounder:
         """Read such a file; raises `ConfigError` (GC-2326) unless it is sound, and signed."""
         with _reading("bundle"):
-            return msgspec.json.decode(_bounded(data), type=_Bundle).read()
+            signed = msgspec.json.decode(_bounded(data), type=_Bundle).read()
+            _expect_as_written(data, signed.encode())
+            return signed
 
 
 def sign_founder(founder: Founder, vote_key: Signer) -> SignedFounder:
@@ -214,16 +216,19 @@ class Draft:
     def decode(cls, data: bytes) -> Draft:
         """Read a draft's file; raises `ConfigError` (GC-2326)."""
         with _reading("draft"):
-            return msgspec.json.decode(_bounded(data), type=_Draft).read(DRAFT_FORMAT)
+            draft = msgspec.json.decode(_bounded(data), type=_Draft).read(DRAFT_FORMAT)
+            _expect_as_written(data, draft.encode())
+            return draft
 
     def seal(self) -> bytes:
         """Return the content of the file that says which chain these founded."""
         genesis = self.genesis()
         genesis.validators.check_possessions()
-        content = _Draft.of(self)
-        return _write(
-            msgspec.structs.replace(content, format=SEALED_FORMAT, chain_id=genesis.chain_id.hex())
-        )
+        return self._sealed(genesis)
+
+    def _sealed(self, genesis: Genesis) -> bytes:
+        content, chain_id = _Draft.of(self), genesis.chain_id.hex()
+        return _write(msgspec.structs.replace(content, format=SEALED_FORMAT, chain_id=chain_id))
 
 
 def open_sealed(data: bytes) -> tuple[Draft, Genesis]:
@@ -240,6 +245,7 @@ def open_sealed(data: bytes) -> tuple[Draft, Genesis]:
             raise ConfigError(
                 f"expected chain {content.chain_id:.64}, its founders make {genesis.chain_id.hex()}"
             )
+        _expect_as_written(data, draft._sealed(genesis))  # noqa: SLF001 - of this module
         genesis.validators.check_possessions()
     return draft, genesis
 
@@ -346,6 +352,12 @@ def _bounded(data: bytes) -> bytes:
 
 def _write(content: Any) -> bytes:  # noqa: ANN401 - one of the structs above
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+
+
+def _expect_as_written(data: bytes, written: bytes) -> None:
+    """Refuse what reads alike and is another file: people may read one thing, programs another."""
+    if data != written:
+        raise ConfigError("expected it as govchain wrote it: each field once, in its order")
 
 
 @contextmanager

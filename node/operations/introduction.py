@@ -118,6 +118,8 @@ class Introduction:
         try:
             introduction = msgspec.json.decode(data, type=_Content).read()  # (1)
             introduction.require_sound(genesis)
+            if introduction.encode() != data:  # people would read one thing, programs another
+                raise ConfigError("expected it as govchain wrote it: each field once, in its order")
         except (msgspec.MsgspecError, ValueError, NodeError) as error:
             raise ConfigError(f"introduction: {error}", code="GC-2324", fix=_FIX) from error
         return introduction

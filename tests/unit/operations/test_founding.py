@@ -269,3 +269,23 @@ def test_what_was_begun_and_failed_leaves_nothing(tmp_path: Path) -> None:
         "authority",
         "home",
     ]
+
+
+def test_what_reads_alike_and_is_another_file_is_refused(offices: dict[str, Path]) -> None:
+    """Found by tests.fuzz: of a field given twice the last counted; blanks among digits did not."""
+    draft = drafted(offices)
+    files = [
+        (SignedFounder.decode, bundle(offices, next(iter(offices))).encode()),
+        (Draft.decode, draft.encode()),
+        (open_sealed, draft.seal()),
+    ]
+    for read, data in files:
+        assert read(data)
+        first = data.index(b'"format"')
+        twice = data[:first] + b'"format": "another",\n  ' + data[first:]
+        digit = data.index(b'"statement": "') + len(b'"statement": "') + 2
+        spaced = data[:digit] + b" " + data[digit:]
+        for other in (twice, spaced, data + b"\n", json.dumps(json.loads(data)).encode()):
+            with pytest.raises(ConfigError, match="as govchain wrote it") as raised:
+                read(other)
+            assert raised.value.code == "GC-2326"

@@ -95,6 +95,14 @@ def test_an_introduction_reads_back_and_holds_nothing_else(tmp_path: Path, plan:
     assert Introduction.decode(data, plan.genesis) == introduction
     assert introduction.encode() == data
     assert b"PRIVATE" not in data
+    # Found by tests.fuzz: of a field given twice the last counted, and blanks among digits did not.
+    digit = data.index(b'"vote_key": "') + len(b'"vote_key": "') + 2
+    start = data.index(b'"node"')
+    twice = data[:start] + b'"node": "another",\n  ' + data[start:]
+    for other in (twice, data[:digit] + b" " + data[digit:], data + b"\n"):
+        with pytest.raises(ConfigError, match="as govchain wrote it") as raised:
+            Introduction.decode(other, plan.genesis)
+        assert raised.value.code == "GC-2324"
 
 
 def test_a_profile_learns_of_it_and_keeps_the_rest(tmp_path: Path, plan: HomePlan) -> None:
