@@ -136,7 +136,7 @@ def read_authorities(paths: Sequence[Path], suite: Suite) -> tuple[bytes, ...]:
             raise CommandError("GC-2303", f"{path}: {error}") from error
     usable = [each for each in found if _is_usable_by_tls(each)]
     if not usable:
-        cause = _("none of these CAs has a key of P-256, and TLS knows no SM2")
+        cause = _("all of these CAs have keys of SM2, and TLS knows no SM2")
         raise CommandError("GC-2303", cause, _("name one of P-256 too, which certifies for TLS"))
     return (*usable, *(each for each in found if each not in usable))
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from node.crypto import der
+from node.crypto.certificate_algorithms import ALGORITHMS, Algorithm
 from node.crypto.certificate_extensions import (
     IA5_STRING,
     VISIBLE_ASCII,
@@ -24,9 +25,6 @@ from node.crypto.certificate_extensions import (
     read_extensions,
     read_oid,
 )
-from node.crypto.signature import P256_ORDER, P256PublicKey, PublicKey
-from node.crypto.sm2 import Sm2PublicKey
-from node.crypto.sm2_library import SM2_ORDER
 from node.errors import DecodeError
 from node.limits import CERTIFICATE_BYTES_MAX
 
@@ -34,53 +32,6 @@ SERIAL_NUMBER_BYTES_MAX: Final = 20  # RFC 5280 section 4.1.2.2
 NAME_ATTRIBUTES_MAX: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Algorithm:
-    """Keys of one curve and their signatures, as X.509 names them."""
-
-    name: str
-    key_identifier: bytes
-    """DER of the AlgorithmIdentifier of a key."""
-    signature_identifier: bytes
-    """DER of the AlgorithmIdentifier of a signature."""
-    prime: int
-    a: int
-    b: int
-    """Of the curve y^2 = x^3 + ax + b."""
-    order: int
-    decode_key: Callable[[bytes], PublicKey]
-    has_low_s: bool
-    """Whether the key's `verify` takes the lower of two equally good s alone."""
-
-
-_EC_PUBLIC_KEY: Final = der.encode_oid("1.2.840.10045.2.1")
-_P256_PRIME: Final = 2**256 - 2**224 + 2**192 + 2**96 - 1
-P256: Final = Algorithm(
-    name="P-256",
-    key_identifier=der.encode_sequence(_EC_PUBLIC_KEY, der.encode_oid("1.2.840.10045.3.1.7")),
-    signature_identifier=der.encode_sequence(der.encode_oid("1.2.840.10045.4.3.2")),
-    prime=_P256_PRIME,
-    a=_P256_PRIME - 3,
-    b=0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
-    order=P256_ORDER,
-    decode_key=P256PublicKey.decode,
-    has_low_s=True,
-)
-_SM2_PRIME: Final = 2**256 - 2**224 - 2**96 + 2**64 - 1
-SM2: Final = Algorithm(
-    name="SM2",
-    key_identifier=der.encode_sequence(_EC_PUBLIC_KEY, der.encode_oid("1.2.156.10197.1.301")),
-    signature_identifier=der.encode_sequence(der.encode_oid("1.2.156.10197.1.501")),
-    prime=_SM2_PRIME,
-    a=_SM2_PRIME - 3,
-    b=0x28E9FA9E9D9F5E344D5A9E4BCF6509A7F39789F515AB8F92DDBCBD414D940E93,
-    order=SM2_ORDER,
-    decode_key=Sm2PublicKey.decode,
-    has_low_s=False,
-)
-SCALAR_BYTES: Final = 32
-_POINT_BYTES: Final = 1 + 2 * SCALAR_BYTES
-_UNCOMPRESSED: Final = 4
 _VERSION_3: Final = 2
 
 
@@ -91,9 +42,9 @@ class AcceptedCertificate:
     encoded: bytes = field(repr=False)
     signed_part: bytes = field(repr=False)
     signature: bytes = field(repr=False)
-    """r || s, 64 bytes, each in 1..n-1."""
+    """As `Algorithm.read_signature` gives it: of a curve r || s, 64 bytes."""
     issuer_algorithm: str
-    """What its issuer signs with: P-256 or SM2."""
+    """What its issuer signs with: P-256, SM2 or RSA."""
     serial_number: int
     issuer: bytes
     """DER of the Name."""
@@ -105,7 +56,7 @@ class AcceptedCertificate:
     """Inclusive."""
     key_algorithm: str
     public_key: bytes
-    """Compressed, 33 bytes."""
+    """As `Algorithm.read_key` gives it: of a curve compressed, 33 bytes."""
     extensions: Extensions
 
     @property
@@ -163,7 +114,7 @@ def _read_certificate(encoded: bytes) -> AcceptedCertificate:
     return AcceptedCertificate(
         encoded=encoded,
         signed_part=signed_part.encoded,
-        signature=_read_signature(signature, signed_by),
+        signature=signed_by.read_signature(signature),
         issuer_algorithm=signed_by.name,
         serial_number=serial_number,
         issuer=issuer.encoded,
@@ -178,11 +129,12 @@ def _read_certificate(encoded: bytes) -> AcceptedCertificate:
 
 
 def _find_algorithm(identifier: bytes) -> Algorithm:
-    for each in (P256, SM2):
+    for each in ALGORITHMS:
         if each.signature_identifier == identifier:
             return each
     raise CertificateRefused(
-        Reason.ALGORITHM, "certificate: expected a signature by P-256 with SHA-256 or SM2 with SM3"
+        Reason.ALGORITHM,
+        "certificate: expected a signature by P-256 or RSA with SHA-256, or SM2 with SM3",
     )
 
 
@@ -205,40 +157,15 @@ def _read_bits(reader: der.Reader, reason: Reason) -> bytes:
     return content[1:]
 
 
-def _read_signature(content: bytes, algorithm: Algorithm) -> bytes:
-    """Return r || s of a signature in DER."""
-    try:
-        pair = der.read_only(content, der.SEQUENCE, "signature")
-        scalars = (pair.read_integer(), pair.read_integer())
-        pair.finish()
-    except DecodeError as error:
-        raise CertificateRefused(Reason.SIGNATURE_FORM, f"certificate: {error}") from error
-    if not all(0 < each < algorithm.order for each in scalars):
-        raise CertificateRefused(
-            Reason.SIGNATURE_FORM, "certificate: expected a signature of two numbers in 1..n-1"
-        )
-    return b"".join(each.to_bytes(SCALAR_BYTES, "big") for each in scalars)
-
-
 def _read_key(fields: der.Reader) -> tuple[str, bytes]:
-    """Return the algorithm of a key and its compressed point."""
+    """Return the algorithm of a key, and the key as that keeps it."""
     identifier = fields.read(der.SEQUENCE).encoded
-    algorithm = next((each for each in (P256, SM2) if each.key_identifier == identifier), None)
+    algorithm = next((each for each in ALGORITHMS if each.key_identifier == identifier), None)
     if algorithm is None:
-        raise CertificateRefused(Reason.KEY, "certificate: expected a key of P-256 or SM2")
-    point = _read_bits(fields, Reason.KEY)
+        raise CertificateRefused(Reason.KEY, "certificate: expected a key of P-256, SM2 or RSA")
+    content = _read_bits(fields, Reason.KEY)
     fields.finish()
-    x, y = (int.from_bytes(half, "big") for half in (point[1:33], point[33:]))
-    if (
-        len(point) != _POINT_BYTES
-        or point[0] != _UNCOMPRESSED
-        or max(x, y) >= algorithm.prime
-        or (y * y - (x * x + algorithm.a) * x - algorithm.b) % algorithm.prime
-    ):
-        raise CertificateRefused(
-            Reason.KEY, f"certificate: expected an uncompressed point of {algorithm.name}"
-        )
-    return algorithm.name, bytes((2 + (y & 1),)) + point[1:33]
+    return algorithm.name, algorithm.read_key(content)
 
 
 # --- Names

@@ -3,9 +3,10 @@
 Every validator has to judge a certificate alike, today and when the block is replayed in twenty
 years. Libraries for X.509 change what they take from version to version, so none is asked. What is
 read here is a profile of RFC 5280 so narrow that every library takes what it takes, which tests
-hold against two of them: version 3; keys and signatures of P-256 with SHA-256, and on a chain of
-the national suite of SM2 with SM3, too; names of one attribute per level; the extensions listed in
-certificate_extensions.py, each in the one form of DER. Anything else is refused, with a `Reason`.
+hold against two of them: version 3; keys and signatures of P-256 with SHA-256, of authorities also
+of RSA, and on a chain of the national suite of SM2 with SM3; names of one attribute per level; the
+extensions listed in certificate_extensions.py, each in the one form of DER. Anything else is
+refused, with a `Reason`.
 
 Lengths, counts and numbers are bounded; times are in ms (UTC) and arguments. A signature is checked
 by the key types of this room, as those of transactions are. node/adr/0030 says why it is so.
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from node.crypto.certificate_algorithms import P256, RSA, SM2, Algorithm
 from node.crypto.certificate_extensions import (
     BASIC_CONSTRAINTS,
     CERTIFICATES,
@@ -26,16 +28,16 @@ from node.crypto.certificate_extensions import (
     CertificateRefused,
     Reason,
 )
-from node.crypto.certificate_fields import P256, SCALAR_BYTES, SM2, AcceptedCertificate, Algorithm
+from node.crypto.certificate_fields import AcceptedCertificate
 from node.crypto.identity_name import URI_SCHEME, decode_identity_name
 from node.crypto.suite import INTERNATIONAL, NATIONAL, Suite
 from node.errors import CryptoError
 
 _ALGORITHMS_OF: Final[Mapping[int, tuple[Algorithm, ...]]] = {
-    INTERNATIONAL.suite_id: (P256,),
-    NATIONAL.suite_id: (P256, SM2),
+    INTERNATIONAL.suite_id: (P256, RSA),
+    NATIONAL.suite_id: (P256, RSA, SM2),
 }
-"""By suite. P-256 is of both: keys of members are, because TLS libraries agree on nothing else."""
+"""Of authorities, by suite: TLS takes P-256 and RSA. Keys of members are of P-256 under both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +119,19 @@ def is_for_tls(authority: AcceptedCertificate) -> bool:
 
 
 def verify_member(
-    certificate: AcceptedCertificate, authority: AcceptedCertificate, at_ms: int, suite: Suite
+    certificate: AcceptedCertificate,
+    authority: AcceptedCertificate,
+    at_ms: int,
+    suite: Suite,
+    organisation: str | None = None,
 ) -> CertificateIdentity:
     """Check that `authority` issued a member's `certificate` and that both are valid at `at_ms`.
 
     Raises `CertificateRefused` unless: (1) it is a member's (`read_member`); (2) the authority's is
     one (`check_authority`); (3) it names the authority as issuer, in the same bytes, and its key,
-    where both say which, and bears its signature; (4) both name the same organisation; (5) both are
-    valid at that time.
+    where both say which, and bears its signature; (4) it names the organisation whose authority
+    that is: `organisation` by the word of who asks, as an external authority names itself there,
+    else the one that the authority names; (5) both are valid at that time.
     """
     identity = read_member(certificate)  # (1)
     check_authority(authority, suite)  # (2)
@@ -133,8 +140,9 @@ def verify_member(
         raise CertificateRefused(
             Reason.ISSUER, f"{what}: not issued by the authority of its organisation"
         )
-    if identity.organisation != authority.organisation:  # (4)
-        got = f"{identity.organisation!r}, its authority {authority.organisation!r}"
+    expected = organisation or authority.organisation
+    if identity.organisation != expected:  # (4)
+        got = f"{identity.organisation!r}, its authority {expected!r}"
         raise CertificateRefused(Reason.ORGANISATION, f"{what}: names organisation {got}")
     _check_valid(certificate, at_ms, what)  # (5)
     _check_valid(authority, at_ms, f"authority certificate of {identity.organisation!r}")
@@ -151,12 +159,7 @@ def _is_issued_by(
     if certificate.issuer_algorithm != authority.key_algorithm:
         return False
     algorithm = _algorithm_named(authority.key_algorithm, suite)
-    key = algorithm.decode_key(authority.public_key)
-    signature = certificate.signature
-    if algorithm.has_low_s:  # (r, s) is as good as (r, n - s): other tools make either
-        r, s = signature[:SCALAR_BYTES], int.from_bytes(signature[SCALAR_BYTES:], "big")
-        signature = r + min(s, algorithm.order - s).to_bytes(SCALAR_BYTES, "big")
-    return key.verify(certificate.signed_part, signature)
+    return algorithm.verifies(authority.public_key, certificate.signed_part, certificate.signature)
 
 
 def _check_valid(certificate: AcceptedCertificate, at_ms: int, what: str) -> None:

@@ -38,14 +38,18 @@ def read_identity(certificate: bytes) -> CertificateIdentity:
 
 
 def verify_identity(
-    certificate: bytes, authority: bytes, at_ms: int, suite: Suite = INTERNATIONAL
+    certificate: bytes,
+    authority: bytes,
+    at_ms: int,
+    suite: Suite = INTERNATIONAL,
+    organisation: str | None = None,
 ) -> CertificateIdentity:
     """Check that `authority` issued the member's `certificate` and that both are valid at `at_ms`.
 
-    `suite` is the chain's, where it is known; TLS knows no authorities but those of P-256. Raises
-    `CertificateRefused`, for the reasons that `verify_member` has.
+    `suite` is the chain's, where it is known; TLS knows no authorities of SM2. `organisation`, and
+    why `CertificateRefused` is raised, are as `verify_member` has them.
     """
-    return verify_member(_decode(certificate), _decode(authority), at_ms, suite)
+    return verify_member(_decode(certificate), _decode(authority), at_ms, suite, organisation)
 
 
 def verify_node(certificate: bytes, authority: bytes, at_ms: int) -> CertificateIdentity:

@@ -8,8 +8,8 @@ to it (policy.py). What it writes holds from the next transaction of the block o
 - I3 who is enrolled or gets a certificate belongs to an organisation with all its rights, and has
   them itself; nobody joins the validators without;
 - I4 a certificate, in DER, keeps the profile of node/crypto/certificate_profile.py, names this very
-  identity, role and organisation, and was issued by an authority of that organisation; both are
-  valid at T; of an identity that is enrolled, its validity is the certificate's;
+  identity, role and organisation, and was issued by an authority of that organisation, its own or
+  an external one; both are valid at T; of who is enrolled, its validity is the certificate's;
 - I5 a key for transactions can be read; authorities are certificates that may sign others, and one
   of them at least signs what TLS takes: else nobody of the organisation could connect;
 - I6 who is frozen or revoked leaves the validators in the same block, and with an organisation all
@@ -360,6 +360,7 @@ class People:
                     decode_certificate(authority),
                     self.occasion.time_ms,
                     self.suite,
+                    identity.organisation,
                 )
             except CryptoError:
                 continue

@@ -102,7 +102,7 @@ class Founder:
 
         Raises `NodeError`.
         """
-        encode_authority_pem(self.organisation.ca_certificate, self.suite)
+        encode_authority_pem(self.organisation.ca_certificate)
         own = self.organisation.organisation_id
         members = [(self.validator.validator_id, self.validator.organisation)]
         members += [(each.identity_id, each.organisation) for each in self.identities]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import grpc
@@ -160,7 +161,7 @@ class Gatekeeper:
             authorities = self._authorities.get(organisation)
             if authorities is None:  # (3)
                 raise AccessError(f"organisation {organisation!r} is not a member of this chain")
-            shown = _verify_by_any(certificate, authorities, now_ms)  # (4)
+            shown = _verify_by_any(certificate, organisation, authorities, now_ms)  # (4)
         except CryptoError as error:
             raise AccessError(str(error)) from error
         barred = self._why_barred(shown, now_ms)
@@ -170,14 +171,18 @@ class Gatekeeper:
 
 
 def _verify_by_any(
-    certificate: bytes, authorities: tuple[bytes, ...], now_ms: int
+    certificate: bytes, organisation: str, authorities: tuple[bytes, ...], now_ms: int
 ) -> CertificateIdentity:
-    """Return what a certificate says that one of these issued; raises what the last one says."""
+    """Return what a certificate says that one of these issued; raises what the last one says.
+
+    They are the authorities of its organisation: external ones name themselves.
+    """
+    verify = partial(verify_identity, certificate, at_ms=now_ms, organisation=organisation)
     *others, last = authorities
     for authority in others:
         with suppress(CryptoError):
-            return verify_identity(certificate, authority, now_ms)
-    return verify_identity(certificate, last, now_ms)
+            return verify(authority)
+    return verify(last)
 
 
 def server_credentials(tls: TlsSource, gatekeeper: Gatekeeper) -> grpc.ServerCredentials:

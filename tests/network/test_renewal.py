@@ -8,10 +8,18 @@ import socket
 import ssl
 from pathlib import Path
 
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from node.chain.block import ResultCode
+from node.crypto.certificate import encode_pem
+from node.errors import ClientError
 from node.operations.topology import NodeEntry
-from tests.network.local_network import LocalNetwork, running_network, until
+from node.rpc.port import NodeStatus
+from tests.network.local_network import LocalNetwork, running_network, until, utc_ms
 from tests.unit.cli.command import Ran, run
+from tests.unit.crypto.rsa_authority import rsa_authority, rsa_member
 
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 
@@ -95,3 +103,45 @@ async def test_every_certificate_is_replaced_under_load(tmp_path: Path) -> None:
         assert {name: network.process(name).pid for name in FOUNDERS} == processes
         shown = await govchain(home, "identity", "show", "agency-1", "--as", "admin-1")
         assert len(shown.json["certificates"]) == 1  # the one before was never registered
+
+
+async def test_an_external_authority_of_rsa_certifies_for_tls_once_the_chain_names_it(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "network"
+    with running_network(home) as network:
+        await network.until_ready(network.ids)
+        shown = home / "clients" / "agency-1" / "client.pem"
+        at_ms = utc_ms()
+        key = x509.load_pem_x509_certificate(shown.read_bytes()).public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        issued = rsa_member(at_ms, key, "agency:agency-1")
+        shown.write_bytes(encode_pem(issued))
+        with pytest.raises(ClientError):  # no authority of the organisation issued it
+            await status_of(home)
+
+        external, new = tmp_path / "external.pem", tmp_path / "new.pem"
+        external.write_bytes(encode_pem(rsa_authority(at_ms)))
+        new.write_bytes(encode_pem(issued))
+        (own,) = (path for path in home.rglob("ca.pem") if path.parent.name == "org-1")
+        words = ("org-1", "--ca", own, "--ca", external, "--reason", "outsourced")
+        named = await govchain(home, "org", "authorities", *words, "--as", "admin-1")
+        assert named.code == 0, named.out
+        rotated = await govchain(
+            home, "identity", "rotate", "agency-1", "--certificate", new, "--as", "admin-1"
+        )
+        assert rotated.code == 0, rotated.out
+
+        async def is_believed() -> bool | None:
+            try:
+                return (await status_of(home)).height > 0
+            except ClientError:
+                return None
+
+        await until(is_believed, "who shows the new certificate to be let in")
+
+
+async def status_of(home: Path) -> NodeStatus:
+    """Ask a validator as the agency, by the certificate that is in place now."""
+    async with LocalNetwork(home).client("validator-1") as client:
+        return await client.status()

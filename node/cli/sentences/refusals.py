@@ -422,7 +422,13 @@ REFUSALS: Final = (
     ),
     N_("expected a key of P-256 or SM2"),
     N_("expected a positive serial number of at most {most} bytes"),
-    N_("expected a signature by P-256 with SHA-256 or SM2 with SM3"),
+    N_("expected a key of P-256, SM2 or RSA"),
+    N_(
+        "expected a key of RSA of {least} to {most} bits, in whole bytes, with the exponent "
+        "{exponent}"
+    ),
+    N_("expected a signature by P-256 or RSA with SHA-256, or SM2 with SM3"),
+    N_("expected a signature by a key of RSA of {least} to {most} bits"),
     N_("expected a signature of two numbers in 1..n-1"),
     N_("expected an uncompressed point of {name}"),
     N_("expected at most {most} extensions"),

@@ -41,6 +41,7 @@ from node.execution.identity import (
     why_barred,
 )
 from node.execution.registry import authorities_key, epoch_in_force, find_identity, trail_key
+from tests.unit.crypto.rsa_authority import rsa_authority, rsa_member
 from tests.unit.crypto.test_certificate_profile import SM2_AUTHORITY
 from tests.unit.execution.governed_chain import (
     ADMINS,
@@ -62,6 +63,7 @@ from tests.unit.execution.small_chain import (
     tx,
 )
 
+OK = ResultCode.OK
 FOUNDERS = ("validator-1", "validator-2", "validator-3", "validator-4")
 
 
@@ -591,6 +593,28 @@ def test_authorities_are_certificates_that_may_sign_and_of_members() -> None:
         admitted = AddOrganisation(replace(admitted.organisation, ca_certificate=unfit))
         assert chain.govern(governed(admitted)) is ResultCode.AUTHORITY_INVALID
     assert chain.govern(governed(newcomer("org-5"))) is ResultCode.OK
+
+
+def test_an_external_authority_of_rsa_certifies_members_of_who_named_it_alone() -> None:
+    chain = People()
+    rsa = rsa_authority(CREATED_MS)
+    assert chain.govern(governed(SetAuthorities("org-1", (OWN.certificate, rsa), ""))) is OK
+    key = certifier("tls of rsa").private_key.public_key()
+    for organisation, code in (("org-1", OK), ("org-2", ResultCode.CERTIFICATE_INVALID)):
+        issued = rsa_member(CREATED_MS, key, f"agency:new-{organisation}", organisation)
+        shown = read_identity(issued)
+        joining = EnrolIdentity(
+            Identity(
+                identity_id=shown.identity_id,
+                organisation=organisation,
+                role=Role.AGENCY,
+                public_key=signer("new").public_key.encoded,
+                not_before_ms=shown.not_before_ms,
+                not_after_ms=shown.not_after_ms,
+            ),
+            issued,
+        )
+        assert chain.govern(governed(joining)) is code
 
 
 def test_an_organisation_has_an_authority_that_tls_takes() -> None:

@@ -31,6 +31,7 @@ from node.operations.founding import (
     sign_founder,
 )
 from tests.suites import SUITE
+from tests.unit.crypto.test_certificate_profile import SM2_AUTHORITY
 
 NOW_MS = 1_800_000_000_000
 TERMS = Terms(name="city", suite=SUITE, created_ms=NOW_MS, testnet=True)
@@ -177,6 +178,14 @@ def no_authority(offices: dict[str, Path]) -> SignedFounder:
     return sign_founder(changed, signer_of(offices["org-b"]))
 
 
+def authority_of_sm2(offices: dict[str, Path]) -> SignedFounder:
+    """Nobody whom it certifies could connect."""
+    founder = bundle(offices, "org-b").founder
+    organisation = replace(founder.organisation, ca_certificate=SM2_AUTHORITY)
+    changed = replace(founder, organisation=organisation)
+    return sign_founder(changed, signer_of(offices["org-b"]))
+
+
 @pytest.mark.parametrize(
     ("made", "why"),
     [
@@ -184,6 +193,7 @@ def no_authority(offices: dict[str, Path]) -> SignedFounder:
         (of_others, "expected 'admin-org-a' to be of 'org-b'"),
         (without_admin, "expected an administrator"),
         (no_authority, "certificate: "),
+        (authority_of_sm2, "expected a key of P-256 or RSA, got SM2"),
     ],
 )
 def test_what_is_not_an_organisation_s_own_is_no_bundle(
