@@ -7,7 +7,6 @@ by the chain would be.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,6 @@ from node.chain.governance import (
     members_after,
 )
 from node.chain.membership import Validator, quorum_size
-from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.cli.network import Network
 from node.cli.outcomes import explain
 from node.cli.proposal import Guest, Proposal
@@ -32,13 +30,12 @@ from node.cli.rights import Rights, read_rights
 from node.cli.rules import tell_rule
 from node.cli.screen import Screen
 from node.cli.verb import CommandError
+from node.client.signing import clock_ms, sign_payload
 from node.crypto.suite import Suite
 from node.errors import ClientError, CryptoError, DecodeError
-from node.limits import TX_NONCE_BYTES
 from node.rpc.client import LedgerClient
 from node.rpc.port import Health, NodeStatus
 
-_LIFETIME_MS: Final = 300_000
 _SUBMIT_MS: Final = 30_000
 _ASK_MS: Final = 2_000
 _POLL_S: Final = 0.2
@@ -298,15 +295,7 @@ async def _submit(
 ) -> tuple[bytes, int]:
     """Submit a governed transaction; return its id and its block's height once it is final."""
     status = await client.status()
-    body = TransactionBody(
-        chain_id=network.profile.chain_id,
-        sender=network.identity,
-        nonce=secrets.token_bytes(TX_NONCE_BYTES),
-        not_after_ms=status.reckoned_ms(time.time_ns() // 1_000_000) + _LIFETIME_MS,
-        kind=TransactionKind.GOVERN,
-        payload=governance,
-    )
-    transaction = sign_transaction(body, network.signer, network.suite)
+    transaction = sign_payload(network, governance, status.reckoned_ms(clock_ms()))
     (outcome,) = await client.submit([transaction.encoded], _SUBMIT_MS)
     result = outcome.final()
     if result.code is not ResultCode.OK:

@@ -17,14 +17,13 @@ from gettext import gettext as _
 from typing import Any, Final
 
 from node.chain.record import Notarization, RecordAction
-from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.cli.network import Network
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.stall import clock_offsets_ms
 from node.cli.verb import CommandError
+from node.client.signing import sign_records
 from node.crypto.suite import SHA_256
 from node.errors import ClientError
-from node.limits import TX_NONCE_BYTES
 from node.rpc.client import HeardDiagnosis, LedgerClient
 from node.rpc.port import NodeStatus
 
@@ -36,7 +35,6 @@ _ANSWER_MS: Final = 2_000  # a paused validator costs a call no more than this
 _PAUSE_S: Final = 0.1
 _OBEY_MS: Final = 3_000
 _SKEW_ERROR_MS: Final = 250
-_LIFETIME_MS: Final = 300_000
 _TYPE_CODE: Final = "chaos"
 
 
@@ -228,20 +226,13 @@ def _client_of(network: Network, names: tuple[str, ...]) -> LedgerClient | _Nobo
 
 
 def _sign(network: Network) -> bytes:
-    body = TransactionBody(
-        chain_id=network.profile.chain_id,
-        sender=network.identity,
-        nonce=secrets.token_bytes(TX_NONCE_BYTES),
-        not_after_ms=time.time_ns() // 1_000_000 + _LIFETIME_MS,
-        kind=TransactionKind.NOTARIZE,
-        payload=Notarization(
-            digest_algorithm=SHA_256.digest_id,
-            type_code=_TYPE_CODE,
-            action=RecordAction.RECORD,
-            digests=secrets.token_bytes(32),
-        ),
+    payload = Notarization(
+        digest_algorithm=SHA_256.digest_id,
+        type_code=_TYPE_CODE,
+        action=RecordAction.RECORD,
+        digests=secrets.token_bytes(32),
     )
-    return sign_transaction(body, network.signer, network.suite).encoded
+    return sign_records(network, payload).encoded
 
 
 # ---------------------------------------------------------------------- the verdict

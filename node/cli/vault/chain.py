@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from node.chain.admission import FinalResult
 from node.chain.authorisation import Authorised
 from node.chain.block import ResultCode
 from node.chain.identity import Status, StatusEntry, Subject
-from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.chain.vault import (
     EncryptionKey,
     RegisterKey,
@@ -32,13 +30,12 @@ from node.cli.network import Network, open_secret
 from node.cli.outcomes import explain
 from node.cli.verb import CommandError
 from node.client.chain import read_file
-from node.client.signing import LIFETIME_MS
+from node.client.signing import clock_ms, sign_payload
 from node.crypto.envelope import Opener
 from node.crypto.keystore import KeyPurpose, generate_key, load_opener, save_key
 from node.crypto.member_certificate import read_identity
 from node.errors import ClientError, CryptoError, DecodeError, PeerError, ProofError
 from node.execution.registry import status_key
-from node.limits import TX_NONCE_BYTES
 from node.rpc.client import LedgerClient, NotFound
 from node.rpc.connection import judge
 from node.rpc.vault_client import VaultClient
@@ -210,7 +207,7 @@ class VaultDesk:
         return known.get(identity_id)
 
     async def _newest(self, proofs: dict[str, bytes | ClientError], key: bytes) -> StateValue:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock_ms()
         best: StateValue | None = None
         refusals: list[str] = []
         for proof in proofs.values():
@@ -284,15 +281,7 @@ class VaultDesk:
         """Sign an operation and submit it until it is final."""
         network = self.network
         status = await client.status()
-        body = TransactionBody(
-            chain_id=network.profile.chain_id,
-            sender=network.identity,
-            nonce=secrets.token_bytes(TX_NONCE_BYTES),
-            not_after_ms=status.reckoned_ms(time.time_ns() // 1_000_000) + LIFETIME_MS,
-            kind=TransactionKind.VAULT,
-            payload=Vault(operation),
-        )
-        transaction = sign_transaction(body, network.signer, network.suite)
+        transaction = sign_payload(network, Vault(operation), status.reckoned_ms(clock_ms()))
         (outcome,) = await client.submit([transaction.encoded], _SUBMIT_MS)
         result = outcome.final()
         if result.code is not ResultCode.OK:
