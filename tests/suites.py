@@ -8,6 +8,7 @@ cannot run on the national suite, and why, is told in `national.toml`, which `co
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,12 @@ from node.crypto.signature import SoftwareSigner
 from node.crypto.suite import Suite
 
 SUITE: Final[Suite] = choose_suite(None)
+
+
+def hash_by_hand(data: bytes) -> bytes:
+    """Return the suite's hash of bytes, by the standard library."""
+    name = {"international": "sha256", "national": "sm3"}[SUITE.name]
+    return hashlib.new(name, data).digest()
 
 
 def signer_from(secret: bytes) -> SoftwareSigner:

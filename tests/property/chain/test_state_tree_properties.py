@@ -7,7 +7,6 @@ hypothesis can make paths share long prefixes, which real ones do not.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 
@@ -37,12 +36,7 @@ from node.chain.state_tree import (
 from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
 from node.crypto.suite import Suite
 from node.errors import DecodeError, ProofError
-from tests.suites import SUITE
-
-
-def sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
-
+from tests.suites import SUITE, hash_by_hand
 
 # --- The reference: the definition, over the whole map ---
 
@@ -61,13 +55,13 @@ def whole_tree(content: dict[bytes, bytes], suite: Suite) -> tuple[bytes, Conten
             return EMPTY
         if len(leaves) == 1:
             path, key = leaves[0]
-            leaf = int(path, 2).to_bytes(32, "big") + sha256(content[key])
-            return sha256(tagged(STATE_LEAF, leaf))
+            leaf = int(path, 2).to_bytes(32, "big") + hash_by_hand(content[key])
+            return hash_by_hand(tagged(STATE_LEAF, leaf))
         prefix = leaves[0][0][:depth]
         if prefix not in known:
             left, right = halves(leaves, depth)
             pair = subtree(left, depth + 1) + subtree(right, depth + 1)
-            known[prefix] = sha256(tagged(STATE_NODE, pair))
+            known[prefix] = hash_by_hand(tagged(STATE_NODE, pair))
         return known[prefix]
 
     def halves(leaves: list[tuple[str, bytes]], depth: int) -> list[list[tuple[str, bytes]]]:
@@ -104,7 +98,9 @@ class KeyAsPath:
     def digest(self) -> bytes:
         prefix = tagged(STATE_KEY, b"")
         return (
-            self._data.removeprefix(prefix) if self._data.startswith(prefix) else sha256(self._data)
+            self._data.removeprefix(prefix)
+            if self._data.startswith(prefix)
+            else hash_by_hand(self._data)
         )
 
 

@@ -59,7 +59,8 @@ def test_a_vote_binds_everything_it_is_about() -> None:
 
 
 def test_votes_and_certificates_round_trip() -> None:
-    assert Vote.from_value(vote(2).to_value(), 64) == vote(2)
+    made = vote(2)
+    assert Vote.from_value(made.to_value(), 64) == made
     sound = certificate(3, 0, 2)
     assert [item.validator for item in sound.votes] == [0, 2, 3]
     assert QuorumCertificate.from_value(sound.to_value(), 64) == sound

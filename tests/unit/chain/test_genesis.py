@@ -70,7 +70,7 @@ def test_refuses_an_unknown_role_and_suite() -> None:
         with pytest.raises(DecodeError, match="identity role"):
             Identity.from_value([*value[:2], role, *value[3:]])
     data = bytearray(GENESIS.encode())
-    assert data[2] == 1, "the suite id stands third"
+    assert data[2] == SUITE.suite_id, "the suite id stands third"
     data[2] = 9
     with pytest.raises(DecodeError, match="genesis suite"):
         Genesis.decode(bytes(data))

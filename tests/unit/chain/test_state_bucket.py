@@ -5,7 +5,6 @@ That the buckets of a tree are the right ones is shown in tests/property/chain.
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 
 import pytest
@@ -14,13 +13,9 @@ from node.chain.merkle import DIGEST_BYTES
 from node.chain.state_bucket import Bucket, joined_rows, leaf_hash, paths_by, place_of
 from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
 from node.errors import StorageError
-from tests.suites import SUITE
+from tests.suites import SUITE, hash_by_hand
 
 path_of = paths_by(SUITE)
-
-
-def sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
 
 
 def bucket_of(values: dict[bytes, bytes], depth: int = 0) -> Bucket:
@@ -46,13 +41,14 @@ def test_places_sort_as_what_is_below_them() -> None:
 def test_a_bucket_stored_by_hand() -> None:
     values = {b"key 0": b"one", b"key 1": b"two"}
     bucket = bucket_of(values)
-    paths = {key: sha256(tagged(STATE_KEY, key)) for key in values}
+    paths = {key: hash_by_hand(tagged(STATE_KEY, key)) for key in values}
     first, second = sorted(values, key=paths.__getitem__)
     assert paths[first][0] < 0x80 <= paths[second][0], "they part at the first bit"
     leaves = [
-        sha256(tagged(STATE_LEAF, paths[key] + sha256(values[key]))) for key in (first, second)
+        hash_by_hand(tagged(STATE_LEAF, paths[key] + hash_by_hand(values[key])))
+        for key in (first, second)
     ]
-    subtree = sha256(tagged(STATE_NODE, leaves[0] + leaves[1]))
+    subtree = hash_by_hand(tagged(STATE_NODE, leaves[0] + leaves[1]))
     assert bucket.hash == subtree
     rest = (
         subtree

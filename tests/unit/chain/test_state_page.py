@@ -5,8 +5,6 @@ That a tree gives the right ones is shown in tests/property/chain.
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
 from node.chain.state_page import (
@@ -19,14 +17,10 @@ from node.chain.state_page import (
 )
 from node.crypto.domains import STATE_LEAF, STATE_NODE, tagged
 from node.errors import ProofError
-from tests.suites import SUITE
+from tests.suites import SUITE, hash_by_hand
 
 LEAF = b"\xa3" + b"p" * 31 + b"v" * 32  # the path begins with the digits a3
 BELOW = b"h" * 32
-
-
-def sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
 
 
 def page_of(slots: dict[int, bytes]) -> Page:
@@ -39,7 +33,7 @@ def sizes(slots: dict[int, int]) -> bytes:
 
 def test_the_three_kinds_of_subtree() -> None:
     lone = lone_leaf(LEAF, SUITE)
-    assert lone == LEAF + sha256(tagged(STATE_LEAF, LEAF))
+    assert lone == LEAF + hash_by_hand(tagged(STATE_LEAF, LEAF))
     assert [hash_of(each) for each in (b"", BELOW, lone)] == [EMPTY, BELOW, lone[64:]]
     assert [has_more_keys(each) for each in (b"", BELOW, lone)] == [False, True, False]
 
@@ -50,8 +44,8 @@ def test_a_page_by_hand() -> None:
     chain = BELOW  # under digit c = 1100 alone on the way up to where the two part: bit 0
     for left in (True, True, False):
         pair = chain + EMPTY if left else EMPTY + chain
-        chain = sha256(tagged(STATE_NODE, pair))
-    assert page.top == sha256(tagged(STATE_NODE, lone[64:] + chain))
+        chain = hash_by_hand(tagged(STATE_NODE, pair))
+    assert page.top == hash_by_hand(tagged(STATE_NODE, lone[64:] + chain))
     stored = sizes({3: 96, 12: 32}) + LEAF + BELOW
     assert page.encode() == stored
     assert Page.decode(stored, "a", SUITE) == page

@@ -37,14 +37,10 @@ from node.crypto.domains import STATE_KEY, STATE_LEAF, STATE_NODE, tagged
 from node.crypto.hashing import Hasher
 from node.crypto.suite import Suite
 from node.errors import DecodeError, ProofError, StorageError
-from tests.suites import SUITE
+from tests.suites import SUITE, hash_by_hand
 
 ROOT = b"\x00"
 """The place of the bucket that is a whole tree."""
-
-
-def sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
 
 
 class Store:
@@ -90,7 +86,9 @@ class KeyAsPath:
     def digest(self) -> bytes:
         prefix = tagged(STATE_KEY, b"")
         return (
-            self._data.removeprefix(prefix) if self._data.startswith(prefix) else sha256(self._data)
+            self._data.removeprefix(prefix)
+            if self._data.startswith(prefix)
+            else hash_by_hand(self._data)
         )
 
 
@@ -103,11 +101,11 @@ def path_of(*bits: int) -> bytes:
 
 
 def leaf_by_hand(path: bytes, value: bytes) -> bytes:
-    return sha256(tagged(STATE_LEAF, path + sha256(value)))
+    return hash_by_hand(tagged(STATE_LEAF, path + hash_by_hand(value)))
 
 
 def inner_by_hand(left: bytes, right: bytes) -> bytes:
-    return sha256(tagged(STATE_NODE, left + right))
+    return hash_by_hand(tagged(STATE_NODE, left + right))
 
 
 # --- Hashes by hand ---
@@ -116,9 +114,9 @@ def inner_by_hand(left: bytes, right: bytes) -> bytes:
 def test_a_map_of_one_key_is_its_leaf() -> None:
     store = Store()
     done = store.apply({b"key": b"value"})
-    path = sha256(b"govchain/v1/state-key\x00key")
+    path = hash_by_hand(b"govchain/v1/state-key\x00key")
     assert key_path(b"key", SUITE) == path
-    assert done.root == sha256(b"govchain/v1/state-leaf\x00" + path + sha256(b"value"))
+    assert done.root == hash_by_hand(b"govchain/v1/state-leaf\x00" + path + hash_by_hand(b"value"))
     assert list(done.buckets) == [ROOT]
     assert store.prove(b"key") == StateProof((), None)
 
@@ -386,7 +384,7 @@ def test_the_three_kinds_of_proof(store: Store) -> None:
     assert [len(proof.siblings) for proof in (presence, at_empty, at_leaf)] == [3, 2, 1]
     assert presence.other_leaf is None
     assert at_empty.other_leaf is None
-    assert at_leaf.other_leaf == StateLeaf(A, sha256(b"A"))
+    assert at_leaf.other_leaf == StateLeaf(A, hash_by_hand(b"A"))
     verify_proof(store.root, B, b"B", presence, store.suite)
     verify_proof(store.root, ABSENT_AT_EMPTY, None, at_empty, store.suite)
     verify_proof(store.root, ABSENT_AT_LEAF, None, at_leaf, store.suite)
@@ -419,8 +417,10 @@ def test_refusals_by_rule(store: Store) -> None:
     padded = StateProof((*presence.siblings, EMPTY), None)
     refused(store, "state-superfluous", B, b"B", padded)
     refused(store, "state-superfluous", ABSENT_AT_EMPTY, None, StateProof((EMPTY,), None))
-    refused(store, "state-other-leaf", A, None, with_other(at_leaf, A, sha256(b"A")))
-    refused(store, "state-other-leaf", ABSENT_AT_EMPTY, None, with_other(at_leaf, A, sha256(b"A")))
+    refused(store, "state-other-leaf", A, None, with_other(at_leaf, A, hash_by_hand(b"A")))
+    refused(
+        store, "state-other-leaf", ABSENT_AT_EMPTY, None, with_other(at_leaf, A, hash_by_hand(b"A"))
+    )
     refused(store, "state-root", ABSENT_AT_EMPTY, None, StateProof(at_empty.siblings[::-1], None))
 
 
@@ -430,7 +430,9 @@ def with_other(proof: StateProof, path: bytes, digest: bytes) -> StateProof:
 
 def test_no_piece_of_the_tree_proves_a_present_key_absent(store: Store) -> None:
     siblings = store.prove(B).siblings
-    leaves = [StateLeaf(path, sha256(value)) for path, value in ((A, b"A"), (B, b"B"), (C, b"C"))]
+    leaves = [
+        StateLeaf(path, hash_by_hand(value)) for path, value in ((A, b"A"), (B, b"B"), (C, b"C"))
+    ]
     for shown in range(len(siblings) + 1):
         for other in (None, *leaves):
             with pytest.raises(ProofError):
