@@ -118,10 +118,14 @@ def _parameters(kind: type, place: str) -> list[dict[str, Any]]:
     return found
 
 
+KEY_PATTERN: Final = r'^("[ !#-\[\]-~]{1,128}"|[!#-\[\]-~]([ !#-\[\]-~]{0,126}[!#-\[\]-~])?)$'
+"""Of idempotency keys, as `api.py` takes them: with quotation marks around, or without."""
+
+
 def _fields(endpoint: Endpoint) -> list[dict[str, Any]]:
     if endpoint.is_idempotent_by_key:
         told = "New for each request, the same to repeat one: it is carried out once in a day."
-        shape = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!#-Z^-~]+$"}
+        shape = {"type": "string", "minLength": 1, "maxLength": 130, "pattern": KEY_PATTERN}
         return [_field("Idempotency-Key", told, shape, required=True)]
     if endpoint is EVENTS:
         told = "Id of the last event that was seen; what follows it is sent."

@@ -173,7 +173,10 @@ _TARGETS: Final = (
     _exact("chain.quota:Quota.decode"),
     _exact("chain.record:RecordLeaf.decode"),
     _exact("chain.reference:ReferenceStatus.decode"),
-    _exact("chain.state_bucket:Bucket.decode", b"\x04", refusals=(StorageError,)),
+    replace(
+        _exact("chain.state_bucket:Bucket.decode", b"\x04", refusals=(StorageError,)),
+        encode=lambda bucket: bucket.stored,
+    ),
     _exact("chain.state_page:Page.decode", "", INTERNATIONAL, refusals=(ProofError, DecodeError)),
     _exact("chain.state_tree:StateProof.decode"),
     _exact("chain.transaction:TransactionBody.decode"),

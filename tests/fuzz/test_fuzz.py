@@ -21,6 +21,7 @@ NO_TARGETS: Final = {
     "chain.state_bucket:Bucket.read_head": "the start of what `decode` reads, of the same store",
     "cli.bench.machine:parse_metrics": "reads what our own nodes say, by prometheus-client",
     "cli.bench.page.bundle:read_source": "names a file of the package",
+    "cli.inputs:read_stream": "gives the bytes of a file, of which it knows nothing",
     "cli.node_init:read_address": "names the option in what Address.parse refuses",
     "cli.vault.authorising:read_terms": "words of a command line, each read by a target or bounded",
     "cli.subjects:read_document": "names a file to hash, or is for NamedDigest.parse",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from node.errors import ClientError, ConfigError, StorageError
 from node.gateway import store as store_module
+from node.gateway.api import _expect_key
 from node.gateway.applications import (
     Application,
     Applications,
@@ -18,7 +20,8 @@ from node.gateway.applications import (
 )
 from node.gateway.endpoints import ENDPOINTS
 from node.gateway.home import GatewayHome
-from node.gateway.openapi import build_page
+from node.gateway.openapi import KEY_PATTERN, build_page
+from node.gateway.problems import Refusal
 from node.gateway.rates import Rates
 from node.gateway.store import KEPT_MS, GatewayStore, KeyUse
 from tests.unit.cli.command import run
@@ -196,3 +199,18 @@ def test_a_gateway_is_made_in_an_empty_folder_alone(tmp_path: Path) -> None:
     again = run("gateway", "init", tmp_path / "gw", "--profile", profile, "--json")
     assert again.json["error"]["code"] == "GC-2706"
     assert run("gateway", "app", "list", tmp_path / "gw", "--json").json["applications"] == []
+
+
+@pytest.mark.parametrize("form", ["{}", "a{}b", '"{}"', '"a{}"', '"'])
+def test_the_page_says_of_idempotency_keys_what_is_taken(form: str) -> None:
+    """Found by Schemathesis: keys were taken that the page did not allow."""
+    for number in range(0x21 if form == "{}" else 0x20, 0x7F):  # HTTP cuts blanks off the ends
+        key = form.format(chr(number))
+        try:
+            _expect_key(key)
+            is_taken = True
+        except Refusal:
+            is_taken = False
+        assert (re.search(KEY_PATTERN, key) is not None) == is_taken, key
+    for length, is_allowed in ((128, True), (129, False)):
+        assert (re.search(KEY_PATTERN, "k" * length) is not None) == is_allowed
