@@ -95,11 +95,12 @@ def test_timers_run_when_one_is_due_and_not_a_millisecond_sooner(looks: Looks) -
     assert looks["_run_timers"] == 1
 
 
-def test_another_opinion_of_the_own_clock_can_have_consequences(looks: Looks) -> None:
+@pytest.mark.parametrize("event", [Tick(), commit(0), status(0), PoolChanged(pending=False)])
+def test_another_opinion_of_the_own_clock_can_have_consequences(looks: Looks, event: Event) -> None:
     rig = at_rest()
     looks.clear()
     rig.clock_is_fit = False
-    rig.feed(Tick())
+    rig.feed(event)
     assert (looks["_progress"], looks["_run_timers"]) == ALL
 
 
