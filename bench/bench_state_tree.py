@@ -33,10 +33,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from node.assembly.engines import open_database
 from node.chain.state_bucket import Bucket
-from node.chain.state_columns import prepare_columns
+from node.chain.state_columns import load_kernels
 from node.chain.state_tree import EMPTY_TREE, StateTree, key_path, prove, update, verify_proof
 from node.config import StorageConfig
-from node.crypto.hashing import Hasher, load_kernel
+from node.crypto.hashing import Hasher
 from node.crypto.suite import INTERNATIONAL, Suite
 from node.storage.kv import KeyValueStore, KeyValueView, WriteBatch
 from node.storage.state_buckets import put_buckets, read_bucket, read_tree
@@ -210,9 +210,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the stores are made, and removed")
     parser.add_argument("--kernels", action="store_true", help="hash and update by kernels")
     options = parser.parse_args()
-    if options.kernels and not (
-        load_kernel(INTERNATIONAL.new_hash) and prepare_columns(INTERNATIONAL)
-    ):
+    if options.kernels and not (load_kernels(INTERNATIONAL)):
         parser.error("kernels are not installed (extra [kernels]), or nowhere to be kept")
     print(f"Python {platform.python_version()}, {CHANGES} updates a batch; times in us per update")
     print(

@@ -28,10 +28,9 @@ from bench.cores import AGENCY
 from bench.engines import EngineNetwork
 from bench.keyed_hash import signer
 from node.assembly.engines import open_database
-from node.chain.state_columns import prepare_columns
+from node.chain.state_columns import load_kernels
 from node.chain.state_tree import StateMap
 from node.consensus.core import Core
-from node.crypto.hashing import load_kernel
 from node.crypto.suite import INTERNATIONAL
 from node.execution.apply import Executor
 from node.service import reception
@@ -174,9 +173,7 @@ def _main() -> None:
     parser.add_argument("--validators", type=int, default=4)
     parser.add_argument("--kernels", action="store_true", help="hash and update by kernels")
     args = parser.parse_args()
-    if args.kernels and not (
-        load_kernel(INTERNATIONAL.new_hash) and prepare_columns(INTERNATIONAL)
-    ):
+    if args.kernels and not (load_kernels(INTERNATIONAL)):
         parser.error("kernels are not installed (extra [kernels]), or nowhere to be kept")
     spent_us = measure(args.validators, args.blocks, args.transactions)
     check_us = spent_us.pop(CHECK)

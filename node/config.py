@@ -23,7 +23,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 STORAGE_ENGINES: Final = ("auto", "leveldb", "rocksdb")
 CUSTODY_DRIVERS: Final = ("file", "pkcs11", "sdf")
-HASHING: Final = ("hashlib", "kernels")
+HASHING: Final = ("auto", "kernels", "hashlib")
 
 SNAPSHOT_GAP_BLOCKS: Final = 50_000
 SNAPSHOT_GAP_BLOCKS_MIN: Final = 20
@@ -158,8 +158,11 @@ class NodeConfig:
     """The secret that opens the keys; None means a passphrase from the environment."""
     verify_threads: int = 2
     """Threads that check transaction signatures."""
-    hashing: str = "hashlib"
-    """One of `HASHING`: `kernels` hash many things at once (extra `[kernels]`), for 140 MB."""
+    hashing: str = "auto"
+    """One of `HASHING`: kernels hash many things at once, for 140 MB; `auto`: where installed.
+
+    They are the extra `[kernels]`.
+    """
     log_level: str = "info"
     """One of `LOG_LEVELS`."""
     storage: StorageConfig = StorageConfig()
@@ -195,7 +198,7 @@ class NodeConfig:
             verify_threads=fields.integer(
                 "verify_threads", least=1, most=_VERIFY_THREADS_MAX, default=2
             ),
-            hashing=fields.choice("hashing", HASHING, default="hashlib"),
+            hashing=fields.choice("hashing", HASHING, default="auto"),
             log_level=fields.choice("log_level", LOG_LEVELS, default="info"),
             storage=fields.storage("storage"),
             vault=fields.vault("vault"),

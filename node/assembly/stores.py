@@ -12,10 +12,9 @@ import structlog
 
 from node.assembly.engines import open_database
 from node.chain.genesis import Genesis
-from node.chain.state_columns import prepare_columns
+from node.chain.state_columns import load_kernels
 from node.chain.state_tree import root_of
 from node.config import NodeConfig
-from node.crypto.hashing import load_kernel
 from node.execution.apply import Executor
 from node.service.home import log_identity
 from node.service.recovery import Recovery, recover
@@ -103,8 +102,11 @@ def open_scratch(folder: Path) -> Iterator[KeyValueStore]:
 
 
 def _prepare_hashing(config: NodeConfig, genesis: Genesis) -> None:
-    """Load what is configured before anything is hashed: it takes a second, at first several."""
-    if config.hashing != "kernels":
+    """Load kernels before anything is hashed: at once, or half a minute where they are compiled."""
+    if config.hashing == "hashlib":
         return
-    if not (load_kernel(genesis.suite.new_hash) and prepare_columns(genesis.suite)):
+    log.info("loading-hash-kernels")
+    if load_kernels(genesis.suite):
+        log.info("hash-kernels-loaded")
+    elif config.hashing == "kernels":
         log.warning("no-hash-kernels", fix="pip install govchain[kernels]; hashlib does it so far")

@@ -21,7 +21,15 @@ from node.chain.state_fork import (
 )
 from node.chain.state_page import DEPTH_MAX, EMPTY, LEAF_BYTES, LEAF_TAG, NODE_TAG
 from node.chain.state_update import Batch
-from node.crypto.hashing import REFERENCE, NewHash, has_kernel, hash_each, hash_many, hash_nodes
+from node.crypto.hashing import (
+    REFERENCE,
+    NewHash,
+    has_kernel,
+    hash_each,
+    hash_many,
+    hash_nodes,
+    load_kernel,
+)
 from node.crypto.suite import Suite
 from node.errors import invariant
 
@@ -35,6 +43,15 @@ COLUMNS_MIN: Final = 16
 
 _SAMPLE_KEYS: Final = 200
 _prepared: Final[dict[NewHash, ModuleType]] = {}
+
+
+def load_kernels(suite: Suite) -> bool:
+    """Have trees hashed and updated by kernels in this process, and tell whether they are.
+
+    They are not where numba is missing (extra `[kernels]`). It takes half a second of the
+    processor; the first time ever, when they are compiled, more than twenty.
+    """
+    return load_kernel(suite.new_hash) and prepare_columns(suite)
 
 
 def prepare_columns(suite: Suite) -> bool:

@@ -140,6 +140,7 @@ def make_network(
     suite: str | None,
     *,
     with_aggregate_keys: bool | None = None,
+    hashing: str = "hashlib",
 ) -> Topology:
     """Make a network's files with fresh keys, on ports free now.
 
@@ -160,6 +161,7 @@ def make_network(
         host=_LOOPBACK,
         with_aggregate_keys=is_native() if with_aggregate_keys is None else with_aggregate_keys,
         parameters=shared_machine_parameters(count, os.cpu_count() or 1),
+        hashing=hashing,
     )
     topology = provision(home, plan)
     made = _("made a network of {count} validators in {home}, chain {chain}")

@@ -78,6 +78,8 @@ class NetworkPlan:
     parameters: Parameters = field(default_factory=Parameters)
     with_gateway: bool = False
     """Found an identity for a gateway, of the first organisation."""
+    hashing: str = "hashlib"
+    """As `NodeConfig` has it. Kernels are loaded by each of the nodes, which share a machine."""
 
 
 def shared_machine_parameters(node_count: int, cores: int) -> Parameters:
@@ -355,6 +357,7 @@ class _Provisioning:
                 "validator_id": node.id,
                 "key_file": f"../../{SECRET_FILE}",
                 "timestamp_identity": timestamp_identity_id(node.organisation),
+                "hashing": self._plan.hashing,
             }
             write_file(self._folder / node.home / "node.toml", render_toml(settings))
         profile = {

@@ -87,7 +87,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert config.key_file is None
     assert config.peers == ()
     assert (config.verify_threads, config.log_level) == (2, "info")
-    assert config.hashing == "hashlib"
+    assert config.hashing == "auto"
     assert config.snapshot_gap_blocks == 50_000
     assert config.storage == StorageConfig(engine="auto", cache_mib=32, write_buffer_mib=32)
     assert config.vault == VaultConfig(url=None, max_gib=100)
@@ -127,7 +127,7 @@ def test_what_a_node_file_leaves_out_has_a_default(tmp_path: Path) -> None:
         ),
         ("verify_threads = 4", "verify_threads = true", "verify_threads: expected a whole number"),
         ('"debug"', '"loud"', "log_level: expected one of debug, info, warning, error"),
-        ('"kernels"', '"fast"', "hashing: expected one of hashlib, kernels"),
+        ('"kernels"', '"fast"', "hashing: expected one of auto, kernels, hashlib"),
         ("log_level", "log_levle", "log_levle: unknown field"),
         ('address = "node-2', 'adress = "node-2', "peers[0].address: missing field"),
         ('"validator-2"', '"validator-1"', "peers: 'validator-1' is this node itself"),

@@ -30,7 +30,7 @@ from node.cli.bench.machine import bytes_on_disk, take_reading, take_tick
 from node.cli.chaos import current_primary
 from node.cli.network import Network
 from node.cli.screen import Screen
-from node.cli.testnet import bring_up
+from node.cli.testnet import bring_up, make_network
 from node.cli.verb import CommandError
 from node.crypto.suite import document_digest_by_id
 from node.errors import ClientError
@@ -320,13 +320,14 @@ class Field:
         home: Path | None,
         *,
         suite: str | None = None,
+        hashing: str = "hashlib",
         clients: int,
         seed: int,
         limit_minutes: float,
     ) -> None:
         """Have networks of a suite, by its name; None for what the environment says."""
         self.screen = screen
-        self._suite = suite
+        self._suite, self._hashing = suite, hashing
         self._home, self._clients, self._seed = home, clients, seed
         self._limit = Limit(limit_minutes)
 
@@ -334,7 +335,8 @@ class Field:
     def rig(self, nodes: int, *, alone: bool = True) -> Iterator[Rig]:
         """Yield a network of so many validators; `alone`: it is the only one of its round."""
         with _folder(self._home, "" if alone else f"{nodes}-validators") as folder:
-            came_up = bring_up(self.screen, folder, nodes, self._suite, wait=True)
+            make_network(self.screen, folder, nodes, self._suite, hashing=self._hashing)
+            came_up = bring_up(self.screen, folder, None, None, wait=True)
             if came_up.fault is not None:
                 fault = came_up.fault
                 raise CommandError(fault.code, fault.message, fault.fix)

@@ -15,11 +15,13 @@ from node.cli.choice import choose_suite, suite_option
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, VerbGroup, verb
+from node.config import HASHING
 from node.limits import TX_RECORDS_MAX
 
 if TYPE_CHECKING:
     from node.cli.bench.result import Result
     from node.cli.bench.rounds import Plan
+    from node.crypto.suite import Suite
 
 WARM_UP_S_MAX: Final = 5
 NODES_MAX: Final = 64
@@ -85,6 +87,13 @@ def _options(
                     help=_("Validators; where there are several numbers, a network of each."),
                 ),
                 suite_option,
+                click.option(
+                    "--hashing",
+                    type=click.Choice(HASHING),
+                    default="auto",
+                    show_default=True,
+                    help=_("How validators hash many things at once; auto: kernels if installed."),
+                ),
                 click.option(
                     "--seconds",
                     type=click.IntRange(shortest_s, 500),
@@ -443,10 +452,12 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
     from node.cli.bench.telling import tell
 
     suite = choose_suite(options["suite"])
+    hashing = _prepare_hashing(screen, suite, options["hashing"])
     field = Field(
         screen,
         options["home"],
         suite=suite.name,
+        hashing=hashing,
         clients=options["clients"],
         seed=options["seed"],
         limit_minutes=options["limit_minutes"],
@@ -459,6 +470,7 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
         machine=machine,
         settings={
             "suite": suite.name,
+            "hashing": hashing,
             "seed": options["seed"],
             "clients": options["clients"],
             "runs": options["runs"],
@@ -472,6 +484,21 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
     if written is not None:
         facts["report"] = _write_report(screen, written, [result])
     return Answer(facts)
+
+
+def _prepare_hashing(screen: Screen, suite: Suite, wanted: str) -> str:
+    """Return how validators will hash; kernels are compiled here first, not by each of them."""
+    from node.chain.state_columns import load_kernels
+
+    if wanted == "hashlib":
+        return wanted
+    screen.note(_("loading hash kernels; the first time that takes half a minute"))
+    if load_kernels(suite):
+        return "kernels"
+    if wanted == "kernels":
+        message, fix = _("there are no hash kernels here"), _("pip install govchain[kernels]")
+        raise CommandError("GC-2384", message, fix)
+    return "hashlib"
 
 
 def _standing(folder: Path) -> Path:

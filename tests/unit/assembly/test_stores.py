@@ -25,6 +25,8 @@ from tests.unit.cli.command import run
         ("hashlib", True, [], []),
         ("kernels", True, [SUITE.new_hash], []),
         ("kernels", False, [], ["no-hash-kernels"]),
+        ("auto", True, [SUITE.new_hash], []),
+        ("auto", False, [], []),
     ],
 )
 def test_kernels_are_loaded_where_they_are_configured(
@@ -39,7 +41,7 @@ def test_kernels_are_loaded_where_they_are_configured(
     columns: dict[NewHash, object] = {}
     monkeypatch.setattr(state_columns, "_prepared", columns)
     if not is_installed:
-        monkeypatch.setattr(stores, "load_kernel", lambda _: False)
+        monkeypatch.setattr(state_columns, "load_kernel", lambda _: False)
     assert run("testnet", "init", "--home", tmp_path / "network", "-n", 1, "--json").code == 0
     home = tmp_path / "network" / "nodes" / "validator-1"
     config = replace(NodeConfig.load(home), hashing=configured)

@@ -174,6 +174,7 @@ const FIGURES = {
   "clients": ["processes that submit", "提交进程"],
   "runs": ["runs", "运行次数"],
   "suite": ["algorithms", "算法套件"],
+  "hashing": ["many hashes at once by", "批量哈希方式"],
   "transaction_bytes": ["bytes of a transaction", "每笔交易字节"],
   "validators": ["validators", "验证者"],
   "kind": ["kind", "种类"],
