@@ -379,6 +379,12 @@ _ROWS: Final = (
         N_("measure fewer validators (--nodes), less at once (--batch, --outstanding), or longer"),
     ),
     (
+        "GC-2384",
+        _UNAVAILABLE,
+        N_("there are no hash kernels here"),
+        N_("pip install govchain[kernels]"),
+    ),
+    (
         "GC-2352",
         _FAILED,
         N_("the audit found what must not be"),

@@ -52,7 +52,9 @@ IRRELEVANT = (
     "new_view",
     # empty between steps
     "_out",
+    # timers run at every step here, set or not
     "_clock",
+    "_are_timers_set",
 )
 """Attributes of the core that tell no two of its states apart."""
 
@@ -64,6 +66,10 @@ class StoppedClock(Pacemaker):
         """Expire at once where the core would let a timer run."""
         del failed_views, busy
         return Expired(view=waiting and now == EXPIRED, repeat=False, stalled=False)
+
+    def deadline_ms(self) -> int:
+        """Have the core run timers at every step: this clock has no time to wait for."""
+        return 0
 
 
 class Broken(Exception):  # noqa: N818 - a verdict on the code under test

@@ -19,6 +19,7 @@ from node.cli.screen import Screen
 from node.operations.process import ProcessRecord
 from node.operations.supervisor import PROCESS_FILE
 from node.operations.topology import Topology
+from tests.suites import SUITE
 from tests.unit.cli.command import ENGLISH
 
 VALIDATORS = [f"validator-{n}" for n in range(1, 5)]
@@ -28,7 +29,15 @@ class OneRig(Field):
     """A field on which every round has the same network."""
 
     def __init__(self, home: Path) -> None:
-        super().__init__(Screen("", as_json=True), home, clients=1, seed=1, limit_minutes=5)
+        super().__init__(
+            Screen("", as_json=True),
+            home,
+            suite=SUITE,
+            hashing="auto",
+            clients=1,
+            seed=1,
+            limit_minutes=5,
+        )
         self.network: Rig | None = None
 
     @contextmanager

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, Final
 
 from node.chain.block import CertifiedBlock
+from node.chain.state_columns import load_kernels
 from node.cli.bench.client import Go, LoadReady, LoadResult, Prepare, measure_idle
 from node.cli.bench.figures import BENCH, COMMITTED, Reading, Tick, Window, latencies, summarise
 from node.cli.bench.generators import Generator, generators, wait_until
@@ -32,7 +33,7 @@ from node.cli.network import Network
 from node.cli.screen import Screen
 from node.cli.testnet import bring_up, make_network
 from node.cli.verb import CommandError
-from node.crypto.suite import document_digest_by_id
+from node.crypto.suite import Suite, document_digest_by_id
 from node.errors import ClientError
 from node.operations.chaos import killed
 from node.operations.supervisor import Supervisor
@@ -319,15 +320,17 @@ class Field:
         screen: Screen,
         home: Path | None,
         *,
-        suite: str | None = None,
-        hashing: str = "hashlib",
+        suite: Suite,
+        hashing: str,
         clients: int,
         seed: int,
         limit_minutes: float,
     ) -> None:
-        """Have networks of a suite, by its name; None for what the environment says."""
+        """Have networks of a suite, that hash as `NodeConfig` has it."""
         self.screen = screen
-        self._suite, self._hashing = suite, hashing
+        self._suite = suite
+        self.hashing = hashing
+        """From the first network on, what that comes to here."""
         self._home, self._clients, self._seed = home, clients, seed
         self._limit = Limit(limit_minutes)
 
@@ -335,13 +338,26 @@ class Field:
     def rig(self, nodes: int, *, alone: bool = True) -> Iterator[Rig]:
         """Yield a network of so many validators; `alone`: it is the only one of its round."""
         with _folder(self._home, "" if alone else f"{nodes}-validators") as folder:
-            make_network(self.screen, folder, nodes, self._suite, hashing=self._hashing)
+            self.hashing = self._prepare_hashing()
+            make_network(self.screen, folder, nodes, self._suite.name, hashing=self.hashing)
             came_up = bring_up(self.screen, folder, None, None, wait=True)
             if came_up.fault is not None:
                 fault = came_up.fault
                 raise CommandError(fault.code, fault.message, fault.fix)
             with generators(folder, self._clients) as started:
                 yield Rig(self.screen, folder, started, self._seed, self._limit)
+
+    def _prepare_hashing(self) -> str:
+        """Say how validators will hash; kernels are compiled here first, not by each of them."""
+        if self.hashing == "hashlib":
+            return self.hashing
+        self.screen.note(_("loading hash kernels; the first time that takes half a minute"))
+        if load_kernels(self._suite):
+            return "kernels"
+        if self.hashing == "kernels":
+            message, fix = _("there are no hash kernels here"), _("pip install govchain[kernels]")
+            raise CommandError("GC-2384", message, fix)
+        return "hashlib"
 
 
 @contextmanager

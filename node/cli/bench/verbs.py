@@ -21,7 +21,6 @@ from node.limits import TX_RECORDS_MAX
 if TYPE_CHECKING:
     from node.cli.bench.result import Result
     from node.cli.bench.rounds import Plan
-    from node.crypto.suite import Suite
 
 WARM_UP_S_MAX: Final = 5
 NODES_MAX: Final = 64
@@ -452,12 +451,11 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
     from node.cli.bench.telling import tell
 
     suite = choose_suite(options["suite"])
-    hashing = _prepare_hashing(screen, suite, options["hashing"])
     field = Field(
         screen,
         options["home"],
-        suite=suite.name,
-        hashing=hashing,
+        suite=suite,
+        hashing=options["hashing"],
         clients=options["clients"],
         seed=options["seed"],
         limit_minutes=options["limit_minutes"],
@@ -465,18 +463,19 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
     began_ms = time.time_ns() // 1_000_000
     machine = describe_machine(_standing(options["home"] or Path(tempfile.gettempdir())))
     machine["began_ms"] = began_ms
+    cases = list(ROUNDS[name](field, plan))
     result = Result(
         round=name,
         machine=machine,
         settings={
             "suite": suite.name,
-            "hashing": hashing,
+            "hashing": field.hashing,
             "seed": options["seed"],
             "clients": options["clients"],
             "runs": options["runs"],
             "transaction_bytes": TRANSACTION_BYTES,
         },
-        cases=list(ROUNDS[name](field, plan)),
+        cases=cases,
     )
     tell(screen, result)
     written = options["report"]
@@ -484,21 +483,6 @@ def _measure(screen: Screen, name: str, plan: Plan, options: dict[str, Any]) -> 
     if written is not None:
         facts["report"] = _write_report(screen, written, [result])
     return Answer(facts)
-
-
-def _prepare_hashing(screen: Screen, suite: Suite, wanted: str) -> str:
-    """Return how validators will hash; kernels are compiled here first, not by each of them."""
-    from node.chain.state_columns import load_kernels
-
-    if wanted == "hashlib":
-        return wanted
-    screen.note(_("loading hash kernels; the first time that takes half a minute"))
-    if load_kernels(suite):
-        return "kernels"
-    if wanted == "kernels":
-        message, fix = _("there are no hash kernels here"), _("pip install govchain[kernels]")
-        raise CommandError("GC-2384", message, fix)
-    return "hashlib"
 
 
 def _standing(folder: Path) -> Path:

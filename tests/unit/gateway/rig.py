@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from node.crypto.application_key import ApplicationKey, encode_public_pem
 from node.crypto.signature import Ed25519Signer, P256Signer
+from node.gateway.applications import REQUESTS_PER_MINUTE_DEFAULT
 from node.gateway.http_signature import sign_request
 from node.operations.topology import find_free_ports
 from tests.unit.cli.command import ENGLISH, run
@@ -146,13 +147,21 @@ class GatewayRig:
         """What runs as the gateway."""
         self.environment: dict[str, str] = {}
 
-    def app(self, name: str, *rights: str, seed: int = 1, p256: bool = False) -> App:
+    def app(
+        self,
+        name: str,
+        *rights: str,
+        seed: int = 1,
+        p256: bool = False,
+        per_minute: int = REQUESTS_PER_MINUTE_DEFAULT,
+    ) -> App:
         kind: Any = P256Signer if p256 else Ed25519Signer
         app = App(name, kind.from_secret(bytes([seed]) * 32))
         public = self.folder / f"{name}.pub"
         public.write_bytes(encode_public_pem(app.signer))
         may = [word for right in rights or ALL_RIGHTS for word in ("--may", right)]
-        added = run("gateway", "app", "add", self.home, name, "--key", public, *may, "--json")
+        words = [name, "--key", public, *may, "--per-minute", per_minute]
+        added = run("gateway", "app", "add", self.home, *words, "--json")
         assert added.code == 0, added.err
         app.tls = ssl.create_default_context(cafile=str(self.home / "ca.pem"))
         if p256:

@@ -20,6 +20,7 @@ from typing import cast
 
 import pytest
 
+from node.gateway.applications import REQUESTS_PER_MINUTE_MAX
 from node.rpc.port import NodeApi
 from tests.compiled import build_library
 from tests.unit.cli.served import served
@@ -126,7 +127,8 @@ def measured_gateway(folder: Path) -> Iterator[Measured]:
     rig = Rig(folder)
     settings = rig.home / "gateway.toml"  # the log is recorded by a transaction of its own
     settings.write_text(settings.read_text().replace("log_minutes = 60", "log_minutes = 0"))
-    signing, shown = rig.app("licences"), rig.app("portal", seed=2, p256=True)
+    signing = rig.app("licences", per_minute=REQUESTS_PER_MINUTE_MAX)
+    shown = rig.app("portal", seed=2, p256=True, per_minute=REQUESTS_PER_MINUTE_MAX)
     shown.tls = shown.shown
     meter = Meter(folder, rig.node)
     source = Path(__file__).with_name("sync_counter.c")

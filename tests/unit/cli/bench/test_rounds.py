@@ -13,6 +13,7 @@ from node.cli.bench.rig import Field, Load, Seen
 from node.cli.bench.rounds import ROUNDS, Plan
 from node.cli.screen import Screen
 from node.cli.verb import CommandError
+from tests.suites import SUITE
 from tests.unit.cli.bench.test_figures import window
 
 PLAN = Plan(nodes=[4], runs=2, load=Load(seconds=6, warm_up_s=1), share=0.5, long_s=60)
@@ -40,7 +41,9 @@ class StillField(Field):
 
     def __init__(self) -> None:
         screen = Screen("", as_json=True)
-        super().__init__(screen, None, clients=1, seed=1, limit_minutes=1)
+        super().__init__(
+            screen, None, suite=SUITE, hashing="hashlib", clients=1, seed=1, limit_minutes=1
+        )
         self.network = Standstill()
 
     @contextmanager
