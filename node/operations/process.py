@@ -26,6 +26,7 @@ from node.operations.topology import write_file
 
 _PR_SET_DUMPABLE: Final = 4  # sys/prctl.h
 _STATE: Final = 0  # positions among the fields of /proc/<pid>/stat after the command's name
+_THREADS: Final = 17
 _START_TIME: Final = 19
 _DEAD_STATES: Final = ("Z", "X")
 _MILLISECONDS: Final = 1_000
@@ -40,13 +41,18 @@ class ProcessRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def of(cls, pid: int) -> ProcessRecord | None:
-        """Return the record of a process alive now, or None."""
+        """Return the record of a process alive now, or None.
+
+        One whose first thread has ended lives on, and holds its files, until the last one has.
+        """
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
         fields = stat.rpartition(")")[2].split()
-        return None if fields[_STATE] in _DEAD_STATES else cls(pid, int(fields[_START_TIME]))
+        if fields[_STATE] in _DEAD_STATES and int(fields[_THREADS]) <= 1:
+            return None
+        return cls(pid, int(fields[_START_TIME]))
 
     @classmethod
     def load(cls, path: Path) -> ProcessRecord | None:

@@ -65,6 +65,25 @@ def test_a_process_is_alive_until_it_is_stopped(gentle: ProcessRecord) -> None:
     assert not gentle.is_alive
 
 
+def test_a_process_is_alive_until_its_last_thread_has_ended(tmp_path: Path) -> None:
+    """One that is killed ends thread by thread, and holds its locks meanwhile."""
+    program = """
+import ctypes, platform, threading, time
+from pathlib import Path
+def go_on():
+    while " Z " not in Path("/proc/self/stat").read_text():  # of the first thread
+        time.sleep(0.001)
+    print("up", flush=True)
+    time.sleep(600)
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)  # this thread
+"""
+    record = spawn(tmp_path, program)
+    assert record.is_alive
+    assert stop_processes([record], grace_s=10) == ()
+    assert not record.is_alive
+
+
 def test_a_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
     stubborn, gentle = spawn(tmp_path, STUBBORN), spawn(tmp_path, GENTLE)
     assert stop_processes([stubborn, gentle], grace_s=0.5) == (stubborn,)
