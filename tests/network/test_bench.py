@@ -33,7 +33,7 @@ class OneRig(Field):
             Screen("", as_json=True),
             home,
             suite=SUITE,
-            hashing="auto",
+            hashing="hashlib",
             clients=1,
             seed=1,
             limit_minutes=5,
