@@ -187,10 +187,12 @@ def bring_up(
             supervisor.up()
             if wait:
                 _wait(supervisor, home)
-            break
         except SupervisionError as error:
             if not (attempts_left and error.is_port_conflict):
                 return _tell_failure(screen, home, error)
+        else:
+            if not (wait and attempts_left and supervisor.has_port_conflict()):
+                break
     rows = _inspect(supervisor, home) if wait else _describe(supervisor.inspect(), {})
     _show_nodes(screen, rows)
     elapsed_ms = round((time.monotonic() - started_s) * 1_000)

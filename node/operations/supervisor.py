@@ -218,6 +218,11 @@ class Supervisor:
         runs = any(each.process for each in self.inspect() if each.entry.id == entry.id)
         return None if runs else self._guilty(entry, _ENDED)
 
+    def has_port_conflict(self) -> bool:
+        """Tell whether a node ended as it could not listen, though the others may be a quorum."""
+        failures = map(self.failure_of, self.topology.nodes)
+        return any(failure.is_port_conflict for failure in failures if failure is not None)
+
     def log_tail(self, entry: NodeEntry, lines: int = LOG_TAIL_LINES) -> tuple[str, ...]:
         """Return the last lines a node wrote."""
         try:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import socket
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,7 +30,8 @@ CA_BUNDLE_FILE: Final = "ca-bundle.pem"
 PORTS_PER_NODE: Final = 4
 _PORT_FIRST: Final = 17_100  # below the range from which Linux draws ports of outgoing connections
 _PORT_LAST: Final = 32_767
-_PORT_STEP: Final = 100
+_CLAIMS_MAX: Final = 256
+"""Ports one process keeps from others' searches, each by an open socket."""
 _VERSION: Final = 1
 
 
@@ -196,16 +198,21 @@ def is_port_free(host: str, port: int) -> bool:
 def find_free_ports(host: str, count: int, *, spare: Collection[int] = ()) -> tuple[int, ...]:
     """Return `count` ports free at this moment, none of them in `spare`, or raise `ConfigError`.
 
-    All are held while the rest is looked for, so none is returned twice. The search begins at
-    random, so that two networks made at the same moment hardly ever get the same ports.
+    Nobody else who calls this on the machine is given them, or tries whether they are free, while
+    this process lives: whom they are for can be started in peace, and again after a crash. Only the
+    last `_CLAIMS_MAX` are kept so. The search begins at random, as those who look hardly ever meet.
     """
     found: list[int] = []
     ports = range(_PORT_FIRST, _PORT_LAST + 1)
-    first = secrets.randbelow(len(ports) // _PORT_STEP) * _PORT_STEP
+    first = secrets.randbelow(len(ports))
     with ExitStack() as stack:
         for port in (*ports[first:], *ports[:first]):
-            if port not in spare and _reserve(host, port, stack):
-                found.append(port)
+            if port not in spare and (claim := _claim(port)) is not None:
+                if _reserve(host, port, stack):
+                    found.append(port)
+                    _keep(claim)
+                else:
+                    claim.close()
             if len(found) == count:
                 return tuple(found)
     raise ConfigError(
@@ -219,6 +226,30 @@ def split_ports(ports: Sequence[int]) -> Iterator[NodePorts]:
     """Yield the ports of each node."""
     for first in range(0, len(ports), PORTS_PER_NODE):
         yield NodePorts(*ports[first : first + PORTS_PER_NODE])
+
+
+_claims: deque[socket.socket] = deque()
+
+
+def _keep(claim: socket.socket) -> None:
+    if len(_claims) == _CLAIMS_MAX:
+        _claims.popleft().close()
+    _claims.append(claim)
+
+
+def _claim(port: int) -> socket.socket | None:
+    """Return what keeps a port from others' searches until it is closed; None: it is kept already.
+
+    A name of the kernel's, not a file: it lies in the same network namespace as the port, and is
+    given back however its holder ends (unix(7), abstract sockets).
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(f"\0govchain-port-{port}")
+    except OSError:
+        claim.close()
+        return None
+    return claim
 
 
 def _reserve(host: str, port: int, stack: ExitStack) -> bool:

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ import pytest
 import node
 from node.cli.exit_codes import ExitCode
 from node.client import recording
-from node.operations.process import ProcessRecord, wait_for_an_exit
+from node.operations import supervisor
+from node.operations.process import ProcessRecord, spawn_detached, wait_for_an_exit
 from node.operations.topology import Topology
 from node.storage.scratch import SCRATCH_PREFIX
 from tests.unit.cli.command import ENGLISH, Ran, run
@@ -233,6 +235,26 @@ def test_taken_ports_are_replaced_and_printed(stopped: Path, tmp_path: Path) -> 
     assert f"127.0.0.1:{after.nodes[0].client_port}" in up.out
     assert after.nodes[1] == before.nodes[1]
     assert notarize(stopped, tmp_path).code == 0
+
+
+def test_a_port_taken_while_a_validator_starts_is_replaced_though_the_others_serve(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Topology.load(stopped).nodes[0]
+    with ExitStack() as held:
+
+        def taken_first(
+            arguments: Sequence[str], *, environment: Mapping[str, str], log: Path
+        ) -> ProcessRecord:
+            monkeypatch.undo()
+            held.enter_context(socket.create_server((wanted.host, wanted.http_port)))
+            return spawn_detached(arguments, environment=environment, log=log)
+
+        monkeypatch.setattr(supervisor, "spawn_detached", taken_first)
+        up = run("testnet", "up", "--home", stopped, "--json")
+    assert up.code == 0, up.out
+    assert up.json["serving"] == 4
+    assert up.json["nodes"][0]["http_port"] != wanted.http_port
 
 
 def command(*arguments: object) -> list[str]:

@@ -140,6 +140,38 @@ def test_ports_in_use_are_not_free_and_not_offered() -> None:
     assert not set(others) & set(find_free_ports("127.0.0.1", 3, spare=others))
 
 
+FIND = """
+import sys
+from node.operations.topology import find_free_ports
+print(*find_free_ports("127.0.0.1", int(sys.argv[1])), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_ports_given_are_given_to_nobody_else_nor_tried_while_who_asked_lives() -> None:
+    wanted, all_of_them = 40, range(17_100, 32_768)
+    command = [sys.executable, "-c", FIND, str(wanted)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        given = {int(port) for port in other.stdout.readline().split()}
+        assert len(given) == wanted
+        rest = set(all_of_them) - given
+        with pytest.raises(ConfigError, match="got 0") as raised:  # though nobody listens there
+            find_free_ports("127.0.0.1", 1, spare=rest)
+        assert raised.value.code == "GC-2104"
+        assert all(is_port_free("127.0.0.1", port) for port in given)
+        other.stdin.close()
+    assert set(find_free_ports("127.0.0.1", wanted, spare=rest)) == given
+
+
+def test_who_asks_again_is_given_other_ports() -> None:
+    first = find_free_ports("127.0.0.1", 16)
+    assert not set(first) & set(find_free_ports("127.0.0.1", 16))
+
+
 def test_ports_of_the_other_loopback_are_found_too() -> None:
     (port,) = find_free_ports("::1", 1)
     assert is_port_free("::1", port)
