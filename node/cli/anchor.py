@@ -216,7 +216,7 @@ def verify(  # noqa: PLR0913 - one for each option
     """Verify an anchor."""
     from node.cli.anchor_verify import fault_of, tell_anchor
     from node.cli.kinds import ANCHOR, read_claim
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
     from node.timestamp.outside.anchor_verify import verify_anchor
     from node.timestamp.outside.stamp import OutsideAuthority
 

@@ -98,7 +98,7 @@ def export(screen: Screen, *, home: Path, first: int, last: int | None, path: Pa
 @verb("archive verify")
 def verify(screen: Screen, *, path: Path, trust_path: Path) -> Answer:
     """Verify an archive."""
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
     from node.errors import ProofError
 
     _expect_archive(path)

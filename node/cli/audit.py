@@ -165,7 +165,7 @@ def _read_old(text: str, network: Network) -> tuple[int, TrustAnchor]:
     """
     if text.isascii() and text.isdigit():
         return _read_height(text), network.pinned
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
 
     anchor = load_anchor(Path(text))
     if anchor.pinned is None:

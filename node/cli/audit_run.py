@@ -165,7 +165,7 @@ def run(
 def report(screen: Screen, *, path: Path, trust_path: Path, pdf_path: Path | None) -> Answer:
     """Verify a report."""
     from node.cli.kinds import REPORT, read_kind
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
     from node.errors import DecodeError, ProofError
     from node.service.audit.report import AuditorUnknownError, verify_report
 

@@ -193,7 +193,7 @@ def verify(
     from node.cli.evidence_files import find_subjects, require_subjects
     from node.cli.evidence_wording import describe_evidence, fault_of, tell_evidence
     from node.cli.subjects import read_time_ms
-    from node.cli.verify import fault_of_receipt, tell_verdict
+    from node.cli.verdict import fault_of_receipt, tell_verdict
     from node.cli.wording import describe_verdict
     from node.timestamp.evidence.verify import verify_evidence
 

@@ -108,7 +108,7 @@ class Beliefs:
     @cached_property
     def anchor(self) -> TrustAnchor | None:
         """What a trust file, or else the network, pins."""
-        from node.cli.verify import load_anchor
+        from node.cli.trust_file import load_anchor
 
         return self.anchor_of_network if self.trust_path is None else load_anchor(self.trust_path)
 

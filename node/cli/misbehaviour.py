@@ -105,7 +105,7 @@ def verify(
     """Verify a proof by what the trust file pins; nothing is connected to."""
     from node.chain.evidence import Evidence
     from node.cli.kinds import MISBEHAVIOUR, read_kind
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
     from node.errors import PeerError
 
     anchor: TrustAnchor = network.open().pinned if trust_path is None else load_anchor(trust_path)

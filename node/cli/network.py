@@ -90,7 +90,7 @@ class Network(Chain):
         return read_genesis(path)
 
     def _read_trust(self, path: Path) -> TrustAnchor:
-        from node.cli.verify import load_anchor
+        from node.cli.trust_file import load_anchor
 
         return load_anchor(path)
 

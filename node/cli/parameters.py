@@ -13,7 +13,7 @@ from node.cli.choice import NetworkChoice, network_options
 from node.cli.course import Course, by_file, change_chain, course_options
 from node.cli.remedies import N_
 from node.cli.screen import Answer, Screen
-from node.cli.verb import CommandError, VerbGroup, verb
+from node.cli.verb import VerbGroup, verb
 from node.limits import (
     BLOCK_BYTES_MAX,
     BLOCK_TXS_MAX,
@@ -24,10 +24,6 @@ from node.limits import (
 
 if TYPE_CHECKING:
     from node.chain.genesis import Parameters
-    from node.cli.network import Network
-    from node.rpc.port import Diagnosis
-
-_ASK_MS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +66,8 @@ def parameters() -> None:
 @verb("parameters show")
 def show(screen: Screen, *, network: NetworkChoice) -> Answer:
     """List the parameters in force."""
+    from node.cli.parameters_in_force import read_parameters
+
     found = network.open()
     values = asdict(read_parameters(found))
     said = _("epoch {epoch} of chain {chain}:")
@@ -103,6 +101,7 @@ def show(screen: Screen, *, network: NetworkChoice) -> Answer:
 def set_parameters(screen: Screen, *, course: Course, changes: tuple[str, ...]) -> Answer:
     """Change parameters, or propose it."""
     from node.chain.governance import SetParameters
+    from node.cli.parameters_in_force import read_parameters
 
     if (done := by_file(screen, course)) is not None:
         return done
@@ -151,44 +150,3 @@ def change(before: Parameters, wanted: Mapping[str, int]) -> Parameters:
         return Parameters.from_value(after.to_value())
     except DecodeError as error:
         raise click.UsageError(str(error)) from error
-
-
-def read_parameters(network: Network) -> Parameters:
-    """Return the parameters in force for the next height, by the word of f + 1 validators.
-
-    One of these at least is correct. Raises `CommandError` where not so many say the same: GC-2205
-    where not so many answer, GC-2211 where an epoch begins, or somebody says what is not so.
-    """
-    from node.rpc.client import HeardDiagnosis
-
-    validators = network.validators
-    answers = network.ask(lambda client: client.diagnoses(_ASK_MS))
-    heard = {
-        each.validator_id: answer.diagnosis
-        for each in validators.validators
-        if isinstance(answer := answers.get(each.validator_id), HeardDiagnosis)
-    }
-    said = [each.parameters for each in heard.values() if each.epoch == validators.epoch]
-    needed = validators.faults + 1
-    for each in said:
-        if said.count(each) >= needed:
-            return each
-    if len(heard) < needed:
-        message = _("{needed} validators have to say the same of the parameters, {count} answer")
-        raise CommandError("GC-2205", message.format(needed=needed, count=len(heard)))
-    message = _("{needed} validators have to say the same of epoch {epoch}; {answers}")
-    answered = _tell_apart(heard)
-    raise CommandError(
-        "GC-2211", message.format(needed=needed, epoch=validators.epoch, answers=answered)
-    )
-
-
-def _tell_apart(heard: Mapping[str, Diagnosis]) -> str:
-    """Return who says what, of the parameters those alone in which they differ."""
-    values = {name: asdict(said.parameters) for name, said in heard.items()}
-    differing = [name for name in BOUNDS if len({each[name] for each in values.values()}) > 1]
-    told = [
-        ", ".join((f"epoch {said.epoch}", *(f"{each} {values[name][each]}" for each in differing)))
-        for name, said in heard.items()
-    ]
-    return "; ".join(f"{name}: {said}" for name, said in zip(heard, told, strict=True))

@@ -92,7 +92,7 @@ def _notarize_and_verify(screen: Screen, home: Path, paths: Sequence[str]) -> An
     from node.cli.notarize import TYPE_DEFAULT
     from node.cli.recording import record_documents, summarize, tell_trouble
     from node.cli.trust import export_trust
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
     from node.client.recording import Outlook
 
     network = Network.open(home, None, None)

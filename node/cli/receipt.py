@@ -96,7 +96,7 @@ def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) ->
     from node.cli.inputs import STANDARD_INPUT, Document
     from node.cli.receipt_files import name_receipts, save_receipts
     from node.cli.subjects import read_file
-    from node.cli.verify import tell_verdict
+    from node.cli.verdict import tell_verdict
     from node.cli.wording import describe_verdict, unchecked_fault
     from node.timestamp.verify import verify_receipt
 

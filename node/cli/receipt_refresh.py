@@ -56,7 +56,8 @@ def refresh(
     network: NetworkChoice,
 ) -> Answer:
     """Refresh receipts."""
-    from node.cli.verify import load_anchor, tell_verdict
+    from node.cli.trust_file import load_anchor
+    from node.cli.verdict import tell_verdict
     from node.cli.wording import describe_verdict, tell_unchecked
     from node.errors import ClientError
     from node.timestamp.refreshed import REFRESHED_SUFFIX

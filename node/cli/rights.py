@@ -17,6 +17,7 @@ from node.chain.identity import AcceptedCertificates, Status, StatusEntry, Subje
 from node.chain.policy import APPROVER_ROLES, Rule
 from node.chain.quota import Quota
 from node.chain.transaction import Transaction
+from node.cli.parameters_in_force import read_parameters
 from node.cli.verb import CommandError
 from node.errors import ClientError, DecodeError, InvariantViolation
 from node.execution.identity import (
@@ -211,7 +212,7 @@ def read_rights(network: Network) -> Rights:
         heard.append(said)
         if heard.count(said) >= needed:
             time_ms = network.ask(lambda client: client.status()).time_ms
-            return _checked(Rights(network.genesis, _parameters(network), said, time_ms))
+            return _checked(Rights(network.genesis, read_parameters(network), said, time_ms))
     if not heard:
         genesis = network.genesis
         return Rights(genesis, genesis.parameters, genesis_state(genesis), genesis.created_ms)
@@ -256,12 +257,6 @@ async def _ask_all(client: LedgerClient) -> dict[bytes, bytes]:
     for kind in _KINDS:
         found |= await client.state_entries(kind, _ASK_MS)
     return found
-
-
-def _parameters(network: Network) -> Parameters:
-    from node.cli.parameters import read_parameters
-
-    return read_parameters(network)
 
 
 def _checked(rights: Rights) -> Rights:

@@ -36,7 +36,7 @@ def security_log() -> None:
 @verb("security-log verify")
 def verify(screen: Screen, *, folder: Path, trust_path: Path) -> Answer:
     """Verify a security log."""
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
     from node.errors import DecodeError, ProofError
     from node.gateway.notarizing import verify_log
     from node.timestamp.receipt import iso_time

@@ -68,7 +68,7 @@ def timestamp(
     **said: Any,  # noqa: ANN401 - as click gives them
 ) -> Answer:
     """Have the time of a document stamped."""
-    from node.cli.verify import tell_verdict
+    from node.cli.verdict import tell_verdict
     from node.cli.wording import describe_verdict
     from node.timestamp.verify import NamedDigest
 
@@ -114,7 +114,7 @@ class _Source:
 
     @cached_property
     def anchor(self) -> TrustAnchor:
-        from node.cli.verify import load_anchor
+        from node.cli.trust_file import load_anchor
 
         return self._found.anchor if self.trust is None else load_anchor(self.trust)
 

@@ -88,7 +88,7 @@ def export(screen: Screen, *, out: Path | None, network: NetworkChoice) -> Answe
 @verb("trust show")
 def show(screen: Screen, *, file: Path, since: Path | None) -> Answer:
     """Walk through a trust file."""
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
     from node.errors import ProofError
     from node.timestamp.history import expect_equal
 

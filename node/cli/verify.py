@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,14 +23,13 @@ from node.cli.token_options import (
     read_certificates,
     read_request,
 )
-from node.cli.verb import CommandError, Verb, verb
+from node.cli.verb import Verb, verb
 
 if TYPE_CHECKING:
     from node.cli.network import Network
     from node.crypto.revocation import RevocationList
     from node.timestamp.tokens.request import TimeStampRequest
     from node.timestamp.trust import TrustAnchor
-    from node.timestamp.verify import Verdict
 
 
 _OTHER_PAGE: Final = "other"
@@ -102,6 +100,7 @@ def verify(  # noqa: PLR0913 - one for each option
     """Verify a document against its receipt, or a proof by itself."""
     from node.cli.kinds import kind_of
     from node.cli.revocation_lists import read_revocations, tell_lists
+    from node.cli.trust_file import load_anchor
     from node.cli.verify_compact import verify_text
     from node.cli.verify_proof import verify_proof
     from node.cli.verify_tlog import verify_tlog
@@ -175,6 +174,7 @@ def _verify_receipt(
     from node.cli.kinds import STANDING, read_claim
     from node.cli.standing import follow_record
     from node.cli.subjects import read_document
+    from node.cli.verdict import fault_of_receipt, tell_verdict
     from node.cli.wording import describe_verdict
     from node.timestamp.opening import digest_algorithm_of, open_receipt
     from node.timestamp.tokens.check import TokenStep
@@ -282,31 +282,6 @@ def _read_receipt(path: Path, document: str) -> bytes:
     return data
 
 
-def load_anchor(path: Path) -> TrustAnchor:
-    """Return what a trust file pins; raises `CommandError` where it is missing or does not hold."""
-    from node.cli.kinds import TRUST, read_kind
-    from node.errors import DecodeError, ProofError
-    from node.timestamp.trust import load_trust
-
-    data = read_kind(path, TRUST, code="GC-2308")
-    try:
-        return load_trust(data)
-    except (DecodeError, ProofError) as error:
-        raise CommandError("GC-2308", f"{path}: {error}") from error
-
-
-def tell_verdict(screen: Screen, label: str, verdict: Verdict) -> None:
-    """Say the verdict in words, then the numbered steps that led to it."""
-    from node.cli.wording import headline, outcome_style, tell_steps
-
-    screen.line(headline(label, verdict), style=outcome_style(verdict.outcome))
-    tell_steps(screen, verdict.steps)
-    attestation = verdict.attestation
-    if attestation is not None and attestation.accuracy_ms is not None:
-        said = _("recorded by {sender}; the chain promises its time to be accurate to {ms} ms")
-        screen.line("  " + said.format(sender=attestation.sender, ms=attestation.accuracy_ms))
-
-
 @dataclass(frozen=True, slots=True)
 class _Page:
     """Whether the page of a PDF certificate is what its proof gives."""
@@ -335,54 +310,3 @@ def _compare_page(receipt: bytes) -> _Page | None:
     return _Page(
         _OTHER_PAGE, _("rely on what stands here, NOT on the page: this proof gives another")
     )
-
-
-def fault_of_receipt(verdict: Verdict) -> Fault | None:
-    """Return the fault of the step that failed, with what helps; None if none did."""
-    from node.cli.wording import step_fault
-    from node.timestamp.tokens.check import TokenStep
-    from node.timestamp.verify import Step
-
-    failure = verdict.failure
-    if failure is None:
-        return None
-    is_alone = isinstance(failure.step, TokenStep)
-    beside = _fix_beside(failure.detail)
-    return step_fault(
-        verdict,
-        TokenStep.DOCUMENT if is_alone else Step.DOCUMENT,
-        rooting=_rooting(failure.step),
-        refreshing=_("join it to the newest block: govchain receipt refresh RECEIPT"),
-        matching=beside or _("use the receipt of this very document, unchanged"),
-        renewing=beside or _("fetch the receipt again: govchain receipt fetch"),
-    )
-
-
-def _rooting(step: IntEnum) -> str:
-    """Return what helps where a step of a receipt, or of a token, finds no root."""
-    from node.cli.wording import authority_fix
-    from node.timestamp.tokens.check import TokenStep
-    from node.timestamp.verify import Step
-
-    if step is TokenStep.AUTHORITY or step is Step.TOKEN:
-        return authority_fix()
-    if step is TokenStep.CHAIN or step is Step.RECEIPT:
-        return _(
-            "no trust file makes it more than that: rely on the receipt of its record, which "
-            "carries the validators' proof (govchain receipt fetch FILE)"
-        )
-    return _("use the trust file of the receipt's chain")
-
-
-def _fix_beside(detail: str) -> str:
-    """Return what helps where a receipt does not fit what is given beside it; else nothing."""
-    if " request" in detail:
-        return _("give the request that this very token answers (--query), or none")
-    if detail.startswith("certificate-missing: "):
-        return _("give the certificate of the key that signed it: --certificate")
-    if detail.startswith("revoked: "):
-        return _(
-            "rely on the receipt of its record, which rests on no such key: govchain receipt fetch "
-            "FILE"
-        )
-    return ""

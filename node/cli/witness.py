@@ -118,7 +118,7 @@ def run(screen: Screen, *, home: Path, once: bool) -> Answer:
 def verify(screen: Screen, *, file: Path, trust_path: Path) -> Answer:
     """Verify a proof of a fork."""
     from node.cli.kinds import FORK, read_kind
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
     from node.errors import DecodeError, ProofError
     from node.timestamp.log.checkpoint import cosigner_name, origin_of
     from node.timestamp.log.fork import ForkProof, cosigners

@@ -228,13 +228,14 @@ def split_ports(ports: Sequence[int]) -> Iterator[NodePorts]:
         yield NodePorts(*ports[first : first + PORTS_PER_NODE])
 
 
-_claims: deque[socket.socket] = deque()
+_claims: deque[int] = deque()
+"""Descriptors: closed by the system when this process ends, if not before."""
 
 
 def _keep(claim: socket.socket) -> None:
     if len(_claims) == _CLAIMS_MAX:
-        _claims.popleft().close()
-    _claims.append(claim)
+        os.close(_claims.popleft())
+    _claims.append(claim.detach())
 
 
 def _claim(port: int) -> socket.socket | None:

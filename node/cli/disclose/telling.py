@@ -12,7 +12,7 @@ from node.cli.kinds import DISCLOSURE, expect_kind
 from node.cli.network import Network
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import CommandError
-from node.cli.verify import fault_of_receipt, tell_verdict
+from node.cli.verdict import fault_of_receipt, tell_verdict
 from node.cli.wording import describe_verdict
 from node.crypto.signature import P256PublicKey
 from node.disclosure.fields import FieldPath, FieldValue, path_text

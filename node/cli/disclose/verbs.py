@@ -305,7 +305,7 @@ def verify_disclosure(
     """Verify a disclosure."""
     from node.cli.disclose.records import read_policy
     from node.cli.disclose.telling import verify_file
-    from node.cli.verify import load_anchor
+    from node.cli.trust_file import load_anchor
 
     policy = None if clear else read_policy(masking_path)
     now_ms = time.time_ns() // 1_000_000

@@ -14,7 +14,8 @@ import pytest
 from node.chain.genesis import Genesis, Parameters
 from node.cli.exit_codes import ExitCode
 from node.cli.network import Network
-from node.cli.parameters import BOUNDS, read_parameters
+from node.cli.parameters import BOUNDS
+from node.cli.parameters_in_force import read_parameters
 from node.cli.proposal import Proposal
 from node.cli.verb import CommandError
 from node.errors import DecodeError
