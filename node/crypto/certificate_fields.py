@@ -14,7 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from node.crypto import der
-from node.crypto.certificate_algorithms import ALGORITHMS, Algorithm
+from node.crypto.certificate_algorithms import (
+    SignatureAlgorithm,
+    find_key_algorithm,
+    find_signature_algorithm,
+)
 from node.crypto.certificate_extensions import (
     IA5_STRING,
     VISIBLE_ASCII,
@@ -42,9 +46,9 @@ class AcceptedCertificate:
     encoded: bytes = field(repr=False)
     signed_part: bytes = field(repr=False)
     signature: bytes = field(repr=False)
-    """As `Algorithm.read_signature` gives it: of a curve r || s, 64 bytes."""
-    issuer_algorithm: str
-    """What its issuer signs with: P-256, SM2 or RSA."""
+    """As `SignatureAlgorithm.read` gives it: of a curve r || s."""
+    signed_by: SignatureAlgorithm = field(repr=False)
+    """What its issuer signs with."""
     serial_number: int
     issuer: bytes
     """DER of the Name."""
@@ -56,7 +60,7 @@ class AcceptedCertificate:
     """Inclusive."""
     key_algorithm: str
     public_key: bytes
-    """As `Algorithm.read_key` gives it: of a curve compressed, 33 bytes."""
+    """As `KeyAlgorithm.read` gives it: of a curve a compressed point."""
     extensions: Extensions
 
     @property
@@ -102,7 +106,7 @@ def _read_certificate(encoded: bytes) -> AcceptedCertificate:
         raise CertificateRefused(
             Reason.ALGORITHM, "certificate: expected one signature algorithm, inside and outside"
         )
-    signed_by = _find_algorithm(algorithm.encoded)
+    signed_by = find_signature_algorithm(algorithm.encoded)
     issuer = body.read(der.SEQUENCE)
     _read_name(issuer, "issuer")
     not_before_ms, not_after_ms = _read_validity(body.enter(der.SEQUENCE, "validity"))
@@ -114,8 +118,8 @@ def _read_certificate(encoded: bytes) -> AcceptedCertificate:
     return AcceptedCertificate(
         encoded=encoded,
         signed_part=signed_part.encoded,
-        signature=signed_by.read_signature(signature),
-        issuer_algorithm=signed_by.name,
+        signature=signed_by.read(signature),
+        signed_by=signed_by,
         serial_number=serial_number,
         issuer=issuer.encoded,
         subject=subject.encoded,
@@ -125,16 +129,6 @@ def _read_certificate(encoded: bytes) -> AcceptedCertificate:
         key_algorithm=key_algorithm,
         public_key=public_key,
         extensions=Extensions() if extensions is None else read_extensions(extensions),
-    )
-
-
-def _find_algorithm(identifier: bytes) -> Algorithm:
-    for each in ALGORITHMS:
-        if each.signature_identifier == identifier:
-            return each
-    raise CertificateRefused(
-        Reason.ALGORITHM,
-        "certificate: expected a signature by P-256 or RSA with SHA-256, or SM2 with SM3",
     )
 
 
@@ -159,13 +153,10 @@ def _read_bits(reader: der.Reader, reason: Reason) -> bytes:
 
 def _read_key(fields: der.Reader) -> tuple[str, bytes]:
     """Return the algorithm of a key, and the key as that keeps it."""
-    identifier = fields.read(der.SEQUENCE).encoded
-    algorithm = next((each for each in ALGORITHMS if each.key_identifier == identifier), None)
-    if algorithm is None:
-        raise CertificateRefused(Reason.KEY, "certificate: expected a key of P-256, SM2 or RSA")
+    algorithm = find_key_algorithm(fields.read(der.SEQUENCE).encoded)
     content = _read_bits(fields, Reason.KEY)
     fields.finish()
-    return algorithm.name, algorithm.read_key(content)
+    return algorithm.name, algorithm.read(content)
 
 
 # --- Names

@@ -3,10 +3,9 @@
 Every validator has to judge a certificate alike, today and when the block is replayed in twenty
 years. Libraries for X.509 change what they take from version to version, so none is asked. What is
 read here is a profile of RFC 5280 so narrow that every library takes what it takes, which tests
-hold against two of them: version 3; keys and signatures of P-256 with SHA-256, of authorities also
-of RSA, and on a chain of the national suite of SM2 with SM3; names of one attribute per level; the
-extensions listed in certificate_extensions.py, each in the one form of DER. Anything else is
-refused, with a `Reason`.
+hold against two of them: version 3; keys of P-256, and the keys and signatures of authorities that
+certificate_algorithms.py lists; names of one attribute per level; the extensions listed in
+certificate_extensions.py, each in the one form of DER. Anything else is refused, with a `Reason`.
 
 Lengths, counts and numbers are bounded; times are in ms (UTC) and arguments. A signature is checked
 by the key types of this room, as those of transactions are. node/adr/0030 says why it is so.
@@ -18,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from node.crypto.certificate_algorithms import P256, RSA, SM2, Algorithm
+from node.crypto.certificate_algorithms import P256, P384, RSA, SM2
 from node.crypto.certificate_extensions import (
     BASIC_CONSTRAINTS,
     CERTIFICATES,
@@ -33,11 +32,11 @@ from node.crypto.identity_name import URI_SCHEME, decode_identity_name
 from node.crypto.suite import INTERNATIONAL, NATIONAL, Suite
 from node.errors import CryptoError
 
-_ALGORITHMS_OF: Final[Mapping[int, tuple[Algorithm, ...]]] = {
-    INTERNATIONAL.suite_id: (P256, RSA),
-    NATIONAL.suite_id: (P256, RSA, SM2),
+_AUTHORITY_KEYS: Final[Mapping[int, tuple[str, ...]]] = {
+    INTERNATIONAL.suite_id: (P256.name, P384.name, RSA.name),
+    NATIONAL.suite_id: (P256.name, P384.name, RSA.name, SM2.name),
 }
-"""Of authorities, by suite: TLS takes P-256 and RSA. Keys of members are of P-256 under both."""
+"""By suite: TLS takes all but SM2. Keys of members are of P-256 under both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +109,12 @@ def check_authority(certificate: AcceptedCertificate, suite: Suite) -> None:
         raise CertificateRefused(
             Reason.EXTENDED_KEY_USAGE, "authority certificate: expected no extended key usage"
         )
-    _algorithm_named(certificate.key_algorithm, suite)
+    accepted = _AUTHORITY_KEYS[suite.suite_id]
+    if certificate.key_algorithm not in accepted:
+        known, got = ", ".join(accepted), certificate.key_algorithm
+        raise CertificateRefused(
+            Reason.ALGORITHM, f"authority certificate: expected a key of one of {known}, got {got}"
+        )
 
 
 def is_for_tls(authority: AcceptedCertificate) -> bool:
@@ -129,17 +133,15 @@ def verify_member(
 
     Raises `CertificateRefused` unless: (1) it is a member's (`read_member`); (2) the authority's is
     one (`check_authority`); (3) it names the authority as issuer, in the same bytes, and its key,
-    where both say which, and bears its signature; (4) it names the organisation whose authority
-    that is: `organisation` by the word of who asks, as an external authority names itself there,
-    else the one that the authority names; (5) both are valid at that time.
+    where both say which, and bears its signature, by an algorithm of its key; (4) it names the
+    organisation whose authority that is: `organisation` by the word of who asks, as an external
+    authority names itself there, else the one that the authority names; (5) both are valid at that
+    time.
     """
     identity = read_member(certificate)  # (1)
     check_authority(authority, suite)  # (2)
     what = f"certificate of {identity.identity_id!r}"
-    if not _is_issued_by(certificate, authority, suite):  # (3)
-        raise CertificateRefused(
-            Reason.ISSUER, f"{what}: not issued by the authority of its organisation"
-        )
+    _check_issuer(certificate, authority, what)  # (3)
     expected = organisation or authority.organisation
     if identity.organisation != expected:  # (4)
         got = f"{identity.organisation!r}, its authority {expected!r}"
@@ -149,31 +151,28 @@ def verify_member(
     return identity
 
 
-def _is_issued_by(
-    certificate: AcceptedCertificate, authority: AcceptedCertificate, suite: Suite
-) -> bool:
+def _check_issuer(
+    certificate: AcceptedCertificate, authority: AcceptedCertificate, what: str
+) -> None:
     named = certificate.extensions.authority_key_identifier
     own = authority.extensions.subject_key_identifier
-    if certificate.issuer != authority.subject or (named and own and named != own):
-        return False
-    if certificate.issuer_algorithm != authority.key_algorithm:
-        return False
-    algorithm = _algorithm_named(authority.key_algorithm, suite)
-    return algorithm.verifies(authority.public_key, certificate.signed_part, certificate.signature)
+    by, kind = certificate.signed_by, authority.key_algorithm
+    is_named = certificate.issuer == authority.subject and not (named and own and named != own)
+    if is_named and by.key_algorithm.name != kind:
+        raise CertificateRefused(
+            Reason.ISSUER,
+            f"{what}: not issued by the authority of its organisation, whose key is of {kind}: "
+            f"signed by {by.name}",
+        )
+    if not is_named or not by.verifies(
+        authority.public_key, certificate.signed_part, certificate.signature
+    ):
+        raise CertificateRefused(
+            Reason.ISSUER, f"{what}: not issued by the authority of its organisation"
+        )
 
 
 def _check_valid(certificate: AcceptedCertificate, at_ms: int, what: str) -> None:
     if not certificate.not_before_ms <= at_ms <= certificate.not_after_ms:
         valid = f"{certificate.not_before_ms}..{certificate.not_after_ms} ms"
         raise CertificateRefused(Reason.TIME, f"{what}: valid in {valid}, got {at_ms} ms")
-
-
-def _algorithm_named(name: str, suite: Suite) -> Algorithm:
-    accepted = _ALGORITHMS_OF[suite.suite_id]
-    for each in accepted:
-        if each.name == name:
-            return each
-    known = " or ".join(each.name for each in accepted)
-    raise CertificateRefused(
-        Reason.ALGORITHM, f"authority certificate: expected a key of {known}, got {name}"
-    )

@@ -68,7 +68,7 @@ def make_tree(root: Path) -> None:
         (root / package).mkdir(exist_ok=True)
         (root / package / "__init__.py").touch()
     (root / "node/rpc/pb/peer_pb2.py").touch()
-    for judge in ("profile", "fields", "extensions"):
+    for judge in ("profile", "fields", "extensions", "algorithms"):
         (root / f"node/crypto/certificate_{judge}.py").touch()
     for reader in ("authority", "certificate", "revocation", "sm2_certificate"):
         (root / f"node/crypto/{reader}.py").touch()

@@ -352,6 +352,10 @@ REFUSALS: Final = (
     N_("no log is named {name}"),
     N_("no validator's of epoch {epoch}"),
     N_("not issued by the authority of its organisation"),
+    N_(
+        "not issued by the authority of its organisation, whose key is of {kind}: signed by "
+        "{algorithm}"
+    ),
     N_("not the canonical encoding, or bytes follow the end"),
     N_("not the canonical encoding: item head 0x{head} at byte {position}"),
     N_("not well-formed CBOR: {why}"),
@@ -412,7 +416,8 @@ REFUSALS: Final = (
     N_("{quorum} asks for more than {names}"),
     N_("{what} ends after byte {position}"),
     N_("expected a URI, DNS name, IP address or mailbox"),
-    N_("expected a key of {known}, got {got}"),
+    N_("expected a key of P-256, got {got}"),
+    N_("expected a key of one of {known}, got {got}"),
     N_("expected critical basic constraints"),
     N_("expected no extended key usage"),
     N_("expected a path length of 0..{most}, of an authority"),
@@ -422,14 +427,16 @@ REFUSALS: Final = (
     ),
     N_("expected a key of P-256 or SM2"),
     N_("expected a positive serial number of at most {most} bytes"),
-    N_("expected a key of P-256, SM2 or RSA"),
+    N_("expected a key of P-256, P-384, RSA or SM2, got {got}"),
+    N_("expected a key of RSA of {least} to {most} bits, in whole bytes, got one of {got}"),
+    N_("expected a key of RSA with an odd modulus and the exponent {exponent}"),
     N_(
-        "expected a key of RSA of {least} to {most} bits, in whole bytes, with the exponent "
-        "{exponent}"
+        "expected a signature by P-256 with SHA-256, P-384 with SHA-384, RSA or RSA-PSS with "
+        "SHA-256, SHA-384 or SHA-512 (of RSA-PSS with MGF1 by the same hash, and a salt of its "
+        "length), or SM2 with SM3, got {got}"
     ),
-    N_("expected a signature by P-256 or RSA with SHA-256, or SM2 with SM3"),
     N_("expected a signature by a key of RSA of {least} to {most} bits"),
-    N_("expected a signature of two numbers in 1..n-1"),
+    N_("expected a signature of two numbers in 1..n-1, as a key of {kind} makes by {algorithm}"),
     N_("expected an uncompressed point of {name}"),
     N_("expected at most {most} extensions"),
     N_("expected extension {oid} not to be critical"),

@@ -188,8 +188,15 @@ REFUSED: dict[str, tuple[Reason, bytes]] = {
         member(serial_number=der.encode(der.INTEGER, b"\0\7")),
     ),
     # Algorithms and signature
-    "SHA-384": (
+    "SHA-512": (
         Reason.ALGORITHM,
+        signed(
+            member_body(algorithm=SEQUENCE(OID("1.2.840.10045.4.3.4"))),
+            algorithm=SEQUENCE(OID("1.2.840.10045.4.3.4")),
+        ),
+    ),
+    "SHA-384, of P-384": (
+        Reason.ISSUER,
         signed(
             member_body(algorithm=SEQUENCE(OID("1.2.840.10045.4.3.3"))),
             algorithm=SEQUENCE(OID("1.2.840.10045.4.3.3")),
@@ -554,7 +561,7 @@ def verify_on(suite: Suite, certificate: bytes, authority: bytes) -> str:
 def test_an_authority_of_sm2_certifies_on_a_chain_of_the_national_suite_alone() -> None:
     assert verify_on(NATIONAL, SM2_MEMBER, SM2_AUTHORITY) == "bureau"
     assert verify_on(NATIONAL, MEMBER_CERTIFICATE, AUTHORITY_CERTIFICATE) == "bureau"
-    with pytest.raises(CertificateRefused, match="P-256 or RSA, got SM2") as refused:
+    with pytest.raises(CertificateRefused, match="one of P-256, P-384, RSA, got SM2") as refused:
         verify_on(INTERNATIONAL, SM2_MEMBER, SM2_AUTHORITY)
     assert refused.value.reason is Reason.ALGORITHM
 
@@ -587,7 +594,7 @@ def test_what_this_project_issues_by_sm2_keeps_the_profile() -> None:
         extensions=(),
     )
     read = decode_certificate(encode_certificate(fields, SM2_KEY))
-    assert (read.key_algorithm, read.issuer_algorithm) == ("SM2", "SM2")
+    assert (read.key_algorithm, read.signed_by.name) == ("SM2", "SM2 with SM3")
     assert read.public_key == SM2_KEY.public_key.encoded
     assert read.not_before_ms == NOW_MS
     with pytest.raises(CryptoError):
