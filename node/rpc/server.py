@@ -42,9 +42,17 @@ VAULT_SERVICE: Final = vault_pb2.DESCRIPTOR.services_by_name["Vault"].full_name
 CALLS_MAX: Final = 1_024
 """Calls of clients served at once; more are refused with RESOURCE_EXHAUSTED."""
 
+PING_STRIKES_MAX: Final = 100
+"""Pings that come too soon after another before the connection is ended; what is sent to the
+client forgives those before. gRPC's own limit is 2 (GRPC_ARG_HTTP2_MAX_PING_STRIKES in its
+doc/keepalive.md). Our clients and peers ping every 10 s (`KEEPALIVE_OPTIONS`), and once after data
+they got, to measure the link. But who is kept from running hears at once what was sent meanwhile;
+and on streams of peers, where nothing is ever sent back, strikes add up as long as they last."""
+
 _OPTIONS: Final = (
     *KEEPALIVE_OPTIONS,
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", PING_STRIKES_MAX),
     ("grpc.so_reuseport", 0),  # else a second process would silently share the port
 )
 _PEER_OPTIONS: Final = (
