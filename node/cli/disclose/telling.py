@@ -84,7 +84,9 @@ def sd_jwt_of(
     It names the chain, and the record by which the commitment was notarized.
     """
     if not network.suite.has_public_forms:
-        raise CommandError("GC-2340", _("an SD-JWT is signed by ECDSA, and this identity by SM2"))
+        message = _("an SD-JWT is signed by ECDSA, and this identity by SM2")
+        fix = _("prove the fields to whoever can verify offline: govchain disclose prove")
+        raise CommandError("GC-2340", message, fix)
     leaf = open_receipt(receipt).receipt.leaf
     claims = {
         "iss": f"urn:govchain:{network.profile.chain_id.hex()}:{network.identity}",

@@ -18,6 +18,8 @@ import node.cli
 FOLDER = node.cli.LOCALE_FOLDER / "zh" / "LC_MESSAGES"
 PO, MO = FOLDER / "govchain.po", FOLDER / "govchain.mo"
 PLACEHOLDER = re.compile(r"\{\w*[^{}]*\}|%\(\w+\)s")
+OTHER_WORDS = {"保险库": "保管库", "收据": "回执", "凭证(?!书)": "回执"}
+"""What a thing is not called, and what it is: the vault, and a receipt."""
 
 
 def messages_in(folder: Path) -> set[str]:
@@ -71,6 +73,17 @@ def test_translations_keep_the_placeholders(entries: dict[str, Message]) -> None
         message.id
         for message in entries.values()
         if placeholders(first(message.string)) not in map(placeholders, forms(message.id))
+    ]
+    assert wrong == []
+
+
+def test_one_thing_has_one_word(entries: dict[str, Message]) -> None:
+    texts = [first(message.string) for message in entries.values()]
+    wrong = [
+        f"{right}: {text}"
+        for other, right in OTHER_WORDS.items()
+        for text in texts
+        if re.search(other, text)
     ]
     assert wrong == []
 
