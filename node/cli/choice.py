@@ -36,7 +36,11 @@ SUITE_VARIABLE: Final = "GOVCHAIN_SUITE"
 
 suite_option = click.option(
     "--suite",
-    help=_("Algorithms of the chain.") + f"  [international; ${SUITE_VARIABLE}]",
+    help=_(
+        "Algorithms of the chain: international (SHA-256, ECDSA P-256, AES-256-GCM) or national "
+        "(SM3, SM2, SM4-GCM)."
+    )
+    + f"  [international; ${SUITE_VARIABLE}]",
 )
 
 

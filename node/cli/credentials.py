@@ -137,7 +137,8 @@ def read_authorities(paths: Sequence[Path], suite: Suite) -> tuple[bytes, ...]:
     usable = [each for each in found if _is_usable_by_tls(each)]
     if not usable:
         cause = _("all of these CAs have keys of SM2, and TLS knows no SM2")
-        raise CommandError("GC-2303", cause, _("name one of P-256 too, which certifies for TLS"))
+        fix = _("name one of P-256, P-384 or RSA too, which certifies for TLS")
+        raise CommandError("GC-2303", cause, fix)
     return (*usable, *(each for each in found if each not in usable))
 
 

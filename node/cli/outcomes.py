@@ -91,7 +91,7 @@ def _of_rights() -> dict[ResultCode, tuple[str, str]]:
         ),
         ResultCode.AUTHORITY_NOT_FOR_TLS: (
             _("nobody certified by these CAs could connect: TLS takes no SM2 signature"),
-            _("name a CA of P-256 as well"),
+            _("name a CA of P-256, P-384 or RSA as well"),
         ),
     }
 

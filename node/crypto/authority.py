@@ -232,7 +232,9 @@ class AuthorityCertificate:
         hash_algorithm = _HASHES.get(hashed)
         if kind is None or hash_algorithm is None or hashed != digest:
             got = f"{algorithm} with digest {digest}"
-            raise CryptoError(f"signature algorithm: expected ECDSA or RSA with SHA-2, got {got}")
+            raise CryptoError(
+                f"signature algorithm: expected ECDSA or RSA with SHA-2, or SM2 with SM3, got {got}"
+            )
         try:
             key = certificate_key(self._certificate)
             if not isinstance(key, kind):
@@ -249,7 +251,7 @@ class AuthorityCertificate:
             elif isinstance(key, ed25519.Ed25519PublicKey):
                 key.verify(signature, message)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise CryptoError("signature key: expected one of ECDSA or RSA") from error
+            raise CryptoError("signature key: expected one of ECDSA, RSA or SM2") from error
         except InvalidSignature:
             raise CryptoError("signature: it is not the certificate's over this token") from None
 
@@ -311,7 +313,7 @@ class AuthorityCertificate:
         try:
             key = certificate_key(self._certificate)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise CryptoError("signature key: expected one of ECDSA or RSA") from error
+            raise CryptoError("signature key: expected one of ECDSA, RSA or SM2") from error
         if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS_MIN:
             raise CryptoError(f"issuing certificate: expected at least {_RSA_BITS_MIN} bits")
 

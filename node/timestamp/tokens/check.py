@@ -247,7 +247,7 @@ class TokenCheck:
     def _check_signature(self) -> str:  # step 5
         token = self.token
         if token.signature_algorithm == ED25519 and not self._expected.allows_ed25519:
-            raise ProofError("signature-algorithm", "expected ECDSA or RSA, got Ed25519")
+            raise ProofError("signature-algorithm", "expected ECDSA, RSA or SM2, got Ed25519")
         self.leaf.check_signature(
             der.encode(der.SET, token.signed_attributes),
             token.signature,

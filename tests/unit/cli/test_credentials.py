@@ -37,5 +37,5 @@ def test_a_ca_of_sm2_alone_would_shut_its_organisation_out(files: tuple[Path, Pa
 
 
 def test_an_international_chain_takes_none_of_sm2(files: tuple[Path, Path]) -> None:
-    with pytest.raises(CommandError, match="expected a key of P-256 or RSA, got SM2"):
+    with pytest.raises(CommandError, match="expected a key of one of P-256, P-384, RSA, got SM2"):
         read_authorities(files, INTERNATIONAL)

@@ -193,7 +193,7 @@ def authority_of_sm2(offices: dict[str, Path]) -> SignedFounder:
         (of_others, "expected 'admin-org-a' to be of 'org-b'"),
         (without_admin, "expected an administrator"),
         (no_authority, "certificate: "),
-        (authority_of_sm2, "expected a key of P-256 or RSA, got SM2"),
+        (authority_of_sm2, "expected a key of one of P-256, P-384, RSA, got SM2"),
     ],
 )
 def test_what_is_not_an_organisation_s_own_is_no_bundle(

@@ -291,7 +291,8 @@ export function checkSignedBy({ key }, message, signature, algorithm, digest) {
     : (ALGORITHMS.get(algorithm) ?? {});
   const isKnown = kind !== undefined && SHA_2.has(hashed) && hashed === digest;
   need(isKnown, 'signature algorithm', () => {
-    return `expected ECDSA or RSA with SHA-2, got ${algorithm} with digest ${digest}`;
+    const got = `${algorithm} with digest ${digest}`;
+    return `expected ECDSA or RSA with SHA-2, or SM2 with SM3, got ${got}`;
   });
   need(key.kind === kind, 'signature algorithm', "it is not the key's");
   const isCurve = kind !== EC_KEY || SIGNING_CURVES.has(key.curve);

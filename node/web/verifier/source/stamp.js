@@ -171,7 +171,7 @@ class TokenCheck {
   SIGNATURE() {
     const { signatureAlgorithm: algorithm, digestAlgorithm, signature } = this.token;
     const isTaken = algorithm !== ED25519;
-    need(isTaken, 'signature-algorithm', 'expected ECDSA or RSA, got Ed25519');
+    need(isTaken, 'signature-algorithm', 'expected ECDSA, RSA or SM2, got Ed25519');
     const signed = element(SET, this.token.signedAttributes);
     checkSignedBy(this.leaf, signed, signature, algorithm, digestAlgorithm);
     return `algorithm ${algorithm}`;

@@ -114,7 +114,7 @@ def of_certificate(**fields: object) -> Forgery:
 REFUSED: dict[str, tuple[Forgery, TokenStep, str, bool | None]] = {
     "Ed25519": (
         Forgery(key=ED25519, leaf=certificate_of(ED25519), digest="sha512"),
-        TokenStep.SIGNATURE, "signature-algorithm: expected ECDSA or RSA", False,
+        TokenStep.SIGNATURE, "signature-algorithm: expected ECDSA, RSA or SM2", False,
     ),
     "no ESS attribute": (
         Forgery(has_signing_certificate=False),
