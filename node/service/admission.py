@@ -127,7 +127,7 @@ class Gate:
         return None if key is None else Candidate(transaction, key)
 
     def candidate_after(self, state: StateReader, transaction: Transaction) -> Candidate | None:
-        """Return the same by the state before the block, which may know a sender sooner."""
+        """Return the same by the state before the block: a sender or a key may be new there."""
         key = self._load(sender_key(state, transaction.body.sender))
         return None if key is None else Candidate(transaction, key)
 

@@ -35,7 +35,9 @@ from node.service.log_records import (
 from node.service.output import Counters
 from node.service.recovery import Recovery
 from node.service.term import Term
-from node.service.wire import Message
+
+Cast = Vote | Proposal | ViewChange | NewView
+"""What this validator signs and sends."""
 
 
 class DurableLog(Protocol):
@@ -64,9 +66,9 @@ class Ballots:
         self.begin(term, recovery)
         self._records: list[LogRecord] = []
         """Of this turn, not appended yet."""
-        self._of_this_turn: list[tuple[ev.Event, Message]] = []
+        self._of_this_turn: list[tuple[ev.Event, Cast]] = []
         """What rests on these records."""
-        self._unsynced: deque[tuple[int, ev.Event, Message]] = deque()
+        self._unsynced: deque[tuple[int, ev.Event, Cast]] = deque()
         """What rests on appended records, with the number of the last of them."""
 
     def begin(self, term: Term, recovery: Recovery) -> None:
@@ -167,7 +169,7 @@ class Ballots:
         self._unsynced += [(lsn, event, message) for event, message in self._of_this_turn]
         self._of_this_turn.clear()
 
-    def durable(self, lsn: int) -> list[tuple[ev.Event, Message]]:
+    def durable(self, lsn: int) -> list[tuple[ev.Event, Cast]]:
         """Return what rests on records up to `lsn` alone: to send to all, and to count."""
         released = []
         while self._unsynced and self._unsynced[0][0] <= lsn:

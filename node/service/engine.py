@@ -261,15 +261,15 @@ class Engine:
     def durable(self, lsn: int, now: ev.Now) -> None:
         """Note that every log record up to `lsn` is on disk: release what waited for it."""
         for event, message in self._ballots.durable(lsn):
-            if (
-                isinstance(message, (ViewChange, NewView))
-                and message.epoch != self.term.epoch.number
-            ):
-                continue  # the epoch ended before the disk was done
+            vote = message.vote if isinstance(message, Proposal) else message
+            is_over = vote.epoch != self.term.epoch.number  # it ended before the disk was done
+            if is_over and isinstance(message, (ViewChange, NewView)):
+                continue
             if isinstance(message, Proposal):
                 self._proposer.learn_pace(message, now)
             self._outlet.send(None, message)
-            self._events.append(event)
+            if not is_over:  # a vote may be for a height above the barrier, on another block
+                self._events.append(event)
         self._turn(now)
 
     def flush_gossip(self) -> None:

@@ -15,7 +15,7 @@ from node.consensus import events as ev
 from node.consensus.verification import Verifier
 from node.crypto.suite import Suite
 from node.errors import PeerError
-from node.execution.apply import BlockInputs
+from node.execution.apply import BlockInputs, sender_key
 from node.service.admission import Candidate, Gate, check_signatures, vouched_for
 from node.service.ballots import Ballots
 from node.service.log_records import BlockRecord
@@ -152,8 +152,18 @@ class Pursuits:
         for verified in verdicts:
             if verified is not None:
                 self._hold(verified)
-        if pursuit is not None and None in verdicts:
+        false = [c for c, v in zip(job.candidates, verdicts, strict=True) if v is None]
+        if pursuit is not None and any(self._is_void_by(pursuit, each) for each in false):
             self._settle(pursuit, matches=False)
+
+    def _is_void_by(self, pursuit: _Pursuit, false: Candidate) -> bool:
+        """Whether a false signature makes a block void: by the key its sender has before it.
+
+        Under a key of another state it may be false in a sound block: its parent may rotate that.
+        """
+        before = self._undecided.state_after(pursuit.header.parent)
+        sender = false.transaction.body.sender
+        return before is not None and sender_key(before, sender) == false.key.encoded
 
     def hold_logged(self, record: BlockRecord) -> None:
         """Put the bodies of a logged block back into the pool."""
@@ -188,8 +198,9 @@ class Pursuits:
         before = self._undecided.state_after(pursuit.header.parent)
         candidates: list[Candidate] = []
         for transaction in wanted:
-            candidate = self._gate.candidate(transaction)
-            if candidate is None and before is not None:
+            if before is None:  # by the newest final state; if it is false there, it comes again
+                candidate = self._gate.candidate(transaction)
+            else:
                 candidate = self._gate.candidate_after(before, transaction)
                 if candidate is None:  # a sender the parent's state does not know
                     self._settle(pursuit, matches=False)

@@ -38,7 +38,7 @@ from node.execution.apply import Executor
 from node.execution.state import BlockInputs, ExecutedBlock, StateReader
 from node.service import reception, wire
 from node.service.allowance import Patience
-from node.service.ballots import Ballots
+from node.service.ballots import Ballots, Cast
 from node.service.mempool import Mempool
 from node.service.peer_signs import PeerSigns
 from node.service.pursuit import Pursuits
@@ -177,7 +177,7 @@ def a_new_set_is_in_another_order(patch: Patch) -> None:
 def what_is_written_counts_as_durable(patch: Patch) -> None:
     durable = Ballots.durable
 
-    def release_all(ballots: Ballots, lsn: int) -> list[tuple[Event, Message]]:
+    def release_all(ballots: Ballots, lsn: int) -> list[tuple[Event, Cast]]:
         return durable(ballots, max(lsn, 1 << 40))
 
     patch.setattr(Ballots, "durable", release_all)

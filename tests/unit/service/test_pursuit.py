@@ -9,6 +9,7 @@ import pytest
 from node.chain.certificate import Phase
 from node.chain.genesis import Role
 from node.chain.governance import RegisterIdentity
+from node.chain.identity import RotateIdentity, SetAuthorities
 from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Validated
@@ -36,6 +37,7 @@ from tests.unit.execution.small_chain import (
     signer,
     tx,
 )
+from tests.unit.execution.test_identity import OWN, certificate
 from tests.unit.service.lone import Lone, certified_block, prepared_and_left, proposal_of
 from tests.unit.service.pursuing import Pursuing, encodings, hashes, want
 
@@ -391,3 +393,60 @@ def test_a_sender_that_the_parent_block_registers_is_known_above_it() -> None:
     early.check(*early.give(parent, 0))
     early.check(*early.give(child, 0))
     assert early.settled == confirmed(parent, child)
+
+
+def blocks_around_a_rotation() -> tuple[ExecutedBlock, ExecutedBlock]:
+    """Return a block that rotates the key of an agency, and one on it with what that signs then."""
+    chain = GovernedChain()
+    fresh = signer("new key").public_key.encoded
+    rotation = RotateIdentity("agency-1", certificate(OWN, "agency-1"), fresh, 0, "")
+    authorities = SetAuthorities("org-1", (OWN.certificate,), "")
+    parent = chain.execute(governed_tx(governed(authorities, rotation)))
+    chain.state.commit(parent)
+    first = tx(payload("first under it"), key_of="new key", chain_id=GOVERNED.chain_id)
+    return parent, chain.execute(first)
+
+
+def test_a_key_that_the_parent_block_rotates_is_the_one_to_verify_under_above_it() -> None:
+    parent, child = blocks_around_a_rotation()
+    node = Pursuing(GOVERNED).pursue(parent).pursue(child)
+    node.check(*node.give(parent, 0))
+    node.check(*node.give(child, 0))
+    assert node.settled == confirmed(parent, child)
+
+
+@pytest.mark.parametrize("answers_late", [False, True])
+def test_a_signature_that_is_false_under_an_older_key_says_nothing_about_a_block(
+    answers_late: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    parent, child = blocks_around_a_rotation()
+    node = Pursuing(GOVERNED).pursue(parent).pursue(child)
+    early = node.give(child, 0)  # before its parent is executed: only the old key is known
+    if not answers_late:
+        node.check(*early)
+    assert node.settled == []
+    node.check(*node.give(parent, 0))
+    if answers_late:
+        node.check(*early)
+    assert node.settled == confirmed(parent)
+    assert node.chase(FETCH_AFTER_MS) == [(1, want(child, *hashes(child)))]
+    node.check(*node.give(child, 0))
+    assert node.settled == confirmed(parent, child)
+
+
+def test_what_is_signed_under_a_key_that_the_parent_block_took_away_is_void() -> None:
+    parent, child = blocks_around_a_rotation()
+    outdated = tx(payload("under the old key"), chain_id=GOVERNED.chain_id)
+    root = merkle_root(
+        [leaf_hash(outdated.transaction.tx_hash, GOVERNED.suite.hash)], GOVERNED.suite.hash
+    )
+    header = replace(child.header, tx_root=root)
+    void = replace(
+        child, header=header, digest=header.digest(GOVERNED.suite), transactions=(outdated,)
+    )
+    for is_early in (False, True):
+        node = Pursuing(GOVERNED).pursue(parent).pursue(void)
+        held = node.give(void, 0) if is_early else []
+        node.check(*held, *node.give(parent, 0))
+        node.check(*node.give(void, 0))
+        assert node.settled == [*confirmed(parent), *refused(void)]
