@@ -152,7 +152,7 @@ class Pursuits:
         for verified in verdicts:
             if verified is not None:
                 self._hold(verified)
-        false = [c for c, v in zip(job.candidates, verdicts, strict=True) if v is None]
+        false = [job.candidates[place] for place, each in enumerate(verdicts) if each is None]
         if pursuit is not None and any(self._is_void_by(pursuit, each) for each in false):
             self._settle(pursuit, matches=False)
 
