@@ -178,6 +178,11 @@ class Ballots:
         return released
 
     @property
+    def has_cast(self) -> bool:
+        """Whether something was signed in this turn."""
+        return bool(self._of_this_turn)
+
+    @property
     def is_waiting(self) -> bool:
         """Whether something leaves only once the log is synced."""
         return bool(self._unsynced)

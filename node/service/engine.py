@@ -55,7 +55,7 @@ from node.service.reception import Reception
 from node.service.reckoning import Reckoner, Reckoning
 from node.service.recovery import Ledger, Recovery
 from node.service.senders import Senders
-from node.service.staged import StagedLedger
+from node.service.staged import Beside, StagedLedger
 from node.service.succession import Succession
 from node.service.term import Roster, Term
 from node.service.undecided import Undecided
@@ -89,6 +89,7 @@ class Engine:
         mempool.turns.seat_of = self._senders.seat_of
         term = self.term
         self._outlet = outlet = Outlet(view=lambda: self.core.view)
+        tip.on_written = lambda *block: outlet.note_committed(CommittedBlock(*block))
         self.gate = Gate(
             genesis,
             key_of=self._senders.key_of,
@@ -112,6 +113,8 @@ class Engine:
         self._reading: ev.Now | None = None
         """The time in the turn under way, with what this node thinks of its clock."""
         self._committed_at_ms = 0
+        self._beside: Beside | None = None
+        """Carries out writes of the ledger beside the turns, where that may be."""
         self._ballots = Ballots(
             term=term,
             signer=signer,
@@ -272,6 +275,18 @@ class Engine:
                 self._events.append(event)
         self._turn(now)
 
+    def write_beside(self, beside: Beside) -> None:
+        """Have `beside` carry out the ledger's writes while this node catches up, one at a time.
+
+        `written` is to be called once each has ended.
+        """
+        self._beside = beside
+
+    def written(self) -> None:
+        """Note that a write which was begun beside has ended; raises what it raised."""
+        if self._ledger.is_written:
+            self._ledger.finish()
+
     def flush_gossip(self) -> None:
         """Send the transactions admitted from clients since the last call, in few messages."""
         self._gossip.flush()
@@ -374,15 +389,30 @@ class Engine:
     def _turn(self, now: ev.Now, *more: ev.Event) -> None:
         """Run the core until it is at rest, then write what became final, and what was signed."""
         self._run(now, *more)
-        # Synced, although the log could rebuild it: a database may lose an unsynced write from the
-        # middle of its own log, and a state tree with a hole is worse than one that is behind.
-        if self._ledger.is_staged:
-            effort = self.counters.efforts.ledger
-            began_ns = effort.begin()
-            self._ledger.write()
-            effort.end(began_ns)
+        self._write_ledger()
         self._ballots.write()
         self._reading = None
+
+    def _write_ledger(self) -> None:
+        """Write what became final: beside the next turns where those make more of the past final.
+
+        Nothing is signed meanwhile, and of what is being written nobody is told: who is behind has
+        nothing to say that rests on it.
+        """
+        ledger, beside = self._ledger, self._beside
+        if not (ledger.is_staged or ledger.is_being_written):
+            return
+        may_wait = self._catch_up.is_behind and not self._ballots.has_cast
+        if beside is None or not may_wait or (ledger.is_staged and not ledger.begin_write(beside)):
+            self._write_at_once()
+
+    def _write_at_once(self) -> None:
+        # Synced, although the log could rebuild it: a database may lose an unsynced write from the
+        # middle of its own log, and a state tree with a hole is worse than one that is behind.
+        effort = self.counters.efforts.ledger
+        began_ns = effort.begin()
+        self._ledger.write()
+        effort.end(began_ns)
 
     def _run(self, now: ev.Now, *more: ev.Event) -> None:
         """Feed events to the core, and what follows from them, until it is at rest."""
@@ -497,7 +527,6 @@ class Engine:
             self.mempool.turns.reseat()
         self._intake.expire_by_block(header.time_ms)
         self._judge_fairness(last_came_ms, now)
-        self._outlet.note_committed(CommittedBlock(executed, certificate))
         self._pursuits.try_children(action.header_digest)
         self._catch_up.note_committed(header.height, now)
 
@@ -515,7 +544,7 @@ class Engine:
 
         That was a barrier, or the block up to which this validator was silent.
         """
-        self._ledger.write()  # what begins is built from blocks, and those are read once written
+        self._write_at_once()  # what begins is built from blocks, and those are read once written
         recovery = self._succession.advance()
         self._events.clear()
         self._ballots.begin(self.term, recovery)

@@ -1,7 +1,8 @@
 """The asyncio shell of one validator: feeds the engine, drains it, syncs the log, re-arms a timer.
 
-No rules here. Everything runs on one event loop, but for two things that threads do: checking
-transaction signatures in batches (the library releases the interpreter lock) and `fdatasync`.
+No rules here. Everything runs on one event loop, but for three things that threads do: checking
+transaction signatures in batches (the library releases the interpreter lock), `fdatasync`, and the
+ledger's writes while this node catches up.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from types import TracebackType
 from typing import Protocol
@@ -105,6 +106,8 @@ class Runner:
         self._checkers = ThreadPoolExecutor(verify_threads, "verify")
         self._syncer = ThreadPoolExecutor(1, "wal-sync")
         self._syncing = False
+        self._writer = ThreadPoolExecutor(1, "ledger")
+        engine.write_beside(self._write_beside)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_ms = 0
         self._gossip_timer: asyncio.TimerHandle | None = None
@@ -166,6 +169,7 @@ class Runner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._checkers.shutdown(wait=True)
         self._syncer.shutdown(wait=True)
+        self._writer.shutdown(wait=True)
 
     # ------------------------------------------------------------------ the time
 
@@ -391,6 +395,21 @@ class Runner:
             self.engine.durable(lsn, self.now())
             self._after_turn()
 
+    def _write_beside(self, write: Callable[[], None]) -> Future[int]:
+        """Have the ledger written on its thread, and the engine told of it."""
+        loop = asyncio.get_running_loop()
+        written = self._writer.submit(_write_timed, self.engine.counters.efforts.ledger, write)
+        written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._written, written))
+        return written
+
+    def _written(self, written: Future[int]) -> None:
+        if self._is_over:
+            return
+        with self._ending_on_error:
+            self.engine.counters.efforts.ledger.add(written.result())
+            self.engine.written()
+            self._after_turn()
+
     async def _check(self, candidates: Sequence[Candidate]) -> list[VerifiedTransaction | None]:
         """Check signatures: a few at once, many in chunks on the verification threads."""
         effort = self.engine.counters.efforts.signature_checks
@@ -436,7 +455,8 @@ class Runner:
                 return
             self._timer.cancel()
         self._timer_due_ms = due_ms
-        wait_ms = max(due_ms - self.now().monotonic_ms, 1)
+        # What is due at once has only others to let go first; a millisecond would be lost to it.
+        wait_ms = max(due_ms - self.now().monotonic_ms, 1) if due_ms else 0
         self._clock.expect(due_ms)
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1_000, self._ticked)
 
@@ -486,6 +506,13 @@ def _judge(
         verified = next(results)
         admission = _UNVERIFIED if verified is None else ACCEPTED
         yield verdict.transaction.tx_id, admission, verified
+
+
+def _write_timed(effort: Effort, write: Callable[[], None]) -> int:
+    """Write, and return what CPU time (ns) that took on this thread."""
+    began_ns = effort.begin()
+    write()
+    return effort.begin() - began_ns
 
 
 def _check_timed(

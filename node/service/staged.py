@@ -3,11 +3,16 @@
 Nothing of a turn leaves before its end, so its blocks need no write of their own: `write` puts them
 into the database together, in one atomic batch, synced. A validator that catches up makes many
 blocks final in a turn; in the normal case it is one.
+
+It may also be written beside the turns that follow (`begin_write`), for what nobody is told yet. It
+is read from here until then, and one write is under way at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 from node.chain.block import CertifiedBlock, Header
 from node.chain.certificate import QuorumCertificate
@@ -19,44 +24,111 @@ from node.execution.overlay import Overlay
 from node.service.recovery import Ledger
 
 
+class Written(Protocol):
+    """A write that was begun."""
+
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+
+    def result(self) -> object:
+        """Wait until it has ended; raises what it raised."""
+
+
+Beside = Callable[[Callable[[], None]], Written]
+"""Carries out a write while the caller goes on, on another thread as a rule."""
+
+
 class StagedLedger:
     """The state after the newest final block, staged or written. Blocks are read once written."""
 
     def __init__(self, ledger: Ledger) -> None:
         """Start with nothing staged above `ledger`."""
         self._ledger = ledger
+        self.on_written: Callable[[ExecutedBlock, QuorumCertificate], None] = lambda *_: None
+        """Told of each block once it is durable, in order."""
         self.hold_every = 0
         """At multiples of this, the same at all nodes, the state is kept readable; 0 is never."""
         self._state: StateReader = ledger
         self._staged: list[tuple[ExecutedBlock, QuorumCertificate]] = []
+        self._overlays: list[Overlay] = []
+        """The states after these."""
+        self._being_written: Written | None = None
+        self._begun = 0
+        """How many of what is staged, the first, are being written."""
 
     def stage(self, executed: ExecutedBlock, certificate: QuorumCertificate) -> None:
         """Make the block that follows the tip final, for who reads here."""
         self._staged.append((executed, certificate))
         self._state = Overlay(self._state, executed)
+        self._overlays.append(self._state)
 
     @property
     def is_staged(self) -> bool:
-        """Whether `write` has something to do."""
-        return bool(self._staged)
+        """Whether there is something of which no write has begun."""
+        return len(self._staged) > self._begun
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether a write was begun and not finished."""
+        return self._being_written is not None
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the write that was begun, if any, has ended: `finish` waits for nothing then."""
+        return self._being_written is None or self._being_written.done()
 
     def write(self) -> None:
         """Write what is staged, durable on return; raises `StorageError`.
 
         All of it or none, but where a state in the middle is to be kept: then up to there first.
         """
+        self.finish()
         part: list[tuple[ExecutedBlock, QuorumCertificate]] = []
         for executed, certificate in self._staged:
             part.append((executed, certificate))
-            if self.hold_every and executed.header.height % self.hold_every == 0:
+            if self._is_to_be_held(executed):
                 self._ledger.commit(part, sync=True)
                 self._ledger.hold()
                 part.clear()
         if part:
             self._ledger.commit(part, sync=True)
-        if self._staged:
-            self._staged.clear()
+        self._let_go(len(self._staged))
+
+    def begin_write(self, beside: Beside) -> bool:
+        """Have what is staged written by `beside`, all or none; `finish` waits for it.
+
+        What was begun before is finished first. Says whether it was: not where a state is to be
+        kept, or the past is being filled in, which is for the thread of the turns alone.
+        """
+        if not self._ledger.is_whole or any(self._is_to_be_held(each) for each, _ in self._staged):
+            return False
+        self.finish()
+        part = tuple(self._staged)
+        self._being_written = beside(partial(self._ledger.commit, part, sync=True))
+        self._begun = len(part)
+        return True
+
+    def finish(self) -> None:
+        """Wait for the write that was begun, if any; raises what it raised."""
+        if self._being_written is not None:
+            self._being_written.result()
+            self._being_written, begun = None, self._begun
+            self._let_go(begun)
+
+    def _let_go(self, count: int) -> None:
+        """Read the first of what is staged, now written, from the ledger, and tell of it."""
+        written = self._staged[:count]
+        del self._staged[:count], self._overlays[:count]
+        self._begun = 0
+        if self._overlays:
+            self._overlays[0].rebase(self._ledger)
+        else:
             self._state = self._ledger
+        for executed, certificate in written:
+            self.on_written(executed, certificate)
+
+    def _is_to_be_held(self, executed: ExecutedBlock) -> bool:
+        return bool(self.hold_every) and executed.header.height % self.hold_every == 0
 
     # ------------------------------------------------------------------ the state at the tip
 
