@@ -229,6 +229,21 @@ class Core:
         return self._slots
 
     @property
+    def pursued(self) -> tuple[bytes, ...]:
+        """Return the digests of the headers that are decided, or that this view decides about.
+
+        What was prepared in an earlier view and is not carried over is shown when leaving, and no
+        more: its transactions wait again, or all who hold it would wait for each other to propose.
+        """
+        digests = []
+        for slot in self._slots.values():
+            if slot.decided is not None:
+                digests.append(slot.decided.certificate.subject.header_digest)
+            if slot.header is not None:
+                digests.append(slot.digest)
+        return tuple(digests)
+
+    @property
     def leaving(self) -> tuple[int, ...]:
         """Return whose VIEW-CHANGE for the current view or a later one is here, ascending."""
         return tuple(sorted(each.validator for each in self._view_changes.since(self.view)))
@@ -922,14 +937,10 @@ class Core:
 
     def _retain(self) -> None:
         """Forget, and have the driver forget, every header no longer pursued."""
-        digests = []
-        for slot in self._slots.values():
-            digests += [item.certificate.subject.header_digest for item in _held(slot)]
-            if slot.header is not None:
-                digests.append(slot.digest)
+        digests = self.pursued
         self._verdicts = {d: ok for d, ok in self._verdicts.items() if d in digests}
         self._asked = {d: count for d, count in self._asked.items() if d in digests}
-        self._out.append(Retain(tuple(digests)))
+        self._out.append(Retain(digests))
 
     def _trace(self, rule: str, height: int, detail: str) -> None:
         self._out.append(Trace(rule, self.view, height, detail))

@@ -182,8 +182,7 @@ class Engine:
             run=self._run,
         )
         self._apply_parameters()
-        for record in recovery.blocks.values():
-            self._pursuits.hold_logged(record)
+        self._hold_logged(recovery)
         outlet.note_term(term)
         if not term.is_member:
             self._succession.tell(outlet)
@@ -553,12 +552,17 @@ class Engine:
         self._misconduct.begin(self.term)
         self._apply_parameters()
         self._intake.drop_oversized(now)
-        for record in recovery.blocks.values():
-            self._pursuits.hold_logged(record)
+        self._hold_logged(recovery)
         self._outlet.note_term(self.term)
         self._succession.tell(self._outlet)
         self._catch_up.chase_blocks(now)
         self._reception.take_early(now)
+
+    def _hold_logged(self, recovery: Recovery) -> None:
+        """Hold the blocks of the log that the core goes on with; what is in the others waits."""
+        for record in recovery.blocks.values():
+            self._pursuits.hold_logged(record)
+        self._undecided.retain(self.core.pursued)
 
     def _apply_parameters(self) -> None:
         """Bring what may change with an epoch to those who hold it."""

@@ -46,7 +46,11 @@ class Lone:
     """A validator whose messages a test reads instead of peers."""
 
     def __init__(
-        self, me: int, genesis: Genesis = GENESIS, ledger: LedgerStore | None = None
+        self,
+        me: int,
+        genesis: Genesis = GENESIS,
+        ledger: LedgerStore | None = None,
+        records: Sequence[tuple[int, bytes]] = (),
     ) -> None:
         executor = Executor(genesis)
         self.log = ListedLog()
@@ -62,7 +66,7 @@ class Lone:
             ledger=self.ledger,
             log=self.log,
             mempool=Mempool(),
-            recovery=recover(genesis, executor, self.ledger, (), validator_id=name),
+            recovery=recover(genesis, executor, self.ledger, records, validator_id=name),
         )
         self.engine.start(self.at(0))
 

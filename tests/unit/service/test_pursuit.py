@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from node.chain.certificate import Phase
+from node.chain.certificate import Phase, Vote
 from node.chain.genesis import Role
 from node.chain.governance import RegisterIdentity
 from node.chain.identity import RotateIdentity, SetAuthorities
 from node.chain.merkle import leaf_hash, merkle_root
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import Validated
+from node.consensus.state import Stage
 from node.errors import PeerError
 from node.execution.apply import ExecutedBlock
 from node.service.admission import check_signatures
@@ -30,6 +31,7 @@ from tests.unit.consensus.signing import (
 )
 from tests.unit.execution.governed_chain import GOVERNED, GovernedChain, governed, governed_tx
 from tests.unit.execution.small_chain import (
+    CREATED_MS,
     GENESIS,
     SmallChain,
     identity,
@@ -152,6 +154,62 @@ def test_a_block_once_prepared_is_validated_from_the_own_log_however_late_it_com
     node.hear(2, carrying, 4)
     assert not any(isinstance(message, WantBodies) for message in node.said())
     assert node.engine.counters.votes_signed == 2
+
+
+def prepared_above_what_is_not() -> tuple[Lone, ExecutedBlock, ExecutedBlock]:
+    """Return who has a certificate for the second of two blocks, and the first is not prepared."""
+    first, second = chain_of_blocks(2)[1:]
+    node = Lone(3)
+    for block, arrival_ms in ((first, 1), (second, 950)):  # their T are a second apart
+        node.admit(block.transactions[0], arrival_ms)
+        node.hear(0, proposal_of(block), arrival_ms)
+    node.make_durable(951)
+    for voter in (1, 2):
+        node.hear(voter, vote(Phase.PREPARE, 0, second.header, voter), 952)
+    assert node.engine.core.stage(second.header.height) is Stage.PREPARED
+    return node, first, second
+
+
+def waiting(node: Lone) -> list[bytes]:
+    taken = node.engine.mempool.take(
+        time_ms=CREATED_MS + 1_000, txs_max=9, bytes_max=1 << 40, records_max=9
+    )
+    return [each.transaction.tx_id for each in taken]
+
+
+def test_what_is_prepared_above_a_gap_and_not_carried_over_waits_again() -> None:
+    node, first, second = prepared_above_what_is_not()
+    showing = [certified(second.header, Phase.PREPARE)]
+    leaving = [view_change(validator, 1, prepared=showing) for validator in QUORUM]
+    node.hear(1, new_view(1, leaving), 960)
+    dropped = [block.transactions[0].transaction.tx_id for block in (first, second)]
+    assert waiting(node) == dropped, "or it would wait for another to propose, as all may"
+    node.hear(2, new_view(2, [view_change(each, 2, prepared=showing) for each in QUORUM]), 970)
+    assert waiting(node) == dropped
+
+
+def test_what_was_prepared_is_validated_anew_when_a_later_view_carries_it_over_after_all() -> None:
+    node, first, second = prepared_above_what_is_not()
+    node.hear(1, new_view(1, [view_change(validator, 1) for validator in QUORUM]), 960)
+    assert len(waiting(node)) == len((first, second))
+    both = [certified(block.header, Phase.PREPARE) for block in (first, second)]
+    node.said()
+    node.hear(2, new_view(2, [view_change(each, 2, prepared=both) for each in QUORUM]), 970)
+    node.make_durable(971)
+    votes = [message for message in node.said() if isinstance(message, Vote)]
+    assert [(each.subject.view, each.subject.height) for each in votes] == [(2, 1), (2, 2)]
+    assert waiting(node) == []
+
+
+def test_what_the_log_holds_and_no_view_goes_on_with_waits_after_a_restart() -> None:
+    node, first, second = prepared_above_what_is_not()
+    node.hear(1, new_view(1, [view_change(validator, 1) for validator in QUORUM]), 960)
+    node.make_durable(961)
+    again = Lone(3, records=node.log.records)
+    listed = [block.transactions[0].transaction.tx_id for block in (first, second)]
+    assert sorted(waiting(again)) == sorted(listed)
+    still = Lone(3, records=prepared_above_what_is_not()[0].log.records)
+    assert waiting(still) == [], "in their own view they are voted for still"
 
 
 # ---------------------------------------------------------------------- without an engine around
