@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
+
+import structlog
 
 from node.assembly.keys import Keys
 from node.assembly.peering import Peering
@@ -29,7 +31,8 @@ from node.service import clock
 from node.service.queries import Queries
 from node.service.vault.keeper import VaultKeeper, not_kept
 from node.storage.ledger import LedgerStore
-from node.storage.objects import DirectoryObjects, ObjectStore, UrlObjects
+from node.storage.objects import DirectoryObjects, ObjectStore, ObjectStoreError
+from node.storage.url_objects import UrlObjects
 from node.storage.vault_holdings import CheckStep, Holdings
 from node.timestamp.receipt import iso_time
 
@@ -40,6 +43,9 @@ USE_MS_MAX: Final = 600_000
 _GIB: Final = 1_073_741_824
 _NODE_ROLES: Final = tuple(role.name.lower() for role in (Role.VALIDATOR, Role.OBSERVER))
 _AGENCY: Final = Role.AGENCY.name.lower()
+_Value = TypeVar("_Value")
+
+log = structlog.get_logger()
 
 
 class NodeVault:
@@ -105,7 +111,7 @@ class NodeVault:
     ) -> Sequence[bytes]:
         """Keep objects."""
         put = partial(self._put, caller, document_id, version, objects, chunk_list)
-        return await self._thread.read(put)
+        return await self._ask_store(put)
 
     async def held(
         self,
@@ -116,7 +122,7 @@ class NodeVault:
     ) -> Sequence[bool]:
         """Say what lies here."""
         self._expect_uploader(caller)
-        held = await self._thread.read(partial(self._holdings.held, document_id, version))
+        held = await self._ask_store(partial(self._holdings.held, document_id, version))
         return [each in held for each in object_ids]
 
     async def objects(
@@ -128,12 +134,12 @@ class NodeVault:
     ) -> AsyncGenerator[bytes]:
         """Yield objects; to a node an empty one in the place of each that is not here."""
         is_node = caller.role in _NODE_ROLES
-        allowed = await self._thread.read(partial(self._allowed, caller, document_id, version))
+        allowed = await self._ask_store(partial(self._allowed, caller, document_id, version))
         for object_id in object_ids:
             data = None
             if object_id in allowed:
                 find = partial(self._holdings.find, document_id, version, object_id)
-                data = await self._thread.read(find)
+                data = await self._ask_store(find)
             if data is None and not is_node:
                 raise ClientError(
                     f"object {object_id.hex()} of document {document_id.hex()}: "
@@ -279,6 +285,14 @@ class NodeVault:
                 f"this node keeps what agencies of {self._organisation!r} put in the vault; "
                 f"{caller.role} {caller.identity_id!r} is of {caller.organisation!r}"
             )
+
+    async def _ask_store(self, question: Callable[[], _Value]) -> _Value:
+        """Ask on the thread; what the store refuses is told the operator, too."""
+        try:
+            return await self._thread.read(question)
+        except ObjectStoreError as error:
+            log.warning("vault-store-refused", code=error.code, detail=str(error))
+            raise
 
     async def _prove(self, key: bytes) -> bytes | None:
         return await self._thread.read(partial(self._queries.state_value_proof, key))

@@ -400,7 +400,10 @@ _ROWS: Final = (
         "GC-2602",
         _UNAVAILABLE,
         N_("the store of the vault takes nothing"),
-        N_("make room: vault.max_gib in node.toml, the disk, documents to shred"),
+        N_(
+            "make room: vault.max_gib in node.toml, the disk, documents to shred; or have the "
+            "store of vault.url let the node read, write, list and delete"
+        ),
     ),
     (
         "GC-2603",

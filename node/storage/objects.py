@@ -1,4 +1,4 @@
-"""Objects kept beside the ledger, by name: the port, and two stores behind it. Bytes alone.
+"""Objects kept beside the ledger, by name: the port, and the store in a folder. Bytes alone.
 
 What an object is, and whether it is whole, its owner knows: a name is at most three parts, each of
 hexadecimal digits or a number, so that no name leads out of the store. Unlike what the ledger
@@ -13,18 +13,16 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Final, Protocol
 
-from node.errors import ConfigError, NodeError
+from node.errors import NodeError
 from node.storage.filesystem import sync_path
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FREE_BYTES_LEAST: Final = 1_073_741_824
 """A store on a disk with less room than this takes nothing: the ledger beside it needs some."""
 
-_NAME: Final = re.compile(r"[0-9a-f]{1,64}(/[0-9a-f]{1,64}){0,2}")
+NAME: Final = re.compile(r"[0-9a-f]{1,64}(/[0-9a-f]{1,64}){0,2}")
+"""Of an object or a folder of objects."""
 _TEMPORARY: Final = "."
 _MODE: Final = 0o600
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -50,7 +48,7 @@ class ObjectStore(Protocol):
         """Return the last parts of the names right below a folder; none where there is none."""
 
     def age_s(self, folder: str, now_s: int) -> int:
-        """Return how long ago something last came into a folder, as far as the store knows."""
+        """Return how long ago, at least, something last came into a folder; 0 if unknown."""
 
     def remove(self, name: str) -> None:
         """Remove an object, or a folder with all in it; durable on return."""
@@ -99,7 +97,7 @@ class DirectoryObjects:
         """Return what lies in a folder."""
         path = self._path(folder) if folder else self._root
         try:
-            return sorted(each.name for each in path.iterdir() if _NAME.fullmatch(each.name))
+            return sorted(each.name for each in path.iterdir() if NAME.fullmatch(each.name))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -144,84 +142,12 @@ class DirectoryObjects:
             )
 
     def _path(self, name: str) -> Path:
-        return self._root / _checked(name)
+        return self._root / checked_name(name)
 
 
-class UrlObjects:
-    """Objects wherever fsspec reaches: S3-compatible stores, shared file systems, memory.
-
-    As durable and as atomic as that store makes a single object. Room is for the store to bound.
-    """
-
-    def __init__(self, url: str) -> None:
-        """Keep objects below `url`; raises `ConfigError` where nothing here can reach it."""
-        self._url = url
-        try:
-            from fsspec.core import url_to_fs  # noqa: PLC0415 - an extra: not installed everywhere
-
-            self._files, self._root = url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise ConfigError(
-                f"vault.url: {url!r:.80} cannot be reached: {error}",
-                fix="pip install govchain[s3], or keep the vault in a folder: leave vault.url out",
-            ) from error
-
-    def put(self, name: str, data: bytes) -> None:
-        """Keep an object."""
-        path = self._path(name)
-        self._ask(lambda: self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True))
-        self._ask(lambda: self._files.pipe_file(path, data))
-
-    def get(self, name: str) -> bytes | None:
-        """Return an object."""
-        path = self._path(name)
-        try:
-            found = self._ask(lambda: self._files.cat_file(path))
-        except FileNotFoundError:
-            return None
-        return bytes(found)
-
-    def names(self, folder: str = "") -> Sequence[str]:
-        """Return what lies in a folder."""
-        path = self._path(folder) if folder else self._root
-        try:
-            self._files.invalidate_cache()
-            found = self._ask(lambda: self._files.ls(path, detail=False))
-        except FileNotFoundError:
-            return []
-        parts = [str(each).rstrip("/").rsplit("/", 1)[-1] for each in found]
-        return sorted(each for each in parts if _NAME.fullmatch(each))
-
-    def age_s(self, folder: str, now_s: int) -> int:
-        """Return 0: not every store knows; what is left over there its own rules may expire."""
-        del folder, now_s
-        return 0
-
-    def remove(self, name: str) -> None:
-        """Remove an object or a folder."""
-        path = self._path(name)
-        try:
-            self._ask(lambda: self._files.rm(path, recursive=True))
-        except FileNotFoundError:
-            return
-
-    def _ask(self, question: Callable[[], Any]) -> Any:  # noqa: ANN401 - the library has no types
-        try:
-            return question()
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # each store behind the library raises errors of its own
-            raise ObjectStoreError(
-                f"{self._url}: {type(error).__name__}: {error}",
-                fix="see that the store answers and takes the credentials of this node",
-            ) from error
-
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{_checked(name)}"
-
-
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
+def checked_name(name: str) -> str:
+    """Return a name that leads out of no store; raises `ObjectStoreError` for any other."""
+    if not NAME.fullmatch(name):
         raise ObjectStoreError(f"object name: expected hexadecimal parts, got {name!r:.80}")
     return name
 
