@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.choice import NetworkChoice, network_options, read_reference_name
+from node.cli.masking import choose_policy, masking_options
 from node.cli.notarize import TYPE_DEFAULT
 from node.cli.outputs import OutputFile, write_anew
 from node.cli.screen import Answer, Screen
 from node.cli.verb import CommandError, VerbGroup, verb
 
 if TYPE_CHECKING:
+    from node.cli.network import Network
+    from node.disclosure.masking import MaskingPolicy
     from node.rpc.client import LedgerClient
     from node.rpc.port import RecordEntry, RecordFilter
 
@@ -30,15 +33,20 @@ def record() -> None:
 
 @record.command("show", help=_("Show every record of one document."))
 @click.argument("document", metavar="FILE|DIGEST|-")
+@masking_options
 @network_options
 @verb("record show")
-def show(screen: Screen, *, document: str, network: NetworkChoice) -> Answer:
+def show(
+    screen: Screen, *, document: str, masking_path: Path | None, clear: bool, network: NetworkChoice
+) -> Answer:
     """Show every record of one document."""
     from node.cli.subjects import read_document
     from node.rpc.port import RecordFilter
 
     digest = read_document(document)
-    rows, more = _find(network, RecordFilter(digest=digest.value), _LIMIT_MAX)
+    chain = network.open()
+    policy = choose_policy(masking_path, clear=clear, chain=chain)
+    rows, more = _find(chain, RecordFilter(digest=digest.value), _LIMIT_MAX, policy)
     if not rows:
         message = _("{document}: no record of {digest}")
         fix = _("notarize it: govchain notarize")
@@ -59,9 +67,10 @@ def show(screen: Screen, *, document: str, network: NetworkChoice) -> Answer:
     show_default=True,
     help=_("Records at most."),
 )
+@masking_options
 @network_options
 @verb("record list")
-def list_records(
+def list_records(  # noqa: PLR0913 - one for each option
     screen: Screen,
     *,
     reference: str | None,
@@ -69,6 +78,8 @@ def list_records(
     from_text: str | None,
     to_text: str | None,
     limit: int,
+    masking_path: Path | None,
+    clear: bool,
     network: NetworkChoice,
 ) -> Answer:
     """List records."""
@@ -81,7 +92,9 @@ def list_records(
         from_ms=None if from_text is None else read_time_ms(from_text),
         to_ms=None if to_text is None else read_time_ms(to_text),
     )
-    rows, more = _find(network, wanted, limit)
+    chain = network.open()
+    policy = choose_policy(masking_path, clear=clear, chain=chain)
+    rows, more = _find(chain, wanted, limit, policy)
     _show(screen, rows, more=more)
     return Answer({"records": rows, "more": more})
 
@@ -130,7 +143,7 @@ def status(
 
 
 def _find(
-    network: NetworkChoice, wanted: RecordFilter, limit: int
+    network: Network, wanted: RecordFilter, limit: int, policy: MaskingPolicy | None
 ) -> tuple[list[dict[str, Any]], bool]:
     """Return matching records, at most `limit`, and whether there are more."""
 
@@ -146,16 +159,18 @@ def _find(
                 break
         return found, bool(token)
 
-    entries, more = network.open().ask(question)
-    return [_describe(entry) for entry in entries], more
+    entries, more = network.ask(question)
+    return [_describe(entry, policy) for entry in entries], more
 
 
-def _describe(entry: RecordEntry) -> dict[str, Any]:
+def _describe(entry: RecordEntry, policy: MaskingPolicy | None) -> dict[str, Any]:
     from node.chain.record import RecordLeaf
     from node.cli.network import decode_answer
     from node.timestamp.receipt import digest_name, iso_time
 
     leaf = decode_answer(RecordLeaf.decode, entry.leaf)
+    reference = leaf.record.reference
+    shown = reference if policy is None else policy.mask_reference(reference)
     return {
         "log_index": entry.log_index,
         "height": leaf.height,
@@ -163,7 +178,8 @@ def _describe(entry: RecordEntry) -> dict[str, Any]:
         "time_ms": leaf.time_ms,
         "digest": f"{digest_name(leaf.record.digest_algorithm)}:{leaf.record.digest.hex()}",
         "type": leaf.record.type_code,
-        "reference": leaf.record.reference,
+        "reference": shown,
+        "masked": shown != reference,
         "action": leaf.record.action.name.lower(),
         "status": entry.status.name.lower(),
         "sender": leaf.sender,
@@ -191,5 +207,7 @@ def _show(screen: Screen, rows: list[dict[str, Any]], *, more: bool) -> None:
     )
     if rows:
         tell_vouching(screen)
+    if any(row["masked"] for row in rows):
+        screen.note(_("references are masked here; --clear shows them as they were recorded"))
     if more:
         screen.note(_("there are more: raise --limit, or narrow the search"))

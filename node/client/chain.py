@@ -24,6 +24,7 @@ from node.crypto.keystore import (
 )
 from node.crypto.signature import Signer
 from node.crypto.suite import Suite, suite_by_name
+from node.disclosure.masking import DEFAULT_POLICY, MaskingPolicy
 from node.errors import ClientError, ConfigError, DecodeError, ProofError
 from node.rpc.certificate_watch import load_tls
 from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
@@ -36,6 +37,7 @@ CERTIFICATE_FILE: Final = "client.pem"
 KEY_FILE: Final = "client.key"
 TLS_KEY_FILE: Final = "tls.key"
 TRUST_FILE: Final = "trust.json"
+MASKING_FILE: Final = "masking.toml"
 
 WRONG_ANSWER: Final = "GC-2305"
 """The code of what a validator says and does not prove."""
@@ -103,6 +105,20 @@ class Chain:
             return self.anchor
         anchor = self._read_trust(self.trust_path)
         return anchor if anchor.chain_id == self.profile.chain_id else self.anchor
+
+    @cached_property
+    def masking(self) -> MaskingPolicy:
+        """Return what displays of this chain show, by the file beside the profile if there is one.
+
+        Of the command line and of the gateway alike. Raises `ConfigError` for a file that is none.
+        """
+        path = self.profile.home / MASKING_FILE
+        if not os.path.lexists(path):
+            return DEFAULT_POLICY
+        try:
+            return MaskingPolicy.read(read_file(path))
+        except DecodeError as error:
+            raise ConfigError(f"{path}: {error}", fix="correct the policy, or remove it") from error
 
     async def lead_on(self, client: LedgerClient) -> TrustAnchor:
         """Go on from what is pinned as far as a validator leads, each step checked.

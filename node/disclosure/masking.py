@@ -91,6 +91,10 @@ class MaskingPolicy:
         named = self.fields.get("/".join(path), self.fields.get(path[-1] if path else ""))
         return self.mask_text(text) if named is None else _treat(text, named, _KEPT_OF_FIELD)
 
+    def mask_reference(self, reference: str | None) -> str | None:
+        """Return what is shown of a record's reference, the field `reference` of a policy."""
+        return None if reference is None else self.mask_field(("reference",), reference)
+
     def mask_text(self, text: str) -> str:
         """Return what is shown of a text: each number as its kind is treated."""
         if self.otherwise is not Treatment.SHOW:

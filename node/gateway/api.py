@@ -62,6 +62,7 @@ class Api:
         self._client, self._store, self.feed = client, store, feed
         self._run, self._now_ms = run_blocking, now_ms
         self._reader = BlockReader(client.chain, client.ledger)
+        self._masking = client.chain.masking  # a file that is no policy is refused at the start
         self._in_use: set[tuple[str, str]] = set()
 
     # --- Recording ---
@@ -191,7 +192,7 @@ class Api:
                     time_ms=leaf.time_ms,
                     digest=f"{digest_name(record.digest_algorithm)}:{record.digest.hex()}",
                     type=record.type_code,
-                    reference=record.reference,
+                    reference=self._masking.mask_reference(record.reference),
                     action=record.action.name.lower(),
                     status=entry.status.name.lower(),
                     sender=leaf.sender,

@@ -89,6 +89,7 @@ class ListedRecord(_Wire, frozen=True):
     """`ALGORITHM:HEX`."""
     type: str
     reference: str | None
+    """Numbers of people and companies in it masked, as the gateway's policy says."""
     action: str
     status: str
     sender: str

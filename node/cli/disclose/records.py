@@ -13,7 +13,6 @@ from typing import Final, NoReturn
 from node.cli.inputs import open_file
 from node.cli.verb import CommandError
 from node.disclosure.fields import FieldPath, FieldValue, flatten, parse_path
-from node.disclosure.masking import DEFAULT_POLICY, POLICY_BYTES_MAX, MaskingPolicy
 from node.errors import DecodeError
 
 RECORD_BYTES_MAX: Final = 8_388_608
@@ -40,16 +39,6 @@ def read_paths(texts: Sequence[str]) -> list[FieldPath]:
         return [parse_path(text) for text in texts]
     except (DecodeError, UnicodeEncodeError) as error:
         raise click.UsageError(str(error)) from error
-
-
-def read_policy(path: Path | None) -> MaskingPolicy:
-    """Return a masking policy, the default one where no file is named; raises `CommandError`."""
-    if path is None:
-        return DEFAULT_POLICY
-    try:
-        return MaskingPolicy.read(_read_bytes(path, POLICY_BYTES_MAX))
-    except DecodeError as error:
-        raise CommandError("GC-2301", f"{path}: {error}", _("correct the policy")) from error
 
 
 def _json(text: str) -> object:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from node.cli.choice import NetworkChoice, network_options
+from node.cli.masking import choose_policy, masking_options
 from node.cli.notarize import check_text, recording_options
 from node.cli.outputs import OutputFile
 from node.cli.screen import Answer, Screen
@@ -23,22 +24,6 @@ if TYPE_CHECKING:
     from node.disclosure.proof import Disclosure
 
 _FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
-
-
-def _masking_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    options = (
-        click.option(
-            "--masking",
-            "masking_path",
-            type=_FILE,
-            metavar="POLICY",
-            help=_("How much of values is shown (TOML), instead of every number masked."),
-        ),
-        click.option("--clear", is_flag=True, help=_("Show values as they are.")),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
 
 
 def _fields_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,17 +134,18 @@ def commit(  # noqa: PLR0913 - one for each option
     "show", help=_("Show the fields of a record that can be proved. SOURCE is an opening.")
 )
 @click.argument("source", metavar="SOURCE")
-@_masking_options
+@masking_options
 @network_options
 @verb("disclose show")
 def show(
     screen: Screen, *, source: str, masking_path: Path | None, clear: bool, network: NetworkChoice
 ) -> Answer:
     """Show what an opening holds."""
-    from node.cli.disclose.records import read_policy
     from node.cli.disclose.telling import describe_fields, tell_fields
+    from node.cli.inputs import is_file
 
-    policy = None if clear else read_policy(masking_path)
+    chain = None if is_file(source) else network.open()
+    policy = choose_policy(masking_path, clear=clear, chain=chain)
     opening = _opening(screen, source, network)
     shown = [(each.path, each.value) for each in opening.fields]
     erased = len(opening.entries) - len(shown)
@@ -297,17 +283,16 @@ def authorise(  # noqa: PLR0913 - one for each option
 @click.option(
     "--trust", "trust_path", type=_FILE, required=True, help=_("Trust file of the chain.")
 )
-@_masking_options
+@masking_options
 @verb("disclose verify")
 def verify_disclosure(
     screen: Screen, *, path: Path, trust_path: Path, masking_path: Path | None, clear: bool
 ) -> Answer:
     """Verify a disclosure."""
-    from node.cli.disclose.records import read_policy
     from node.cli.disclose.telling import verify_file
     from node.cli.trust_file import load_anchor
 
-    policy = None if clear else read_policy(masking_path)
+    policy = choose_policy(masking_path, clear=clear)
     now_ms = time.time_ns() // 1_000_000
     return verify_file(screen, path, load_anchor(trust_path), policy, now_ms=now_ms)
 

@@ -191,6 +191,20 @@ def test_a_transaction_that_the_application_signed_is_handed_in(running: Running
     expect(app.send("POST", "/v1/transactions", b"\x80", fields), 400, "GC-1001")
 
 
+def test_numbers_of_people_in_references_are_masked_where_records_are_listed(
+    running: Running,
+) -> None:
+    app = running.app
+    record = {"digest": digest_of(61), "reference": "case of 13800138000"}
+    value = {"records": [record], "type": "masked"}
+    made = app.ask("POST", "/v1/records", value, idempotency_key=fresh())
+    assert made.status == 201, made
+    (listed,) = app.ask("GET", "/v1/records?type=masked").json["records"]
+    assert listed["reference"] == "case of 138****8000"
+    receipt = app.ask("GET", made.json["records"][0]["receipt"])
+    assert b"13800138000" in receipt.body, "what is verified is not masked"
+
+
 def test_pages_are_bounded_and_follow_each_other(running: Running) -> None:
     app = running.app
     app.record(fresh(), *range(51, 56), type="paged")
