@@ -26,8 +26,8 @@ from tests.mutation.equivalence import PAGE, proved_equivalent
 from tests.mutation.mutant import Mutant, select
 from tests.mutation.operators import generic_mutants
 from tests.mutation.planted import PLANTED
-from tests.mutation.results import is_killed, read_results, record
-from tests.mutation.trial import STARTS, SUITES, Budget, run_suite, simulate
+from tests.mutation.results import Results, is_killed, names_its_tests, read_results, record
+from tests.mutation.trial import STARTS, SUITES, Budget, Unsound, run_suite, simulate
 from tests.mutation.warm import WARM_SUITES, Warm, warm
 
 ORACLES = ("simulation", *SUITES)
@@ -40,7 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Try mutants; 0 when all are killed or proved equivalent, 1 otherwise, 2 if none was tried."""
     options = _parse(arguments)
     end_tidily()
-    with snapshot(options.commit) as sources:
+    try:
+        return _run(options)
+    except Unsound as fault:
+        sys.stderr.write(f"without a mutant: {fault}\n")
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    with snapshot(options.commit, is_compiled=_runs_in_copies(options)) as sources:
         generic = generic_mutants(sources)
         everything = [*PLANTED, *generic]
         asked = generic if options.generic else PLANTED
@@ -52,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = list(islice(chosen, options.first, None, options.every))
         equivalent = proved_equivalent(everything, sources, PAGE.read_text())
         if options.open:
-            chosen = [mutant for mutant in chosen if _is_open(mutant, equivalent)]
+            results = read_results()
+            chosen = [m for m in chosen if _is_open(m, results, equivalent, sources)]
         if options.list:
             sys.stdout.write("".join(f"{m.name}  {m.mistake}\n" for m in chosen))
             return 0
@@ -122,9 +131,16 @@ def _words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
-def _is_open(mutant: Mutant, equivalent: Container[str]) -> bool:
-    known = read_results().get(mutant.name, {})
-    is_current = known.get("digest") == mutant.digest
+def _runs_in_copies(options: argparse.Namespace) -> bool:
+    """Whether processes are started in copies, one after the other, that would each compile."""
+    return not options.list and not (
+        options.until_killed and "simulation" not in _words(options.oracles)
+    )
+
+
+def _is_open(mutant: Mutant, results: Results, equivalent: Container[str], sources: Path) -> bool:
+    known = results.get(mutant.name, {})
+    is_current = known.get("digest") == mutant.digest and names_its_tests(known, sources)
     return mutant.name not in equivalent and not (is_current and is_killed(known))
 
 
@@ -149,13 +165,15 @@ def _first_kill(
         found = tests.first_to_find(mutant)
         suites = [suite for suite in SUITES if not found or found.startswith(f"tests/{suite}")]
         verdicts = {suite: {"test": found, "commit": options.at} for suite in suites or ["unit"]}
-    if "simulation" in asked and not is_killed(verdicts):
+    if mutant is not None and "simulation" in asked and not is_killed(verdicts):
         verdicts |= _try(mutant, options, sources, ["simulation"])
     return verdicts
 
 
 def _verdicts(mutants: Sequence[Mutant], options: argparse.Namespace, sources: Path) -> Verdicts:
-    yield None, _try(None, options, sources)
+    suites = [oracle for oracle in _words(options.oracles) if oracle in SUITES]
+    if suites:  # of the simulator, the seeds that kill are run without their mutant
+        yield None, _try(None, options, sources, suites)
     attempt = partial(_attempt, options=options, sources=sources)
     with ProcessPoolExecutor(options.jobs, initializer=end_tidily) as pool:
         try:
@@ -181,12 +199,12 @@ def _try(
     oracles: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the verdict of each oracle asked for on a mutant, or on the product as it is."""
-    budget = Budget(options.seeds, options.minutes, 1 if mutant is None else options.starts)
+    budget = Budget(options.seeds, options.minutes, options.starts)
     verdicts: dict[str, Any] = {}
     with copy_with(mutant, sources) as root:
         for oracle in oracles or _words(options.oracles):
             if oracle == "simulation":
-                verdicts[oracle] = simulate(root, budget).fields()
+                verdicts[oracle] = simulate(root, budget, sources).fields()
                 verdicts[oracle]["budget"] = f"{options.seeds} seeds, {options.minutes:g} minutes"
             else:
                 tests = SUITES[oracle] if options.tests == _ALL_TESTS else _words(options.tests)

@@ -1,8 +1,8 @@
 """Copies of the source tree to run mutants in: the working tree itself is never touched.
 
-One snapshot is taken and compiled at the start; each mutant gets a folder of hard links to it, in
-which only the edited files are files of its own. So a change of the sources amid a long run is not
-seen, and a copy costs a few milliseconds.
+One snapshot is taken at the start, and compiled where many processes are to run it; each mutant
+gets a folder of hard links to it, in which only the edited files are files of its own. So a change
+of the sources amid a long run is not seen, and a copy costs a few milliseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COPIED = ("node", "tests", "pyproject.toml", "proto", "README.md")
 
 
 @contextmanager
-def snapshot(commit: str = "") -> Iterator[Path]:
+def snapshot(commit: str = "", *, is_compiled: bool = True) -> Iterator[Path]:
     """Copy the sources of a commit, or else as they are, for as long as the block lasts."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         root = Path(folder) / "sources"
@@ -35,7 +35,9 @@ def snapshot(commit: str = "") -> Iterator[Path]:
                 archive.extractall(root, filter="data")
         else:
             _copy_working_tree(root)
-        compileall.compile_dir(root, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+        if is_compiled:
+            mode = PycInvalidationMode.UNCHECKED_HASH
+            compileall.compile_dir(root, quiet=2, invalidation_mode=mode)
         yield root
 
 
@@ -87,10 +89,15 @@ def copy_with(mutant: Mutant | None, sources: Path) -> Iterator[Path]:
 
 
 def environment(root: Path, *, hash_seed: int) -> dict[str, str]:
-    """Return the environment of a process that runs a copy and leaves nothing in it."""
+    """Return the environment of a process that runs a copy and leaves nothing in it.
+
+    It finds the libraries that this one was told of by PYTHONPATH, and no sources but the copy's.
+    """
+    told = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    libraries = [path for path in told if Path(path).resolve() != ROOT]
     return {
         **os.environ,
-        "PYTHONPATH": str(root),
+        "PYTHONPATH": os.pathsep.join([str(root), *libraries]),
         "PYTHONHASHSEED": str(hash_seed),
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Mutant:
     @property
     def digest(self) -> str:
         """What a result is about: another edit under the same name is another mutant."""
-        return sha256(repr(self.edits).encode()).hexdigest()[:12]
+        return _digest_of(self.edits)
 
     def texts(self, root: Path) -> dict[str, str]:
         """Return the edited files below `root`, by path; raises `Stale`."""
@@ -65,6 +66,11 @@ class Mutant:
             changes = list(unified_diff(before, text.splitlines(), n=0, lineterm=""))[2:]
             lines += [f"{line[0]} {line[1:].strip()}" for line in changes if line[0] in "-+"]
         return lines
+
+
+@cache
+def _digest_of(edits: tuple[Edit, ...]) -> str:
+    return sha256(repr(edits).encode()).hexdigest()[:12]
 
 
 def select(mutants: Sequence[Mutant], names: Sequence[str]) -> list[Mutant]:

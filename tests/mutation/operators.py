@@ -245,13 +245,19 @@ def _of_comparison(node: ast.Compare, source: _Source) -> Iterator[Change]:
         for name, table in (("flip", _OPPOSITE), ("bound", _BOUNDARY)):
             other = table.get(type(operator))
             if other is not None:
-                operands = [source.of(operand) for operand in (node.left, *node.comparators)]
+                operands = [_operand(each, source) for each in (node.left, *node.comparators)]
                 words = [
                     other if at == index else _WORDS[type(op)] for at, op in enumerate(node.ops)
                 ]
                 pairs = zip(words, operands[1:], strict=True)
                 text = operands[0] + "".join(f" {word} {operand}" for word, operand in pairs)
                 yield name, node, text
+
+
+def _operand(node: ast.AST, source: _Source) -> str:
+    """Return the text of what is compared, in the parentheses that it cannot stand without."""
+    text = source.of(node)
+    return f"({text})" if isinstance(node, ast.NamedExpr | ast.BoolOp | ast.IfExp) else text
 
 
 def _of_view(text: str, node: ast.Attribute) -> Iterator[Change]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,23 @@ def is_killed(result: Mapping[str, Any]) -> bool:
     """Whether anything that was run killed a mutant."""
     verdicts = [result[oracle] for oracle in _ORACLES if oracle in result]
     return any(verdict.get("oracle") or verdict.get("test") for verdict in verdicts)
+
+
+def names_its_tests(result: Mapping[str, Any], sources: Path) -> bool:
+    """Whether the tests by which a mutant died are there still: else its verdict is out of date."""
+    tests = [result[suite]["test"] for suite in _SUITES if suite in result]
+    return all(_is_there(test, sources) for test in tests if test)
+
+
+def _is_there(test: str, sources: Path) -> bool:
+    path, _, name = test.partition("::")
+    function = name.partition("[")[0]
+    return bool(function) and f"def {function}(" in _text(sources / path)
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
 
 
 def tables(mutants: Sequence[Mutant], results: Results, equivalent: Container[str]) -> str:

@@ -6,6 +6,7 @@ Whether the tests kill them takes hours and is the business of `python -m tests.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -13,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.__main__ import main
-from tests.mutation.copies import copy_with
+from tests.mutation.copies import copy_with, environment
 from tests.mutation.equivalence import PAGE, VoidProof, proved_equivalent
 from tests.mutation.mutant import ROOT, Edit, Mutant, Stale, select
 from tests.mutation.operators import MODULES, generic_mutants
 from tests.mutation.planted import PLANTED
-from tests.mutation.results import is_killed, read_results, tables
-from tests.mutation.trial import Budget, simulate
+from tests.mutation.results import is_killed, names_its_tests, read_results, tables
+from tests.mutation.trial import Budget, Unsound, simulate
 from tests.mutation.warm import warm
 
 GENERIC = generic_mutants(ROOT)
@@ -30,6 +31,13 @@ def is_due(now, times, limit):
         return False
     first = min(sorted(times), key=abs)
     return first <= now and first + 1 < limit
+"""
+COMPARED = """
+def count(read, known, last):
+    while (line := read()) is not None:
+        if (line or last) in known:
+            last = line
+    return last
 """
 VIEWS = """
 def latest(items, item, slot, subject):
@@ -70,6 +78,17 @@ def test_made_mutants_have_names_of_their_own_and_change_what_they_name() -> Non
         unchanged = ast.dump(ast.parse((ROOT / path).read_text()))
         for mutant in [m for m in GENERIC if m.edits[0].path == path][::20]:
             assert ast.dump(ast.parse(mutant.texts(ROOT)[path])) != unchanged, mutant.name
+
+
+def test_what_is_compared_keeps_the_parentheses_it_needs(tmp_path: Path) -> None:
+    for path in MODULES:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(COMPARED if path == MODULES[0] else "")
+    made = generic_mutants(tmp_path)
+    assert [m.changed_lines(tmp_path)[-1] for m in made if ":flip:" in m.name] == [
+        "+ while (line := read()) is None:",
+        "+ if (line or last) not in known:",
+    ]
 
 
 def test_a_rule_makes_one_mutant_for_each_place(tmp_path: Path) -> None:
@@ -176,10 +195,12 @@ def test_a_copy_without_a_mutant_survives_and_one_with_a_mutant_dies(tmp_path: P
     forgets_the_phase = next(mutant for mutant in PLANTED if mutant.name == "M05")
     budget = Budget(seeds=1, minutes=10, starts=1)  # of a busy machine
     with copy_with(None, sources) as root:
-        assert not is_killed({"simulation": simulate(root, budget).fields()})
+        assert not is_killed({"simulation": simulate(root, budget, sources).fields()})
     with copy_with(forgets_the_phase, sources) as root:
-        fields = simulate(root, budget).fields()
+        fields = simulate(root, budget, sources).fields()
         assert (fields["oracle"], fields["median_seeds"]) == ("D1", 1)
+        with pytest.raises(Unsound, match="D1"):
+            simulate(root, budget, root)  # which fails as it is
     assert (sources / "node/chain/certificate.py").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["sources"]
 
@@ -209,3 +230,37 @@ def test_a_module_that_no_test_imports_kills_nothing(tmp_path: Path) -> None:
     with warm(tmp_path, ["test_room.py"]) as tests:
         unseen = Mutant("X", "", "", (Edit("unused.py", "return 1", "return 2"),))
         assert tests.first_to_find(unseen) == ""
+
+
+def test_what_cannot_be_planted_where_the_tests_are_ready_is_not_killed_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "floor.py").write_text("LOWEST = 1\n")
+    (tmp_path / "test_room.py").write_text(
+        "from floor import LOWEST\n\n\ndef test_there_is_room():\n    assert LOWEST < 3\n"
+    )
+    with warm(tmp_path, ["test_room.py"]) as tests:
+        on_import = Mutant("X", "", "", (Edit("floor.py", "= 1", "= 3"),))
+        assert tests.first_to_find(on_import) == ""
+    assert "X not planted: no function of floor.py is changed" in capsys.readouterr().err
+
+
+def test_a_verdict_by_a_test_that_is_no_more_is_out_of_date(tmp_path: Path) -> None:
+    (tmp_path / "test_room.py").write_text("def test_there_is_room():\n    assert 1 < 3\n")
+    assert names_its_tests({}, tmp_path)
+    assert names_its_tests({"simulation": {"oracle": "D1"}, "unit": {"test": ""}}, tmp_path)
+    for test, is_there in (
+        ("test_room.py::test_there_is_room[1-2]", True),
+        ("test_room.py::test_there_is", False),
+        ("test_gone.py::test_there_is_room", False),
+        ("SyntaxError: invalid syntax", False),
+    ):
+        assert names_its_tests({"unit": {"test": test}}, tmp_path) is is_there
+
+
+def test_a_copy_finds_libraries_where_this_process_does_and_no_sources_but_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), "/libraries"]))
+    told = environment(tmp_path, hash_seed=1)["PYTHONPATH"]
+    assert told.split(os.pathsep) == [str(tmp_path), "/libraries"]

@@ -77,8 +77,16 @@ class Runs:
         }
 
 
-def simulate(root: Path, budget: Budget) -> Runs:
-    """Run seeds in the copy `root` until the mutant is dead from each start, or time is up."""
+class Unsound(Exception):  # noqa: N818 - what the kill was
+    """The product as it is fails at a seed too, which so says nothing of a mutant."""
+
+
+def simulate(root: Path, budget: Budget, unchanged: Path) -> Runs:
+    """Run seeds in the copy `root` until the mutant is dead from each start, or time is up.
+
+    Each seed that kills it is run without it as well, in the sources `unchanged`; raises `Unsound`
+    where these fail there too.
+    """
     started = time.monotonic()
     runs = Runs()
     for start in STARTS[: budget.starts]:
@@ -89,6 +97,9 @@ def simulate(root: Path, budget: Budget) -> Runs:
         runs.seeds += len(told)
         violation = told[-1]["violation"]
         if violation:
+            (control,) = _seeds(unchanged, start, len(told), inf, skipped=len(told) - 1)
+            if control["violation"]:
+                raise Unsound(control["violation"])
             runs.seeds_to_kill.append(len(told))
             if not runs.oracle:
                 runs.oracle, runs.violation = violation.partition(":")[0], violation
@@ -98,32 +109,34 @@ def simulate(root: Path, budget: Budget) -> Runs:
     return runs
 
 
-def _seeds(root: Path, start: int, count: int, seconds: float) -> list[dict[str, Any]]:
+def _seeds(
+    root: Path, start: int, count: int, seconds: float, skipped: int = 0
+) -> list[dict[str, Any]]:
     """Return what became of the seeds from `start`: the last one killed the mutant, if any did."""
     told: list[dict[str, Any]] = []
     deadline = time.monotonic() + seconds
     with subprocess.Popen(
-        _worker(start, count),
+        _worker(start, count, skipped),
         cwd=root,
         env=environment(root, hash_seed=1),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as worker:
-        while not told or (len(told) < count and not told[-1]["violation"]):
+        while not told or (len(told) < count - skipped and not told[-1]["violation"]):
             line = _line(worker)
             told.append(json.loads(line or '{"violation": "E: the simulator ended or hung"}'))
             if time.monotonic() > deadline:
                 break
         worker.kill()
-    if not told[0]["violation"] and _is_another_run(root, told[0]):
+    if not told[0]["violation"] and _is_another_run(root, told[0], start, skipped):
         return [{"violation": "H: another run under another hash seed"}]
     return told
 
 
-def _worker(start: int, count: int) -> list[str]:
+def _worker(start: int, count: int, skipped: int) -> list[str]:
     """Return the command line of worker.py, which is this one's whatever the copy is of."""
     script = Path(__file__).with_name("worker.py")
-    return [sys.executable, "-P", str(script), str(start), str(count)]
+    return [sys.executable, "-P", str(script), str(start), str(count), str(skipped)]
 
 
 def _line(worker: subprocess.Popen[bytes]) -> bytes:
@@ -135,10 +148,10 @@ def _line(worker: subprocess.Popen[bytes]) -> bytes:
         return worker.stdout.readline() if selector.select(SILENCE_SECONDS_MAX) else b""
 
 
-def _is_another_run(root: Path, told: dict[str, Any]) -> bool:
-    """Run a seed again under another hash seed, which must change nothing."""
+def _is_another_run(root: Path, told: dict[str, Any], start: int, skipped: int) -> bool:
+    """Run the first of the seeds again under another hash seed, which must change nothing."""
     again = subprocess.run(
-        _worker(told["seed"], 1),
+        _worker(start, skipped + 1, skipped),
         cwd=root,
         env=environment(root, hash_seed=2),
         capture_output=True,

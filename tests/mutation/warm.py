@@ -12,6 +12,7 @@ from typing import IO
 
 from tests.mutation.copies import environment
 from tests.mutation.mutant import Mutant
+from tests.mutation.warm_worker import NOT_PLANTED
 
 WARM_SUITES = (
     "tests/scenario/test_scenarios.py",
@@ -33,7 +34,7 @@ class Warm:
         self._sources, self._mutants, self._verdicts = sources, mutants, verdicts
 
     def first_to_find(self, mutant: Mutant | None) -> str:
-        """Return the first test that finds a mutant; empty if none does."""
+        """Return the first test that finds a mutant; empty if none does or it is not planted."""
         texts = {} if mutant is None else mutant.texts(self._sources)
         self._mutants.write(json.dumps(texts) + "\n")
         self._mutants.flush()
@@ -41,6 +42,9 @@ class Warm:
         if not line:
             raise RuntimeError("the process that has the tests ready ended")
         found: str = json.loads(line)
+        if mutant is not None and found.startswith(NOT_PLANTED):
+            sys.stderr.write(f"{mutant.name} {found}\n")
+            return ""
         return found
 
 

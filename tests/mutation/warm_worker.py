@@ -4,7 +4,10 @@
 
 Each line of input is a mutant: the texts of its modules, by their paths. Each line of output is the
 test that found it, or nothing. A mutant is planted by exchanging the code of functions, so that
-nothing is imported again: one that changes anything else is an error here.
+nothing is imported again: one that changes anything else is told to be not planted.
+
+The product as it is comes first and has all the time it needs: what is compiled when first used, as
+kernels for hashing are, is then there for the mutants, whose tests are bounded.
 """
 
 from __future__ import annotations
@@ -26,6 +29,14 @@ import pytest
 TEST_CPU_SECONDS_MAX = 5
 TEST_SECONDS_MAX = 60
 MEMORY_BYTES_MAX = 3 << 30
+
+
+NOT_PLANTED = "not planted: "
+"""How a verdict begins that is none."""
+
+
+class NotPlanted(Exception):  # noqa: N818 - what became of the mutant
+    """A mutant changes what was done when its module was imported."""
 
 
 class _NoEnd(BaseException):
@@ -64,7 +75,9 @@ class Forks:
             try:
                 for path, text in texts.items():
                     plant(path, text)
-                found = self._judge(self._ordered(items, texts))
+                found = self._judge(self._ordered(items, texts), is_mutant=bool(texts))
+            except NotPlanted as error:
+                found = f"{NOT_PLANTED}{error}"
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
                 found = f"{type(error).__name__}: {error}"
             os.write(writer, found.encode()[:1000])
@@ -75,28 +88,35 @@ class Forks:
         _, status = os.waitpid(child, 0)
         return found or (f"the process ended with {status}" if status else "")
 
-    def _judge(self, items: Sequence[pytest.Item]) -> str:
+    def _judge(self, items: Sequence[pytest.Item], *, is_mutant: bool) -> str:
         """Return the first test that fails twice: one that fails at times is no judge."""
+        if not is_mutant:
+            return next((item.nodeid for item in items if self._fails(item)), "")
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
         signal.signal(signal.SIGPROF, self._give_up)
         signal.signal(signal.SIGALRM, self._give_up)
         for item in items:
-            if self._fails(item) and (self._has_no_end or self._fails(item)):
+            if self._fails_in_time(item) and (self._has_no_end or self._fails_in_time(item)):
                 return item.nodeid
         return ""
 
     def _fails(self, item: pytest.Item) -> bool:
         self._failed = False
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        return self._failed
+
+    def _fails_in_time(self, item: pytest.Item) -> bool:
         signal.setitimer(signal.ITIMER_PROF, TEST_CPU_SECONDS_MAX)
         signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS_MAX)
         try:
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-        except _NoEnd:  # between two phases of the test
-            self._failed = True
+            return self._fails(item) or self._has_no_end
+        except BaseException:
+            if not self._has_no_end:
+                raise
+            return True  # between two phases of the test, or in what pytest does around them
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
-        return self._failed
 
     def _give_up(self, signal_number: int, frame: FrameType | None) -> None:
         del signal_number, frame
@@ -116,7 +136,7 @@ class Forks:
 
 
 def plant(path: str, text: str) -> None:
-    """Give the functions of a module the code they have in `text`; raises `LookupError`."""
+    """Give the functions of a module the code they have in `text`; raises `NotPlanted`."""
     module = import_module(path.removesuffix(".py").replace("/", "."))
     codes = dict(_codes(compile(text, module.__file__ or path, "exec", dont_inherit=True)))
     changed = 0
@@ -126,7 +146,7 @@ def plant(path: str, text: str) -> None:
             function.__code__ = code
             changed += 1
     if not changed:
-        raise LookupError(f"no function of {path} is changed")
+        raise NotPlanted(f"no function of {path} is changed")
 
 
 def _codes(code: CodeType) -> Iterator[tuple[str, CodeType]]:

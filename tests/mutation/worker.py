@@ -1,9 +1,10 @@
 """Runs seeds of the simulator of a copy, in a process of its own, and tells them one by one.
 
-    python -P worker.py START SEEDS     (in the copy, with PYTHONPATH naming it)
+    python -P worker.py START SEEDS [SKIPPED]     (in the copy, with PYTHONPATH naming it)
 
-Each line of output is a seed's outcome as JSON. It ends with the first seed that breaks a rule. A
-mutant may also never end, or eat all memory: both are bounded here.
+Each line of output is a seed's outcome as JSON. It ends with the first seed that breaks a rule. The
+first of them may be left out; those that follow are what they would have been. A mutant may also
+never end, or eat all memory: both are bounded here.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ class _NoEnd(BaseException):
     """A seed took too long: not an error that the simulator may take for one of a validator."""
 
 
-def main(start: int, count: int) -> None:
+def main(start: int, count: int, skipped: int = 0) -> None:
     """Run seeds until one breaks a rule."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     signal.signal(signal.SIGPROF, _give_up)
     from tests.simulation.cluster import run_seed  # noqa: PLC0415 - within the bounds
 
-    for position in range(count):
+    for position in range(skipped, count):
         seed, size = start + position, SIZES[position % len(SIZES)]
         signal.setitimer(signal.ITIMER_PROF, SEED_SECONDS_MAX)
         try:

@@ -97,7 +97,7 @@ def test_a_transcript_with_a_step_that_is_none_is_refused(
 def test_no_mutant_to_try_is_no_good_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tests.mutation.__main__.snapshot", lambda _commit: nullcontext(ROOT))
+    monkeypatch.setattr("tests.mutation.__main__.snapshot", lambda _at, **_: nullcontext(ROOT))
     monkeypatch.setattr("tests.mutation.__main__.end_tidily", lambda: None)
     assert mutation(["--only", "M07", "--first", "1"]) == 2
     assert "no mutant to try" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from node.chain.authorisation import Authorised, Terms, Uses
 from node.chain.encoding import decode, encode
 from node.chain.merkle import leaf_hash
 from node.chain.vault import (
@@ -233,3 +234,34 @@ def test_the_state_holds_keys_by_identity_in_whatever_order_they_came() -> None:
     listed = [(each.identity_id, each.number) for each in keys.keys]
     assert listed == [("agency-1", 1), ("agency-2", 2), ("agency-3", 1)]
     assert VaultKeys.decode(keys.encode()) == keys
+
+
+TERMS = Terms(purpose="check of residence", fields=("name",), not_after_ms=9, basis=b"\x02" * 32)
+UNDER_TERMS = VaultGrant(
+    Wrap("agency-6", 1, bytes(32)), "org-3", 4, Authorised(TERMS, Uses(2, 4, 5))
+)
+WITH_TERMS = replace(KEPT, grants=(*KEPT.grants, UNDER_TERMS))
+
+
+def test_a_document_is_read_with_the_terms_of_its_grants() -> None:
+    assert VaultDocument.decode(WITH_TERMS.encode()) == WITH_TERMS
+
+
+@pytest.mark.parametrize("items", [0, 2, 5])
+def test_a_grant_holds_its_terms_or_nothing_more(items: int) -> None:
+    value = [*UNDER_TERMS.to_value(), 1][:items]
+    with pytest.raises(DecodeError, match=f"vault grant: expected .* got {items} items"):
+        VaultGrant.from_value(value)
+    with pytest.raises(DecodeError, match="vault grant: expected an array"):
+        VaultGrant.from_value(3)
+
+
+def test_nodes_of_who_reads_under_terms_keep_no_copy() -> None:
+    """They could be read there without a trace."""
+    assert not WITH_TERMS.is_entitled("org-3")
+    assert WITH_TERMS.is_entitled("org-2"), "whom another grant gives one"
+
+
+def test_a_grant_is_over_after_the_end_of_its_terms_and_one_without_never() -> None:
+    assert WITH_TERMS.at(9) == WITH_TERMS
+    assert WITH_TERMS.at(10) == KEPT

@@ -127,6 +127,14 @@ def test_a_primary_that_halts_upon_its_own_block_builds_nothing_more() -> None:
     assert isinstance(primary.out[-1], Halt)
 
 
+def test_a_primary_that_found_nothing_to_propose_is_asked_again_when_work_is_told_of() -> None:
+    primary = Rig(0).feed(PoolChanged(pending=True))
+    assert of_kind(primary.out, BuildProposal)
+    primary.feed(ProposalBuilt(0, 1, None, ()))
+    assert not of_kind(primary.out, BuildProposal)
+    assert of_kind(primary.feed(PoolChanged(pending=True)).out, BuildProposal)
+
+
 # ---------------------------------------------------------------------- votes
 
 

@@ -9,10 +9,17 @@ import pytest
 
 from node.chain.certificate import Phase
 from node.consensus.core import Core
-from node.consensus.events import Event, PoolChanged, StatusReceived, Tick, VoteReceived
+from node.consensus.events import (
+    Event,
+    PoolChanged,
+    StatusReceived,
+    Tick,
+    ViewChangeReceived,
+    VoteReceived,
+)
 from node.consensus.messages import Status
 from tests.unit.consensus.rig import FIRST, SECOND, Rig
-from tests.unit.consensus.signing import vote
+from tests.unit.consensus.signing import view_change, vote
 
 NOTHING = (0, 0)
 TIMERS = (0, 1)
@@ -104,8 +111,13 @@ def test_another_opinion_of_the_own_clock_can_have_consequences(looks: Looks, ev
     assert (looks["_progress"], looks["_run_timers"]) == ALL
 
 
-def test_while_anybody_is_leaving_every_step_looks(looks: Looks) -> None:
-    rig = at_rest().leave()
+@pytest.mark.parametrize(
+    "leaving", [Rig.leave, lambda rig: rig.feed(ViewChangeReceived(view_change(1, 1)))]
+)
+def test_while_anybody_is_leaving_every_step_looks(
+    looks: Looks, leaving: Callable[[Rig], Rig]
+) -> None:
+    rig = leaving(at_rest())
     looks.clear()
     rig.feed(commit(0)).feed(Tick())
     assert looks["_progress"] == 2

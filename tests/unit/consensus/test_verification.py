@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from node.chain.block import CertifiedHeader, Header
+from node.chain.block import CertifiedHeader, Header, TransactionRoots
 from node.chain.certificate import Phase, Subject, build_certificate
 from node.consensus.messages import NewView, Proposal, ViewChange
 from node.consensus.verification import Verifier
+from node.crypto.hashing import Hasher, HashFunction
 from node.errors import PeerError
 from tests.unit.consensus.signing import (
     QUORUM,
@@ -58,6 +59,21 @@ def test_sound_messages_pass() -> None:
     check.check_view_change(view_change(3, 1))
     check.check_view_change(full(0))
     check.check_new_view(new_view(2, [full(validator) for validator in QUORUM]))
+
+
+def test_the_root_of_a_list_that_was_checked_is_known_to_who_executes_the_block() -> None:
+    hashed = 0
+
+    def counting(data: bytes = b"", /) -> Hasher:
+        nonlocal hashed
+        hashed += 1
+        return GENESIS.suite.new_hash(data)
+
+    roots = TransactionRoots(HashFunction(counting))
+    replace(verifier(), tx_roots=roots).check_tx_root(HEADERS[1], HASHES)
+    spent = hashed
+    assert roots.of(HASHES) == HEADERS[1].tx_root
+    assert hashed == spent > 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -337,6 +338,124 @@ def test_a_library_that_gives_another_answer_is_not_used(
 ) -> None:
     monkeypatch.setattr(key_tables, name, value)
     assert key_tables._tried_library.__wrapped__() is None  # noqa: SLF001 - as above
+
+
+class Watched:
+    """The library, whose calls are counted; the one with this name and number answers 0."""
+
+    def __init__(self, failing: str = "", number: int = 1) -> None:
+        self._library = key_tables._tried_library()  # noqa: SLF001 - as above
+        self._failing = (failing, number)
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as ctypes has them
+        found = getattr(self._library, name)
+        if name == "curve":
+            return found
+
+        def call(*arguments: object) -> object:
+            self.calls[name] += 1
+            return 0 if (name, self.calls[name]) == self._failing else found(*arguments)
+
+        return call
+
+    def is_clean(self) -> bool:
+        """Tell whether all that the library has made was given back."""
+        made = {
+            "EC_GROUP_dup": "EC_GROUP_free",
+            "EC_POINT_new": "EC_POINT_free",
+            "BN_new": "BN_free",
+            "BN_CTX_new": "BN_CTX_free",
+        }
+        return all(self.calls[new] == self.calls[free] > 0 for new, free in made.items())
+
+
+def test_all_that_the_library_makes_is_given_back() -> None:
+    watched = Watched()
+    table = KeyTable.of(watched, SIGNER.public_key.encoded)
+    assert table is not None
+    good = signed_by(SIGNER, 2)
+    assert table.check([*good, *spoilt(good)])[:3] == [True, True, False]
+    assert not watched.is_clean(), "the table is there still"
+    del table
+    assert watched.is_clean()
+
+
+@pytest.mark.parametrize(
+    "failing", ["EC_POINT_oct2point", "EC_GROUP_set_generator", "EC_GROUP_precompute_mult"]
+)
+def test_where_the_library_can_make_no_table_there_is_none(failing: str) -> None:
+    watched = Watched(failing)
+    assert KeyTable.of(watched, SIGNER.public_key.encoded) is None
+    assert watched.is_clean()
+    assert watched.calls["ERR_clear_error"] == 1, "the next to ask it is not told of this"
+
+
+@pytest.mark.parametrize(
+    ("failing", "number"),
+    [
+        ("EC_POINT_mul", 1),
+        ("EC_POINT_mul", 2),
+        ("EC_POINT_add", 1),
+        ("EC_POINT_get_Jprojective_coordinates_GFp", 1),
+        ("BN_bn2binpad", 1),
+        ("BN_bn2binpad", 2),
+    ],
+)
+def test_where_the_library_fails_nothing_is_seen_to_hold(failing: str, number: int) -> None:
+    watched = Watched(failing, number)
+    table = KeyTable.of(watched, SIGNER.public_key.encoded)
+    assert table is not None
+    assert table.check(signed_by(SIGNER, 2)) == [False, True]
+    assert watched.calls["ERR_clear_error"] == 1, "the next to ask it is not told of this"
+
+
+def test_of_what_is_no_signature_the_library_is_asked_nothing() -> None:
+    watched = Watched()
+    table = KeyTable.of(watched, SIGNER.public_key.encoded)
+    assert table is not None
+    offered = [(b"message", raw(r, s)) for r, s in ((0, 1), (P256_ORDER, 1), (1, 0))]
+    assert table.check([*offered, (b"message", b"")]) == [False] * 4
+    assert watched.calls["EC_POINT_mul"] == 0
+
+
+class Clearing(Watched):
+    """One whose points are all infinity, written with no coordinate but zeros."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as above
+        if name != "BN_bn2binpad":
+            return super().__getattr__(name)
+
+        def clear(_number: object, out: Any, size: int) -> int:  # noqa: ANN401 - as above
+            out.raw = bytes(size)
+            return size
+
+        return clear
+
+
+def test_a_sum_that_is_infinity_has_no_x_however_it_is_written() -> None:
+    table = KeyTable.of(Clearing(), SIGNER.public_key.encoded)
+    assert table is not None
+    assert table.check(signed_by(SIGNER, 1)) == [False]
+
+
+@pytest.mark.parametrize(
+    ("r", "s", "is_one"),
+    [
+        (1, 1, True),
+        (P256_ORDER - 1, P256_ORDER // 2, True),
+        (0, 2, False),
+        (P256_ORDER, 2, False),
+        (1, 0, False),
+        (1, P256_ORDER // 2 + 1, False),
+    ],
+)
+def test_the_numbers_of_a_signature_lie_between_0_and_the_order(
+    r: int, s: int, *, is_one: bool
+) -> None:
+    read = key_tables._read  # noqa: SLF001 - no r that is the order can be made to meet a sum
+    assert read(raw(r, s)) == ((r, s) if is_one else (0, 1))
+    assert read(raw(r, s) + b"\x00") == read(raw(r, s)[:-1]) == (0, 1)
 
 
 def test_threads_share_a_table(monkeypatch: pytest.MonkeyPatch) -> None:

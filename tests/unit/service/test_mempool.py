@@ -299,6 +299,23 @@ def test_a_commit_tells_when_the_last_to_come_of_it_came() -> None:
     assert pool.remove_committed(ids(tx(3), tx(2)), time_ms=NOW_MS) == 300
 
 
+def test_of_several_senders_the_last_to_come_tells() -> None:
+    pool = Mempool()
+    for at_ms, sender in ((200, "agency-1"), (300, "agency-2")):
+        pool.note_time(at_ms)
+        pool.add(tx(at_ms, sender=sender))
+    both = (tx(200), tx(300, sender="agency-2"))
+    assert pool.remove_committed(ids(*both), time_ms=NOW_MS) == 300
+
+
+def test_what_became_final_is_held_against_its_sender_no_more() -> None:
+    pool = filled(tx(1, size_bytes=500), tx(2, size_bytes=300))
+    pool.remove_committed(ids(tx(1)), time_ms=NOW_MS)
+    sender = pool.turns.sender("agency-1")
+    assert (sender.count, sender.size_bytes) == (1, 300)
+    assert (sender.organisation.count, sender.organisation.size_bytes) == (1, 300)
+
+
 def test_who_waits_again_came_when_it_first_waited() -> None:
     pool = Mempool()
     pool.note_time(100)

@@ -125,6 +125,32 @@ def test_a_forged_vote_gives_way_to_one_that_was_checked() -> None:
     assert watch.hear(2, COMMITS[0]).accused() == [2]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(OFFERS[0], signature=FORGED),
+        replace(OFFERS[0], time_ms=OFFERS[0].time_ms + 1),
+        replace(OFFERS[0], subject=OFFERS[1].subject),
+    ],
+)
+def test_what_came_unchecked_is_not_taken_for_the_checked_vote_that_it_resembles(
+    other: Vote,
+) -> None:
+    watch = Watch().hear(0, other)
+    watch.part.note_vote(OFFERS[0])
+    assert watch.hear(2, PREPARES[1]).votes_sent() == [(2, OFFERS[0])]
+
+
+def test_what_votes_for_a_block_have_in_common_is_held_once() -> None:
+    watch = Watch()
+    for cast in (OFFERS[0], PREPARES[0]):
+        watch.part.note_vote(cast)
+    votes = watch.part._votes  # noqa: SLF001 - how much memory it takes shows nowhere else
+    (offered,), (prepared,) = (votes[validator].values() for validator in (0, 2))
+    assert (offered.vote, prepared.vote) == (OFFERS[0], PREPARES[0])
+    assert prepared.vote.subject is offered.vote.subject is not PREPARES[0].subject
+
+
 def test_what_is_proven_needs_no_second_proof() -> None:
     watch = Watch().hear(2, *COMMITS)
     again = vote(Phase.COMMIT, 0, replace(HEADER, time_ms=HEADER.time_ms + 2), 2)

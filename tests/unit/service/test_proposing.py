@@ -11,7 +11,7 @@ from node.chain.certificate import Phase
 from node.chain.membership import ValidatorSet
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import BuildProposal, Now, PoolChanged, ProposalBuilt
-from node.consensus.messages import Proposal
+from node.consensus.messages import Proposal, Reason
 from node.execution.apply import Executor
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service import proposing as proposing_module
@@ -277,6 +277,25 @@ def test_a_late_proposal_that_was_little_work_does_not_halve_the_next(
     proposing.learn(first, LATE_MS)
     proposing.wait(200, 101)
     assert len(proposing.after(first).tx_hashes) == (2 if fits else 1)
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_halved"),
+    [
+        (Reason.TIMEOUT, True),
+        (Reason.OTHERS, True),
+        (Reason.ROTATION, False),
+        (Reason.FAIRNESS, False),
+        (Reason.CLOCK, False),
+    ],
+)
+def test_after_a_view_that_failed_the_next_block_is_half_as_large(
+    reason: Reason, *, is_halved: bool
+) -> None:
+    proposing = Proposing().wait(500, 500)
+    proposing.proposer.note_left(reason)
+    built = proposing.build(proposing.tip_digest, 1, AT_0)
+    assert len(built.tx_hashes) == (1 if is_halved else 2)
 
 
 def test_nothing_is_learnt_from_a_proposal_that_was_given_up() -> None:

@@ -126,6 +126,24 @@ def test_an_organisation_is_served_by_its_share(share: int) -> None:
     assert served["org-2"] > served["org-1"]
 
 
+@pytest.mark.parametrize("asks_for_more", [False, True])
+def test_what_its_organisation_was_served_concerns_who_is_first_if_that_asks_for_too_much(
+    *, asks_for_more: bool
+) -> None:
+    pool, requests = seated(), Requests()
+    colleague, first = requests.of("org-1/a"), requests.of("org-1/b")
+    pool.note_time(100)
+    flood = requests.many("org-1/a", ORGANISATION_BYTES // SIZE_BYTES) if asks_for_more else ()
+    for each in (colleague, first, *flood):
+        pool.add(each)
+    pool.note_time(500)
+    pool.remove_committed(ids(colleague), time_ms=NOW_MS)
+    turn = pool.first_in_turn
+    assert turn is not None
+    assert (turn.tx_id, turn.sender_served_ms) == (first.transaction.tx_id, 0)
+    assert turn.organisation_served_ms == (500 if asks_for_more else 0)
+
+
 def test_a_quota_bounds_what_waits_and_says_when_to_come_back() -> None:
     pool, requests = seated({"org-1": Quota(1, 64)}), Requests()
     first = [*requests.many("org-1/a", 40), *requests.many("org-1/b", 24)]
