@@ -6,14 +6,12 @@ A proof tells what held after one block. Nothing here may say that it holds toda
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from gettext import gettext as _
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from node.chain.reference import ReferenceName
 from node.cli.age import told_age
 from node.cli.screen import Fault, Screen
-from node.cli.verb import CommandError
 from node.cli.wording import (
     clock_fix,
     describe_steps,
@@ -23,7 +21,6 @@ from node.cli.wording import (
     tell_steps,
     unrooted_fault,
 )
-from node.errors import ClientError
 from node.timestamp.receipt import Receipt, iso_time
 from node.timestamp.standing import (
     Fate,
@@ -40,40 +37,14 @@ from node.timestamp.verify import Attestation
 if TYPE_CHECKING:
     from node.cli.network import Network
 
-_ASK_MS: Final = 5_000
-
 
 def ask_standing(
     network: Network, name: ReferenceName, anchor: TrustAnchor, receipt: Receipt | None = None
 ) -> tuple[bytes, StandingVerdict]:
-    """Ask every validator, and return the newest proof that verifies, with its verdict.
+    """Ask every validator, as `node.client.standing` does, and wait for it."""
+    from node.client import standing
 
-    So one that is behind, or shows an old state on purpose, is outdone by any that does not.
-    Raises what `judge` returns where none answers, `CommandError` where no proof verifies.
-    """
-    from node.rpc.connection import judge
-
-    answers = network.ask(lambda client: client.standing_proofs(name, _ASK_MS))
-    proofs = [each for each in answers.values() if isinstance(each, bytes)]
-    if not proofs:
-        raise judge([each for each in answers.values() if isinstance(each, ClientError)])
-    found = [(proof, verify_standing(proof, anchor, name, receipt)) for proof in proofs]
-    return _newest(found)
-
-
-def _newest(
-    found: Iterable[tuple[bytes, StandingVerdict]],
-) -> tuple[bytes, StandingVerdict]:
-    best: tuple[bytes, StandingVerdict] | None = None
-    height, failure = -1, ""
-    for proof, verdict in found:
-        if verdict.attestation is not None and verdict.attestation.height > height:
-            best, height = (proof, verdict), verdict.attestation.height
-        elif verdict.failure is not None:
-            failure = verdict.failure.detail
-    if best is None:
-        raise CommandError("GC-2305", failure)
-    return best
+    return network.ask(lambda client: standing.ask_standing(client, name, anchor, receipt))
 
 
 def tell_standing(screen: Screen, verdict: StandingVerdict, label: str = "") -> None:

@@ -10,8 +10,9 @@ from typing import Final, Self
 
 from node.chain.admission import FinalResult
 from node.chain.record import RecordAction
+from node.chain.reference import ReferenceName
 from node.chain.transaction import Transaction
-from node.client.blocks import BlockReader
+from node.client.blocks import BlockReader, ProvedBlock, ProvedTransaction
 from node.client.chain import WRONG_ANSWER, Chain
 from node.client.events import Event, EventId, follow_events
 from node.client.recording import (
@@ -24,12 +25,14 @@ from node.client.recording import (
     send_again,
     sign_batches,
 )
+from node.client.standing import ask_standing
 from node.crypto.keystore import KeySecret
 from node.crypto.suite import document_digest_by_id
 from node.errors import ClientError, DecodeError
 from node.rpc.client import LedgerClient, NotFinal
 from node.rpc.port import RECORDS_PAGE_MAX, NodeStatus, RecordFilter, RecordPage
 from node.timestamp.receipt import Receipt
+from node.timestamp.standing import StandingVerdict
 from node.timestamp.trust import TrustAnchor
 from node.timestamp.verify import NamedDigest, Verdict, verify_receipt
 
@@ -190,6 +193,26 @@ class Client:
     ) -> RecordPage:
         """Return one page of records, by the word of one validator."""
         return await self.ledger.records(wanted, limit=limit, page_token=page_token)
+
+    async def block(self, height: int | None = None) -> ProvedBlock:
+        """Return a block, 1 or more, or the newest one, proved; raises `NotFound`."""
+        reader = BlockReader(self.chain, self.ledger)
+        return await (reader.read_newest() if height is None else reader.read(height))
+
+    async def transaction(self, tx_id: bytes) -> ProvedTransaction:
+        """Return a transaction and its result, proved by its block; raises `NotFound`."""
+        return await BlockReader(self.chain, self.ledger).find(tx_id)
+
+    async def standing(
+        self, reference: str, type_code: str = DEFAULT_TYPE, *, issuer: str | None = None
+    ) -> tuple[bytes, StandingVerdict]:
+        """Return the proof of what stands under a reference by now, and what it attests.
+
+        Of records of this identity, unless of another `issuer`. All validators are asked, and the
+        newest proof counts; others verify it offline. Raises `DecodeError` for what is none.
+        """
+        name = ReferenceName.from_value([issuer or self.chain.identity, type_code, reference])
+        return await ask_standing(self.ledger, name, self.chain.pinned)
 
     async def events(self, after: str | None = None) -> AsyncGenerator[Event]:
         """Yield what happens, for ever, each proved: after an event's id, or from now on.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from node.chain.block import CertifiedBlock, CertifiedHeader, TransactionResult
 from node.chain.merkle import leaf_hashes, merkle_root
+from node.chain.transaction import Transaction
 from node.client.chain import WRONG_ANSWER, Chain
 from node.errors import ClientError, CryptoError, DecodeError, PeerError, ProofError
 from node.rpc.client import LedgerClient
@@ -21,6 +22,25 @@ class ProvedBlock:
     certified: CertifiedBlock
     header_digest: bytes
     results: tuple[TransactionResult, ...]
+
+    def find(self, tx_id: bytes) -> ProvedTransaction:
+        """Return a transaction of it; raises `ClientError` blaming who said that it is here."""
+        for index, transaction in enumerate(self.certified.transactions):
+            if transaction.tx_id == tx_id:
+                return ProvedTransaction(self, index, transaction, self.results[index])
+        height = self.certified.header.height
+        raise ClientError(f"block {height} does not hold the transaction", code=WRONG_ANSWER)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedTransaction:
+    """A transaction, its result, and the block that proves both."""
+
+    block: ProvedBlock
+    index: int
+    """Its place in the block."""
+    transaction: Transaction
+    result: TransactionResult
 
 
 def decode_block(chain: Chain, encoded: bytes) -> CertifiedBlock:
@@ -71,6 +91,15 @@ class BlockReader:
         check_block(self._chain, block, self._history)
         digest = block.header.digest(self._chain.suite)
         return ProvedBlock(block, digest, self._check_results(block, sent.results))
+
+    async def read_newest(self) -> ProvedBlock:
+        """Return the newest block of the validator that answers; raises `NotFound` before any."""
+        return await self.read((await self._client.status()).height)
+
+    async def find(self, tx_id: bytes) -> ProvedTransaction:
+        """Return a transaction, proved by its block; raises `NotFound`."""
+        told = await self._client.transaction(tx_id)
+        return (await self.read(told.height)).find(tx_id)
 
     def _check_results(
         self, block: CertifiedBlock, encoded: Sequence[bytes]

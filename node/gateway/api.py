@@ -21,7 +21,7 @@ from node.chain.encoding import expect_text
 from node.chain.record import RecordAction, RecordLeaf
 from node.chain.transaction import Transaction
 from node.client import Client, Failed, Recorded
-from node.client.blocks import BlockReader, ProvedBlock
+from node.client.blocks import BlockReader, ProvedTransaction
 from node.client.recording import DIGEST
 from node.errors import ClientError, ProofError
 from node.gateway import schema
@@ -273,9 +273,7 @@ class Api:
         )
 
     async def _final_transaction(self, tx_id: bytes) -> Answer:
-        said = await self._client.ledger.transaction(tx_id)
-        proved = await self._reader.read(said.height)
-        return _json(_describe_final(proved, tx_id))
+        return _json(_describe_final(await self._reader.find(tx_id)))
 
 
 def _json(value: msgspec.Struct) -> Answer:
@@ -305,23 +303,18 @@ def _describe_made(wanted: schema.NewRecords, recorded: list[Recorded]) -> schem
     )
 
 
-def _describe_final(proved: ProvedBlock, tx_id: bytes) -> schema.FinalTransaction:
-    header = proved.certified.header
-    pairs = zip(proved.certified.transactions, proved.results, strict=True)
-    for transaction, result in pairs:
-        if transaction.tx_id == tx_id:
-            made = transaction.body.payload.count if result.code is ResultCode.OK else 0
-            return schema.FinalTransaction(
-                transaction=tx_id.hex(),
-                height=header.height,
-                time_ms=header.time_ms,
-                sender=transaction.body.sender,
-                kind=transaction.body.kind.name.lower(),
-                result=result.code.name,
-                records=made,
-                log_index=result.log_index,
-            )
-    raise ClientError(f"block {header.height} does not hold the transaction", code="GC-2305")
+def _describe_final(found: ProvedTransaction) -> schema.FinalTransaction:
+    header, body, result = found.block.certified.header, found.transaction.body, found.result
+    return schema.FinalTransaction(
+        transaction=found.transaction.tx_id.hex(),
+        height=header.height,
+        time_ms=header.time_ms,
+        sender=body.sender,
+        kind=body.kind.name.lower(),
+        result=result.code.name,
+        records=body.payload.count if result.code is ResultCode.OK else 0,
+        log_index=result.log_index,
+    )
 
 
 def _ran_out(recorded: Recorded) -> bool:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from node.chain.admission import Admission, AdmissionCode
+from node.chain.block import ResultCode
 from node.chain.record import RecordAction
+from node.chain.reference import ReferenceName
 from node.chain.transaction import Transaction
 from node.client import (
     BlockCommitted,
@@ -29,7 +31,8 @@ from node.client.events import EventId
 from node.crypto.keystore import PassphraseSecret
 from node.crypto.suite import SHA_256
 from node.errors import ClientError, ConfigError, CryptoError, DecodeError
-from node.rpc.port import Block, RecordFilter
+from node.rpc.port import Block, CommittedTransaction, RecordFilter
+from node.timestamp.standing import Fate, verify_standing
 from node.timestamp.verify import NamedDigest, Outcome
 from tests.unit.cli.instant import InstantNode
 from tests.unit.cli.served import served
@@ -63,6 +66,65 @@ async def test_every_verb_of_a_client(home: Path) -> None:
                 await client.receipt(bytes(32))
             wrong = client.verify(recorded.receipt, NamedDigest(SHA_256, DIGESTS[1]))
             assert wrong.outcome is Outcome.NOT_VERIFIED
+
+
+async def test_what_is_looked_up_is_proved(home: Path) -> None:
+    node = InstantNode(home)
+    with served(node, home, node.chain.chain_id):
+        async with Client.open(home / "profile.toml") as client:
+            first = await client.notarize(DIGESTS[0], "licence", reference="A-1")
+            failing = await client.sign([DIGESTS[1]], "licence", references=["A-2"],
+                action=RecordAction.WITHDRAW)  # fmt: skip
+            await client.submit(failing[0].encoded)
+            newest, block = await client.block(), await client.block(1)
+            assert (newest.certified.header.height, block.certified.header.height) == (2, 1)
+            assert newest.certified.header.parent == block.header_digest
+            found = await client.transaction(first.tx_id)
+            assert (found.block, found.index, found.result.code) == (block, 0, ResultCode.OK)
+            assert found.transaction.body.payload.count == 1
+            failed = await client.transaction(failing[0].tx_id)
+            assert failed.result.code is ResultCode.REFERENCE_NOT_IN_FORCE
+            proof, verdict = await client.standing("A-1", "licence")
+            assert verdict.attestation is not None
+            assert (verdict.attestation.fate, verdict.attestation.height) == (Fate.IN_FORCE, 2)
+            name = ReferenceName("agency-1", "licence", "A-1")
+            assert verify_standing(proof, client.chain.anchor, name).attestation is not None
+            _proof, none = await client.standing("A-1", "licence", issuer="agency-2")
+            assert none.attestation is not None
+            assert none.attestation.status is None, "absence is proved too"
+            for missing in (client.transaction(bytes(32)), client.block(99)):
+                with pytest.raises(NotFound):
+                    await missing
+            with pytest.raises(DecodeError):
+                await client.standing("", "licence")
+
+
+async def test_what_a_validator_does_not_prove_is_not_passed_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = InstantNode(home)
+    with served(node, home, node.chain.chain_id):
+        async with Client.open(home / "profile.toml") as client:
+            first = await client.notarize(DIGESTS[0], reference="A-1")
+            await client.notarize(DIGESTS[1])
+            told = await node.transaction(first.tx_id)
+            assert told is not None
+
+            async def elsewhere(_wanted: bytes) -> CommittedTransaction:
+                return replace(told, height=2)
+
+            monkeypatch.setattr(node, "transaction", elsewhere)
+            with pytest.raises(ClientError, match="does not hold") as refused:
+                await client.transaction(first.tx_id)
+            assert refused.value.code == "GC-2305"
+
+            async def damaged(_name: ReferenceName) -> bytes:
+                return b"no proof"
+
+            monkeypatch.setattr(node, "standing_proof", damaged)
+            with pytest.raises(ClientError) as refused:
+                await client.standing("A-1")
+            assert refused.value.code == "GC-2305"
 
 
 async def test_what_was_signed_is_sent_any_number_of_times_and_recorded_once(home: Path) -> None:
