@@ -132,10 +132,15 @@ class Journal:
             self._append(new)
             self.noted += new
 
-    def end(self) -> None:
-        """Forget it: the content is kept, or nobody will go on."""
+    def close(self) -> None:
+        """Leave it for a run that goes on."""
         if self._file is not None:
             self._file.close()
+            self._file = None
+
+    def end(self) -> None:
+        """Forget it: the content is kept, or nobody will go on."""
+        self.close()
         self.path.unlink(missing_ok=True)
 
     def _append(self, data: bytes) -> None:

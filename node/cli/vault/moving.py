@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from gettext import gettext as _
 from hashlib import sha256
 from pathlib import Path
@@ -61,7 +61,7 @@ def put_file(screen: Screen, desk: VaultDesk, path: Path, names: Sequence[str]) 
         with open_file(path) as file:
             journal, sealing = _begin(screen, desk, path, file, own)
             size_bytes, what = journal.head.size_bytes, _("sealing {path}").format(path=path)
-            with screen.progress(what, size_bytes) as advance:
+            with closing(journal), screen.progress(what, size_bytes) as advance:
 
                 async def run() -> int:
                     async with desk.network.client() as client:
