@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from jwcrypto.common import base64url_encode
+from jwcrypto.jwk import JWK
+from PIL import Image
+from sd_jwt.verifier import SDJWTVerifier
 
 from node.cli.exit_codes import ExitCode
+from node.cli.network import Network
+from node.crypto.signature import P256PublicKey
+from node.crypto.suite import NATIONAL
 from node.disclosure.opening import Opening
 from tests.network.test_vault import held, until
 from tests.unit.cli.command import Ran, run
@@ -18,6 +28,7 @@ from tests.unit.cli.offline import forbid_connections
 CARD = "11010519491231002X"
 RECORD = {"name": "张三", "id": CARD, "address": {"city": "深圳"}, "married": True, "children": 2}
 AGENCY, READER = "agency-1", "admin-2"
+PDF = Path(__file__).parents[1] / "vectors/receipt/document.txt.pdf"
 
 
 @pytest.fixture(scope="module", params=["international", "national"])
@@ -142,6 +153,80 @@ def test_a_table_is_committed_to_by_row_and_column_and_again_goes_on(
     assert verified["fields"] == [{"path": "1/id", "value": "440524188001010014", "masked": False}]
     other = ask(home, "prove", opening, *wanted)
     assert other.json["error"]["code"] == "GC-2306", "nothing is written over"
+
+
+def test_fields_go_out_as_an_sd_jwt_that_leads_back_to_the_chain(
+    home: Path, tmp_path: Path
+) -> None:
+    """As an outside reader checks it: the signature, whose key it is, what the chain recorded."""
+    made = committed(home, tmp_path, name="outside.json")
+    receipt, out = made["items"][0]["receipt"], tmp_path / "some.sd-jwt"
+    wanted = ("--field", "id", "--field", "address/city", "--receipt", receipt, "--out", out)
+    ran = ask(home, "sd-jwt", made["document"], *wanted)
+    if Network.open(home, None, AGENCY).suite is NATIONAL:
+        assert (ran.code, ran.json["error"]["code"]) == (ExitCode.REFUSED, "GC-2340")
+        assert "disclose prove" in ran.json["error"]["fix"]
+        assert not out.exists()
+        return
+    assert told(ran)["disclosures"] == 2
+    point = bytes.fromhex(
+        told(run("identity", "show", AGENCY, "--home", home, "--json"))["public_key"]
+    )
+    x, y = map(base64url_encode, P256PublicKey.decode(point).coordinates)
+    registered = JWK(kty="EC", crv="P-256", x=x, y=y)
+    token = out.read_text("ascii").strip()
+    shown_key = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))["jwk"]
+    assert JWK(**shown_key).thumbprint() == registered.thumbprint()
+    claims = SDJWTVerifier(token, lambda _issuer, _header: registered).get_verified_payload()
+    assert claims["iss"].endswith(f":{AGENCY}")
+    assert (claims["id"], claims["address/city"]) == (CARD, "深圳")
+    assert not {"name", "married", "children"} & claims.keys()
+    statement = tmp_path / "statement.fields"
+    statement.write_bytes(bytes.fromhex(claims["govchain"]["statement"]))
+    trust = exported_trust(home, tmp_path)
+    words = ("verify", statement, "--receipt", receipt, "--trust", trust)
+    verified = told(without_connections(*words))
+    assert verified["verdict"] == "verified"
+    assert verified["attestation"]["transaction"] == claims["govchain"]["transaction"]
+
+
+@pytest.mark.parametrize("form", ["pdf", "png"])
+def test_a_marked_copy_is_led_back_to_whom_it_was_made_for(
+    home: Path, tmp_path: Path, form: str
+) -> None:
+    original = PDF if form == "pdf" else picture(tmp_path)
+    out = tmp_path / "out"
+    statements: dict[str, dict[str, Any]] = {}
+    for recipient in ("org-2", "张三 13800138000"):
+        copy = tmp_path / f"{len(statements)}.{form}"
+        words = ("watermark", "mark", original, "--to", recipient, "--copy", copy, "--out", out)
+        marked = told(run(*words, "--home", home, "--as", AGENCY, "--json"))
+        assert (marked["copy"], marked["recipient"]) == (str(copy), recipient)
+        statements[recipient] = marked
+        assert copy.read_bytes() != original.read_bytes()
+    trust = exported_trust(home, tmp_path)
+    for recipient, marked in statements.items():
+        found = told(without_connections("watermark", "find", marked["copy"], out))
+        assert [(each["recipient"], each["code"]) for each in found["found"]] == [
+            (recipient, marked["code"])
+        ]
+        (match,) = found["found"]
+        receipt = marked["items"][0]["receipt"]
+        asked = ("verify", match["statement"], "--receipt", receipt, "--trust", trust)
+        assert told(without_connections(*asked))["verdict"] == "verified"
+    clean = without_connections("watermark", "find", original, out)
+    assert (clean.code, clean.json["error"]["code"]) == (ExitCode.NO_SUCH_RECORD, "GC-2616")
+
+
+def picture(folder: Path) -> Path:
+    """Make an image with structure, as a scan has."""
+    noise = np.random.default_rng(5).normal(128, 30, size=(40, 60))
+    small = Image.fromarray(noise.clip(0, 255).astype(np.uint8)).convert("RGB")
+    out = io.BytesIO()
+    small.resize((900, 600), Image.Resampling.BICUBIC).save(out, "PNG")
+    path = folder / "scan.png"
+    path.write_bytes(out.getvalue())
+    return path
 
 
 def test_bare_numbers_are_refused_before_anything_is_sent(home: Path, tmp_path: Path) -> None:
