@@ -14,6 +14,7 @@ import msgspec
 
 from node.chain.genesis import Genesis
 from node.chain.governance import Endpoint
+from node.config import NodeConfig
 from node.crypto.certificate import encode_pem, is_dns_name
 from node.crypto.keystore import KeyFileSecret
 from node.errors import ConfigError
@@ -68,7 +69,9 @@ def settle(home: Path, node_id: str, organisation_id: str, now_ms: int) -> NodeE
             is_member=False,
             **ports._asdict(),
         )
-        _equip(home, entry, now_ms)
+        # Each node loads kernels: whether those of one machine do was chosen for all of them.
+        hashing = NodeConfig.load(home / topology.nodes[0].home).hashing
+        _equip(home, entry, hashing, now_ms)
         _enter(home, topology, (*topology.nodes, entry))
         return entry
 
@@ -119,7 +122,7 @@ def _enter(home: Path, topology: Topology, nodes: tuple[NodeEntry, ...]) -> None
     write_addresses(home, msgspec.structs.replace(topology, nodes=nodes))
 
 
-def _equip(home: Path, entry: NodeEntry, now_ms: int) -> None:
+def _equip(home: Path, entry: NodeEntry, hashing: str, now_ms: int) -> None:
     genesis = Genesis.decode((home / GENESIS_FILE).read_bytes())
     outfitter = Outfitter(genesis.suite, KeyFileSecret.load(home / SECRET_FILE), now_ms)
     organisation = home / ORGANISATIONS_FOLDER / entry.organisation
@@ -139,6 +142,7 @@ def _equip(home: Path, entry: NodeEntry, now_ms: int) -> None:
                 "validator_id": entry.id,
                 "key_file": f"../../{SECRET_FILE}",
                 "timestamp_identity": timestamp_identity_id(entry.id),
+                "hashing": hashing,
             },
             organisation_id=entry.organisation,
             host=entry.host,

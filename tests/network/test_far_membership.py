@@ -93,6 +93,8 @@ class City:
 
     @asynccontextmanager
     async def running(self, home: Path) -> AsyncIterator[None]:
+        # Compiling kernels, where nobody did before, would take each node here half a minute.
+        update_toml(home / "node.toml", {"hashing": "hashlib"})
         with (home / "node.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *NODE_COMMAND, "--home", home, stderr=log

@@ -16,12 +16,12 @@ from node.chain.governance import (
     members_after,
     possession_bytes,
 )
-from node.config import ClientProfile, NodeConfig
+from node.config import HASHING, ClientProfile, NodeConfig
 from node.crypto.member_certificate import verify_identity
 from node.errors import ConfigError
 from node.operations.introduction import Newcomer
 from node.operations.newcomer import describe, record_change, settle
-from node.operations.provision import NetworkPlan, provision
+from node.operations.provision import NetworkPlan, provision, update_toml
 from node.operations.topology import PORTS_PER_NODE, Topology, find_free_ports
 from node.service.home import log_identity, require_whole
 from node.storage.wal import WriteAheadLog
@@ -60,6 +60,15 @@ def test_a_home_is_whole_and_of_a_new_organisation(home: Path) -> None:
         assert (holder / "ca-bundle.pem").read_bytes().count(b"BEGIN CERTIFICATE") == 3
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert not [*home.rglob("*.unfinished")]
+
+
+@pytest.mark.parametrize("hashing", HASHING)
+def test_it_hashes_as_the_nodes_do_that_it_shares_the_machine_with(
+    home: Path, hashing: str
+) -> None:
+    update_toml(home / "nodes/validator-1/node.toml", {"hashing": hashing})
+    entry = settle(home, "city", "org-1", NOW_MS)
+    assert NodeConfig.load(home / entry.home).hashing == hashing
 
 
 def test_it_is_known_as_a_learner_until_it_is_recorded(home: Path) -> None:
