@@ -26,6 +26,12 @@ def hash_by_hand(data: bytes) -> bytes:
     return hashlib.new(name, data).digest()
 
 
+def digest_by_hand(document: bytes) -> str:
+    """Return how records of the chain name a document, unless somebody says otherwise."""
+    name = {"international": "sha-256", "national": "sm3"}[SUITE.name]
+    return f"{name}:{hash_by_hand(document).hex()}"
+
+
 def signer_from(secret: bytes) -> SoftwareSigner:
     """Return the signer of votes and transactions with this secret, 32 bytes."""
     return SUITE.signer_type.from_secret(secret)

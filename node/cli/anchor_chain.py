@@ -6,7 +6,7 @@ What validators answer is checked before it counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -84,11 +84,11 @@ class ReachedChain:
 
         Where the reference is taken, by an anchor that was lost since, this one supersedes it.
         """
-        recorded = self._record(digest, Outlook(type_code, (reference,)))
+        outlook = Outlook(type_code, (reference,), digest=ANCHOR_DIGEST)
+        recorded = self._record(digest, outlook)
         fault = fault_of(recorded)
         if fault is not None and fault.code == _REFUSED_BY_THE_CHAIN:
-            outlook = Outlook(type_code, (reference,), action=RecordAction.SUPERSEDE)
-            recorded = self._record(digest, outlook)
+            recorded = self._record(digest, replace(outlook, action=RecordAction.SUPERSEDE))
         if fault is not None and recorded.error is not None:
             raise CommandError(fault.code, fault.message, fault.fix)
         return recorded.receipt

@@ -17,7 +17,7 @@ from node.cli.verb import DEFAULT_HOME
 if TYPE_CHECKING:
     from node.chain.reference import ReferenceName
     from node.cli.network import Network
-    from node.crypto.suite import Suite
+    from node.crypto.suite import DocumentDigest, Suite
 
 HEIGHT_MAX: Final = 2**63 - 1
 """The highest that an option takes."""
@@ -42,6 +42,29 @@ suite_option = click.option(
     )
     + f"  [international; ${SUITE_VARIABLE}]",
 )
+
+
+DIGEST_NAMES: Final = ("sha-256", "sha-384", "sha-512", "sm3")
+"""How documents may be hashed, on a chain of any suite: the names in the table of suite.py."""
+
+
+digest_option = click.option(
+    "--digest",
+    "digest_name",
+    type=click.Choice(DIGEST_NAMES),
+    help=_(
+        "How files are hashed, and digests without a name were; unless named, as the chain does: "
+        "sha-256, a national one sm3."
+    ),
+)
+"""Adds `--digest`, of records on a chain."""
+
+
+def choose_digest(name: str | None, suite: Suite) -> DocumentDigest:
+    """Return how documents are hashed: as `--digest` says, or as a chain of this suite does."""
+    from node.crypto.suite import document_digest_by_name
+
+    return suite.document_digest if name is None else document_digest_by_name(name)
 
 
 def choose_suite(name: str | None) -> Suite:

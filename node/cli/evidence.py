@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from node.cli.age import AgeType
+from node.cli.choice import DIGEST_NAMES
 from node.cli.evidence_options import (
     Beliefs,
     Source,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from node.timestamp.trust import TrustAnchor
     from node.timestamp.verify import Verdict
 
-_DIGESTS: Final = ("sha-256", "sha-384", "sha-512", "sm3")
 
 _files_argument = click.argument(
     "names", metavar="FILE|FOLDER...", nargs=-1, required=True, type=click.Path(exists=False)
@@ -63,7 +63,7 @@ def evidence() -> None:
 @click.option(
     "--digest",
     "digest_name",
-    type=click.Choice(_DIGESTS),
+    type=click.Choice(DIGEST_NAMES),
     default="sha-256",
     show_default=True,
     help=_("How to hash the files."),
@@ -117,7 +117,10 @@ def create(
 )
 @_files_argument
 @click.option(
-    "--rehash", "digest_name", type=click.Choice(_DIGESTS), help=_("Hash the files anew, by this.")
+    "--rehash",
+    "digest_name",
+    type=click.Choice(DIGEST_NAMES),
+    help=_("Hash the files anew, by this."),
 )
 @click.option(
     "--within",

@@ -47,6 +47,8 @@ class Document:
     """None for standard input."""
     size_bytes: int = 0
     digest: bytes | None = None
+    algorithm: DocumentDigest | None = None
+    """Of the digest, once there is one."""
     same_as: str | None = None
     """Label of another name of this very file, which stands for it."""
     fault: Fault | None = None
@@ -104,7 +106,7 @@ def hash_document(
     if (kind := _number_of(start)) is not None:
         document.fault = guessable(document.label, kind)
         return
-    document.digest = digest
+    document.digest, document.algorithm = digest, algorithm
 
 
 def guessable(label: str, kind: PersonalKind) -> Fault:

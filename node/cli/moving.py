@@ -18,7 +18,8 @@ from node.cli.recording import record_documents, summarize, tell_trouble
 from node.cli.screen import Answer, Screen
 from node.cli.standing import ask_standing, spoken
 from node.cli.verb import CommandError
-from node.client.recording import DIGEST, Outlook
+from node.client.recording import Outlook
+from node.crypto.suite import document_digest_by_id
 from node.timestamp.receipt import iso_time
 from node.timestamp.standing import Fate, status_digest
 
@@ -62,7 +63,7 @@ def move(
     `said` is the sentence for a person: reference, file, time, height and receipt are filled in.
     """
     document.reference = name.reference
-    outlook = Outlook(name.type_code, action=action)
+    outlook = Outlook(name.type_code, action=action, digest=document.algorithm)
     items = record_documents(screen, network, [document], outlook, out)
     for item in items:
         attestation = None if item.recorded is None else item.recorded.attestation
@@ -82,15 +83,13 @@ def move(
 
 
 def same_document(name: ReferenceName, status: ReferenceStatus) -> Document:
-    """Return the document in force, by its digest; raises `CommandError` for an unusual digest.
-
-    Its receipt is named after the reference.
-    """
-    if status.digest_algorithm != DIGEST.digest_id:
-        message = _("what is in force was not hashed with {algorithm}")
-        fix = _("name the decision that withdraws it: --decision")
-        raise CommandError("GC-2301", message.format(algorithm=DIGEST.name), fix)
-    return Document(name.reference, Path(name.reference), digest=status.digest)
+    """Return the document in force, by its digest. Its receipt is named after the reference."""
+    return Document(
+        name.reference,
+        Path(name.reference),
+        digest=status.digest,
+        algorithm=document_digest_by_id(status.digest_algorithm),
+    )
 
 
 def keep_reason(name: ReferenceName, status: ReferenceStatus, reason: str, out: Path) -> Document:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from node.cli.choice import NetworkChoice, network_options
+from node.cli.choice import NetworkChoice, choose_digest, digest_option, network_options
 from node.cli.receipt import RECEIPTS_FOLDER
 from node.cli.screen import Answer, Screen
 from node.cli.verb import Verb, verb
@@ -85,6 +85,7 @@ def recording_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "was sent, is recorded again."
     ),
 )
+@digest_option
 @recording_options
 @network_options
 @verb("notarize")
@@ -94,6 +95,7 @@ def notarize(  # noqa: PLR0913 - one for each option
     paths: tuple[str, ...],
     table: Path | None,
     resume: bool,
+    digest_name: str | None,
     out: Path,
     type_code: str,
     reference: str | None,
@@ -114,7 +116,7 @@ def notarize(  # noqa: PLR0913 - one for each option
         tell_recorded,
     )
     from node.cli.tables import read_table
-    from node.client.recording import DIGEST, Outlook
+    from node.client.recording import Outlook
     from node.operations.topology import lock_folder
 
     if supersede or withdraw:  # they stood here once
@@ -126,14 +128,15 @@ def notarize(  # noqa: PLR0913 - one for each option
     if not paths and table is None:
         raise click.UsageError(_("name what to record: PATH..., or a table: --csv TABLE"))
     found = network.open()
+    algorithm = choose_digest(digest_name, found.suite)
     documents = find_documents(paths, apart_from=(out, found.profile.home)) if paths else []
     if table is not None:
-        documents += read_table(table, DIGEST)
+        documents += read_table(table, algorithm)
     if reference is not None:
         if len(documents) != 1:
             raise click.UsageError(_("--ref names one record: give a single document with it"))
         documents[0].reference = reference
-    outlook = Outlook(type_code, batch_size=batch_size)
+    outlook = Outlook(type_code, batch_size=batch_size, digest=algorithm)
     with ExitStack() as stack:
         earlier = None
         if resume:

@@ -128,13 +128,13 @@ def _verify_one(screen: Screen, anchor: TrustAnchor, document: Document, receipt
     from node.cli.inputs import STANDARD_INPUT
     from node.cli.subjects import read_document, read_file
     from node.cli.wording import headline, outcome_style, tell_unchecked
-    from node.client.recording import DIGEST
     from node.timestamp.verify import NamedDigest, verify_receipt
 
+    algorithm = document.algorithm or anchor.suite.document_digest
     if document.label == STANDARD_INPUT and document.digest is not None:
-        digest = NamedDigest(DIGEST, document.digest)  # it cannot be read twice
+        digest = NamedDigest(algorithm, document.digest)  # it cannot be read twice
     else:
-        digest = read_document(str(document.path))
+        digest = read_document(str(document.path), algorithm)
     verdict = verify_receipt(read_file(receipt), anchor, digest)
     screen.line(headline(document.label, verdict), style=outcome_style(verdict.outcome))
     tell_unchecked(screen, verdict.steps)

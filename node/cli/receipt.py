@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from node.cli.choice import NetworkChoice, network_options
+from node.cli.choice import NetworkChoice, choose_digest, digest_option, network_options
 from node.cli.receipt_export import export
 from node.cli.receipt_refresh import refresh
 from node.cli.receipt_verifier import verifier
@@ -89,9 +89,12 @@ def show(screen: Screen, *, path: Path) -> Answer:
     show_default=True,
     help=_("Folder of the receipts."),
 )
+@digest_option
 @network_options
 @verb("receipt fetch")
-def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) -> Answer:
+def fetch(
+    screen: Screen, *, subject: str, out: Path, digest_name: str | None, network: NetworkChoice
+) -> Answer:
     """Fetch a receipt."""
     from node.cli.inputs import STANDARD_INPUT, Document
     from node.cli.receipt_files import name_receipts, save_receipts
@@ -101,8 +104,11 @@ def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) ->
     from node.timestamp.verify import verify_receipt
 
     found = network.open()
-    ask = _ask_by_operation if subject.startswith(_TX_PREFIX) else _ask_by_document
-    encoded, digest = ask(found, subject)
+    encoded, digest = (
+        _ask_by_operation(found, subject)
+        if subject.startswith(_TX_PREFIX)
+        else _ask_by_document(found, subject, digest_name)
+    )
     verdict = verify_receipt(encoded, found.anchor, digest)
     if verdict.attestation is None:  # the receipt of a withdrawal is a sound one, and has it
         failure = verdict.failure
@@ -122,10 +128,12 @@ def fetch(screen: Screen, *, subject: str, out: Path, network: NetworkChoice) ->
     return Answer({"receipt": str(place), "digest": str(digest), **describe_verdict(verdict)})
 
 
-def _ask_by_document(network: Network, subject: str) -> tuple[bytes, NamedDigest]:
+def _ask_by_document(
+    network: Network, subject: str, digest_name: str | None
+) -> tuple[bytes, NamedDigest]:
     from node.cli.subjects import read_document
 
-    digest = read_document(subject)
+    digest = read_document(subject, choose_digest(digest_name, network.suite))
     return network.ask(lambda client: client.receipt_of_digest(digest.value)), digest
 
 

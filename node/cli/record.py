@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from node.cli.choice import NetworkChoice, network_options, read_reference_name
+from node.cli.choice import (
+    NetworkChoice,
+    choose_digest,
+    digest_option,
+    network_options,
+    read_reference_name,
+)
 from node.cli.masking import choose_policy, masking_options
 from node.cli.notarize import TYPE_DEFAULT
 from node.cli.outputs import OutputFile, write_anew
@@ -33,23 +39,30 @@ def record() -> None:
 
 @record.command("show", help=_("Show every record of one document."))
 @click.argument("document", metavar="FILE|DIGEST|-")
+@digest_option
 @masking_options
 @network_options
 @verb("record show")
 def show(
-    screen: Screen, *, document: str, masking_path: Path | None, clear: bool, network: NetworkChoice
+    screen: Screen,
+    *,
+    document: str,
+    digest_name: str | None,
+    masking_path: Path | None,
+    clear: bool,
+    network: NetworkChoice,
 ) -> Answer:
     """Show every record of one document."""
     from node.cli.subjects import read_document
     from node.rpc.port import RecordFilter
 
-    digest = read_document(document)
     chain = network.open()
+    digest = read_document(document, choose_digest(digest_name, chain.suite))
     policy = choose_policy(masking_path, clear=clear, chain=chain)
     rows, more = _find(chain, RecordFilter(digest=digest.value), _LIMIT_MAX, policy)
     if not rows:
         message = _("{document}: no record of {digest}")
-        fix = _("notarize it: govchain notarize")
+        fix = _("notarize it: govchain notarize; hashed otherwise, it is found by --digest")
         raise CommandError("GC-2203", message.format(document=document, digest=digest), fix)
     _show(screen, rows, more=more)
     return Answer({"digest": str(digest), "records": rows, "more": more})

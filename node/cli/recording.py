@@ -35,7 +35,8 @@ from node.cli.under_way import (
 )
 from node.cli.verb import CommandError
 from node.cli.wording import describe_attestation, existence
-from node.client.recording import DIGEST, Learn, Outlook, Recorded, Sending
+from node.client.recording import Learn, Outlook, Recorded, Sending
+from node.crypto.suite import DocumentDigest
 from node.errors import DecodeError
 from node.timestamp.trust import TrustAnchor
 
@@ -74,8 +75,8 @@ class Item:
         document, recorded = self.document, self.recorded
         status = "recorded_before" if self.is_earlier else "recorded"
         row: dict[str, Any] = {"path": document.label, "status": status}
-        if document.digest is not None:
-            row["digest"] = f"{DIGEST.name}:{document.digest.hex()}"
+        if document.digest is not None and document.algorithm is not None:
+            row["digest"] = f"{document.algorithm.name}:{document.digest.hex()}"
         if recorded is not None:
             row |= {"transaction": recorded.tx_id.hex(), "operation": recorded.operation_index}
             if recorded.attestation is not None:
@@ -112,18 +113,20 @@ def record_documents(
     left.
     """
     network.unlock()
+    algorithm = outlook.digest or network.suite.document_digest
+    outlook = replace(outlook, digest=algorithm)
     readable = [document for document in documents if document.is_wanted]
     unhashed = [document for document in readable if document.digest is None]
     size_bytes = sum(document.size_bytes for document in unhashed)
     with screen.progress(_("hashing"), size_bytes) as advance:
         for document in unhashed:
-            hash_document(document, DIGEST, advance)
+            hash_document(document, algorithm, advance)
     hashed = [each for each in readable if each.digest is not None]
     items: dict[int, Item] = {}
     if earlier is not None:
         finish_under_way(screen, network, out, earlier, patience_s=patience_s)
         for document in hashed:
-            kept = earlier.find(_record_of(document, outlook))
+            kept = earlier.find(_record_of(document, outlook, algorithm))
             if kept is not None:
                 items[id(document)] = Item.of_kept(document, kept)
         hashed = [each for each in hashed if id(each) not in items]
@@ -189,9 +192,9 @@ def _read_under_way(network: Network, out: Path) -> list[UnderWay]:
     return found
 
 
-def _record_of(document: Document, outlook: Outlook) -> Record:
+def _record_of(document: Document, outlook: Outlook, algorithm: DocumentDigest) -> Record:
     return Record(
-        digest_algorithm=DIGEST.digest_id,
+        digest_algorithm=algorithm.digest_id,
         digest=document.digest or b"",
         type_code=outlook.type_code,
         reference=document.reference,

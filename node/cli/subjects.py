@@ -28,7 +28,7 @@ def read_document(argument: str, algorithm: DocumentDigest = SHA_256) -> NamedDi
     if argument == STANDARD_INPUT or os.path.lexists(argument):
         return NamedDigest(algorithm, hash_one(argument, algorithm))
     try:
-        return NamedDigest.parse(argument)
+        return NamedDigest.parse(argument, algorithm)
     except ClientError as error:
         message = _("{document}: no such file, and no digest either")
         raise CommandError("GC-2301", message.format(document=argument)) from error

@@ -89,7 +89,7 @@ def _read_row(path: Path, line: int, row: _Row, algorithm: DocumentDigest) -> Do
             if holds_identity_card(reference):
                 message = _("the reference holds the number of an identity card")
                 raise CommandError("GC-2612", _said(path, line, message))
-        digest = NamedDigest.parse(row[_DIGEST].strip()) if _DIGEST in row else None
+        digest = NamedDigest.parse(row[_DIGEST].strip(), algorithm) if _DIGEST in row else None
     except (ClientError, DecodeError, UnicodeEncodeError) as error:
         _refuse(_said(path, line, str(error)))
     if digest is not None and digest.algorithm != algorithm:
@@ -102,7 +102,14 @@ def _read_row(path: Path, line: int, row: _Row, algorithm: DocumentDigest) -> Do
         _refuse(_said(path, line, _("no receipt can be called {name}").format(name=name)))
     if digest is not None:
         label = name or digest.value.hex()
-        return Document(label, None, digest=digest.value, reference=reference, called=label)
+        return Document(
+            label,
+            None,
+            digest=digest.value,
+            algorithm=algorithm,
+            reference=reference,
+            called=label,
+        )
     found = path.parent / file
     size_bytes = 0
     with suppress(OSError):  # hashing tells

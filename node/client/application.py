@@ -16,6 +16,7 @@ from node.client.blocks import BlockReader, ProvedBlock, ProvedTransaction
 from node.client.chain import WRONG_ANSWER, Chain
 from node.client.events import Event, EventId, follow_events
 from node.client.recording import (
+    DIGEST,
     Outlook,
     Recorded,
     UncheckedReceipt,
@@ -113,7 +114,7 @@ class Client:
         An error of one is in its `error`. Raises `NetworkUnavailable` where nothing was sent.
         """
         found: dict[int, Recorded] = {}
-        outlook = Outlook(type_code, references, action=action)
+        outlook = Outlook(type_code, references, action=action, digest=DIGEST)
         end = await record_digests(
             self.chain,
             self.ledger,
@@ -132,7 +133,7 @@ class Client:
         action: RecordAction = RecordAction.RECORD,
     ) -> list[Transaction]:
         """Return the signed transactions that `batch` would send: kept, they can be sent again."""
-        outlook = Outlook(type_code, references, action=action)
+        outlook = Outlook(type_code, references, action=action, digest=DIGEST)
         ahead_ms = await lead_ms(self.ledger)
         return list(sign_batches(self.chain, digests, outlook, ahead_ms))
 

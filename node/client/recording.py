@@ -19,7 +19,7 @@ from node.chain.transaction import Transaction
 from node.client.chain import WRONG_ANSWER, Chain
 from node.client.effect import Effect, find_effect
 from node.client.signing import clock_ms, sign_records
-from node.crypto.suite import SHA_256, document_digest_by_id
+from node.crypto.suite import SHA_256, DocumentDigest, document_digest_by_id
 from node.errors import ClientError
 from node.limits import TX_RECORDS_MAX, TX_REFERENCES_MAX
 from node.rpc.client import LedgerClient, NetworkUnavailable, Refused, Submission
@@ -28,7 +28,7 @@ from node.timestamp.receipt import iso_time
 from node.timestamp.verify import Attestation, NamedDigest, Outcome
 
 DIGEST: Final = SHA_256
-"""How documents are hashed."""
+"""What digests are made by that come from applications, on chains of every suite."""
 TIMEOUT_MS: Final = 30_000
 
 _REQUEST_BYTES: Final = REQUEST_BYTES_MAX * 3 // 4
@@ -47,6 +47,8 @@ class Outlook:
     """Records of one transaction, at most; where references are among them, fewer."""
     action: RecordAction = RecordAction.RECORD
     """What the records do to the standing of their reference."""
+    digest: DocumentDigest | None = None
+    """What the digests were made by; None: what those of the chain's suite are made by."""
 
 
 class Failed(ClientError):  # noqa: N818 - the word of the chain's results
@@ -197,12 +199,13 @@ def sign_batches(
 ) -> Iterator[Transaction]:
     """Yield signed transactions of digests; the chain's clock is `lead_ms` ahead of ours."""
     batch_size = outlook.batch_size
+    algorithm = outlook.digest or chain.suite.document_digest
     if outlook.references is not None:
         batch_size = min(batch_size, TX_REFERENCES_MAX)
     for first in range(0, len(digests), batch_size):
         references = tuple((outlook.references or ())[first : first + batch_size])
         payload = Notarization(
-            digest_algorithm=DIGEST.digest_id,
+            digest_algorithm=algorithm.digest_id,
             type_code=outlook.type_code,
             action=outlook.action,
             digests=b"".join(digests[first : first + batch_size]),

@@ -31,6 +31,27 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentDigest:
+    """An algorithm by which a record may name a document. `size` is in bytes.
+
+    `oid` names it where the world uses ASN.1, as in time-stamp requests. Independent of the suite:
+    a chain of either suite takes records with any of these.
+    """
+
+    digest_id: int
+    name: str
+    size: int
+    new_hash: NewHash
+    oid: str
+
+
+SHA_256: Final = DocumentDigest(1, "sha-256", 32, hashlib.sha256, "2.16.840.1.101.3.4.2.1")
+SM3: Final = DocumentDigest(2, "sm3", 32, new_sm3, "1.2.156.10197.1.401")
+SHA_384: Final = DocumentDigest(3, "sha-384", 48, hashlib.sha384, "2.16.840.1.101.3.4.2.2")
+SHA_512: Final = DocumentDigest(4, "sha-512", 64, hashlib.sha512, "2.16.840.1.101.3.4.2.3")
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """The algorithms of one chain. Sizes are in bytes.
 
@@ -39,6 +60,7 @@ class Suite:
     raise `CryptoError`.
     `signer_type` is what the key store makes and loads for votes and transactions.
     `aead` encrypts what is kept secret, `keyed_hash` authenticates and derives keys by `new_hash`.
+    `document_digest` is how documents are hashed for its records, unless somebody says otherwise.
     `has_public_forms` tells whether hash and signature are those that the public forms of a log
     prescribe (C2SP tlog-tiles and RFC 9942: SHA-256, ECDSA on P-256): else it has none of them.
     """
@@ -53,6 +75,7 @@ class Suite:
     signer_type: type[SoftwareSigner]
     aead: Aead
     keyed_hash: KeyedHash
+    document_digest: DocumentDigest
     has_public_forms: bool
     hash: HashFunction = field(init=False, compare=False, repr=False)
 
@@ -75,6 +98,7 @@ INTERNATIONAL: Final = Suite(
     signer_type=P256Signer,
     aead=AES_256_GCM,
     keyed_hash=KEYED_SHA_256,
+    document_digest=SHA_256,
     has_public_forms=True,
 )
 
@@ -89,6 +113,7 @@ NATIONAL: Final = Suite(
     signer_type=Sm2Signer,
     aead=SM4_GCM,
     keyed_hash=KEYED_SM3,
+    document_digest=SM3,
     has_public_forms=False,
 )
 
@@ -104,26 +129,6 @@ def suite_by_name(name: str) -> Suite:
     """Return the suite with this name, or raise `CryptoError`."""
     return _row({suite.name: suite for suite in SUITES}, name, "suite")
 
-
-@dataclass(frozen=True, slots=True)
-class DocumentDigest:
-    """An algorithm by which a record may name a document. `size` is in bytes.
-
-    `oid` names it where the world uses ASN.1, as in time-stamp requests. Independent of the suite:
-    a chain of either suite takes records with any of these.
-    """
-
-    digest_id: int
-    name: str
-    size: int
-    new_hash: NewHash
-    oid: str
-
-
-SHA_256: Final = DocumentDigest(1, "sha-256", 32, hashlib.sha256, "2.16.840.1.101.3.4.2.1")
-SM3: Final = DocumentDigest(2, "sm3", 32, new_sm3, "1.2.156.10197.1.401")
-SHA_384: Final = DocumentDigest(3, "sha-384", 48, hashlib.sha384, "2.16.840.1.101.3.4.2.2")
-SHA_512: Final = DocumentDigest(4, "sha-512", 64, hashlib.sha512, "2.16.840.1.101.3.4.2.3")
 
 DOCUMENT_DIGESTS: Final = (SHA_256, SM3, SHA_384, SHA_512)
 

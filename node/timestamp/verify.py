@@ -121,11 +121,11 @@ class NamedDigest:
         return f"{self.algorithm.name}:{self.value.hex()}"
 
     @classmethod
-    def parse(cls, text: str) -> NamedDigest:
-        """Read `HEX`, taken for SHA-256, or `ALGORITHM:HEX`; raises `ClientError`."""
+    def parse(cls, text: str, unnamed: DocumentDigest = SHA_256) -> NamedDigest:
+        """Read `ALGORITHM:HEX`, or `HEX`, taken for one of `unnamed`; raises `ClientError`."""
         name, colon, digits = text.rpartition(":")
         try:
-            algorithm = document_digest_by_name(name) if colon else SHA_256
+            algorithm = document_digest_by_name(name) if colon else unnamed
             value = bytes.fromhex(digits)
         except (CryptoError, ValueError) as error:
             raise ClientError(f"digest: expected HEX or ALGORITHM:HEX, got {text!r:.90}") from error

@@ -18,7 +18,7 @@ from node.cli.exit_codes import ExitCode
 from node.crypto.signature import PublicKey
 from node.errors import ClientError
 from node.timestamp.receipt import Receipt
-from tests.suites import signer_from
+from tests.suites import SUITE, signer_from
 from tests.unit.cli.command import CHINESE, ENGLISH, run
 from tests.unit.cli.instant import Office
 from tests.unit.cli.served import served
@@ -184,7 +184,9 @@ def test_a_thousand_documents_are_one_transaction_and_a_thousand_receipts(
     rows = ran.json["items"]
     assert {row["transaction"] for row in rows} == {rows[0]["transaction"]}
     assert [row["operation"] for row in rows] == [*range(1_000)]
-    assert [row["digest"] for row in rows] == [f"sha-256:{digest}" for digest in digests]
+    assert [row["digest"] for row in rows] == [
+        f"{SUITE.document_digest.name}:{digest}" for digest in digests
+    ]
     kept = [Receipt.decode(Path(row["receipt"]).read_bytes()) for row in rows]
     assert [receipt.leaf.record.digest.hex() for receipt in kept] == digests
     assert len({receipt.log_index for receipt in kept}) == 1_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from node.cli.exit_codes import ExitCode
 from node.timestamp.trust import TrustFile
+from tests.suites import digest_by_hand
 from tests.unit.cli.command import Ran, run
 from tests.unit.cli.instant import Office
 from tests.unit.cli.served import served
@@ -45,7 +45,7 @@ def test_a_reason_is_proved_by_its_file_and_the_receipt(office: Office, tmp_path
         "reference": "证照/2025-1",
         "reason": REASON,
     }
-    assert said["withdrawn"] == f"sha-256:{hashlib.sha256(b'content of a').hexdigest()}"
+    assert said["withdrawn"] == digest_by_hand(b"content of a")
     trust, chain = tmp_path / "trust.json", office.node.chain
     trust.write_bytes(TrustFile(chain_id=chain.chain_id, genesis=chain).encode())
     verify = ("--receipt", item["receipt"], "--trust", trust, "--offline", "--json")
