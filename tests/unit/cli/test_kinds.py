@@ -358,5 +358,5 @@ def test_it_is_said_in_chinese_and_a_name_can_be_copied(tmp_path: Path) -> None:
     path = tmp_path / "a b.ers"
     path.write_bytes(FILES["it.ers"][1])
     ran = run("receipt", "show", path, env=CHINESE)
-    assert "不是收据" in ran.err
+    assert "不是回执" in ran.err
     assert f"govchain evidence verify '{path}'" in ran.err
