@@ -65,7 +65,8 @@ class Proposer:
         self._batch_limit = BatchLimit(
             records_max=BLOCK_RECORDS_MAX, delay_max_ms=self._parameters.message_delay_ms // 4
         )
-        self._pool_reported = False
+        self._pool_reported: bool | None = False
+        """What the core goes by; None where nothing was built, which it may not have heard."""
         self._build_again_at_ms = 0
         self._reserve: _Reserve | None = None
 
@@ -191,8 +192,8 @@ class Proposer:
         return self._nothing(action)
 
     def _nothing(self, action: ev.BuildProposal) -> ev.ProposalBuilt:
-        """Answer without a block: the core takes the pool for empty until told otherwise."""
-        self._pool_reported = False
+        """Answer without a block: unless it left its view, the core takes the pool for empty."""
+        self._pool_reported = None
         return ev.ProposalBuilt(action.view, action.height, None, ())
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from node.chain.block import CertifiedHeader
 from node.chain.certificate import Phase
 from node.chain.membership import ValidatorSet
 from node.chain.transaction import VerifiedTransaction
 from node.consensus.events import BuildProposal, Now, PoolChanged, ProposalBuilt
-from node.consensus.messages import Proposal, Reason
+from node.consensus.messages import Proposal, Reason, ViewChange
 from node.execution.apply import Executor
 from node.limits import TX_LIFETIME_MS_MAX
 from node.service import proposing as proposing_module
@@ -24,8 +25,16 @@ from node.service.term import Roster, Term
 from node.service.undecided import Undecided
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
-from tests.unit.consensus.signing import vote
-from tests.unit.execution.small_chain import CREATED_MS, GENESIS, payload, tx
+from tests.unit.consensus.signing import new_view, view_change, vote
+from tests.unit.execution.small_chain import (
+    CREATED_MS,
+    GENESIS,
+    DictState,
+    certify,
+    next_inputs,
+    payload,
+    tx,
+)
 from tests.unit.service.lone import Lone
 
 ONE_VALIDATOR = replace(
@@ -134,6 +143,28 @@ def test_how_many_blocks_a_standing_pool_makes(
         if elapsed_ms % 5 == 0:  # each block takes two syncs
             alone.make_durable(elapsed_ms)
     assert alone.engine.height == blocks
+
+
+def test_who_built_nothing_as_its_view_ended_hears_when_nothing_waits_any_more() -> None:
+    node, due_ms = Lone(0), GENESIS.parameters.rotation_ms
+    utc_ms = node.at(due_ms).utc_ms
+    early = tx(payload("early"), not_after_ms=utc_ms + TX_LIFETIME_MS_MAX + 5)  # in no block yet
+    node.admit(early, due_ms)
+    node.make_durable(due_ms + 1)
+    assert [each.view for each in node.said() if isinstance(each, ViewChange)] == [1]
+    node.hear(1, new_view(1, [view_change(voter, 1) for voter in (1, 2, 3)]), due_ms + 2)
+    executor = Executor(GENESIS)
+    state = DictState(executor.genesis_block())
+    inputs = replace(next_inputs(state, view=1), time_ms=utc_ms + 10)
+    block = executor.execute(state, inputs, [early])
+    prepared = vote(Phase.PREPARE, 1, block.header, 1)
+    node.hear(1, Proposal(block.header, (early.transaction.tx_hash,), prepared), due_ms + 10)
+    node.hear(2, CertifiedHeader(block.header, certify(block)), due_ms + 11)
+    assert (node.engine.height, node.engine.mempool.pending_count) == (1, 0)
+    for elapsed_ms in range(due_ms + 20, due_ms + 5 * GENESIS.parameters.view_timeout_ms, 50):
+        node.engine.tick(node.at(elapsed_ms))
+        node.make_durable(elapsed_ms)
+    assert not any(isinstance(each, ViewChange) for each in node.said())
 
 
 # ---------------------------------------------------------------------- without an engine around
