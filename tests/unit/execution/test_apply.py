@@ -53,6 +53,7 @@ def test_the_genesis_block_is_the_documented_one() -> None:
     assert (header.height, header.view, header.epoch, header.proposer) == (0, 0, 0, 0)
     assert (header.chain_id, header.time_ms) == (GENESIS.chain_id, GENESIS.created_ms)
     assert header.parent == bytes(32)
+    assert not header.time_degraded
     assert (header.log_size, header.log_roots) == (0, (HASH(b""),))
     assert header.tx_root == header.results_root == HASH(b"")
     assert header.next_set_digest == GENESIS.validators.digest

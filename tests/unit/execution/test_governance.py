@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,9 +22,12 @@ from node.chain.governance import (
     SetEndpoint,
     SetParameters,
 )
+from node.chain.identity import ChangeStatus, Status, Subject
 from node.chain.transaction import VerifiedTransaction, sign_transaction, verify_transaction
 from node.errors import PeerError
+from node.execution import governance
 from node.execution.governance import EVIDENCE_AGE_MS_MAX, EVIDENCE_CHECKPOINTS_MAX
+from node.execution.policy import stuck
 from node.execution.registry import (
     PARAMETERS_KEY,
     endpoint_key,
@@ -351,6 +355,30 @@ def test_one_transaction_of_a_block_ends_the_epoch_and_others_have_their_effect(
     assert (epoch.number, epoch.parameters) == (1, GOVERNED.parameters)
     assert names_of(chain) == [*FOUNDERS, FIFTH]
     assert find_identity(chain.state, "agency-9") is not None
+
+
+def test_no_set_has_more_members_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, code in ((4, ResultCode.VALIDATOR_COUNT), (5, ResultCode.OK)):
+        monkeypatch.setattr(governance, "VALIDATORS_MAX", most)
+        assert add_fifth(GovernedChain()) is code
+
+
+def test_what_takes_nobody_a_right_is_not_searched_for_whom_it_would_lock_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searches: list[object] = []
+
+    def noting(*asked: Any) -> Any:  # noqa: ANN401 - as it is passed on
+        searches.append(asked)
+        return stuck(*asked)
+
+    monkeypatch.setattr(governance, "stuck", noting)
+    chain = GovernedChain()
+    assert chain.govern(governed(NEW_ORGANISATION, NEW_IDENTITY)) is ResultCode.OK
+    assert searches == []
+    freezing = ChangeStatus(Subject.IDENTITY, "agency-9", Status.FROZEN, "seal lost")
+    assert chain.govern(governed(freezing)) is ResultCode.OK
+    assert len(searches) == 2, "before and after"
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ from tests.unit.execution.governed_chain import (
 from tests.unit.execution.small_chain import (
     CREATED_MS,
     HOUR_MS,
+    SHORT_LIVED,
+    SHORT_LIVED_NOT_AFTER_MS,
     authority,
     certifier,
     identity,
@@ -503,6 +505,19 @@ def test_a_rotation_shortens_at_its_beginning_no_validity_and_is_told_with_its_r
         (Event.ROTATED, "for 60 days"),
         (Event.ROTATED, "for 90 days"),
     ]
+
+
+def test_who_is_given_a_new_certificate_has_its_rights_within_the_block() -> None:
+    chain = People()
+    renewed = certificate(OWN, SHORT_LIVED)
+    rotation = governed_tx(governed(RotateIdentity(SHORT_LIVED, renewed, None, 0, "")), nonce=99)
+    late_ms = SHORT_LIVED_NOT_AFTER_MS + 1 - chain.state.header.time_ms
+    asked = own_tx("late", SHORT_LIVED)
+    assert [r.code for r in chain.execute(asked, rotation, step_ms=late_ms).results] == [
+        ResultCode.IDENTITY_NOT_VALID,
+        OK,
+    ]
+    assert [r.code for r in chain.execute(rotation, asked, step_ms=late_ms).results] == [OK, OK]
 
 
 @pytest.mark.parametrize("key", [b"no key", b""])

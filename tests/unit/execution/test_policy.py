@@ -133,6 +133,15 @@ def test_a_rule_of_one_parameter_goes_before_that_of_all() -> None:
     assert chain.govern(with_window(3, *ADMINS, chain=chain)) is ResultCode.OK
 
 
+def test_what_changes_two_parameters_is_approved_for_both() -> None:
+    chain = with_rule("set-parameters:window_slots", rule(Measure.ALL))
+    both = SetParameters(replace(GOVERNED.parameters, window_slots=3, view_timeout_ms=2_000))
+    evidence = chain.statements(*FOUNDERS[:3])
+    few = governed(both, evidence=evidence)
+    assert chain.govern(few) is ResultCode.APPROVALS_MISSING
+    assert chain.govern(governed(both, evidence=evidence, approvers=ADMINS)) is ResultCode.OK
+
+
 def test_a_rule_of_one_type_of_records_goes_before_that_of_all() -> None:
     chain = with_rule(
         "notarize:seal", rule(Measure.ANY, named=("org-1",), roles=(Role.VALIDATOR, Role.AUDITOR))

@@ -13,14 +13,17 @@ from node.chain.governance import SetParameters
 from node.chain.record import RecordAction
 from node.chain.reference import ReferenceName
 from node.chain.transaction import VerifiedTransaction
+from node.crypto.signature import Signer
 from node.crypto.suite import SHA_256
-from node.errors import ClientError, StorageError
+from node.errors import ClientError, InvariantViolation, StorageError
 from node.service.queries import BLOCKS_REMEMBERED, Queries, RecordStatus
 from node.storage import keys
+from node.storage.checkpoints import CheckpointStore, KeptCheckpoint
 from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore, RecordQuery
 from node.storage.memory import MemoryStore
 from node.timestamp.consistency import verify_consistency_proof
+from node.timestamp.cose import CoseSignature, sign_root
 from node.timestamp.history import follow_handovers
 from node.timestamp.refreshed import RefreshedReceipt
 from node.timestamp.standing import Fate, verify_standing
@@ -84,6 +87,67 @@ def test_a_validator_of_the_epoch_makes_its_receipts_cose_receipts_too(chain: Ch
             assert (receipt.cose is not None) is signs
             digest = NamedDigest(SHA_256, payload(document).digests)
             assert verify_receipt(receipt.encode(), ANCHOR, digest).outcome is Outcome.VERIFIED
+
+
+def test_one_signature_serves_all_receipts_of_a_block(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed: list[bytes] = []
+
+    def noting(chain_id: bytes, root: bytes, key: Signer) -> CoseSignature:
+        signed.append(root)
+        return sign_root(chain_id, root, key)
+
+    monkeypatch.setattr("node.service.queries.sign_root", noting)
+    batch = tx(payload("b", "c"))
+    chain.commit(batch)
+    queries = Queries(chain.ledger, GENESIS, signer("validator-3"))
+    for operation in range(2):
+        assert queries.receipts(batch.transaction.tx_id, operation, 1)
+    assert signed == [chain.ledger.header.log_roots[0]]
+
+
+@pytest.mark.parametrize(
+    ("more", "epoch", "is_taken"), [(0, 0, True), (1, 0, True), (-1, 0, False), (0, 1, False)]
+)
+def test_a_receipt_takes_along_a_checkpoint_of_its_epoch_that_covers_its_block(
+    chain: Chain, more: int, epoch: int, *, is_taken: bool
+) -> None:
+    batch = tx(payload("a"))
+    chain.commit(batch)
+    size = chain.ledger.header.log_size
+    chain.commit(tx(payload("later")))
+    checkpoints = CheckpointStore(MemoryStore())
+    queries = Queries(chain.ledger, GENESIS, None, checkpoints)
+
+    def taken() -> list[bytes]:
+        receipts = queries.receipts(batch.transaction.tx_id, 0, 1) or []
+        return [each.checkpoint.note for each in receipts if each.checkpoint is not None]
+
+    assert taken() == []
+    checkpoints.keep(KeptCheckpoint(size + more, epoch, b"note"))
+    assert taken() == ([b"note"] if is_taken else [])
+
+
+def test_a_receipt_of_an_ended_epoch_takes_along_the_last_checkpoint_of_that() -> None:
+    chat = Chat("validator-1", "validator-2", "validator-3", "validator-4")
+    notarize(chat, "old")
+    change = SetParameters(replace(GOVERNED.parameters, view_timeout_ms=900))
+    assert govern(chat, change, members=tuple(chat.nodes)) is ResultCode.OK
+    notarize(chat, "new")
+    ledger = chat.nodes["validator-1"].ledger
+    barrier, first = (ledger.header_at(height) for height in (2, 3))
+    assert barrier is not None
+    assert first is not None
+    checkpoints = CheckpointStore(MemoryStore())
+    for (header, _), note in ((barrier, b"last"), (first, b"first")):
+        checkpoints.keep(KeptCheckpoint(header.log_size, header.epoch, note))
+    queries = Queries(ledger, GOVERNED, None, checkpoints)
+    for document, note in (("old", b"last"), ("new", b"first")):
+        receipt = queries.receipt_of_digest(payload(document).digests)
+        assert receipt is not None
+        assert receipt.checkpoint is not None
+        assert receipt.checkpoint.note == note
 
 
 def test_receipts_are_cut_at_the_limit_and_at_the_end(chain: Chain) -> None:
@@ -256,9 +320,40 @@ def test_few_blocks_are_remembered(chain: Chain) -> None:
         chain.commit(tx(payload(f"{number}")))
     first = chain.queries.block(1)
     assert chain.queries.block(1) is first
-    for height in range(2, BLOCKS_REMEMBERED + 2):
+    for height in range(2, BLOCKS_REMEMBERED + 1):
         chain.queries.block(height)
+    assert chain.queries.block(1) is first
+    chain.queries.block(BLOCKS_REMEMBERED + 1)
     assert chain.queries.block(1) is not first
+
+
+def test_what_the_ledger_has_no_rules_for_stops_who_asks(chain: Chain) -> None:
+    chain.commit(tx(payload("a")))
+    with pytest.raises(InvariantViolation, match="no handover to epoch 1"):
+        chain.queries.handovers(1)
+    header, _ = certified_tip(chain.ledger)
+    assert chain.queries.parameters_at(header) == GENESIS.parameters
+    with pytest.raises(InvariantViolation, match="no parameters are those that header 1 names"):
+        chain.queries.parameters_at(replace(header, parameters_digest=bytes(32)))
+
+
+def test_the_standing_of_a_state_key_is_not_proved_at_genesis(chain: Chain) -> None:
+    key = ReferenceName("agency-1", "licence", "R").key
+    assert chain.queries.state_value_proof(key) is None
+    chain.commit(tx(payload("a", references=["R"])))
+    assert chain.queries.state_value_proof(key) is not None
+
+
+def test_handovers_are_read_once(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = Chat("validator-1", "validator-2", "validator-3", "validator-4")
+    notarize(chat, "first")
+    change = SetParameters(replace(GOVERNED.parameters, view_timeout_ms=900))
+    assert govern(chat, change, members=tuple(chat.nodes)) is ResultCode.OK
+    queries = Queries(chat.nodes["validator-1"].ledger, GOVERNED)
+    (first,) = queries.handovers(1)
+    monkeypatch.setattr(queries, "_ledger", chain.ledger)  # which knows of no other epoch
+    assert queries.handovers(1) == (first,)
+    assert queries.handovers(0) == ()
 
 
 def test_handovers_come_from_any_epoch_on_and_end_at_the_tip() -> None:

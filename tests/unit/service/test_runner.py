@@ -12,24 +12,32 @@ import pytest
 
 from node.chain.admission import Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
+from node.chain.compact import Share
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
 from node.chain.record import Notarization
 from node.chain.transaction import Transaction, VerifiedTransaction
 from node.consensus.events import Now
-from node.errors import InvariantViolation, PeerError, StorageError
+from node.errors import InvariantViolation, NodeError, PeerError, StorageError
 from node.execution.apply import Executor
 from node.service import clock
 from node.service import runner as runner_module
 from node.service.allowance import REFUSALS_PER_PERIOD
 from node.service.clock import HELD_UP_MS
+from node.service.clock_fitness import ClockFitness
 from node.service.engine import Engine, Output
 from node.service.home import log_identity
 from node.service.mempool import Mempool
 from node.service.queries import Queries
 from node.service.recovery import recover
 from node.service.runner import CHECK_CHUNK, GATHER_PAUSE_MS, GOSSIP_DELAY_MS, Runner
-from node.service.wire import MessageKind, Transactions, decode_message
+from node.service.wire import (
+    CheckpointLines,
+    MessageKind,
+    Transactions,
+    decode_message,
+    encode_message,
+)
 from node.storage import wal
 from node.storage.ledger import LedgerStore
 from node.storage.memory import MemoryStore
@@ -316,8 +324,80 @@ async def test_a_broken_turn_ends_the_run(alone: Alone, monkeypatch: pytest.Monk
 async def test_a_peer_that_connects_is_greeted(alone: Alone) -> None:
     async with alone.running() as runner:
         alone.wire.sent.clear()
+        greeted: list[int] = []
+        runner.on_connected.append(greeted.append)
         runner.connected(3)
-        assert [peer for peer, _, _ in alone.wire.sent] == [3]
+        assert [peer for peer, _, _ in alone.wire.sent] == greeted == [3]
+
+
+async def test_what_peers_sign_at_checkpoints_is_told_to_who_listens(alone: Alone) -> None:
+    lines = CheckpointLines(1, bytes(32), bytes(64), 0, bytes(64))
+    share = Share(0, 1, bytes(32), bytes(96))
+    told: list[tuple[str, int, object]] = []
+    async with alone.running() as runner:
+        runner.on_lines.append(lambda peer, stated: told.append(("lines", peer, stated)))
+        runner.on_share.append(lambda peer, stated: told.append(("share", peer, stated)))
+        runner.received(2, [encode_message(lines), encode_message(share)])
+    assert told == [("lines", 2, lines), ("share", 2, share)]
+
+
+async def test_an_epoch_is_told_of_once_as_it_begins(alone: Alone) -> None:
+    runner = alone.build()
+    begun: list[int] = []
+    runner.on_epoch.append(lambda: begun.append(len(alone.wire.sent)))
+    life = asyncio.create_task(runner.run())
+    await asyncio.sleep(0)  # lets it begin
+    await submit(runner, transaction(payload("a")))
+    runner.stop()
+    await life
+    alone.log.close()
+    assert begun == [0], "before the first message"
+
+
+async def test_each_turn_and_each_reading_of_the_clocks_is_shown(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[Output] = []
+    readings: list[Now] = []
+    monkeypatch.setattr(Silent, "turned", lambda _self, output: turns.append(output))
+    monkeypatch.setattr(ClockFitness, "observe", lambda _self, reading: readings.append(reading))
+    async with alone.running() as runner:
+        await submit(runner, transaction(payload("a")))
+        assert runner.now().utc_ms - readings[-1].utc_ms < HELD_UP_MS
+    assert sum(len(output.committed) for output in turns) == 1
+
+
+async def test_who_halts_ends_with_the_reason(alone: Alone) -> None:
+    runner = alone.build()
+    life = asyncio.create_task(runner.run())
+    await asyncio.sleep(0)  # lets it begin
+    runner.engine.halted = "blocks differ"
+    runner.connected(1)
+    with pytest.raises(NodeError, match="halted: blocks differ") as caught:
+        await life
+    assert caught.value.code == "GC-9002"
+    alone.log.close()
+
+
+async def test_where_another_ledger_takes_over_the_run_ends_in_order(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = alone.build()
+    life = asyncio.create_task(runner.run())
+    await asyncio.sleep(0)  # lets it begin
+    monkeypatch.setattr(Engine, "is_superseded", True)
+    runner.connected(1)
+    async with asyncio.timeout(20):
+        await life
+    alone.log.close()
+
+
+async def test_what_a_peer_passes_on_is_checked_and_waits(tmp_path: Path) -> None:
+    backup = Alone(tmp_path, genesis=GENESIS, name="validator-4")
+    passed_on = tx(payload("a"), not_after_ms=now().utc_ms + 300_000).transaction
+    async with backup.running() as runner:
+        runner.received(1, [encode_message(Transactions((passed_on.encoded,)))])
+        await until(lambda: runner.engine.mempool.is_pending(passed_on.tx_id))
 
 
 async def test_a_stop_before_the_beginning_counts(alone: Alone) -> None:
