@@ -18,14 +18,17 @@ _WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", 
 """Kinds of stores whose names only look like paths: a folder made there could become a bucket."""
 _TIMES: Final = ("LastModified", "mtime", "created")
 """How listings name when an object came: of S3, of files, of memory."""
-_FIX: Final = "see that the store answers, and lets this node read, write, list and delete there"
+_FIX: Final = (
+    "see that the store answers, and lets this node read, write, list and delete there, and ask "
+    "whether it keeps versions"
+)
 
 
 class UrlObjects:
     """Objects below a URL.
 
     As durable and as atomic as that store makes a single object. Room is for the store to bound.
-    A bucket that keeps what was deleted is not written to: nothing in it could be destroyed.
+    A bucket that keeps what was deleted is read alone: nothing in it could be destroyed.
     """
 
     def __init__(self, url: str) -> None:
@@ -50,11 +53,12 @@ class UrlObjects:
                 fix="pip install govchain[s3], or keep the vault in a folder: leave vault.url out",
             ) from error
         self._has_folders = parts.scheme not in _WITHOUT_FOLDERS
-        self._is_fit = False
+        self._keeps: bool | None = None
 
     def put(self, name: str, data: bytes) -> None:
         """Keep an object."""
         path = self._path(name)
+        self._expect_forgetting()
         if self._has_folders:
             self._ask(lambda: self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True))
         self._ask(lambda: self._files.pipe_file(path, data))
@@ -79,6 +83,7 @@ class UrlObjects:
     def remove(self, name: str) -> None:
         """Remove an object or a folder, and see that nothing of it is left."""
         path = self._path(name)
+        self._expect_forgetting()
         self._find(lambda: self._files.rm(path, recursive=True))
         if left := self._find(lambda: self._files.find(path)):
             raise ObjectStoreError(
@@ -98,7 +103,7 @@ class UrlObjects:
             return None
 
     def _ask(self, question: Callable[[], Any]) -> Any:  # noqa: ANN401 - as above
-        self._expect_fit()
+        self._learn()
         try:
             return question()
         except FileNotFoundError as error:
@@ -106,28 +111,33 @@ class UrlObjects:
         except Exception as error:  # each store behind the library raises errors of its own
             raise self._refusal(error) from error
 
-    def _expect_fit(self) -> None:
-        """Raise `ObjectStoreError` where a bucket is not there, or keeps what is deleted."""
-        if self._is_fit:
-            return
-        bucket = self._root.split("/", 1)[0]
-        try:
-            ask = getattr(self._files, "is_bucket_versioned", None)
-            keeps = ask is not None and ask(bucket)
-        except FileNotFoundError as error:
-            raise ObjectStoreError(
-                f"{self._url}: there is no bucket {bucket!r}",
-                fix="correct vault.url in node.toml, or make the bucket, without versions",
-            ) from error
-        except Exception as error:  # as above
-            raise self._refusal(error) from error
-        if keeps:
+    def _learn(self) -> bool:
+        """Return whether a bucket keeps what is deleted, asked once; raises where it is not there.
+
+        The library itself tells a bucket that is not there from an object by nothing.
+        """
+        if self._keeps is None:
+            bucket = self._root.split("/", 1)[0]
+            try:
+                ask = getattr(self._files, "is_bucket_versioned", None)
+                self._keeps = ask is not None and bool(ask(bucket))
+            except FileNotFoundError as error:
+                raise ObjectStoreError(
+                    f"{self._url}: there is no bucket {bucket!r}",
+                    fix="correct vault.url in node.toml, or make the bucket, without versions",
+                ) from error
+            except Exception as error:  # as above
+                raise self._refusal(error) from error
+        return self._keeps
+
+    def _expect_forgetting(self) -> None:
+        """Raise `ObjectStoreError` where a bucket keeps what is deleted."""
+        if self._learn():
             raise ObjectStoreError(
                 f"{self._url}: the bucket keeps versions of what is deleted, so that nothing in it "
                 "could be destroyed",
-                fix="suspend versions there and delete those kept, or name another bucket",
+                fix="suspend versions there, delete those kept and start again, or name another",
             )
-        self._is_fit = True
 
     def _refusal(self, error: Exception) -> ObjectStoreError:
         said = f"{type(error).__name__}: {error}"

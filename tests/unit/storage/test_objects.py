@@ -196,9 +196,17 @@ def test_a_bucket_that_is_not_there_is_not_made(s3: S3Server) -> None:
 
 def test_a_bucket_that_keeps_what_is_deleted_takes_nothing(s3: S3Server) -> None:
     bucket = s3.make_bucket(has_versions=True)
-    with pytest.raises(ObjectStoreError, match="nothing in it could be destroyed"):
-        UrlObjects(f"s3://{bucket}/vault").put(NAME, b"content")
-    assert s3.keys(bucket) == []
+    s3.write(bucket, f"vault/{NAME}", b"from before it kept versions")
+    store = UrlObjects(f"s3://{bucket}/vault")
+    attempts: list[Callable[[], object]] = [
+        lambda: store.put(f"{FOLDER}/ee", b""),
+        lambda: store.remove(NAME),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ObjectStoreError, match="nothing in it could be destroyed"):
+            attempt()
+    assert s3.keys(bucket) == [f"vault/{NAME}"]
+    assert store.get(NAME) == b"from before it kept versions"
 
 
 @pytest.mark.parametrize("action", ["s3:PutObject", "s3:GetObject", "s3:DeleteObject"])
