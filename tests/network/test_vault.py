@@ -81,6 +81,20 @@ def put(home: Path, path: Path, *recipients: str) -> str:
     return str(vault(home, "put", path, *to)["document"])
 
 
+def begin_put_and_kill(home: Path, path: Path) -> Path:
+    """Put a file until some chunks are sent; return the journal that is left of it."""
+    outgoing = home / "clients" / OWNER / "vault-outgoing"
+    words = ["vault", "put", str(path), "--to", "org-2", "--home", str(home), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "node", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    until(lambda: any(each.stat().st_size > 500 for each in outgoing.glob("*.put")), "some chunks")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (journal,) = outgoing.glob("*.put")
+    return journal
+
+
 def get(home: Path, document: str, out: Path, identity: str) -> bytes:
     vault(home, "get", document, "--out", out, identity=identity)
     return out.read_bytes()
@@ -221,41 +235,24 @@ def test_a_node_that_was_down_gets_its_copies_and_destroys_what_was_shredded(
 
 def test_a_put_that_was_killed_goes_on(home: Path, tmp_path: Path) -> None:
     path = written(tmp_path, 40 * MIB)
-    outgoing = home / "clients" / OWNER / "vault-outgoing"
-    arguments = ["vault", "put", str(path), "--to", "org-2", "--home", str(home), "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "node", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    until(lambda: any(each.stat().st_size > 500 for each in outgoing.glob("*.put")), "some chunks")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    (journal,) = outgoing.glob("*.put")
-    noted = journal.stat().st_size
-    assert noted < 40 * 32
+    journal = begin_put_and_kill(home, path)
+    assert journal.stat().st_size < 40 * 32
     document = put(home, path, "org-2")
     assert held(home, OWN_NODE, document), "the same document, begun by the run that was killed"
-    assert not [*outgoing.glob("*.put")]
+    assert not journal.exists()
     assert get(home, document, tmp_path / "got", READER) == path.read_bytes()
 
 
 def test_a_put_does_not_go_on_with_another_content(home: Path, tmp_path: Path) -> None:
     path = written(tmp_path, 40 * MIB)
-    outgoing = home / "clients" / OWNER / "vault-outgoing"
-    arguments = ["vault", "put", str(path), "--to", "org-2", "--home", str(home), "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "node", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    until(lambda: any(each.stat().st_size > 500 for each in outgoing.glob("*.put")), "some chunks")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    journal = begin_put_and_kill(home, path)
     there = path.stat()
     with path.open("r+b") as file:
         file.write(b"other")
     os.utime(path, ns=(there.st_atime_ns, there.st_mtime_ns))  # as if nothing had happened
     ran = ask(home, "put", path, "--to", "org-2")
     assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2608")
-    for each in outgoing.glob("*.put"):
-        each.unlink()
+    journal.unlink()
 
 
 def test_a_get_that_was_stopped_goes_on_from_what_is_right(home: Path, tmp_path: Path) -> None:
