@@ -146,8 +146,27 @@ def _generic(mutants: Sequence[Mutant], results: Results, equivalent: Container[
             len(no_verdict),
         )
         lines.append(f"| {module} | {' | '.join(map(str, counts))} |")
+    lines += ["", *_by_room(mutants, results, equivalent)]
     if unsettled:
         lines += ["", "Survivors:", "", *(f"- `{m.name}`: {m.mistake}" for m in unsettled)]
+    return lines
+
+
+def _by_room(mutants: Sequence[Mutant], results: Results, equivalent: Container[str]) -> list[str]:
+    """Return the table of rooms, and of all: how many are dead or proved, and how many are open."""
+    made, killed, proved = Counter[str](), Counter[str](), Counter[str]()
+    for mutant in mutants:
+        is_killed_here = is_killed(results.get(mutant.name, {}))
+        for room in ("/".join(mutant.edits[0].path.split("/")[:2]), "all"):
+            made[room] += 1
+            killed[room] += is_killed_here
+            proved[room] += mutant.name in equivalent
+    lines = ["| room | made | killed | proved equivalent | open | settled |", "|---" * 6 + "|"]
+    for room in sorted(made, key=lambda room: (room == "all", room)):
+        settled = killed[room] + proved[room]
+        counts = (made[room], killed[room], proved[room], made[room] - settled)
+        share = f"{100 * settled / made[room]:.1f} %"
+        lines.append(f"| {room} | {' | '.join(map(str, counts))} | {share} |")
     return lines
 
 

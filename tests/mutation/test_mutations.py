@@ -184,6 +184,18 @@ def test_recorded_results_are_of_mutants_that_exist_and_fill_the_tables() -> Non
     assert all(name in told for name in results if name in {m.name for m in PLANTED})
 
 
+def test_rooms_are_summed_up_by_what_settles_their_mutants() -> None:
+    made = [m for m in GENERIC if m.edits[0].path.startswith("node/storage/")][:4]
+    killed, survived, proved = made[:3]
+    verdicts = {
+        killed.name: {"digest": killed.digest, "unit": {"test": "a"}},
+        survived.name: {"digest": survived.digest, "unit": {"test": ""}},
+    }
+    told = tables(made, verdicts, {proved.name})
+    assert "| node/storage | 4 | 1 | 1 | 2 | 50.0 % |" in told
+    assert "| all | 4 | 1 | 1 | 2 | 50.0 % |" in told
+
+
 def test_a_copy_without_a_mutant_survives_and_one_with_a_mutant_dies(tmp_path: Path) -> None:
     sources = tmp_path / "sources"
     for folder in ("node", "tests/simulation"):
