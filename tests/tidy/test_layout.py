@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ROOM_README_LINES_MAX = 80  # a page
+AT_THE_ENTRANCE = {
+    *(".dockerignore", ".gitignore", "pyproject.toml", "requirements.txt", "requirements-dev.txt"),
+    *("README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "check", "run"),
+}
+"""Files at the top of the repository; whatever else lies there was left behind by a tool."""
 
 
 def rooms(root: Path) -> list[Path]:
@@ -84,6 +90,12 @@ def test_every_module_opens_with_what_lives_there() -> None:
 
 def test_every_folder_of_tests_is_run() -> None:
     assert forgotten_tests(ROOT) == []
+
+
+def test_nothing_is_left_behind_at_the_entrance() -> None:
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    assert {name for name in listed.split("\0") if name and "/" not in name} == AT_THE_ENTRANCE
 
 
 def test_a_room_without_a_page_is_found(tmp_path: Path) -> None:
