@@ -274,7 +274,8 @@ class LedgerStore:
     def has_transaction(self, tx_id: bytes) -> bool:
         """Say whether the chain holds this transaction, failed or not.
 
-        For the thread that commits alone, as it remembers what is absent until a block brings it.
+        For one thread alone, as it remembers what is absent until a block brings it. Where another
+        commits meanwhile, whoever asks looks first among the ids of the blocks being committed.
         """
         if tx_id in self._recent_absent or tx_id in self._older_absent:
             return False
