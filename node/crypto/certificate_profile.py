@@ -13,11 +13,9 @@ by the key types of this room, as those of transactions are. node/adr/0030 says 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
-from node.crypto.certificate_algorithms import P256, P384, RSA, SM2
+from node.crypto.certificate_algorithms import P256, SM2
 from node.crypto.certificate_extensions import (
     BASIC_CONSTRAINTS,
     CERTIFICATES,
@@ -29,14 +27,8 @@ from node.crypto.certificate_extensions import (
 )
 from node.crypto.certificate_fields import AcceptedCertificate
 from node.crypto.identity_name import URI_SCHEME, decode_identity_name
-from node.crypto.suite import INTERNATIONAL, NATIONAL, Suite
+from node.crypto.suite import Suite
 from node.errors import CryptoError
-
-_AUTHORITY_KEYS: Final[Mapping[int, tuple[str, ...]]] = {
-    INTERNATIONAL.suite_id: (P256.name, P384.name, RSA.name),
-    NATIONAL.suite_id: (P256.name, P384.name, RSA.name, SM2.name),
-}
-"""By suite: TLS takes all but SM2. Keys of members are of P-256 under both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +101,8 @@ def check_authority(certificate: AcceptedCertificate, suite: Suite) -> None:
         raise CertificateRefused(
             Reason.EXTENDED_KEY_USAGE, "authority certificate: expected no extended key usage"
         )
-    accepted = _AUTHORITY_KEYS[suite.suite_id]
-    if certificate.key_algorithm not in accepted:
-        known, got = ", ".join(accepted), certificate.key_algorithm
+    if certificate.key_algorithm not in suite.authority_keys:
+        known, got = ", ".join(suite.authority_keys), certificate.key_algorithm
         raise CertificateRefused(
             Reason.ALGORITHM, f"authority certificate: expected a key of one of {known}, got {got}"
         )

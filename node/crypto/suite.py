@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from node.crypto.aead import AES_256_GCM, SM4_GCM, Aead
+from node.crypto.certificate_algorithms import P256, P384, RSA, SM2
 from node.crypto.hashing import HashFunction, NewHash, new_sm3
 from node.crypto.keyed_hash import KEYED_SHA_256, KEYED_SM3, KeyedHash
 from node.crypto.signature import (
@@ -63,6 +64,8 @@ class Suite:
     `document_digest` is how documents are hashed for its records, unless somebody says otherwise.
     `has_public_forms` tells whether hash and signature are those that the public forms of a log
     prescribe (C2SP tlog-tiles and RFC 9942: SHA-256, ECDSA on P-256): else it has none of them.
+    `authority_keys` names, as X.509 does, of which kinds the keys of organisations' authorities may
+    be: TLS takes all but SM2. Those of members are of P-256 under every suite.
     """
 
     suite_id: int
@@ -77,6 +80,7 @@ class Suite:
     keyed_hash: KeyedHash
     document_digest: DocumentDigest
     has_public_forms: bool
+    authority_keys: tuple[str, ...]
     hash: HashFunction = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +104,7 @@ INTERNATIONAL: Final = Suite(
     keyed_hash=KEYED_SHA_256,
     document_digest=SHA_256,
     has_public_forms=True,
+    authority_keys=(P256.name, P384.name, RSA.name),
 )
 
 NATIONAL: Final = Suite(
@@ -115,6 +120,7 @@ NATIONAL: Final = Suite(
     keyed_hash=KEYED_SM3,
     document_digest=SM3,
     has_public_forms=False,
+    authority_keys=(P256.name, P384.name, RSA.name, SM2.name),
 )
 
 SUITES: Final = (INTERNATIONAL, NATIONAL)

@@ -131,6 +131,10 @@ class Gate:
         key = self._load(sender_key(state, transaction.body.sender))
         return None if key is None else Candidate(transaction, key)
 
+    def is_outdated(self, verified: VerifiedTransaction) -> bool:
+        """Say whether a signature was checked under another key than its sender has now."""
+        return verified.sender_key != self._key_of(verified.transaction.body.sender)
+
     def _key(self, sender: str) -> PublicKey | None:
         return self._load(self._key_of(sender))
 

@@ -523,6 +523,7 @@ class Engine:
         are_others = self._senders.note_final(executed.state_writes)
         last_came_ms = self._undecided.became_final(executed)
         if are_others:
+            self._intake.drop_outdated(now)
             self.mempool.turns.reseat()
         self._intake.expire_by_block(header.time_ms)
         self._judge_fairness(last_came_ms, now)

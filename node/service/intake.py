@@ -99,10 +99,19 @@ class Intake:
     def drop_oversized(self, now: ev.Now) -> None:
         """Let go of what no block can hold any more, were blocks made smaller, and tell of it."""
         bytes_max = self._gate.bytes_max
+        self._drop(lambda verified: len(verified.transaction.encoded) > bytes_max, now)
+
+    def drop_outdated(self, now: ev.Now) -> None:
+        """Let go of what is signed under a key that its sender has no more, and tell of it.
+
+        Kept, it would look like work that the primary leaves undone, and end views.
+        """
+        self._drop(self._gate.is_outdated, now)
+
+    def _drop(self, is_void: Callable[[VerifiedTransaction], bool], now: ev.Now) -> None:
         waiting = self._mempool.take(
             time_ms=self._reckoner.time_ms(now), txs_max=_ALL, bytes_max=_ALL, records_max=_ALL
         )
-        transactions = [verified.transaction for verified in waiting]
-        dropped = [tx.tx_id for tx in transactions if len(tx.encoded) > bytes_max]
+        dropped = [verified.transaction.tx_id for verified in waiting if is_void(verified)]
         self._mempool.discard(dropped)
         self._outlet.note_expired(dropped)
