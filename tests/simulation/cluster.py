@@ -188,10 +188,10 @@ class Cluster:
             genesis=genesis,
             signers={name: ring.signer(name) for name in AGENCIES},
             validators=self.places,
-            submitted=self.history.submitted,
-            is_final=lambda tx_id: tx_id in self.history.executed,
+            history=self.history,
         )
         self.history.on_final = self.clients.settle
+        self.history.on_rotated = self.clients.ask_under_new_key
         profiles = [fault.profile for fault in plan.faults if isinstance(fault, Burst)]
         self.oracles.carries_damage = any(p.corrupt_permille for p in [plan.links, *profiles])
 

@@ -1,9 +1,12 @@
-"""Runs in which the validators change under load: `python -m tests.simulation.governed`.
+"""Runs in which validators and clients change under load: `python -m tests.simulation.governed`.
 
 A run like every other, with its faults, its liars and its oracles, but that more nodes than the
 founders take part, and that administrators ask, again and again and not always soundly, for
 validators to be added, removed and replaced, and for other parameters. At the end one more change
 has to come through (oracle L). Sets never shrink below four, so that one of them may be faulty.
+
+In most of these runs they also rotate the keys of clients that ask meanwhile, by themselves or with
+a change of the validators in one transaction, and freeze some for a while (registrar.py).
 """
 
 from __future__ import annotations
@@ -28,20 +31,22 @@ from node.chain.governance import (
     SetParameters,
     possession_bytes,
 )
+from node.chain.identity import Status
 from node.chain.membership import Validator, ValidatorSet
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.crypto.signature import Ed25519Signer
 from tests.commands import at_least
 from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.at_rest import judge_evidence, judge_stores
-from tests.simulation.cluster import YEAR_MS, Cluster, found_chain, judged
+from tests.simulation.cluster import AGENCIES, YEAR_MS, Cluster, found_chain, judged
 from tests.simulation.history import Account
 from tests.simulation.keys import KeyRing
 from tests.simulation.minimise import reduced
 from tests.simulation.node import SimulatedValidator
 from tests.simulation.plan import Plan, draw_plan
+from tests.simulation.registrar import authority_of, draw_key, rotation, standing
 from tests.simulation.violation import Violation
-from tests.simulation.world import SECOND, UTC_AT_START_MS
+from tests.simulation.world import MS, SECOND, UTC_AT_START_MS
 
 SIZES = (4, 4, 5, 6)
 """Founders: of each one may be faulty, and of all that come after them."""
@@ -51,6 +56,8 @@ LIFETIME_MS = 590_000
 CHANGE_US = 60 * SECOND
 """How long a sound change may take, asked for again and again, when nothing goes wrong."""
 ORGANISATIONS = ("org-1", "org-2", "org-3")
+FROZEN_MAX_US = 2 * SECOND
+"""How long a client is frozen before it is to have its rights back."""
 
 
 def plan_of(seed: int) -> Plan:
@@ -66,7 +73,13 @@ def plan_of(seed: int) -> Plan:
         validator: (*tricks, Trick.OUTDATE)[-4:] for validator, tricks in plan.byzantine.items()
     }
     workload = replace(plan.workload, requests=min(plan.workload.requests, 40))
-    return replace(plan, parameters=parameters, byzantine=byzantine, workload=workload)
+    return replace(
+        plan,
+        parameters=parameters,
+        byzantine=byzantine,
+        workload=workload,
+        client_changes=random.choice((0, 2, 5, 10)),
+    )
 
 
 def cosigner(name: str) -> Ed25519Signer:
@@ -127,7 +140,11 @@ class GovernedCluster(Cluster):
         return replace(
             genesis,
             organisations=tuple(
-                Organisation(organisation_id=each, name=each, ca_certificate=b"\x30\x00")
+                Organisation(
+                    organisation_id=each,
+                    name=each,
+                    ca_certificate=authority_of(each).certificate,
+                )
                 for each in ORGANISATIONS
             ),
             validators=ValidatorSet(0, founders, ring.suite),
@@ -145,6 +162,8 @@ class GovernedCluster(Cluster):
         asking_us = self.plan.chaos_us * self.plan.workload.asking_permille // 1_000
         for _ in range(random.randrange(2, 7)):
             world.after(random.randrange(asking_us), self._propose)
+        for _ in range(self.plan.client_changes):
+            world.after(random.randrange(asking_us), self._change_client)
         super().run()
         epoch = self.account.epoch
         self._keep_proposing(epoch)
@@ -163,10 +182,38 @@ class GovernedCluster(Cluster):
             self._propose(is_sound=True)
             self.world.after(3 * SECOND, partial(self._keep_proposing, epoch))
 
+    def _change_client(self) -> None:
+        """Ask for a change of one client: mostly another key, at times with other validators."""
+        random = self.world.random
+        name = random.choice(AGENCIES)
+        if random.randrange(4) == 0:
+            self._unfreeze(name, self._propose_operations([standing(name, Status.FROZEN)]))
+            return
+        signer = draw_key(random, self.ring, name)
+        self.clients.hand_over(name, signer)
+        operations = [rotation(name, ORGANISATIONS[0], signer)]
+        if random.randrange(4) == 0:
+            operations += self._draw_operations(self.account)
+        self._propose_operations(operations)
+
+    def _unfreeze(self, name: str, frozen_by: bytes) -> None:
+        """Give a client its rights back, once a transaction has taken them."""
+        delay_us = self.world.random.randrange(100 * MS, FROZEN_MAX_US)
+        if name in self.account.frozen:
+            self._propose_operations([standing(name, Status.ACTIVE)], is_sound=True)
+        elif frozen_by in self.history.executed:
+            return
+        self.world.after(delay_us, partial(self._unfreeze, name, frozen_by))
+
     def _propose(self, *, is_sound: bool = False) -> None:
-        """Ask for a change of what is in force now, mostly a sound one."""
+        """Ask for a change of what decides now."""
+        self._propose_operations(self._draw_operations(self.account), is_sound=is_sound)
+
+    def _propose_operations(
+        self, operations: Sequence[Operation], *, is_sound: bool = False
+    ) -> bytes:
+        """Ask for changes of what is in force now, mostly soundly; return the tx_id."""
         random, account = self.world.random, self.account
-        operations = self._draw_operations(account)
         members = [self._name(number) for number in account.members]
         for operation in operations:
             if isinstance(operation, AddValidator):
@@ -188,9 +235,9 @@ class GovernedCluster(Cluster):
         if not is_sound and random.randrange(8) == 0:
             approvers = approvers[:1]
         approvals = [Approval(each, self.ring.signer(each).sign(message)) for each in approvers]
-        self._ask(replace(payload, approvals=tuple(approvals)))
+        return self._ask(replace(payload, approvals=tuple(approvals)))
 
-    def _ask(self, payload: Governance) -> None:
+    def _ask(self, payload: Governance) -> bytes:
         self._nonce += 1
         sender = admin_of(self.world.random.choice(ORGANISATIONS))
         body = TransactionBody(
@@ -201,9 +248,11 @@ class GovernedCluster(Cluster):
             kind=TransactionKind.GOVERN,
             payload=payload,
         )
-        transaction = sign_transaction(body, self.ring.signer(sender), self.genesis.suite)
-        self.history.submitted[transaction.tx_id] = self.world.utc_ms
+        signer = self.ring.signer(sender)
+        transaction = sign_transaction(body, signer, self.genesis.suite)
+        self.history.note_signed(transaction, signer.public_key.encoded)
         self._try(transaction.tx_id, transaction.encoded)
+        return transaction.tx_id
 
     def _try(self, tx_id: bytes, encoded: bytes) -> None:
         """Hand in at any member, again until it is final."""

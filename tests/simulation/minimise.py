@@ -7,6 +7,7 @@ command line and fits a line of regressions.txt:
 - `honest:V` makes Byzantine validator V follow the protocol; `trick:V:NAME` takes one trick from it
 - `calm` makes links calm, `alike` all clocks, disks and pools sound
 - `requests:N` has clients ask only N times
+- `unchanged` leaves clients their keys and rights, in a governed run
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def reduced(plan: Plan, words: Sequence[str]) -> Plan:
                 plan = replace(plan, links=CALM)
             case "alike", []:
                 plan = replace(plan, machines=(Machine(),) * plan.size)
+            case "unchanged", []:
+                plan = replace(plan, client_changes=0)
             case "requests", [count] if int(count) >= 0:
                 plan = replace(plan, workload=replace(plan.workload, requests=int(count)))
             case _:
@@ -78,6 +81,8 @@ def _candidates(plan: Plan, words: Sequence[str]) -> Iterator[str]:
         yield "calm"
     if any(machine != Machine() for machine in now.machines):
         yield "alike"
+    if now.client_changes:
+        yield "unchanged"
     for validator, tricks in now.byzantine.items():
         yield f"honest:{validator}"
         if len(tricks) > 1:

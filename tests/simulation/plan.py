@@ -182,6 +182,8 @@ class Plan:
     workload: WorkloadProfile
     byzantine: dict[int, tuple[Trick, ...]] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+    client_changes: int = 0
+    """How often administrators rotate the key of a client that asks, or freeze it (governed.py)."""
     chaos_us: int = 4 * SECOND
     """Until then anything in `faults` may happen; from then on links are calm and all are up."""
 

@@ -13,11 +13,12 @@ from random import Random
 import pytest
 
 from node.chain import evidence
-from node.chain.block import CertifiedBlock
+from node.chain.block import CertifiedBlock, ResultCode
 from node.chain.certificate import Subject, Vote
 from node.chain.epoch import Epoch
 from node.chain.evidence import Evidence, Offence, Statement
 from node.chain.genesis import Parameters
+from node.chain.identity import RotateIdentity
 from node.chain.membership import ValidatorSet
 from node.chain.transaction import VerifiedTransaction
 from node.consensus import core
@@ -35,6 +36,7 @@ from node.consensus.verification import Verifier
 from node.errors import DecodeError
 from node.execution import governance
 from node.execution.apply import Executor
+from node.execution.identity import People
 from node.execution.state import BlockInputs, ExecutedBlock, StateReader
 from node.service import reception, wire
 from node.service.allowance import Patience
@@ -42,6 +44,7 @@ from node.service.ballots import Ballots, Cast
 from node.service.mempool import Mempool
 from node.service.peer_signs import PeerSigns
 from node.service.pursuit import Pursuits
+from node.service.senders import Senders
 from node.service.wire import Message, MessageKind
 from node.storage import keys, segment
 from node.storage.memory import MemoryStore
@@ -76,6 +79,7 @@ def finds(
     machine: Machine = Machine(),  # noqa: B008 - it never changes
     seed: int = 1,
     cluster_type: type[Cluster] = Cluster,
+    client_changes: int = 0,
 ) -> Callable[[Plant], Plant]:
     """Have what is planted in a small run, in which 0 may play tricks, be a case of a rule."""
     plan = Plan(
@@ -89,6 +93,7 @@ def finds(
         ),
         byzantine={0: tricks} if tricks else {},
         faults=faults,
+        client_changes=client_changes,
         chaos_us=1 * SECOND,
     )
 
@@ -121,6 +126,32 @@ def one_store_forgets_an_index(patch: Patch) -> None:
             keep(store, key, value)
 
     patch.setattr(MemoryStore, "_set", forget)
+
+
+@finds(
+    "A3: block {} holds what {} signed under another key",
+    seed=7,
+    cluster_type=GovernedCluster,
+    client_changes=5,
+)
+def a_rotation_leaves_the_key_as_it_was(patch: Patch) -> None:
+    rotate = People.rotate
+
+    def change_the_certificate(people: People, operation: RotateIdentity) -> ResultCode | None:
+        return rotate(people, replace(operation, public_key=None))
+
+    patch.setattr(People, "rotate", change_the_certificate)
+
+
+@finds(
+    "A3: {} is frozen and has its way",
+    seed=7,
+    cluster_type=GovernedCluster,
+    client_changes=5,
+)
+def nobody_is_ever_barred(patch: Patch) -> None:
+    patch.setattr("node.execution.policy.lost_rights", lambda *_: None)
+    patch.setattr(Senders, "why_barred", lambda *_: None)
 
 
 @finds("P: validator {} wants a final transaction", parameters=ONE_PRIMARY)

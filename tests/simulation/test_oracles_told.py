@@ -15,9 +15,11 @@ from node.chain.certificate import QuorumCertificate
 from node.chain.evidence import Evidence
 from node.chain.genesis import Parameters
 from node.chain.governance import AddValidator, Governance, Operation, RemoveValidator
+from node.chain.identity import ChangeStatus, RotateIdentity, Status, Subject
 from node.chain.membership import ValidatorSet
 from node.execution.state import ExecutedBlock
 from tests.simulation.at_rest import judge_evidence
+from tests.simulation.cluster import AGENCIES
 from tests.simulation.test_rules import Case
 from tests.simulation.test_tale import PREPARE, SPARE, VOTERS, Tale, told
 from tests.simulation.world import MS, SECOND, UTC_AT_START_MS
@@ -84,6 +86,27 @@ def a_transaction_is_made_up(*, wrong: bool) -> None:
         del tale.history.submitted[request.transaction.tx_id]
     block = tale.block(request)
     tale.turn(0, (block, tale.decide(block)))
+
+
+def above(tale: Tale, operation: Operation) -> None:
+    """Have an operation take effect, and on top of it a block of what the first agency asks."""
+    first = tale.block()
+    tale.turn(0, (governed(tale, first, operation), tale.decide(first)))
+    second = tale.block(on=first)
+    tale.turn(0, (second, tale.decide(second)))
+
+
+@about("A3: block {} holds what {} signed under another key")
+def a_transaction_is_signed_under_a_key_that_the_block_before_rotates(*, wrong: bool) -> None:
+    tale = Tale()
+    fresh = tale.cluster.ring.signer("fresh").public_key.encoded
+    above(tale, RotateIdentity(AGENCIES[0 if wrong else 1], b"", fresh, 0, ""))
+
+
+@about("A3: {} is frozen and has its way")
+def what_a_frozen_client_asks_is_carried_out(*, wrong: bool) -> None:
+    name = AGENCIES[0 if wrong else 1]
+    above(Tale(), ChangeStatus(Subject.IDENTITY, name, Status.FROZEN, ""))
 
 
 @about("A3: the certificate of block {} is of {}, by {}")

@@ -101,7 +101,7 @@ class Tale:
         )
         signer = self.cluster.ring.signer(AGENCIES[0])
         transaction = sign_transaction(body, signer, self.suite)
-        self.history.submitted[transaction.tx_id] = self.world.utc_ms
+        self.history.note_signed(transaction, signer.public_key.encoded)
         return VerifiedTransaction(transaction, signer.public_key.encoded)
 
     def block(
