@@ -499,7 +499,7 @@ class Engine:
             case ev.Commit():
                 self._commit(action, now)
             case ev.Retain():
-                self._undecided.retain(action.header_digests)
+                self._intake.drop_outdated_of(self._undecided.retain(action.header_digests))
                 self._pursuits.retain(action.header_digests)
             case ev.Send():
                 to = None if action.to is None else self.term.numbers[action.to]
@@ -563,7 +563,7 @@ class Engine:
         """Hold the blocks of the log that the core goes on with; what is in the others waits."""
         for record in recovery.blocks.values():
             self._pursuits.hold_logged(record)
-        self._undecided.retain(self.core.pursued)
+        self._intake.drop_outdated_of(self._undecided.retain(self.core.pursued))
 
     def _apply_parameters(self) -> None:
         """Bring what may change with an epoch to those who hold it."""

@@ -108,6 +108,13 @@ class Intake:
         """
         self._drop(self._gate.is_outdated, now)
 
+    def drop_outdated_of(self, tx_ids: Sequence[bytes]) -> None:
+        """Let go of the same among what a block held that was left behind, and tell of it."""
+        bodies = [(tx_id, self._mempool.body_of(tx_id)) for tx_id in tx_ids]
+        dropped = [i for i, body in bodies if body is not None and self._gate.is_outdated(body)]
+        self._mempool.discard(dropped)
+        self._outlet.note_expired(dropped)
+
     def _drop(self, is_void: Callable[[VerifiedTransaction], bool], now: ev.Now) -> None:
         waiting = self._mempool.take(
             time_ms=self._reckoner.time_ms(now), txs_max=_ALL, bytes_max=_ALL, records_max=_ALL

@@ -208,6 +208,11 @@ class Mempool:
         """Return the body with this hash, pending or pinned."""
         return self._bodies.get(tx_hash)
 
+    def body_of(self, tx_id: bytes) -> VerifiedTransaction | None:
+        """Return the body that stands for a request, if that is held."""
+        request = self._requests.get(tx_id)
+        return None if request is None else request.body
+
     def holds(self, encoded: bytes) -> bool:
         """Tell whether a body of just these bytes is here."""
         return encoded in self._encoded

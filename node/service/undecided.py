@@ -71,14 +71,17 @@ class Undecided:
         self._unpin(executed.digest)
         return last_came_ms
 
-    def retain(self, digests: Sequence[bytes]) -> None:
-        """Let go of every block but those in `digests`."""
+    def retain(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Let go of every block but those in `digests`; return the ids of what waits again."""
         for digest in [d for d in self._executed if d not in digests]:
             del self._executed[digest], self._overlays[digest]
+        returned: list[bytes] = []
         for digest in [d for d in self._mempool.slots if d not in digests]:
-            self._unpin(digest)
+            returned += self._unpin(digest)
+        return returned
 
-    def _unpin(self, digest: bytes) -> None:
+    def _unpin(self, digest: bytes) -> list[bytes]:
         """Release a block; what only its body brought here may long be final in another block."""
         returned = self._mempool.unpin(digest)
         self._mempool.discard([i for i in returned if self._ledger.has_transaction(i)])
+        return returned

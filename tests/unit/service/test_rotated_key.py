@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from node.chain.block import CertifiedBlock
+from node.chain.certificate import Phase, Subject, Vote
 from node.chain.identity import RotateIdentity, SetAuthorities
+from node.consensus.messages import Proposal
 from node.execution.apply import ExecutedBlock
 from node.service.wire import Blocks
 from tests.unit.execution.governed_chain import GOVERNED, GovernedChain, governed, governed_tx
-from tests.unit.execution.small_chain import certify, payload, signer, tx
+from tests.unit.execution.small_chain import (
+    CREATED_MS,
+    certify,
+    payload,
+    signature_of,
+    signer,
+    tx,
+)
 from tests.unit.execution.test_identity import OWN, certificate
 from tests.unit.service.lone import Lone
 
@@ -44,3 +53,22 @@ def test_who_proposes_nothing_waits_for_nothing_that_no_block_can_hold() -> None
     pool = node.engine.mempool
     assert not pool.is_pending(of_the_old_key.transaction.tx_id)
     assert pool.is_pending(of_another.transaction.tx_id)
+
+
+def test_nor_for_what_a_block_held_that_was_left_behind() -> None:
+    node = Lone(3, GOVERNED)
+    of_the_old_key = tx(payload("paper"), chain_id=GOVERNED.chain_id)
+    node.admit(of_the_old_key, 0)
+    left_behind = GovernedChain().execute(of_the_old_key)
+    subject = Subject(Phase.PREPARE, 0, 1, left_behind.digest)
+    message = subject.sign_bytes(GOVERNED.chain_id, GOVERNED.validators, CREATED_MS)
+    prepare = Vote(subject, 0, CREATED_MS, signature_of("validator-1", message), 0)
+    tx_hashes = (of_the_old_key.transaction.tx_hash,)
+    node.hear(0, Proposal(left_behind.header, tx_hashes, prepare), 1)
+    pool = node.engine.mempool
+    assert pool.slots
+    peer = node.ask_for_blocks(2)
+    node.hear(peer, Blocks(1, (certified(rotation()).encode(),)), 2)
+    assert node.engine.height == 1
+    assert not pool.slots
+    assert not pool.is_pending(of_the_old_key.transaction.tx_id)
