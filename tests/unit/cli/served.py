@@ -109,7 +109,8 @@ class ServedNode(FakeNode):
 
 def prepare_home(folder: Path, genesis: Genesis = GOVERNED) -> Path:
     """Make the folder of a network of the served chain, with one validator to ask."""
-    assert run("testnet", "init", "--home", folder, "-n", 1).code == 0
+    made = run("testnet", "init", "--home", folder, "-n", 1, "--suite", genesis.suite.name)
+    assert made.code == 0, made.err
     (folder / "genesis.cbor").write_bytes(genesis.encode())
     update_toml(folder / "profile.toml", {"chain_id": genesis.chain_id.hex()})
     return folder
