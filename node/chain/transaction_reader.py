@@ -157,7 +157,7 @@ def _lone_reference(data: bytes) -> str | None:
         size, text = size - 1, data[3:]
         if size < _LONG_TEXT_LEAST or data[2] != size:
             return None
-    elif head != _TEXT + size:
+    elif size >= _LONG_TEXT_LEAST or head != _TEXT + size:
         return None
     if size > RECORD_REFERENCE_BYTES_MAX or not text.isascii():
         return None

@@ -196,6 +196,19 @@ def test_another_form_of_known_parts_is_refused_as_decoding_does(data: bytes, wh
     assert verdict(reader.read, signed(data)) == refused
 
 
+@pytest.mark.parametrize("size", range(RECORD_REFERENCE_BYTES_MAX + 2))
+def test_only_the_heads_that_decoding_takes_stand_before_a_reference(size: int) -> None:
+    """A head may be the sum of that of text and a size too large for it: 0x79 before 25 bytes."""
+    reader, text = warm_reader(), b"r" * size
+    for head in range(256):
+        for between in (b"", bytes((size,))):
+            data = signed(ending_with(b"\x81" + bytes((head,)) + between + text))
+            assert verdict(reader.read, data) == verdict(decode, data), (hex(head), between)
+    usual = signed(ending_with(encode(["r" * size])))
+    is_taken = not isinstance(verdict(reader.read, usual), str)
+    assert is_taken is (0 < size <= RECORD_REFERENCE_BYTES_MAX)
+
+
 def test_what_notarizes_nothing_is_read_and_makes_no_part_known(reading: Reading) -> None:
     governed = TransactionBody(
         chain_id=GENESIS.chain_id,
