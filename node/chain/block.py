@@ -331,6 +331,8 @@ class ResultCode(IntEnum):
     """A use after the end of its terms, or terms that end before they begin."""
     VAULT_USED_MEANWHILE = 52
     """A use that does not name the block of the sender's use before it."""
+    ALREADY_CARRIED_OUT = 53
+    """A governed transaction whose approvals had their effect: another one takes others."""
 
 
 _SUCCEEDED: Final = encode_uint(ResultCode.OK) + encode_uint(0)

@@ -2,8 +2,9 @@
 
 Shapes and the bytes that are signed. Which of them has an effect: node/execution/governance.py.
 
-Approvals bind the operations and the epoch but not the evidence: people of several organisations
-take longer to approve than evidence stays fresh, and evidence vouches for itself.
+Approvals bind the operations, the epoch and a nonce, but not the evidence: people of several
+organisations take longer to approve than evidence stays fresh, and evidence vouches for itself.
+What was approved is carried out once: approvals stand in the block, for all to read and hand in.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from node.chain.encoding import (
     encode,
     expect_array,
     expect_blob,
+    expect_bytes,
     expect_list,
     expect_text,
     expect_uint,
@@ -36,8 +38,9 @@ from node.chain.policy import SetRule
 from node.chain.quota import SetQuota
 from node.chain.record import Record
 from node.crypto import domains
+from node.crypto.suite import Suite
 from node.errors import DecodeError
-from node.limits import IDENTITY_ID_BYTES_MAX, VALIDATORS_MAX
+from node.limits import IDENTITY_ID_BYTES_MAX, TX_NONCE_BYTES, VALIDATORS_MAX
 
 OPERATIONS_MAX: Final = 16
 APPROVALS_MAX: Final = 64
@@ -178,6 +181,8 @@ class Governance:
 
     epoch: int
     """The epoch in force when it was made: it is void in any other."""
+    nonce: bytes
+    """16 bytes that make two equal changes two, each of which takes approvals of its own."""
     operations: tuple[Operation, ...]
     """1..16, carried out in order, all or none."""
     evidence: tuple[CheckpointStatement, ...] = ()
@@ -196,13 +201,19 @@ class Governance:
     def approval_bytes(self, chain_id: bytes) -> bytes:
         """Return what each approving administrator signs."""
         operations = [_operation_value(operation) for operation in self.operations]
-        return domains.tagged(domains.GOVERNANCE, encode([chain_id, self.epoch, operations]))
+        subject = [chain_id, self.epoch, self.nonce, operations]
+        return domains.tagged(domains.GOVERNANCE, encode(subject))
+
+    def approval_digest(self, chain_id: bytes, suite: Suite) -> bytes:
+        """Return the hash of these bytes: what the chain remembers of what it has carried out."""
+        return suite.hash(self.approval_bytes(chain_id))
 
     def to_value(self) -> list[Any]:
         """Return the CBOR array `governance`."""
         return [
             1,
             self.epoch,
+            self.nonce,
             [_operation_value(operation) for operation in self.operations],
             [[each.validator_id, each.header, each.signature] for each in self.evidence],
             [[each.identity_id, each.signature] for each in self.approvals],
@@ -211,13 +222,16 @@ class Governance:
     @classmethod
     def from_value(cls, value: object) -> Governance:
         """Read the CBOR array `governance`; raises `DecodeError`."""
-        version, epoch, operations, evidence, approvals = expect_array(value, 5, "governance")
+        version, epoch, nonce, operations, evidence, approvals = expect_array(
+            value, 6, "governance"
+        )
         expect_version(version, "governance")
         listed = expect_list(operations, OPERATIONS_MAX, "governance operations")
         if not listed:
             raise DecodeError("governance operations: expected 1..16, got none")
         return cls(
             epoch=expect_uint(epoch, "governance epoch"),
+            nonce=expect_bytes(nonce, "governance nonce", size=TX_NONCE_BYTES),
             operations=tuple(_read_operation(item) for item in listed),
             evidence=tuple(
                 _read_statement(item)

@@ -7,6 +7,7 @@ by the chain would be.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from node.chain.governance import (
     AddValidator,
     CheckpointStatement,
     Governance,
+    Operation,
     ends_epoch,
     members_after,
 )
@@ -33,6 +35,7 @@ from node.cli.verb import CommandError
 from node.client.signing import clock_ms, sign_payload
 from node.crypto.suite import Suite
 from node.errors import ClientError, CryptoError, DecodeError
+from node.limits import TX_NONCE_BYTES
 from node.rpc.client import LedgerClient
 from node.rpc.port import Health, NodeStatus
 
@@ -65,8 +68,15 @@ def founding_admins(network: Network) -> list[Identity]:
     ]
 
 
-def propose(network: Network, governance: Governance, guests: tuple[Guest, ...] = ()) -> Proposal:
-    """Return a proposal for the network's chain."""
+def propose(
+    network: Network, operations: tuple[Operation, ...], guests: tuple[Guest, ...] = ()
+) -> Proposal:
+    """Return a proposal, for the epoch in force, that nobody approves yet."""
+    governance = Governance(
+        epoch=network.validators.epoch,
+        nonce=secrets.token_bytes(TX_NONCE_BYTES),
+        operations=operations,
+    )
     return Proposal(network.profile.chain_id, governance, guests)
 
 

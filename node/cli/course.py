@@ -99,15 +99,13 @@ def change_chain(
     guests: tuple[Guest, ...] = (),
 ) -> Answer:
     """Change who decides, or write down that it is proposed."""
-    from node.chain.governance import Governance
     from node.cli.change import approve_all, propose
 
     network = as_administrator(course, guests)
-    governance = Governance(epoch=network.validators.epoch, operations=operations)
-    proposal = propose(network, governance, guests)
+    proposal = propose(network, operations, guests)
     if course.propose is not None:
         return write_proposal(screen, course.propose, proposal, network)
-    tolerance = _Tolerance.around(network, governance)
+    tolerance = _Tolerance.around(network, proposal.governance)
     _tell_tolerance(screen, tolerance)
     if tolerance.falls:
         _ask(

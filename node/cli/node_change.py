@@ -287,12 +287,9 @@ def _bring_in(
 
 
 def _registration(network: Network, candidate: _Candidate, known: Collection[str]) -> Proposal:
-    from node.chain.governance import Governance
     from node.cli.change import propose
 
-    operations = candidate.newcomer.registration(known)
-    governance = Governance(epoch=network.validators.epoch, operations=operations)
-    return propose(network, governance, candidate.guests)
+    return propose(network, candidate.newcomer.registration(known), candidate.guests)
 
 
 def _register(

@@ -105,6 +105,10 @@ def _of_governance() -> dict[ResultCode, tuple[str, str]]:
             _("another change ended the epoch in the same block"),
             again,
         ),
+        ResultCode.ALREADY_CARRIED_OUT: (
+            _("what was approved has been carried out already: approvals serve once"),
+            _("see what is in force; to do it again, make a proposal anew and have it approved"),
+        ),
         ResultCode.APPROVAL_INVALID: (
             _("an approval is of nobody who may give it, or not of these operations"),
             _("have the administrators approve this very proposal, each once"),

@@ -4,7 +4,8 @@ It is atomic, as every transaction: its operations apply in order, each seeing t
 change of the validator set or of the parameters ends the epoch: the block is its barrier, and what
 is written here holds from the next height on. The rules, in this order:
 
-- V1 it was made for the epoch in force;
+- V1 it was made for the epoch in force, and was not carried out before: approvals are on the chain,
+  and whoever may hand one thing in could do it again after others undid it;
 - V2 it is approved, for each of its operations, as the rule bound to that says (policy.py): by
   default, by administrators of a majority of the founding organisations. Who approves is valid at
   T and has its rights, as the state was before it;
@@ -26,7 +27,7 @@ is written here holds from the next height on. The rules, in this order:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from node.chain.block import Header, ResultCode, checkpoint_of
@@ -64,6 +65,7 @@ from node.execution.registry import (
     PARAMETERS_KEY,
     VALIDATOR_SET_KEY,
     EpochStart,
+    carried_out_key,
     endpoint_key,
     epoch_start_key,
     organisation_key,
@@ -113,7 +115,14 @@ def govern(payload: Governance, at: Position, read: _Read, ground: Ground) -> Ch
     """
     if payload.epoch != ground.epoch.number:
         return Failure(ResultCode.EPOCH_NOT_IN_FORCE)  # V1
-    return _check_approvals(payload, at, read, ground) or carry_out(payload, at, read, ground)
+    epoch = ground.epoch
+    key = carried_out_key(payload.approval_digest(epoch.chain_id, epoch.validators.suite))
+    if read(key) is not None:
+        return Failure(ResultCode.ALREADY_CARRIED_OUT)  # V1
+    outcome = _check_approvals(payload, at, read, ground) or carry_out(payload, at, read, ground)
+    if isinstance(outcome, Failure):
+        return outcome
+    return replace(outcome, writes={**outcome.writes, key: encode([1, ground.tx_id])})
 
 
 def carry_out(payload: Governance, at: Position, read: _Read, ground: Ground) -> Change | Failure:

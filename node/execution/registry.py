@@ -23,6 +23,7 @@ kinds never meet, keys of one kind share a prefix, and a stranger can compute an
 | 14   | [14, operation]                 | rule, once one was set; see node/chain/policy.py |
 | 15   | [15]                            | roll, of those admitted after genesis           |
 | 16   | [16, organisation id]           | quota, once one was set; see node/chain/quota.py |
+| 17   | [17, hash of what was approved] | carried-out: approvals that had their effect     |
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class StateKind(IntEnum):
     RULE = 14
     ROLL = 15
     QUOTA = 16
+    CARRIED_OUT = 17
 
 
 _IDENTITIES_REMEMBERED: Final = 1_024  # the senders of most transactions are a few
@@ -136,6 +138,11 @@ def rule_key(operation: str) -> bytes:
 def quota_key(organisation_id: str) -> bytes:
     """Return the state key of the quota of an organisation."""
     return encode([StateKind.QUOTA.value, organisation_id])
+
+
+def carried_out_key(approval_digest: bytes) -> bytes:
+    """Return the state key that holds something once what was approved had its effect."""
+    return encode([StateKind.CARRIED_OUT.value, approval_digest])
 
 
 def epoch_start_key(epoch: int) -> bytes:

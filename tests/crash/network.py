@@ -20,6 +20,7 @@ from node.chain.governance import Approval, CheckpointStatement, Governance, Set
 from node.chain.transaction import Transaction, TransactionBody, TransactionKind, sign_transaction
 from node.crypto.keystore import KeyFileSecret, KeyPurpose, load_signer
 from node.crypto.signature import Signer
+from node.limits import TX_NONCE_BYTES
 from node.operations.process import spawn_detached, stop_processes
 from node.operations.provision import NetworkPlan, admin_id, provision
 from node.operations.supervisor import LOG_FILE, PROCESS_FILE, Supervisor
@@ -158,6 +159,7 @@ class TrappedNetwork(LocalNetwork):
             number = PARAMETERS.fairness_ms + 1 + self.epoch
             payload = Governance(
                 epoch=self.epoch,
+                nonce=secrets.token_bytes(TX_NONCE_BYTES),
                 operations=(SetParameters(replace(PARAMETERS, fairness_ms=number)),),
                 evidence=tuple(self._statement(name, header) for name in self.ids),
             )

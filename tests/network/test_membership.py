@@ -16,7 +16,7 @@ import pytest
 from node.chain.block import CertifiedBlock, CertifiedHeader, Header, ResultCode
 from node.chain.certificate import QuorumCertificate
 from node.chain.encoding import decode
-from node.chain.governance import Governance, RemoveValidator
+from node.chain.governance import RemoveValidator
 from node.chain.membership import ValidatorSet
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.cli.change import approve_all, propose
@@ -246,8 +246,8 @@ async def test_a_change_that_would_lose_the_quorum_is_refused(tmp_path: Path) ->
 async def submit_without_evidence(network: LocalNetwork) -> ResultCode:
     """Have the chain itself judge a change that nobody vouches for."""
     as_admin = Network.open(network.home, None, "admin-1")
-    payload = Governance(epoch=0, operations=(RemoveValidator("validator-2"),))
-    proposal = await asyncio.to_thread(lambda: approve_all(as_admin, propose(as_admin, payload)))
+    operations = (RemoveValidator("validator-2"),)
+    proposal = await asyncio.to_thread(lambda: approve_all(as_admin, propose(as_admin, operations)))
     body = TransactionBody(
         chain_id=network.genesis.chain_id,
         sender="admin-1",

@@ -35,6 +35,7 @@ from node.chain.identity import Status
 from node.chain.membership import Validator, ValidatorSet
 from node.chain.transaction import TransactionBody, TransactionKind, sign_transaction
 from node.crypto.signature import Ed25519Signer
+from node.limits import TX_NONCE_BYTES
 from tests.commands import at_least
 from tests.simulation.adversaries.tricks import Trick
 from tests.simulation.at_rest import judge_evidence, judge_stores
@@ -227,6 +228,7 @@ class GovernedCluster(Cluster):
             vouching = vouching[: random.randrange(len(vouching) + 1)]
         payload = Governance(
             epoch=account.epoch if is_sound or random.randrange(8) else account.epoch + 1,
+            nonce=self._nonce.to_bytes(TX_NONCE_BYTES, "big"),
             operations=tuple(operations),
             evidence=tuple(self._statement(node) for node in vouching),
         )
@@ -243,7 +245,7 @@ class GovernedCluster(Cluster):
         body = TransactionBody(
             chain_id=self.genesis.chain_id,
             sender=sender,
-            nonce=self._nonce.to_bytes(16, "big"),
+            nonce=self._nonce.to_bytes(TX_NONCE_BYTES, "big"),
             not_after_ms=self.world.utc_ms + LIFETIME_MS,
             kind=TransactionKind.GOVERN,
             payload=payload,

@@ -209,7 +209,9 @@ def a_transaction_is_executed_again(*, wrong: bool) -> None:
 
 def governed(tale: Tale, block: ExecutedBlock, *operations: Operation) -> ExecutedBlock:
     """Return a block in which operations had their effect."""
-    payload = Governance(epoch=block.header.epoch, operations=operations, evidence=())
+    payload = Governance(
+        epoch=block.header.epoch, nonce=bytes(16), operations=operations, evidence=()
+    )
     return replace(block, transactions=(tale.request(payload),))
 
 

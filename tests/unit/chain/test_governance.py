@@ -78,6 +78,7 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 GOVERNANCE = Governance(
     epoch=3,
+    nonce=bytes(range(16)),
     operations=OPERATIONS,
     evidence=(CheckpointStatement("validator-1", b"header", b"cosignature"),),
     approvals=(Approval("admin-1", b"signature"),),
@@ -88,29 +89,31 @@ def test_every_operation_is_read_as_it_was_written() -> None:
     assert Governance.from_value(GOVERNANCE.to_value()) == GOVERNANCE
 
 
-def test_an_approval_is_of_the_chain_the_epoch_and_each_operation_in_order() -> None:
+def test_an_approval_is_of_the_chain_the_epoch_the_nonce_and_each_operation_in_order() -> None:
     chain_id = bytes(32)
     asked = GOVERNANCE.approval_bytes(chain_id)
     assert replace(GOVERNANCE, evidence=(), approvals=()).approval_bytes(chain_id) == asked
     others = (
         GOVERNANCE.approval_bytes(b"\x01" * 32),
         replace(GOVERNANCE, epoch=4).approval_bytes(chain_id),
+        replace(GOVERNANCE, nonce=bytes(16)).approval_bytes(chain_id),
         replace(GOVERNANCE, operations=OPERATIONS[::-1]).approval_bytes(chain_id),
         replace(GOVERNANCE, operations=OPERATIONS[1:]).approval_bytes(chain_id),
     )
-    assert len({asked, *others}) == 5
+    assert len({asked, *others}) == 6
 
 
 @pytest.mark.parametrize(
     ("at", "value", "why"),
     [
         (0, 2, "governance: expected version 1, got 2"),
-        (2, [], "expected 1..16, got none"),
-        (2, [[4, "validator-1"]] * 17, "governance operations"),
-        (2, [[13, "x"]], "kind: 13 is unknown"),
-        (2, [[6, ["validator-1", ["node.example", 0]]]], "endpoint port: expected 1..65535, got 0"),
-        (2, [[6, ["validator-1", ["node.example", 65_536]]]], "endpoint port"),
-        (2, [[4, ""]], "removed validator"),
+        (2, bytes(15), "governance nonce: expected 16 bytes, got 15"),
+        (3, [], "expected 1..16, got none"),
+        (3, [[4, "validator-1"]] * 17, "governance operations"),
+        (3, [[13, "x"]], "kind: 13 is unknown"),
+        (3, [[6, ["validator-1", ["node.example", 0]]]], "endpoint port: expected 1..65535, got 0"),
+        (3, [[6, ["validator-1", ["node.example", 65_536]]]], "endpoint port"),
+        (3, [[4, ""]], "removed validator"),
     ],
 )
 def test_another_version_and_what_says_nothing_are_refused(

@@ -79,7 +79,7 @@ def test_a_proposal_of_another_epoch_says_which_and_what_to_do(
             profile=SimpleNamespace(chain_id=bytes(32)), validators=SimpleNamespace(epoch=3)
         ),
     )
-    proposal = Proposal(bytes(32), Governance(epoch=proposed, operations=()))
+    proposal = Proposal(bytes(32), Governance(epoch=proposed, nonce=bytes(16), operations=()))
     with pytest.raises(CommandError) as raised:
         check_epoch(network, proposal)
     assert raised.value.code == "GC-2307"

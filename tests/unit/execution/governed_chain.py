@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import count
 
 from node.chain.block import Header, ResultCode, checkpoint_of
 from node.chain.genesis import Genesis, Role
@@ -26,6 +27,7 @@ from node.chain.transaction import (
     verify_transaction,
 )
 from node.crypto.signature import Ed25519Signer
+from node.limits import TX_NONCE_BYTES
 from tests.unit.execution.small_chain import (
     CREATED_MS,
     SmallChain,
@@ -36,6 +38,7 @@ from tests.unit.execution.small_chain import (
 
 ADMINS = ("admin-1", "admin-2", "admin-3", "admin-4")
 MAJORITY = ADMINS[:3]
+_NONCES = count()
 
 
 @cache
@@ -92,6 +95,11 @@ def approval(name: str, governance: Governance) -> Approval:
     return Approval(name, signer(name).sign(governance.approval_bytes(GOVERNED.chain_id)))
 
 
+def fresh_nonce() -> bytes:
+    """Return a nonce of no change before."""
+    return next(_NONCES).to_bytes(TX_NONCE_BYTES, "big")
+
+
 def governed(
     *operations: Operation,
     epoch: int = 0,
@@ -99,7 +107,9 @@ def governed(
     approvers: Sequence[str] = MAJORITY,
 ) -> Governance:
     """Return a payload approved by administrators."""
-    unapproved = Governance(epoch=epoch, operations=operations, evidence=tuple(evidence))
+    unapproved = Governance(
+        epoch=epoch, nonce=fresh_nonce(), operations=operations, evidence=tuple(evidence)
+    )
     return replace(unapproved, approvals=tuple(approval(name, unapproved) for name in approvers))
 
 

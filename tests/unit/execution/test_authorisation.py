@@ -62,7 +62,13 @@ from node.execution.notary import Position
 from node.execution.policy import Founding
 from node.execution.registry import epoch_in_force, find_identity
 from node.execution.trial import try_payload
-from tests.unit.execution.governed_chain import ADMINS, GOVERNED, adding, statement
+from tests.unit.execution.governed_chain import (
+    ADMINS,
+    GOVERNED,
+    adding,
+    fresh_nonce,
+    statement,
+)
 from tests.unit.execution.small_chain import (
     CREATED_MS,
     YEAR_MS,
@@ -203,7 +209,8 @@ class Prepared:
 
     def _govern(self, *operations: Operation) -> None:
         nonce = self.state.header.height
-        payload_ = approved(Governance(epoch=0, operations=operations), ADMINS[:3])
+        governance = Governance(epoch=0, nonce=fresh_nonce(), operations=operations)
+        payload_ = approved(governance, ADMINS[:3])
         asked = governed_tx(payload_, "admin-1", nonce=nonce)
         self._commit(asked)
 
@@ -331,7 +338,8 @@ def _vault(name: str) -> VaultOperation:
 
 
 def _harmless() -> Governance:
-    governance = Governance(epoch=0, operations=(SetEndpoint("validator-1", _ENDPOINT),))
+    operation = SetEndpoint("validator-1", _ENDPOINT)
+    governance = Governance(epoch=0, nonce=fresh_nonce(), operations=(operation,))
     return approved(governance, ("admin-1", "admin-2", "admin-3"))
 
 
@@ -383,7 +391,9 @@ def test_who_approves(name: str, role: Role, condition: Condition) -> None:
         operations = (NEEDS_FROZEN[name], *operations)
     who = chain.who(role, condition)
     elsewhere = who if condition is Condition.OTHER_CHAIN else ""
-    unapproved = Governance(epoch=0, operations=operations, evidence=chain.evidence(*evidence))
+    unapproved = Governance(
+        epoch=0, nonce=fresh_nonce(), operations=operations, evidence=chain.evidence(*evidence)
+    )
     asked = approved(unapproved, ("admin-2", "admin-3", who), elsewhere)
     is_counted = condition is Condition.VALID and role is Role.ADMIN
     is_sound = condition in (Condition.VALID, Condition.OTHER_ORGANISATION) and role is Role.ADMIN

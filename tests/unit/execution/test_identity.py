@@ -685,3 +685,15 @@ def test_a_validator_that_left_is_known_still() -> None:
     revoking = governed(change("validator-4", Status.REVOKED), epoch=1)
     assert chain.govern(revoking) is ResultCode.OK
     assert epoch_in_force(chain.state, GOVERNED.suite).number == 1
+
+
+def test_what_was_approved_once_is_carried_out_once() -> None:
+    chain = People()
+    unfrozen = governed(change("agency-1", Status.ACTIVE))
+    assert chain.govern(governed(change("agency-1", Status.FROZEN))) is OK
+    assert chain.govern(unfrozen) is OK
+    assert chain.govern(governed(change("agency-1", Status.FROZEN))) is OK
+    # One administrator alone has the approvals, which stand in the block, and hands them in again.
+    assert chain.govern(unfrozen, sender="admin-4") is ResultCode.ALREADY_CARRIED_OUT
+    assert chain.status("agency-1") is Status.FROZEN
+    assert chain.govern(governed(change("agency-1", Status.ACTIVE))) is OK

@@ -21,6 +21,7 @@ from node.execution.registry import (
     EpochStart,
     StateKind,
     authorities_key,
+    carried_out_key,
     certificates_key,
     endpoint_key,
     epoch_in_force,
@@ -110,6 +111,7 @@ KEYS = {
     StateKind.RULE: rule_key("govern"),
     StateKind.ROLL: ROLL_KEY,
     StateKind.QUOTA: quota_key("org-1"),
+    StateKind.CARRIED_OUT: carried_out_key(bytes(32)),
 }
 
 
