@@ -143,7 +143,6 @@ class Engine:
             mempool=mempool,
             undecided=self._undecided,
             counters=outlet.counters,
-            tell_dropped=outlet.note_expired,
         )
         self._gossip = Gossip(mempool, outlet, repeat_after_ms=0)
         self._intake = Intake(
@@ -523,7 +522,7 @@ class Engine:
         are_others = self._senders.note_final(executed.state_writes)
         last_came_ms = self._undecided.became_final(executed)
         if are_others:
-            self._intake.drop_outdated(now)
+            self._intake.drop_outdated()
             self.mempool.turns.reseat()
         self._intake.expire_by_block(header.time_ms)
         self._judge_fairness(last_came_ms, now)
@@ -552,7 +551,7 @@ class Engine:
         self._catch_up.begin(self.term)
         self._misconduct.begin(self.term)
         self._apply_parameters()
-        self._intake.drop_oversized(now)
+        self._intake.drop_oversized()
         self._hold_logged(recovery)
         self._outlet.note_term(self.term)
         self._succession.tell(self._outlet)
@@ -563,6 +562,8 @@ class Engine:
         """Hold the blocks of the log that the core goes on with; what is in the others waits."""
         for record in recovery.blocks.values():
             self._pursuits.hold_logged(record)
+        # Both, or a pursuit of the core before would go on without what its block pins.
+        self._pursuits.retain(self.core.pursued)
         self._intake.drop_outdated_of(self._undecided.retain(self.core.pursued))
 
     def _apply_parameters(self) -> None:

@@ -232,7 +232,11 @@ class Pursuits:
 
     def due_ms(self) -> list[int]:
         """Return the monotonic times (ms) by which `chase` has something to do."""
-        return [p.ask_at_ms for p in self._pursuits.values() if p.missing or p.tx_hashes is None]
+        return [
+            p.ask_at_ms
+            for p in self._pursuits.values()
+            if p.holders and (p.missing or p.tx_hashes is None)
+        ]
 
     def _hold(self, verified: VerifiedTransaction) -> None:
         if self._mempool.hold_body(verified):

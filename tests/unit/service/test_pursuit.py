@@ -344,8 +344,14 @@ def test_other_holders_are_asked_when_more_are_known_and_the_old_ones_if_none_is
     assert told == [2, 3, 2]
 
 
-def test_where_nobody_is_known_to_hold_a_block_nobody_is_asked() -> None:
-    assert Pursuing().pursue(block_of(1), holders=()).chase(FETCH_AFTER_MS) == []
+def test_where_nobody_is_known_to_hold_a_block_nobody_is_asked_and_nothing_is_due() -> None:
+    """Else whoever re-arms a timer by what is due would do nothing else."""
+    block = block_of(1)
+    node = Pursuing().pursue(block, holders=())
+    assert node.pursuits.due_ms() == []
+    assert node.chase(FETCH_AFTER_MS) == []
+    node.pursue(block, holders=(1,))
+    assert node.pursuits.due_ms() == [FETCH_AFTER_MS]
 
 
 def test_requests_become_rare_but_never_stop() -> None:
