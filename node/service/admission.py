@@ -89,11 +89,8 @@ class Gate:
                 AdmissionCode.WRONG_CHAIN,
                 f"expected chain {self._chain_id.hex()}, got {body.chain_id.hex()}",
             )
-        if len(data) > self.bytes_max:
-            return Admission(
-                AdmissionCode.NOT_PERMITTED,
-                f"expected at most {self.bytes_max} bytes, got {len(data)}",
-            )
+        if (oversized := self.why_oversized(data)) is not None:
+            return oversized
         if self._is_pending(transaction.tx_id):
             return Admission(AdmissionCode.DUPLICATE_PENDING, tx_id=transaction.tx_id)
         if self._is_final(transaction.tx_id):
@@ -134,6 +131,15 @@ class Gate:
     def is_outdated(self, verified: VerifiedTransaction) -> bool:
         """Say whether a signature was checked under another key than its sender has now."""
         return verified.sender_key != self._key_of(verified.transaction.body.sender)
+
+    def why_oversized(self, encoded: bytes) -> Admission | None:
+        """Refuse what no block can hold by the parameters in force."""
+        if len(encoded) <= self.bytes_max:
+            return None
+        return Admission(
+            AdmissionCode.NOT_PERMITTED,
+            f"expected at most {self.bytes_max} bytes, got {len(encoded)}",
+        )
 
     def _key(self, sender: str) -> PublicKey | None:
         return self._load(self._key_of(sender))

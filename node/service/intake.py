@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode
 from node.chain.genesis import Parameters
@@ -16,8 +15,6 @@ from node.service.gossip import Gossip
 from node.service.mempool import AddOutcome, Mempool
 from node.service.output import Outlet
 from node.service.reckoning import Reckoner
-
-_ALL: Final = 1 << 62
 
 
 class Intake:
@@ -58,6 +55,8 @@ class Intake:
         transaction = verified.transaction
         if self._ledger.has_transaction(transaction.tx_id):
             return Admission(AdmissionCode.ALREADY_FINAL)
+        if (refused := self._why_void(verified)) is not None:
+            return refused
         outcome = self._mempool.add(verified, is_own=from_client)
         if outcome is AddOutcome.FULL:
             retry_after_ms = self._mempool.retry_after_ms()
@@ -75,6 +74,15 @@ class Intake:
         if outcome is AddOutcome.DUPLICATE:
             return Admission(AdmissionCode.DUPLICATE_PENDING)
         return ACCEPTED
+
+    def _why_void(self, verified: VerifiedTransaction) -> Admission | None:
+        """Refuse what no block can hold any more since it was screened, which was a while ago.
+
+        Its signature was checked meanwhile, and blocks became final.
+        """
+        if self._gate.is_outdated(verified):
+            return Admission(AdmissionCode.BAD_SIGNATURE, "its sender has another key by now")
+        return self._gate.why_oversized(verified.transaction.encoded)
 
     def expire_by_clock(self, now: ev.Now, parameters: Parameters) -> None:
         """Let go of what validators with sound clocks will not include any more.
@@ -96,17 +104,17 @@ class Intake:
         while self._lapsed and self._lapsed[0][0] <= time_ms + 1:
             self._outlet.note_expired(self._lapsed.popleft()[1])
 
-    def drop_oversized(self, now: ev.Now) -> None:
+    def drop_oversized(self) -> None:
         """Let go of what no block can hold any more, were blocks made smaller, and tell of it."""
-        bytes_max = self._gate.bytes_max
-        self._drop(lambda verified: len(verified.transaction.encoded) > bytes_max, now)
+        why_oversized = self._gate.why_oversized
+        self._drop(lambda v: why_oversized(v.transaction.encoded) is not None)
 
-    def drop_outdated(self, now: ev.Now) -> None:
+    def drop_outdated(self) -> None:
         """Let go of what is signed under a key that its sender has no more, and tell of it.
 
         Kept, it would look like work that the primary leaves undone, and end views.
         """
-        self._drop(self._gate.is_outdated, now)
+        self._drop(self._gate.is_outdated)
 
     def drop_outdated_of(self, tx_ids: Sequence[bytes]) -> None:
         """Let go of the same among what a block held that was left behind, and tell of it."""
@@ -115,10 +123,8 @@ class Intake:
         self._mempool.discard(dropped)
         self._outlet.note_expired(dropped)
 
-    def _drop(self, is_void: Callable[[VerifiedTransaction], bool], now: ev.Now) -> None:
-        waiting = self._mempool.take(
-            time_ms=self._reckoner.time_ms(now), txs_max=_ALL, bytes_max=_ALL, records_max=_ALL
-        )
+    def _drop(self, is_void: Callable[[VerifiedTransaction], bool]) -> None:
+        waiting = self._mempool.waiting()
         dropped = [verified.transaction.tx_id for verified in waiting if is_void(verified)]
         self._mempool.discard(dropped)
         self._outlet.note_expired(dropped)

@@ -255,6 +255,10 @@ class Mempool:
             taken.append(request.body)
         return taken
 
+    def waiting(self) -> Iterator[VerifiedTransaction]:
+        """Yield what waits for a block, in turn, includable now or not; pinned ones left out."""
+        return (request.body for request in self._waiting())
+
     @property
     def first_in_turn(self) -> FirstInTurn | None:
         """Return what is to be served before all that is to come; None while nothing waits."""

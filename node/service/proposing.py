@@ -7,7 +7,7 @@ way a block is proposed at once, but while one is, the next slot of the window i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.chain.time_rules import degraded_time, proposal_time
@@ -49,13 +49,8 @@ class Proposer:
         mempool: Mempool,
         undecided: Undecided,
         counters: Counters,
-        tell_dropped: Callable[[list[bytes]], None],
     ) -> None:
-        """Start with the core taking the pool for empty.
-
-        `tell_dropped` hears the ids of what waited and can be in no block any more.
-        """
-        self._tell_dropped = tell_dropped
+        """Start with the core taking the pool for empty."""
         self._mempool, self._undecided, self._counters = mempool, undecided, counters
         self.begin(term)
 
@@ -108,6 +103,7 @@ class Proposer:
             bytes_max=parameters.block_bytes_max,
             records_max=self._batch_limit.records,
         )
+        taken = _without_outdated(parent, taken)
         if not taken:
             return self._nothing_includable(action, now)
         inputs = BlockInputs(
@@ -117,8 +113,6 @@ class Proposer:
             time_degraded=is_degraded,
             proposer=self._me,
         )
-        if self._drop_outdated(parent, taken):
-            return self._nothing_includable(action, now)
         effort = self._counters.efforts.execution
         spent_before_ns = effort.spent_ns
         executed = self._undecided.execute(parent, inputs, taken)
@@ -128,23 +122,6 @@ class Proposer:
         self._undecided.add(executed, parent)
         self._counters.proposals_built += 1
         return ev.ProposalBuilt(action.view, action.height, executed.header, tx_hashes)
-
-    def _drop_outdated(self, parent: StateReader, taken: Sequence[VerifiedTransaction]) -> bool:
-        """Let go of what was signed under a key that its sender has no more; say whether any was.
-
-        A block that holds such a thing is void (rule B5 of execution).
-        """
-        keys = {tx.transaction.body.sender: b"" for tx in taken}
-        for sender in keys:
-            keys[sender] = sender_key(parent, sender) or b""
-        outdated = [
-            tx.transaction.tx_id
-            for tx in taken
-            if tx.sender_key != keys[tx.transaction.body.sender]
-        ]
-        self._mempool.discard(outdated)
-        self._tell_dropped(outdated)
-        return bool(outdated)
 
     def learn_pace(self, proposal: Proposal, now: ev.Now) -> None:
         """Let the time from stamping an own proposal to sending it bound the next one."""
@@ -195,6 +172,20 @@ class Proposer:
         """Answer without a block: unless it left its view, the core takes the pool for empty."""
         self._pool_reported = None
         return ev.ProposalBuilt(action.view, action.height, None, ())
+
+
+def _without_outdated(
+    parent: StateReader, taken: Sequence[VerifiedTransaction]
+) -> list[VerifiedTransaction]:
+    """Leave out what is signed under another key than its sender has in the parent's state.
+
+    A block that holds such a thing is void (rule B5 of execution). It waits on: the parent is
+    undecided then, and may yet be dropped, and the other key with it.
+    """
+    keys = {tx.transaction.body.sender: b"" for tx in taken}
+    for sender in keys:
+        keys[sender] = sender_key(parent, sender) or b""
+    return [tx for tx in taken if tx.sender_key == keys[tx.transaction.body.sender]]
 
 
 def _records(executed: ExecutedBlock) -> int:

@@ -181,7 +181,6 @@ class Proposing:
         self.term = Term.of(recovery.epoch, recovery.anchor, name, Roster(GENESIS.validators))
         self.mempool, self.counters = Mempool(), Counters()
         effort = self.counters.efforts.execution
-        self.dropped: list[bytes] = []
         self.undecided = Undecided(ledger, self.mempool, executor, effort)
         self.tip_digest, self.tip_ms = ledger.header_digest, ledger.header.time_ms
         self.proposer = Proposer(
@@ -189,7 +188,6 @@ class Proposing:
             mempool=self.mempool,
             undecided=self.undecided,
             counters=self.counters,
-            tell_dropped=self.dropped.extend,
         )
 
     def wait(self, *records: int) -> Proposing:
