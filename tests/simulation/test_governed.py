@@ -84,7 +84,7 @@ def what_an_old_key_signed_waits_on(patch: pytest.MonkeyPatch) -> None:
     ("plant", "seed", "says"),
     [
         (the_newest_final_key_decides, 2, "X: validator 4 halted: block 4 is certified"),
-        (what_an_old_key_signed_waits_on, 22, "C: 3 views for 35 blocks"),
+        (what_an_old_key_signed_waits_on, 22, "C: 3 views for 20 blocks"),
         (what_an_old_key_signed_waits_on, 71, "L: 1 requests are not final"),
     ],
 )
