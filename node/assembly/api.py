@@ -56,6 +56,7 @@ _KINDS_TOLD: Final = (
     StateKind.ROLL,
     StateKind.RETIRED_VALIDATOR,
     StateKind.RETIRED_KEY,
+    StateKind.CARRIED_OUT,
 )
 
 log = structlog.get_logger()

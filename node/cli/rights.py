@@ -68,6 +68,7 @@ _KINDS: Final = (
     StateKind.QUOTA,
     StateKind.RETIRED_VALIDATOR,
     StateKind.RETIRED_KEY,
+    StateKind.CARRIED_OUT,
 )
 
 

@@ -211,7 +211,7 @@ def ground_of(network: Network, epoch: Epoch) -> Ground:
         epoch=epoch,
         tx_id=bytes(32),
         founding=Founding.of(network.genesis),
-        is_ending=False,
+        next_epoch=None,
         digest_at=lambda _height: None,
     )
 

@@ -419,7 +419,7 @@ class _Run:
             epoch=self._epoch,
             tx_id=tx_id,
             founding=self._founding,
-            is_ending=self.next_epoch is not None,
+            next_epoch=self.next_epoch,
             digest_at=self._parent.digest_at,
         )
         outcome = govern(payload, at, self._read, ground)

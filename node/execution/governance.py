@@ -16,7 +16,8 @@ is written here holds from the next height on. The rules, in this order:
 - V8 it leaves nothing vital that nobody could approve any more: else what is frozen by mistake
   would be so for good;
 - and where the epoch ends:
-- V5 nothing earlier in the block ends it already;
+- V5 nothing earlier in the block ends it already; nor is anybody barred whom that has join: it
+  leaves in a later block, by I6;
 - V6 the new set has 1 to 64 members, and at most f of the old set's size, or one where f is none,
   are added and as many removed;
 - V7 a quorum of the new set has shown by checkpoint statements that it holds the chain: of headers
@@ -92,8 +93,8 @@ class Ground:
     tx_id: bytes
     """Its own."""
     founding: Founding
-    is_ending: bool
-    """Whether an earlier transaction of the block ends the epoch."""
+    next_epoch: Epoch | None
+    """What an earlier transaction of the block, which ends the epoch, puts in force after it."""
     digest_at: Callable[[int], bytes | None]
     """Digest of the header at a height below the block's."""
 
@@ -128,7 +129,7 @@ def govern(payload: Governance, at: Position, read: _Read, ground: Ground) -> Ch
 def carry_out(payload: Governance, at: Position, read: _Read, ground: Ground) -> Change | Failure:
     """Return the same of a payload that is approved: all rules but V1 and V2."""
     occasion = Occasion(at.height, at.time_ms, ground.tx_id)
-    draft = _Draft(read, ground.epoch, occasion)
+    draft = _Draft(read, ground.epoch, occasion, ground.next_epoch)
     for index, operation in enumerate(payload.operations):
         code = draft.apply(operation)
         if code is not None:
@@ -180,7 +181,7 @@ def _is_stuck_by(draft: _Draft, at: Position, read: _Read, ground: Ground) -> bo
 
 def _check_end(payload: Governance, at: Position, draft: _Draft, ground: Ground) -> Failure | None:
     """V5 to V7: the epoch may end so."""
-    if ground.is_ending:
+    if ground.next_epoch is not None:
         return Failure(ResultCode.EPOCH_ENDING)  # V5
     if not 1 <= len(draft.members) <= VALIDATORS_MAX:
         return Failure(ResultCode.VALIDATOR_COUNT)  # V6
@@ -231,6 +232,8 @@ class _Draft:
     _read: _Read
     _epoch: Epoch
     _occasion: Occasion
+    _coming: Epoch | None
+    """The one that an earlier transaction of the block has begun."""
     members: list[Validator] = field(init=False)
     parameters: Parameters = field(init=False)
     writes: dict[bytes, bytes | None] = field(default_factory=dict)
@@ -283,7 +286,6 @@ class _Draft:
                 return self._remove(operation.validator_id)
             case SetParameters():
                 self.parameters = operation.parameters
-                self.writes[PARAMETERS_KEY] = encode(operation.parameters.to_value())
                 return None
             case SetEndpoint():
                 key = endpoint_key(operation.validator_id)
@@ -312,6 +314,7 @@ class _Draft:
         """Write what the next epoch begins with, and return it."""
         old = self._epoch
         validators = ValidatorSet(old.number + 1, tuple(self.members), old.validators.suite)
+        self.writes[PARAMETERS_KEY] = encode(self.parameters.to_value())
         self.writes[VALIDATOR_SET_KEY] = validators.encode()
         start = EpochStart(first_height, validators)
         self.writes[epoch_start_key(validators.epoch)] = start.encode()
@@ -321,7 +324,10 @@ class _Draft:
         return self.read(key) is not None
 
     def _bar(self, operation: ChangeStatus) -> ResultCode | None:
-        """I6: have who lost its rights leave the set."""
+        """I6: have who lost its rights leave the set; who is about to join cannot yet (V5)."""
+        coming = () if self._coming is None else self._coming.validators.validators
+        if any(is_barred_by(operation, each) for each in coming):
+            return ResultCode.EPOCH_ENDING
         for member in [each for each in self.members if is_barred_by(operation, each)]:
             self._remove(member.validator_id)
         return None

@@ -68,7 +68,19 @@ class Neighbourhood:
         return {each.organisation_id: authorities_of(read, each) for each in organisations}
 
     def why_barred(self, shown: CertificateIdentity, now_ms: int) -> str | None:
-        """Return why whoever shows a certificate is let in no more; `now_ms` is UTC."""
+        """Return why whoever shows a certificate is let in no more; `now_ms` is UTC.
+
+        An authority certifies for its own organisation alone: nobody is by its word who the state
+        knows as another's. For what is granted, and counted, goes by the identity.
+        """
+        name, known = shown.identity_id, self._organisations_of(shown.identity_id)
+        if known and shown.organisation not in known:
+            others = " and ".join(map(repr, known))
+            return f"{name!r} is of {others}: {shown.organisation!r} cannot certify it"
+        return self._why_lost(shown, now_ms)
+
+    def _why_lost(self, shown: CertificateIdentity, now_ms: int) -> str | None:
+        """Return what took whoever shows a certificate its rights, or the certificate its own."""
         barred = why_barred(self._state.get, shown.identity_id, shown.organisation)
         if barred is not None:
             return barred
@@ -76,6 +88,14 @@ class Neighbourhood:
         if accepted is None or accepted.accepts(shown.fingerprint, now_ms):
             return None
         return f"{shown.identity_id!r}: shows another certificate than the one registered for it"
+
+    def _organisations_of(self, name: str) -> list[str]:
+        """Return whose an identity, a validator, or one that left, of this name is; mostly one."""
+        validators = epoch_in_force(self._state, self._genesis.suite).validators
+        index = validators.index_of(name)
+        member = self._find_former(name) if index is None else validators.validators[index]
+        found = (find_identity(self._state, name), member)
+        return [*dict.fromkeys(each.organisation for each in found if each is not None)]
 
     def members(self) -> list[Neighbour]:
         """Return the other members of the set in force."""
@@ -105,7 +125,7 @@ class Neighbourhood:
         Raises `PeerError` naming the reason why it may not.
         """
         who = f"{shown.role} {shown.identity_id!r}"
-        barred = self.why_barred(shown, now_ms)
+        barred = self._why_lost(shown, now_ms)
         if barred is not None:
             raise PeerError("barred", barred)
         identity = find_identity(self._state, shown.identity_id)

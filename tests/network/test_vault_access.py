@@ -11,19 +11,24 @@ from pathlib import Path
 import grpc
 import pytest
 
+from node.chain.genesis import Role
 from node.chain.merkle import leaf_hash
 from node.cli.network import Network
 from node.cli.vault.chain import VaultDesk
 from node.crypto.envelope import SEALED_CHUNK_BYTES_MAX
 from node.crypto.keystore import KeyFileSecret, load_tls_key_pem
 from node.errors import ClientError
+from node.operations.equipment import Outfitter
+from node.operations.newcomer import ORGANISATIONS_FOLDER
 from node.operations.topology import SECRET_FILE
+from node.rpc.client import LedgerClient
+from node.rpc.connection import LedgerEndpoint
 from node.rpc.identity import AccessError, TlsIdentity, channel_credentials
 from node.rpc.pb import vault_pb2 as pb
 from node.rpc.pb.vault_pb2_grpc import VaultPeerStub
 from node.rpc.vault_client import VaultClient
 from node.service.home import TLS_FILE, TLS_KEY_FILE
-from tests.network.local_network import LocalNetwork
+from tests.network.local_network import LocalNetwork, utc_ms
 from tests.network.test_vault import OTHER, OWN_NODE, OWNER, READER, held, put, until, vault
 from tests.unit.cli.command import run
 
@@ -111,6 +116,26 @@ async def test_a_recipient_gets_its_own_wrapped_key_and_no_other(
         with pytest.raises(ClientError) as raised:
             await drain(asking, document, [wraps[OWNER]])
     assert raised.value.code == "GC-2601"
+
+
+async def test_the_authority_of_another_organisation_names_no_recipient(
+    home: Path, document: bytes, tmp_path: Path
+) -> None:
+    network, secret = LocalNetwork(home), KeyFileSecret.load(home / SECRET_FILE)
+    outfitter = Outfitter(network.genesis.suite, secret, utc_ms())
+    authority = outfitter.load_authority(home / ORGANISATIONS_FOLDER / "org-3")
+    outfitter.renew_client(tmp_path / "posing", READER, Role.ADMIN, authority)
+    tls = TlsIdentity(
+        (tmp_path / "posing" / "client.pem").read_bytes(),
+        load_tls_key_pem(tmp_path / "posing" / "tls.key", secret),
+    )
+    (entry,) = (entry for entry in network.entries if entry.id == OWN_NODE)
+    endpoint = LedgerEndpoint(entry.id, f"{entry.host}:{entry.client_port}")
+    roots = (home / "ca-bundle.pem").read_bytes()
+    chain_id = network.genesis.chain_id
+    async with LedgerClient([endpoint], tls=tls, roots_pem=roots, chain_id=chain_id) as client:
+        with pytest.raises(AccessError, match="'admin-2' is of 'org-2'"):
+            await drain(VaultClient(client), document, objects_of(home, document)[:1])
 
 
 async def test_requests_out_of_bounds_are_refused(home: Path, document: bytes) -> None:

@@ -238,7 +238,7 @@ class Prepared:
             epoch=epoch_in_force(state, GENESIS.suite),
             tx_id=asked.transaction.tx_id,
             founding=Founding.of(GENESIS),
-            is_ending=False,
+            next_epoch=None,
             digest_at=state.digest_at,
         )
         inputs = next_inputs(state)

@@ -484,3 +484,42 @@ def test_evidence_is_recent_by_height_or_by_time() -> None:
     assert aged(reach + 1, 1) is ResultCode.OK  # many blocks ago, just now
     assert aged(reach, 3_001) is ResultCode.OK
     assert aged(reach + 1, 3_001) is ResultCode.EVIDENCE_INVALID
+
+
+# --- What an earlier transaction of the block began ---
+
+
+def in_one_block(chain: GovernedChain, *payloads: Governance) -> list[ResultCode]:
+    transactions = [governed_tx(each, nonce=90 + place) for place, each in enumerate(payloads)]
+    return [each.code for each in chain.commit(*transactions).results]
+
+
+@pytest.mark.parametrize("status", [Status.FROZEN, Status.REVOKED])
+@pytest.mark.parametrize(
+    ("subject", "name"), [(Subject.IDENTITY, "validator-5"), (Subject.ORGANISATION, "org-5")]
+)
+def test_nobody_joins_the_set_who_loses_its_rights_in_the_same_block(
+    subject: Subject, name: str, status: Status
+) -> None:
+    chain = GovernedChain()
+    node = replace(identity("validator-5", Role.VALIDATOR), organisation="org-5")
+    admitted = governed(newcomer("org-5"), RegisterIdentity(node))
+    assert chain.govern(admitted) is ResultCode.OK
+    members = (*FOUNDERS, "validator-5")
+    joining = governed(adding("validator-5", "org-5"), evidence=chain.statements(*members))
+    barring = ChangeStatus(subject, name, status, "")
+    codes = in_one_block(chain, joining, governed(barring))
+    assert codes == [ResultCode.OK, ResultCode.EPOCH_ENDING]
+    evidence = chain.statements(*FOUNDERS)
+    assert chain.govern(governed(barring, epoch=1, evidence=evidence)) is ResultCode.OK
+    validators = epoch_in_force(chain.state, GOVERNED.suite).validators
+    assert [each.validator_id for each in validators.validators] == [*FOUNDERS]
+
+
+def test_parameters_as_they_are_undo_none_that_are_to_come() -> None:
+    chain = GovernedChain()
+    change = governed(SetParameters(SLOWER), evidence=chain.statements(*FOUNDERS))
+    as_they_are = governed(SetParameters(GOVERNED.parameters))
+    assert in_one_block(chain, change, as_they_are) == [ResultCode.OK, ResultCode.OK]
+    epoch = epoch_in_force(chain.state, GOVERNED.suite)
+    assert (epoch.number, epoch.parameters) == (1, SLOWER)

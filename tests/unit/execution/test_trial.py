@@ -31,7 +31,7 @@ def tried(chain: GovernedChain, asked: Payload, sender: str) -> Trial:
         epoch=epoch_in_force(state, GOVERNED.suite),
         tx_id=bytes(32),
         founding=Founding.of(GOVERNED),
-        is_ending=False,
+        next_epoch=None,
         digest_at=state.digest_at,
     )
     at = Position(state.header.height + 1, state.header.time_ms + 1, state.log_frontier.size + 1)

@@ -18,7 +18,13 @@ from node.crypto.certificate_profile import CertificateIdentity
 from node.crypto.member_certificate import read_identity
 from node.errors import PeerError
 from node.service.neighbours import ANY_ORGANISATION, Neighbour, Neighbourhood
-from tests.unit.execution.governed_chain import GOVERNED, governed, governed_tx, statement
+from tests.unit.execution.governed_chain import (
+    GOVERNED,
+    adding,
+    governed,
+    governed_tx,
+    statement,
+)
 from tests.unit.execution.small_chain import CREATED_MS, YEAR_MS, identity, newcomer
 from tests.unit.execution.test_identity import OWN, enrolment
 from tests.unit.service.chatting import Chat
@@ -123,6 +129,18 @@ def test_who_lost_its_rights_may_not_follow_nor_ask_until_it_has_them_again() ->
     assert town.seen.why_barred(shown("city"), NOW_MS) is not None
     town.govern(ChangeStatus(Subject.IDENTITY, "city", Status.ACTIVE, ""))
     assert town.seen.follower(shown("city"), NOW_MS).node_id == "city"
+
+
+@pytest.mark.parametrize("name", ["agency-1", "admin-1", "validator-1", "validator-9", "city"])
+def test_no_authority_certifies_who_is_of_another_organisation(name: str) -> None:
+    town = Town()
+    town.govern(*registered())
+    town.govern(adding("validator-9"), members=(*FOUNDERS, "validator-9"))
+    town.govern(RemoveValidator("validator-9"), members=FOUNDERS)
+    assert town.seen.why_barred(shown(name, "org-1"), NOW_MS) is None
+    why = town.seen.why_barred(shown(name, "org-2"), NOW_MS)
+    assert why == f"{name!r} is of 'org-1': 'org-2' cannot certify it"
+    assert town.seen.why_barred(shown("stranger", "org-2"), NOW_MS) is None
 
 
 def test_where_a_certificate_is_registered_no_other_is_accepted() -> None:
