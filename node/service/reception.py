@@ -16,7 +16,12 @@ from node.chain.compact import Share
 from node.consensus import events as ev
 from node.consensus.messages import NewView, Proposal, Status, ViewChange
 from node.errors import DecodeError, PeerError
-from node.service.allowance import Patience
+from node.service.allowance import (
+    EARLY_CHECKS_OF_VIEW_CHANGE,
+    EARLY_CHECKS_PER_PERIOD,
+    Allowance,
+    Patience,
+)
 from node.service.catch_up.course import CatchUp
 from node.service.desk import Desk, Request
 from node.service.early import EarlyMessages
@@ -79,6 +84,7 @@ class Reception:
         self._catch_up, self._desk, self._outlet = catch_up, desk, outlet
         self._run = run
         self._patience, self._early = Patience(), EarlyMessages()
+        self._early_checks = Allowance(EARLY_CHECKS_PER_PERIOD, least=1)
         self._signature_size = succession.term.epoch.validators.suite.signature_size
         self.peer_signs = PeerSigns()
 
@@ -170,7 +176,8 @@ class Reception:
             raise PeerError("no-member", f"{type(message).__name__} from outside the set in force")
         match message:
             case Vote():
-                if core.wants_vote(message):
+                is_early = message.subject.view != core.view or not core.view_active
+                if core.wants_vote(message) and not (is_early and self._is_enough(peer, 1, now)):
                     self._verify(self._check_vote, message)
                     self._run(now, ev.VoteReceived(message))
             case Proposal():
@@ -179,7 +186,8 @@ class Reception:
                     self._verify(verifier.check_proposal, message)
                     self._run(now, ev.ProposalReceived(message, arrival_utc_ms))
             case ViewChange():
-                if message.view >= core.view and message.validator != term.me:
+                matters = message.view >= core.view and message.validator != term.me
+                if matters and not self._is_enough(peer, EARLY_CHECKS_OF_VIEW_CHANGE, now):
                     self._verify(verifier.check_view_change, message)
                     self._run(now, ev.ViewChangeReceived(message))
             case NewView():
@@ -280,6 +288,13 @@ class Reception:
         for item in self._succession.core.recent:
             if item.header.height > height:
                 self._outlet.send(follower, item)
+
+    def _is_enough(self, peer: int, checks: int, now: ev.Now) -> bool:
+        """Count the checks of what `peer` says of a view to come, or say that it had its share."""
+        has_room = self._early_checks.has_room(peer, now.monotonic_ms)
+        if has_room:
+            self._early_checks.use(peer, checks)
+        return not has_room
 
     def _check_vote(self, vote: Vote) -> None:
         self._outlet.counters.votes_checked += 1

@@ -9,10 +9,12 @@ from node.service.admission import check_signatures
 from node.service.allowance import (
     ANSWER_BYTES_LEAST,
     ANSWER_BYTES_PER_PERIOD,
+    EARLY_CHECKS_PER_PERIOD,
+    PERIOD_MS,
     REFUSALS_PER_PERIOD,
 )
 from node.service.wire import Blocks, Transactions, WantBlocks, encode_message
-from tests.unit.consensus.signing import chain_of_blocks, vote
+from tests.unit.consensus.signing import chain_of_blocks, view_change, vote
 from tests.unit.execution.small_chain import GENESIS, payload, tx
 from tests.unit.service.lone import Lone, certified_block, proposal_of
 
@@ -47,6 +49,41 @@ def test_a_vote_for_a_later_view_is_checked_once() -> None:
     early = vote(Phase.COMMIT, 5, chain_of_blocks(1)[1].header, 1)
     node.engine.receive(1, [encode_message(early)] * 50, node.at(1))
     assert node.engine.counters.votes_checked == 1
+
+
+def test_of_a_peer_that_votes_for_later_views_without_end_not_every_vote_is_checked() -> None:
+    """It may send the same again and again: more than are kept, so each would be new."""
+    node = Lone(3)
+    header = chain_of_blocks(1)[1].header
+    said = [encode_message(vote(Phase.COMMIT, view, header, 1)) for view in range(1, 41)]
+    for elapsed_ms in range(1, 11):
+        node.engine.receive(1, said, node.at(elapsed_ms))
+    assert node.engine.counters.votes_checked == EARLY_CHECKS_PER_PERIOD
+    assert node.engine.counters.messages_refused == 0
+    node.hear(2, vote(Phase.COMMIT, 1, header, 2), 11)
+    node.hear(1, vote(Phase.COMMIT, 1, header, 1), PERIOD_MS + 1)
+    assert node.engine.counters.votes_checked == EARLY_CHECKS_PER_PERIOD + 2
+
+
+def test_nor_every_view_change_of_one_that_repeats_it_without_end() -> None:
+    node = Lone(3)
+    node.engine.receive(1, [encode_message(view_change(1, 9))] * 1_000, node.at(1))
+    node.hear(1, replace(view_change(1, 10), signature=bytes(64)), 2)
+    assert node.engine.counters.messages_refused == 0, "it was not checked"
+    node.hear(2, view_change(2, 9), 3)
+    assert node.engine.core.view == 9, "others are heard"
+    node.hear(1, replace(view_change(1, 10), signature=bytes(64)), PERIOD_MS + 1)
+    assert node.engine.counters.messages_refused == 1
+
+
+def test_votes_of_the_view_that_has_begun_are_all_checked() -> None:
+    node = Lone(3)
+    header = chain_of_blocks(1)[1].header
+    early = [encode_message(vote(Phase.COMMIT, view, header, 1)) for view in range(1, 41)]
+    for _ in range(10):
+        node.engine.receive(1, early, node.at(1))
+    node.hear(1, vote(Phase.PREPARE, 0, header, 1), 2)
+    assert node.engine.counters.votes_checked == EARLY_CHECKS_PER_PERIOD + 1
 
 
 def test_a_vote_that_does_not_verify_is_not_counted() -> None:
