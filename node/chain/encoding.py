@@ -24,12 +24,14 @@ from node.errors import DecodeError, InvariantViolation
 from node.limits import CBOR_DEPTH_MAX, CBOR_ITEMS_MAX
 
 UINT64_MAX: Final = 2**64 - 1
-# Controls, separators but the space, and marks that hide or reorder what a person reads. A list of
-# our own, because the tables behind `str.isprintable` differ between versions of Python, and
-# validators must agree on what decodes.
+# Controls, separators but the space, blanks, and marks that hide or reorder what a person reads. A
+# list of our own, because the tables behind `str.isprintable` differ between versions of Python,
+# and validators must agree on what decodes. What selects the form of the letter before it, as names
+# in Chinese or Mongolian script may need (U+180B-180F, FE00-FE0F, E0100-E01EF), is none of them.
 _INVISIBLE: Final = re.compile(
-    "[\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u1680\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f"
-    "\\u3000\\ufeff\\ufff9-\\ufffb]"
+    "[\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u1680\\u17b4\\u17b5"
+    "\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb"
+    "\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e00ff\\U000e01f0-\\U000e0fff]"
 )
 _UNSIGNED: Final = 0x00  # the first head of the major types (RFC 8949 section 3.1)
 _NEGATIVE: Final = 0x20

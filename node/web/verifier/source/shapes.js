@@ -4,9 +4,9 @@ import { utf8 } from './bytes.js';
 import { Refused } from './refusal.js';
 
 const UINT64_MAX = 0xffffffffffffffffn;
-// Controls, separators but the space, and marks that hide or reorder what a person reads.
+// Controls, separators but the space, blanks, and marks that hide or reorder what a person reads.
 export const INVISIBLE =
-  /[\u0000-\u001f\u007f-\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb]/;
+  /[\u0000-\u001f\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0\ufff0-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e00ff}\u{e01f0}-\u{e0fff}]/u;
 
 const SHOWN_MAX = 40; // characters
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 import node.web.verifier
-from node.errors import InvariantViolation
+from node.chain.encoding import expect_text
+from node.errors import DecodeError, InvariantViolation
 from node.web.verifier import bundle as bundling
 from node.web.verifier.bundle import FILE_NAME, bundle, bundle_script
 from node.web.verifier_page import routes
@@ -178,3 +180,32 @@ async def test_a_node_serves_it() -> None:
     assert answer.body == bundle()
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["content-security-policy"] == "frame-ancestors 'none'"
+
+
+def _code_points(listed: Iterable[tuple[str, str]]) -> set[int]:
+    return {
+        each
+        for first, last in listed
+        for each in range(int(first, 16), int(last or first, 16) + 1)
+        if not 0xD800 <= each < 0xE000  # no characters
+    }
+
+
+def test_what_is_not_printable_is_stated_alike_everywhere() -> None:
+    """A text that one of them alone takes would be a receipt that verifies here and not there."""
+    refused = set[int]()
+    for each in range(0x110000):
+        try:
+            expect_text(chr(each), "text", size_max=4)
+        except (DecodeError, UnicodeEncodeError):
+            refused.add(each)
+    shapes = (SOURCES / "shapes.js").read_text(encoding="utf-8")
+    pattern = re.search(r"INVISIBLE =\s*/\[(.*)\]/u;", shapes)
+    assert pattern is not None
+    one = r"\\u\{?([0-9a-f]+)\}?"
+    in_script = _code_points(re.findall(f"{one}(?:-{one})?", pattern.group(1)))
+    grammar = (GUIDE.parents[1] / "govchain.cddl").read_text(encoding="utf-8").replace("\n; ", " ")
+    told = grammar.partition("none of the code points U+")[2].partition("not empty")[0]
+    in_grammar = _code_points(re.findall(r"\b([0-9A-F]{4,6})(?:-([0-9A-F]{4,6}))?", told))
+    assert in_script == in_grammar
+    assert {each for each in refused if not 0xD800 <= each < 0xE000} == in_script
