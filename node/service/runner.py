@@ -372,9 +372,10 @@ class Runner:
     def _sync_log(self) -> None:
         """Start a group commit unless one is running: what comes meanwhile shares the next one.
 
-        Records that nothing waits for are synced with those that come after them.
+        Records that nothing waits for are synced with those that come after them. Who casts
+        nothing, as it follows or is far behind, has only such, and rotates its log all the same.
         """
-        if self._syncing or not self.engine.waits_for_log:
+        if self._syncing or not (self.engine.waits_for_log or self._log.rotation_due):
             return
         self._syncing = True
         self._spawn(self._sync_once())

@@ -15,6 +15,7 @@ from node.service import reception
 from node.service.engine import CommittedBlock
 from node.service.runner import Runner
 from node.service.wire import Blocks, WantBlocks, decode_message, encode_message
+from node.storage import wal
 from node.storage.kv import WriteBatch
 from node.storage.memory import MemoryStore
 from tests.unit.consensus.signing import chain_of_blocks
@@ -93,6 +94,22 @@ async def test_a_ledger_that_cannot_be_written_on_its_thread_ends_the_run(tmp_pa
         async with asyncio.timeout(20):
             await life
     backup.log.close()
+
+
+async def test_the_log_of_who_casts_nothing_does_not_grow_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows, or is far behind, logs each block that becomes final, and syncs for nobody."""
+    monkeypatch.setattr(wal, "SEGMENT_BYTES_TARGET", 1_000)
+    backup = Alone(tmp_path, genesis=GENESIS, name="validator-4")
+    async with backup.running() as runner:
+        fall_behind(backup, runner)
+        await until(lambda: runner.engine.height == len(CHAIN))
+        await until(lambda: not backup.log.rotation_due)
+        assert not runner.engine.waits_for_log
+    log, replay = wal.WriteAheadLog.open(tmp_path / "wal", backup.identity)
+    log.close()
+    assert len(replay.records) == 1, "the newest final block"
 
 
 async def test_what_is_due_at_once_waits_for_no_timer(
