@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
@@ -120,7 +121,8 @@ def _number_of(start: bytes | bytearray) -> PersonalKind | None:
     """Return what a short content is that is a number of a person alone; None for any other."""
     if len(start) > SECRET_NUMBER_BYTES_MAX:
         return None
-    kind = kind_of_number(start.decode(errors="replace"))
+    encoding = "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+    kind = kind_of_number(start.decode(encoding, errors="replace"))
     return kind if kind in SECRET_KINDS else None
 
 

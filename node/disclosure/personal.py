@@ -1,6 +1,8 @@
 """Numbers that name a person or a company in China, found in text by their own check digits.
 
-A number is found where no digit or letter touches it. What the standards let a reader check is
+A number is found where no digit or letter touches it, in digits of any script (an input method for
+Chinese writes full-width ones), in the groups that people write it in, and with signs in it that
+nobody sees. What the standards let a reader check is
 checked, so that an order number of as many digits is, as a rule, taken for none of these:
 
 - identity card (GB 11643-1999): 17 digits and a check character, ISO 7064 MOD 11-2, a province of
@@ -15,18 +17,25 @@ That nothing is found does not say that nothing personal is there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from typing import Final
 
 _ALONE: Final = r"(?<![0-9A-Za-z])(?:{})(?![0-9A-Za-z])"
-_IDENTITY_CARD: Final = re.compile(_ALONE.format(r"[1-9][0-9]{16}[0-9Xx]"))
+_IDENTITY_CARD: Final = re.compile(_ALONE.format(r"[1-9][0-9]{5}[ -]?[0-9]{8}[ -]?[0-9]{3}[0-9Xx]"))
 _CREDIT_CODE: Final = re.compile(_ALONE.format(r"[0-9A-HJ-NP-RT-UW-Y]{18}"))
-_MOBILE: Final = re.compile(r"(?<![0-9A-Za-z])(?:\+?86[ -]?)?(1[3-9][0-9]{9})(?![0-9A-Za-z])")
+_MOBILE: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?:\+?86[ -]?)?(1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4})(?![0-9A-Za-z])"
+)
 _BANK_CARD: Final = re.compile(_ALONE.format(r"[1-9][0-9]{3}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}"))
 _BANK_CARD_DIGITS: Final = (13, 19)
+_WRITTEN_OTHERWISE: Final = re.compile(
+    r"(?![0-9])\d|[\xa0\xad\u2000-\u2015\u202f\u2060-\u2064\u2212\u3000\ufeff\uff01-\uff5e]"
+)
+"""What may stand for a digit, a letter, a blank or a hyphen, or be invisible."""
 
 _IDENTITY_WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _IDENTITY_CHECKS: Final = "10X98765432"
@@ -70,7 +79,9 @@ SECRET_KINDS: Final = (PersonalKind.IDENTITY_CARD, PersonalKind.BANK_CARD, Perso
 def find_numbers(text: str) -> tuple[PersonalNumber, ...]:
     """Return the numbers in a text, in their order; of two that overlap the first kind above."""
     found: list[PersonalNumber] = []
-    for kind, start, end in _candidates(text):
+    plain, places = _plain(text)
+    for kind, first, after in _candidates(plain):
+        start, end = places[first], places[after - 1] + 1
         if all(end <= each.start or start >= each.end for each in found):
             found.append(PersonalNumber(kind, start, end))
     return tuple(sorted(found, key=lambda each: each.start))
@@ -78,7 +89,7 @@ def find_numbers(text: str) -> tuple[PersonalNumber, ...]:
 
 def kind_of_number(text: str) -> PersonalKind | None:
     """Return what a text is that is one number and nothing else, but for blanks around it."""
-    bare = text.strip()
+    bare = _plain(text)[0].strip()
     match find_numbers(bare):
         case (number,) if (number.start, number.end) == (0, len(bare)):
             return number.kind
@@ -88,23 +99,28 @@ def kind_of_number(text: str) -> PersonalKind | None:
 
 def holds_identity_card(text: str) -> bool:
     """Tell whether the number of an identity card stands anywhere in a text."""
-    if _IDENTITY_CARD.search(text) is None:  # as nearly always: every transaction is asked for it
+    plain, _places = _plain(text)
+    if _IDENTITY_CARD.search(plain) is None:  # as nearly always: every transaction is asked for it
         return False
-    return any(is_identity_card(match[0]) for match in _IDENTITY_CARD.finditer(text))
+    return any(is_identity_card(match[0]) for match in _IDENTITY_CARD.finditer(plain))
 
 
 def is_identity_card(text: str) -> bool:
-    """Tell whether 18 characters are the number of an identity card (GB 11643-1999)."""
+    """Tell whether 18 characters are the number of an identity card (GB 11643-1999).
+
+    A blank or a hyphen may be before and after the birthday.
+    """
     if not _IDENTITY_CARD.fullmatch(text) or not _PROVINCES.match(text):
         return False
-    year, month, day = int(text[6:10]), int(text[10:12]), int(text[12:14])
+    number = text.replace(" ", "").replace("-", "")
+    year, month, day = int(number[6:10]), int(number[10:12]), int(number[12:14])
     if year not in _BIRTH_YEARS:
         return False
     try:
         date(year, month, day)
     except ValueError:
         return False
-    return identity_check(text[:17]) == text[17].upper()
+    return identity_check(number[:17]) == number[17].upper()
 
 
 def identity_check(digits: str) -> str:
@@ -142,6 +158,27 @@ def luhn_check(digits: str) -> str:
     total = sum(each - 9 if each > 9 else each for each in doubled)  # noqa: PLR2004 - a digit
     total += sum(map(int, digits[-2::-2]))
     return str(-total % 10)
+
+
+def _plain(text: str) -> tuple[str, Sequence[int]]:
+    """Return a text as the patterns above read it, and of each character its place in the text."""
+    if _WRITTEN_OTHERWISE.search(text) is None:  # as nearly always
+        return text, range(len(text))
+    signs, places = [], []
+    for place, sign in enumerate(text):
+        digit, category = unicodedata.decimal(sign, None), unicodedata.category(sign)
+        if category == "Cf":
+            continue  # invisible
+        if digit is not None:
+            read = str(digit)
+        elif category in ("Zs", "Pd") or sign == "\N{MINUS SIGN}":
+            read = " " if category == "Zs" else "-"
+        else:
+            folded = unicodedata.normalize("NFKC", sign) if "\uff01" <= sign <= "\uff5e" else sign
+            read = folded if len(folded) == 1 else sign
+        signs.append(read)
+        places.append(place)
+    return "".join(signs), places
 
 
 def _candidates(text: str) -> Iterator[tuple[PersonalKind, int, int]]:

@@ -99,6 +99,16 @@ class Door:
                 fix="ask the operator of the gateway",
             )
 
+    def may_go_on(self, caller: Caller, right: str) -> bool:
+        """Tell whether who was let in has its key and a right still; counts nothing."""
+        known = self._applications.find(caller.key_id)
+        application = caller.application.name
+        return (
+            known is not None
+            and known.application.name == application
+            and right in known.application.rights
+        )
+
     def _by_certificate(self, certificate: bytes) -> Caller:
         try:
             shown = verify_identity(certificate, self._authority, self._now_ms())

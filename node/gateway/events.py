@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Final
 
 import msgspec
 
 from node.client.events import KINDS, Event, EventId, kind_of
-from node.errors import ClientError
+from node.errors import ClientError, NodeError
+from node.gateway.door import Caller
 from node.gateway.exchange import Exchange
 from node.gateway.feed import EventFeed, describe_event
-from node.gateway.problems import TOO_OFTEN, Refusal
+from node.gateway.problems import TOO_OFTEN, UNKNOWN_CALLER, Refusal
 from node.gateway.schema import EventQuestion
 
 EVENTS_TYPE: Final = "text/event-stream"
@@ -31,8 +32,9 @@ KEEP_ALIVE_S: Final = 15.0
 class EventStreams:
     """The streams that are open."""
 
-    def __init__(self, feed: EventFeed) -> None:
-        self._feed = feed
+    def __init__(self, feed: EventFeed, may_go_on: Callable[[Caller], bool]) -> None:
+        """`may_go_on` says of who was let in whether it still would be."""
+        self._feed, self._may_go_on = feed, may_go_on
         self._open: Counter[str] = Counter()
 
     @property
@@ -54,11 +56,12 @@ class EventStreams:
                 code=TOO_OFTEN,
                 retry_ms=10_000,
             )
-        return self._send(name, kinds, after)
+        return self._send(asked.caller, kinds, after)
 
     async def _send(
-        self, name: str, kinds: frozenset[str], after: EventId | None
+        self, caller: Caller, kinds: frozenset[str], after: EventId | None
     ) -> AsyncGenerator[bytes]:
+        name = caller.application.name
         self._open[name] += 1
         try:
             yield b": govchain\n\n"
@@ -67,6 +70,9 @@ class EventStreams:
                 try:
                     while True:
                         done, _ = await asyncio.wait([following], timeout=KEEP_ALIVE_S)
+                        if not self._may_go_on(caller):
+                            yield b": ended: " + UNKNOWN_CALLER.encode() + b"\n\n"
+                            return
                         if not done:
                             yield b": still here\n\n"
                             continue
@@ -74,7 +80,7 @@ class EventStreams:
                         if kind_of(event) in kinds:
                             yield encode_event(event)
                         following = asyncio.ensure_future(anext(events))
-                except ClientError as error:
+                except NodeError as error:
                     yield b": ended: " + error.code.encode() + b"\n\n"
                 finally:
                     following.cancel()

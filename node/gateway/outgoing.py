@@ -92,6 +92,8 @@ def is_public(address: str) -> bool:
             return is_public(str(embedded))
         if found in _NAT64:
             return is_public(str(IPv4Address(int(found) & 0xFFFFFFFF)))
+        if found.is_site_local:  # withdrawn (RFC 3879), and still somebody's own
+            return False
     return found.is_global and not (found.is_multicast or found.is_reserved)
 
 

@@ -18,7 +18,7 @@ from node.errors import ClientError, ConfigError, NodeError
 from node.gateway.api import Api
 from node.gateway.applications import Application, Applications
 from node.gateway.door import Door
-from node.gateway.endpoints import Gateway
+from node.gateway.endpoints import EVENTS, Gateway
 from node.gateway.events import EventStreams
 from node.gateway.feed import EventFeed
 from node.gateway.home import GatewayHome, ServerTls
@@ -113,7 +113,6 @@ class _Process:
     ) -> tuple[HttpServer, int]:
         home = self._home
         api = Api(client, store, feed, run_blocking=self._run, now_ms=clock_ms)
-        streams = EventStreams(feed)
 
         async def use_nonce(name: str, nonce: str, now_ms: int, until_ms: int) -> bool:
             return await self._run(store.use_nonce, name, nonce, now_ms, until_ms)
@@ -126,6 +125,7 @@ class _Process:
             scheme="http" if tls is None else "https",
             names=lambda: home.names(server.port),
         )
+        streams = EventStreams(feed, lambda caller: door.may_go_on(caller, EVENTS.right))
         gateway = Gateway(
             api, door, streams, self._log, meaning=self._meaning, on_failure=self._complain
         )

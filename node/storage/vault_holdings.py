@@ -163,8 +163,8 @@ class Holdings:
     ) -> Sequence[Part]:
         """Return what an organisation's nodes keep of a document, as far as the list tells.
 
-        Wrapped keys of its own people, or all of them where it owns the document. Raises
-        `ObjectDamaged` where the list is.
+        Wrapped keys of its own people, but of those under terms, who read at the owner's; or all of
+        them where it owns the document. Raises `ObjectDamaged` where the list is.
         """
         if document.content is None:
             return []
@@ -173,7 +173,7 @@ class Holdings:
             parts.append(Part(document.content.root, ObjectRole.CHUNK_LIST))
         owns = organisation == document.organisation
         for grant in document.grants:
-            if owns or grant.organisation == organisation:
+            if owns or (grant.organisation == organisation and grant.authorised is None):
                 wrap = grant.wrap
                 parts.append(Part(wrap.digest, ObjectRole.WRAPPED_KEY, recipient=wrap.recipient))
         ids = self.chunk_ids(document_id, document) or b""

@@ -179,11 +179,12 @@ def test_standard_input_that_is_closed_is_told(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     "content", ["11010519491231002X", " 11010519491231002x\r\n", "13800138000", "4111111111111111"]
 )
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_content_that_is_the_number_of_a_person_has_no_digest(
-    tmp_path: Path, content: str
+    tmp_path: Path, content: str, encoding: str
 ) -> None:
     path = tmp_path / "number.txt"
-    path.write_text(content)
+    path.write_bytes(content.encode(encoding))
     document = Document("number.txt", path)
     hash_document(document, SHA_256, ignore)
     assert document.digest is None

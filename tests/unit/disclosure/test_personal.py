@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from node.disclosure.masking import DEFAULT_POLICY, MASK
 from node.disclosure.personal import (
     PersonalKind,
     find_numbers,
@@ -65,6 +66,38 @@ def test_bank_cards_are_checked(number: str) -> None:
     assert is_bank_card(number)
     last = number[:-1] + str((int(number[-1]) + 1) % 10)
     assert not is_bank_card(last)
+
+
+_WIDE = {ord(each): ord(each) + 0xFEE0 for each in "0123456789X-"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        (PersonalKind.IDENTITY_CARD, CARD.translate(_WIDE)),
+        (PersonalKind.IDENTITY_CARD, "110105 19491231 002X"),
+        (PersonalKind.IDENTITY_CARD, "110105-19491231-002x"),
+        (PersonalKind.IDENTITY_CARD, "110105\u300019491231\xa0002X"),
+        (PersonalKind.IDENTITY_CARD, f"{CARD[:9]}\u200b{CARD[9:14]}\xad\ufeff{CARD[14:]}"),
+        (PersonalKind.IDENTITY_CARD, "".join(chr(0x660 + int(n)) for n in CARD[:17]) + "X"),
+        (PersonalKind.MOBILE, "138 0013 8000"),
+        (PersonalKind.MOBILE, "138\u20110013\u20118000"),
+        (PersonalKind.MOBILE, "13800138000".translate(_WIDE)),
+        (PersonalKind.BANK_CARD, "4111\u30001111\u30001111\u30001111"),
+        (PersonalKind.CREDIT_CODE, "".join(chr(ord(each) + 0xFEE0) for each in CODE)),
+    ],
+)
+def test_a_number_is_found_however_it_is_written(kind: PersonalKind, written: str) -> None:
+    text = f"张三\u300c{written}\u300d\uff11\uff12\uff13。"
+    (found,) = find_numbers(text)
+    assert (found.kind, text[found.start : found.end]) == (kind, written)
+    assert kind_of_number(f"\ufeff{written}\r\n") is kind
+    assert holds_identity_card(text) is (kind is PersonalKind.IDENTITY_CARD)
+    shown = DEFAULT_POLICY.mask_text(text)
+    assert shown.startswith("张三\u300c")
+    assert shown.endswith("\u300d\uff11\uff12\uff13。")
+    assert shown.count(MASK) >= 4
+    assert kind_of_number(shown[3:-5]) is None
 
 
 def test_numbers_are_found_in_text_and_where_they_stand() -> None:

@@ -330,6 +330,32 @@ def test_events_go_on_from_the_last_that_was_seen(running: Running) -> None:
     assert only == events[1::2]
 
 
+@pytest.mark.parametrize("left", [(), ("read",)])
+def test_a_stream_ends_once_its_application_is_removed_or_loses_the_right(
+    running: Running, left: tuple[str, ...]
+) -> None:
+    name = f"listener-{len(left)}"
+    listener = running.rig.app(name, "events", seed=6 + len(left))
+    listener.port = running.app.port
+    fields = listener.signed("GET", "/v1/events")
+    with listener.connected() as connection:
+        connection.request("GET", "/v1/events", headers=fields)
+        reply = connection.getresponse()
+        last = reply.readline()
+        assert (reply.status, last) == (200, b": govchain\n")
+        assert running.app.record(fresh(), 71).status == 201
+        while not reply.readline().startswith(b"event: transaction"):
+            pass
+        assert run("gateway", "app", "remove", running.rig.home, name).code == 0
+        if left:
+            running.rig.app(name, *left, seed=6 + len(left))
+        assert running.app.record(fresh(), 72).status == 201
+        for line in iter(reply.readline, b""):
+            assert not line.startswith((b"event: ", b": still here")), line
+            last = line if line.startswith(b":") else last
+    assert last == b": ended: GC-2701\n"
+
+
 def test_events_are_asked_for_strictly(running: Running) -> None:
     for wrong in ("types=nonsense", "types=", "after=x", "after=1"):
         expect(running.app.ask("GET", f"/v1/events?{wrong}"), 400, "GC-2001")

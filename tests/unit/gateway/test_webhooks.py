@@ -143,6 +143,7 @@ def deliver(found: Webhook, addresses: list[str] | None = None) -> None:
         "::",
         "fe80::1",
         "fc00::1",
+        "fec0::1",
         "ff02::1",
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",

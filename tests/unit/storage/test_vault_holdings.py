@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from node.chain.authorisation import Authorised, Terms
 from node.chain.merkle import leaf_hash
 from node.chain.vault import (
     Content,
@@ -89,6 +90,16 @@ def test_parts_are_the_list_the_chunks_and_the_keys_of_who_asks(holdings: Holdin
     keys = [part.recipient for part in others if part.role is ObjectRole.WRAPPED_KEY]
     assert keys == ["theirs"]
     assert all(holdings.check(DOCUMENT, 1, part) is None for part in own)
+
+
+def test_who_reads_under_terms_has_its_key_at_the_owners_nodes_alone(holdings: Holdings) -> None:
+    terms = Terms(purpose="audit", fields=(), not_after_ms=2, basis=None)
+    colleague = replace(grant("theirs", "org-2"), authorised=Authorised(terms))
+    both = replace(document(), grants=(grant("mine", "org-2"), colleague))
+    for organisation, expected in (("org-1", ["mine", "theirs"]), ("org-2", ["mine"])):
+        parts = holdings.parts(DOCUMENT, both, organisation)
+        keys = [part.recipient for part in parts if part.role is ObjectRole.WRAPPED_KEY]
+        assert keys == expected
 
 
 def test_one_chunk_needs_no_list(holdings: Holdings) -> None:
