@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode
 from node.chain.genesis import Parameters
 from node.chain.transaction import VerifiedTransaction
 from node.consensus import events as ev
 from node.execution.apply import StateReader
+from node.limits import MEMPOOL_TXS_MAX
 from node.service.admission import Candidate, Gate
 from node.service.gossip import Gossip
 from node.service.mempool import AddOutcome, Mempool
 from node.service.output import Outlet
 from node.service.reckoning import Reckoner
+
+LAPSED_MAX: Final = MEMPOOL_TXS_MAX
+"""Of so many that expired by clock it is told when a block says so, the last of them: where no
+block becomes final for days, those that clients handed in meanwhile would fill the memory."""
 
 
 class Intake:
@@ -37,6 +43,7 @@ class Intake:
         self._reckoner = reckoner
         self._lapsed: deque[tuple[int, list[bytes]]] = deque()
         """Ids that expired by clock before this time (ms), until a block's T says so too."""
+        self._lapsed_count = 0
 
     def candidates(self, encoded: Sequence[bytes], now: ev.Now) -> tuple[Candidate, ...]:
         """Return those of gossiped transactions whose signatures are worth checking.
@@ -97,12 +104,17 @@ class Intake:
         lapsed = self._mempool.expire(past_ms)
         if lapsed:
             self._lapsed.append((past_ms, lapsed))
+            self._lapsed_count += len(lapsed)
+        while self._lapsed_count > LAPSED_MAX:
+            self._lapsed_count -= len(self._lapsed.popleft()[1])
 
     def expire_by_block(self, time_ms: int) -> None:
         """Let go of what no block can hold after one of this T that is final, and tell of it."""
         self._outlet.note_expired(self._mempool.expire(time_ms + 1))
         while self._lapsed and self._lapsed[0][0] <= time_ms + 1:
-            self._outlet.note_expired(self._lapsed.popleft()[1])
+            lapsed = self._lapsed.popleft()[1]
+            self._lapsed_count -= len(lapsed)
+            self._outlet.note_expired(lapsed)
 
     def drop_oversized(self) -> None:
         """Let go of what no block can hold any more, were blocks made smaller, and tell of it."""
