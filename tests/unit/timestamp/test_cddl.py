@@ -93,7 +93,9 @@ from node.errors import DecodeError
 from node.execution.registry import (
     ROLL_KEY,
     EpochStart,
+    StateKind,
     authorities_key,
+    carried_out_key,
     certificates_key,
     endpoint_key,
     epoch_start_key,
@@ -496,6 +498,7 @@ def test_every_state_key_is_of_one_kind_and_its_value_as_that_kind_says() -> Non
     state[endpoint_key("validator-1")] = encode(Endpoint("::1", 1).to_value())
     state[vault_keys_key("org-1")] = VaultKeys().encode()
     state[vault_document_key(bytes(16))] = a_tombstone().encode()
+    state[carried_out_key(bytes(32))] = encode([1, bytes(32)])
     values = {
         "epoch-start-key": "epoch-start",
         "retired-validator-key": "retired",
@@ -515,7 +518,9 @@ def test_every_state_key_is_of_one_kind_and_its_value_as_that_kind_says() -> Non
         "organisation-key": "organisation",
         "identity-key": "identity",
         "reference-key": "reference-status",
+        "carried-out-key": "carried-out",
     }
+    assert len(values) == len(StateKind)
     met = set()
     for key, value in state.items():
         (kind,) = [kind for kind in values if SCHEMA.matches(kind, key)]
@@ -523,6 +528,11 @@ def test_every_state_key_is_of_one_kind_and_its_value_as_that_kind_says() -> Non
         assert SCHEMA.matches(values[kind], value)
         met.add(kind)
     assert met == values.keys()
+
+
+def test_every_code_of_a_result_and_no_other_is_one() -> None:
+    taken = [SCHEMA.matches("result", encode([1, bytes(32), code, 0, 0])) for code in range(256)]
+    assert [code for code, is_taken in enumerate(taken) if is_taken] == sorted(ResultCode)
 
 
 def test_header_leaves_and_record_leaves_are_told_apart() -> None:
