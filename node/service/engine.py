@@ -370,6 +370,13 @@ class Engine:
         """How far the state is that this node fetches instead of blocks, if it does."""
         return self._catch_up.snapshot_progress
 
+    def is_untold(self, tx_id: bytes) -> bool:
+        """Whether what became of a transaction that waits no more is still to be told.
+
+        It is final, and its block is being written; or it lapsed, and no block says so yet.
+        """
+        return self._ledger.is_unwritten(tx_id) or self._intake.has_lapsed(tx_id)
+
     def reckon(self, now: ev.Now) -> Reckoning:
         """Return the time admission reckons with: the later of the tip's T + 1 and a fit clock."""
         return self._reckoner.reckon(now)

@@ -116,6 +116,10 @@ class Intake:
             self._lapsed_count -= len(lapsed)
             self._outlet.note_expired(lapsed)
 
+    def has_lapsed(self, tx_id: bytes) -> bool:
+        """Whether a transaction expired by clock alone, so that it was not told yet."""
+        return any(tx_id in lapsed for _, lapsed in self._lapsed)
+
     def drop_oversized(self) -> None:
         """Let go of what no block can hold any more, were blocks made smaller, and tell of it."""
         why_oversized = self._gate.why_oversized

@@ -274,7 +274,7 @@ class Runner:
         ):
             if tx_id is None or admission.code not in _KNOWN:
                 continue
-            if not self.engine.mempool.is_pending(tx_id):
+            if not self.engine.mempool.is_pending(tx_id) and not self.engine.is_untold(tx_id):
                 self.tickets.forget_one(ticket, index)
                 ticket.settle(index, self._find_result(tx_id) or FinalResult.expired())
 

@@ -77,6 +77,10 @@ class StagedLedger:
         """Whether the write that was begun, if any, has ended: `finish` waits for nothing then."""
         return self._being_written is None or self._being_written.done()
 
+    def is_unwritten(self, tx_id: bytes) -> bool:
+        """Whether a transaction is final in a block that `on_written` is still to tell of."""
+        return any(tx_id in executed.tx_ids for executed, _ in self._staged)
+
     def write(self) -> None:
         """Write what is staged, durable on return; raises `StorageError`.
 

@@ -21,11 +21,13 @@ def told_after_a_standstill(lapsing: int) -> tuple[list[bytes], list[bytes]]:
         assert node.engine.mempool.pending_count == 0
         handed_in.append(short.transaction.tx_id)
     assert node.engine.drain().expired == [], "a block of an earlier T may hold them"
+    assert node.engine.is_untold(handed_in[-1])
     late_ms = lapsing * 10_000
     block = SmallChain().execute(tx(payload("at last")), step_ms=late_ms)
     peer = node.ask_for_blocks(late_ms)
     node.hear(peer, Blocks(1, (certified_block(block).encode(),)), late_ms)
     assert node.engine.height == 1
+    assert not any(map(node.engine.is_untold, handed_in))
     return handed_in, node.engine.drain().expired
 
 

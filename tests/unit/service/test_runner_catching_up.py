@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from node.chain.admission import AdmissionCode
+from node.chain.block import ResultCode
 from node.consensus.messages import Status
 from node.errors import StorageError
 from node.service import reception
@@ -31,12 +33,16 @@ class WatchedStore(MemoryStore):
         super().__init__()
         self.threads: list[str] = []
         self.is_full_beside = False
+        self.may_write_beside = threading.Event()
+        self.may_write_beside.set()
 
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         name = threading.current_thread().name
         self.threads.append(name)
         if self.is_full_beside and name.startswith("ledger"):
             raise StorageError("the disk is full", code="GC-3004")
+        if name.startswith("ledger"):
+            assert self.may_write_beside.wait(20)
         super().write(batch, sync=sync)
 
 
@@ -94,6 +100,24 @@ async def test_a_ledger_that_cannot_be_written_on_its_thread_ends_the_run(tmp_pa
         async with asyncio.timeout(20):
             await life
     backup.log.close()
+
+
+async def test_what_is_final_and_not_written_yet_is_not_told_as_expired(tmp_path: Path) -> None:
+    store = WatchedStore()
+    store.may_write_beside.clear()
+    backup = Alone(tmp_path, store=store, genesis=GENESIS, name="validator-4")
+    again = CHAIN[0].transactions[0].transaction
+    async with backup.running() as runner:
+        fall_behind(backup, runner)
+        assert (runner.engine.height, backup.ledger.tip_height) == (len(CHAIN), 0)
+        ticket = await runner.submit([again.encoded])
+        assert [each.code for each in ticket.admissions] == [AdmissionCode.ALREADY_FINAL]
+        assert ticket.results == [None]
+        store.may_write_beside.set()
+        await ticket.wait_final()
+        (result,) = ticket.results
+        assert result is not None
+        assert (result.code, result.height) == (ResultCode.OK, 1)
 
 
 async def test_the_log_of_who_casts_nothing_does_not_grow_for_ever(
