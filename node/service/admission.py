@@ -128,9 +128,13 @@ class Gate:
         key = self._load(sender_key(state, transaction.body.sender))
         return None if key is None else Candidate(transaction, key)
 
-    def is_outdated(self, verified: VerifiedTransaction) -> bool:
-        """Say whether a signature was checked under another key than its sender has now."""
-        return verified.sender_key != self._key_of(verified.transaction.body.sender)
+    def why_outdated(self, verified: VerifiedTransaction) -> Admission | None:
+        """Refuse what a final block has made its sender's key, or rights, too old for."""
+        sender = verified.transaction.body.sender
+        if verified.sender_key != self._key_of(sender):
+            return Admission(AdmissionCode.BAD_SIGNATURE, f"{sender!r} has another key by now")
+        barred = self._why_barred(sender)
+        return None if barred is None else Admission(AdmissionCode.NOT_PERMITTED, barred)
 
     def why_oversized(self, encoded: bytes) -> Admission | None:
         """Refuse what no block can hold by the parameters in force."""

@@ -83,13 +83,9 @@ class Intake:
         return ACCEPTED
 
     def _why_void(self, verified: VerifiedTransaction) -> Admission | None:
-        """Refuse what no block can hold any more since it was screened, which was a while ago.
-
-        Its signature was checked meanwhile, and blocks became final.
-        """
-        if self._gate.is_outdated(verified):
-            return Admission(AdmissionCode.BAD_SIGNATURE, "its sender has another key by now")
-        return self._gate.why_oversized(verified.transaction.encoded)
+        """Refuse what would be screened out by now: its signature was checked meanwhile."""
+        outdated = self._gate.why_outdated(verified)
+        return outdated or self._gate.why_oversized(verified.transaction.encoded)
 
     def expire_by_clock(self, now: ev.Now, parameters: Parameters) -> None:
         """Let go of what validators with sound clocks will not include any more.
@@ -126,18 +122,22 @@ class Intake:
         self._drop(lambda v: why_oversized(v.transaction.encoded) is not None)
 
     def drop_outdated(self) -> None:
-        """Let go of what is signed under a key that its sender has no more, and tell of it.
+        """Let go of what is of senders with another key, or without rights by now, and tell of it.
 
-        Kept, it would look like work that the primary leaves undone, and end views.
+        Kept, it would look like work that the primary leaves undone, and end views: the others do
+        not take it any more, if it comes to them after the block that says so.
         """
-        self._drop(self._gate.is_outdated)
+        self._drop(self._is_outdated)
 
     def drop_outdated_of(self, tx_ids: Sequence[bytes]) -> None:
         """Let go of the same among what a block held that was left behind, and tell of it."""
         bodies = [(tx_id, self._mempool.body_of(tx_id)) for tx_id in tx_ids]
-        dropped = [i for i, body in bodies if body is not None and self._gate.is_outdated(body)]
+        dropped = [i for i, body in bodies if body is not None and self._is_outdated(body)]
         self._mempool.discard(dropped)
         self._outlet.note_expired(dropped)
+
+    def _is_outdated(self, verified: VerifiedTransaction) -> bool:
+        return self._gate.why_outdated(verified) is not None
 
     def _drop(self, is_void: Callable[[VerifiedTransaction], bool]) -> None:
         waiting = self._mempool.waiting()

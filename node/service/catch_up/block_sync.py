@@ -23,7 +23,7 @@ from node.service.term import Term
 from node.service.wire import Blocks, WantBlocks
 
 SYNC_AFTER_MS = 1_000
-"""How long a peer may be ahead before blocks are asked for instead of waited for."""
+"""How long a member lets peers be ahead before it asks for blocks instead of waiting for them."""
 ANSWER_WITHIN_MS = 1_000
 """How long others are not asked for what a peer was asked for."""
 ASK_AGAIN_AFTER_MS = 4_000
@@ -134,7 +134,9 @@ class BlockSync:
         for peer in self._peers.values():
             overdue = now_ms >= peer.asked_at_ms + ANSWER_WITHIN_MS
             peer.is_silent = peer.is_silent or (bool(peer.asked) and overdue)
-        if now_ms < committed_at_ms + (0 if self.is_behind else SYNC_AFTER_MS):
+        # Who decides is told what is final; who follows is not, and may have to decide any moment.
+        waits = self._term.is_member and not self.is_behind
+        if waits and now_ms < committed_at_ms + SYNC_AFTER_MS:
             return
         free = [(index, peer) for index, peer in self._peers.items() if peer.is_free(now_ms)]
         # Those that answer first, and among them who was asked longest ago: one that gives a block

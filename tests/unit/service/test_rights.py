@@ -71,17 +71,18 @@ def _again(chat: Chat, operation: ChangeStatus) -> ResultCode:
     return result.code
 
 
-def test_what_was_let_in_before_has_no_effect_after() -> None:
+def test_what_was_being_checked_as_its_sender_was_frozen_is_refused_and_holds_up_nobody() -> None:
     chat = Chat(*FOUNDERS)
-    waiting = asked("let in before")
+    waiting = asked("being checked")
     assert screened(chat, "validator-1", waiting) is None
     assert govern(chat, FROZEN, members=()) is ResultCode.OK
-    chat.nodes["validator-1"].engine.admit([waiting], chat.now, from_client=True)
+    (answer,) = chat.nodes["validator-1"].engine.admit([waiting], chat.now, from_client=True)
+    assert answer.code is AdmissionCode.NOT_PERMITTED
     notarize(chat, "nothing", at="validator-2")
-    chat.pass_time(1_000)
-    result = chat.nodes["validator-3"].ledger.result(waiting.transaction.tx_id)
-    assert result is not None
-    assert result.code is ResultCode.IDENTITY_FROZEN
+    chat.pass_time(3_000)
+    for node in chat.nodes.values():
+        assert not node.ledger.has_transaction(waiting.transaction.tx_id)
+        assert (node.engine.core.view, node.engine.mempool.pending_count) == (0, 0)
 
 
 def test_a_frozen_validator_decides_no_more_and_an_auditor_follows_from_genesis_offline() -> None:

@@ -289,14 +289,13 @@ def test_an_answer_that_comes_late_is_taken_although_another_peer_was_asked_sinc
 
 
 class Syncing:
-    """What one validator at genesis knows of blocks above it; `outsider` is of no member."""
+    """What a node at genesis knows of blocks above it; `outsider` is the number of no member."""
 
     outsider = GENESIS.validators.size
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = GENESIS.validators.validators[3].validator_id) -> None:
         executor = Executor(GENESIS)
         self.ledger = LedgerStore.open(MemoryStore(), GENESIS.suite, executor.genesis_block())
-        name = GENESIS.validators.validators[3].validator_id
         recovery = recover(GENESIS, executor, self.ledger, (), validator_id=name)
         term = Term.of(recovery.epoch, recovery.anchor, name, Roster(GENESIS.validators))
         self.outlet = Outlet(lambda: 0)
@@ -471,3 +470,9 @@ def test_who_is_a_little_behind_waits_first_and_who_is_far_behind_does_not() -> 
         syncing.hear({0: ahead_by, 1: ahead_by})
         times_ms = (0, SYNC_AFTER_MS - 1, SYNC_AFTER_MS)
         assert next(time_ms for time_ms in times_ms if syncing.chase(time_ms)) == asks_after_ms
+
+
+def test_who_is_no_member_and_told_nothing_unasked_does_not_wait() -> None:
+    follower = Syncing("follower")
+    follower.hear({0: 1})
+    assert follower.chase(0) == [(0, want(1, 1))]

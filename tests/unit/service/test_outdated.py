@@ -1,14 +1,18 @@
-"""What waits in a pool when the key it is signed under is rotated."""
+"""What waits in a pool, or soon would, when its sender loses its key or its rights."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
+from node.chain import identity
 from node.chain.admission import AdmissionCode
 from node.chain.block import CertifiedBlock, CertifiedHeader
 from node.chain.certificate import Phase, Subject, Vote
-from node.chain.governance import SetParameters
-from node.chain.identity import RotateIdentity, SetAuthorities
+from node.chain.governance import Operation, SetParameters
+from node.chain.identity import ChangeStatus, RotateIdentity, SetAuthorities, Status
 from node.consensus.messages import Proposal
 from node.execution.apply import ExecutedBlock
 from node.service.admission import check_signatures
@@ -27,18 +31,23 @@ from tests.unit.execution.small_chain import (
 from tests.unit.execution.test_identity import OWN, certificate
 from tests.unit.service.lone import Lone
 
+ROTATION = (
+    SetAuthorities("org-1", (OWN.certificate,), ""),
+    RotateIdentity(
+        "agency-1", certificate(OWN, "agency-1"), signer("new key").public_key.encoded, 0, ""
+    ),
+)
+FREEZING = (ChangeStatus(identity.Subject.IDENTITY, "agency-1", Status.FROZEN, "seal lost"),)
+CHANGES = pytest.mark.parametrize("change", [ROTATION, FREEZING], ids=["rotated", "frozen"])
+
 
 def rotation() -> ExecutedBlock:
     """Return a block that gives an agency another key."""
-    fresh = signer("new key").public_key.encoded
-    return GovernedChain().execute(
-        governed_tx(
-            governed(
-                SetAuthorities("org-1", (OWN.certificate,), ""),
-                RotateIdentity("agency-1", certificate(OWN, "agency-1"), fresh, 0, ""),
-            )
-        )
-    )
+    return changed_by(ROTATION)
+
+
+def changed_by(operations: Sequence[Operation]) -> ExecutedBlock:
+    return GovernedChain().execute(governed_tx(governed(*operations)))
 
 
 def certified(block: ExecutedBlock) -> CertifiedBlock:
@@ -46,29 +55,33 @@ def certified(block: ExecutedBlock) -> CertifiedBlock:
     return CertifiedBlock(block.header, transactions, certify(block, GOVERNED))
 
 
-def test_who_proposes_nothing_waits_for_nothing_that_no_block_can_hold() -> None:
+@CHANGES
+def test_who_proposes_nothing_waits_for_nothing_that_the_others_do_not_take(
+    change: Sequence[Operation],
+) -> None:
     """Else it would take the primary for idle, and end its view."""
     node = Lone(3, GOVERNED)
-    of_the_old_key = tx(payload("paper"), chain_id=GOVERNED.chain_id)
+    of_the_agency = tx(payload("paper"), chain_id=GOVERNED.chain_id)
     of_another = tx(payload("other"), sender="agency-2", chain_id=GOVERNED.chain_id)
-    node.admit(of_the_old_key, 0)
+    node.admit(of_the_agency, 0)
     node.admit(of_another, 0)
     peer = node.ask_for_blocks(1)
-    node.hear(peer, Blocks(1, (certified(rotation()).encode(),)), 1)
+    node.hear(peer, Blocks(1, (certified(changed_by(change)).encode(),)), 1)
     assert node.engine.height == 1
-    assert node.engine.drain().expired == [of_the_old_key.transaction.tx_id]
+    assert node.engine.drain().expired == [of_the_agency.transaction.tx_id]
     pool = node.engine.mempool
-    assert not pool.is_pending(of_the_old_key.transaction.tx_id)
+    assert not pool.is_pending(of_the_agency.transaction.tx_id)
     assert pool.is_pending(of_another.transaction.tx_id)
 
 
-def test_nor_for_what_was_checked_under_the_old_key_when_that_was_rotated() -> None:
+@CHANGES
+def test_nor_for_what_was_being_checked_then(change: Sequence[Operation]) -> None:
     node = Lone(3, GOVERNED)
-    of_the_old_key = tx(payload("paper"), chain_id=GOVERNED.chain_id)
-    node.hear(1, Transactions((of_the_old_key.transaction.encoded,)), 0)
+    of_the_agency = tx(payload("paper"), chain_id=GOVERNED.chain_id)
+    node.hear(1, Transactions((of_the_agency.transaction.encoded,)), 0)
     (job,) = node.engine.drain().jobs
     peer = node.ask_for_blocks(1)
-    node.hear(peer, Blocks(1, (certified(rotation()).encode(),)), 1)
+    node.hear(peer, Blocks(1, (certified(changed_by(change)).encode(),)), 1)
     node.engine.checked(job, check_signatures(job.candidates), node.at(2))
     assert node.engine.mempool.pending_count == 0
 
