@@ -30,7 +30,7 @@ def main(start: int, count: int, skipped: int = 0) -> None:
     """Run seeds until one breaks a rule."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     signal.signal(signal.SIGPROF, _give_up)
-    from tests.simulation.cluster import run_seed  # noqa: PLC0415 - within the bounds
+    from tests.simulation.runs import run_seed  # noqa: PLC0415 - within the bounds
 
     for position in range(skipped, count):
         seed, size = start + position, SIZES[position % len(SIZES)]

@@ -2,7 +2,7 @@
 
 A seed is a whole run: validators, clients, faults and, after them, healing; about a hundred blocks
 where nothing goes wrong. A failing one is made small and its end told; `--reduced` replays the
-small one.
+small one. In one of twenty validators and clients change (runs.py): `--start 10 --step 20`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from itertools import islice, product
 
 from node.limits import VALIDATORS_MAX
 from tests.commands import at_least, not_below_zero
-from tests.simulation.cluster import Report, run_plan, run_seed
 from tests.simulation.minimise import minimise, reduced
-from tests.simulation.plan import plan_of
+from tests.simulation.runs import Report, plan_of, run_plan, run_seed
 from tests.simulation.tally import ROOT, changed_tally, revision
 
 SIZE_MIN = 4
@@ -59,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seeds": len(reports),
         "failed": failed if options.json else [failure["run"] for failure in failed],
         "repeated": len(compared),
+        "epochs": sum(report.epochs for report in reports),
         **_cost(reports),
         "seconds": round(time.monotonic() - started),
     }
@@ -76,6 +76,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--seeds", type=at_least(1), default=100, help="how many seeds to run")
     add("--start", type=at_least(0), default=0, help="the first seed")
+    add("--step", type=at_least(1), default=1, help="from one seed to the next")
     add("--n", type=_sizes, default="4", help="validators, as 4,7: each seed is run with each")
     add("--minutes", type=not_below_zero, default=0.0, help="begin no seed after so long")
     add("--jobs", type=at_least(1), default=1, help="how many processes run seeds")
@@ -106,7 +107,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _seeds(options: argparse.Namespace) -> range:
-    return range(options.start, options.start + options.seeds)
+    return range(options.start, options.start + options.seeds * options.step, options.step)
 
 
 def _cost(reports: list[Report]) -> dict[str, object]:
@@ -169,7 +170,7 @@ def repeated(report: Report, words: Sequence[str] = ()) -> Report:
     `words` say what the run was reduced by.
     """
     seed, run = report.seed, (report.seed, report.size, [*words])
-    code = f"from tests.simulation.cluster import run_alone; print(run_alone(*{run}).trace)"
+    code = f"from tests.simulation.runs import run_alone; print(run_alone(*{run}).trace)"
     again = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

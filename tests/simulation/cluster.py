@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import traceback
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
@@ -20,7 +17,6 @@ from tests.simulation.adversaries.validator import ByzantineValidator, Unobserve
 from tests.simulation.at_rest import judge_evidence, judge_memory, judge_pools, judge_stores
 from tests.simulation.history import History
 from tests.simulation.keys import KeyRing
-from tests.simulation.minimise import reduced
 from tests.simulation.network import CALM, Network
 from tests.simulation.node import Armed, CrashPoint, Machine, SimulatedValidator
 from tests.simulation.oracles import Oracles
@@ -38,11 +34,9 @@ from tests.simulation.plan import (
     Staged,
     Step,
     Stop,
-    plan_of,
 )
 from tests.simulation.sharing import garbage_left_to_the_end, shared_work
 from tests.simulation.stages import Director
-from tests.simulation.transcript import Transcript
 from tests.simulation.violation import Violation
 from tests.simulation.workload import Clients
 from tests.simulation.world import MS, SECOND, UTC_AT_START_MS, World
@@ -57,44 +51,6 @@ QUIET_US = 500 * MS
 """Run on after that: what is still under way must change nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What became of a run."""
-
-    seed: int
-    size: int
-    violation: str
-    """Empty when every oracle was content."""
-    blocks: int
-    steps: int
-    views: int
-    """The highest view any correct validator was in."""
-    healing_ms: int
-    """From the end of the faults until everything asked was final everywhere."""
-    trace: str
-    cpu_us: int = field(default=0, compare=False)
-    """Processor time it took."""
-
-    @property
-    def oracle(self) -> str:
-        """The name of the rule that was broken; empty if none was."""
-        return self.violation.partition(":")[0]
-
-    def failing(self, violation: str) -> Report:
-        """Return the same report, but of a violation."""
-        return replace(self, violation=violation)
-
-
-def run_seed(seed: int, size: int) -> Report:
-    """Run what `seed` stands for with `size` validators."""
-    return run_plan(seed, size, ())
-
-
-def run_alone(seed: int, size: int, words: Sequence[str] = ()) -> Report:
-    """Run the same with every validator doing all of its work itself (sharing.py)."""
-    return run_plan(seed, size, words, shares=False)
-
-
 def judged(cluster: Cluster, *, shares: bool = True) -> str:
     """Run a cluster to its end; return the violation, empty for none."""
     try:
@@ -105,47 +61,6 @@ def judged(cluster: Cluster, *, shares: bool = True) -> str:
     except Exception:  # noqa: BLE001 - whatever a correct validator raises is a finding (oracle X)
         return f"X: {traceback.format_exc()}"
     return ""
-
-
-def run_plan(
-    seed: int,
-    size: int,
-    words: Sequence[str],
-    write: Callable[[str], None] | None = None,
-    *,
-    shares: bool = True,
-) -> Report:
-    """Run a seed reduced by `words` (minimise.py); `write` takes a transcript's lines."""
-    started_us = time.process_time_ns() // 1_000
-    with garbage_left_to_the_end():
-        report = _run_to_the_end(seed, size, words, write, shares=shares)
-    return replace(report, cpu_us=time.process_time_ns() // 1_000 - started_us)
-
-
-def _run_to_the_end(
-    seed: int,
-    size: int,
-    words: Sequence[str],
-    write: Callable[[str], None] | None,
-    *,
-    shares: bool,
-) -> Report:
-    plan = reduced(plan_of(seed, size), words)
-    cluster = Cluster(plan, Random(2 * (seed * 64 + size) + 1))
-    if write is not None:
-        write(f"{plan}")
-        cluster.world.transcript = Transcript(write, cluster.genesis.suite.signature_size)
-    violation = judged(cluster, shares=shares)
-    return Report(
-        seed=seed,
-        size=size,
-        violation=violation,
-        blocks=len(cluster.history.headers) - 1,
-        steps=cluster.world.steps,
-        views=cluster.oracles.view_max,
-        healing_ms=(cluster.healed_at_us - cluster.plan.chaos_us) // MS,
-        trace=cluster.world.trace_digest,
-    )
 
 
 class Cluster:
@@ -321,9 +236,11 @@ class Cluster:
         parameters = self.plan.parameters
         views = blocks // parameters.rotation_blocks
         views += self.world.now_us // (parameters.rotation_ms * MS)
+        # What is durable only as an epoch begins goes to who joins with it too, one at a time.
+        to_joiners = 2 * n * (len(self.history.accounts) - 1)
         votes = messages[MessageKind.VOTE] + messages[MessageKind.PROPOSAL]
         limits = {
-            "votes sent": (votes, (blocks + views) * most.votes_sent),
+            "votes sent": (votes, (blocks + views) * most.votes_sent + to_joiners),
             "vote signatures": (self._count("votes_signed"), (blocks + views) * most.votes_signed),
             "vote checks": (self._count("votes_checked"), (blocks + views) * most.votes_checked),
             # and one for each VIEW-CHANGE and NEW-VIEW

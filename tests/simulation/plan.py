@@ -199,11 +199,6 @@ class Plan:
         )
 
 
-def plan_of(seed: int, size: int) -> Plan:
-    """Return what a seed stands for with `size` validators."""
-    return draw_plan(Random(2 * (seed * 64 + size)), size)
-
-
 def draw_plan(random: Random, size: int) -> Plan:
     """Draw a run for `size` validators."""
     faults_max = (size - 1) // 3

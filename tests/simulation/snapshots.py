@@ -20,8 +20,7 @@ from tests.commands import at_least
 from tests.simulation.adversaries.validator import ByzantineValidator
 from tests.simulation.cluster import Cluster, judged
 from tests.simulation.node import SimulatedValidator
-from tests.simulation.plan import Plan
-from tests.simulation.plan import plan_of as other_plan_of
+from tests.simulation.plan import Plan, draw_plan
 from tests.simulation.world import MS, SECOND
 from tests.unit.service.catch_up.catching import MemoryDrafts
 
@@ -126,7 +125,7 @@ class SnapshotCluster(Cluster):
 def plan_of(seed: int) -> Plan:
     """Return what a seed stands for: small blocks all the time, a liar every other time."""
     random = Random(2 * seed + 1)
-    plan = other_plan_of(seed, SIZE)
+    plan = draw_plan(Random(2 * (seed * 64 + SIZE)), SIZE)
     return replace(
         plan,
         parameters=replace(plan.parameters, block_txs_max=1, rotation_ms=60_000),

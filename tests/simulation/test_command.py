@@ -12,9 +12,9 @@ import pytest
 
 from tests.simulation import cluster, tally
 from tests.simulation.__main__ import main
-from tests.simulation.cluster import run_plan, run_seed
 from tests.simulation.minimise import minimise, reduced
-from tests.simulation.plan import Plan, plan_of
+from tests.simulation.plan import Plan
+from tests.simulation.runs import Report, plan_of, run_plan, run_seed
 from tests.simulation.tally import (
     ROOT,
     Tally,
@@ -63,6 +63,7 @@ def test_words_that_fit_no_plan_are_refused() -> None:
         ("--seeds", "-5"),
         ("--seeds", "0"),
         ("--start", "-1"),
+        ("--step", "0"),
         ("--minutes", "-1"),
         ("--minutes", "nan"),
         ("--n", "4,"),
@@ -93,7 +94,7 @@ def test_a_reduced_run_is_compared_with_the_same_reduced(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = "calm alike requests:3"
-    assert main(["--seeds", "1", "--start", "450", "--reduced", words, "--json"]) == 0
+    assert main(["--seeds", "1", "--start", "400", "--reduced", words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["repeated"] == 1
 
 
@@ -104,17 +105,17 @@ def test_a_run_that_had_no_time_for_a_seed_says_so_by_its_code() -> None:
 def test_what_is_recorded_counts_once_however_often_it_is_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def run_small(seed: int, size: int) -> cluster.Report:
+    def run_small(seed: int, size: int) -> Report:
         return run_plan(seed, size, ["calm", "alike", "requests:1"])
 
     monkeypatch.setattr(tally, "FILE", tmp_path / "clean_seeds.json")
     monkeypatch.setattr("tests.simulation.__main__.run_seed", run_small)
     monkeypatch.setattr("tests.simulation.__main__.repeated", lambda report, _words: report)
     for _ in range(2):
-        assert main(["--seeds", "1", "--start", "450", "--n", "4,4", "--record"]) == 0
+        assert main(["--seeds", "1", "--start", "400", "--n", "4,4", "--record"]) == 0
     fields = json.loads(tally.FILE.read_text())
     assert fields["total"] == fields["total_repeated"] == {"4": 1}
-    assert fields["clean"] == fields["repeated"] == {"4": [[450, 451]]}
+    assert fields["clean"] == fields["repeated"] == {"4": [[400, 401]]}
     assert [path.name for path in tmp_path.iterdir()] == ["clean_seeds.json"]
 
 

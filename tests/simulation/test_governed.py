@@ -17,15 +17,18 @@ from node.execution.state import StateReader
 from node.service.admission import Candidate, Gate
 from node.service.intake import Intake
 from node.service.pursuit import Pursuits
-from tests.simulation.governed import other_parameters, plan_of, run_governed
+from tests.simulation.cluster import judged
+from tests.simulation.governed import SPARES, other_parameters
+from tests.simulation.runs import cluster_of, is_governed, plan_of
 
-SEEDS = (*range(6), 22, 71)
-"""22: no faults, and some wait in pools under keys that are rotated; 71: others are signed anew."""
-UNCHANGED = (51, 143, 304, 311)
-"""With clients as they were: 51: no faults, and a set that grows; 143: a client comes to the same
-liar four times in a row; 304: all spares are used, and clients may wait for no longer than a view
-does; 311: a liar is the first to have the block that ends an epoch, and its proposal comes before
-others have it."""
+SIZE = 4
+FETCHED, LEFT_WAITING, UNHURRIED, GROWING = 70, 490, 24970, 10110
+"""Runs in which a body is fetched whose sender's key rotates in the block before; in which a client
+is left waiting, or a view ends although nothing goes wrong, if pools keep what came under old keys
+or of who is frozen; in which nothing goes wrong, and all spares come to be members."""
+SEEDS = (10, 50, 90, 110, FETCHED, LEFT_WAITING, UNHURRIED, GROWING)
+UNCHANGED = (130, 150, GROWING)
+"""With clients as they were."""
 RUNS = (*((seed, ()) for seed in SEEDS), *((seed, ("unchanged",)) for seed in UNCHANGED))
 
 
@@ -40,11 +43,12 @@ class Outcome(NamedTuple):
 
 
 def run_anew(seed: int, words: tuple[str, ...] = ()) -> Outcome:
-    violation, run = run_governed(seed, words)
+    run = cluster_of(seed, SIZE, words)
+    violation = judged(run)
     codes, trace = run.history.codes, run.world.trace_digest
     keys = [account.keys for account in run.history.accounts]
     rotations = sum(before != after for before, after in pairwise(keys))
-    return Outcome(violation, run.account.epoch, codes[ResultCode.OK], rotations, trace)
+    return Outcome(violation, run.history.account.epoch, codes[ResultCode.OK], rotations, trace)
 
 
 run_once = cache(run_anew)
@@ -59,11 +63,22 @@ def test_a_seed_is_clean_and_has_changes(seed: int, words: tuple[str, ...]) -> N
     assert not (words and outcome.rotations)
 
 
+def test_a_run_without_faults_has_all_spares_for_members() -> None:
+    run = cluster_of(GROWING, SIZE)
+    assert judged(run) == ""
+    assert run.plan.is_faultless
+    members = {number for account in run.history.accounts for number in account.members}
+    assert len(members) == SIZE + SPARES
+    assert max(len(account.members) for account in run.history.accounts) > SIZE
+
+
 def test_keys_are_rotated() -> None:
-    rotated = {seed: run_once(seed).rotations for seed in SEEDS if plan_of(seed).client_changes}
+    rotated = {
+        seed: run_once(seed).rotations for seed in SEEDS if plan_of(seed, SIZE).client_changes
+    }
     assert len(rotated) >= len(SEEDS) // 2
     assert sum(rotated.values()) > len(rotated)
-    assert min(rotated[22], rotated[71]) >= 1
+    assert min(rotated[LEFT_WAITING], rotated[UNHURRIED]) >= 1
 
 
 def the_newest_final_key_decides(patch: pytest.MonkeyPatch) -> None:
@@ -76,32 +91,32 @@ def the_newest_final_key_decides(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pursuits, "_is_void_by", lambda *_: True)
 
 
-def what_an_old_key_signed_waits_on(patch: pytest.MonkeyPatch) -> None:
+def what_has_lapsed_since_waits_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "drop_outdated", lambda *_: None)
 
 
 @pytest.mark.parametrize(
     ("plant", "seed", "says"),
     [
-        (the_newest_final_key_decides, 2, "X: validator 4 halted: block 4 is certified"),
-        (what_an_old_key_signed_waits_on, 22, "C: 3 views for 20 blocks"),
-        (what_an_old_key_signed_waits_on, 71, "L: 1 requests are not final"),
+        (the_newest_final_key_decides, FETCHED, "X: validator 1 halted: block 13 is certified"),
+        (what_has_lapsed_since_waits_on, UNHURRIED, "C: 1 views for 42 blocks"),
+        (what_has_lapsed_since_waits_on, LEFT_WAITING, "L: 1 requests are not final"),
     ],
 )
-def test_a_mistake_about_rotated_keys_is_found(
+def test_a_mistake_about_lost_keys_and_rights_is_found(
     plant: Callable[[pytest.MonkeyPatch], None],
     seed: int,
     says: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plant(monkeypatch)
-    violation, _ = run_governed(seed)
+    violation = judged(cluster_of(seed, SIZE))
     assert violation.startswith(says), violation
 
 
 def test_parameters_that_are_asked_for_are_some_a_chain_can_have() -> None:
-    for seed in range(300, 400):
-        held, random = plan_of(seed).parameters, Random(seed)
+    for seed in filter(is_governed, range(2_000)):
+        held, random = plan_of(seed, SIZE).parameters, Random(seed)
         for _ in range(3):
             asked = other_parameters(held, random)
             assert Parameters.from_value(asked.to_value()) == asked != held

@@ -52,11 +52,12 @@ from node.storage.segment import ParsedSegment, Tail
 from tests.simulation import disk
 from tests.simulation.__main__ import repeated
 from tests.simulation.adversaries.tricks import Trick
-from tests.simulation.cluster import Cluster, Report, judged
+from tests.simulation.cluster import Cluster, judged
 from tests.simulation.governed import GovernedCluster
 from tests.simulation.network import CALM
 from tests.simulation.node import Machine, SimulatedValidator
 from tests.simulation.plan import PATIENT_MS, Fault, Plan, Rot
+from tests.simulation.runs import Report
 from tests.simulation.test_rules import Case
 from tests.simulation.violation import Violation
 from tests.simulation.workload import Habit, WorkloadProfile
@@ -418,6 +419,7 @@ def play_again(patch: Patch, wrong: bool) -> None:  # noqa: FBT001 - as a `Case`
         steps=1,
         views=0,
         healing_ms=0,
+        epochs=0,
         trace="one",
         cpu_us=1,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from node.consensus.core import Core
 from node.consensus.events import Action, Event, Now
-from tests.simulation.cluster import run_seed
+from tests.simulation.runs import run_seed
 
 _OF_A_STEP = ("_out", "_clock")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.__main__ import repeated
-from tests.simulation.cluster import run_alone, run_seed
+from tests.simulation.runs import run_alone, run_seed
 
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 

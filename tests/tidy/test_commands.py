@@ -14,14 +14,13 @@ from tests.churn.__main__ import main as churn
 from tests.crash.__main__ import main as crash
 from tests.exhaustive.__main__ import main as exhaustive
 from tests.mutation.__main__ import main as mutation
-from tests.simulation import governed, snapshots, time_bounds
+from tests.simulation import snapshots, time_bounds
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
     "churn": churn,
     "crash": crash,
     "exhaustive": exhaustive,
-    "governed": governed.main,
     "mutation": mutation,
     "snapshots": snapshots.main,
     "time_bounds": lambda words: time_bounds.main(words, print),
@@ -43,9 +42,6 @@ WRONG = (
     "exhaustive --minutes nan",
     "exhaustive --replay nosuch",
     "exhaustive --replay /dev/null",
-    "governed --seeds 0",
-    "governed --start -1",
-    "governed --seeds 1 --reduced whatever",
     "mutation --oracles bogus",
     "mutation --oracles ,",
     "mutation --commit nosuch",
