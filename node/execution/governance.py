@@ -116,14 +116,22 @@ def govern(payload: Governance, at: Position, read: _Read, ground: Ground) -> Ch
     """
     if payload.epoch != ground.epoch.number:
         return Failure(ResultCode.EPOCH_NOT_IN_FORCE)  # V1
-    epoch = ground.epoch
-    key = carried_out_key(payload.approval_digest(epoch.chain_id, epoch.validators.suite))
-    if read(key) is not None:
+    if was_carried_out(payload, read, ground.epoch):
         return Failure(ResultCode.ALREADY_CARRIED_OUT)  # V1
     outcome = _check_approvals(payload, at, read, ground) or carry_out(payload, at, read, ground)
     if isinstance(outcome, Failure):
         return outcome
-    return replace(outcome, writes={**outcome.writes, key: encode([1, ground.tx_id])})
+    done = {_key_of(payload, ground.epoch): encode([1, ground.tx_id])}
+    return replace(outcome, writes={**outcome.writes, **done})
+
+
+def was_carried_out(payload: Governance, read: _Read, epoch: Epoch) -> bool:
+    """Say whether what `payload` has approvals for had its effect before, which it has once."""
+    return read(_key_of(payload, epoch)) is not None
+
+
+def _key_of(payload: Governance, epoch: Epoch) -> bytes:
+    return carried_out_key(payload.approval_digest(epoch.chain_id, epoch.validators.suite))
 
 
 def carry_out(payload: Governance, at: Position, read: _Read, ground: Ground) -> Change | Failure:

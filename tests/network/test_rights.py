@@ -86,6 +86,31 @@ async def test_who_is_frozen_is_refused_everywhere_and_works_again_once_unfrozen
             await until(is_served, "the same connection to be served again")
 
 
+async def test_a_proposal_serves_once_whoever_hands_it_in_again(tmp_path: Path) -> None:
+    home, step = tmp_path / "network", tmp_path / "step.json"
+    with running_network(home) as network:
+        await network.until_ready(network.ids)
+        freeze = ("identity", "freeze", "agency-1", *ADMIN)
+        unfreeze = ("identity", "unfreeze")
+        for words in (
+            freeze,
+            (*unfreeze, "agency-1", "--propose", step, *ADMIN),
+            *[(*unfreeze, "--approve", step, "--as", f"admin-{n}", "--yes") for n in (1, 2, 3)],
+            (*unfreeze, "--submit", step, *ADMIN),
+            freeze,
+        ):
+            ran = await govchain(home, *words)
+            assert ran.code == 0, ran.out
+        again = await govchain(home, *unfreeze, "--submit", step, "--as", "admin-4")
+        assert again.code != 0
+        assert "ALREADY_CARRIED_OUT" in again.out
+        tried = await govchain(home, "policy", "test", step, *ADMIN)
+        assert tried.json["outcome"] == "ALREADY_CARRIED_OUT"
+        shown = await govchain(home, "identity", "history", "agency-1", *ADMIN)
+        events = [entry["event"] for entry in shown.json["history"]]
+        assert events == ["frozen", "unfrozen", "frozen"]
+
+
 async def test_a_transaction_is_tried_before_it_is_handed_in(tmp_path: Path) -> None:
     home = tmp_path / "network"
     with running_network(home) as network:
