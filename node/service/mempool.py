@@ -83,6 +83,8 @@ class _Request(Struct, eq=False, gc=False):
     is_own: bool = False
     """Whether a client handed it in here, so that this validator is the one to tell the others."""
     is_repeated: bool = False
+    has_waited: bool = False
+    """Whether it found room here, and is kept: else it came for a slot alone."""
 
 
 _Queue = OrderedDict[bytes, _Request]
@@ -304,8 +306,9 @@ class Mempool:
     def unpin(self, slot: bytes) -> list[bytes]:
         """Forget a decided or dropped slot; what it alone held waits again at its old place.
 
-        What came over the bounds, as a pinned body, goes while the pool is still over them. After
-        a commit, call `remove_committed` first. An unknown slot is no error.
+        What came over the bounds, as a pinned body, goes while the pool is still over them; what
+        has waited here stays. After a commit, call `remove_committed` first. An unknown slot is no
+        error.
 
         Returns the ids of what waits again: a body that came for the slot alone was not admitted,
         so the caller looks whether the chain holds it under another block, and then discards it.
@@ -322,8 +325,7 @@ class Mempool:
                 if twin is not None:
                     self._forget_body(twin)
         waiting = [request for request in let_go.values() if not self._is_pinned(request)]
-        self._requeue(waiting)
-        return [request.body.transaction.tx_id for request in waiting]
+        return [request.body.transaction.tx_id for request in self._requeue(waiting)]
 
     def discard(self, tx_ids: Iterable[bytes]) -> None:
         """Forget requests, in every signature; ids that are not here are no error."""
@@ -467,7 +469,7 @@ class Mempool:
         if queue is None:
             queue = self._rounds[request.round] = OrderedDict()
         queue[request.body.transaction.tx_id] = request
-        request.is_waiting = True
+        request.is_waiting = request.has_waited = True
         self._waiting_count += 1
 
     def _dequeue(self, request: _Request) -> None:
@@ -488,13 +490,22 @@ class Mempool:
     def _is_pinned(self, request: _Request) -> bool:
         return bool(request.twins) or request.body.transaction.tx_hash in self._pins
 
-    def _requeue(self, requests: list[_Request]) -> None:
-        """Put back what no slot pins any more, but for the youngest that exceed the bounds."""
-        requests.sort(key=_by_arrival)
-        while requests and self._is_over_bounds():
-            self._drop(requests.pop())
+    def _requeue(self, requests: list[_Request]) -> list[_Request]:
+        """Put back what no slot pins any more, and return it.
+
+        Over the bounds, what never waited here goes instead, the youngest first.
+        """
+        requests.sort(key=_by_arrival, reverse=True)
+        kept: list[_Request] = []
         for request in requests:
+            if self._is_over_bounds() and not request.has_waited:
+                self._drop(request)
+            else:
+                kept.append(request)
+        kept.reverse()
+        for request in kept:
             self._enqueue(request)
-        for number in dict.fromkeys(request.round for request in requests):
+        for number in dict.fromkeys(request.round for request in kept):
             in_order = sorted(self._rounds[number].values(), key=_by_arrival)
             self._rounds[number] = OrderedDict((r.body.transaction.tx_id, r) for r in in_order)
+        return kept

@@ -68,6 +68,7 @@ class SlowRequest:
     first: VerifiedTransaction
     round: int
     twins: list[VerifiedTransaction] = field(default_factory=list)
+    has_waited: bool = False
 
     @property
     def bodies(self) -> list[VerifiedTransaction]:
@@ -150,7 +151,9 @@ class SlowPool:
         if last < lowest:
             last, used = lowest, 0
         self.filled[sender] = [last, used + size_bytes]
-        self.requests.append(SlowRequest(tx.transaction.tx_id, tx, last))
+        request = SlowRequest(tx.transaction.tx_id, tx, last)
+        request.has_waited = self.waits(request)
+        self.requests.append(request)
 
     def unpin(self, slot: bytes) -> None:
         waited = [request for request in self.requests if self.waits(request)]
@@ -159,8 +162,11 @@ class SlowPool:
             request.twins = [t for t in request.twins if self.pins(t.transaction.tx_hash)]
         returned = [r for r in self.requests if self.waits(r) and r not in waited]
         for request in reversed(returned):
-            if len(self.requests) > TXS_MAX or self.size_bytes() > BYTES_MAX:
+            is_over = len(self.requests) > TXS_MAX or self.size_bytes() > BYTES_MAX
+            if is_over and not request.has_waited:
                 self.requests.remove(request)
+            else:
+                request.has_waited = True
 
     def take(
         self, time_ms: int, txs_max: int, bytes_max: int, records_max: int
@@ -253,6 +259,12 @@ class MempoolAgainstModel(RuleBasedStateMachine):
             assert self.pool.holds(tx.transaction.encoded) == (tx_hash in held)
             known = self.slow.find(tx.transaction.tx_id) is not None
             assert self.pool.is_pending(tx.transaction.tx_id) == known
+
+    @invariant()
+    def what_waited_is_within_the_bounds(self) -> None:
+        waited = [request.first for request in self.slow.requests if request.has_waited]
+        assert len(waited) <= TXS_MAX
+        assert sum(len(tx.transaction.encoded) for tx in waited) <= BYTES_MAX
 
 
 MempoolAgainstModel.TestCase.settings = settings(max_examples=120, stateful_step_count=50)

@@ -426,6 +426,21 @@ def test_what_came_over_the_bounds_goes_when_its_slot_is_dropped() -> None:
     assert (pool.pending_count, pool.pending_bytes) == (1, 100)
 
 
+def test_what_was_accepted_stays_where_another_slot_came_over_the_bounds() -> None:
+    """As where a pool is full, and blocks of others are dropped with one of what waited here."""
+    pool = Mempool(txs_max=4)
+    for number in (1, 2, 3):
+        assert pool.add(tx(number)) is AddOutcome.ADDED
+    pool.pin(SLOT_A, hashes(tx(1), tx(2), tx(4)))
+    pool.pin(SLOT_B, hashes(tx(5), tx(6)))
+    for number in (4, 5, 6):
+        assert pool.hold_body(tx(number))
+    assert sorted(pool.unpin(SLOT_A)) == ids(tx(1), tx(2)), "the fourth came over the bounds, too"
+    assert pool.pending_count == 5
+    assert pool.unpin(SLOT_B) == ids(tx(5))
+    assert take(pool) == [tx(1), tx(2), tx(3), tx(5)]
+
+
 def test_pinned_bytes_over_the_bounds_go_with_their_slot_but_for_those_that_just_fit() -> None:
     pool = Mempool(bytes_max=300)
     pool.add(tx(1))
