@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -46,6 +46,13 @@ _AGENCY: Final = Role.AGENCY.name.lower()
 _Value = TypeVar("_Value")
 
 log = structlog.get_logger()
+
+
+class _Allowed(NamedTuple):
+    """What somebody may have of a document, as that was after so many changes."""
+
+    changes: int
+    object_ids: frozenset[bytes]
 
 
 class NodeVault:
@@ -132,14 +139,14 @@ class NodeVault:
         version: int,
         object_ids: Sequence[bytes],
     ) -> AsyncGenerator[bytes]:
-        """Yield objects; to a node an empty one in the place of each that is not here."""
-        is_node = caller.role in _NODE_ROLES
-        allowed = await self._ask_store(partial(self._allowed, caller, document_id, version))
+        """Yield objects; to a node an empty one in the place of each that is not here.
+
+        Nothing more comes once the state no longer grants it, or terms are over.
+        """
+        is_node, allowed = caller.role in _NODE_ROLES, None
         for object_id in object_ids:
-            data = None
-            if object_id in allowed:
-                find = partial(self._holdings.find, document_id, version, object_id)
-                data = await self._ask_store(find)
+            give = partial(self._give, caller, document_id, version, allowed, object_id)
+            data, allowed = await self._ask_store(give)
             if data is None and not is_node:
                 raise ClientError(
                     f"object {object_id.hex()} of document {document_id.hex()}: "
@@ -219,10 +226,31 @@ class NodeVault:
                 fix="finish or wait: what nothing commits to is dropped after a day",
             )
 
+    def _give(
+        self,
+        caller: CertificateIdentity,
+        document_id: bytes,
+        version: int,
+        before: _Allowed | None,
+        object_id: bytes,
+    ) -> tuple[bytes | None, _Allowed]:
+        """Return an object if a caller may have it and it is here, and what it may have."""
+        allowed = self._allowed(caller, document_id, version, before)
+        if object_id not in allowed.object_ids:
+            return None, allowed
+        return self._holdings.find(document_id, version, object_id), allowed
+
     def _allowed(
-        self, caller: CertificateIdentity, document_id: bytes, version: int
-    ) -> frozenset[bytes]:
-        """Return the objects of a version in force that a caller may have."""
+        self,
+        caller: CertificateIdentity,
+        document_id: bytes,
+        version: int,
+        before: _Allowed | None,
+    ) -> _Allowed:
+        """Return the objects of a version in force that a caller may have.
+
+        `before` is what it might when it was asked for the object before, None for the first.
+        """
         document = self._document(document_id)
         if version != document.version:
             raise not_kept(document_id)
@@ -233,21 +261,32 @@ class NodeVault:
                 )
             organisation = caller.organisation
         else:
-            self._expect_grant(caller, document_id, document)
+            self._expect_grant(caller, document_id, document, is_begun=before is not None)
             organisation = self._organisation
+        if before is not None and before.changes == document.changes:
+            return before
         parts = self._holdings.parts(document_id, document, organisation)
-        return frozenset(
-            part.object_id
-            for part in parts
-            if part.recipient in ("", caller.identity_id) or caller.role in _NODE_ROLES
+        return _Allowed(
+            document.changes,
+            frozenset(
+                part.object_id
+                for part in parts
+                if part.recipient in ("", caller.identity_id) or caller.role in _NODE_ROLES
+            ),
         )
 
     def _expect_grant(
-        self, caller: CertificateIdentity, document_id: bytes, document: VaultDocument
+        self,
+        caller: CertificateIdentity,
+        document_id: bytes,
+        document: VaultDocument,
+        *,
+        is_begun: bool,
     ) -> None:
         """Refuse who has no grant, or one under terms that are over or without a use just now.
 
-        What time it is, the later of the newest block's and of this node's clock says.
+        A use is asked for where giving begins: what takes longer is not broken off for that. What
+        time it is, the later of the newest block's and of this node's clock says.
         """
         grant = document.grant_of(caller.identity_id)
         if grant is None:
@@ -264,7 +303,7 @@ class NodeVault:
                 f"{iso_time(terms.not_after_ms)}: that is over",
                 code="GC-2613",
             )
-        if now_ms - uses.time_ms > USE_MS_MAX:
+        if not is_begun and now_ms - uses.time_ms > USE_MS_MAX:
             raise ClientError(
                 f"document {document_id.hex()}: no use of it by {caller.identity_id!r} is on chain "
                 f"within the last {USE_MS_MAX // 1_000} s",

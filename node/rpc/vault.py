@@ -119,6 +119,7 @@ class VaultPeerApi(VaultPeerServicer):
             refuse_malformed(request)
             shown = self._gatekeeper.identify(context.auth_context())
             async for data in _objects(self._node, shown, request):
+                self._gatekeeper.identify(context.auth_context())  # it may have been frozen since
                 yield data
         except NodeError as error:
             status = status_of(error)

@@ -71,12 +71,17 @@ class Neighbourhood:
         """Return why whoever shows a certificate is let in no more; `now_ms` is UTC.
 
         An authority certifies for its own organisation alone: nobody is by its word who the state
-        knows as another's. For what is granted, and counted, goes by the identity.
+        knows as another's. For what is granted, and counted, goes by the identity. Of a client that
+        ends when the state says, however long its certificate goes on. Nodes have rules of theirs.
         """
         name, known = shown.identity_id, self._organisations_of(shown.identity_id)
         if known and shown.organisation not in known:
             others = " and ".join(map(repr, known))
             return f"{name!r} is of {others}: {shown.organisation!r} cannot certify it"
+        identity = find_identity(self._state, name)
+        is_client = identity is not None and identity.role not in _NODE_ROLES
+        if identity is not None and is_client and now_ms > identity.not_after_ms:
+            return f"identity {name!r}: its validity is over; renew it: govchain identity rotate"
         return self._why_lost(shown, now_ms)
 
     def _why_lost(self, shown: CertificateIdentity, now_ms: int) -> str | None:

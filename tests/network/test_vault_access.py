@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -136,6 +136,33 @@ async def test_the_authority_of_another_organisation_names_no_recipient(
     async with LedgerClient([endpoint], tls=tls, roots_pem=roots, chain_id=chain_id) as client:
         with pytest.raises(AccessError, match="'admin-2' is of 'org-2'"):
             await drain(VaultClient(client), document, objects_of(home, document)[:1])
+
+
+async def test_who_is_revoked_while_it_reads_gets_no_more(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "document.bin"
+    path.write_bytes(os.urandom(1_500_000))
+    document_id = await asyncio.to_thread(put, home, path, "org-2")
+    document, times = bytes.fromhex(document_id), 200
+    desk = VaultDesk(Network.open(home, None, READER))
+    known = await asyncio.to_thread(desk.find, document)
+    sizes = {
+        each: (home / "elsewhere" / document_id / "1" / each.hex()).stat().st_size
+        for each in objects_of(home, document)
+    }
+    chunk = max(sizes, key=lambda each: sizes[each])
+    assert known.document.grant_of(READER) is not None
+    async with (
+        client_of(home, READER) as asking,
+        aclosing(asking.objects(OWN_NODE, document, 1, [chunk] * times)) as found,
+    ):
+        assert len(await anext(found)) == sizes[chunk]
+        await asyncio.to_thread(vault, home, "revoke", document_id, "--from", READER)
+        with pytest.raises(AccessError, match="is not granted to 'admin-2'"):
+            await all_of(found)
+
+
+async def all_of(found: AsyncIterator[bytes]) -> list[bytes]:
+    return [each async for each in found]
 
 
 async def test_requests_out_of_bounds_are_refused(home: Path, document: bytes) -> None:

@@ -143,6 +143,14 @@ def test_no_authority_certifies_who_is_of_another_organisation(name: str) -> Non
     assert town.seen.why_barred(shown("stranger", "org-2"), NOW_MS) is None
 
 
+def test_a_client_is_let_in_until_its_identity_ends_whatever_its_certificate_says() -> None:
+    town = Town()
+    short = identity("clerk", Role.AUDITOR, NOW_MS)
+    town.govern(RegisterIdentity(short))
+    assert town.seen.why_barred(shown("clerk"), NOW_MS) is None
+    assert "validity is over" in (town.seen.why_barred(shown("clerk"), NOW_MS + 1) or "")
+
+
 def test_where_a_certificate_is_registered_no_other_is_accepted() -> None:
     town = Town()
     enrolled = enrolment()
