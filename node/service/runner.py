@@ -274,9 +274,13 @@ class Runner:
         ):
             if tx_id is None or admission.code not in _KNOWN:
                 continue
-            if not self.engine.mempool.is_pending(tx_id) and not self.engine.is_untold(tx_id):
-                self.tickets.forget_one(ticket, index)
-                ticket.settle(index, self._find_result(tx_id) or FinalResult.expired())
+            if self.engine.mempool.is_pending(tx_id):
+                continue
+            result = self._find_result(tx_id)
+            if result is None and self.engine.is_untold(tx_id):
+                continue
+            self.tickets.forget_one(ticket, index)
+            ticket.settle(index, result or FinalResult.expired())
 
     # ------------------------------------------------------------------ after every turn
 
