@@ -146,6 +146,15 @@ def _name_of(path: Path) -> str:
         return ""
 
 
+def name_to_write(given: str) -> str:
+    """Return what to call a document here, by the name that whoever put it gave.
+
+    That is not ours to trust: it leads into no other folder, and is hidden nowhere, where shells and
+    other programs read files that begin with a dot without being asked.
+    """
+    return Path(given).name.lstrip(".") or _FALLBACK_NAME
+
+
 def _with_own(own: EncryptionKey, keys: Sequence[EncryptionKey]) -> list[EncryptionKey]:
     """Return the keys to wrap for, who asks among them: else nobody could grant it later."""
     others = [key for key in keys if key.identity_id != own.identity_id]
@@ -174,7 +183,7 @@ def get_file(
 
     secret = _secret_of(desk, reading)
     if target is None:
-        target = Path(Path(secret.name).name or _FALLBACK_NAME)
+        target = Path(name_to_write(secret.name))
         expect_nothing(target)
     mark = f"{document_id.hex()[:8]}.v{known.document.version}"
     part = target.with_name(f".{target.name[:128]}.{mark}.part")
