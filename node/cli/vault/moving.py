@@ -149,8 +149,8 @@ def _name_of(path: Path) -> str:
 def name_to_write(given: str) -> str:
     """Return what to call a document here, by the name that whoever put it gave.
 
-    That is not ours to trust: it leads into no other folder, and is hidden nowhere, where shells and
-    other programs read files that begin with a dot without being asked.
+    That is not ours to trust: it leads into no other folder, and nothing is hidden, as shells and
+    others read files that begin with a dot without being asked.
     """
     return Path(given).name.lstrip(".") or _FALLBACK_NAME
 

@@ -15,7 +15,7 @@ from node.cli.vault.moving import name_to_write
         (".", "document"),
         ("..", "document"),
         ("../../etc/passwd", "passwd"),
-        ("/root/.ssh/authorized_keys", "authorized_keys"),
+        ("/srv/.ssh/authorized_keys", "authorized_keys"),
         (".bash_profile", "bash_profile"),
         ("...hidden", "hidden"),
     ],
