@@ -21,6 +21,8 @@ from tests.simulation.cluster import judged
 from tests.simulation.governed import SPARES, other_parameters
 from tests.simulation.runs import cluster_of, is_governed, plan_of
 
+pytestmark = pytest.mark.xdist_group("governed")  # what one test ran, others look at
+
 SIZE = 4
 FETCHED, LEFT_WAITING, UNHURRIED, GROWING = 70, 490, 24970, 10110
 """Runs in which a body is fetched whose sender's key rotates in the block before; in which a client

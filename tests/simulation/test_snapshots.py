@@ -9,6 +9,8 @@ import pytest
 
 from tests.simulation.snapshots import run_snapshots
 
+pytestmark = pytest.mark.xdist_group("snapshots")  # what one test ran, others look at
+
 SEEDS = (*range(8), 23)
 """23: who lost its database joined a view change before it was where its log says it was."""
 

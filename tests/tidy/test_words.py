@@ -49,12 +49,13 @@ def repository_files(root: Path) -> Iterator[Path]:
 
 def findings(text: str) -> list[tuple[int, str]]:
     """Return the (line number, why) of everything banned in `text`."""
-    return [
+    return sorted(
         (number, why)
-        for number, line in enumerate(text.splitlines(), start=1)
         for why, pattern in BANNED.items()
+        if re.search(pattern, text)  # a search for each line takes several times as long
+        for number, line in enumerate(text.splitlines(), start=1)
         if re.search(pattern, line)
-    ]
+    )
 
 
 def findings_in(root: Path) -> list[str]:
