@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
@@ -20,6 +19,7 @@ from node.assembly.publication import Surroundings, make_cosigning, make_queries
 from node.assembly.reader import Reader
 from node.assembly.renewal import LoggedRenewal
 from node.assembly.sharing import Sharing
+from node.assembly.signals import hearing_signals
 from node.assembly.stamping import NodeParts, make_stamping
 from node.assembly.stores import Stores
 from node.assembly.vault import NodeVault
@@ -156,9 +156,13 @@ class Validator:
         """Serve until told to stop; raises what made it end otherwise."""
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: tasks.append(loop.create_task(self._retire())))
+
+        def retire() -> None:
+            tasks.append(loop.create_task(self._retire()))
+            tasks[-1].add_done_callback(self._reap)
+
         async with AsyncExitStack() as parts:
+            parts.enter_context(hearing_signals(retire))
             await self._start(parts)
             watch = loop.create_task(self._health.watch(self._tell_health))
             watch.add_done_callback(self._reap)

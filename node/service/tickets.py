@@ -65,7 +65,9 @@ class TicketOffice:
 
     def __init__(self) -> None:
         """Start with nobody waiting."""
-        self._waiting: dict[bytes, list[tuple[Ticket, int]]] = {}
+        self._waiting: dict[bytes, dict[tuple[Ticket, int], None]] = {}
+        """In order. One id may be waited for as often as clients care to name it: who goes is found
+        at once, not searched for among all others."""
 
     def open(self, tx_ids: Sequence[bytes | None], admissions: list[Admission]) -> Ticket:
         """Begin to wait for the admitted transactions of a batch that are not final yet."""
@@ -74,7 +76,7 @@ class TicketOffice:
             if tx_id is None or not admission.code.is_admitted:
                 continue
             ticket.outstanding += 1
-            self._waiting.setdefault(tx_id, []).append((ticket, index))
+            self._waiting.setdefault(tx_id, {})[ticket, index] = None
         return ticket
 
     def settle(self, tx_id: bytes, result: FinalResult) -> None:
@@ -91,12 +93,11 @@ class TicketOffice:
     def forget_one(self, ticket: Ticket, index: int) -> None:
         """Drop one transaction a ticket waits for."""
         tx_id = ticket.tx_ids[index]
-        if tx_id is None or tx_id not in self._waiting:
+        waiting = None if tx_id is None else self._waiting.get(tx_id)
+        if tx_id is None or waiting is None:
             return
-        left = [entry for entry in self._waiting[tx_id] if entry != (ticket, index)]
-        if left:
-            self._waiting[tx_id] = left
-        else:
+        waiting.pop((ticket, index), None)
+        if not waiting:
             del self._waiting[tx_id]
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from node.chain.admission import ACCEPTED, Admission, AdmissionCode, FinalResult
 from node.chain.block import ResultCode
-from node.service.tickets import TicketOffice
+from node.service.tickets import Ticket, TicketOffice
 
 ONE, TWO = b"1" * 32, b"2" * 32
 REFUSED = Admission(AdmissionCode.BAD_SIGNATURE, "does not verify")
@@ -88,3 +88,27 @@ async def test_the_callback_comes_once_with_the_last_result_and_not_after_closin
     closed.close()
     await asyncio.sleep(0)
     assert calls == ["final"]
+
+
+async def test_who_goes_is_not_searched_for_among_all_who_wait_for_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client may name one transaction in every place of every batch that it has under way."""
+    compared = 0
+
+    def compare(self: Ticket, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return self is other
+
+    monkeypatch.setattr(Ticket, "__hash__", object.__hash__)
+    monkeypatch.setattr(Ticket, "__eq__", compare)
+    office = TicketOffice()
+    tickets = [office.open([ONE] * 100, [ACCEPTED] * 100) for _ in range(20)]
+    for ticket in tickets[:-1]:
+        ticket.close()
+    office.settle(ONE, result(1))
+    await tickets[-1].wait_final()
+    assert tickets[-1].results == [result(1)] * 100
+    assert len(office) == 0
+    assert compared < 100  # of 2,000 that wait; searched for, each of 1,900 is met by hundreds
