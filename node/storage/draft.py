@@ -27,11 +27,13 @@ from node.storage import keys
 from node.storage.indexes import index_entries
 from node.storage.kv import KeyValueStore, WriteBatch
 from node.storage.ledger import format_value, put_block, put_listed, tip_value
-from node.storage.packing import pack
+from node.storage.packing import pack, unpack
 from node.storage.past import MissingPast
 from node.storage.state_buckets import find_value, put_buckets, read_bucket
 from node.storage.stored_block import (
+    VALUE_BYTES_MAX,
     StoredBlock,
+    damage_explained,
     decode_header_value,
     encode_body_value,
     encode_header_value,
@@ -49,6 +51,11 @@ class LedgerDraft:
 
     def __init__(self, store: KeyValueStore, suite: Suite) -> None:
         self._store, self._suite = store, suite
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether `finish` made it a ledger: what its pieces were is not known any more."""
+        return self._store.get(keys.FORMAT) is not None
 
     # --- The state ---
 
@@ -175,6 +182,20 @@ class LedgerDraft:
             put_block(batch, block, self._suite)
         self._store.write(batch, sync=False)
 
+    def _drop_above(self, height: int, batch: WriteBatch) -> None:
+        """Remove the blocks above a height, which a draft begun for a higher state has.
+
+        A ledger would take their transactions for final, and never get past their blocks.
+        """
+        for key, header_value in self._store.scan(keys.HEADER, start=keys.header(height + 1)):
+            packed = self._store.get(keys.body(keys.last_number(key))) or b""
+            with damage_explained("block"):
+                body_value = unpack(packed, VALUE_BYTES_MAX)
+            block, written = StoredBlock.stored(header_value, body_value, self._suite), WriteBatch()
+            put_block(written, block, self._suite)
+            for entry, _ in written.changes():
+                batch.delete(entry)
+
     # --- The end ---
 
     def finish(
@@ -195,6 +216,7 @@ class LedgerDraft:
         """
         header, size = head.header, head.header.log_size
         batch = WriteBatch()
+        self._drop_above(header.height, batch)
         self._into_their_places(batch)
         for key, _ in self._store.scan(keys.DRAFT_MARK):
             batch.delete(key)

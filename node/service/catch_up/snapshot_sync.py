@@ -228,7 +228,11 @@ class SnapshotSync:
         if self._home is None:
             raise InvariantViolation("a snapshot is begun without a place for it")
         if self._draft is None:
-            self._draft, self._is_tidy = LedgerDraft(self._home.open(), self._suite), False
+            draft, self._is_tidy = LedgerDraft(self._home.open(), self._suite), False
+            if draft.is_finished:  # the process ended right before this became the ledger
+                self._home.discard()
+                draft = LedgerDraft(self._home.open(), self._suite)
+            self._draft = draft
         self._filling = Filling(self._draft, target, self._suite)
         self._progress_at_ms, self._is_looking = now_ms, False
         height = target.header.height
@@ -328,7 +332,7 @@ class SnapshotSync:
         if filling is None or filling.target.header.height != message.height:
             return  # of a state given up since
         if not message.parts:
-            self._targets[peer].pop(message.height, None)
+            self._targets.get(peer, {}).pop(message.height, None)
             filling.ask_again(asked)
             self._look_elsewhere(message.height)
             return

@@ -399,6 +399,73 @@ def test_killed_at_any_moment_it_goes_on_with_what_it_has(lives: int) -> None:
     assert contents(net, FETCHER) == contents(net, 0)
 
 
+def test_blocks_above_a_state_that_were_fetched_for_another_are_not_in_the_ledger() -> None:
+    lower = HEIGHT - 10
+    net = Catching(CHAIN[:lower], GENESIS)
+    for peer in (0, 1, 2):
+        node = net.nodes[peer]
+        if peer != 2:
+            node.ledger.hold()
+        node.ledger.commit(CHAIN[lower:], sync=True)
+    net.greet()
+    net.frozen = {0, 1}  # so the one state that is offered is that of the tip
+    net.run(lambda: given(net, PastBlocks))
+    assert not net.fetcher.engine.is_superseded
+    net.frozen = {2}
+    net.meddle = lambda _peer, said: () if isinstance(said, Blocks) else (said,)
+    net.fetcher.start()
+    net.greet()
+    net.run(lambda: net.fetcher.engine.is_superseded)
+    net.fetcher.start()
+    ledger = net.fetcher.ledger
+    assert ledger.tip_height == lower
+    for executed, _ in CHAIN[lower:]:
+        assert ledger.header_at(executed.header.height) is None
+        assert not any(map(ledger.has_transaction, executed.tx_ids))
+    net.frozen, net.meddle = set(), lambda _peer, said: (said,)
+    net.greet()
+    net.run(lambda: ledger.is_whole and net.fetcher.engine.height == HEIGHT)
+    assert contents(net, FETCHER) == contents(net, 0)
+
+
+def test_a_draft_that_was_finished_and_did_not_become_the_ledger_is_made_anew() -> None:
+    chain = long_chain(HEIGHT + 20, old=OLD, genesis=GENESIS)
+    net = Catching(chain[:HEIGHT], GENESIS)
+    net.greet()
+    drafts = net.fetcher.drafts
+    finished: list[None] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drafts, "complete", lambda: finished.append(None))  # dies right before
+        net.run(lambda: finished)
+    for node in net.nodes[:FETCHER]:
+        for height in (HEIGHT + 10, HEIGHT + 20):
+            node.ledger.commit(chain[node.ledger.tip_height : height], sync=True)
+            node.ledger.hold()
+    net.fetcher.start()
+    net.meddle = lambda _peer, said: () if isinstance(said, Blocks) else (said,)
+    net.greet()
+    fetch(net)
+    assert drafts.discarded == 1
+    assert net.fetcher.ledger.tip_height == HEIGHT + 20
+    net.run(is_whole(net))
+    assert contents(net, FETCHER) == contents(net, 0)
+
+
+def test_a_late_word_of_a_peer_that_was_not_asked_again_ends_nothing() -> None:
+    net = far_behind()
+    net.meddle = lambda _peer, said: () if isinstance(said, Blocks) else (said,)
+    net.run(lambda: net.fetcher.engine.counters.snapshot_pieces)
+    net.frozen = {0, 1, 2}
+    begun_ms = net.now_ms
+    net.run(lambda: net.now_ms > begun_ms + STALLED_MS + REST_MS // 2)
+    assert net.fetcher.engine.snapshot_progress is None, "given up"
+    net.deliver(0, FETCHER, Status(0, 0, True, 0))  # noqa: FBT003 - so it is not asked what it holds
+    net.frozen = {0}
+    net.run(lambda: net.fetcher.engine.snapshot_progress, most_ms=2 * REST_MS)
+    net.deliver(0, FETCHER, StateParts(HEIGHT, ()))
+    net.run(lambda: net.fetcher.engine.is_superseded)
+
+
 def test_a_state_that_nobody_holds_any_more_is_given_up_for_the_next() -> None:
     chain = long_chain(HEIGHT + 20, old=OLD, genesis=GENESIS)
     net = Catching(chain[:HEIGHT], GENESIS)
