@@ -25,7 +25,7 @@ from node.timestamp.outside.anchor import ANCHOR_DIGEST, AnchoredCheckpoint
 from node.timestamp.outside.anchor_verify import check_checkpoint
 from node.timestamp.steps import NotRootedError
 from node.timestamp.trust import TrustAnchor
-from node.timestamp.verify import NamedDigest, Outcome, verify_receipt
+from node.timestamp.verify import NamedDigest, Outcome
 
 _REFUSED_BY_THE_CHAIN: Final = "GC-2307"
 
@@ -70,7 +70,7 @@ class ReachedChain:
         except NotFound:
             return None
         named = NamedDigest(ANCHOR_DIGEST, digest)
-        verdict = verify_receipt(receipt, self.network.anchor, named)
+        verdict = self.network.verify_receipt(receipt, named)
         attestation = verdict.attestation
         is_ours = attestation is not None and attestation.sender == self.network.identity
         if not is_ours or verdict.outcome is not Outcome.VERIFIED:

@@ -212,7 +212,7 @@ def _is_proved(network: Network, found: _Found) -> bool:
     from node.crypto.suite import document_digest_by_id
     from node.errors import CryptoError, DecodeError
     from node.timestamp.receipt import Receipt
-    from node.timestamp.verify import NamedDigest, verify_receipt
+    from node.timestamp.verify import NamedDigest
 
     log_index, leaf, receipt = found
     try:
@@ -221,5 +221,5 @@ def _is_proved(network: Network, found: _Found) -> bool:
     except (CryptoError, DecodeError):
         return False
     digest = NamedDigest(algorithm, leaf.record.digest)
-    attested = verify_receipt(receipt, network.anchor, digest).attestation is not None
+    attested = network.verify_receipt(receipt, digest).attestation is not None
     return attested and (opened.log_index, opened.leaf) == (log_index, leaf)

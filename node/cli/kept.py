@@ -34,7 +34,7 @@ class KeptReceipts:
 
     def __init__(self, network: Network) -> None:
         """Begin with none."""
-        self._verifier, self._sender = network.verifier, network.identity
+        self._network, self._sender = network, network.identity
         self._by_operation: dict[tuple[bytes, int], Path] = {}
         self._by_record: dict[Record, list[Path]] = {}
 
@@ -67,7 +67,7 @@ class KeptReceipts:
         digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
         for path in self._by_record.get(record, ()):
             try:
-                verdict = self._verifier.verify(path.read_bytes(), digest)
+                verdict = self._network.verify_receipt(path.read_bytes(), digest)
             except OSError:
                 continue
             attestation = verdict.attestation

@@ -25,8 +25,11 @@ from node.crypto.suite import Suite
 from node.errors import DecodeError
 from node.rpc.client import LedgerClient, NetworkUnavailable
 from node.rpc.port import CertifiedHeader as EncodedHeader
+from node.timestamp.steps import Judgement
 from node.timestamp.trust import TrustAnchor
+from node.timestamp.verify import NamedDigest, Verdict
 
+_Judged = TypeVar("_Judged", bound=Judgement[Any])
 _T = TypeVar("_T")
 
 
@@ -47,21 +50,31 @@ class Network(Chain):
         Where that does not lead so far, the validators are asked. Raises `ClientError` blaming who
         answers for a handover that does not hold, `CommandError` where none leads to `epoch`.
         """
-        anchor = self.pinned if epoch <= self.pinned.epoch else self._followed
+        anchor = self.known if epoch <= self.known.epoch else self.ask(self.lead_on)
         if epoch > anchor.epoch:
             cause = _("nothing leads from epoch {known} to epoch {epoch}")
             raise CommandError("GC-2305", cause.format(known=anchor.epoch, epoch=epoch))
         return anchor
 
-    @cached_property
-    def _followed(self) -> TrustAnchor:
-        return self.ask(self.lead_on)
+    def judge_by(self, anchor: TrustAnchor, verify: Callable[[TrustAnchor], _Judged]) -> _Judged:
+        """Return a verdict as `judge` does; nobody is asked unless that is needed."""
+        verdict = verify(anchor)
+        if verdict.unreached_epoch is None:
+            return verdict
+        return self.ask(lambda client: self.judge(client, anchor, verify))
+
+    def verify_receipt(self, receipt: bytes, document: NamedDigest) -> Verdict:
+        """Return the verdict on a receipt as `verify` does; nobody is asked unless needed."""
+        verdict = self.verifier.verify(receipt, document)
+        if verdict.unreached_epoch is None:
+            return verdict
+        return self.ask(lambda client: self.verify(client, receipt, document))
 
     @cached_property
     def validators(self) -> ValidatorSet:
         """Return who decides now, as far as a validator leads; what is pinned if none does."""
         try:
-            return self._followed.validator_sets[-1]
+            return self.ask(self.lead_on).validator_sets[-1]
         except NetworkUnavailable:
             return self.pinned.validator_sets[-1]
 

@@ -101,7 +101,6 @@ def fetch(
     from node.cli.subjects import read_file
     from node.cli.verdict import tell_verdict
     from node.cli.wording import describe_verdict, unchecked_fault
-    from node.timestamp.verify import verify_receipt
 
     found = network.open()
     encoded, digest = (
@@ -109,7 +108,7 @@ def fetch(
         if subject.startswith(_TX_PREFIX)
         else _ask_by_document(found, subject, digest_name)
     )
-    verdict = verify_receipt(encoded, found.anchor, digest)
+    verdict = found.verify_receipt(encoded, digest)
     if verdict.attestation is None:  # the receipt of a withdrawal is a sound one, and has it
         failure = verdict.failure
         raise CommandError("GC-2305", "" if failure is None else failure.detail)
@@ -118,7 +117,7 @@ def fetch(
         return Answer(describe_verdict(verdict), unchecked)
     path = None if subject == STANDARD_INPUT else Path(subject)
     (name,) = name_receipts([Document(subject, path)])
-    place = save_receipts(out, {name: encoded}, found.anchor)[name]
+    place = save_receipts(out, {name: encoded}, found.needed)[name]
     if isinstance(place, Fault):
         return Answer(fault=place)
     tell_verdict(screen, subject, verdict)

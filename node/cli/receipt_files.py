@@ -75,10 +75,11 @@ def save_receipts(
 ) -> dict[str, Path | Fault]:
     """Write receipts by name, durably, each at once; return where each is, or why it is not.
 
-    Nothing is overwritten. What is there already stays and serves if it verifies by `anchor` as
-    the receipt of the same record and lacks no part that the new one has. Where anything else bears
-    the name, the receipt gets a numbered one, none of those in `spare`. Files are synced from
-    several threads, because a disk syncs many as fast as one.
+    Nothing is overwritten. What is there already stays and serves if it verifies by `anchor`, which
+    leads to the epoch of the receipts or to a later one, as the receipt of the same record and has
+    all parts that the new one has. Where anything else bears the name, the receipt gets a numbered
+    one, none of those in `spare`. Files are synced from several threads, because a disk syncs many
+    as fast as one.
     """
     with ThreadPoolExecutor(_WRITERS) as writers:
         try:
@@ -124,7 +125,7 @@ def _serves(path: Path, encoded: bytes, anchor: TrustAnchor) -> bool:
         return False
     record = old.leaf.record
     digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
-    verdict = verify_receipt(kept, anchor, digest)
+    verdict = verify_receipt(kept, anchor.up_to(old.block.header.epoch), digest)
     return verdict.attestation is not None and verdict.unchecked is None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from node.timestamp.receipt import Receipt
     from node.timestamp.trust import TrustAnchor
     from node.timestamp.verify import Verdict
+
+_Judge = Callable[[Callable[["TrustAnchor"], "Verdict"]], "Verdict"]
+"""Gives the verdict of what verifies by an anchor."""
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -63,7 +67,11 @@ def refresh(
     from node.timestamp.refreshed import REFRESHED_SUFFIX
 
     found = network.open()
-    anchor = found.pinned if trust_path is None else load_anchor(trust_path)
+    judge: _Judge = (
+        partial(found.judge_by, found.pinned)
+        if trust_path is None
+        else partial(_judge_by, load_anchor(trust_path))
+    )
     proofs = _Proofs(found)
     made: list[dict[str, Any]] = []
     faults: list[Fault] = []
@@ -72,9 +80,9 @@ def refresh(
         try:
             receipt = _read(path)
             if proofs.is_newest(receipt):
-                verdict = _verify(receipt.encode(), receipt, anchor)
+                verdict = _verify(receipt.encode(), receipt, judge)
             else:
-                data, verdict = _refresh(receipt, proofs, anchor)
+                data, verdict = _refresh(receipt, proofs, judge)
             facts = {"receipt": str(path), "path": None, **describe_verdict(verdict)}
             made.append(facts)
             if verdict.attestation is None:  # a withdrawal is attested as well
@@ -148,24 +156,28 @@ class _Proofs:
         }
 
 
-def _refresh(receipt: Receipt, proofs: _Proofs, anchor: TrustAnchor) -> tuple[bytes, Verdict]:
+def _judge_by(anchor: TrustAnchor, verify: Callable[[TrustAnchor], Verdict]) -> Verdict:
+    return verify(anchor)
+
+
+def _refresh(receipt: Receipt, proofs: _Proofs, judge: _Judge) -> tuple[bytes, Verdict]:
     from node.cli.network import decode_answer
     from node.timestamp.consistency import ConsistencyProof
     from node.timestamp.refreshed import RefreshedReceipt
 
     joined = decode_answer(ConsistencyProof.decode, proofs.of(receipt))
     data = RefreshedReceipt(receipt, joined).encode()
-    return data, _verify(data, receipt, anchor)
+    return data, _verify(data, receipt, judge)
 
 
-def _verify(data: bytes, receipt: Receipt, anchor: TrustAnchor) -> Verdict:
+def _verify(data: bytes, receipt: Receipt, judge: _Judge) -> Verdict:
     """Verify a receipt, joined or not, against the digest that it tells itself."""
     from node.crypto.suite import document_digest_by_id
     from node.timestamp.verify import NamedDigest, verify_receipt
 
     record = receipt.leaf.record  # the document is not at hand
     digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
-    return verify_receipt(data, anchor, digest)
+    return judge(lambda anchor: verify_receipt(data, anchor, digest))
 
 
 def _read(path: Path) -> Receipt:

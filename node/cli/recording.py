@@ -138,7 +138,7 @@ def record_documents(
             outlook = replace(outlook, references=[each.reference for each in hashed])
         digests = [each.digest for each in hashed if each.digest is not None]
         run = _Run(names, out, earlier)
-        run.record(screen, network.anchor, partial(record_digests, network, digests, outlook))
+        run.record(screen, network, partial(record_digests, network, digests, outlook))
         items |= {id(document): run.item(at, document) for at, document in enumerate(hashed)}
     return [items.get(id(each)) or Item(each, fault=each.fault) for each in documents]
 
@@ -157,7 +157,7 @@ def finish_under_way(
     names = [name for sent in left for name in sent.names]
     run = _Run(names, out, earlier)
     transactions = [sent.transaction for sent in left]
-    run.record(screen, network.anchor, partial(send_again, network, transactions))
+    run.record(screen, network, partial(send_again, network, transactions))
     fault = run.trouble
     if fault is not None:
         raise CommandError(fault.code, fault.message, fault.fix)
@@ -219,7 +219,7 @@ class _Run:
     def record(
         self,
         screen: Screen,
-        anchor: TrustAnchor,
+        network: Network,
         send: Callable[[Learn, Sending], Fault | None],
     ) -> None:
         """Record all, as far as it goes."""
@@ -228,7 +228,7 @@ class _Run:
             def learn(first: int, part: Sequence[Recorded]) -> None:
                 self._known[first : first + len(part)] = part
                 if part[0].is_settled:
-                    advance(self._keep(first, part, anchor))
+                    advance(self._keep(first, part, network.needed))
 
             try:
                 self._end = send(learn, self._set_out) or self._end

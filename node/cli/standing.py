@@ -44,7 +44,7 @@ def ask_standing(
     """Ask every validator, as `node.client.standing` does, and wait for it."""
     from node.client import standing
 
-    return network.ask(lambda client: standing.ask_standing(client, name, anchor, receipt))
+    return network.ask(lambda client: standing.ask_standing(network, client, name, anchor, receipt))
 
 
 def tell_standing(screen: Screen, verdict: StandingVerdict, label: str = "") -> None:

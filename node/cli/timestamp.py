@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from gettext import gettext as _
@@ -90,10 +90,10 @@ def timestamp(
         message = _("a token without certificates is checked by one beside it: --certificate")
         raise click.UsageError(message)
     source = _Source(network, url, trust)
-    anchor = source.anchor  # one that does not hold is told before anything is recorded
+    source.anchor  # noqa: B018 - one that does not hold is told before anything is recorded
     reply = source.ask(request.encode())
     digest = NamedDigest(request.imprint.algorithm, request.imprint.digest)
-    verdict = check_answer(reply, request, digest, anchor, certificates=certificates)
+    verdict = check_answer(reply, request, digest, source, certificates=certificates)
     keep_answer(target, reply, verdict)
     tell_verdict(screen, label, verdict)
     screen.line(_("written to {path}").format(path=target))
@@ -118,6 +118,12 @@ class _Source:
 
         return self._found.anchor if self.trust is None else load_anchor(self.trust)
 
+    def judge(self, verify: Callable[[TrustAnchor], Verdict]) -> Verdict:
+        """Return a verdict by the anchor; of the network also by what leads on from it."""
+        if self.trust is not None:
+            return verify(self.anchor)
+        return self._found.judge_by(self.anchor, verify)
+
     def ask(self, request: bytes) -> bytes:
         from node.operations.stamp_client import ask_authority
 
@@ -130,7 +136,7 @@ def check_answer(
     answer: bytes,
     request: TimeStampRequest,
     digest: NamedDigest,
-    anchor: TrustAnchor,
+    source: _Source,
     *,
     certificates: Sequence[bytes] = (),
 ) -> Verdict:
@@ -160,7 +166,7 @@ def check_answer(
             raise CommandError("GC-2020", f"{refusal.failure.name}: {refusal}")
         expected = Expectation(
             document=(digest.algorithm, digest.value),
-            roots=anchor.authorities,
+            roots=source.anchor.authorities,
             certificates=certificates,
             request=request,
             now_ms=now_ms,
@@ -172,8 +178,10 @@ def check_answer(
         is_from_future = isinstance(error, ProofError) and error.rule == FUTURE_RULE
         fix = clock_fix() if is_from_future else _FIX_ANOTHER
         raise CommandError("GC-2305", str(error), fix) from error
-    verdict = verify_receipt(
-        answer, anchor, digest, now_ms=now_ms, request=request, certificates=certificates
+    verdict = source.judge(
+        lambda anchor: verify_receipt(
+            answer, anchor, digest, now_ms=now_ms, request=request, certificates=certificates
+        )
     )
     failure = verdict.failure
     if verdict.outcome is Outcome.NOT_ROOTED and failure is not None:

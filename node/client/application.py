@@ -163,7 +163,7 @@ class Client:
         """Return the receipt of a record, verified; raises `NotFound`."""
         receipt = await self.ledger.receipt_of_operation(tx_id, operation_index)
         name = f"{tx_id.hex()}:{operation_index}"
-        leaf = self._checked(receipt, name, None).leaf
+        leaf = (await self._checked(receipt, name, None)).leaf
         if (leaf.tx_id, leaf.operation_index) != (tx_id, operation_index):
             raise WrongReceipt(name, "it is of another record")
         return receipt
@@ -171,7 +171,7 @@ class Client:
     async def receipt_of(self, digest: bytes) -> bytes:
         """Return the receipt of the earliest record of a digest, verified; raises `NotFound`."""
         receipt = await self.ledger.receipt_of_digest(digest)
-        self._checked(receipt, digest.hex(), digest)
+        await self._checked(receipt, digest.hex(), digest)
         return receipt
 
     def verify(
@@ -213,7 +213,7 @@ class Client:
         newest proof counts; others verify it offline. Raises `DecodeError` for what is none.
         """
         name = ReferenceName.from_value([issuer or self.chain.identity, type_code, reference])
-        return await ask_standing(self.ledger, name, self.chain.pinned)
+        return await ask_standing(self.chain, self.ledger, name, self.chain.pinned)
 
     async def events(self, after: str | None = None) -> AsyncGenerator[Event]:
         """Yield what happens, for ever, each proved: after an event's id, or from now on.
@@ -227,7 +227,7 @@ class Client:
             async for event in found:
                 yield event
 
-    def _checked(self, receipt: bytes, name: str, digest: bytes | None) -> Receipt:
+    async def _checked(self, receipt: bytes, name: str, digest: bytes | None) -> Receipt:
         """Return a receipt that holds, of the digest that is asked for or that it names itself."""
         try:
             opened = Receipt.decode(receipt)
@@ -236,7 +236,7 @@ class Client:
         record = opened.leaf.record
         algorithm = document_digest_by_id(record.digest_algorithm)
         document = NamedDigest(algorithm, record.digest if digest is None else digest)
-        verdict = self.chain.verifier.verify(receipt, document)
+        verdict = await self.chain.verify(self.ledger, receipt, document)
         if verdict.attestation is None:  # that of a withdrawal is sound, and has one
             failure = verdict.failure
             raise WrongReceipt(name, "" if failure is None else failure.detail)

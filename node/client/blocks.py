@@ -71,11 +71,10 @@ def check_block(chain: Chain, block: CertifiedBlock, history: TrustAnchor) -> No
 
 
 class BlockReader:
-    """Fetches blocks and takes none that is not proved. Remembers how far it followed epochs."""
+    """Fetches blocks and takes none that is not proved."""
 
     def __init__(self, chain: Chain, client: LedgerClient) -> None:
         self._chain, self._client = chain, client
-        self._history = chain.pinned
 
     async def read(self, height: int) -> ProvedBlock:
         """Return the block of a height, 1 or more; raises `ClientError`, `NotFound` among them."""
@@ -84,11 +83,12 @@ class BlockReader:
         epoch = block.header.epoch
         if block.header.height != height:
             raise ClientError(f"expected block {height}, got another", code=WRONG_ANSWER)
-        if epoch > self._history.epoch:
-            self._history = await self._chain.lead_on(self._client)
-        if epoch > self._history.epoch:
+        history = self._chain.known
+        if epoch > history.epoch:
+            history = await self._chain.lead_on(self._client)
+        if epoch > history.epoch:
             raise ClientError(f"nothing leads to epoch {epoch}", code=WRONG_ANSWER)
-        check_block(self._chain, block, self._history)
+        check_block(self._chain, block, history)
         digest = block.header.digest(self._chain.suite)
         return ProvedBlock(block, digest, self._check_results(block, sent.results))
 

@@ -6,11 +6,12 @@ Nothing here asks a person: a key is opened by the profile's key file or by a se
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from node.chain.genesis import Genesis
 from node.chain.membership import ValidatorSet
@@ -30,8 +31,11 @@ from node.rpc.certificate_watch import load_tls
 from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
 from node.rpc.identity import TlsIdentity
 from node.timestamp.history import HANDOVERS_MAX, Handover
+from node.timestamp.steps import Judgement
 from node.timestamp.trust import TrustAnchor, TrustFile, load_trust
-from node.timestamp.verify import ReceiptVerifier
+from node.timestamp.verify import NamedDigest, ReceiptVerifier, Verdict
+
+_Judged = TypeVar("_Judged", bound=Judgement[Any])
 
 CERTIFICATE_FILE: Final = "client.pem"
 KEY_FILE: Final = "client.key"
@@ -41,6 +45,17 @@ MASKING_FILE: Final = "masking.toml"
 
 WRONG_ANSWER: Final = "GC-2305"
 """The code of what a validator says and does not prove."""
+
+
+@dataclass
+class _Followed:
+    """How far the validator sets were followed, each step checked."""
+
+    anchor: TrustAnchor | None = None
+    """None as long as that was not needed."""
+    verifier: ReceiptVerifier | None = None
+    """By the part that leads to `verified_epoch`: receipts are asked for block by block."""
+    verified_epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,8 +105,22 @@ class Chain:
 
     @cached_property
     def verifier(self) -> ReceiptVerifier:
-        """Return what verifies receipts by that."""
+        """Return what verifies receipts by that: those that bring all handovers along."""
         return ReceiptVerifier(self.anchor)
+
+    @cached_property
+    def _followed(self) -> _Followed:
+        return _Followed()
+
+    @property
+    def known(self) -> TrustAnchor:
+        """Return the sets that are known by now, pinned or followed from there; nobody is asked."""
+        return self._followed.anchor or self.pinned
+
+    @property
+    def needed(self) -> TrustAnchor:
+        """Return what it took to verify receipts so far: the genesis alone, or `known`."""
+        return self._followed.anchor or self.anchor
 
     @property
     def trust_path(self) -> Path:
@@ -121,20 +150,61 @@ class Chain:
             raise ConfigError(f"{path}: {error}", fix="correct the policy, or remove it") from error
 
     async def lead_on(self, client: LedgerClient) -> TrustAnchor:
-        """Go on from what is pinned as far as a validator leads, each step checked.
+        """Go on from what is known as far as a validator leads, each step checked.
 
         Raises `ClientError` GC-2305 for a handover that does not hold.
         """
-        encoded: list[bytes] = []
-        async with aclosing(client.handovers(self.pinned.epoch)) as handovers:
-            async for handover in handovers:
-                encoded.append(handover)
-                if self.pinned.epoch + len(encoded) >= HANDOVERS_MAX:
-                    break
+        known = self.known
+        found: list[Handover] = []
         try:
-            return self.pinned.extend([Handover.decode(each, self.suite) for each in encoded])
+            async with aclosing(client.handovers(known.epoch)) as handovers:
+                async for encoded in handovers:
+                    found.append(Handover.decode(encoded, self.suite))
+                    if known.epoch + len(found) >= HANDOVERS_MAX:
+                        break
+            if found:
+                self._followed.anchor = known = known.extend(found)
         except (DecodeError, ProofError) as error:
             raise ClientError(str(error), code=WRONG_ANSWER) from error
+        return known
+
+    async def judge(
+        self, client: LedgerClient, anchor: TrustAnchor, verify: Callable[[TrustAnchor], _Judged]
+    ) -> _Judged:
+        """Return a verdict by an anchor, or by what leads on from it to the proof's epoch.
+
+        Proofs carry the newest handovers alone: the others are asked for where they are needed.
+        Raises `ClientError` GC-2305 for a handover that does not hold, or not by the anchor.
+        """
+        verdict = verify(anchor)
+        epoch = verdict.unreached_epoch
+        if epoch is None:
+            return verdict
+        known = await self._reach(client, epoch)
+        if anchor is not self.anchor and anchor is not self.pinned:
+            try:
+                known = anchor.extend(known.handovers[anchor.epoch :])
+            except ProofError as error:
+                raise ClientError(str(error), code=WRONG_ANSWER) from error
+        return verify(known.up_to(epoch))
+
+    async def verify(self, client: LedgerClient, receipt: bytes, document: NamedDigest) -> Verdict:
+        """Return the verdict on a receipt of any epoch, by the genesis and what leads on from it.
+
+        As `judge` does; what receipts share is checked once.
+        """
+        verdict = self.verifier.verify(receipt, document)
+        epoch = verdict.unreached_epoch
+        if epoch is None:
+            return verdict
+        known, followed = await self._reach(client, epoch), self._followed
+        if followed.verifier is None or followed.verified_epoch != epoch:
+            followed.verifier = ReceiptVerifier(known.up_to(epoch))
+            followed.verified_epoch = epoch
+        return followed.verifier.verify(receipt, document)
+
+    async def _reach(self, client: LedgerClient, epoch: int) -> TrustAnchor:
+        return self.known if epoch <= self.known.epoch else await self.lead_on(client)
 
     async def deciding(self, client: LedgerClient) -> ValidatorSet:
         """Return who decides now, as far as a validator leads; what is pinned if none does."""

@@ -25,7 +25,7 @@ from node.limits import TX_RECORDS_MAX, TX_REFERENCES_MAX
 from node.rpc.client import LedgerClient, NetworkUnavailable, Refused, Submission
 from node.rpc.port import BATCH_TXS_MAX, RECEIPTS_PAGE_MAX, REQUEST_BYTES_MAX
 from node.timestamp.receipt import iso_time
-from node.timestamp.verify import Attestation, NamedDigest, Outcome
+from node.timestamp.verify import Attestation, NamedDigest, Outcome, Verdict
 
 DIGEST: Final = SHA_256
 """What digests are made by that come from applications, on chains of every suite."""
@@ -287,22 +287,24 @@ async def _collect(
         page: list[Recorded] = []
         async for receipt in client.receipts(tx_id):
             index = done + len(page)
-            page.append(_check(chain, tx_id, index, receipt, digests[index]))
+            verdict = await chain.verify(client, receipt, digests[index])
+            page.append(_check(tx_id, index, receipt, verdict))
             if index + 1 == len(digests):
                 break  # asked on, it would only say that there are no more
             if len(page) == RECEIPTS_PAGE_MAX:
                 yield page
                 page, done = [], done + len(page)
         missing = range(done + len(page), len(digests))  # one too few fails as one malformed does
-        page += [_check(chain, tx_id, index, b"", digests[index]) for index in missing]
+        for index in missing:
+            verdict = await chain.verify(client, b"", digests[index])
+            page.append(_check(tx_id, index, b"", verdict))
         if page:
             yield page
     except ClientError as error:
         yield [Recorded(tx_id, at, error=error) for at in range(done, len(digests))]
 
 
-def _check(chain: Chain, tx_id: bytes, index: int, receipt: bytes, digest: NamedDigest) -> Recorded:
-    verdict = chain.verifier.verify(receipt, digest)
+def _check(tx_id: bytes, index: int, receipt: bytes, verdict: Verdict) -> Recorded:
     attestation = verdict.attestation
     if verdict.unchecked is not None:
         return Recorded(tx_id, index, receipt, error=UncheckedReceipt(verdict.unchecked))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from node.chain.reference import ReferenceName
-from node.client.chain import WRONG_ANSWER
+from node.client.chain import WRONG_ANSWER, Chain
 from node.errors import ClientError
 from node.rpc.client import LedgerClient
 from node.rpc.connection import judge
@@ -17,9 +18,15 @@ _ASK_MS: Final = 5_000
 
 
 async def ask_standing(
-    client: LedgerClient, name: ReferenceName, anchor: TrustAnchor, receipt: Receipt | None = None
+    chain: Chain,
+    client: LedgerClient,
+    name: ReferenceName,
+    anchor: TrustAnchor,
+    receipt: Receipt | None = None,
 ) -> tuple[bytes, StandingVerdict]:
     """Ask every validator, and return the newest proof that verifies, with its verdict.
+
+    By an anchor of the chain, and what leads on from it.
 
     So one that is behind, or shows an old state on purpose, is outdone by any that does not.
     Raises what `judge` returns where none answers, `ClientError` GC-2305 where no proof verifies.
@@ -31,7 +38,14 @@ async def ask_standing(
     best: tuple[bytes, StandingVerdict] | None = None
     height, failure = -1, ""
     for proof in proofs:
-        verdict = verify_standing(proof, anchor, name, receipt)
+        verify = partial(_verify, proof, name, receipt)
+        try:
+            verdict = await chain.judge(client, anchor, verify)
+        except ClientError as error:
+            if error.code != WRONG_ANSWER:
+                raise
+            failure = str(error)
+            continue
         if verdict.attestation is not None and verdict.attestation.height > height:
             best, height = (proof, verdict), verdict.attestation.height
         elif verdict.failure is not None:
@@ -39,3 +53,9 @@ async def ask_standing(
     if best is None:
         raise ClientError(failure, code=WRONG_ANSWER)
     return best
+
+
+def _verify(
+    proof: bytes, name: ReferenceName, receipt: Receipt | None, anchor: TrustAnchor
+) -> StandingVerdict:
+    return verify_standing(proof, anchor, name, receipt)

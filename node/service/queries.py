@@ -27,13 +27,15 @@ from node.storage.stored_block import StoredBlock
 from node.timestamp.compact import CompactProof
 from node.timestamp.consistency import ConsistencyProof, build_consistency
 from node.timestamp.cose import CoseSignature, sign_root
-from node.timestamp.history import Handover
+from node.timestamp.history import Handover, carry_newest
 from node.timestamp.receipt import PublicCheckpoint, Receipt, build_receipt
 from node.timestamp.standing import StandingProof
 from node.timestamp.state_value import StateValueProof
 
 BLOCKS_REMEMBERED: Final = 8
 """Receipts are asked for soon after a block and one after another: it is read once for them all."""
+EPOCHS_REMEMBERED: Final = 8
+"""As many epochs: what leads to each of them is read once."""
 
 
 class RecordStatus(IntEnum):
@@ -78,7 +80,7 @@ class Queries:
         self._suite = genesis.suite
         self._signed: tuple[bytes, CoseSignature] | None = None
         self._blocks: OrderedDict[int, StoredBlock] = OrderedDict()
-        self._handovers: tuple[Handover, ...] = ()
+        self._carried: OrderedDict[int, tuple[Handover, ...]] = OrderedDict()
         self._parameters: dict[bytes, Parameters] = {}
         """By digest, as headers name them."""
 
@@ -147,7 +149,7 @@ class Queries:
         log_indexes = range(first, min(result.log_index + count, first + limit))
         paths = self._ledger.inclusion_paths(log_indexes, block.header.log_size)
         certified = CertifiedHeader(block.header, block.certificate)
-        handovers = self.handovers(block.header.epoch)
+        handovers = self.carried_handovers(block.header.epoch)
         cose = self._cose_signature(block.header, handovers)
         public = self._public_checkpoints(block.header, log_indexes)
         compacts = self._compact_proofs(log_indexes, block.header)
@@ -216,22 +218,35 @@ class Queries:
         return signed[1]
 
     def handovers(self, epoch: int) -> tuple[Handover, ...]:
-        """Return what led from each validator set to the next, from genesis up to an epoch's."""
-        found = self._handovers
-        for number in range(len(found) + 1, epoch + 1):
-            start = find_epoch_start(self._ledger, number, self._suite)
-            barrier = None if start is None else self.header(start.first_height - 1)
-            if start is None or barrier is None or barrier[1] is None:
-                raise InvariantViolation(f"the ledger holds no handover to epoch {number}")
-            found += (Handover(CertifiedHeader(barrier[0], barrier[1]), start.validators),)
-        if len(found) > len(self._handovers):
-            self._handovers = found  # they never change
-        return found[:epoch]
+        """Return what led from each validator set to the next, from genesis up to an epoch's.
+
+        All of them, read anew: for files that hold a whole history. Raises `NotHeldYet`.
+        """
+        return tuple(self._handover(number) for number in range(1, epoch + 1))
 
     def handovers_from(self, epoch: int, limit: int) -> tuple[Handover, ...]:
         """Return up to `limit` handovers, from the one that ends `epoch` on; none past the tip."""
         in_force = epoch_in_force(self._ledger, self._suite).number
-        return self.handovers(max(min(in_force, epoch + limit), 0))[epoch:]
+        last = min(in_force, epoch + limit)
+        return tuple(self._handover(number) for number in range(epoch + 1, last + 1))
+
+    def carried_handovers(self, epoch: int) -> tuple[Handover, ...]:
+        """Return what a proof of an epoch carries of what led to it, see `carry_newest`."""
+        found = self._carried.get(epoch)
+        if found is None:
+            found = carry_newest(self._handover(number) for number in range(epoch, 0, -1))
+            self._carried[epoch] = found  # they never change
+            if len(self._carried) > EPOCHS_REMEMBERED:
+                self._carried.popitem(last=False)
+        return found
+
+    def _handover(self, epoch: int) -> Handover:
+        """Return what led to an epoch."""
+        start = find_epoch_start(self._ledger, epoch, self._suite)
+        barrier = None if start is None else self.header(start.first_height - 1)
+        if start is None or barrier is None or barrier[1] is None:
+            raise InvariantViolation(f"the ledger holds no handover to epoch {epoch}")
+        return Handover(CertifiedHeader(barrier[0], barrier[1]), start.validators)
 
     def parameters_at(self, header: Header) -> Parameters:
         """Return the parameters in force for a committed header, however often they changed since.
@@ -240,26 +255,28 @@ class Queries:
         """
         found = self._parameters.get(header.parameters_digest)
         if found is None:
-            for each in self._all_parameters(header.epoch):
+            for each in self._parameters_set_before(header):
                 self._parameters[each.digest(self._suite)] = each
             found = self._parameters.get(header.parameters_digest)
         if found is None:
             raise InvariantViolation(f"no parameters are those that header {header.height} names")
         return found
 
-    def _all_parameters(self, epoch: int) -> Iterator[Parameters]:
-        """Yield all parameters up to an epoch: they change with it alone, in the block before."""
+    def _parameters_set_before(self, header: Header) -> Iterator[Parameters]:
+        """Yield what was set where a header's parameters came into force, by genesis or a block.
+
+        They change with the epoch alone, in the block before: the newest such block whose own are
+        others has set them.
+        """
+        for epoch in range(header.epoch, 0, -1):
+            barrier = self._handover(epoch).block.header
+            if barrier.parameters_digest != header.parameters_digest:
+                block = self.block(barrier.height)
+                if block is None:
+                    raise InvariantViolation("a handover lies above the tip")
+                yield from _set_parameters(block)
+                return
         yield self._genesis.parameters
-        for handover in self.handovers(epoch):
-            block = self.block(handover.block.header.height)
-            if block is None:
-                raise InvariantViolation("a handover lies above the tip")
-            for index in range(len(block.encoded_transactions)):
-                payload = block.transaction(index).body.payload
-                if isinstance(payload, Governance):
-                    for operation in payload.operations:
-                        if isinstance(operation, SetParameters):
-                            yield operation.parameters
 
     def receipt_of_digest(self, digest: bytes) -> Receipt | None:
         """Return the receipt of the earliest record of a document's digest, or None."""
@@ -286,7 +303,7 @@ class Queries:
             status=None if proven.value is None else ReferenceStatus.decode(proven.value),
             proof=proven.proof,
             block=proven.block,
-            handovers=self.handovers(proven.block.header.epoch),
+            handovers=self.carried_handovers(proven.block.header.epoch),
         )
 
     def state_value_proof(self, key: bytes) -> bytes | None:
@@ -300,7 +317,7 @@ class Queries:
             value=proven.value,
             proof=proven.proof,
             block=proven.block,
-            handovers=self.handovers(proven.block.header.epoch),
+            handovers=self.carried_handovers(proven.block.header.epoch),
         ).encode()
 
     def consistency_proof(self, old_height: int, new_height: int | None) -> ConsistencyProof | None:
@@ -324,7 +341,7 @@ class Queries:
             CertifiedHeader(new[0], new[1]),
             log_path=ledger.consistency_path(old[0].log_size, size),
             header_path=ledger.inclusion_path(old[0].log_size, size),
-            handovers=self.handovers(new[0].epoch),
+            handovers=self.carried_handovers(new[0].epoch),
         )
 
     def records(self, query: RecordQuery, *, limit: int, start: int) -> RecordPage:
@@ -359,3 +376,13 @@ class Queries:
             return None
         block = self.block(place[0])
         return None if block is None else (block, place[1])
+
+
+def _set_parameters(block: StoredBlock) -> Iterator[Parameters]:
+    """Yield all parameters that transactions of a block ask for, whatever became of them."""
+    for index in range(len(block.encoded_transactions)):
+        payload = block.transaction(index).body.payload
+        if isinstance(payload, Governance):
+            for operation in payload.operations:
+                if isinstance(operation, SetParameters):
+                    yield operation.parameters

@@ -144,7 +144,7 @@ def build_consistency(
 ) -> ConsistencyProof:
     """Return the proof that joins `old` to the header of `block`, by paths in the log of that one.
 
-    The leaf of `old` is at index `old.log_size`. Give the handovers of every epoch since genesis.
+    The leaf of `old` is at index `old.log_size`. Give the handovers as in a receipt.
     """
     return ConsistencyProof(
         suite=suite,

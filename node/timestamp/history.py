@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, Final
 
 from node.chain.block import CertifiedHeader
@@ -20,7 +20,15 @@ from node.crypto.suite import Suite
 from node.errors import ProofError
 
 HANDOVERS_MAX: Final = 1_024
+"""Of one proof, as readers bound it."""
 HANDOVER_BYTES_MAX: Final = 65_536
+
+CARRIED_HANDOVERS_MAX: Final = 64
+CARRIED_HANDOVERS_BYTES_MAX: Final = 131_072
+"""How much of the history a node puts into a proof: what leads to the proof's epoch from a while
+before it, for trust files of that while. 128 KiB beside a certificate of a citizen go into a mail
+or onto a card, and a batch has one receipt for each record. Older trust files are brought up to
+date instead: all handovers are in them, however many those are. See ADR 0040."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,21 @@ def read_handovers(value: object, suite: Suite, what: str) -> tuple[Handover, ..
     return tuple(
         Handover.from_value(item, suite) for item in expect_list(value, HANDOVERS_MAX, what)
     )
+
+
+def carry_newest(newest_first: Iterable[Handover]) -> tuple[Handover, ...]:
+    """Return what a proof carries of the handovers to its epoch, oldest first: the newest that fit.
+
+    No more of the iterable is taken than that and one.
+    """
+    carried: list[Handover] = []
+    room_bytes = CARRIED_HANDOVERS_BYTES_MAX
+    for handover in islice(newest_first, CARRIED_HANDOVERS_MAX):
+        room_bytes -= len(handover.encode())
+        if room_bytes < 0:
+            break
+        carried.append(handover)
+    return tuple(reversed(carried))
 
 
 def follow_handovers(

@@ -162,7 +162,7 @@ def build_receipt(  # noqa: PLR0913 - the parts of a receipt
     """Return the receipt of the record whose encoded leaf stands at `log_index`.
 
     `log_path` is its inclusion path in the log as of `block`, the block that committed it. Give the
-    handovers of every epoch since genesis: any trust file of the chain can then root the receipt.
+    newest handovers (`carry_newest`): trust files that know the epoch of the first can root it.
     `cose` signs the log root of `block`. Raises `DecodeError` unless `leaf` is a record leaf.
     """
     return Receipt(

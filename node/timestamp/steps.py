@@ -108,6 +108,15 @@ class Judgement(Generic[_Attestation]):
         return next((each.unchecked for each in self.steps if each.unchecked is not None), None)
 
     @property
+    def unreached_epoch(self) -> int | None:
+        """Return the epoch of a proof that is not rooted for want of handovers to it, else None.
+
+        An anchor that leads further can root it, see `TrustAnchor.up_to`.
+        """
+        epochs = None if self.failure is None else self.failure.epochs
+        return None if epochs is None or epochs.is_retired else epochs.proof
+
+    @property
     def failure(self) -> StepReport | None:
         """Return the step that failed, the last one taken; None when verified."""
         return None if self.steps[-1].passed else self.steps[-1]

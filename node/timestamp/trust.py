@@ -75,6 +75,21 @@ class TrustAnchor:
         pinned = () if self.pinned is None else (self.pinned,)
         return (*(handover.block for handover in self.handovers), *pinned)
 
+    def up_to(self, epoch: int) -> TrustAnchor:
+        """Return the part of this that leads to an epoch; all of it, if it ends before.
+
+        By that part the keys of this epoch are not retired: as by the genesis alone, where a proof
+        brings all handovers along.
+        """
+        if epoch >= self.epoch:
+            return self
+        return TrustAnchor(
+            genesis=self.genesis,
+            validator_sets=self.validator_sets[: epoch + 1],
+            handovers=self.handovers[:epoch],
+            pinned=None,
+        )
+
     def extend(
         self, handovers: Iterable[Handover], pinned: CertifiedHeader | None = None
     ) -> TrustAnchor:

@@ -245,7 +245,7 @@ class Rig:
         fetched_s = time.monotonic()
         for receipt, record in zip(receipts, transaction.body.payload.records(), strict=False):
             digest = NamedDigest(document_digest_by_id(record.digest_algorithm), record.digest)
-            verdict = self._network.verifier.verify(receipt, digest)
+            verdict = self._network.verify_receipt(receipt, digest)
             if verdict.failure is not None:
                 raise CommandError("GC-2305", verdict.failure.detail)
         return {

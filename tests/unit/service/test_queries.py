@@ -344,18 +344,6 @@ def test_the_standing_of_a_state_key_is_not_proved_at_genesis(chain: Chain) -> N
     assert chain.queries.state_value_proof(key) is not None
 
 
-def test_handovers_are_read_once(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    chat = Chat("validator-1", "validator-2", "validator-3", "validator-4")
-    notarize(chat, "first")
-    change = SetParameters(replace(GOVERNED.parameters, view_timeout_ms=900))
-    assert govern(chat, change, members=tuple(chat.nodes)) is ResultCode.OK
-    queries = Queries(chat.nodes["validator-1"].ledger, GOVERNED)
-    (first,) = queries.handovers(1)
-    monkeypatch.setattr(queries, "_ledger", chain.ledger)  # which knows of no other epoch
-    assert queries.handovers(1) == (first,)
-    assert queries.handovers(0) == ()
-
-
 def test_handovers_come_from_any_epoch_on_and_end_at_the_tip() -> None:
     chat = Chat("validator-1", "validator-2", "validator-3", "validator-4")
     notarize(chat, "first")
