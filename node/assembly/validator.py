@@ -115,7 +115,13 @@ class Validator:
         )
         self._api = Api(genesis, parts, keys.cosigner)
         self._vault = NodeVault(
-            config, genesis, stores.ledger, queries=queries, peering=peering, keys=keys
+            config,
+            genesis,
+            stores.ledger,
+            queries=queries,
+            peering=peering,
+            keys=keys,
+            is_abreast=lambda: engine.is_abreast,
         )
         runner.on_committed.append(self._vault.keeper.note_commit)
         self._figures.vault = self._vault.keeper.figures

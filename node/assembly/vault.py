@@ -67,8 +67,12 @@ class NodeVault:
         queries: Queries,
         peering: Peering,
         keys: Keys,
+        is_abreast: Callable[[], bool],
     ) -> None:
-        """Open the store that the settings name; raises `ConfigError` where it cannot be used."""
+        """Open the store that the settings name; raises `ConfigError` where it cannot be used.
+
+        `is_abreast` says whether the ledger has all that is final.
+        """
         self._ledger, self._queries = ledger, queries
         self._organisation = read_identity(keys.tls.now().certificate_pem).organisation
         self._thread = Reader()
@@ -84,6 +88,7 @@ class NodeVault:
             NodeSource(others, keys.tls, peering.gatekeeper),
             read=self._thread.read,
             now_s=lambda: clock.utc_ms() // 1_000,
+            is_abreast=is_abreast,
         )
 
     def close(self) -> None:

@@ -115,6 +115,13 @@ class BlockSync:
         return ahead > epoch.validators.faults
 
     @property
+    def is_abreast(self) -> bool:
+        """Whether this node has all that is final, by the word of a quorum less itself."""
+        return self.informants >= self._term.epoch.validators.quorum - 1 and (
+            self._tip_height >= self.reach
+        )
+
+    @property
     def heights(self) -> dict[int, int]:
         """Where each peer says it stands, by number."""
         return {index: peer.height for index, peer in self._peers.items()}

@@ -80,6 +80,11 @@ class CatchUp:
         return self._blocks.informants
 
     @property
+    def is_abreast(self) -> bool:
+        """Whether this node has all that is final, by the word of a quorum less itself."""
+        return self._blocks.is_abreast
+
+    @property
     def is_superseded(self) -> bool:
         """Whether the next start finds another ledger, made of a snapshot; this one ends here."""
         return self._snapshot.is_complete

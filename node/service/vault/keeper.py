@@ -6,13 +6,17 @@ versions replaced, and all of a document shredded or no longer granted here are 
 document at a time, on connections apart from those of votes; fetching breaks off where something is
 to be destroyed. What nobody has yet is asked for again later. Now and then everything is read, and
 what is damaged is fetched anew.
+
+A node that is only finding out what the chain says, as its ledger was lost, would take for nobody's
+all that it holds. So nothing is done before it is abreast of the others: what an owner's only node
+destroys is nowhere else.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
@@ -58,6 +62,8 @@ STRAY_S_MAX: Final = 1_200
 """How long a wrapped key is kept that does not stand in the state: for a grant under way, whose
 transaction lives ten minutes at most; or it was revoked while this node was away."""
 CHECK_STEP_OBJECTS: Final = 16
+ABREAST_LOOK_S: Final = 1.0
+"""How often is looked whether the node is abreast of the others, before it first is."""
 
 log = structlog.get_logger()
 
@@ -112,10 +118,15 @@ class VaultKeeper:
         *,
         read: Callable[[Callable[[], Any]], Awaitable[Any]],
         now_s: Callable[[], int],
+        is_abreast: Callable[[], bool],
     ) -> None:
-        """`read` calls what waits for a disk, on a thread; `now_s` tells UTC in seconds."""
+        """`read` calls what waits for a disk, on a thread; `now_s` tells UTC in seconds.
+
+        `is_abreast` says whether the state is that of the others; nothing is done before it is.
+        """
         self._state, self._holdings, self._organisation = state, holdings, organisation
         self._source, self._read, self._now_s = source, read, now_s
+        self._is_abreast = is_abreast
         self.figures = VaultFigures()
         self._due: dict[bytes, None] = {}
         self._urgent: dict[bytes, None] = {}  # where something is to be destroyed: before fetching
@@ -144,6 +155,11 @@ class VaultKeeper:
     async def run(self) -> None:
         """Keep on until cancelled. What the store refuses is logged, and tried again."""
         loop = asyncio.get_running_loop()
+        while not self._is_abreast():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ABREAST_LOOK_S):
+                    await self._wake.wait()
+            self._wake.clear()
         await self._sweep()
         audit_at_s, retry_s = loop.time() + AUDIT_INTERVAL_S, RETRY_S_MIN
         while True:

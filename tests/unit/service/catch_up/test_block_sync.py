@@ -347,6 +347,23 @@ def test_only_members_count_as_informed_ahead_or_somewhere() -> None:
     assert sync.heights == {0: 0, 1: OUT_OF_REACH, 2: OUT_OF_REACH + 1, **outsiders}
 
 
+def test_it_is_abreast_once_it_has_what_enough_say_is_final_and_not_within_reach_alone() -> None:
+    syncing = Syncing()
+    sync = syncing.sync
+    for heights, expected in (
+        ({}, False),
+        ({0: 0}, False),
+        ({1: 0}, True),
+        ({1: 10**6}, True),  # one alone may lie
+        ({2: 1}, False),
+    ):
+        syncing.hear(heights)
+        assert sync.is_abreast is expected
+        assert not sync.is_behind
+    syncing.finish(1)
+    assert sync.is_abreast
+
+
 def test_whoever_was_asked_counts_as_informed_only_when_it_says_where_it_stands() -> None:
     sync = Syncing().sync
     for unasked in (Blocks(1, ENCODED), Blocks(0, ())):

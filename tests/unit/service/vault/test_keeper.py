@@ -89,6 +89,8 @@ class House:
         self.reader = Holdings(DirectoryObjects(folder / "reader", 1_000_000), SUITE)
         self.source = Copies(self.owner)
         self.time_s = 0
+        self.is_abreast = True
+        self.looked = 0
         self.keeper = VaultKeeper(
             self.state,
             self.reader,
@@ -96,9 +98,14 @@ class House:
             self.source,
             read=self._read,
             now_s=lambda: self.time_s,
+            is_abreast=self._look,
         )
 
         self._thread = ThreadPoolExecutor(1)
+
+    def _look(self) -> bool:
+        self.looked += 1
+        return self.is_abreast
 
     async def _read(self, question: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked
         return await asyncio.get_running_loop().run_in_executor(self._thread, question)
@@ -322,6 +329,27 @@ async def test_what_nothing_commits_to_is_kept_for_a_day(house: House) -> None:
         async with again.running():
             await again.until(lambda again=again: again.keeper.figures.documents == 1)  # type: ignore[misc]
         assert len(again.reader.held(DOCUMENT, 1)) == left
+
+
+async def test_nothing_is_destroyed_for_a_ledger_that_is_still_being_fetched(house: House) -> None:
+    house.keep()
+    house.state[vault_document_key(KNOWN)] = house.state.pop(KEY)  # of version 1, as it once was
+    for document_id, version in ((DOCUMENT, 1), (KNOWN, 2)):
+        house.reader.put(document_id, version, b"held for long")
+    house.time_s = int(house.folder.stat().st_mtime) + 2 * UNCOMMITTED_S_MAX
+    house.is_abreast = False
+    async with house.running():
+        for looked in range(1, 4):
+            await house.until(lambda looked=looked: house.looked >= looked)  # type: ignore[misc]
+            house.commit()
+        assert len(house.reader.held(DOCUMENT, 1)) == len(house.reader.held(KNOWN, 2)) == 1
+        house.keep(version=2)
+        house.state[vault_document_key(KNOWN)] = house.state[KEY]
+        house.is_abreast = True
+        house.commit()
+        await house.until(lambda: house.keeper.figures.documents == 2)
+    assert house.reader.held(KNOWN, 2)
+    assert not house.reader.held(DOCUMENT, 1), "replaced"
 
 
 async def test_a_check_names_what_is_wrong_and_has_it_fetched_again(house: House) -> None:
