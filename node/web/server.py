@@ -29,6 +29,10 @@ REQUEST_MS_MAX: Final = 10_000
 """Within which a request must have come whole; also how long a connection may stay unused."""
 IDLE_MS_MAX: Final = 5_000
 """How long a connection may stay unused after an answer."""
+TAKING_MS: Final = 60_000
+TAKEN_BYTES_MIN: Final = 245_760
+"""Of an answer that waits to go out, so much is taken within `TAKING_MS`, 4 KiB a second, or the
+connection ends: who never reads would hold it, and its place, for ever."""
 STOP_GRACE_MS: Final = 1_000
 PEER_CERTIFICATE: Final = "peer_certificate"
 """Of a connection over TLS: what it showed, DER, in the state of its requests; None for nothing."""
@@ -118,9 +122,14 @@ class _Server(uvicorn.Server):
 
 
 class _BoundedConnection(H11Protocol):
-    """A connection that ends when its other side keeps the node waiting."""
+    """A connection that ends when its other side keeps the node waiting.
+
+    For a request, it waits from the end of the answer before, as soon as that has gone out; while
+    an answer goes out, for so much of it to be taken.
+    """
 
     _patience: asyncio.TimerHandle | None = None
+    _taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -134,6 +143,7 @@ class _BoundedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
@@ -154,13 +164,44 @@ class _BoundedConnection(H11Protocol):
             cycle.disconnected = True  # there is nobody left to answer, as after a lost connection
             cycle.message_event.set()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_taking()
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+        if self._patience is not None:  # which began before the answer had gone out
+            self._wait_for_them(IDLE_MS_MAX + REQUEST_MS_MAX)
+
     def on_response_complete(self) -> None:
         self._wait_for_them(IDLE_MS_MAX + REQUEST_MS_MAX)
         super().on_response_complete()  # may find the next request come already
 
     def _wait_for_them(self, patience_ms: int) -> None:
         self._stop_waiting()
-        self._patience = self.loop.call_later(patience_ms / 1_000, self.transport.abort)
+        self._patience = self.loop.call_later(patience_ms / 1_000, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        if self._taking is None:  # else the answer before is still on its way
+            self.transport.abort()
+
+    def _watch_taking(self) -> None:
+        """Look again when some of what waits to go out must have been taken."""
+        self._stop_watching()
+        waiting_bytes = self.transport.get_write_buffer_size()
+        self._taking = self.loop.call_later(TAKING_MS / 1_000, self._judge_taking, waiting_bytes)
+
+    def _judge_taking(self, waited_bytes: int) -> None:
+        if waited_bytes - self.transport.get_write_buffer_size() < TAKEN_BYTES_MIN:
+            self.transport.abort()
+        else:
+            self._watch_taking()
+
+    def _stop_watching(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:

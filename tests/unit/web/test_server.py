@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from node.errors import ClientError, ConfigError, InvariantViolation
@@ -47,7 +49,16 @@ async def broken(_request: Request) -> PlainTextResponse:
     raise InvariantViolation("secret inner detail")
 
 
+LONG = bytes(16_000_000)
+"""More than the buffers of both ends of a connection take."""
+
+
+async def long_answer(_request: Request) -> Response:
+    return Response(LONG)
+
+
 TRIAL = [
+    Route("/long", long_answer),
     Route("/echo", echo, methods=["POST"]),
     Route("/slow-end", slow_end, methods=["POST"]),
     Route("/error", client_error),
@@ -236,3 +247,61 @@ async def test_who_leaves_in_the_middle_of_a_request_is_no_failure() -> None:
         assert (await ask(served.port, "/echo", method="POST", body=b"x")).status == 200
         await served.server.stop()
         assert served.failures == []
+
+
+def _connect_and_read_nothing(port: int, requests: int) -> socket.socket:
+    """Ask for a long answer so often on a connection, and take none of it."""
+    asking = socket.create_connection((HOST, port), timeout=10)
+    asking.sendall(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n" * requests)
+    return asking
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+async def test_who_takes_nothing_of_an_answer_does_not_hold_a_connection(
+    monkeypatch: pytest.MonkeyPatch, requests: int
+) -> None:
+    """Two requests at once: the second answer waited for the first to go out, and for ever."""
+    monkeypatch.setattr(server_module, "TAKING_MS", 100)
+    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 1)
+    async with serving(TRIAL) as served:
+        with _connect_and_read_nothing(served.port, requests) as asking:
+            async with asyncio.timeout(20):
+                while not await _is_served(served.port):
+                    pass  # each is turned away while the other holds the only place
+            assert _drain(asking) < requests * len(LONG)
+        assert served.failures == []
+
+
+async def test_who_takes_an_answer_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was cut off 15 s after the last of it was handed to the system."""
+    monkeypatch.setattr(server_module, "IDLE_MS_MAX", 50)
+    monkeypatch.setattr(server_module, "REQUEST_MS_MAX", 50)
+    monkeypatch.setattr(server_module, "TAKING_MS", 400)
+    async with serving(TRIAL) as served:
+        reader, writer = await asyncio.open_connection(HOST, served.port)
+        writer.write(b"GET /long HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        taken, loop = 0, asyncio.get_running_loop()
+        ends_s = loop.time() + 0.5  # so long a link takes for the answer, beyond all patience
+        while piece := await reader.read(65_536):
+            taken += len(piece)
+            left = max(len(LONG) - taken, 1)
+            await asyncio.sleep((ends_s - loop.time()) * len(piece) / left)
+        assert taken == len(LONG)
+        writer.close()
+
+
+async def _is_served(port: int) -> bool:
+    try:
+        return (await ask(port, "/echo", method="POST", body=b"x")).status == 200
+    except (ConnectionError, IndexError):
+        return False
+
+
+def _drain(connection: socket.socket) -> int:
+    """Return how much more comes until the other side has closed."""
+    taken = 0
+    with suppress(ConnectionError):
+        while piece := connection.recv(1_048_576):
+            taken += len(piece)
+    return taken
