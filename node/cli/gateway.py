@@ -95,8 +95,10 @@ def run(screen: Screen, *, home: Path) -> Answer:
     from node.errors import NodeError
     from node.gateway.home import GatewayHome
     from node.gateway.run import run_gateway
+    from node.operations.process import allow_open_files
 
     opened = GatewayHome.load(home)
+    allow_open_files()
 
     def meaning(code: str) -> tuple[str, str]:
         remedy = remedy_of(code)

@@ -58,13 +58,14 @@ def run(screen: Screen, home: Path, log_path: Path | None, pin_fd: int | None) -
     """Run a validator."""
     from node.cli.network import read_genesis
     from node.config import NodeConfig
-    from node.operations.process import claim
+    from node.operations.process import allow_open_files, claim
     from node.operations.supervisor import PROCESS_FILE
     from node.operations.topology import GENESIS_FILE
 
     config = NodeConfig.load(home)
     genesis = read_genesis(config.home / GENESIS_FILE)
     claim(config.home / PROCESS_FILE)
+    allow_open_files()
     secret = open_keys(config, pin_fd)
     screen.note(_("{validator} starts").format(validator=config.validator_id))
     gc.disable()  # what is imported stays: no look for garbage in it, a tenth of the start

@@ -31,6 +31,9 @@ _START_TIME: Final = 19
 _DEAD_STATES: Final = ("Z", "X")
 _MILLISECONDS: Final = 1_000
 
+OPEN_FILES: Final = 65_536
+"""As many as a node or gateway asks for: its databases, and the connections that it takes."""
+
 
 class ProcessRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One process, past or present."""
@@ -132,6 +135,18 @@ def forbid_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise InvariantViolation("a process may always forbid its own dumps")
+
+
+def allow_open_files() -> None:
+    """Raise how many files and connections this process may have open to what it is allowed.
+
+    Programs are started with 1,024 for the sake of those that use select(2); a database has about
+    as many open by itself, and a node without another to open ends.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def hide_from_environ(name: str) -> None:

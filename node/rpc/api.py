@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Final, TypeVar
 
 import grpc
@@ -17,8 +18,9 @@ from node.chain.admission import AdmissionCode
 from node.chain.reference import ReferenceName
 from node.crypto.suite import DOCUMENT_DIGESTS
 from node.errors import ClientError, DecodeError
+from node.limits import MEMPOOL_TXS_MAX
 from node.rpc import convert
-from node.rpc.guard import ADMITTED, NotFound, caller
+from node.rpc.guard import ADMITTED, NotFound, TooManyCalls, caller
 from node.rpc.pb import ledger_pb2 as pb
 from node.rpc.pb.ledger_pb2_grpc import LedgerServicer
 from node.rpc.port import (
@@ -36,10 +38,15 @@ from node.rpc.port import (
     NoteRefusal,
     ignore_refusal,
 )
+from node.rpc.shares import Shares
 
 _DIGEST_BYTES: Final = 32
 _DOCUMENT_DIGEST_BYTES: Final = sorted({digest.size for digest in DOCUMENT_DIGESTS})
 _PAGE_BYTES_AIM: Final = 4_194_304  # a page ends before the item that would exceed this
+
+WAITED_FOR_BY_ONE_MAX: Final = MEMPOOL_TXS_MAX
+"""Transactions that one identity waits for at once, all its calls together: a pool holds no more,
+and to name the same again and again must not fill this node's memory."""
 
 _UNRIGHTFUL: Final = frozenset(
     (
@@ -60,6 +67,7 @@ class LedgerApi(LedgerServicer):
 
     def __init__(self, node: NodeApi, note_refusal: NoteRefusal = ignore_refusal) -> None:
         self._node, self._note_refusal = node, note_refusal
+        self._waited_for = Shares(WAITED_FOR_BY_ONE_MAX)
 
     async def Submit(self, request: pb.SubmitRequest, context: object) -> pb.SubmitReply:
         """Judge transactions, then wait until those admitted are final or the time is up."""
@@ -73,7 +81,7 @@ class LedgerApi(LedgerServicer):
             convert.add_results(reply.results, ticket.results)
             return reply
         finally:
-            ticket.close()
+            self._close(ticket, caller.get().identity_id)
 
     async def SubmitStream(  # type: ignore[override]  # the stub knows the generator style alone
         self, request_iterator: AsyncIterator[pb.SubmitBatch], context: _BatchContext
@@ -82,6 +90,7 @@ class LedgerApi(LedgerServicer):
         await context.send_initial_metadata((ADMITTED,))
         places = asyncio.Semaphore(BATCHES_OUTSTANDING_MAX)
         writing = asyncio.Lock()  # gRPC takes one write at a time
+        who = caller.get().identity_id
         async with asyncio.TaskGroup() as tasks:
             await places.acquire()
             async for batch in request_iterator:
@@ -90,10 +99,12 @@ class LedgerApi(LedgerServicer):
                     batch_id=batch.batch_id,
                     admissions=convert.admissions_to_pb(ticket.admissions),
                 )
-                # It starts once this task waits, so its report comes second; it closes the ticket.
-                tasks.create_task(
+                # It starts once this task waits, so its report comes second.
+                finishing = tasks.create_task(
                     self._finish(batch.batch_id, ticket, context, places, writing=writing)
                 )
+                # Not left to the task: one that is cancelled before it starts does nothing at all.
+                finishing.add_done_callback(partial(self._close, ticket, who))
                 async with writing:
                     await context.write(reply)
                 await places.acquire()
@@ -260,12 +271,25 @@ class LedgerApi(LedgerServicer):
             raise ClientError(
                 f"batch: expected 1..{BATCH_TXS_MAX} transactions, got {len(transactions)}"
             )
-        who = caller.get().identity_id
-        ticket = await submit(list(transactions), who)
+        who, count = caller.get().identity_id, len(transactions)
+        if not self._waited_for.take(who, count):
+            raise TooManyCalls(
+                f"{who}: expected at most {WAITED_FOR_BY_ONE_MAX} transactions waited for at once"
+            )
+        try:
+            ticket = await submit(list(transactions), who)
+        except BaseException:
+            self._waited_for.give_back(who, count)
+            raise
         for admission in ticket.admissions:
             if admission.code in _UNRIGHTFUL:
                 self._note_refusal(who, "admission", admission.code.name)
         return ticket
+
+    def _close(self, ticket: BatchTicket, who: str, _finished: object = None) -> None:
+        """Forget what was submitted as `_submit` did it."""
+        ticket.close()
+        self._waited_for.give_back(who, len(ticket.admissions))
 
     async def _finish(
         self,
@@ -277,14 +301,11 @@ class LedgerApi(LedgerServicer):
         writing: asyncio.Lock,
     ) -> None:
         """Report a batch when it is final, and make room for the next."""
-        try:
-            await ticket.wait_final()
-            final = pb.BatchResults()
-            convert.add_results(final.results, ticket.results)
-            async with writing:
-                await context.write(pb.SubmitBatchReply(batch_id=batch_id, final=final))
-        finally:
-            ticket.close()
+        await ticket.wait_final()
+        final = pb.BatchResults()
+        convert.add_results(final.results, ticket.results)
+        async with writing:
+            await context.write(pb.SubmitBatchReply(batch_id=batch_id, final=final))
         places.release()
 
 

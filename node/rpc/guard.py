@@ -17,6 +17,7 @@ from node.crypto.certificate_profile import CertificateIdentity
 from node.errors import ClientError, DecodeError, NodeError
 from node.rpc.identity import AccessError, Gatekeeper
 from node.rpc.port import NoteRefusal, ignore_refusal
+from node.rpc.shares import Shares
 from node.rpc.strict import Malformed, behaviour_of, rebuilt, refuse_malformed
 from node.storage.objects import ObjectStoreError
 from node.storage.past import NotHeldYet, Pruned
@@ -30,6 +31,10 @@ CODE_KEY: Final = "govchain-code"
 ADMITTED: Final = ("govchain-admitted", "1")
 """Initial metadata of a stream that was let in; one that was refused has begun as well, without."""
 
+CALLS_OF_ONE_MAX: Final = 512
+"""Calls of one identity served at once, half of all (`node.rpc.server.CALLS_MAX`): no client alone
+keeps others out with streams that last for ever."""
+
 caller: ContextVar[CertificateIdentity] = ContextVar("caller")
 """Who makes the call being served."""
 
@@ -38,6 +43,10 @@ class WrongChainError(ClientError):
     """The client means another chain than this validator serves."""
 
     code = "GC-2202"
+
+
+class TooManyCalls(ClientError):  # noqa: N818 - a state
+    """The client has as many calls under way here as one may have; another validator may serve."""
 
 
 class NoTimeStamps(ClientError):  # noqa: N818 - a state of that node
@@ -60,6 +69,7 @@ _STATUS: Final = (
     (NotHeldYet, grpc.StatusCode.UNAVAILABLE),  # so that another validator is asked
     (Pruned, grpc.StatusCode.UNAVAILABLE),  # as above
     (NoTimeStamps, grpc.StatusCode.UNAVAILABLE),  # as above
+    (TooManyCalls, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (ClientError, grpc.StatusCode.INVALID_ARGUMENT),
     (DecodeError, grpc.StatusCode.INVALID_ARGUMENT),
 )
@@ -88,6 +98,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self._gatekeeper = gatekeeper
         self._chain_id = chain_id.hex()
         self._on_failure = on_failure
+        self._calls = Shares(CALLS_OF_ONE_MAX)
 
     async def intercept_service(
         self,
@@ -113,20 +124,31 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> object:
         try:
             self._admit(context)
-            if isinstance(request, Message | Malformed):
-                refuse_malformed(request)
-            else:
-                request = self._strict(request, context)
-            outcome = behaviour(request, context)
-            if not isinstance(outcome, AsyncIterator):
-                return await outcome
-            async for reply in outcome:
-                self._judge_again(context)
-                await context.write(reply)
+            with self._calls.one(caller.get().identity_id) as has_place:
+                _expect_place(has_place=has_place)
+                return await self._serve_admitted(behaviour, request, context)
         except grpc.aio.BaseError:
             raise  # the caller has gone away
         except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
             await self._refuse(context, error)
+        return None
+
+    async def _serve_admitted(
+        self,
+        behaviour: Callable[[Any, _Context], Any],
+        request: _Request | AsyncIterator[_Request],
+        context: _Context,
+    ) -> object:
+        if isinstance(request, Message | Malformed):
+            refuse_malformed(request)
+        else:
+            request = self._strict(request, context)
+        outcome = behaviour(request, context)
+        if not isinstance(outcome, AsyncIterator):
+            return await outcome
+        async for reply in outcome:
+            self._judge_again(context)
+            await context.write(reply)
         return None
 
     def _admit(self, context: _Context) -> None:
@@ -163,6 +185,12 @@ class Guard(grpc.aio.ServerInterceptor):
         await context.abort(
             grpc.StatusCode.INTERNAL, "this validator failed; its log says why", ((CODE_KEY, code),)
         )
+
+
+def _expect_place(*, has_place: bool) -> None:
+    if not has_place:
+        who = caller.get().identity_id
+        raise TooManyCalls(f"{who}: expected at most {CALLS_OF_ONE_MAX} calls at once")
 
 
 def status_of(error: NodeError) -> grpc.StatusCode:

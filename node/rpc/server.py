@@ -42,6 +42,16 @@ VAULT_SERVICE: Final = vault_pb2.DESCRIPTOR.services_by_name["Vault"].full_name
 CALLS_MAX: Final = 1_024
 """Calls of clients served at once; more are refused with RESOURCE_EXHAUSTED."""
 
+CLIENT_CONNECTIONS_MAX: Final = 1_024
+PEER_CONNECTIONS_MAX: Final = 512
+"""Held at once on each address, of validators (`VALIDATORS_MAX`), followers and those who fetch
+objects; one more is closed as it comes. A connection takes a file, and a node that can open no more
+files ends: strangers need no certificate to connect."""
+HANDSHAKE_MS_MAX: Final = 10_000
+"""Within which who connects must have shown who it is. gRPC's own limit is two minutes."""
+PEER_IDLE_MS_MAX: Final = 60_000
+"""How long a connection of a peer may go without any call."""
+
 PING_STRIKES_MAX: Final = 100
 """Pings that come too soon after another before the connection is ended; what is sent to the
 client forgives those before. gRPC's own limit is 2 (GRPC_ARG_HTTP2_MAX_PING_STRIKES in its
@@ -54,17 +64,21 @@ _OPTIONS: Final = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", PING_STRIKES_MAX),
     ("grpc.so_reuseport", 0),  # else a second process would silently share the port
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
 )
 _PEER_OPTIONS: Final = (
     *_OPTIONS,
     ("grpc.max_receive_message_length", PEER_FRAME_BYTES_MAX),
     ("grpc.max_concurrent_streams", 2),  # per connection; one is used
+    ("grpc.max_allowed_incoming_connections", PEER_CONNECTIONS_MAX),
+    ("grpc.max_connection_idle_ms", PEER_IDLE_MS_MAX),
 )
 _CLIENT_OPTIONS: Final = (
     *_OPTIONS,
     ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
     ("grpc.max_send_message_length", REPLY_BYTES_MAX),
     ("grpc.max_concurrent_streams", 128),
+    ("grpc.max_allowed_incoming_connections", CLIENT_CONNECTIONS_MAX),
     ("grpc.max_connection_age_ms", 3_600_000),  # certificates are shown again at least hourly
     ("grpc.max_connection_age_grace_ms", 60_000),
 )

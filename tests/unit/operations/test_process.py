@@ -278,3 +278,18 @@ print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT
         check=True,
     )
     assert done.stdout.endswith("\n0 (0, 0)\n")
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [(4_096, 4_096), (64, 64)])
+def test_a_process_has_open_as_many_files_as_it_is_allowed(allowed: int, expected: int) -> None:
+    script = f"""
+import resource
+from node.operations.process import allow_open_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, {allowed}))
+allow_open_files()
+print(resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    assert told == f"({expected}, {allowed})\n"
