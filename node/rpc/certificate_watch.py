@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from node.crypto.certificate import encode_pem
 from node.crypto.keystore import KeySecret, load_tls_key_pem
 from node.crypto.member_certificate import read_identity
 from node.errors import ConfigError, NodeError
@@ -67,7 +68,7 @@ def load_tls(certificate: Path, key: Path, secret: KeySecret) -> TlsIdentity:
             f"{certificate}: is not of the key {key.name}",
             fix="put the certificate there that was issued for this key",
         )
-    return TlsIdentity(shown, private_key_pem)
+    return TlsIdentity(encode_pem(shown), private_key_pem)  # a CA may give DER: TLS takes none
 
 
 class CertificateWatch:

@@ -8,11 +8,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from node.assembly.renewal import LoggedRenewal
+from node.crypto.certificate import LOOPBACK_HOSTS, Member, build_node_certificate, encode_der
+from node.crypto.keystore import KeyFileSecret, KeyPurpose, generate_key, save_key
 from node.crypto.member_certificate import read_identity
+from node.crypto.suite import INTERNATIONAL
 from node.errors import ConfigError
-from node.rpc.certificate_watch import ALARM_DAYS, CertificateWatch
+from node.rpc.certificate_watch import ALARM_DAYS, CertificateWatch, load_tls
+from node.rpc.client import LedgerEndpoint
 from node.rpc.identity import RenewableTls, TlsIdentity
-from tests.unit.rpc.pki import Pki
+from node.rpc.server import ClientServer
+from tests.unit.rpc.fake_node import FakeNetwork
+from tests.unit.rpc.pki import CHAIN_ID, Pki
 
 DAY_MS = 86_400_000
 
@@ -98,3 +104,36 @@ def test_each_alarm_is_told_once(tmp_path: Path, days: int) -> None:
         shelf.watch.tell_end()
     assert len(logs) == bool(before) + 1
     assert (logs[-1]["event"], logs[-1]["days_left"]) == ("certificate-ends", days - 1)
+
+
+async def test_a_certificate_in_der_serves_as_well(tmp_path: Path) -> None:
+    """It was taken up, and no connection came about by it any more: TLS libraries take PEM."""
+    secret, key = (
+        KeyFileSecret.generate(tmp_path / "secret"),
+        generate_key(KeyPurpose.TLS, INTERNATIONAL),
+    )
+    save_key(tmp_path / "tls.key", key, secret, KeyPurpose.TLS)
+    network = FakeNetwork(1)
+    certificate = build_node_certificate(
+        network.pki.authorities["org-1"],
+        Member(identity_id="validator-1", role="validator", public_key=key.public_key.encoded),
+        network.pki.issuance(7),
+        hosts=(*LOOPBACK_HOSTS, "validator-1"),
+    )
+    (tmp_path / "tls.pem").write_bytes(encode_der(certificate))
+    shown = load_tls(tmp_path / "tls.pem", tmp_path / "tls.key", secret)
+    server = ClientServer(
+        network.nodes[0],
+        ["127.0.0.1:0"],
+        tls=shown,
+        gatekeeper=network.pki.gatekeeper(),
+        chain_id=CHAIN_ID,
+        on_failure=network.failures.append,
+    )
+    [port] = await server.start()
+    try:
+        endpoint = LedgerEndpoint("validator-1", f"127.0.0.1:{port}")
+        async with network.client([endpoint], tls=shown) as client:
+            assert (await client.status()).validator_id == "validator-1"
+    finally:
+        await server.stop(0)
