@@ -177,7 +177,10 @@ class NodeConfig:
     @classmethod
     def load(cls, home: Path) -> Self:
         """Read `node.toml` of a node's home; raises `ConfigError` naming file and field."""
-        fields = _Fields.read(home.resolve() / NODE_FILE)
+        fields = _Fields.read(
+            home.resolve() / NODE_FILE,
+            missing="name the folder of a node, as .testnet/nodes/validator-1 is one",
+        )
         validator_id = fields.identity("validator_id")
         config = cls(
             home=fields.folder,
@@ -266,7 +269,10 @@ class ClientProfile:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a profile; raises `ConfigError` naming file and field."""
-        fields = _Fields.read(path.resolve())
+        fields = _Fields.read(
+            path.resolve(),
+            missing="name the profile.toml of a client, in clients/NAME of its folder",
+        )
         profile = cls(
             home=fields.folder,
             chain_id=fields.hexadecimal("chain_id", size=_CHAIN_ID_BYTES),
@@ -301,8 +307,8 @@ class _Fields:
         self._place = place
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a file of version 1."""
+    def read(cls, path: Path, *, missing: str) -> Self:
+        """Read a file of version 1; `missing` is what helps where there is none."""
         if path.exists() and not path.is_file():  # a pipe would keep us waiting
             raise ConfigError(f"{path}: not a file", fix="name a file")
         try:
@@ -311,7 +317,7 @@ class _Fields:
             raise ConfigError(
                 f"{path}: no such file",
                 code="GC-2101",
-                fix="name the folder of a network, or make one: govchain testnet up",
+                fix=missing,
             ) from error
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", fix="make it readable") from error

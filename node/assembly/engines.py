@@ -74,7 +74,7 @@ def _choose(path: Path, configured: str) -> str:
         raise StorageError(
             f"{path}: the engine {wanted} is needed, and {_BINDINGS[wanted]} is not installed",
             code="GC-3014",
-            fix=f"pip install govchain[{wanted}], or move the folder away: with the engine that is "
-            "installed the node fetches the ledger again from the other validators",
+            fix=f".venv/bin/pip install -e '.[{wanted}]', or move the folder away: with the engine "
+            "that is installed the node fetches the ledger again from the other validators",
         )
     return wanted

@@ -23,7 +23,9 @@ from node.service.public_log.shares import Shares, count
 from node.service.wire import Message
 from node.storage.ledger import LedgerStore
 
-_NO_LIBRARY: Final = "no shares of compact certificates from here: install govchain[bls]"
+_NO_LIBRARY: Final = (
+    "no shares of compact certificates from here: .venv/bin/pip install -e '.[bls]'"
+)
 
 log = structlog.get_logger()
 

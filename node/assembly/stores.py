@@ -109,4 +109,6 @@ def _prepare_hashing(config: NodeConfig, genesis: Genesis) -> None:
     if load_kernels(genesis.suite):
         log.info("hash-kernels-loaded")
     elif config.hashing == "kernels":
-        log.warning("no-hash-kernels", fix="pip install govchain[kernels]; hashlib does it so far")
+        log.warning(
+            "no-hash-kernels", fix=".venv/bin/pip install -e '.[kernels]'; hashlib does it so far"
+        )

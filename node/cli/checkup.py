@@ -77,7 +77,7 @@ class Finding:
     """What one check found."""
 
     check: str
-    """Name of the check, the same in every language."""
+    """Name of the check, for programs the same in every language."""
     level: Level
     detail: str
     fix: str = ""

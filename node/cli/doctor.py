@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from node.cli.remedies import N_
 from node.cli.screen import Answer, Fault, Screen
 from node.cli.verb import Verb, home_option, verb
 
@@ -23,6 +24,36 @@ if TYPE_CHECKING:
 
 _STATUS_MS: Final = 2_000
 _CLOCK_ERROR_MS: Final = 50  # of a network's genesis, where there is none to ask
+
+CHECKS: Final = frozenset(
+    {
+        N_("anchors"),
+        N_("answers"),
+        N_("behind"),
+        N_("certificates"),
+        N_("chaos"),
+        N_("clock"),
+        N_("clock fitness"),
+        N_("clocks"),
+        N_("disk"),
+        N_("files"),
+        N_("fsync"),
+        N_("ledger"),
+        N_("misbehaviour"),
+        N_("nodes"),
+        N_("permissions"),
+        N_("ports"),
+        N_("progress"),
+        N_("quorum"),
+        N_("time"),
+        N_("time-stamping"),
+        N_("time-stamping identity"),
+        N_("versions"),
+        N_("view"),
+        N_("votes"),
+    }
+)
+"""The names of all checks, as programs are told them."""
 
 
 @click.command(
@@ -70,7 +101,7 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool, anchors: Path | No
     }
     for each in findings:
         word, style = levels[each.level]
-        screen.line(f"{word}  {each.check}", style=style)
+        screen.line(f"{word}  {title_of(each.check)}", style=style)
         screen.line(f"    {each.detail}")
         if each.fix:
             screen.line("    " + _("fix") + f": {each.fix}")
@@ -86,6 +117,11 @@ def doctor(screen: Screen, *, home: Path, with_ledgers: bool, anchors: Path | No
     message = _("{problems} of {count} findings are problems")
     cause = message.format(problems=len(problems), count=len(findings))
     return Answer(facts, Fault("GC-2302", cause, problems[0].fix))
+
+
+def title_of(check: str) -> str:
+    """Return what a check is called in the user's language."""
+    return _(check) if check in CHECKS else check
 
 
 def _trust_of(home: Path) -> TrustAnchor | None:

@@ -83,7 +83,7 @@ def fault_of(verdict: EvidenceVerdict, *, by_trust_file: bool = False) -> Fault 
         EvidenceStep.FILES,
         rooting=_(
             "a stamp of the chain without a verified receipt is the word of one key: name the "
-            "certificate of whoever you believe, --ca"
+            "folder of the receipts, --receipts, or the certificate of whoever you believe, --ca"
         )
         if by_trust_file
         else _("name the certificate of the authority, also if it has expired: --ca"),

@@ -36,6 +36,7 @@ def identity() -> None:
 def list_identities(screen: Screen, *, organisation: str | None, network: NetworkChoice) -> Answer:
     """List the identities."""
     from node.cli.rights import read_rights
+    from node.cli.rights_wording import role_text, status_text
     from node.timestamp.receipt import iso_time
 
     rights = read_rights(network.open())
@@ -53,8 +54,8 @@ def list_identities(screen: Screen, *, organisation: str | None, network: Networ
             (
                 each["identity"],
                 each["organisation"],
-                each["role"],
-                each["status"],
+                role_text(each["role"]),
+                status_text(each["status"]),
                 iso_time(each["not_after_ms"]),
             )
             for each in facts
@@ -70,6 +71,7 @@ def list_identities(screen: Screen, *, organisation: str | None, network: Networ
 def show(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
     """Show an identity."""
     from node.cli.rights import read_rights
+    from node.cli.rights_wording import role_text, status_text
     from node.execution.identity import why_barred
     from node.timestamp.receipt import iso_time
 
@@ -82,9 +84,9 @@ def show(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
     screen.line(
         said.format(
             name=name,
-            role=facts["role"],
+            role=role_text(facts["role"]),
             organisation=found.organisation,
-            status=facts["status"],
+            status=status_text(facts["status"]),
             start=iso_time(found.not_before_ms),
             end=iso_time(found.not_after_ms),
         )

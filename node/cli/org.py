@@ -38,6 +38,7 @@ def org() -> None:
 def list_organisations(screen: Screen, *, network: NetworkChoice) -> Answer:
     """List the organisations."""
     from node.cli.rights import read_rights
+    from node.cli.rights_wording import status_text
 
     rights = read_rights(network.open())
     facts = [_facts(rights, each) for each in rights.organisations()]
@@ -48,7 +49,7 @@ def list_organisations(screen: Screen, *, network: NetworkChoice) -> Answer:
             (
                 each["organisation"],
                 each["name"],
-                each["status"],
+                status_text(each["status"]),
                 _("yes") if each["is_founder"] else _("no"),
                 len(each["authorities"]),
                 each["identities"],
@@ -67,14 +68,14 @@ def show(screen: Screen, *, name: str, network: NetworkChoice) -> Answer:
     """Show an organisation."""
     from node.chain.identity import Subject
     from node.cli.rights import read_approvers, read_rights
-    from node.cli.rights_wording import tell_trail, trail_facts
+    from node.cli.rights_wording import status_text, tell_trail, trail_facts
     from node.cli.rules import tell_quota
 
     found = network.open()
     rights = read_rights(found)
     organisation = rights.organisation(name)
     facts = _facts(rights, organisation)
-    screen.line(f"{name}: {organisation.name}, {facts['status']}")
+    screen.line(f"{name}: {organisation.name}, {status_text(facts['status'])}")
     for each in facts["authorities"]:
         screen.line(_("  CA, SHA-256 {digest}").format(digest=each))
     screen.line("  " + tell_quota(name, rights.quota(name)))

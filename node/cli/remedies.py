@@ -288,13 +288,16 @@ _ROWS: Final = (
         "GC-2341",
         _USAGE,
         N_("what sets PDF certificates is not installed"),
-        N_("install the extra [pdf] of govchain, or that version of typst beside it"),
+        N_("install it, in govchain's folder: .venv/bin/pip install -e '.[pdf]'"),
     ),
     (
         "GC-2342",
         _USAGE,
         N_("a library is missing here that this chain needs"),
-        N_("install pyblst (pip install govchain[bls]), or for verification alone py-ecc"),
+        N_(
+            "install pyblst, in govchain's folder: .venv/bin/pip install -e '.[bls]'; or for "
+            "verification alone py-ecc"
+        ),
     ),
     (
         "GC-2343",
@@ -382,7 +385,7 @@ _ROWS: Final = (
         "GC-2384",
         _UNAVAILABLE,
         N_("there are no hash kernels here"),
-        N_("pip install govchain[kernels]"),
+        N_("in govchain's folder: .venv/bin/pip install -e '.[kernels]'"),
     ),
     (
         "GC-2352",

@@ -57,6 +57,23 @@ def trail_facts(trail: Sequence[StatusEntry], approvers: Approvers) -> list[dict
     ]
 
 
+def status_text(status: str) -> str:
+    """Return a status, as `Status` names it in lower case, in the user's language."""
+    return {"active": _("active"), "frozen": _("frozen"), "revoked": _("revoked")}[status]
+
+
+def role_text(role: str) -> str:
+    """Return a role, as `Role` names it in lower case, in the user's language."""
+    texts = {
+        "validator": _("validator"),
+        "observer": _("observer"),
+        "agency": _("agency"),
+        "auditor": _("auditor"),
+        "admin": _("admin"),
+    }
+    return texts[role]
+
+
 def _event_texts() -> dict[Event, str]:
     return {
         Event.REGISTERED: _("registered"),

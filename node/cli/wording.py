@@ -178,7 +178,7 @@ def tell_unchecked(screen: Screen, reports: Sequence[StepReport]) -> None:
 
 def library_fix() -> str:
     """Return what helps where a part cannot be checked for want of a library."""
-    return _("To check it: install py-ecc, or pyblst (pip install govchain[bls])")
+    return _("To check it: install py-ecc, or pyblst (.venv/bin/pip install -e '.[bls]')")
 
 
 def authority_fix() -> str:

@@ -98,7 +98,7 @@ class UncheckedReceipt(ClientError):  # noqa: N818 - what it is
     def __init__(self, part: str) -> None:
         super().__init__(
             f"the {part} of the receipt cannot be checked here",
-            fix="install py-ecc, or pyblst (pip install govchain[bls])",
+            fix="install py-ecc, or pyblst (.venv/bin/pip install -e '.[bls]')",
         )
         self.part = part
 

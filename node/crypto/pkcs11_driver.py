@@ -162,6 +162,6 @@ def _binding() -> _Library:
     except ImportError:
         raise CryptoError(
             "device: the binding of PKCS #11 is not installed",
-            fix="install the extra: pip install 'govchain[pkcs11]'",
+            fix="install the extra: .venv/bin/pip install -e '.[pkcs11]'",
         ) from None
     return pkcs11

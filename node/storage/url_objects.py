@@ -50,7 +50,8 @@ class UrlObjects:
         except (ImportError, ValueError) as error:
             raise ConfigError(
                 f"vault.url: {url!r:.80} cannot be reached: {error}",
-                fix="pip install govchain[s3], or keep the vault in a folder: leave vault.url out",
+                fix=".venv/bin/pip install -e '.[s3]', or keep the vault in a folder: leave out "
+                "vault.url",
             ) from error
         self._has_folders = parts.scheme not in _WITHOUT_FOLDERS
         self._keeps: bool | None = None

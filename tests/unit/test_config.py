@@ -189,10 +189,13 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
         ClientProfile.load(tmp_path / "profile.toml")
 
 
-def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_file_says_where_one_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file") as raised:
         NodeConfig.load(tmp_path)
-    assert "govchain testnet up" in raised.value.fix
+    assert "folder of a node" in raised.value.fix
+    with pytest.raises(ConfigError, match="no such file") as raised:
+        ClientProfile.load(tmp_path / "profile.toml")
+    assert "profile.toml of a client" in raised.value.fix
 
 
 def test_a_profile_is_read_and_finds_credentials_by_identity(tmp_path: Path) -> None:

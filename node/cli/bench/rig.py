@@ -355,7 +355,10 @@ class Field:
         if load_kernels(self._suite):
             return "kernels"
         if self.hashing == "kernels":
-            message, fix = _("there are no hash kernels here"), _("pip install govchain[kernels]")
+            message, fix = (
+                _("there are no hash kernels here"),
+                _("in govchain's folder: .venv/bin/pip install -e '.[kernels]'"),
+            )
             raise CommandError("GC-2384", message, fix)
         return "hashlib"
 

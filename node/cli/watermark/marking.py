@@ -46,7 +46,11 @@ def read_original(path: Path) -> bytes:
     """Return what is to be marked, or was; raises `CommandError`."""
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         message = _("missing here: {names}").format(names=", ".join(missing))
-        raise CommandError("GC-2615", message, _("install govchain[watermark]"))
+        raise CommandError(
+            "GC-2615",
+            message,
+            _("install them, in govchain's folder: .venv/bin/pip install -e '.[watermark]'"),
+        )
     data = _read(path, ORIGINAL_BYTES_MAX)
     if len(data) > ORIGINAL_BYTES_MAX:
         message = _("{path}: longer than {size} bytes")

@@ -88,7 +88,7 @@ def test_a_database_whose_engine_is_not_installed_names_what_to_install(
     with pytest.raises(StorageError, match=f"the engine {made_by} is needed") as caught:
         open_database(path, create=False)
     assert caught.value.code == "GC-3014"
-    assert f"pip install govchain[{made_by}]" in caught.value.fix
+    assert f"pip install -e '.[{made_by}]'" in caught.value.fix
 
 
 def test_an_engine_asked_for_and_not_installed_is_named(

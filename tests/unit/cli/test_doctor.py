@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import gettext
 import math
 import os
 import platform
@@ -15,12 +17,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import node
+import node.cli
 from node.assembly.engines import open_database
 from node.chain.genesis import Genesis, Parameters
 from node.cli import checkup
 from node.cli.checkup import Finding, Level
 from node.cli.clock_causes import check_clock
+from node.cli.doctor import CHECKS, title_of
 from node.cli.exit_codes import ExitCode
 from node.config import NodeConfig
 from node.execution.apply import Executor
@@ -79,6 +82,32 @@ def only(findings: Iterator[Finding]) -> Finding:
     (finding,) = findings
     assert bool(finding.fix) == (finding.level is not Level.OK)
     return finding
+
+
+def test_every_check_has_a_name_in_the_users_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    for module in Path(node.cli.__file__).parent.glob("*.py"):
+        tree = ast.parse(module.read_text(encoding="utf-8"))
+        named = {
+            target.id: statement.value.value
+            for statement in tree.body
+            if isinstance(statement, ast.Assign | ast.AnnAssign)
+            and isinstance(statement.value, ast.Constant)
+            for target in (
+                statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            )
+            if isinstance(target, ast.Name)
+        }
+        for each in ast.walk(tree):
+            if isinstance(each, ast.Call) and ast.unparse(each.func).endswith("Finding"):
+                first = each.args[0]
+                found.add(
+                    named[first.id] if isinstance(first, ast.Name) else ast.literal_eval(first)
+                )
+    assert found == CHECKS
+    chinese = gettext.translation("govchain", node.cli.LOCALE_FOLDER, ["zh"])
+    monkeypatch.setattr("node.cli.doctor._", chinese.gettext)
+    assert [check for check in sorted(CHECKS) if title_of(check) == check] == []
 
 
 def test_a_sound_machine_has_no_problem(home: Path) -> None:

@@ -18,8 +18,14 @@ import node.cli
 FOLDER = node.cli.LOCALE_FOLDER / "zh" / "LC_MESSAGES"
 PO, MO = FOLDER / "govchain.po", FOLDER / "govchain.mo"
 PLACEHOLDER = re.compile(r"\{\w*[^{}]*\}|%\(\w+\)s")
-OTHER_WORDS = {"保险库": "保管库", "收据": "回执", "凭证(?!书)": "回执"}
-"""What a thing is not called, and what it is: the vault, and a receipt."""
+OTHER_WORDS = {
+    "保险库": "保管库",
+    "收据": "回执",
+    "凭证(?!书)": "回执",
+    "组织": "机构",
+    "文档": "文件",
+}
+"""What a thing is not called, and what it is: the vault, a receipt, an organisation, a document."""
 
 
 def messages_in(folder: Path) -> set[str]:
