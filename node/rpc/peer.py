@@ -19,7 +19,7 @@ from typing import Final, Protocol, TypeAlias
 import grpc
 
 from node.crypto.certificate_profile import CertificateIdentity
-from node.errors import DecodeError, PeerError
+from node.errors import DecodeError, InvariantViolation, PeerError
 from node.limits import PEER_FRAME_BYTES_MAX, PEER_MESSAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX
 from node.rpc.identity import (
     AccessError,
@@ -101,6 +101,14 @@ class PeerState:
     bytes_dropped: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Accepted:
+    """A stream from a peer, and the task that reads it."""
+
+    context: _Context
+    task: asyncio.Task[object]
+
+
 class PeerListener(Protocol):
     """What the transport tells its owner, all on the event loop."""
 
@@ -154,7 +162,7 @@ class PeerTransport(PeerServicer):
         self._tls, self._gatekeeper, self._jitter = tls, gatekeeper, jitter
         self._peers: dict[str, RemotePeer] = {}
         self._followers: dict[str, RemotePeer] = {}
-        self._accepted: dict[int, _Context] = {}  # the newest stream of each peer
+        self._accepted: dict[int, _Accepted] = {}  # the newest stream of each peer
         self._links: dict[int, _Link] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ending: dict[asyncio.Task[None], None] = {}
@@ -196,12 +204,12 @@ class PeerTransport(PeerServicer):
         self._peers = {peer.validator_id: peer for peer in peers}
 
     def let_go_of_barred(self) -> None:
-        """Send nothing more to followers that are let in no more; they are told when they speak."""
+        """Send nothing more to followers that are let in no more, and end their streams."""
         for follower in [*self._followers.values()]:
-            context = self._accepted.get(follower.number)
+            accepted = self._accepted.get(follower.number)
             try:
-                if context is not None:
-                    self._gatekeeper.identify(context.auth_context())
+                if accepted is not None:
+                    self._gatekeeper.identify(accepted.context.auth_context())
             except AccessError:
                 self._close(follower.number)
                 del self._followers[follower.validator_id]
@@ -252,14 +260,20 @@ class PeerTransport(PeerServicer):
             self._tasks[peer.number] = asyncio.create_task(link.run())
 
     def _close(self, peer: int) -> None:
-        """Let go of a peer: of the stream to it, and of the one from it at its next frame."""
+        """Let go of a peer: of the stream to it, and of the one from it."""
         self._links.pop(peer, None)
-        self._accepted.pop(peer, None)
+        self._accept_no_more(peer)
         task = self._tasks.pop(peer, None)
         if task is not None:
             task.cancel()
             self._ending[task] = None
             task.add_done_callback(lambda ended: self._ending.pop(ended, None))
+
+    def _accept_no_more(self, peer: int) -> None:
+        """End the stream from a peer, if there is one; within its own task, once that waits."""
+        accepted = self._accepted.pop(peer, None)
+        if accepted is not None:
+            accepted.task.cancel()
 
     def _credentials_for(self, peer: RemotePeer) -> grpc.ChannelCredentials | None:
         """Return what a peer is dialled with; None while nobody could certify it."""
@@ -288,7 +302,8 @@ class PeerTransport(PeerServicer):
         """Accept a peer's stream and hand on what comes, until it ends or breaks a rule.
 
         A peer that lost its stream may be back before this end has noticed, so its newest stream
-        counts; an older one is refused at its next frame.
+        counts; an older one ends with that. Kept until its next frame, a peer that has none to send
+        could hold any number of them.
         """
         shown: CertificateIdentity | None = None
         try:
@@ -300,7 +315,8 @@ class PeerTransport(PeerServicer):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         self._refused.pop(f"from {peer.validator_id}", None)
         number = peer.number
-        self._accepted[number] = context
+        self._accept_no_more(number)
+        own = self._accepted[number] = _Accepted(context, _this_task())
         try:
             await context.send_initial_metadata(())
             if number in self._links:
@@ -310,16 +326,18 @@ class PeerTransport(PeerServicer):
                 if judged_in != self._gatekeeper.verdicts_of:
                     judged_in = self._gatekeeper.verdicts_of
                     self._gatekeeper.identify(context.auth_context())
-                if self._accepted.get(number) is not context:
-                    await context.abort(grpc.StatusCode.ABORTED, self._why_over(number))
                 await self._receive(number, frame)
         except (PeerError, DecodeError) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except AccessError as error:
             self._note_refusal(f"from {peer.validator_id}", f"let in no more: {error}")
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except asyncio.CancelledError:
+            if self._accepted.get(number) is own:
+                raise  # it was not `_accept_no_more`
+            await context.abort(grpc.StatusCode.ABORTED, self._why_over(number))
         finally:
-            if self._accepted.get(number) is context:
+            if self._accepted.get(number) is own:
                 del self._accepted[number]
                 if self._followers.pop(peer.validator_id, None) is not None:
                     self._close(number)
@@ -525,3 +543,10 @@ class _Link:
         self.state.connections += connected
         self._outbox.resize(PEER_QUEUE_BYTES_MAX if connected else UNREACHABLE_QUEUE_BYTES_MAX)
         self._listener.on_peer(self.peer.number, connected=connected)
+
+
+def _this_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    if task is None:
+        raise InvariantViolation("a call is served by a task")
+    return task

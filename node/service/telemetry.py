@@ -7,9 +7,10 @@ path pays for one histogram alone. No rules may live here.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
@@ -53,6 +54,11 @@ RULES_TO_TELL_OF: Final = frozenset(
     {"view-rotating", "view-rotated", "snapshot-begun", "snapshot-complete", "past-whole"}
 )
 """What is worth knowing and means no fault; all others are for debugging."""
+
+SCRAPES_MAX: Final = 32
+"""Connections for metrics served at once, a thread each; one more is closed as it comes."""
+SCRAPE_WAIT_S: Final = 10.0
+"""How long such a connection may keep its thread waiting, to ask or to take the answer."""
 
 _NS_PER_S: Final = 1_000_000_000
 _MS_PER_S: Final = 1_000
@@ -186,12 +192,31 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Callable
             fix="stop the program that uses the port, or have metrics at another address",
         ) from error
 
+    server.RequestHandlerClass = _bounded(server.RequestHandlerClass)
+
     def stop() -> None:
         server.shutdown()
         server.server_close()
         thread.join()
 
     return stop
+
+
+def _bounded(handler: Any) -> Any:  # noqa: ANN401 - a class that the library makes
+    """Return a handler of requests that serves `SCRAPES_MAX` at once, and waits for nobody long."""
+    places = threading.BoundedSemaphore(SCRAPES_MAX)
+
+    class Bounded(handler):  # type: ignore[misc]  # as above
+        timeout = SCRAPE_WAIT_S
+
+        def handle(self) -> None:
+            if places.acquire(blocking=False):
+                try:
+                    super().handle()
+                finally:
+                    places.release()
+
+    return Bounded
 
 
 class _LoopLag:

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import h11
 import uvicorn
@@ -38,6 +38,8 @@ PEER_CERTIFICATE: Final = "peer_certificate"
 """Of a connection over TLS: what it showed, DER, in the state of its requests; None for nothing."""
 
 _BACKLOG: Final = 128
+_ANY_VERSION: Final = "::"
+"""All addresses, of IPv4 too, as gRPC takes it for the other ports of a node."""
 
 
 class HttpServer:
@@ -97,9 +99,13 @@ class HttpServer:
             connection.transport.abort()
 
     def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            return socket.create_server((self._host, self._port), family=family, backlog=_BACKLOG)
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            family, _, _, _, address = min(found, key=_is_version_6)
+            is_dual = self._host == _ANY_VERSION and socket.has_dualstack_ipv6()
+            return socket.create_server(
+                address, family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual
+            )
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {self._host}:{self._port}: {error.strerror}",
@@ -111,6 +117,10 @@ class HttpServer:
         error = None if serving.cancelled() else serving.exception()
         if isinstance(error, Exception):
             self._on_end(error)
+
+
+def _is_version_6(found: tuple[socket.AddressFamily, Any, Any, Any, Any]) -> bool:
+    return found[0] is socket.AF_INET6
 
 
 class _Server(uvicorn.Server):

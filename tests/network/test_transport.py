@@ -450,10 +450,22 @@ async def test_the_newest_stream_of_a_peer_counts() -> None:
             await old.initial_metadata()
             async with dial(guests, 0, guests.tls[1]) as new:
                 await new.initial_metadata()
-                await old.write(PeerFrame(messages=[b"stale"]))
-                assert await old.code() is grpc.StatusCode.ABORTED
+                async with asyncio.timeout(DEADLINE_S):  # not at its next frame: it may send none
+                    assert await old.code() is grpc.StatusCode.ABORTED
+                assert await old.details() == "a newer stream took over"
                 await new.write(PeerFrame(messages=[b"fresh"]))
                 await ear.until(lambda: ear.heard == [(1, b"fresh")])
+
+
+async def test_the_stream_of_who_is_let_go_of_ends_though_nothing_comes() -> None:
+    async with party(2) as guests:
+        await guests.stop(1)
+        async with dial(guests, 0, guests.tls[1]) as stream:
+            await stream.initial_metadata()
+            guests.transports[0].assign([])
+            async with asyncio.timeout(DEADLINE_S):
+                assert await stream.code() is grpc.StatusCode.ABORTED
+            assert "has another part in the chain now" in await stream.details()
 
 
 async def test_ipv6() -> None:
@@ -523,7 +535,7 @@ async def test_a_follower_is_answered_for_as_long_as_it_is_there() -> None:
         await guests.stop()
 
 
-async def test_a_follower_that_is_barred_is_sent_nothing_more_and_told_when_it_speaks() -> None:
+async def test_a_follower_that_is_barred_is_sent_nothing_more_and_told_why() -> None:
     guests = Party(2)
     follower, tls = city(guests)
     ear = Ear()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from node.consensus.events import Trace
 from node.errors import ConfigError
 from node.rpc.peer import PeerState
 from node.service import clock
+from node.service import telemetry as telemetry_module
 from node.service.engine import Engine, Output
 from node.service.stamping.figures import OVER_QUOTA, StampFigures, StampTerms
 from node.service.telemetry import LOOP_LAG_INTERVAL_MS, PeerFigures, Telemetry
@@ -250,3 +252,38 @@ def test_traces_of_no_consequence_are_for_debugging() -> None:
     assert ("debug", "header-timely") in [
         (line["level"], line["event"]) for line in spoken("debug")
     ]
+
+
+def test_who_says_nothing_holds_few_threads_and_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(telemetry_module, "SCRAPES_MAX", 2)
+    monkeypatch.setattr(telemetry_module, "SCRAPE_WAIT_S", 1.0)
+    port = free_port()
+    stop = new_telemetry().serve("127.0.0.1", port, Running())
+    try:
+        with ExitStack() as stack:
+            silent = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+                for _ in range(5)
+            ]
+            assert len(first_to_end(silent, 3)) == 3  # at once: the others have the places
+            for each in silent:
+                assert each.recv(1) == b""
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+            assert b"govchain_height" in reply.read()
+    finally:
+        stop()
+
+
+def first_to_end(connections: list[socket.socket], count: int) -> list[socket.socket]:
+    """Wait until so many have something to tell; return who has, at that moment."""
+    poll = select.poll()
+    found: list[socket.socket] = []
+    for each in connections:
+        poll.register(each, select.POLLIN)
+    while len(found) < count:
+        ready = {number for number, _ in poll.poll(10_000)}
+        assert ready
+        found = [each for each in connections if each.fileno() in ready]
+    return found

@@ -305,3 +305,34 @@ def _drain(connection: socket.socket) -> int:
         while piece := connection.recv(1_048_576):
             taken += len(piece)
     return taken
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", {"127.0.0.1"}),
+        ("localhost", {"127.0.0.1"}),
+        ("0.0.0.0", {"127.0.0.1"}),
+        ("::1", {"::1"}),
+        ("::", {"127.0.0.1", "::1"}),
+    ],
+)
+async def test_it_listens_where_it_is_told_to(host: str, reached: set[str]) -> None:
+    """Of [::], the other ports of a node took IPv4 too, this one did not."""
+    server = HttpServer(make_app([TRIAL], _never), host, 0, on_end=_never)
+    try:
+        port = await server.start()
+    except ConfigError as error:
+        pytest.skip(f"no IPv6 on this machine's loopback: {error}")
+    try:
+        assert {each for each in ("127.0.0.1", "::1") if _is_reached(each, port)} == reached
+    finally:
+        await server.stop()
+
+
+def _is_reached(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
