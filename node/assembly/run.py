@@ -81,6 +81,7 @@ def _run_until_superseded(
         )
         engine.counters.efforts.measure_by(clock.thread_cpu_ns)
         engine.allow_snapshots(stores.drafts, config.snapshot_gap_blocks)
+        engine.expect_own_votes()
         told_to_stop = loop.run(_serve(config, genesis, stores, engine, keys))
         stores.log.sync()
     return engine.is_superseded and not told_to_stop

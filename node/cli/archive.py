@@ -223,6 +223,8 @@ def _readable(path: Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def _written(path: Path) -> Iterator[IO[bytes]]:
     """Yield a file to write, which is there only once it is whole."""
+    from node.storage.filesystem import sync_path
+
     try:
         with NamedTemporaryFile(dir=path.parent, delete=False) as file:
             part = Path(file.name)
@@ -231,6 +233,7 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
                 file.flush()
                 os.fsync(file.fileno())  # who has it may prune what is in it
                 part.rename(path)
+                sync_path(path.parent)
             finally:
                 part.unlink(missing_ok=True)
     except OSError as error:

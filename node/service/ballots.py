@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from node.chain.block import CertifiedHeader
-from node.chain.certificate import Phase, Subject, Vote
+from node.chain.certificate import Phase, QuorumCertificate, Subject, Vote
 from node.consensus import events as ev
 from node.consensus.messages import NewView, Proposal, ViewChange
 from node.crypto.signature import Signer
@@ -157,6 +157,21 @@ class Ballots:
         signature = self._signer.sign(unsigned.sign_bytes(self._epoch.chain_id))
         effort.end(began_ns)
         return signature
+
+    def lacks(self, certificate: QuorumCertificate) -> bool:
+        """Whether this validator signed a commit certificate by a vote that is not in its log.
+
+        Of the votes for an undecided height the last one is remembered: whoever cast that has cast
+        those of the views before.
+        """
+        subject = certificate.subject
+        held = self._votes.get((subject.phase, subject.height))
+        if held is not None and held.subject.view > subject.view:
+            return False
+        known = None if held is None or held.subject != subject else held.signature
+        return any(
+            vote.validator == self._me and vote.signature != known for vote in certificate.votes
+        )
 
     # ------------------------------------------------------------------ the log
 

@@ -53,7 +53,7 @@ from node.service.proposing import Proposer
 from node.service.pursuit import Pursuits
 from node.service.reception import Reception
 from node.service.reckoning import Reckoner, Reckoning
-from node.service.recovery import Ledger, Recovery
+from node.service.recovery import Ledger, Recovery, older_log
 from node.service.senders import Senders
 from node.service.staged import Beside, StagedLedger
 from node.service.succession import Succession
@@ -113,6 +113,7 @@ class Engine:
         self._reading: ev.Now | None = None
         """The time in the turn under way, with what this node thinks of its clock."""
         self._committed_at_ms = 0
+        self._expects_own_votes = False
         self._beside: Beside | None = None
         """Carries out writes of the ledger beside the turns, where that may be."""
         self._ballots = Ballots(
@@ -192,6 +193,15 @@ class Engine:
         It keeps states readable for others that are as far behind as that.
         """
         self._catch_up.allow_snapshots(home, gap_blocks)
+
+    def expect_own_votes(self) -> None:
+        """Have this node end where a block shows a vote of its own that its log does not hold.
+
+        A home that was restored, log and ledger, from an old copy finds nothing amiss as it starts;
+        only the blocks of the others tell. Then, and at every later start, it raises `StorageError`
+        (GC-3012).
+        """
+        self._expects_own_votes = True
 
     # ------------------------------------------------------------------ inputs
 
@@ -528,6 +538,9 @@ class Engine:
         header, certificate = action.header, action.certificate
         executed = self._executed(action.header_digest)
         self._ledger.stage(executed, certificate)
+        if self._expects_own_votes and self._ballots.lacks(certificate):
+            self._ledger.write()  # but nothing to the log: so the next start finds it, too
+            raise older_log(header.height, self._succession.validator_id)
         self._committed_at_ms = now.monotonic_ms
         self._misconduct.note_final(executed, certificate)
         self._ballots.note_committed(CertifiedHeader(header, certificate))

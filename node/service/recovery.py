@@ -139,12 +139,20 @@ def _require_own_votes(
     A vote is in the log before anybody counts it, and is left out of it only by a rotation, which
     restates the newest final block instead. So above that block, and all the log says became final
     later, whatever this validator certified is in its log, unless that is an old copy, or was begun
-    anew, or another process has the same key.
+    anew, or another process has the same key. Of the votes for a height a rotation restates the
+    last one alone: whoever holds that has cast those of the views before.
     """
     known = max(
         (r.item.header.height for r in records if isinstance(r, CommittedRecord)), default=0
     )
-    held = frozenset(r.vote.signature for r in records if isinstance(r, VoteRecord))
+    cast = [r.vote for r in records if isinstance(r, VoteRecord)]
+    held = frozenset(vote.signature for vote in cast)
+    commits = sorted(
+        (vote.epoch, vote.subject.height, vote.subject.view)
+        for vote in cast
+        if vote.subject.phase is Phase.COMMIT
+    )
+    last_view = {(epoch, height): view for epoch, height, view in commits}
     for height in range(known + 1, ledger.tip_height + 1):
         item = _final(ledger, height)
         if item is None:
@@ -153,14 +161,21 @@ def _require_own_votes(
         validators = genesis.validators if start is None else start.validators
         me = validators.index_of(validator_id)
         votes = item.certificate.votes
+        if last_view.get((item.header.epoch, height), 0) > item.certificate.subject.view:
+            continue
         if any(vote.validator == me and vote.signature not in held for vote in votes):
-            raise StorageError(
-                f"the log is older than the ledger: block {height} is certified by a vote of "
-                f"{validator_id} that its log does not hold",
-                code="GC-3012",
-                fix="put the newest log back; if it is lost, this validator may vote again only "
-                "under a new key: govchain node rotate",
-            )
+            raise older_log(height, validator_id)
+
+
+def older_log(height: int, validator_id: str) -> StorageError:
+    """Return the refusal of a log that lacks the vote by which a validator certified a block."""
+    return StorageError(
+        f"the log is older than the ledger: block {height} is certified by a vote of "
+        f"{validator_id} that its log does not hold",
+        code="GC-3012",
+        fix="put the newest log back; if it is lost, this validator may vote again only "
+        "under a new key: govchain node rotate",
+    )
 
 
 def resume(ledger: FinalChain, records: Sequence[LogRecord], suite: Suite) -> Recovery:

@@ -28,7 +28,7 @@ class Succession:
     ) -> None:
         """Begin where `recovery` found this node."""
         self._tx_roots = tx_roots
-        self._suite, self._validator_id, self._ledger = genesis.suite, validator_id, ledger
+        self._suite, self.validator_id, self._ledger = genesis.suite, validator_id, ledger
         self.roster = Roster(genesis.validators)
         self._enter(recovery)
 
@@ -37,7 +37,7 @@ class Succession:
         self.term = term = Term.of(
             recovery.epoch,
             recovery.anchor,
-            self._validator_id,
+            self.validator_id,
             self.roster,
             tx_roots=self._tx_roots,
             is_silent=recovery.silent_up_to > 0,
@@ -79,5 +79,5 @@ class Succession:
         elif self.term.is_member:
             outlet.trace("epoch-begun", height, detail)
         else:
-            detail += f", {self._validator_id} is none of them: it follows, and casts no vote"
+            detail += f", {self.validator_id} is none of them: it follows, and casts no vote"
             outlet.trace("epoch-followed", height, detail)

@@ -65,23 +65,25 @@ class DirectoryObjects:
     def put(self, name: str, data: bytes) -> None:
         """Keep an object."""
         path = self._path(name)
-        if path.exists():
-            return
         try:
-            self._make_room(len(data))
-            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
-            try:
-                with os.fdopen(os.open(temporary, _FLAGS, _MODE), "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fdatasync(file.fileno())
-                temporary.rename(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            if not path.exists():
+                self._write(path, data)
             sync_path(path.parent)
         except OSError as error:
             raise _refused(self._root, error) from error
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self._make_room(len(data))
+        _make_folders(path.parent)
+        temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
+        try:
+            with os.fdopen(os.open(temporary, _FLAGS, _MODE), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fdatasync(file.fileno())
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
         self._held_bytes = (self._held_bytes or 0) + len(data)
 
     def get(self, name: str) -> bytes | None:
@@ -125,7 +127,7 @@ class DirectoryObjects:
         self._held_bytes = None  # counted anew when something comes
 
     def _make_room(self, size_bytes: int) -> None:
-        self._root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        _make_folders(self._root)
         if self._held_bytes is None:
             self._held_bytes = sum(
                 file.stat().st_size for file in self._root.rglob("*") if file.is_file()
@@ -150,6 +152,14 @@ def checked_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise ObjectStoreError(f"object name: expected hexadecimal parts, got {name!r:.80}")
     return name
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and those above it, for its owner alone, their names durable."""
+    if not folder.is_dir():
+        _make_folders(folder.parent)
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        sync_path(folder.parent)
 
 
 def _refused(root: Path, error: OSError) -> ObjectStoreError:

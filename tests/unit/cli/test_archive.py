@@ -14,6 +14,8 @@ from node.config import NodeConfig
 from node.execution.apply import Executor
 from node.operations.topology import GENESIS_FILE
 from node.service.archived import anchor_of
+from node.storage import filesystem
+from node.storage.filesystem import sync_path
 from node.storage.kv import WriteBatch
 from node.storage.ledger import LedgerStore
 from node.timestamp.trust import TrustFile
@@ -68,6 +70,21 @@ def exported(network: Path, first: int, last: int) -> Path:
     assert ran.code == 0, ran.out
     assert ran.json["bytes"] == out.stat().st_size
     return out
+
+
+def test_the_name_of_an_archive_is_durable_before_its_blocks_may_be_pruned(
+    network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, bool]] = []
+    archive = network / f"1-{TIP}.archive"
+
+    def note(folder: Path) -> None:
+        synced.append((folder, archive.exists()))
+        sync_path(folder)
+
+    monkeypatch.setattr(filesystem, "sync_path", note)
+    assert exported(network, 1, TIP) == archive
+    assert synced == [(network, True)]
 
 
 def test_blocks_are_exported_and_verified(network: Path) -> None:

@@ -119,6 +119,18 @@ def test_a_log_holds_the_own_votes_above_what_it_says_became_final(
     assert (recovery.silent_up_to, recovery.own_votes) == (0, {})
 
 
+def test_a_vote_that_a_rotation_left_out_for_one_of_a_later_view_was_not_lost() -> None:
+    later = VoteRecord(own(2, view=1, me=VOTER))
+    recovery = recovered(held(2)[0], final(1), later, me=VOTER)
+    assert recovery.own_votes == {}
+    for other in (
+        VoteRecord(own(2, view=1, me=VOTER, phase=Phase.PREPARE)),
+        VoteRecord(own(3, view=1, me=VOTER)),
+    ):
+        with pytest.raises(StorageError, match="older than the ledger"):
+            recovered(held(2)[0], final(1), other, me=VOTER)
+
+
 @pytest.mark.parametrize(
     "records",
     [

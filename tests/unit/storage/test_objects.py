@@ -119,10 +119,10 @@ def test_files_are_their_owners_alone_and_nothing_half_is_left(tmp_path: Path) -
     assert store.names(FOLDER) == ["ff" * 32]
 
 
-def test_each_object_is_synced_with_its_folder(
+def test_each_object_is_synced_with_its_name_and_those_of_new_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[str] = []
+    synced: list[object] = []
     fdatasync, sync_path = os.fdatasync, filesystem.sync_path
 
     def note_file(descriptor: int) -> None:
@@ -130,13 +130,22 @@ def test_each_object_is_synced_with_its_folder(
         fdatasync(descriptor)
 
     def note_folder(folder: Path) -> None:
-        synced.append("folder")
+        synced.append(folder)
         sync_path(folder)
 
     monkeypatch.setattr(os, "fdatasync", note_file)
     monkeypatch.setattr(objects, "sync_path", note_folder)
-    DirectoryObjects(tmp_path / "vault", ROOM).put(NAME, b"content")
-    assert synced == ["file", "folder"]
+    store, root = DirectoryObjects(tmp_path / "vault", ROOM), tmp_path / "vault"
+    store.put(NAME, b"content")
+    folder = root / FOLDER
+    new_names = frozenset((root, root.parent, folder.parent))
+    assert (synced[-2:], frozenset(synced[:-2])) == (["file", folder], new_names)
+    synced.clear()
+    store.put(f"{FOLDER}/{'ee' * 32}", b"another")
+    assert synced == ["file", folder]
+    synced.clear()
+    store.put(NAME, b"content")
+    assert synced == [folder], "who put it may have died before its name was durable"
 
 
 def test_room_is_bounded_and_counted_again_after_a_restart(tmp_path: Path) -> None:
