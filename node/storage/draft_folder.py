@@ -10,10 +10,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from node.errors import StorageError
 from node.storage.filesystem import sync_path
 from node.storage.kv import KeyValueStore
+
+_OF_NO_USE: Final = ("GC-3003", "GC-3013", "GC-3014")
+"""Why a database does not open, and will not: damaged, of another engine, of one not installed."""
 
 
 class DraftFolder:
@@ -29,13 +33,13 @@ class DraftFolder:
     def open(self) -> KeyValueStore:
         """Begin a draft, or go on with the one there is; raises `StorageError`.
 
-        One that is damaged is removed: all of it can be fetched again.
+        One that is damaged, or of another engine, is removed: all of it can be fetched again.
         """
         if self._store is None:
             try:
                 self._store = self._open_store(self._draft)
             except StorageError as error:
-                if error.code != "GC-3003":
+                if error.code not in _OF_NO_USE:
                     raise
                 self.discard()
                 self._store = self._open_store(self._draft)

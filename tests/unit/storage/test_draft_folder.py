@@ -53,6 +53,26 @@ def put(store: KeyValueStore, value: bytes) -> None:
     store.write(batch, sync=True)
 
 
+@pytest.mark.parametrize("code", ["GC-3003", "GC-3013", "GC-3014"])
+def test_a_draft_that_cannot_be_opened_or_is_of_another_engine_is_begun_anew(
+    place: Place, code: str
+) -> None:
+    place.drafted().close()
+    opened: list[Path] = []
+
+    def open_store(path: Path) -> KeyValueStore:
+        opened.append(path)
+        if len(opened) == 1:
+            raise StorageError("it cannot be opened", code=code)
+        return place.open(path)
+
+    drafts = DraftFolder(place.data, open_store)
+    assert drafts.open().get(b"key") is None
+    assert opened == [place.data.with_name("data.draft")] * 2
+    drafts.close()
+    assert place.read() == b"old"
+
+
 def test_a_draft_goes_on_after_its_process_and_changes_nothing_until_it_is_complete(
     place: Place,
 ) -> None:
