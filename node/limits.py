@@ -64,4 +64,4 @@ MEMPOOL_BYTES_MAX: Final = 134_217_728
 TOKEN_BYTES_MAX: Final = 16_384
 RECEIPT_BYTES_MAX: Final = 4_194_304
 RECEIPT_FILE_BYTES_MAX: Final = 6_291_456  # of a format that carries such a receipt
-TRUST_FILE_BYTES_MAX: Final = 4_194_304
+TRUST_FILE_BYTES_MAX: Final = 67_108_864  # it holds the handovers of a whole history

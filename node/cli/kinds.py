@@ -24,6 +24,7 @@ from node.disclosure.opening import OPENING_PREFIX
 from node.disclosure.proof import DISCLOSURE_PREFIX
 from node.disclosure.watermark import WATERMARK_PREFIX
 from node.errors import DecodeError
+from node.limits import RECEIPT_FILE_BYTES_MAX, TRUST_FILE_BYTES_MAX
 from node.service.audit.report import REPORT_FORMAT
 from node.timestamp.compact_verify import is_compact
 from node.timestamp.consistency import CONSISTENCY_PREFIX
@@ -254,7 +255,7 @@ def refuse_other(path: object, data: bytes, *wanted: Kind, code: str = "GC-1001"
 
 def read_kind(path: Path, *wanted: Kind, code: str = "GC-1001") -> bytes:
     """Return the content of a file of one of some kinds; raises `CommandError` for any other."""
-    data = read_file(path)
+    data = read_file(path, TRUST_FILE_BYTES_MAX if TRUST in wanted else RECEIPT_FILE_BYTES_MAX)
     expect_kind(path, data, *wanted, code=code)
     return data
 

@@ -60,10 +60,10 @@ def read_time_ms(text: str) -> int:
     return round(moment.timestamp() * 1_000)
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, size_max: int = RECEIPT_FILE_BYTES_MAX) -> bytes:
     """Return the content of a receipt or trust file; raises `CommandError` naming it."""
     try:
         with open_file(path) as file:
-            return file.read(RECEIPT_FILE_BYTES_MAX + 1)  # decoding refuses what is longer
+            return file.read(size_max + 1)  # decoding refuses what is longer
     except OSError as error:
         raise CommandError("GC-2301", f"{path}: {error.strerror}") from error

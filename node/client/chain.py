@@ -30,7 +30,7 @@ from node.errors import ClientError, ConfigError, DecodeError, ProofError
 from node.rpc.certificate_watch import load_tls
 from node.rpc.client import LedgerClient, LedgerEndpoint, NetworkUnavailable
 from node.rpc.identity import TlsIdentity
-from node.timestamp.history import HANDOVERS_MAX, Handover
+from node.timestamp.history import HISTORY_HANDOVERS_MAX, Handover
 from node.timestamp.steps import Judgement
 from node.timestamp.trust import TrustAnchor, TrustFile, load_trust
 from node.timestamp.verify import NamedDigest, ReceiptVerifier, Verdict
@@ -160,7 +160,7 @@ class Chain:
             async with aclosing(client.handovers(known.epoch)) as handovers:
                 async for encoded in handovers:
                     found.append(Handover.decode(encoded, self.suite))
-                    if known.epoch + len(found) >= HANDOVERS_MAX:
+                    if known.epoch + len(found) >= HISTORY_HANDOVERS_MAX:
                         break
             if found:
                 self._followed.anchor = known = known.extend(found)

@@ -26,7 +26,7 @@ from node.crypto.suite import Suite
 from node.errors import DecodeError
 from node.storage.packing import pack, unpack
 from node.storage.stored_block import VALUE_BYTES_MAX, StoredBlock
-from node.timestamp.history import HANDOVER_BYTES_MAX, HANDOVERS_MAX, Handover
+from node.timestamp.history import HANDOVER_BYTES_MAX, HISTORY_HANDOVERS_MAX, Handover
 
 MAGIC: Final = b"govchain-archive-1\n"
 FRAME_BYTES_AIM: Final = 1_048_576
@@ -34,7 +34,7 @@ FRAME_BYTES_AIM: Final = 1_048_576
 FRAME_BLOCKS_MAX: Final = 4_096
 
 _LENGTH_BYTES: Final = 4
-_HEAD_BYTES_MAX: Final = HANDOVERS_MAX * HANDOVER_BYTES_MAX
+_HEAD_BYTES_MAX: Final = 67_108_864
 _BLOCKS_BYTES_MAX: Final = FRAME_BYTES_AIM + 2 * VALUE_BYTES_MAX + CERTIFIED_HEADER_BYTES_MAX
 _END_BYTES_MAX: Final = 64
 
@@ -87,7 +87,7 @@ class ArchiveHead:
                 Handover.decode(
                     expect_blob(item, "archive handover", size_max=HANDOVER_BYTES_MAX), suite
                 )
-                for item in expect_list(handovers, HANDOVERS_MAX, "archive handovers")
+                for item in expect_list(handovers, HISTORY_HANDOVERS_MAX, "archive handovers")
             ),
         )
         if not 0 < head.first <= head.last or (head.first == 1) is not (head.before is None):

@@ -21,6 +21,8 @@ from node.errors import ProofError
 
 HANDOVERS_MAX: Final = 1_024
 """Of one proof, as readers bound it."""
+HISTORY_HANDOVERS_MAX: Final = 16_384
+"""Of a whole history, in a trust file or an archive: 80 years of 200 a year."""
 HANDOVER_BYTES_MAX: Final = 65_536
 
 CARRIED_HANDOVERS_MAX: Final = 64

@@ -19,7 +19,7 @@ from node.chain.record import Record, RecordAction
 from node.crypto.bls_backend import MissingLibraryError
 from node.crypto.suite import Suite
 from node.errors import CryptoError, DecodeError, PeerError, ProofError
-from node.timestamp.history import Handover, check_about, check_one_chain, expect_equal
+from node.timestamp.history import Handover, check_about, expect_equal
 from node.timestamp.receipt import digest_name, iso_time
 from node.timestamp.trust import TrustAnchor
 
@@ -276,7 +276,7 @@ class CertifiedClaim:
 
     def check_history(self, others: Iterable[CertifiedHeader] = ()) -> str:
         """Check that all certified headers at hand, and `others`, can stand on one chain."""
-        check_one_chain(self._anchor.genesis, [*self._anchor.blocks, *self.blocks, *others])
+        self._anchor.check_joined([*self.blocks, *others])
         pinned = self._anchor.pinned
         return "pinned at genesis" if pinned is None else f"pinned at height {pinned.header.height}"
 

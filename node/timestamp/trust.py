@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +23,7 @@ from node.crypto.suite import Suite
 from node.errors import CryptoError, DecodeError, PeerError, ProofError
 from node.limits import TRUST_FILE_BYTES_MAX
 from node.timestamp.history import (
-    HANDOVERS_MAX,
+    HISTORY_HANDOVERS_MAX,
     Handover,
     check_certified,
     check_one_chain,
@@ -98,14 +100,32 @@ class TrustAnchor:
         Raises `ProofError` as `TrustFile.establish` does, and where anything on the way contradicts
         what is pinned here: what was once believed is never given up for what somebody says today.
         """
-        further = TrustFile(
-            chain_id=self.chain_id,
+        new = tuple(handovers)
+        with _certificate_at_fault():
+            sets = follow_handovers(self.chain_id, self.validator_sets[-1], new)
+            if pinned is not None:
+                check_certified(pinned, self.chain_id, sets[-1])
+        further = TrustAnchor(
             genesis=self.genesis,
-            handovers=(*self.handovers, *handovers),
+            validator_sets=(*self.validator_sets, *sets[1:]),
+            handovers=(*self.handovers, *new),
             pinned=pinned,
-        ).establish()
-        self.join(further)
+        )
+        self.check_joined([*(each.block for each in new), *([] if pinned is None else [pinned])])
         return further
+
+    def check_joined(self, blocks: Iterable[CertifiedHeader]) -> None:
+        """Check that certified headers can stand on one chain with those of the anchor.
+
+        By the rules of `check_one_chain`, which its own were checked by already: only what lies
+        between the lowest and the highest of `blocks`, and on either side of these, is looked at.
+        Raises `ProofError`.
+        """
+        new, known = sorted(blocks, key=_height), self.blocks
+        if new:
+            first = max(bisect_left(known, _height(new[0]), key=_height) - 1, 0)
+            last = bisect_right(known, _height(new[-1]), key=_height)
+            check_one_chain(self.genesis, [*known[first : last + 1], *new])
 
     def join(self, other: TrustAnchor) -> None:
         """Check that this and another anchor of this genesis can stand on one chain.
@@ -166,8 +186,10 @@ class TrustFile:
                 problem = "missing" if name not in fields else "unknown"
                 raise DecodeError(f"trust file: {problem} field {name!r:.40}")
         handovers, pinned = fields["handovers"], fields["pinned"]
-        if not isinstance(handovers, list) or len(handovers) > HANDOVERS_MAX:
-            raise DecodeError(f"trust file handovers: expected a list of at most {HANDOVERS_MAX}")
+        if not isinstance(handovers, list) or len(handovers) > HISTORY_HANDOVERS_MAX:
+            raise DecodeError(
+                f"trust file handovers: expected a list of at most {HISTORY_HANDOVERS_MAX}"
+            )
         if handovers and pinned is None:
             raise DecodeError("trust file pinned: expected a header after the handovers, got null")
         genesis = Genesis.decode(_from_base64(fields["genesis"], "genesis"))
@@ -191,23 +213,33 @@ class TrustFile:
         3. The pinned header is certified by the set of its epoch, the last one handed over to.
         4. All headers can stand on one chain.
         """
-        try:
-            expect_equal("trust-chain-id", self.genesis.chain_id.hex(), self.chain_id.hex())
+        expect_equal("trust-chain-id", self.genesis.chain_id.hex(), self.chain_id.hex())
+        with _certificate_at_fault():
             validator_sets = follow_handovers(
                 self.chain_id, self.genesis.validators, self.handovers
             )
             if self.pinned is not None:
                 check_certified(self.pinned, self.chain_id, validator_sets[-1])
-            anchor = TrustAnchor(
-                genesis=self.genesis,
-                validator_sets=validator_sets,
-                handovers=self.handovers,
-                pinned=self.pinned,
-            )
-            check_one_chain(self.genesis, anchor.blocks)
-        except (CryptoError, PeerError) as error:
-            raise ProofError("trust-certificate", str(error)) from error
+        anchor = TrustAnchor(
+            genesis=self.genesis,
+            validator_sets=validator_sets,
+            handovers=self.handovers,
+            pinned=self.pinned,
+        )
+        check_one_chain(self.genesis, anchor.blocks)
         return anchor
+
+
+@contextmanager
+def _certificate_at_fault() -> Iterator[None]:
+    try:
+        yield
+    except (CryptoError, PeerError) as error:
+        raise ProofError("trust-certificate", str(error)) from error
+
+
+def _height(block: CertifiedHeader) -> int:
+    return block.header.height
 
 
 def load_trust(data: bytes) -> TrustAnchor:

@@ -395,7 +395,7 @@ class Trust:
             raise RefusedError(self.rule) from error
 
     def check(self, text: bytes) -> None:
-        need(len(text) <= 4_194_304, "too long")
+        need(len(text) <= 67_108_864, "too long")
         try:
             fields = json.loads(text.decode("utf-8"), object_pairs_hook=distinct)
         except ValueError as error:
@@ -406,7 +406,7 @@ class Trust:
         need(type(fields["version"]) is int and fields["version"] == 1, "version")
         chain_id, handovers, pinned = (fields[name] for name in ("chain_id", "handovers", "pinned"))
         need(isinstance(chain_id, str) and re.fullmatch("[0-9a-f]{64}", chain_id), "chain id")
-        need(isinstance(handovers, list) and len(handovers) <= 1_024, "handovers")
+        need(isinstance(handovers, list) and len(handovers) <= 16_384, "handovers")
         need(pinned is not None or not handovers, "handovers, nothing pinned")
         genesis = read(from_base64(fields["genesis"]), GENESIS)
         check_members(genesis[7])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import combinations
 
 import pytest
 
+from node.chain.membership import ValidatorSet
 from node.crypto.suite import SHA_256
 from node.errors import PeerError, ProofError
-from node.timestamp.history import Handover, follow_handovers
+from node.timestamp.history import Handover, check_one_chain, follow_handovers
 from node.timestamp.verify import NamedDigest, Outcome, Step, verify_receipt
 from tests.vectors.receipt.chain import Chain, certify, record_of, validator_set
 
@@ -157,3 +160,66 @@ def test_what_once_was_pinned_must_stand_on_one_chain_with_what_is_pinned_later(
         CHAIN.trust(1).establish().extend((), fork.blocks[1])
     CHAIN.trust(1).establish().join(CHAIN.trust(5).establish())
     CHAIN.trust(5).establish().join(CHAIN.trust(1).establish())
+
+
+def test_what_an_anchor_goes_on_over_is_all_that_is_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was checked once is not again: following a chain costs each epoch once."""
+    anchor = CHAIN.trust().establish()
+    checked: list[int] = []
+    check = Handover.check
+
+    def counted(handover: Handover, chain_id: bytes, validators: ValidatorSet) -> None:
+        checked.append(validators.epoch)
+        check(handover, chain_id, validators)
+
+    monkeypatch.setattr(Handover, "check", counted)
+    for handover in CHAIN.handovers:
+        anchor = anchor.extend([handover])
+    assert anchor.extend([]) == anchor
+    assert checked == [0, 1, 2]
+    assert anchor.validator_sets[-1] == CHAIN.handovers[-1].next_set
+
+
+def test_the_part_that_leads_to_an_epoch_retires_no_key_of_it() -> None:
+    anchor = CHAIN.trust(7).establish()
+    assert anchor.up_to(3) is anchor
+    for epoch in range(3):
+        part = anchor.up_to(epoch)
+        assert (part.epoch, part.pinned) == (epoch, None)
+        assert part == CHAIN.trust().establish().extend(CHAIN.handovers[:epoch])
+
+
+def rules_broken(check: Callable[[], None]) -> str | None:
+    try:
+        check()
+    except ProofError as error:
+        return error.rule
+    return None
+
+
+@pytest.mark.parametrize("pinned_height", [None, 1, 2, 3, 4, 5, 6, 7])
+def test_joining_an_anchor_is_refused_just_where_the_whole_is_no_one_chain(
+    pinned_height: int | None,
+) -> None:
+    """Fast against slow and obvious, over blocks that fit and blocks that do not."""
+    anchor = CHAIN.trust(pinned_height).establish()
+    first = CHAIN.blocks[0]
+    others = [
+        *CHAIN.blocks,
+        *OTHER.blocks,
+        *(handover.block for handover in retired_keys()),
+        *(
+            replace(block, header=replace(block.header, time_ms=block.header.time_ms + by_ms))
+            for block in CHAIN.blocks
+            for by_ms in (-1_000, 1_000)
+        ),
+        replace(first, header=replace(first.header, height=2**40)),
+        replace(first, header=replace(first.header, height=0)),
+    ]
+    for count in (1, 2, 3):
+        for added in combinations(others, count):
+            slow = rules_broken(partial(check_one_chain, anchor.genesis, [*anchor.blocks, *added]))
+            assert (rules_broken(partial(anchor.check_joined, added)) is None) is (slow is None)
+    anchor.check_joined([])

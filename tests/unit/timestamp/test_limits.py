@@ -5,6 +5,8 @@ Cases too big to keep as files; the smaller limits are in tests/vectors/receipt.
 
 from __future__ import annotations
 
+import base64
+import json
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final
@@ -14,7 +16,12 @@ import pytest
 from node.chain.encoding import decode, encode
 from node.errors import DecodeError
 from node.limits import CBOR_ITEMS_MAX, RECEIPT_BYTES_MAX, TRUST_FILE_BYTES_MAX
-from node.timestamp.history import HANDOVERS_MAX, Handover
+from node.timestamp.history import (
+    CARRIED_HANDOVERS_MAX,
+    HANDOVERS_MAX,
+    HISTORY_HANDOVERS_MAX,
+    Handover,
+)
 from node.timestamp.trust import TrustFile, load_trust
 from node.timestamp.verify import NamedDigest, verify_receipt
 from tests.unit.timestamp.independent_verifier import RefusedError, Trust, items, verify
@@ -89,13 +96,28 @@ def test_a_receipt_has_at_most_1024_handovers() -> None:
     assert verdict_of_both(receipt_after(HANDOVERS_MAX + 1), trust) == ("not verified", 1)
 
 
-def test_a_trust_file_has_at_most_1024_handovers() -> None:
-    trust = trust_after(HANDOVERS_MAX)
-    assert verdict_of_both(receipt_after(HANDOVERS_MAX), trust) == ("verified", None)
-    assert is_refused_by_both(trust_after(HANDOVERS_MAX + 1))
+def test_a_trust_file_has_more_handovers_than_any_receipt() -> None:
+    trust, count = trust_after(HANDOVERS_MAX + 1), HANDOVERS_MAX + 1
+    chain, handovers = founded()
+    header = {"height": 2 * count + 2}
+    carried = handovers[count - CARRIED_HANDOVERS_MAX : count]
+    receipt = receipt_alone(chain, carried[-1].next_set, header=header, handovers=carried)
+    assert verdict_of_both(receipt.encode(), trust) == ("verified", None)
 
 
-def test_a_trust_file_has_at_most_4_mebibytes() -> None:
+@pytest.mark.parametrize(
+    ("count", "said"), [(HISTORY_HANDOVERS_MAX, "handover:"), (HISTORY_HANDOVERS_MAX + 1, "16384")]
+)
+def test_a_trust_file_has_at_most_16384_handovers(count: int, said: str) -> None:
+    fields = json.loads(trust_after(1))
+    fields["handovers"] = [base64.b64encode(encode(None)).decode()] * count
+    trust = json.dumps(fields).encode()
+    with pytest.raises(DecodeError, match=said):
+        load_trust(trust)
+    assert is_refused_by_both(trust)
+
+
+def test_a_trust_file_has_at_most_64_mebibytes() -> None:
     padded = founded()[0].trust().encode().ljust(TRUST_FILE_BYTES_MAX)
     assert not is_refused_by_both(padded)
     assert is_refused_by_both(padded + b" ")

@@ -20,7 +20,8 @@ import {
 export const RECEIPT_BYTES_MAX = 4194304;
 export const RECEIPT_FILE_BYTES_MAX = 6291456; // of a format that carries such a receipt
 export const HASH_BYTES = 32;
-export const HANDOVERS_MAX = 1024;
+export const HANDOVERS_MAX = 1024; // of one proof
+export const HISTORY_HANDOVERS_MAX = 16384; // of a trust file
 export const LEAF_BYTES_MAX = 1024;
 const GENESIS_BYTES_MAX = 1048576;
 const STATE_VALUE_BYTES_MAX = 65536;

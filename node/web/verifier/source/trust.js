@@ -5,9 +5,9 @@ import { chainIdOf, checkCertified, checkHandover, checkOneChain } from './chain
 import { sha256 } from './hashes.js';
 import { parseJson, WrittenNumber } from './json.js';
 import { need, needEqual, Refused } from './refusal.js';
-import { decodeCertified, decodeGenesis, decodeHandover, HANDOVERS_MAX } from './structures.js';
+import { decodeCertified, decodeGenesis, decodeHandover, HISTORY_HANDOVERS_MAX } from './structures.js';
 
-export const TRUST_BYTES_MAX = 4194304;
+export const TRUST_BYTES_MAX = 67108864;
 const WHAT = 'trust file';
 const FORMAT = 'govchain-trust';
 const FIELDS = ['format', 'version', 'chain_id', 'genesis', 'handovers', 'pinned'];
@@ -47,8 +47,8 @@ function decodeTrust(bytes) {
   const unknown = [...fields.keys()].find((name) => !FIELDS.includes(name));
   need(unknown === undefined, WHAT, () => `unknown field '${unknown.slice(0, 38)}'`);
   const [handovers, pinned] = [fields.get('handovers'), fields.get('pinned')];
-  const isList = Array.isArray(handovers) && handovers.length <= HANDOVERS_MAX;
-  need(isList, `${WHAT} handovers`, `expected a list of at most ${HANDOVERS_MAX}`);
+  const isList = Array.isArray(handovers) && handovers.length <= HISTORY_HANDOVERS_MAX;
+  need(isList, `${WHAT} handovers`, `expected a list of at most ${HISTORY_HANDOVERS_MAX}`);
   const isPinned = pinned !== null || handovers.length === 0;
   need(isPinned, `${WHAT} pinned`, 'expected a header after the handovers, got null');
   const chainId = fields.get('chain_id');
