@@ -18,6 +18,7 @@ TX_RECORDS_MAX: Final = 10_000
 TX_REFERENCES_MAX: Final = 1_000  # each moves the state, which takes twenty times as long
 TX_NONCE_BYTES: Final = 16
 TX_LIFETIME_MS_MAX: Final = 600_000
+GOVERNANCE_LIFETIME_MS_MAX: Final = 7_776_000_000  # ninety days to approve a change, and hand it in
 IDENTITY_ID_BYTES_MAX: Final = 64
 RECORD_TYPE_BYTES_MAX: Final = 32
 RECORD_REFERENCE_BYTES_MAX: Final = 128

@@ -333,6 +333,8 @@ class ResultCode(IntEnum):
     """A use that does not name the block of the sender's use before it."""
     ALREADY_CARRIED_OUT = 53
     """A governed transaction whose approvals had their effect: another one takes others."""
+    PROPOSAL_LAPSED = 54
+    """A governed transaction later than was approved, or approved for longer than may be."""
 
 
 _SUCCEEDED: Final = encode_uint(ResultCode.OK) + encode_uint(0)

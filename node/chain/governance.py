@@ -2,9 +2,10 @@
 
 Shapes and the bytes that are signed. Which of them has an effect: node/execution/governance.py.
 
-Approvals bind the operations, the epoch and a nonce, but not the evidence: people of several
-organisations take longer to approve than evidence stays fresh, and evidence vouches for itself.
-What was approved is carried out once: approvals stand in the block, for all to read and hand in.
+Approvals bind the operations, the epoch, an end and a nonce, but not the evidence: people of
+several organisations take longer to approve than evidence stays fresh, and evidence vouches for
+itself. What was approved is carried out once: approvals stand in the block, for all to read and
+hand in. What was never handed in lapses, or an administrator could do it when all forgot of it.
 """
 
 from __future__ import annotations
@@ -181,6 +182,8 @@ class Governance:
 
     epoch: int
     """The epoch in force when it was made: it is void in any other."""
+    not_after_ms: int
+    """T (ms) of the last block that may carry it out, `GOVERNANCE_LIFETIME_MS_MAX` off at most."""
     nonce: bytes
     """16 bytes that make two equal changes two, each of which takes approvals of its own."""
     operations: tuple[Operation, ...]
@@ -201,7 +204,7 @@ class Governance:
     def approval_bytes(self, chain_id: bytes) -> bytes:
         """Return what each approving administrator signs."""
         operations = [_operation_value(operation) for operation in self.operations]
-        subject = [chain_id, self.epoch, self.nonce, operations]
+        subject = [chain_id, self.epoch, self.not_after_ms, self.nonce, operations]
         return domains.tagged(domains.GOVERNANCE, encode(subject))
 
     def approval_digest(self, chain_id: bytes, suite: Suite) -> bytes:
@@ -213,6 +216,7 @@ class Governance:
         return [
             1,
             self.epoch,
+            self.not_after_ms,
             self.nonce,
             [_operation_value(operation) for operation in self.operations],
             [[each.validator_id, each.header, each.signature] for each in self.evidence],
@@ -222,8 +226,8 @@ class Governance:
     @classmethod
     def from_value(cls, value: object) -> Governance:
         """Read the CBOR array `governance`; raises `DecodeError`."""
-        version, epoch, nonce, operations, evidence, approvals = expect_array(
-            value, 6, "governance"
+        version, epoch, not_after_ms, nonce, operations, evidence, approvals = expect_array(
+            value, 7, "governance"
         )
         expect_version(version, "governance")
         listed = expect_list(operations, OPERATIONS_MAX, "governance operations")
@@ -231,6 +235,7 @@ class Governance:
             raise DecodeError("governance operations: expected 1..16, got none")
         return cls(
             epoch=expect_uint(epoch, "governance epoch"),
+            not_after_ms=expect_uint(not_after_ms, "governance not-after"),
             nonce=expect_bytes(nonce, "governance nonce", size=TX_NONCE_BYTES),
             operations=tuple(_read_operation(item) for item in listed),
             evidence=tuple(

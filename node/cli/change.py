@@ -38,9 +38,11 @@ from node.errors import ClientError, CryptoError, DecodeError
 from node.limits import TX_NONCE_BYTES
 from node.rpc.client import LedgerClient
 from node.rpc.port import Health, NodeStatus
+from node.timestamp.receipt import iso_time
 
 _SUBMIT_MS: Final = 30_000
 _ASK_MS: Final = 2_000
+_DAY_MS: Final = 86_400_000
 _POLL_S: Final = 0.2
 
 
@@ -69,11 +71,16 @@ def founding_admins(network: Network) -> list[Identity]:
 
 
 def propose(
-    network: Network, operations: tuple[Operation, ...], guests: tuple[Guest, ...] = ()
+    network: Network,
+    operations: tuple[Operation, ...],
+    guests: tuple[Guest, ...] = (),
+    *,
+    valid_days: int,
 ) -> Proposal:
-    """Return a proposal, for the epoch in force, that nobody approves yet."""
+    """Return a proposal, for the epoch in force and so many days, that nobody approves yet."""
     governance = Governance(
         epoch=network.validators.epoch,
+        not_after_ms=clock_ms() + valid_days * _DAY_MS,
         nonce=secrets.token_bytes(TX_NONCE_BYTES),
         operations=operations,
     )
@@ -81,13 +88,14 @@ def propose(
 
 
 def check_epoch(network: Network, proposal: Proposal) -> None:
-    """Refuse a proposal of another chain, or for another epoch than the one in force."""
+    """Refuse a proposal of another chain, for another epoch than the one in force, or lapsed."""
     if proposal.chain_id != network.profile.chain_id:
         message = _("the proposal is for chain {got}, this is {expected}")
         got, expected = proposal.chain_id.hex(), network.profile.chain_id.hex()
         raise CommandError("GC-2322", message.format(got=got, expected=expected))
     epoch, wanted = network.validators.epoch, proposal.governance.epoch
     if wanted == epoch:
+        _check_end(proposal.governance)
         return
     if wanted < epoch:
         message = _("the proposal was made for epoch {got}, which has ended: in force is {epoch}")
@@ -106,6 +114,20 @@ def check_epoch(network: Network, proposal: Proposal) -> None:
         )
     found = message.format(got=wanted, epoch=epoch)
     raise CommandError("GC-2307", found, fix.format(epoch=epoch))
+
+
+def _check_end(governance: Governance) -> None:
+    """Refuse what lapsed by the clock here, before anybody approves of it."""
+    if governance.not_after_ms < clock_ms():
+        message = _("the proposal lapsed at {time}, before it was handed in")
+        raise CommandError(
+            "GC-2307",
+            message.format(time=iso_time(governance.not_after_ms)),
+            _(
+                "make it again: the command that made it, with --propose (--valid-days for more "
+                "time); then have it approved again: --approve FILE"
+            ),
+        )
 
 
 def known_organisations(network: Network) -> list[str]:

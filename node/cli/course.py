@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from node.cli.proposal import Guest, Proposal
     from node.operations.supervisor import Supervisor
 
+VALID_DAYS: Final = 30
+"""For how long a proposal can be approved and handed in, unless it says otherwise."""
+VALID_DAYS_MAX: Final = 89
+"""The chain takes ninety, by its own clock."""
 START_S: Final = 10.0
 """How long a node that was there already may take to say whether it follows."""
 _ASK_MS: Final = 1_000
@@ -44,6 +48,8 @@ class Course:
     propose: Path | None
     approve: Path | None
     submit: Path | None
+    valid_days: int
+    """How long what is proposed can be handed in."""
     is_confirmed: bool
     patience_s: float
 
@@ -64,6 +70,13 @@ def course_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--approve", type=path, help=_("Show a proposal, and sign it (--as)."))
     @click.option("--submit", type=path, help=_("Hand in a proposal, and wait until it is done."))
+    @click.option(
+        "--valid-days",
+        type=click.IntRange(1, VALID_DAYS_MAX),
+        default=VALID_DAYS,
+        show_default=True,
+        help=_("For how long what --propose writes can be approved and handed in."),
+    )
     @click.option("--yes", is_flag=True, help=_("Do it without being asked."))
     @click.option(
         "--wait",
@@ -80,13 +93,14 @@ def course_options(function: Callable[..., Any]) -> Callable[..., Any]:
         propose: Path | None,
         approve: Path | None,
         submit: Path | None,
+        valid_days: int,
         yes: bool,
         wait: float,
         **arguments: object,
     ) -> object:
         if sum(each is not None for each in (propose, approve, submit)) > 1:
             raise click.UsageError(_("give one of --propose, --approve and --submit"))
-        course = Course(network, propose, approve, submit, yes, wait)
+        course = Course(network, propose, approve, submit, valid_days, yes, wait)
         return function(course=course, **arguments)
 
     return run
@@ -102,7 +116,7 @@ def change_chain(
     from node.cli.change import approve_all, propose
 
     network = as_administrator(course, guests)
-    proposal = propose(network, operations, guests)
+    proposal = propose(network, operations, guests, valid_days=course.valid_days)
     if course.propose is not None:
         return write_proposal(screen, course.propose, proposal, network)
     tolerance = _Tolerance.around(network, proposal.governance)
@@ -320,11 +334,14 @@ def write_proposal(screen: Screen, path: Path, proposal: Proposal, network: Netw
 
 def _show(screen: Screen, proposal: Proposal, network: Network) -> None:
     from node.cli.proposal import sentences
+    from node.timestamp.receipt import iso_time
 
     said = _("for chain {chain}, epoch {epoch}:")
     screen.line(said.format(chain=proposal.chain_id.hex(), epoch=proposal.governance.epoch))
     for sentence in sentences(proposal.governance.operations):
         screen.line(f"  - {sentence}")
+    until = iso_time(proposal.governance.not_after_ms)
+    screen.line(_("can be handed in until {time}").format(time=until))
     _tell_tolerance(screen, _Tolerance.around(network, proposal.governance))
     if proposal.approved_by:
         by = ", ".join(proposal.approved_by)
@@ -338,6 +355,7 @@ def _facts_of(path: Path, proposal: Proposal, network: Network) -> dict[str, Any
         "proposal": str(path),
         "chain_id": proposal.chain_id.hex(),
         "epoch": proposal.governance.epoch,
+        "not_after_ms": proposal.governance.not_after_ms,
         "operations": [describe(each) for each in proposal.governance.operations],
         "approved_by": proposal.approved_by,
         **_Tolerance.around(network, proposal.governance).facts,

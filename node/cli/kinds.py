@@ -36,7 +36,7 @@ from node.timestamp.refreshed import REFRESHED_PREFIX
 from node.timestamp.standing import STANDING_PREFIX
 from node.timestamp.trust import TRUST_FORMAT
 
-PROPOSAL_FORMAT: Final = "govchain-proposal-2"
+PROPOSAL_FORMAT: Final = "govchain-proposal-3"
 _INTRODUCTION_FORMAT: Final = "govchain-introduction-1"  # its module takes long to load
 _FOUNDER_FORMAT: Final = "govchain-founder-1"  # as above
 _DRAFT_FORMAT: Final = "govchain-founding-draft-1"

@@ -17,6 +17,7 @@ import click
 
 from node.cli.course import (
     START_S,
+    VALID_DAYS,
     Course,
     as_administrator,
     by_file,
@@ -270,7 +271,7 @@ def _bring_in(
             if candidate.guests:
                 said = _("{node} does not follow yet, or does not run: it is to be registered")
                 screen.note(said.format(node=name))
-            proposal = _registration(network, candidate, known)
+            proposal = _registration(network, candidate, known, course.valid_days)
             return write_proposal(screen, course.propose, proposal, network)
         _register(screen, network, candidate, known, course.patience_s)
         screen.note(_("{node} may follow the chain now").format(node=name))
@@ -286,10 +287,13 @@ def _bring_in(
     return change_chain(screen, course, (*leaving, candidate.newcomer.joining), candidate.guests)
 
 
-def _registration(network: Network, candidate: _Candidate, known: Collection[str]) -> Proposal:
+def _registration(
+    network: Network, candidate: _Candidate, known: Collection[str], valid_days: int
+) -> Proposal:
     from node.cli.change import propose
 
-    return propose(network, candidate.newcomer.registration(known), candidate.guests)
+    operations = candidate.newcomer.registration(known)
+    return propose(network, operations, candidate.guests, valid_days=valid_days)
 
 
 def _register(
@@ -304,7 +308,7 @@ def _register(
     from node.cli.change import ChangeRefused, approve_all, carry_out
 
     for organisations in (known, [candidate.newcomer.identity.organisation]):
-        proposal = _registration(network, candidate, organisations)
+        proposal = _registration(network, candidate, organisations, VALID_DAYS)
         try:
             carry_out(screen, network, approve_all(network, proposal), patience_s=patience_s)
         except ChangeRefused as refused:

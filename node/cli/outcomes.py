@@ -109,6 +109,10 @@ def _of_governance() -> dict[ResultCode, tuple[str, str]]:
             _("what was approved has been carried out already: approvals serve once"),
             _("see what is in force; to do it again, make a proposal anew and have it approved"),
         ),
+        ResultCode.PROPOSAL_LAPSED: (
+            _("it has lapsed, by the end that was approved with it, or that is over 90 days off"),
+            _("make the proposal anew, with --valid-days for the time it takes; have it approved"),
+        ),
         ResultCode.APPROVAL_INVALID: (
             _("an approval is of nobody who may give it, or not of these operations"),
             _("have the administrators approve this very proposal, each once"),

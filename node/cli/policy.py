@@ -132,17 +132,17 @@ def _try(network: Network, rights: Rights, proposal: Proposal) -> tuple[ResultCo
     from node.chain.block import ResultCode
     from node.chain.epoch import Epoch
     from node.cli.trial import ground_of
-    from node.execution.governance import carry_out, was_carried_out
+    from node.execution.governance import carry_out, why_void
     from node.execution.notary import Failure, Position
 
     ground = ground_of(
         network, Epoch(network.profile.chain_id, network.validators, rights.parameters)
     )
-    if was_carried_out(proposal.governance, rights.read, ground.epoch):
-        return ResultCode.ALREADY_CARRIED_OUT, 0
-    outcome = carry_out(
-        proposal.governance, Position(1, rights.time_ms + 1, 0), rights.read, ground
-    )
+    at = Position(1, rights.time_ms + 1, 0)
+    void = why_void(proposal.governance, at.time_ms, rights.read, ground.epoch)
+    if void is not None:
+        return void, 0
+    outcome = carry_out(proposal.governance, at, rights.read, ground)
     if isinstance(outcome, Failure):
         return outcome.code, outcome.operation_index
     return ResultCode.OK, 0

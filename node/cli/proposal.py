@@ -47,6 +47,7 @@ from node.errors import ConfigError, DecodeError, NodeError
 from node.limits import TX_BYTES_MAX
 from node.operations.introduction import INTRODUCTION_BYTES_MAX, Introduction
 from node.rpc.connection import LedgerEndpoint
+from node.timestamp.receipt import iso_time
 
 FILE_BYTES_MAX: Final = 4 * TX_BYTES_MAX
 
@@ -90,6 +91,7 @@ class Proposal:
             "format": PROPOSAL_FORMAT,
             "chain_id": self.chain_id.hex(),
             "epoch": governance.epoch,
+            "not_after": iso_time(governance.not_after_ms),
             "operations": [describe(operation) for operation in governance.operations],
             "approved_by": [approval.identity_id for approval in governance.approvals],
             "guests": [guest.to_table() for guest in self.guests],

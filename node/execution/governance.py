@@ -4,8 +4,9 @@ It is atomic, as every transaction: its operations apply in order, each seeing t
 change of the validator set or of the parameters ends the epoch: the block is its barrier, and what
 is written here holds from the next height on. The rules, in this order:
 
-- V1 it was made for the epoch in force, and was not carried out before: approvals are on the chain,
-  and whoever may hand one thing in could do it again after others undid it;
+- V1 it was made for the epoch in force, its end is neither past at T nor more than ninety days off,
+  and it was not carried out before: approvals are on the chain, and whoever may hand one thing in
+  could do it again after others undid it;
 - V2 it is approved, for each of its operations, as the rule bound to that says (policy.py): by
   default, by administrators of a majority of the founding organisations. Who approves is valid at
   T and has its rights, as the state was before it;
@@ -76,7 +77,7 @@ from node.execution.registry import (
     retired_validator_key,
     rule_key,
 )
-from node.limits import VALIDATORS_MAX
+from node.limits import GOVERNANCE_LIFETIME_MS_MAX, VALIDATORS_MAX
 
 EVIDENCE_AGE_MS_MAX: Final = 600_000
 EVIDENCE_CHECKPOINTS_MAX: Final = 2
@@ -114,10 +115,9 @@ def govern(payload: Governance, at: Position, read: _Read, ground: Ground) -> Ch
 
     `read` gives the state as the transactions before this one left it.
     """
-    if payload.epoch != ground.epoch.number:
-        return Failure(ResultCode.EPOCH_NOT_IN_FORCE)  # V1
-    if was_carried_out(payload, read, ground.epoch):
-        return Failure(ResultCode.ALREADY_CARRIED_OUT)  # V1
+    void = why_void(payload, at.time_ms, read, ground.epoch)
+    if void is not None:
+        return Failure(void)
     outcome = _check_approvals(payload, at, read, ground) or carry_out(payload, at, read, ground)
     if isinstance(outcome, Failure):
         return outcome
@@ -125,9 +125,15 @@ def govern(payload: Governance, at: Position, read: _Read, ground: Ground) -> Ch
     return replace(outcome, writes={**outcome.writes, **done})
 
 
-def was_carried_out(payload: Governance, read: _Read, epoch: Epoch) -> bool:
-    """Say whether what `payload` has approvals for had its effect before, which it has once."""
-    return read(_key_of(payload, epoch)) is not None
+def why_void(payload: Governance, time_ms: int, read: _Read, epoch: Epoch) -> ResultCode | None:
+    """Return why `payload`, whoever approves, has no effect at T `time_ms`: V1, in its order."""
+    if payload.epoch != epoch.number:
+        return ResultCode.EPOCH_NOT_IN_FORCE
+    if not time_ms <= payload.not_after_ms <= time_ms + GOVERNANCE_LIFETIME_MS_MAX:
+        return ResultCode.PROPOSAL_LAPSED
+    if read(_key_of(payload, epoch)) is not None:
+        return ResultCode.ALREADY_CARRIED_OUT
+    return None
 
 
 def _key_of(payload: Governance, epoch: Epoch) -> bytes:

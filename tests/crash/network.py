@@ -159,6 +159,7 @@ class TrappedNetwork(LocalNetwork):
             number = PARAMETERS.fairness_ms + 1 + self.epoch
             payload = Governance(
                 epoch=self.epoch,
+                not_after_ms=header.time_ms + 600_000,
                 nonce=secrets.token_bytes(TX_NONCE_BYTES),
                 operations=(SetParameters(replace(PARAMETERS, fairness_ms=number)),),
                 evidence=tuple(self._statement(name, header) for name in self.ids),

@@ -247,7 +247,9 @@ async def submit_without_evidence(network: LocalNetwork) -> ResultCode:
     """Have the chain itself judge a change that nobody vouches for."""
     as_admin = Network.open(network.home, None, "admin-1")
     operations = (RemoveValidator("validator-2"),)
-    proposal = await asyncio.to_thread(lambda: approve_all(as_admin, propose(as_admin, operations)))
+    proposal = await asyncio.to_thread(
+        lambda: approve_all(as_admin, propose(as_admin, operations, valid_days=1))
+    )
     body = TransactionBody(
         chain_id=network.genesis.chain_id,
         sender="admin-1",

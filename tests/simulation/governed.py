@@ -221,6 +221,7 @@ class GovernedCluster(Cluster):
             vouching = vouching[: random.randrange(len(vouching) + 1)]
         payload = Governance(
             epoch=account.epoch if is_sound or random.randrange(8) else account.epoch + 1,
+            not_after_ms=self.world.utc_ms + LIFETIME_MS,
             nonce=self._nonce.to_bytes(TX_NONCE_BYTES, "big"),
             operations=tuple(operations),
             evidence=tuple(self._statement(node) for node in vouching),

@@ -210,7 +210,11 @@ def a_transaction_is_executed_again(*, wrong: bool) -> None:
 def governed(tale: Tale, block: ExecutedBlock, *operations: Operation) -> ExecutedBlock:
     """Return a block in which operations had their effect."""
     payload = Governance(
-        epoch=block.header.epoch, nonce=bytes(16), operations=operations, evidence=()
+        epoch=block.header.epoch,
+        not_after_ms=1,
+        nonce=bytes(16),
+        operations=operations,
+        evidence=(),
     )
     return replace(block, transactions=(tale.request(payload),))
 

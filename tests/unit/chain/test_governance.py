@@ -78,6 +78,7 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 GOVERNANCE = Governance(
     epoch=3,
+    not_after_ms=1_800_000_000_000,
     nonce=bytes(range(16)),
     operations=OPERATIONS,
     evidence=(CheckpointStatement("validator-1", b"header", b"cosignature"),),
@@ -107,13 +108,14 @@ def test_an_approval_is_of_the_chain_the_epoch_the_nonce_and_each_operation_in_o
     ("at", "value", "why"),
     [
         (0, 2, "governance: expected version 1, got 2"),
-        (2, bytes(15), "governance nonce: expected 16 bytes, got 15"),
-        (3, [], "expected 1..16, got none"),
-        (3, [[4, "validator-1"]] * 17, "governance operations"),
-        (3, [[13, "x"]], "kind: 13 is unknown"),
-        (3, [[6, ["validator-1", ["node.example", 0]]]], "endpoint port: expected 1..65535, got 0"),
-        (3, [[6, ["validator-1", ["node.example", 65_536]]]], "endpoint port"),
-        (3, [[4, ""]], "removed validator"),
+        (2, -1, "governance not-after"),
+        (3, bytes(15), "governance nonce: expected 16 bytes, got 15"),
+        (4, [], "expected 1..16, got none"),
+        (4, [[4, "validator-1"]] * 17, "governance operations"),
+        (4, [[13, "x"]], "kind: 13 is unknown"),
+        (4, [[6, ["validator-1", ["node.example", 0]]]], "endpoint port: expected 1..65535, got 0"),
+        (4, [[6, ["validator-1", ["node.example", 65_536]]]], "endpoint port"),
+        (4, [[4, ""]], "removed validator"),
     ],
 )
 def test_another_version_and_what_says_nothing_are_refused(

@@ -216,7 +216,9 @@ def test_what_notarizes_nothing_is_read_and_makes_no_part_known(reading: Reading
         nonce=bytes(16),
         not_after_ms=FAR_MS,
         kind=TransactionKind.GOVERN,
-        payload=Governance(epoch=0, nonce=bytes(16), operations=(RemoveValidator("validator-1"),)),
+        payload=Governance(
+            epoch=0, not_after_ms=1, nonce=bytes(16), operations=(RemoveValidator("validator-1"),)
+        ),
     )
     for _ in range(2):
         assert reading.reader.read(encoded(governed)).body == governed

@@ -14,6 +14,7 @@ from node.cli.network import Network
 from node.cli.proposal import Proposal
 from node.cli.screen import Screen
 from node.cli.verb import CommandError
+from node.client.signing import clock_ms
 from node.rpc.port import Health, NodeStatus
 from tests.unit.rpc.fake_node import FakeNetwork, running
 
@@ -79,10 +80,30 @@ def test_a_proposal_of_another_epoch_says_which_and_what_to_do(
             profile=SimpleNamespace(chain_id=bytes(32)), validators=SimpleNamespace(epoch=3)
         ),
     )
-    proposal = Proposal(bytes(32), Governance(epoch=proposed, nonce=bytes(16), operations=()))
+    proposal = Proposal(
+        bytes(32),
+        Governance(
+            epoch=proposed, not_after_ms=clock_ms() + 60_000, nonce=bytes(16), operations=()
+        ),
+    )
     with pytest.raises(CommandError) as raised:
         check_epoch(network, proposal)
     assert raised.value.code == "GC-2307"
     assert said in str(raised.value)
     assert all(each in raised.value.fix for each in commands)
     check_epoch(network, replace(proposal, governance=replace(proposal.governance, epoch=3)))
+
+
+def test_a_proposal_that_lapsed_is_refused_before_anybody_approves() -> None:
+    network = cast(
+        "Network",
+        SimpleNamespace(
+            profile=SimpleNamespace(chain_id=bytes(32)), validators=SimpleNamespace(epoch=3)
+        ),
+    )
+    lapsed = Governance(epoch=3, not_after_ms=1_000, nonce=bytes(16), operations=())
+    with pytest.raises(CommandError) as raised:
+        check_epoch(network, Proposal(bytes(32), lapsed))
+    assert raised.value.code == "GC-2307"
+    assert "lapsed at 1970-01-01T00:00:01.000Z" in str(raised.value)
+    assert "--valid-days" in raised.value.fix

@@ -101,7 +101,7 @@ FILES: dict[str, tuple[Kind | None, bytes]] = {
     "report.json": (kinds.REPORT, REPORT),
     "proof": (kinds.MISBEHAVIOUR, evidence_against(1).encode()),
     "it.fork": (kinds.FORK, f"{FORK_START}\n\nlog\n".encode()),
-    "step.json": (kinds.PROPOSAL, b'{"format": "govchain-proposal-2", "guests": []}'),
+    "step.json": (kinds.PROPOSAL, b'{"format": "govchain-proposal-3", "guests": []}'),
     "introduction.json": (kinds.INTRODUCTION, f'{{"format": "{INTRODUCTION_FORMAT}"}}'.encode()),
     "bundle.json": (kinds.FOUNDER, f'{{"format": "{FOUNDER_FORMAT}"}}'.encode()),
     "draft.json": (kinds.FOUNDING_DRAFT, f'{{"format": "{DRAFT_FORMAT}"}}'.encode()),

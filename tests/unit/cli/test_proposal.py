@@ -38,7 +38,12 @@ EVERY_KIND: tuple[Operation, ...] = (
 
 
 def proposed(*operations: Operation) -> Proposal:
-    governance = Governance(epoch=3, nonce=bytes(16), operations=operations or EVERY_KIND)
+    governance = Governance(
+        epoch=3,
+        not_after_ms=1_800_000_000_000,
+        nonce=bytes(16),
+        operations=operations or EVERY_KIND,
+    )
     return Proposal(GOVERNED.chain_id, governance)
 
 
@@ -85,10 +90,10 @@ def test_an_approval_is_over_what_the_chain_will_check() -> None:
     [
         ("validator-4", "validator-3"),  # the words
         ('"epoch": 3', '"epoch": 4'),
-        ("govchain-proposal-2", "govchain-proposal-3"),
+        ("govchain-proposal-3", "govchain-proposal-4"),
         ('  "epoch"', '  "note": "harmless",\n  "epoch"'),
         ("}\n", "}"),
-        ('"governance": "86', '"governance": "85'),
+        ('"governance": "87', '"governance": "86'),
     ],
 )
 def test_a_file_that_was_changed_is_refused(tmp_path: Path, old: str, new: str) -> None:
@@ -120,7 +125,13 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 def test_evidence_does_not_travel(tmp_path: Path) -> None:
     evidence = (statement("validator-1", SmallChain(GOVERNED).state.header),)
-    payload = Governance(epoch=3, nonce=bytes(16), operations=EVERY_KIND, evidence=evidence)
+    payload = Governance(
+        epoch=3,
+        not_after_ms=1_800_000_000_000,
+        nonce=bytes(16),
+        operations=EVERY_KIND,
+        evidence=evidence,
+    )
     path = tmp_path / "step.json"
     path.write_bytes(Proposal(GOVERNED.chain_id, payload).encode())
     with pytest.raises(CommandError, match="not what would be signed"):

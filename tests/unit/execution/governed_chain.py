@@ -75,6 +75,7 @@ def _genesis_with_admins() -> Genesis:
 
 
 GOVERNED = _genesis_with_admins()
+DAY_MS = 86_400_000
 
 
 def adding(name: str, organisation: str = "org-1") -> AddValidator:
@@ -105,10 +106,15 @@ def governed(
     epoch: int = 0,
     evidence: Sequence[CheckpointStatement] = (),
     approvers: Sequence[str] = MAJORITY,
+    not_after_ms: int = CREATED_MS + DAY_MS,
 ) -> Governance:
     """Return a payload approved by administrators."""
     unapproved = Governance(
-        epoch=epoch, nonce=fresh_nonce(), operations=operations, evidence=tuple(evidence)
+        epoch=epoch,
+        not_after_ms=not_after_ms,
+        nonce=fresh_nonce(),
+        operations=operations,
+        evidence=tuple(evidence),
     )
     return replace(unapproved, approvals=tuple(approval(name, unapproved) for name in approvers))
 

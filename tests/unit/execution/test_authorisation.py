@@ -209,7 +209,9 @@ class Prepared:
 
     def _govern(self, *operations: Operation) -> None:
         nonce = self.state.header.height
-        governance = Governance(epoch=0, nonce=fresh_nonce(), operations=operations)
+        governance = Governance(
+            epoch=0, not_after_ms=CREATED_MS + 1_000_000, nonce=fresh_nonce(), operations=operations
+        )
         payload_ = approved(governance, ADMINS[:3])
         asked = governed_tx(payload_, "admin-1", nonce=nonce)
         self._commit(asked)
@@ -339,7 +341,9 @@ def _vault(name: str) -> VaultOperation:
 
 def _harmless() -> Governance:
     operation = SetEndpoint("validator-1", _ENDPOINT)
-    governance = Governance(epoch=0, nonce=fresh_nonce(), operations=(operation,))
+    governance = Governance(
+        epoch=0, not_after_ms=CREATED_MS + 1_000_000, nonce=fresh_nonce(), operations=(operation,)
+    )
     return approved(governance, ("admin-1", "admin-2", "admin-3"))
 
 
@@ -392,7 +396,11 @@ def test_who_approves(name: str, role: Role, condition: Condition) -> None:
     who = chain.who(role, condition)
     elsewhere = who if condition is Condition.OTHER_CHAIN else ""
     unapproved = Governance(
-        epoch=0, nonce=fresh_nonce(), operations=operations, evidence=chain.evidence(*evidence)
+        epoch=0,
+        not_after_ms=CREATED_MS + 1_000_000,
+        nonce=fresh_nonce(),
+        operations=operations,
+        evidence=chain.evidence(*evidence),
     )
     asked = approved(unapproved, ("admin-2", "admin-3", who), elsewhere)
     is_counted = condition is Condition.VALID and role is Role.ADMIN

@@ -41,6 +41,7 @@ from node.execution.identity import (
     why_barred,
 )
 from node.execution.registry import authorities_key, epoch_in_force, find_identity, trail_key
+from node.limits import GOVERNANCE_LIFETIME_MS_MAX
 from tests.unit.crypto.rsa_authority import rsa_authority, rsa_member
 from tests.unit.crypto.test_certificate_profile import SM2_AUTHORITY
 from tests.unit.execution.governed_chain import (
@@ -60,6 +61,7 @@ from tests.unit.execution.small_chain import (
     certifier,
     identity,
     newcomer,
+    next_inputs,
     payload,
     signer,
     tx,
@@ -697,3 +699,20 @@ def test_what_was_approved_once_is_carried_out_once() -> None:
     assert chain.govern(unfrozen, sender="admin-4") is ResultCode.ALREADY_CARRIED_OUT
     assert chain.status("agency-1") is Status.FROZEN
     assert chain.govern(governed(change("agency-1", Status.ACTIVE))) is OK
+
+
+@pytest.mark.parametrize(
+    ("from_t_ms", "code"),
+    [
+        (-1, ResultCode.PROPOSAL_LAPSED),
+        (0, OK),
+        (GOVERNANCE_LIFETIME_MS_MAX, OK),
+        (GOVERNANCE_LIFETIME_MS_MAX + 1, ResultCode.PROPOSAL_LAPSED),
+    ],
+)
+def test_what_was_approved_lapses_and_within_ninety_days(from_t_ms: int, code: ResultCode) -> None:
+    chain = People()
+    freezing = change("agency-1", Status.FROZEN)
+    t_ms = next_inputs(chain.state).time_ms
+    assert chain.govern(governed(freezing, not_after_ms=t_ms + from_t_ms)) is code
+    assert chain.status("agency-1") is (Status.FROZEN if code is OK else Status.ACTIVE)

@@ -311,6 +311,7 @@ def samples() -> list[tuple[str, bytes, Callable[[bytes], object]]]:
     joining = genesis.validators.validators[0]
     governance = Governance(
         epoch=3,
+        not_after_ms=1,
         nonce=bytes(16),
         operations=(
             AddOrganisation(genesis.organisations[0]),
@@ -467,7 +468,9 @@ def test_governance_signs_what_the_rules_say() -> None:
     chain = Chain.found()
     chain.append(record_of(b"1"))
     header = chain.blocks[0].header
-    payload = Governance(epoch=0, nonce=bytes(16), operations=(RemoveValidator("validator-1"),))
+    payload = Governance(
+        epoch=0, not_after_ms=1, nonce=bytes(16), operations=(RemoveValidator("validator-1"),)
+    )
     signed = {
         "approval-subject": payload.approval_bytes(header.chain_id),
         "possession-subject": possession_bytes(header.chain_id, chain.validators.validators[0]),
