@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
 from types import TracebackType
@@ -80,6 +81,9 @@ _ANSWER_MS: Final = 1_000  # what a validator may take to answer, beyond the wai
 STAMP_TIMEOUT_MS: Final = 60_000
 EVIDENCE_HELD_MAX: Final = 4_096
 """More proofs are not taken from one validator: no chain has so many equivocators."""
+QUIET_MS: Final = 5_000
+"""After so long without a block the others are asked whether there is one: the validator that is
+followed may be cut off, or keep blocks back."""
 _PAUSE_MS: Final = 100  # before the validators are asked again
 _ELSEWHERE: Final = (
     AdmissionCode.POOL_FULL,
@@ -480,8 +484,9 @@ class LedgerClient:
     ) -> AsyncGenerator[BlockSummary]:
         """Yield every committed block from a height on, those to come included, for `timeout_ms`.
 
-        Where a validator fails, the next one goes on. Raises `NetworkUnavailable` when every one
-        failed since the last block. Close the iterator (`aclose`) to stop early.
+        Where a validator fails, or tells nothing of what others have, the next one goes on. Raises
+        `NetworkUnavailable` when every one failed since the last block. Close the iterator
+        (`aclose`) to stop early.
         """
         deadline_s = after_ms(timeout_ms)
         height = from_height
@@ -497,15 +502,42 @@ class LedgerClient:
                 metadata=self._connections.metadata,
             )
             failures[endpoint] = NetworkUnavailable(f"{endpoint.validator_id} ended the stream")
+            reading = asyncio.ensure_future(stream.read())
             try:
-                async for message in stream:
-                    yield _read_summary(message, height)
+                while True:
+                    done, _ = await asyncio.wait([reading], timeout=QUIET_MS / 1_000)
+                    if not done and await self._is_known_elsewhere(height, endpoint):
+                        failures[endpoint] = NetworkUnavailable(
+                            f"{endpoint.validator_id} tells of no block {height}: others have it"
+                        )
+                        break
+                    if not done:
+                        continue
+                    message = reading.result()
+                    if not isinstance(message, pb.BlockSummary):
+                        break  # the end
+                    summary = _read_summary(message, height)
+                    if endpoint in failures:
+                        self._connections.prefer(endpoint)
                     failures.clear()
+                    yield summary
                     height += 1
+                    reading = asyncio.ensure_future(stream.read())
             except (grpc.aio.AioRpcError, DecodeError) as error:
                 failures[endpoint] = read_failure(endpoint, error)
             finally:
                 stream.cancel()
+                with suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+                    await reading
+
+    async def _is_known_elsewhere(self, height: int, asked: LedgerEndpoint) -> bool:
+        """Say whether another validator than the one asked has a block of this height."""
+        told = await self.statuses(_ANSWER_MS)
+        return any(
+            isinstance(status, NodeStatus) and status.height >= height
+            for validator_id, status in told.items()
+            if validator_id != asked.validator_id
+        )
 
     async def _ask_each(
         self,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -16,6 +16,7 @@ from node.chain.governance import CheckpointStatement
 from node.chain.reference import ReferenceName
 from node.crypto.certificate import encode_pem
 from node.errors import ClientError, InvariantViolation
+from node.rpc import client as client_module
 from node.rpc.client import (
     AccessError,
     HeardDiagnosis,
@@ -30,7 +31,13 @@ from node.rpc.client import (
 from node.rpc.guard import ADMITTED
 from node.rpc.identity import server_credentials
 from node.rpc.pb import ledger_pb2 as pb
-from node.rpc.port import BATCH_TXS_MAX, PAGE_TOKEN_BYTES_MAX, REQUEST_BYTES_MAX, RecordFilter
+from node.rpc.port import (
+    BATCH_TXS_MAX,
+    PAGE_TOKEN_BYTES_MAX,
+    REQUEST_BYTES_MAX,
+    BlockSummary,
+    RecordFilter,
+)
 from node.rpc.server import LEDGER_SERVICE
 from node.timestamp.tokens.request import Failure
 from tests.unit.rpc.fake_node import DEADLINE_S, HELD_KIND, FakeNetwork, running, tx_id
@@ -449,6 +456,29 @@ async def test_every_validator_gives_the_evidence_it_holds() -> None:
         said = (await client.evidence())["validator-1"]
         assert isinstance(said, tuple)
         assert [len(each) >> 20 for each in said] == [0, 3, 3, 0, 3]
+
+
+async def test_a_validator_that_tells_nothing_of_what_others_have_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cut off from its peers, say: whoever followed it heard of nothing any more, for ever."""
+    monkeypatch.setattr(client_module, "QUIET_MS", 50)
+    async with running(3) as network, network.client() as client:
+        monkeypatch.setattr(network.nodes[0], "blocks", keep_back)
+        async with aclosing(client.blocks(1)) as blocks, asyncio.timeout(DEADLINE_S):
+            following = asyncio.ensure_future(anext(blocks))
+            await asyncio.wait([following], timeout=0.2)  # quiet, and rightly so
+            assert client.connections.endpoints[0].validator_id == "validator-1"
+            network.ledger.commit()
+            assert (await following).height == 1
+        assert client.connections.endpoints[0].validator_id == "validator-2"
+
+
+async def keep_back(_from_height: int) -> AsyncGenerator[BlockSummary]:
+    told: list[BlockSummary] = []
+    await asyncio.Event().wait()
+    for each in told:
+        yield each
 
 
 async def test_blocks_are_followed_from_one_validator_to_the_next() -> None:
