@@ -468,11 +468,7 @@ def _create_private_file(path: Path, data: bytes) -> None:
             os.link(temporary, path)  # a rename would replace what is there
         finally:
             temporary.unlink()
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_folder(path.parent)
     except FileExistsError as error:
         raise CryptoError(
             f"{path}: exists already, and keys are never overwritten",
@@ -485,16 +481,29 @@ def _create_private_file(path: Path, data: bytes) -> None:
 
 
 def _replace_private_file(path: Path, data: bytes) -> None:
-    """Put a file in the place of one, whole or not at all, that only its owner may read."""
+    """Put a file in the place of one that only its owner may read: whole or not at all, durably.
+
+    Its owner may throw the old secret away as soon as this returns.
+    """
     made = path.with_name(f".{path.name}.new")
     made.unlink(missing_ok=True)  # of a call that was cut short
     _create_private_file(made, data)
     try:
         made.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise CryptoError(
             f"{path}: cannot be written: {error.strerror}", fix="check the directory and its rights"
         ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read_private_file(path: Path) -> bytes:

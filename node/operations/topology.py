@@ -21,6 +21,7 @@ import msgspec
 
 from node.chain.membership import faults_tolerated, quorum_size
 from node.errors import ConfigError
+from node.storage.filesystem import sync_path
 
 TOPOLOGY_FILE: Final = "testnet.json"
 GENESIS_FILE: Final = "genesis.cbor"
@@ -162,11 +163,7 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, sync_name: bool = 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(folder)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from node.crypto.keystore import (
     generate_key,
     load_signer,
     load_tls_key_pem,
+    lock_anew,
     new_serial_number,
     save_key,
 )
@@ -168,6 +169,22 @@ def test_a_passphrase_opens_what_it_locked_and_a_wrong_one_does_not(tmp_path: Pa
         load_signer(path, PassphraseSecret(PASSPHRASE), KeyPurpose.AUTHORITY)
     assert "check the passphrase" in caught.value.fix
     assert PASSPHRASE not in "".join(str(e) for e in (caught.value, caught.value.__cause__))
+
+
+def test_a_key_opens_with_its_new_secret_for_good_once_that_is_said(
+    vote_key: Path, secret: KeyFileSecret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, fsync = vote_key.read_bytes(), os.fsync
+    synced: list[tuple[bool, bool]] = []
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((is_folder, vote_key.read_bytes() == old))
+
+    monkeypatch.setattr(os, "fsync", note)
+    lock_anew(vote_key, secret, PassphraseSecret(PASSPHRASE), KeyPurpose.VOTE)
+    assert synced == [(False, True), (True, True), (True, False)]
 
 
 def test_short_passphrases_are_refused() -> None:
