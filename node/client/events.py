@@ -13,13 +13,17 @@ from typing import Final, Self, TypeAlias
 
 from node.chain.block import ResultCode, TransactionResult
 from node.chain.governance import Governance
+from node.chain.membership import faults_tolerated
 from node.chain.transaction import Transaction
 from node.client.blocks import BlockReader, ProvedBlock
-from node.errors import DecodeError
+from node.errors import ClientError, DecodeError
 from node.rpc.client import LedgerClient
+from node.rpc.connection import judge
+from node.rpc.port import NodeStatus
 
 HEIGHT_MAX: Final = 2**63 - 1
 _INDEX_MAX: Final = 2**31 - 1
+_ASK_MS: Final = 2_000
 _WATCH_MS: Final = 600_000
 """How long one subscription lasts; then the next one follows it."""
 
@@ -144,6 +148,20 @@ def events_of(block: ProvedBlock) -> Iterator[Event]:
             )
 
 
+async def newest_height(client: LedgerClient) -> int:
+    """Return how far the chain is, by the word of f + 1 validators: one of them is correct.
+
+    By that of one alone, events from now on would be those from any height that it likes to name.
+    Raises `ClientError` where none answers.
+    """
+    told = await client.statuses(_ASK_MS)
+    heights = [each.height for each in told.values() if isinstance(each, NodeStatus)]
+    if not heights:
+        raise judge([each for each in told.values() if isinstance(each, ClientError)])
+    faults = faults_tolerated(len(told))
+    return sorted(heights, reverse=True)[min(faults, len(heights) - 1)]
+
+
 async def follow_blocks(
     client: LedgerClient, reader: BlockReader, start: int
 ) -> AsyncGenerator[ProvedBlock]:
@@ -165,7 +183,7 @@ async def follow_events(
 
     Raises `ClientError` as above; going on after the last id that was seen loses nothing.
     """
-    start = (await client.status()).height + 1 if after is None else max(1, after.height)
+    start = await newest_height(client) + 1 if after is None else max(1, after.height)
     async with aclosing(follow_blocks(client, reader, start)) as blocks:
         async for block in blocks:
             for event in events_of(block):

@@ -18,6 +18,7 @@ from node.client.events import (
     TransactionFinal,
     events_of,
     follow_blocks,
+    newest_height,
 )
 from node.errors import ClientError
 from node.gateway.schema import AnyEvent, BlockEvent, GovernanceEvent, TransactionEvent
@@ -69,7 +70,7 @@ class EventFeed:
 
     async def _start(self) -> int:
         if self._tip is None:
-            self._tip = (await self._client.status()).height
+            self._tip = await newest_height(self._client.ledger)
             self._tell()
         return self._tip + 1
 
