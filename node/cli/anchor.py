@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -297,7 +298,8 @@ def _join(
             continue
         path = None if kept.height == height else chain.header_path(height, kept.height)
         data, outside = held.joined(path).encode(), known[kept.authority].outside
-        verdict = verify_anchor(data, chain.trust, outside, record, now_ms=utc_ms())
+        verify = partial(verify_anchor, data, authority=outside, record=record, now_ms=utc_ms())
+        verdict = chain.network.judge_by(chain.trust, verify)
         if verdict.failure is None:
             return data, verdict
         failures.append(f"{kept.path.name}: {verdict.failure.detail}")

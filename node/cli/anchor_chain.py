@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Final
 
 from node.chain.block import Header
@@ -21,6 +20,7 @@ from node.errors import CryptoError, PeerError, ProofError
 from node.rpc.client import LedgerClient, NotFound
 from node.rpc.port import CertifiedHeader as SentHeader
 from node.timestamp.consistency import ConsistencyProof
+from node.timestamp.history import carry_newest
 from node.timestamp.outside.anchor import ANCHOR_DIGEST, AnchoredCheckpoint
 from node.timestamp.outside.anchor_verify import check_checkpoint
 from node.timestamp.steps import NotRootedError
@@ -36,10 +36,10 @@ class ReachedChain:
 
     network: Network
 
-    @cached_property
+    @property
     def trust(self) -> TrustAnchor:
-        """What the trust file beside the profile pins; the genesis alone, if there is none."""
-        return self.network.pinned
+        """What the trust file beside the profile pins, or else the genesis, followed from there."""
+        return self.network.known
 
     def checkpoint_before(self, time_ms: int | None) -> AnchoredCheckpoint | None:
         """Return the last block whose T is before a time, or the newest; see `AnchoredChain`."""
@@ -52,10 +52,10 @@ class ReachedChain:
         checkpoint = AnchoredCheckpoint(
             suite=network.suite,
             block=block,
-            handovers=network.follow(epoch).handovers[:epoch],
+            handovers=carry_newest(reversed(network.follow(epoch).handovers[:epoch])),
         )
         try:
-            check_checkpoint(checkpoint, self.trust)
+            check_checkpoint(checkpoint, network.known.up_to(max(epoch, network.pinned.epoch)))
         except (CryptoError, PeerError, ProofError, NotRootedError) as error:
             raise CommandError("GC-2305", str(error)) from error
         return checkpoint

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from gettext import gettext as _
 from pathlib import Path
 from typing import Any
 
 from node.chain.block import Header
+from node.cli.network import Network
 from node.errors import NodeError
 from node.operations.anchor_home import AnchorHome, KeptAnchor, PinnedAuthority
 from node.timestamp.outside.anchor_verify import verify_anchor
 from node.timestamp.receipt import iso_time
-from node.timestamp.trust import TrustAnchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Anchored:
     """The newest anchor of each authority, as members of a report."""
 
 
-def read_anchors(folder: Path, trust: TrustAnchor, now_ms: int) -> Anchored:
+def read_anchors(folder: Path, network: Network, now_ms: int) -> Anchored:
     """Verify the newest anchor of every authority in a folder; raises `ConfigError`."""
     home = AnchorHome(folder)
     headers: dict[int, Header] = {}
@@ -35,7 +36,7 @@ def read_anchors(folder: Path, trust: TrustAnchor, now_ms: int) -> Anchored:
         facts: dict[str, Any] = {"authority": authority.name, "height": None, "stamped": None}
         facts |= {"verified": False, "outside": None, "insider": None}
         for kept in home.anchors(authority.name)[-1:]:
-            header, found = _verify(kept, authority, trust, now_ms)
+            header, found = _verify(kept, authority, network, now_ms)
             facts |= found
             if header is not None:
                 headers[header.height] = header
@@ -44,13 +45,14 @@ def read_anchors(folder: Path, trust: TrustAnchor, now_ms: int) -> Anchored:
 
 
 def _verify(
-    kept: KeptAnchor, authority: PinnedAuthority, trust: TrustAnchor, now_ms: int
+    kept: KeptAnchor, authority: PinnedAuthority, network: Network, now_ms: int
 ) -> tuple[Header | None, dict[str, Any]]:
     try:
         data = kept.read().encode()
     except NodeError as error:
         return None, {"height": kept.height, "finding": str(error)}
-    verdict = verify_anchor(data, trust, authority.outside, now_ms=now_ms)
+    verify = partial(verify_anchor, data, authority=authority.outside, now_ms=now_ms)
+    verdict = network.judge_by(network.pinned, verify)
     shown = verdict.attestation
     if shown is None:
         last = verdict.steps[-1]

@@ -106,7 +106,7 @@ def run(
         )
     anchored = Anchored({}, [])
     if anchors is not None:
-        anchored = read_anchors(anchors, found.pinned, time.time_ns() // 1_000_000)
+        anchored = read_anchors(anchors, found, time.time_ns() // 1_000_000)
     trouble: ProofError | None = None
     with (
         scratch_database(scratch or path.parent) as empty,

@@ -127,7 +127,7 @@ def step_title(step: IntEnum) -> str:
         },
         AnchorStep: {
             "ANCHOR": _("the anchor is well formed"),
-            "HANDOVERS": _("it holds every handover since genesis"),
+            "HANDOVERS": _("it holds the handovers that lead to its epoch, each once"),
             "STAMP": _("an authority that you believe stamped all of this"),
             "TIME": _("the stamp is no older than the block"),
             "RECEIPT": _("the receipt speaks of a record of this chain, up to this block"),

@@ -42,7 +42,7 @@ FINDINGS: Final = (
     N_("the last one until {time}"),
     N_("time-stamping alone"),
     N_("{size} bytes, index {index}"),
-    N_("{count} from genesis"),
+    N_("{count} from epoch {first}"),
     N_("{count} hash trees renewed"),
     N_("{held} in the token, {named} named by what is signed"),
     N_("{count} lists of hashes"),

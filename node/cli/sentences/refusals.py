@@ -286,7 +286,7 @@ REFUSALS: Final = (
     N_("expected the shortest path, got {got}"),
     N_("expected the signed attribute, got none"),
     N_("expected the signer's in the token, or at hand"),
-    N_("expected those of every epoch before {epoch}, in order, got {got}"),
+    N_("expected those of the epochs before {epoch}, in order, got {got}"),
     N_("expected time-stamping alone"),
     N_("expected time-stamping, got none"),
     N_("expected version 1, issuer and serial number"),

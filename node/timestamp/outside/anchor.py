@@ -1,8 +1,9 @@
 """An anchor: a certified header of the chain, and a time stamp over it by an authority outside.
 
-The stamp is over all that is needed to believe the header: its commit certificate, and every
-handover since genesis. So all these signatures existed by the time that the authority states,
-whatever becomes of the validators' keys later. Kept in a file named `*.anchor`; the page
+The stamp is over what is needed to believe the header: its commit certificate, and the newest
+handovers to its epoch, as a receipt carries them. So all these signatures existed by the time that
+the authority states, whatever becomes of the validators' keys later; and so did every older header,
+which the log of this one holds. Kept in a file named `*.anchor`; the page
 proto/ANCHOR.md says how to verify it.
 """
 
@@ -48,7 +49,7 @@ class AnchoredCheckpoint:
     suite: Suite
     block: CertifiedHeader
     handovers: tuple[Handover, ...]
-    """Of every epoch from genesis to the one before the header's."""
+    """Of consecutive epochs, up to the one before the header's."""
 
     @property
     def document(self) -> tuple[DocumentDigest, bytes]:

@@ -99,7 +99,7 @@ def verify_anchor(
 
     1. ANCHOR: the bytes are the canonical encoding of an anchor.
     2. CERTIFICATE: it is a COMMIT certificate of exactly the anchored header.
-    3. HANDOVERS: they are those of every epoch before the header's, from genesis.
+    3. HANDOVERS: they are of consecutive epochs, up to the one before the header's, each once.
     4. STAMP: the token is over the checkpoint, and the authority's: the steps of `stamp.py`.
        *Not rooted where it leads to none of the given certificates.*
     5. ROOT: as of a receipt, but that the epoch may be retired by now if the stamp is from before
@@ -179,10 +179,11 @@ class _Verification:
     def _check_handovers(self) -> str:  # step 3
         handovers = self._anchor.checkpoint.handovers
         epochs = [handover.block.header.epoch for handover in handovers]
-        if epochs != list(range(self._header.epoch)):
-            expected = f"those of every epoch before {self._header.epoch}, in order"
+        first = self._header.epoch - len(epochs)
+        if epochs != list(range(first, self._header.epoch)):
+            expected = f"those of the epochs before {self._header.epoch}, in order"
             raise ProofError("anchor-handovers", f"expected {expected}, got {len(epochs)}")
-        return f"{len(epochs)} from genesis"
+        return f"{len(epochs)} from epoch {first}"
 
     def _check_stamp(self) -> str:  # step 4
         anchor, verdict = self._anchor, self._judge(self._anchor)

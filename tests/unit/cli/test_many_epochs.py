@@ -14,6 +14,7 @@ import pytest
 from node.chain.block import ResultCode
 from node.chain.governance import SetParameters
 from node.chain.record import RecordAction
+from node.cli.anchor_chain import ReachedChain
 from node.cli.exit_codes import ExitCode
 from node.cli.network import Network
 from node.client import Client
@@ -147,3 +148,11 @@ def test_a_receipt_is_refreshed_over_more_epochs_than_a_proof_carries(
     assert run("trust", "export", "--out", trust, "--home", home).code == 0
     words = ("verify", payload("in epoch 0").digests.hex(), "--trust", trust, "--offline")
     assert run(*words, "--receipt", tmp_path / "a.refreshed").code == 0
+
+
+def test_an_anchor_is_of_the_newest_handovers_too(home: Path) -> None:
+    chain = ReachedChain(Network.open(home, None, None))
+    checkpoint = chain.checkpoint_before(None)
+    assert checkpoint is not None
+    assert (checkpoint.block.header.epoch, len(checkpoint.handovers)) == (EPOCHS, 1)
+    assert chain.trust.epoch == EPOCHS

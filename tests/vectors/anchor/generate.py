@@ -215,7 +215,11 @@ def _unfit(chain: Chain, anchor: Anchor) -> Iterator[Case]:
     only = replace(checkpoint, block=CertifiedHeader(header, prepared))
     yield Case("2-prepared", "prepared, not committed", anchor_of(only))
     later = checkpoint_of(chain, NEXT_DAY)
-    yield Case("3-missing", "no handover", anchor_of(replace(later, handovers=())))
+    none = anchor_of(replace(later, handovers=()))
+    yield Case("good-no-handover", "the trust file knows the set", none, trust=PINNED_8)
+    yield Case("5-no-handover", "nothing leads to the set", none)
+    twice = anchor_of(replace(later, handovers=later.handovers * 2))
+    yield Case("3-twice", "a handover said twice", twice)
     more = replace(checkpoint, handovers=later.handovers)
     yield Case("3-more", "a handover too many", anchor_of(more))
 

@@ -111,7 +111,7 @@ def verify_anchor(  # noqa: PLR0917 - what the page names as input
         yield lambda: None
         yield lambda: check_about(certificate, header)
         epochs = [handover[0][2] for handover in handovers]
-        yield lambda: need(epochs == list(range(header[2])), "epochs")
+        yield lambda: need(epochs == list(range(header[2] - len(epochs), header[2])), "epochs")
         found: list[Value] = []
         yield lambda: found.append(stamp(token_bytes, stamped, root, folder))
         token = found[0]
@@ -145,7 +145,7 @@ def find(header: Value, handovers: Value, trust: Trust, token: Token, root: Path
         path += x509.load_pem_x509_certificates(root.read_bytes())
         if token.latest > ends or any(is_of_chain(each, trust) for each in path):
             raise UnrootedError
-        validators = trust.sets[0]
+        validators = trust.sets[epoch - len(handovers)]
         for handover in handovers:
             validators = check_handover(handover, validators, trust.chain_id)
             need(trust.sets[validators[1]] == validators, "known set")
