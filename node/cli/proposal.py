@@ -281,7 +281,11 @@ def _sentence(operation: Operation) -> str:
             text = _("note that {node} listens for peers at {address}")
         case _:
             return _sentence_of_rights(operation)
-    return text.format(**describe(operation))
+    facts = describe(operation)
+    if isinstance(operation, SetParameters):  # as `parameters set` takes them
+        values = facts["parameters"].items()
+        facts["parameters"] = ", ".join(f"{name}={value}" for name, value in values)
+    return text.format(**facts)
 
 
 def _sentence_of_rights(

@@ -96,7 +96,7 @@ _ROWS: Final = (
         "GC-2201",
         _REFUSED,
         N_("the certificate gives no access"),
-        N_("use the certificate of a member that is valid now"),
+        N_("use the certificate of a member that is valid now: --as names another identity"),
     ),
     (
         "GC-2020",

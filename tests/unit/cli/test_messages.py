@@ -24,8 +24,10 @@ OTHER_WORDS = {
     "凭证(?!书)": "回执",
     "组织": "机构",
     "文档": "文件",
+    "验证者": "验证节点",
 }
-"""What a thing is not called, and what it is: the vault, a receipt, an organisation, a document."""
+"""What a thing is not called, and what it is: the vault, a receipt, an organisation,
+a document, a validator."""
 
 
 def messages_in(folder: Path) -> set[str]:

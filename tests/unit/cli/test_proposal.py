@@ -143,5 +143,5 @@ def test_every_kind_of_operation_is_told_in_words() -> None:
     assert len(set(told)) == len(EVERY_KIND)
     assert "org-5" in told[0]
     assert "remove validator validator-4" in told[3]
-    assert "'checkpoint_blocks': 7" in told[4]
+    assert "checkpoint_blocks=7, rotation_blocks=1000" in told[4]  # as parameters set takes them
     assert "[::1]:7100" in told[5]
