@@ -23,8 +23,8 @@ from node.cli.kept import KeptReceipt, KeptReceipts
 from node.cli.network import Network
 from node.cli.readiness import await_service
 from node.cli.receipt_files import find_obstacle, name_receipts, save_receipts
-from node.cli.remedies import remedy_of
 from node.cli.screen import Answer, Fault, Screen
+from node.cli.sentences.telling import tell_refusal
 from node.cli.submission import fault_of, record_digests, send_again
 from node.cli.under_way import (
     UNDER_WAY_SUFFIX,
@@ -242,7 +242,7 @@ class _Run:
         recorded, name = self._known[at], self._names[at]
         path = self._out / name
         if recorded is None:
-            cause = remedy_of(self._end.code).summary
+            cause = f"{self._end.summary}: {tell_refusal(self._end.message)}"
             said = _("not sent: {cause}").format(cause=cause)
             return Item(document, fault=Fault(self._end.code, said, _("notarize it again")))
         known = fault_of(recorded) or self._places.get(name)

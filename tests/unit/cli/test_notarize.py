@@ -123,7 +123,7 @@ def test_an_interrupted_run_tells_what_was_sent_and_what_was_not(
     tx_id = transactions[0].tx_id.hex()
     assert (sent["error"]["code"], sent["transaction"]) == ("GC-2313", tx_id)
     assert f"receipt fetch tx:{tx_id}:1" in sent["error"]["fix"]
-    assert "not sent" in unsent["error"]["message"]
+    assert unsent["error"]["message"] == "not sent: interrupted: stopped before it was done"
     assert "transaction" not in unsent
 
 
