@@ -50,7 +50,7 @@ def export(screen: Screen, *, out: Path | None, network: NetworkChoice) -> Answe
         anchor = export_trust(found, path)
     else:
         anchor = follow_chain(found)
-        write_anew(out, anchor.file.encode())
+        write_anew(out, _encode(anchor))
     height = 0 if anchor.pinned is None else anchor.pinned.header.height
     said = _("{path} pins chain {chain} at block {height}, epoch {epoch}")
     chain_id = anchor.chain_id.hex()
@@ -134,8 +134,20 @@ def show(screen: Screen, *, file: Path, since: Path | None) -> Answer:
 def export_trust(network: Network, path: Path) -> TrustAnchor:
     """Write the trust file of a network, everything in it verified, and return what it pins."""
     anchor = follow_chain(network)
-    write_over(path, anchor.file.encode())
+    write_over(path, _encode(anchor))
     return anchor
+
+
+def _encode(anchor: TrustAnchor) -> bytes:
+    """Return the trust file of an anchor; raises `CommandError` for one that nobody could read."""
+    from node.limits import TRUST_FILE_BYTES_MAX
+
+    data = anchor.file.encode()
+    if len(data) > TRUST_FILE_BYTES_MAX:
+        cause = _("a trust file has at most {most} bytes, this one would have {size}")
+        fix = _("keep the one that there is, and export by a version that reads longer ones")
+        raise CommandError("GC-2308", cause.format(most=TRUST_FILE_BYTES_MAX, size=len(data)), fix)
+    return data
 
 
 def follow_chain(network: Network) -> TrustAnchor:

@@ -81,7 +81,8 @@ class Queries:
         self._signed: tuple[bytes, CoseSignature] | None = None
         self._blocks: OrderedDict[int, StoredBlock] = OrderedDict()
         self._carried: OrderedDict[int, tuple[Handover, ...]] = OrderedDict()
-        self._parameters: dict[bytes, Parameters] = {}
+        founding = genesis.parameters
+        self._parameters: dict[bytes, Parameters] = {founding.digest(genesis.suite): founding}
         """By digest, as headers name them."""
 
     def block(self, height: int) -> StoredBlock | None:
@@ -263,7 +264,7 @@ class Queries:
         return found
 
     def _parameters_set_before(self, header: Header) -> Iterator[Parameters]:
-        """Yield what was set where a header's parameters came into force, by genesis or a block.
+        """Yield what the block set by which a header's parameters came into force.
 
         They change with the epoch alone, in the block before: the newest such block whose own are
         others has set them.
@@ -276,7 +277,6 @@ class Queries:
                     raise InvariantViolation("a handover lies above the tip")
                 yield from _set_parameters(block)
                 return
-        yield self._genesis.parameters
 
     def receipt_of_digest(self, digest: bytes) -> Receipt | None:
         """Return the receipt of the earliest record of a document's digest, or None."""

@@ -156,3 +156,21 @@ def test_an_anchor_is_of_the_newest_handovers_too(home: Path) -> None:
     assert checkpoint is not None
     assert (checkpoint.block.header.epoch, len(checkpoint.handovers)) == (EPOCHS, 1)
     assert chain.trust.epoch == EPOCHS
+
+
+def test_no_trust_file_is_written_that_nobody_could_read(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = home / "trust.json"
+    assert run("trust", "export", "--home", home).code == 0
+    before = kept.read_bytes()
+    monkeypatch.setattr("node.limits.TRUST_FILE_BYTES_MAX", len(before) - 1)
+    try:
+        for out in ((), ("--out", tmp_path / "trust.json")):
+            ran = run("trust", "export", "--home", home, *out, "--json")
+            assert (ran.code, ran.json["error"]["code"]) == (ExitCode.USAGE, "GC-2308")
+            assert f"this one would have {len(before)}" in ran.json["error"]["message"]
+        assert kept.read_bytes() == before
+        assert not (tmp_path / "trust.json").exists()
+    finally:
+        kept.unlink()
