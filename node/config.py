@@ -271,7 +271,8 @@ class ClientProfile:
         """Read a profile; raises `ConfigError` naming file and field."""
         fields = _Fields.read(
             path.resolve(),
-            missing="name the profile.toml of a client, in clients/NAME of its folder",
+            missing="name the folder of a network, or a client's profile.toml; or make one: "
+            "govchain testnet up",
         )
         profile = cls(
             home=fields.folder,

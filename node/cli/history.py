@@ -152,11 +152,12 @@ def _tell(screen: Screen, history: _History) -> None:
         _("receipt"),
     )
     words = {True: _("verified"), False: _("NOT VERIFIED")}
+    actions = {"record": _("record"), "supersede": _("supersede"), "withdraw": _("withdraw")}
     screen.table(
         titles,
         [
             [
-                row["action"],
+                actions[row["action"]],
                 row["time"],
                 row["height"],
                 row["digest"],

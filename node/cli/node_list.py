@@ -46,9 +46,11 @@ def list_nodes(screen: Screen, *, network: NetworkChoice) -> Answer:
     )
     titles = (_("node"), _("organisation"), _("part"), _("health"), _("height"), _("peers at"))
     shown = ("id", "organisation", "part", "health", "height", "address")
+    parts = {"validator": _("validator"), "follower": _("follower"), None: None}
+    told = [{**row, "part": parts[row["part"]]} for row in listed]
     screen.table(
         titles,
-        [["-" if row.get(name) in (None, "") else row[name] for name in shown] for row in listed],
+        [["-" if row.get(name) in (None, "") else row[name] for name in shown] for row in told],
     )
     facts = {
         "epoch": validators.epoch,

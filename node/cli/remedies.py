@@ -616,5 +616,7 @@ _ROWS: Final = (
         N_("keep its folder and report it, with its log"),
     ),
 )
+NO_NODE_FIX: Final = N_("name the folder of a node, as .testnet/nodes/validator-1 is one")
+"""What helps where the settings of a node are missing, as `node.config` says it."""
 REMEDIES: Final = {code: Remedy(exit_code, summary, fix) for code, exit_code, summary, fix in _ROWS}
 """The rows by code."""

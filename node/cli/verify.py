@@ -245,11 +245,13 @@ def _tell_coordinates(screen: Screen, token: bytes, anchor: TrustAnchor) -> dict
 def _unlike_any(path: Path, fault: Fault) -> Fault:
     """Return a fault of a file that does not begin as any that is taken: it need not be a proof."""
     from node.cli.kinds import QR_TEXT, RECEIPTS, TLOG
+    from node.cli.sentences.telling import tell_refusal
 
     message = _("{path} does not begin as any of these does: {kinds} ({why})")
     kinds = ", ".join(each.name for each in (*RECEIPTS, TLOG, QR_TEXT))
     fix = _("name the file that govchain notarize wrote, or get it again, whole and unchanged")
-    return Fault(fault.code, message.format(path=path, kinds=kinds, why=fault.message), fix)
+    why = tell_refusal(fault.message)
+    return Fault(fault.code, message.format(path=path, kinds=kinds, why=why), fix)
 
 
 def _tokens_in(receipt: bytes) -> list[bytes]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import node
+from node.cli.remedies import NO_NODE_FIX
 from node.config import Address, ClientProfile, Endpoint, NodeConfig, StorageConfig, VaultConfig
 from node.errors import ConfigError
 
@@ -189,13 +190,13 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
         ClientProfile.load(tmp_path / "profile.toml")
 
 
-def test_a_missing_file_says_where_one_is(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file") as raised:
+def test_a_missing_file_says_where_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file") as node_missing:
         NodeConfig.load(tmp_path)
-    assert "folder of a node" in raised.value.fix
-    with pytest.raises(ConfigError, match="no such file") as raised:
+    with pytest.raises(ConfigError, match="no such file") as profile_missing:
         ClientProfile.load(tmp_path / "profile.toml")
-    assert "profile.toml of a client" in raised.value.fix
+    assert node_missing.value.fix == NO_NODE_FIX
+    assert "folder of a network, or a client's profile.toml" in profile_missing.value.fix
 
 
 def test_a_profile_is_read_and_finds_credentials_by_identity(tmp_path: Path) -> None:
