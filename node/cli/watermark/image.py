@@ -25,7 +25,7 @@ TILE_PIXELS: Final = CHIPS * CHIP_PIXELS
 STRENGTH: Final = 3.0
 """Levels of 255, up or down."""
 SCORE_LEAST: Final = 8.0
-"""Standard deviations above what is seen at other offsets. At 65,536 offsets chance reaches 4.3."""
+"""Standard deviations above other offsets. At 65,536 offsets chance reaches 4.3."""
 PIXELS_MAX: Final = 100_000_000
 _SMOOTHING: Final = 9
 _CLIP: Final = 24.0
@@ -78,9 +78,20 @@ def score_image(data: bytes, codes: list[bytes]) -> list[float]:
     for code in codes:
         other = np.fft.rfft2(_high_pass(np.tile(_pattern(code), (3, 3)))[_MIDDLE, _MIDDLE])
         match = np.fft.irfft2(spectrum * np.conj(other), s=(TILE_PIXELS, TILE_PIXELS))
-        spread = float(match.std())
-        scores.append(float(match.max() - match.mean()) / spread if spread else 0.0)
+        scores.append(_peak(match))
     return scores
+
+
+def _peak(match: NDArray[np.float64]) -> float:
+    """Return how far the best offset stands out among those that lie alike within a chip.
+
+    An image that bears another code matches any code more where chips meet chips than between, so
+    offsets are compared with their like: else the code of somebody else would stand out.
+    """
+    alike = match.reshape(CHIPS, CHIP_PIXELS, CHIPS, CHIP_PIXELS)
+    spread = alike.std(axis=(0, 2), keepdims=True)
+    above = alike - alike.mean(axis=(0, 2), keepdims=True)
+    return float(np.divide(above, spread, out=np.zeros_like(alike), where=spread > 0).max())
 
 
 _MIDDLE: Final = slice(TILE_PIXELS, 2 * TILE_PIXELS)

@@ -68,6 +68,16 @@ def test_the_mark_of_an_image_is_its_own_and_an_unmarked_one_has_none(
     assert found(original) == NONE
 
 
+def test_a_copy_that_bears_one_code_names_none_of_a_hundred_others() -> None:
+    """In an image that bears any code all others match better than in one that bears none."""
+    smooth = np.random.default_rng(5).normal(128, 30, size=(40, 60)).clip(0, 255).astype(np.uint8)
+    original = Image.fromarray(smooth).resize((900, 600), Image.Resampling.BICUBIC)
+    others = [hashlib.sha256(bytes((n,))).digest()[:16] for n in range(100)]
+    own, *scores = score_image(marked_copy(encoded(original), MARK), [MARK.code, *others])
+    assert own > 3 * SCORE_LEAST
+    assert max(scores) < 0.75 * SCORE_LEAST
+
+
 def test_what_is_hidden_is_not_seen(original: bytes) -> None:
     """The pattern alone, without the text: three levels of 255 at most."""
     clear = encoded(Image.new("RGBA", (900, 700)))
