@@ -66,7 +66,7 @@ def test_it_speaks_the_language_of_the_browser_and_the_one_chosen(
     title = "document.getElementById('title').textContent"
     assert tab.run(title) == "测量结果"
     text = tab.run("document.body.innerText")
-    assert "4 个验证者: 每秒最终确认 100 笔交易" in text
+    assert "4 个验证节点: 每秒最终确认 100 笔交易" in text
     assert "安静的秒" in text
     tab.run("document.getElementById('language-en').click()")
     assert tab.run(title) == "What was measured"

@@ -357,7 +357,7 @@ const ZH = {
   STANDING_RECORD: '证明针对回执中的记录',
   unknownSince: '对状态证明所在区块之后的事不作说明。可以接受多旧的证明，由您决定。',
   given: '{name}（{size} 字节）：{kind}',
-  existsTlog: '{name} 已记录于区块 {height}，日期为 {time}；{signers} 个验证者联署了日志，按其时钟中位数为 {seal_time}',
+  existsTlog: '{name} 已记录于区块 {height}，日期为 {time}；{signers} 个验证节点联署了日志，按其时钟中位数为 {seal_time}',
   stands_absent: '{issuer} 从未以编号 {reference} 存证过类型为 {type} 的任何文件',
   stands_in_force:
     '{reference}（{type}，{issuer}）自 {time} 起现行有效：{digest}（区块 {height}，该编号下第 {count} 条记录）',
@@ -406,7 +406,7 @@ const ZH = {
   TOKEN_CHAIN: '验证节点为其内容担保',
   TLOG_PROOF: '证明格式正确',
   TLOG_ENTRY: '其中含有一条记录',
-  TLOG_CHECKPOINT: '信任文件所知的法定多数验证者联署了日志',
+  TLOG_CHECKPOINT: '信任文件所知的法定多数验证节点联署了日志',
   TLOG_INCLUSION: '记录在日志之中',
   STANDING_PROOF: '状态证明格式正确',
   STANDING_NAME: '证明针对所查询的编号',
